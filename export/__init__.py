@@ -1,0 +1,1 @@
+"""Checkpoint → bundle: the graph, the parity gate, the goldens, the model card."""

@@ -1,0 +1,106 @@
+"""The parity gate: PyTorch against an artifact on a runtime, slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from export.source import Original
+from lits_deploy.errors import DataError, ParityError, SliceError
+from lits_deploy.parity import Parity
+from lits_deploy.runtime import Runtime
+from lits_deploy.scans.image import load_slice
+from train.data.layout import read_layout
+from train.data.phantom import make_phantom
+
+MINIMUM = 256
+"""Fewest slices the gate is held on."""
+
+PHANTOM_SEED = 20_230_401
+"""Seed of the phantoms that goldens and parity use; not one a user would train with by default."""
+
+NamedSlices = tuple[list[str], npt.NDArray[np.uint8]]
+
+
+def parity_slices(original: Original, count: int = MINIMUM) -> tuple[str, NamedSlices]:
+    """Where the slices come from, their names, and uint8 [count, C, S, S].
+
+    Slices of the validate split the network was chosen on, evenly spread, filled up with phantoms where there are
+    fewer; phantoms alone where the training data is not at hand.
+    """
+    names: list[str] = []
+    slices: list[npt.NDArray[np.uint8]] = []
+    origin = "phantoms"
+    if original.data is not None and (original.data / "validate").is_dir():
+        try:
+            samples = read_layout(original.data, ("validate",)).splits["validate"]
+        except DataError:
+            samples = ()
+        for index in np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)):
+            try:
+                slices.append(load_slice(samples[index].image, original.contract))
+            except SliceError:
+                continue
+            names.append(samples[index].image.stem)
+        origin = f"{original.data.resolve().name}/validate"
+        if slices and len(slices) < count:
+            origin += " and phantoms"
+    for name, phantom in phantom_slices(original, count - len(slices)):
+        names.append(name)
+        slices.append(phantom)
+    return origin, (names, np.stack(slices))
+
+
+def phantom_slices(original: Original, count: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """`count` named phantom slices through the contract's window (−40…160 HU where it has none)."""
+    from lits_deploy.contract import window_to_uint8
+
+    window = original.contract.window_hu or (-40.0, 160.0)
+    patient = 0
+    while count > 0:
+        phantom = make_phantom(PHANTOM_SEED, patient)
+        order = np.random.default_rng([PHANTOM_SEED, patient]).permutation(len(phantom.hu))
+        for z in order[:count]:
+            picture = window_to_uint8(phantom.hu[z], window)
+            yield f"phantom-{patient}_{z:04d}", np.broadcast_to(picture, original.contract.shape).copy()
+        count -= min(count, len(order))
+        patient += 1
+
+
+def original_probabilities(original: Original, slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """FP32 probabilities of the PyTorch module on the CPU, one batch."""
+    with torch.inference_mode():
+        outputs = dict(zip(original.module.outputs, original.module(torch.from_numpy(slices)), strict=True))
+    probabilities: npt.NDArray[np.float32] = outputs["probabilities"].numpy()
+    return probabilities
+
+
+def gate(
+    original: Original,
+    runtime: Runtime,
+    named: NamedSlices,
+    tolerance: float,
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Parity:
+    """Compare both on all slices; raises ParityError, listing where they differ, if the rule does not hold."""
+    names, slices = named
+    parity = Parity(tolerance)
+    for start in range(0, len(slices), runtime.max_batch):
+        part = slices[start : start + runtime.max_batch]
+        got = runtime.infer(part).probabilities
+        assert got is not None
+        parity.add(names[start : start + len(part)], original_probabilities(original, part), got)
+        progress(len(part))
+    if not parity.passed:
+        verdict = parity.verdict()
+        raise ParityError(
+            f"The exported graph does not compute what the original does: max |Δp| {parity.max_delta:.2e} "
+            f"(limit {tolerance:.0e}), {verdict['flipped']} of {parity.slices} slices flipped.\n  "
+            + "\n  ".join(parity.lines()),
+            fix="nothing was written; report this with the network's name and the versions of torch and onnxruntime",
+        )
+    return parity

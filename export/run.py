@@ -1,0 +1,143 @@
+"""Export: original → graph → parity gate → goldens → manifest → bundle, whole or not at all."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from export import graph, parity
+from export.card import model_card
+from export.source import Original
+from lits_deploy import __version__
+from lits_deploy.bundle import CARD, GOLDEN, Artifact, Bundle, Manifest, write_manifest
+from lits_deploy.errors import OutputError
+from lits_deploy.files import sha256_file, write_text
+from lits_deploy.parity import FP32_TOLERANCE
+from lits_deploy.runtime.device import Device
+from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
+from train.run import provenance
+
+GOLDENS = {"classify": 16, "segment": 4}
+"""Golden slices by task: a U-Net's outputs are 786 kB a slice."""
+
+MODEL = "model.onnx"
+
+
+def export(
+    original: Original,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    slices: int = parity.MINIMUM,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Bundle:
+    """Write the bundle `out`; it appears in one rename, after the gate has passed.
+
+    slices: how many the parity gate compares, at least 256. Raises OutputError where `out` exists, ParityError where
+    the graph differs from the original.
+    """
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists already.", fix="give another --out, or --overwrite")
+    if out.exists() and not (out / "manifest.json").is_file() and any(out.iterdir()):
+        raise OutputError(f"{out} is not a bundle, so it is not overwritten.", fix="give another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    folder.chmod(0o755)
+    try:
+        _fill(original, folder, max(slices, parity.MINIMUM), say, progress)
+        if out.exists():
+            shutil.rmtree(out)
+        folder.replace(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Bundle.open(out)
+
+
+def _fill(
+    original: Original, folder: Path, count: int, say: Callable[[str], None], progress: Callable[[int], None]
+) -> None:
+    began = time.perf_counter()
+    say(f"exporting {original.info.name} ({original.parameters:,} parameters) to ONNX")
+    graph.write_onnx(original, folder / MODEL)
+    size = (folder / MODEL).stat().st_size
+    say(f"  {MODEL}: {size / 1e6:.1f} MB, opset {graph.OPSET}, {time.perf_counter() - began:.1f} s")
+
+    origin, named = parity.parity_slices(original, count)
+    say(f"comparing PyTorch and ONNX Runtime on {len(named[0])} slices ({origin})")
+    with _runtime(original, folder / MODEL) as runtime:
+        info = runtime.describe()
+        compared = parity.gate(original, runtime, named, FP32_TOLERANCE, progress=progress)
+    say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
+
+    golden = np.stack([picture for _, picture in parity.phantom_slices(original, GOLDENS[original.info.task])])
+    expected = parity.original_probabilities(original, golden)
+    np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)  # names that `verify` reads
+
+    artifact = Artifact(
+        name="fp32",
+        file=MODEL,
+        sha256=sha256_file(folder / MODEL),
+        bytes=size,
+        precision="fp32",
+        opset=graph.OPSET,
+        outputs=original.module.outputs,
+        tolerance=FP32_TOLERANCE,
+        parity={
+            **compared.verdict(),
+            "origin": origin,
+            "runtime": f"{info.name} {info.version}",
+            "device": info.device,
+        },
+    )
+    model = {"name": original.info.name, "parameters": original.parameters, "source": original.info.source}
+    if original.width is not None:
+        model["width"] = original.width
+    manifest = Manifest(
+        task=original.info.task,
+        model=model,
+        contract=original.contract,
+        artifacts=(artifact,),
+        files={GOLDEN: sha256_file(folder / GOLDEN)},
+        metrics=original.metrics,
+        training=original.training,
+        export=_made_with(),
+    )
+    card = model_card(
+        model=model, task=manifest.task, contract=original.contract, artifacts=manifest.artifacts,
+        training=original.training, metrics=original.metrics,
+    )  # fmt: skip
+    write_text(folder / CARD, card)
+    write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
+
+
+def _runtime(original: Original, path: Path) -> OnnxRuntime:
+    return OnnxRuntime(
+        path,
+        device=Device("cpu"),
+        precision="fp32",
+        shape=original.contract.shape,
+        wanted=("probabilities",),
+        max_batch=16 if original.info.task == "classify" else 4,
+    )
+
+
+def _made_with() -> dict[str, Any]:
+    import onnx
+    import onnxruntime
+
+    return {
+        **provenance(),
+        "lits_deploy": __version__,
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "machine": platform.machine(),
+    }

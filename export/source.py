@@ -1,0 +1,132 @@
+"""The original: a trained network with its contract and history, from a RUN or from a plain state dict."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import DataError
+from lits_deploy.files import sha256_file
+from train import checkpoint
+from train.config import TrainConfig
+from train.models.registry import Network, build, network
+from train.preprocess import Preprocess
+
+Choice = Literal["best", "last"]
+
+
+class Deployed(nn.Module):
+    """What is exported: uint8 [N, C, S, S] in, preprocessing, network and softmax inside.
+
+    A classifier returns (logits [N, 3], probabilities [N, 3]); a U-Net (probabilities [N, 3, S, S], labels uint8
+    [N, S, S]).
+    """
+
+    def __init__(self, network: nn.Module, contract: InputContract, task: str) -> None:
+        super().__init__()
+        self.preprocess, self.network, self.task = Preprocess(contract), network, task
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what `forward` returns, in order."""
+        return ("logits", "probabilities") if self.task == "classify" else ("probabilities", "labels")
+
+    def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
+        """Both outputs."""
+        logits = self.network(self.preprocess(slices))
+        probabilities = torch.softmax(logits, dim=1)
+        if self.task == "classify":
+            return logits, probabilities
+        return probabilities, logits.argmax(dim=1).to(torch.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Original:
+    """A network ready to export: on the CPU, in evaluation mode.
+
+    data: the training data set's folder, where parity slices come from; None for bare weights.
+    """
+
+    info: Network
+    module: Deployed
+    contract: InputContract
+    width: int | None
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    data: Path | None = None
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters, counted."""
+        return sum(parameter.numel() for parameter in self.module.network.parameters())
+
+
+def from_run(run: Path, *, choice: Choice = "best") -> Original:
+    """The best (by validate) or last checkpoint of a run folder; DataError where there is none."""
+    if not (run / "config.json").is_file():
+        raise DataError(f"{run} is not a training run.", fix="`lits-deploy train` makes one; or export --weights FILE")
+    path = run / f"{choice}.safetensors"
+    record = checkpoint.read_record(path)
+    config = TrainConfig.from_json(record["config"])
+    model = build(config.model, width=config.width)
+    checkpoint.load(path, model)
+    described = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    metrics: dict[str, Any] = {"validate": record["metrics"]}
+    if choice == "best" and (run / "test.json").is_file():
+        metrics["test"] = json.loads((run / "test.json").read_text(encoding="utf-8"))
+    training = {
+        "run": run.resolve().name,
+        "checkpoint": choice,
+        "checkpoint_sha256": sha256_file(path),
+        "epoch": record["epoch"],
+        "settings": {key: value for key, value in record["config"].items() if key not in ("contract", "data")},
+        "dataset": described["dataset"],
+        "made_with": described["made_with"],
+    }
+    return _original(model, config.model, config.width, config.contract, training, metrics, config.data)
+
+
+def from_weights(path: Path, model: str, *, width: int | None, contract: InputContract) -> Original:
+    """A plain state dict of a registered network: .safetensors, or a PyTorch file loaded weights-only."""
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.", fix="give --weights FILE")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            weights = load_file(path)
+        except SafetensorError as error:
+            raise DataError(f"{path} is not a safetensors file ({error}).", fix="save the state dict again") from error
+    else:
+        try:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            raise DataError(
+                f"{path} is not a plain state dict; nothing else is unpickled.",
+                fix="save one with torch.save(model.state_dict(), FILE)",
+            ) from error
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise DataError(f"{path} is not a plain state dict.", fix="torch.save(model.state_dict(), FILE)")
+    built = build(model, width=width)
+    checkpoint.load_weights(built, weights, path)
+    training = {"weights": path.name, "weights_sha256": sha256_file(path)}
+    return _original(built, model, width, contract, training, {}, None)
+
+
+def _original(
+    model: nn.Module, name: str, width: int | None, contract: InputContract, training: dict[str, Any],
+    metrics: dict[str, Any], data: Path | None,
+) -> Original:  # fmt: skip
+    info = network(name)
+    module = Deployed(model, contract, info.task).eval()
+    return Original(
+        info=info, module=module, contract=contract, width=width, training=training, metrics=metrics, data=data
+    )

@@ -1,0 +1,46 @@
+"""`lits-deploy verify BUNDLE`: prints each check; exits 1 if one fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def verify(
+    bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
+) -> None:
+    """Check a bundle's hashes and goldens on this machine, without PyTorch.
+
+    Every file against its hash, then every artifact on every runtime here against the original's outputs.
+    """
+    from lits_deploy.bundle import Bundle
+    from lits_deploy.cli.console import console
+    from lits_deploy.verify import verify as verify_bundle
+
+    problems, checks = verify_bundle(bundle)
+    for problem in problems:
+        console.print(f"-[x] {problem}", markup=False)
+    if not problems:
+        opened = Bundle.open(bundle)
+        files = 2 + len(opened.manifest.files) + len(opened.manifest.artifacts)
+        console.print(f"-[✓] {files} files match their hashes (bundle {opened.sha256[:12]})", markup=False)
+    for check in checks:
+        where = f"{check.artifact} on {check.runtime}, {check.device}"
+        if check.error is not None:
+            console.print(f"-[x] {where}: {check.error}", markup=False)
+            continue
+        v = check.verdict
+        mark = "✓" if check.passed else "x"
+        delta = "not finite" if v["max_delta"] is None else f"max |Δp| {v['max_delta']:.1e}"
+        console.print(
+            f"-[{mark}] {where}: {v['slices']} goldens, {delta} (≤ {v['tolerance']:.0e}), {v['flipped']} flipped",
+            markup=False,
+        )
+    if problems or not checks or not all(check.passed for check in checks):
+        console.print("This bundle must not be used here. Fix: copy it again, or export it again.")
+        raise typer.Exit(1)
+    console.print("verified")

@@ -1,0 +1,74 @@
+"""Every exception of the project, in one tree.
+
+    LitsError
+    ├── UserError             one line that names the fix; the command line exits 2 without a traceback
+    │   ├── BundleError       a bundle that is missing, altered or not what was asked for
+    │   ├── ContractError     input and contract disagree
+    │   ├── DataError         a training data set that cannot be read as one
+    │   ├── DeviceError       a device or runtime that is not there
+    │   ├── MissingExtra      a library that is not installed; names the extra
+    │   ├── ParityError       an exported graph that does not compute what the original does
+    │   └── OutputError       an output folder that may not be written
+    ├── SliceError            one file or slice cannot be used: becomes a row with this reason, never an abort
+    └── DeviceOutOfMemory     the device ran out of memory: the pipeline halves the batch
+
+Caught once, in `lits_deploy.cli.app`. Anything else is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+
+class LitsError(Exception):
+    """Root of the tree."""
+
+
+class UserError(LitsError):
+    """Something the user can mend.
+
+    `message` says what is wrong, `fix` what to do or type next.
+    """
+
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
+        super().__init__(message if fix is None else f"{message} Fix: {fix}")
+        self.message = message
+        self.fix = fix
+
+
+class BundleError(UserError):
+    """A bundle that is missing, altered or not what was asked for."""
+
+
+class ContractError(UserError):
+    """Input and input contract disagree."""
+
+
+class DataError(UserError):
+    """A training data set that cannot be read as one."""
+
+
+class DeviceError(UserError):
+    """A device or runtime that was asked for and is not there."""
+
+
+class MissingExtra(UserError):  # noqa: N818 - reads better where it is raised
+    """A library that is not installed; `extra` is the extra of lits-deploy that brings it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} is not installed.", fix=f"pip install 'lits-deploy[{extra}]'")
+        self.extra = extra
+
+
+class ParityError(UserError):
+    """An exported graph that does not compute what the original does."""
+
+
+class OutputError(UserError):
+    """An output folder that may not be written or holds something else."""
+
+
+class SliceError(LitsError):
+    """One file or slice cannot be used; `str(error)` is the reason written to its row. Holds no path."""
+
+
+class DeviceOutOfMemory(LitsError):  # noqa: N818
+    """The device ran out of memory for this batch; a smaller one may fit."""

@@ -1,0 +1,75 @@
+"""The seam every runtime stands behind: uint8 slices in, `Outputs` out.
+
+Validation happens here once; the work is in `_infer`. Knows nothing about bundles, files or folders.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.errors import ContractError
+
+Batch = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What a graph returned for N slices; None for an output it does not have or was not asked for.
+
+    logits, probabilities: float32 [N, 3] (classifier) or probabilities [N, 3, S, S] (U-Net); labels: uint8 [N, S, S].
+    """
+
+    logits: npt.NDArray[np.float32] | None = None
+    probabilities: npt.NDArray[np.float32] | None = None
+    labels: npt.NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeInfo:
+    """What really runs: `providers` are those in use after loading, not those asked for."""
+
+    name: str
+    version: str
+    device: str
+    precision: str
+    providers: tuple[str, ...]
+
+
+class Runtime(ABC):
+    """A loaded network. Use as a context manager; `infer` takes up to `max_batch` slices, ragged batches allowed."""
+
+    name: ClassVar[str]
+
+    def __init__(self, *, shape: tuple[int, int, int], max_batch: int) -> None:
+        self.shape, self.max_batch = shape, max_batch
+
+    def infer(self, batch: Batch) -> Outputs:
+        """Run uint8 [N, C, H, W], 1 ≤ N ≤ max_batch. Raises ContractError, DeviceOutOfMemory."""
+        if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.shape:
+            got, want = f"{batch.dtype} {list(batch.shape)}", f"uint8 [N, {', '.join(map(str, self.shape))}]"
+            raise ContractError(f"The network takes {want}, not {got}.", fix="prepare slices with lits_deploy.scans")
+        if not 1 <= len(batch) <= self.max_batch:
+            raise ContractError(f"{len(batch)} slices in a batch of 1…{self.max_batch}.", fix="split the batch")
+        return self._infer(batch)
+
+    @abstractmethod
+    def _infer(self, batch: Batch) -> Outputs: ...
+
+    @abstractmethod
+    def describe(self) -> RuntimeInfo:
+        """Name, version, device, precision and the providers actually in use."""
+
+    def close(self) -> None:  # noqa: B027 - a runtime may have nothing to release
+        """Release the device; called once by the context manager."""
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> Any:
+        self.close()

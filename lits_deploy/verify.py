@@ -1,0 +1,93 @@
+"""`lits-deploy verify`: does this bundle hold on this machine? Hashes first, then the goldens on every runtime here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.errors import BundleError, LitsError
+from lits_deploy.parity import Parity
+from lits_deploy.runtime import RUNTIMES, RuntimeInfo, open_runtime
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenCheck:
+    """One artifact on one runtime and device against the goldens: `error` where it could not run."""
+
+    artifact: str
+    runtime: str
+    device: str
+    verdict: dict[str, Any]
+    error: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """True where it ran and agreed."""
+        return self.error is None and bool(self.verdict.get("passed"))
+
+
+def verify(folder: Path) -> tuple[list[str], list[GoldenCheck]]:
+    """Problems with the files (one line each), then a check for each artifact on each runtime and device here.
+
+    Raises BundleError where the folder is no bundle at all or its manifest was altered. Where a file has a problem the
+    goldens are not run: an altered network proves nothing.
+    """
+    bundle = Bundle.open(folder)
+    problems = bundle.problems()
+    if problems:
+        return problems, []
+    slices, expected = read_golden(bundle)
+    devices = ["cpu", *_gpus()]
+    return [], [
+        _check(bundle, artifact, runtime, device, slices, expected)
+        for artifact in bundle.manifest.artifacts
+        for runtime in RUNTIMES
+        for device in devices
+    ]
+
+
+def read_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    """Slices uint8 [N, C, S, S] and the original's FP32 probabilities [N, 3] or [N, 3, S, S]."""
+    try:
+        with np.load(bundle.golden(), allow_pickle=False) as arrays:
+            return arrays["slices"], arrays["probabilities"]
+    except (KeyError, ValueError, OSError) as error:
+        raise BundleError("golden.npz does not hold goldens.", fix="export again") from error
+
+
+def _check(
+    bundle: Bundle,
+    artifact: Artifact,
+    runtime: str,
+    device: str,
+    slices: npt.NDArray[np.uint8],
+    expected: npt.NDArray[np.float32],
+) -> GoldenCheck:
+    parity = Parity(artifact.tolerance)
+    where = {"artifact": artifact.name, "runtime": runtime, "device": device}
+    try:
+        with open_runtime(
+            bundle, runtime=runtime, device=device, artifact=artifact, max_batch=8, wanted=("probabilities",)
+        ) as opened:
+            info: RuntimeInfo = opened.describe()
+            for start in range(0, len(slices), 8):
+                part = slices[start : start + 8]
+                got = opened.infer(part).probabilities
+                assert got is not None
+                names = [f"golden {index}" for index in range(start, start + len(part))]
+                parity.add(names, expected[start : start + 8], got)
+    except LitsError as error:
+        return GoldenCheck(**where, verdict={}, error=str(error))
+    where["runtime"] = f"{info.name} {info.version}"
+    return GoldenCheck(**where, verdict=parity.verdict())
+
+
+def _gpus() -> list[str]:
+    from lits_deploy.runtime.onnxruntime_ import cuda_usable
+
+    return ["cuda:0"] if cuda_usable() else []

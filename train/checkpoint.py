@@ -1,0 +1,93 @@
+"""Checkpoints: safetensors with their record in the file's own header, and the same record as JSON beside it.
+
+One rename makes a checkpoint, so it is the old one or the new one after a power cut. Nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lits_deploy.errors import DataError
+from lits_deploy.files import atomic_path, write_json
+
+_MODEL, _OPTIMISER = "model.", "optimiser."
+
+
+def save(path: Path, model: nn.Module, record: dict[str, Any], optimiser: torch.optim.Optimizer | None = None) -> None:
+    """Write `path` (.safetensors) and its .json record; tensors keep their dtypes. Shared tensors are stored once."""
+    tensors = {_MODEL + name: value for name, value in _unshared(model).items()}
+    if optimiser is not None:
+        for index, state in optimiser.state_dict()["state"].items():
+            tensors.update({f"{_OPTIMISER}{index}.{key}": torch.as_tensor(value) for key, value in state.items()})
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"record": json.dumps(record)})
+    write_json(path.with_suffix(".json"), record)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record that `save` stored; DataError where the file is missing or not a checkpoint."""
+    if not path.is_file():
+        raise DataError(
+            f"There is no checkpoint {path}.", fix="train first, or name a RUN that `lits-deploy train` made"
+        )
+    try:
+        with safe_open(path, framework="pt") as stream:
+            record: dict[str, Any] = json.loads((stream.metadata() or {})["record"])
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is not a checkpoint of ours ({error}).", fix="train again") from error
+    return record
+
+
+def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+    """Fill a model (and optimiser) of the same architecture; returns the record. DataError where they do not fit."""
+    record = read_record(path)
+    tensors: dict[str, Tensor] = {}
+    with safe_open(path, framework="pt") as stream:
+        for name in stream.keys():  # noqa: SIM118 - not a dictionary
+            tensors[name] = stream.get_tensor(name)
+    weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
+    load_weights(model, weights, path)
+    if optimiser is not None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith(_OPTIMISER):
+                index, key = name.removeprefix(_OPTIMISER).split(".", 1)
+                state.setdefault(int(index), {})[key] = value
+        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return record
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Copy a state dict into a model, all names and shapes matching; DataError names the first that does not."""
+    expected = _unshared(model)
+    problems = [f"lacks {name}" for name in expected if name not in weights]
+    problems += [f"has the unknown tensor {name}" for name in weights if name not in model.state_dict()]
+    problems += [
+        f"has {name} as {list(weights[name].shape)}, not {list(value.shape)}"
+        for name, value in expected.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    if problems:
+        raise DataError(
+            f"{path} does not fit the network: it {problems[0]} ({len(problems)} such).", fix="name the right --model"
+        )
+    model.load_state_dict(weights, strict=False)
+
+
+def _unshared(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict without second names of one tensor (tied blocks), which safetensors refuses to store."""
+    seen: set[int] = set()
+    kept = {}
+    for name, value in model.state_dict(keep_vars=True).items():
+        if id(value) not in seen:
+            seen.add(id(value))
+            kept[name] = value
+    return kept

@@ -1,0 +1,57 @@
+"""What a training run is: frozen, and written to config.json as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lits_deploy.contract import InputContract
+from train.models.registry import Init
+
+Weights = Literal["none", "balanced"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of one run; the defaults are the thesis's (Section 5.2).
+
+    Adam with L2 weight decay inside it, cross-entropy, 15 epochs, batch 32. max_minutes is checked at the start of an
+    epoch, as for Table 8. width is for U-Net. amp: bf16 autocast, decided once `auto` is resolved.
+    """
+
+    model: str
+    data: Path
+    epochs: int = 15
+    batch_size: int = 32
+    lr: float = 1e-4
+    weight_decay: float = 1e-5
+    class_weights: Weights = "none"
+    init: Init = "default"
+    width: int | None = None
+    max_minutes: float | None = None
+    seed: int = 0
+    device: str = "cpu"
+    amp: bool = False
+    workers: int = 0
+    contract: InputContract
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary for config.json."""
+        values = dataclasses.asdict(self)
+        return {**values, "data": str(self.data), "contract": self.contract.to_json()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainConfig:
+        """Read back what `to_json` wrote; keys that are not settings (data set, versions) are left out."""
+        fields = {field.name for field in dataclasses.fields(cls)}
+        data = {key: value for key, value in values.items() if key in fields}
+        contract = InputContract.from_json(data["contract"])
+        return cls(**{**data, "data": Path(data["data"]), "contract": contract})
+
+    def differences(self, other: TrainConfig) -> list[str]:
+        """Settings that change the weights and differ; a resumed run must have none."""
+        free = {"data", "epochs", "max_minutes", "device", "workers"}
+        names = [field.name for field in dataclasses.fields(self) if field.name not in free]
+        return [n for n in names if getattr(self, n) != getattr(other, n)]

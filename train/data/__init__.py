@@ -1,0 +1,1 @@
+"""Training data: layouts, data sets, augmentation, synthetic phantoms."""

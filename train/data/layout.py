@@ -1,0 +1,133 @@
+"""The layout all training reads, as a list of samples. Imports no torch and decodes no picture.
+
+    DATA/
+      dataset.json                 optional: {"window_hu": [low, high], …}
+      <split>/images/*.{png,jpg}   8-bit grey slices, square
+      <split>/masks/<stem>.png     labels 0 background, 1 liver, 2 lesion
+      <split>/targets.csv          instead of masks: columns file, target and optionally patient
+
+Splits are `train`, `validate` and `test`. The patient comes from the name (`volume-VVV_SSSS`) or from targets.csv. A
+slice's class is the largest label in its mask.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lits_deploy.errors import DataError
+
+SPLITS = ("train", "validate", "test")
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_NAME = re.compile(r"volume-(\d+)_(\d+)")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One slice: its picture, its mask or its given class, its patient."""
+
+    image: Path
+    mask: Path | None
+    target: int | None
+    patient: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A training data set on disk: samples per split and what dataset.json declares."""
+
+    root: Path
+    splits: dict[str, tuple[Sample, ...]]
+    declared: dict[str, Any]
+
+    @property
+    def window_hu(self) -> tuple[float, float] | None:
+        """The declared window in HU, or None: there is no default."""
+        window = self.declared.get("window_hu")
+        return None if window is None else (float(window[0]), float(window[1]))
+
+    def patients(self, split: str) -> list[str]:
+        """Patients of a split, sorted."""
+        return sorted({sample.patient for sample in self.splits[split]})
+
+    def describe(self) -> dict[str, Any]:
+        """For manifests and reports: slices and patients per split, and how the data was split."""
+        return {
+            "name": self.root.resolve().name,
+            "source": self.declared.get("source"),
+            "split_by": "patient" if not self.leaks() else "slice",
+            "slices": {split: len(samples) for split, samples in self.splits.items()},
+            "patients": {split: self.patients(split) for split in self.splits},
+        }
+
+    def leaks(self) -> list[str]:
+        """Patients that stand in more than one split."""
+        seen = Counter(patient for split in self.splits for patient in self.patients(split))
+        return sorted(patient for patient, count in seen.items() if count > 1)
+
+
+def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
+    """List the samples of a data set.
+
+    Raises DataError, naming the fix, where a split, a mask or a row is missing or a name tells no patient.
+    """
+    if not root.is_dir():
+        raise DataError(
+            f"There is no data at {root}.",
+            fix=f"`lits-deploy data phantom {root}` makes synthetic slices, or give --data DATA",
+        )
+    declared: dict[str, Any] = {}
+    if (root / "dataset.json").is_file():
+        try:
+            declared = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{root / 'dataset.json'} is not JSON ({error}).", fix="mend or remove it") from error
+    return Layout(root, {split: _read_split(root / split) for split in splits}, declared)
+
+
+def _read_split(folder: Path) -> tuple[Sample, ...]:
+    images = sorted(p for p in folder.glob("images/*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not images:
+        raise DataError(f"{folder / 'images'} holds no PNG or JPEG.", fix="see `lits-deploy data phantom --help`")
+    table = folder / "targets.csv"
+    targets = _read_targets(table) if table.is_file() else None
+    samples = []
+    for image in images:
+        match = _NAME.match(image.stem)
+        if targets is not None:
+            if image.name not in targets:
+                raise DataError(f"{table} has no row for {image.name}.", fix="add it: file,target[,patient]")
+            target, patient = targets[image.name]
+            patient = patient or (match[1] if match else "")
+            sample = Sample(image, None, target, patient)
+        else:
+            mask = folder / "masks" / f"{image.stem}.png"
+            if not mask.is_file():
+                raise DataError(f"{image} has no mask at {mask}.", fix="add the mask, or a targets.csv for the split")
+            sample = Sample(image, mask, None, match[1] if match else "")
+        if not sample.patient:
+            raise DataError(
+                f"{image.name} tells no patient.",
+                fix="name slices volume-VVV_SSSS, or add a patient column to targets.csv",
+            )
+        samples.append(sample)
+    return tuple(samples)
+
+
+def _read_targets(table: Path) -> dict[str, tuple[int, str]]:
+    with table.open(newline="", encoding="utf-8") as stream:
+        rows = csv.DictReader(stream)
+        if not {"file", "target"} <= set(rows.fieldnames or ()):
+            raise DataError(f"{table} needs the columns file and target.", fix="file,target[,patient]")
+        found = {}
+        for line, row in enumerate(rows, start=2):
+            if row["target"] not in ("0", "1", "2"):
+                raise DataError(f"{table}, line {line}: target {row['target']!r} is not 0, 1 or 2.")
+            found[row["file"]] = (int(row["target"]), row.get("patient") or "")
+        return found

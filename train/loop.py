@@ -1,0 +1,54 @@
+"""One pass over the data: forward, loss, backward, step; or forward only. Knows no folders and no checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lits_deploy.contract import Task
+from train.metrics import Meter
+from train.preprocess import Preprocess
+
+Progress = Callable[[Meter], None]
+"""Called after each batch."""
+
+
+def run_epoch(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    loss_of: nn.Module,
+    preprocess: Preprocess,
+    *,
+    task: Task,
+    device: torch.device,
+    optimiser: torch.optim.Optimizer | None = None,
+    amp: bool = False,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """Train for one pass (with an optimiser) or evaluate (without); returns `Meter.result()`.
+
+    batches: (uint8 [N, C, H, W], int64 targets). channels_last throughout: on 2 CPU cores it trained ResNet18 1.6 times
+    as fast as the default layout (docs/log.md, 2026-11-23).
+    """
+    training = optimiser is not None
+    model.train(training)
+    meter = Meter(task, 3, device)
+    autocast = torch.autocast(device.type, torch.bfloat16) if amp else contextlib.nullcontext()
+    with torch.set_grad_enabled(training):
+        for slices, target in batches:
+            x = preprocess(slices.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+            y = target.to(device, non_blocking=True)
+            with autocast:
+                logits = model(x)
+                loss = loss_of(logits, y)
+            if optimiser is not None:
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+            meter.add(loss, logits, y)
+            progress(meter)
+    return meter.result()

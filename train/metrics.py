@@ -1,0 +1,67 @@
+"""What an epoch measures, added up over batches: loss, confusion matrix and, for U-Net, Dice and IoU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lits_deploy.contract import Task
+from lits_deploy.metrics import auroc, balanced_accuracy, per_class_accuracy, segmentation_summary_of
+
+
+class Meter:
+    """Adds up batches on the device and gives the figures once, so that a GPU never waits for the host.
+
+    For a classifier the confusion matrix counts slices; for U-Net, pixels.
+    """
+
+    def __init__(self, task: Task, classes: int, device: torch.device) -> None:
+        self.task, self.classes, self.slices = task, classes, 0
+        self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.matrix = torch.zeros(classes * classes, dtype=torch.int64, device=device)
+        self._lesion: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
+        """One batch: mean loss, logits [N, K, …], target [N, …]."""
+        count = len(target)
+        self.slices += count
+        self.loss += loss.detach().double() * count
+        predicted = logits.detach().argmax(dim=1)
+        self.matrix += torch.bincount((target * self.classes + predicted).flatten(), minlength=self.classes**2)
+        if self.task == "classify":
+            self._lesion.append((target == 2, logits.detach().float().softmax(dim=1)[:, 2]))
+
+    def mean_loss(self) -> float:
+        """Mean loss per slice so far."""
+        return float(self.loss) / max(1, self.slices)
+
+    def result(self) -> dict[str, Any]:
+        """loss, accuracy, balanced_accuracy, class_accuracy [K], confusion [K, K]; AUROC, or Dice and IoU."""
+        matrix = self.matrix.reshape(self.classes, self.classes).cpu().numpy()
+        recalls = per_class_accuracy(matrix)
+        values: dict[str, Any] = {
+            "loss": self.mean_loss(),
+            "accuracy": float(np.diag(matrix).sum() / max(1, matrix.sum())),
+            "balanced_accuracy": balanced_accuracy(matrix),
+            "class_accuracy": [None if np.isnan(v) else float(v) for v in recalls],
+            "confusion": matrix.tolist(),
+            "slices": self.slices,
+        }
+        if self.task == "segment":
+            return values | segmentation_summary_of(matrix)
+        lesion = torch.cat([y for y, _ in self._lesion]).cpu().numpy()
+        score = torch.cat([p for _, p in self._lesion]).cpu().numpy()
+        values["liver_accuracy"] = float((matrix[0, 0] + matrix[1:, 1:].sum()) / max(1, matrix.sum()))
+        area = auroc(lesion, score)
+        values["lesion_auroc"] = None if np.isnan(area) else area
+        return values
+
+
+def quality(result: dict[str, Any]) -> float:
+    """What `best` is chosen by on validate: balanced accuracy, or for U-Net the mean Dice of liver and tumour."""
+    if "dice" in result:
+        return float(np.mean([d or 0.0 for d in result["dice"][1:]]))
+    return float(result["balanced_accuracy"])

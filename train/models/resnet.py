@@ -1,0 +1,163 @@
+"""The thesis's ResNets (Section 5.1.2, Table 5), which are not torchvision's.
+
+Kept differences: stem 7×7 stride 2 with padding 1 (224 → 110) and max-pool 3×3 stride 2 without padding (110 → 54);
+ReLU after the *last* BatchNorm of a block and none after the addition; a projection shortcut is 1×1 stride-2
+convolution → BatchNorm → ReLU; a bottleneck's stride sits on its 3×3 convolution.
+
+Which convolutions carry a bias differs from network to network; it was derived from the printed parameter counts:
+all of them in ResNet18, only the stem's in ResNet50, none in ResNet34 and ResNet152.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Biases = Literal["all", "stem", "none"]
+
+
+def _conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+
+
+def _shortcut(inputs: int, outputs: int, stride: int, bias: bool) -> nn.Module:
+    if stride == 1 and inputs == outputs:
+        return nn.Identity()
+    projection = _conv(inputs, outputs, 1, stride=stride, bias=bias)
+    return nn.Sequential(projection, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions, each with BatchNorm and ReLU, plus the shortcut; [N, inputs, H, W] → [N, outputs, …].
+
+    shortcut=False leaves the addition out (`resnet34-plain`).
+    """
+
+    expansion = 1
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, bias: bool, shortcut: bool = True) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _conv(inputs, outputs, 3, stride=stride, bias=bias),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            _conv(outputs, outputs, 3, bias=bias),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+        self.shortcut = _shortcut(inputs, outputs, stride, bias) if shortcut else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Body plus shortcut, no ReLU after the addition (`return out_2 + x`)."""
+        out: Tensor = self.body(x)
+        return out if self.shortcut is None else out + self.shortcut(x)
+
+
+class Bottleneck(nn.Module):
+    """1×1 → 3×3 (stride) → 1×1 with four times the width out, BatchNorm and ReLU after each, plus the shortcut."""
+
+    expansion = 4
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int, bias: bool, shortcut: bool = True) -> None:
+        super().__init__()
+        width = outputs // self.expansion
+        self.body = nn.Sequential(
+            _conv(inputs, width, 1, bias=bias),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            _conv(width, width, 3, stride=stride, bias=bias),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            _conv(width, outputs, 1, bias=bias),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+        )
+        self.shortcut = _shortcut(inputs, outputs, stride, bias) if shortcut else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Body plus shortcut, no ReLU after the addition."""
+        out: Tensor = self.body(x)
+        return out if self.shortcut is None else out + self.shortcut(x)
+
+
+class ResNet(nn.Module):
+    """[N, 1, 224, 224] float32 → logits [N, 3]; stages of side 110 (stem), 54 (pool), 54, 27, 14, 7.
+
+    tied: as in the printed code `3 * [ResBlock(...)]`, the blocks of a stage that keep its shape are one object,
+    so their weights are shared. The printed parameter counts are those of independent blocks, the default.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        layers: tuple[int, int, int, int],
+        *,
+        biases: Biases,
+        shortcut: bool = True,
+        tied: bool = False,
+        classes: int = 3,
+    ) -> None:
+        super().__init__()
+        bias = biases == "all"
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, 64, 7, stride=2, padding=1, bias=biases != "none"),
+            nn.BatchNorm2d(64),
+            nn.ReLU(inplace=True),
+        )
+        self.pool = nn.MaxPool2d(3, stride=2)
+        stages: list[nn.Module] = []
+        inputs = 64
+        for index, depth in enumerate(layers):
+            outputs = 64 * 2**index * block.expansion
+            stage: list[nn.Module] = []
+            if index > 0 or inputs != outputs:  # a block that changes the shape comes first
+                stage.append(block(inputs, outputs, stride=1 if index == 0 else 2, bias=bias, shortcut=shortcut))
+            same = depth - len(stage)
+            if tied:
+                stage += same * [block(outputs, outputs, stride=1, bias=bias, shortcut=shortcut)]
+            else:
+                stage += [block(outputs, outputs, stride=1, bias=bias, shortcut=shortcut) for _ in range(same)]
+            stages.append(nn.Sequential(*stage))
+            inputs = outputs
+        self.stages = nn.ModuleList(stages)
+        self.head = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        x = self.pool(self.stem(x))
+        for stage in self.stages:
+            x = stage(x)
+        pooled: Tensor = self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1))
+        return pooled
+
+
+def resnet18() -> ResNet:
+    """11,176,579 parameters: every convolution has a bias."""
+    return ResNet(BasicBlock, (2, 2, 2, 2), biases="all")
+
+
+def resnet34() -> ResNet:
+    """21,279,939 parameters: no convolution has a bias."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none")
+
+
+def resnet34_plain() -> ResNet:
+    """ResNet34 without shortcut connections (Figures 6 to 8)."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", shortcut=False)
+
+
+def resnet34_tied() -> ResNet:
+    """ResNet34 as the printed code builds it: one block object repeated within a stage."""
+    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", tied=True)
+
+
+def resnet50() -> ResNet:
+    """23,507,971 parameters: only the stem's convolution has a bias."""
+    return ResNet(Bottleneck, (3, 4, 6, 3), biases="stem")
+
+
+def resnet152() -> ResNet:
+    """58,143,683 parameters: no convolution has a bias."""
+    return ResNet(Bottleneck, (3, 8, 36, 3), biases="none")

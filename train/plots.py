@@ -1,0 +1,63 @@
+"""Figures of a run as PNG: learning curves and the confusion matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lits_deploy.files import atomic_path
+
+
+def _save(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def curves(rows: list[dict[str, Any]], path: Path) -> None:
+    """Loss and accuracy (for U-Net: Dice) over epochs, from the rows of metrics.csv."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    for name, label in (("train_loss", "train"), ("validate_loss", "validate")):
+        left.plot(epochs, [row[name] for row in rows], marker="o", label=label)
+    left.set(title="Loss", xlabel="epoch", ylabel="cross-entropy")
+    if rows and rows[-1].get("validate_dice1") is not None:
+        lines: tuple[tuple[str, str], ...] = (("validate_dice1", "liver"), ("validate_dice2", "tumour"))
+        right.set(title="Dice on validate", xlabel="epoch", ylim=(0, 1))
+    else:
+        lines = (
+            ("train_accuracy", "train"),
+            ("validate_accuracy", "validate"),
+            ("validate_balanced_accuracy", "validate, balanced"),
+        )
+        right.set(title="Accuracy", xlabel="epoch", ylim=(0, 1))
+    for name, label in lines:
+        right.plot(epochs, [np.nan if row.get(name) is None else row[name] for row in rows], marker="o", label=label)
+    for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    _save(figure, path)
+
+
+def confusion(matrix: list[list[int]], classes: tuple[str, ...], path: Path, *, unit: str) -> None:
+    """Confusion matrix, rows = target, each cell with its count and its share of the row."""
+    counts = np.asarray(matrix, dtype=np.int64)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{count:,}\n{shares[row, column]:.1%}", ha="center", va="center", color=colour)
+    ticks = [f"{index} {name}" for index, name in enumerate(classes)]
+    axes.set_xticks(range(len(classes)), ticks, fontsize=8)
+    axes.set_yticks(range(len(classes)), ticks, fontsize=8, rotation=90, va="center")
+    axes.set(title=f"Validate, {unit}", xlabel="predicted", ylabel="target")
+    _save(figure, path)
