@@ -63,7 +63,7 @@ NETWORKS: dict[str, Network] = {
         _classifier("resnet50", 23_507_971, "Table 5, 6", "resnet:resnet50"),
         _classifier("resnet152", 58_143_683, "Table 5, 6", "resnet:resnet152"),
         _classifier("resnet34-plain", 21_106_115, "Figure 6-8", "resnet:resnet34_plain"),
-        _classifier("resnet34-tied", 11_171_779, "Section 5.1.2, printed code", "resnet:resnet34_tied"),
+        _classifier("resnet34-tied", 11_097_795, "Section 5.1.2, printed code", "resnet:resnet34_tied"),
         Network(
             name="unet",
             task="segment",

@@ -1,0 +1,39 @@
+# On a fresh machine (Python 3.11, git, make): `make demo` and `make test` do their own set-up into .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# onnxruntime and onnxruntime-gpu own the same module: one or the other.
+RUNTIME ?= $(if $(wildcard /dev/nvidiactl),gpu,cpu)
+BIN := .venv/bin
+READY := .venv/ready-$(RUNTIME)
+
+.PHONY: setup demo test test-slow lint format clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lits-deploy: the workstation needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(RUNTIME),train,export,bench,dev]'
+	rm -f .venv/ready-*
+	touch $@
+
+demo: setup
+	$(BIN)/lits-deploy demo --out demo-out
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv demo-out dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,126 @@
+"""A run: its files, and that killed and resumed it reaches the weights of an undisturbed one."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import DataError, OutputError
+from tiny_data import make_tiny_data
+from train import checkpoint
+from train.config import TrainConfig
+from train.models.registry import build
+from train.run import Observer, train
+
+
+class KilledInEpoch(Observer):
+    """Raises in the middle of an epoch, as a power cut would end it."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.training = epoch, ""
+
+    def start(self, what: str, slices: int) -> None:
+        self.training = what
+
+    def batch(self, meter: Any) -> None:
+        if self.training.startswith(f"epoch {self.epoch}/") and meter.slices > 4:
+            raise KeyboardInterrupt
+
+
+def config(data: Path, model: str, **changes: Any) -> TrainConfig:
+    crop = None if model == "unet" else 224
+    settings: dict[str, Any] = {"epochs": 3, "batch_size": 4, "width": 2 if model == "unet" else None, **changes}
+    return TrainConfig(model=model, data=data, contract=InputContract(window_hu=None, crop=crop), **settings)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_data(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.mark.parametrize("model", ["unet", "resnet18"])
+def test_resumed_run_equals_undisturbed_run(data: Path, tmp_path: Path, model: str) -> None:
+    settings = config(data, model, epochs=2 if model == "resnet18" else 3)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    train(settings, straight)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, broken, observer=KilledInEpoch(2))
+    train(settings, broken, resume=True)
+    ours, theirs = load_file(broken / "last.safetensors"), load_file(straight / "last.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert any(name.startswith("optimiser.") for name in ours)
+    strip = [{k: v for k, v in row.items() if "second" not in k} for row in rows_of(broken)]
+    assert strip == [{k: v for k, v in row.items() if "second" not in k} for row in rows_of(straight)]
+
+
+def rows_of(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run") / "unet"
+    train(config(data, "unet", epochs=2, class_weights="balanced"), out)
+    return out
+
+
+def test_run_holds_what_it_should(run: Path) -> None:
+    names = {path.name.split(".out.")[0] for path in run.iterdir()}
+    assert names == {
+        "config.json", "metrics.csv", "test.json", "last.safetensors", "last.json", "best.safetensors", "best.json",
+        "confusion.png", "curves.png", "events",
+    }  # fmt: skip
+    rows = rows_of(run)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert all(float(row["seconds"]) > 0 and row["validate_dice1"] for row in rows)
+    written = json.loads((run / "config.json").read_text())
+    assert written["dataset"]["patients"] == {"train": ["000", "001"], "validate": ["002"], "test": ["003"]}
+    assert written["made_with"]["torch"] == torch.__version__
+    assert json.loads((run / "test.json").read_text())["slices"] == 4
+
+
+def test_best_is_the_best_epoch_on_validate(run: Path) -> None:
+    record = checkpoint.read_record(run / "best.safetensors")
+    qualities = [(float(r["validate_dice1"]) + float(r["validate_dice2"] or 0)) / 2 for r in rows_of(run)]
+    assert record["epoch"] == 1 + max(range(len(qualities)), key=qualities.__getitem__)
+
+
+def test_another_run_or_other_settings_are_refused(run: Path, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="--resume"):
+        train(config(data, "unet"), run)
+    with pytest.raises(OutputError, match="other settings: lr"):
+        train(config(data, "unet", class_weights="balanced", lr=0.5), run, resume=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match="not empty"):
+        train(config(data, "unet"), tmp_path / "full")
+
+
+def test_max_minutes_is_checked_at_the_start_of_an_epoch(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No epoch was trained"):
+        train(config(data, "unet", max_minutes=-1.0), tmp_path / "run")
+
+
+def test_checkpoint_of_another_network_is_refused(run: Path) -> None:
+    with pytest.raises(DataError, match="does not fit the network"):
+        checkpoint.load(run / "best.safetensors", build("unet", width=4))
+
+
+def test_tied_blocks_survive_a_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tied = build("resnet34-tied").eval()
+    checkpoint.save(tmp_path / "tied.safetensors", tied, {})
+    again = build("resnet34-tied").eval()
+    checkpoint.load(tmp_path / "tied.safetensors", again)
+    x = torch.rand(1, 1, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(tied(x), again(x))
