@@ -7,6 +7,7 @@ from typing import Any
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Artifact
 from lits_deploy.contract import InputContract
+from train.data.layout import SPLITS
 
 
 def model_card(
@@ -62,7 +63,7 @@ def _training(training: dict[str, Any]) -> list[str]:
     if not dataset:
         return [f"Weights from {training.get('weights', 'unknown')}; how they were trained is not recorded."]
     slices, patients = dataset["slices"], dataset["patients"]
-    counts = "; ".join(f"{split}: {slices[split]} slices of {len(patients[split])} patients" for split in slices)
+    counts = "; ".join(f"{split}: {slices[split]} slices of {len(patients[split])} patients" for split in SPLITS if split in slices)
     settings = training["settings"]
     return [
         f"Data set {dataset['name']} (source: {dataset.get('source') or 'not declared'}), "

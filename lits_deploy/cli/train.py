@@ -81,6 +81,7 @@ def train(
     from train.models.registry import network
 
     info = network(model)
+    contract = _contract(data, info.crop, window, resize.value)
     try:
         from train.config import TrainConfig
         from train.run import train as train_run
@@ -98,7 +99,7 @@ def train(
         class_weights=class_weights.value, init=init.value, width=width, max_minutes=max_minutes, seed=seed,
         device=str(target), amp=_amp(amp, target),
         workers=workers if workers >= 0 else (8 if target.type == "cuda" else 0),
-        contract=_contract(data, info.crop, window, resize.value),
+        contract=contract,
     )  # fmt: skip
     console.print(f"{model}: {info.parameters:,} parameters ({info.source}), {target}, run {folder}")
     with _Bars() as bars:

@@ -1,0 +1,99 @@
+"""The whole job once, on synthetic patients: the commands a user would type, one after another, each printed.
+
+Every step is the real `lits-deploy` command in a process of its own, so the demo can show nothing that a user cannot
+do. The figures at the end come from the rows that `classify` wrote about patients the network never saw.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lits_deploy.errors import OutputError, UserError
+from lits_deploy.files import write_json
+from lits_deploy.metrics import classification_summary
+
+RECORD = "demo.json"
+AIMS = {"liver_accuracy": 0.95, "lesion_auroc": 0.85}
+"""What a network trained for a few minutes must reach on unseen phantoms, else the demo says it did not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """How much work: patients and epochs chosen so that 2 CPU cores finish within 10 minutes."""
+
+    out: Path
+    patients: int = 24
+    epochs: int = 4
+    lr: float = 3e-4
+    seed: int = 0
+    model: str = "resnet18"
+
+
+def steps(config: DemoConfig) -> list[tuple[str, list[str]]]:
+    """What each step is for, and its command line after `lits-deploy`."""
+    out = config.out
+    data, run, bundle = out / "data", out / "run", out / "bundle"
+    train = ["train", "--data", data, "--model", config.model, "--epochs", config.epochs, "--lr", config.lr]
+    train += ["--class-weights", "balanced", "--seed", config.seed, "--out", run]
+    lines: list[tuple[str, Sequence[object]]] = [
+        ("synthetic CT", ["data", "phantom", data, "--patients", config.patients, "--seed", config.seed]),
+        ("train", train),
+        ("export and prove parity with PyTorch", ["export", run, "--out", bundle]),
+        ("verify on this machine", ["verify", bundle]),
+        ("classify patients never seen", ["classify", bundle, data / "test" / "images", "--out", out / "results"]),
+        (
+            "benchmark beside the original",
+            ["benchmark", bundle, "--against", run, "--data", data, "--quick", "--out", out / "benchmark"],
+        ),
+    ]
+    return [(what, [str(word) for word in words]) for what, words in lines]
+
+
+def run_demo(config: DemoConfig, *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run all steps; returns figures, aims and seconds, which are also in OUT/demo.json.
+
+    Raises OutputError where OUT holds something else than an earlier demo, UserError where a step failed.
+    """
+    out = config.out
+    if out.exists() and any(out.iterdir()):
+        if not (out / RECORD).is_file():
+            raise OutputError(f"{out} is not empty and not an earlier demo.", fix="give another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    seconds: dict[str, float] = {}
+    write_json(out / RECORD, {"finished": False})
+    for index, (what, words) in enumerate(steps(config), start=1):
+        say(f"\n[{index}/6] {what}\n$ lits-deploy {' '.join(words)}")
+        began = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "lits_deploy", *words], check=False)
+        seconds[words[0]] = time.perf_counter() - began
+        if done.returncode:
+            raise UserError(f"`lits-deploy {words[0]}` ended with {done.returncode}.", fix="see its message above")
+    figures = score(out / "results" / "slices.csv", out / "data" / "test" / "masks")
+    result = {"finished": True, "figures": figures, "aims": AIMS, "seconds": seconds}
+    write_json(out / RECORD, result)
+    return result
+
+
+def score(table: Path, masks: Path) -> dict[str, Any]:
+    """classification_summary of the rows of a slices.csv against the masks of the same stems."""
+    targets, probabilities = [], []
+    with table.open(newline="", encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if row["status"] != "ok":
+                continue
+            with Image.open(masks / f"{Path(row['path']).stem}.png") as mask:
+                targets.append(int(np.asarray(mask).max()))
+            probabilities.append([float(row[name]) for name in ("p0", "p1", "p2")])
+    return classification_summary(targets, np.asarray(probabilities))

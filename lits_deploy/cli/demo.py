@@ -1,0 +1,52 @@
+"""`lits-deploy demo`: call `benchmarks.demo`, print what came out and where to look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from lits_deploy import DISCLAIMER
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def demo(
+    out: Path = typer.Option(Path("demo-out"), help="Folder for everything the demo makes."),
+    patients: int = typer.Option(24, min=6, help="Synthetic patients."),
+    epochs: int = typer.Option(4, min=1),
+    seed: int = typer.Option(0, min=0),
+) -> None:
+    """Run everything once on synthetic data: train, export, verify, classify, benchmark.
+
+    Takes under 10 minutes on 2 CPU cores, and needs the train and export extras.
+    """
+    from benchmarks.demo import AIMS, DemoConfig, run_demo
+    from lits_deploy.cli.console import console
+
+    result = run_demo(
+        DemoConfig(out=out, patients=patients, epochs=epochs, seed=seed),
+        say=lambda line: console.print(line, markup=False),
+    )
+    figures = result["figures"]
+    console.print(f"\nOn {figures['slices']} slices of synthetic patients the network never saw:")
+    for name, text in (("liver_accuracy", "liver / no liver accuracy"), ("lesion_auroc", "lesion-slice AUROC")):
+        reached = figures[name] >= AIMS[name]
+        console.print(f"  {text}: {figures[name]:.3f} ({'aim' if reached else 'BELOW the aim'}: ≥ {AIMS[name]})")
+    console.print(f"  balanced accuracy of the three classes: {figures['balanced_accuracy']:.3f}")
+    minutes = sum(result["seconds"].values()) / 60
+    parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result["seconds"].items())
+    console.print(f"{minutes:.1f} minutes ({parts})")
+    console.print("Look at:")
+    for path, what in (
+        ("data/montage.png", "what the synthetic slices look like"),
+        ("run/curves.png", "learning curves"),
+        ("run/confusion.png", "confusion matrix on validate"),
+        ("bundle/README.md", "model card"),
+        ("results/slices.csv", "one row a slice"),
+        ("benchmark/latency.png", "latency beside PyTorch"),
+    ):
+        if (out / path).exists():
+            console.print(f"  {out / path}: {what}", markup=False)
+    console.print(DISCLAIMER)

@@ -1,0 +1,106 @@
+"""The seam: validated once, strict about devices, honest about what is in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_bundle import make_tiny_bundle
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import ContractError, DeviceError, DeviceOutOfMemory, UserError
+from lits_deploy.runtime import Device, open_runtime
+from lits_deploy.runtime.fake import FakeRuntime
+from lits_deploy.runtime.onnxruntime_ import cuda_usable
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_tiny_bundle(tmp_path_factory.mktemp("runtime") / "bundle")
+
+
+def slices(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, 1, 256, 256)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        np.zeros((1, 1, 256, 256), np.float32),
+        np.zeros((1, 256, 256), np.uint8),
+        np.zeros((1, 1, 224, 224), np.uint8),
+        np.zeros((0, 1, 256, 256), np.uint8),
+        np.zeros((5, 1, 256, 256), np.uint8),
+    ],
+)
+def test_wrong_batches_are_refused_by_the_base(batch: np.ndarray) -> None:
+    runtime = FakeRuntime(max_batch=4)
+    with pytest.raises(ContractError, match="Fix: "):
+        runtime.infer(batch)
+    assert runtime.batches == []
+
+
+def test_fake_is_out_of_memory_when_told() -> None:
+    runtime = FakeRuntime(max_batch=8, memory_for=2)
+    with pytest.raises(DeviceOutOfMemory):
+        runtime.infer(slices(3))
+    assert runtime.infer(slices(2)).probabilities is not None
+
+
+def test_onnxruntime_runs_and_describes_itself(bundle: Bundle) -> None:
+    with open_runtime(bundle, device="cpu", max_batch=4) as runtime:
+        outputs = runtime.infer(slices(3))
+        info = runtime.describe()
+    assert outputs.logits is not None
+    assert outputs.probabilities is not None
+    assert outputs.logits.shape == outputs.probabilities.shape == (3, 3)
+    assert outputs.probabilities.sum(axis=1) == pytest.approx(1)
+    assert (info.name, info.device, info.precision) == ("onnxruntime", "cpu", "fp32")
+    assert info.providers == ("CPUExecutionProvider",)
+
+
+def test_cpu_results_do_not_depend_on_the_batch(bundle: Bundle) -> None:
+    batch = slices(6)
+    with open_runtime(bundle, device="cpu", max_batch=6) as runtime:
+        together = runtime.infer(batch).logits
+        alone = np.concatenate([runtime.infer(batch[i : i + 1]).logits for i in range(6)])
+    assert together is not None
+    assert (together == alone).all()
+
+
+@pytest.mark.skipif(cuda_usable(), reason="this machine has CUDA")
+def test_a_device_that_is_not_there_is_an_error(bundle: Bundle) -> None:
+    for device in ("cuda", "cuda:3"):
+        with pytest.raises(DeviceError, match="was asked for"):
+            open_runtime(bundle, device=device)
+
+
+def test_unknown_names_say_which_there_are(bundle: Bundle) -> None:
+    with pytest.raises(DeviceError, match="auto, cpu, cuda or cuda:N"):
+        open_runtime(bundle, device="gpu")
+    with pytest.raises(UserError, match="one of: auto, onnxruntime"):
+        open_runtime(bundle, runtime="tflite")
+
+
+def test_device_names() -> None:
+    auto = Device("cpu")
+    assert str(Device.parse("cuda", auto=auto)) == "cuda:0"
+    assert str(Device.parse("cuda:2", auto=auto)) == "cuda:2"
+    assert Device.parse("auto", auto=auto) is auto
+
+
+def test_a_file_that_is_no_network_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    from lits_deploy.errors import BundleError
+    from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
+
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(BundleError, match="cannot load"):
+        OnnxRuntime(
+            tmp_path / "model.onnx",
+            device=Device("cpu"),
+            precision="fp32",
+            shape=(1, 256, 256),
+            wanted=("logits",),
+            max_batch=1,
+        )
