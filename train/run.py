@@ -12,9 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import platform
-import subprocess
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from torch import nn
 from lits_deploy import __version__
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import write_json, write_text
+from lits_deploy.revision import git_revision
 from train import checkpoint
 from train.config import TrainConfig
 from train.data.augment import Augment
@@ -199,16 +198,6 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "git": git_revision(),
     }
-
-
-def git_revision() -> str | None:
-    """Revision of the checkout this code runs from; None for an installed wheel."""
-    with suppress(OSError, subprocess.CalledProcessError):
-        root = Path(__file__).resolve().parent.parent
-        if (root / ".git").exists():
-            command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-            return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    return None
 
 
 def _unit(task: str) -> str:

@@ -16,13 +16,17 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), title: str = "") -> None:
-    """Print a table; `right` names the columns to align right."""
+    """Print a table; `right` names the columns to align right. Into a pipe or file it goes unfolded, however wide."""
     drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in header:
         drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*row)
-    console.print(drawn)
+    if console.is_terminal:
+        console.print(drawn)
+        return
+    width = console.measure(drawn, options=console.options.update(max_width=10_000)).maximum
+    Console(file=console.file, width=max(console.width, width), highlight=False).print(drawn)
 
 
 def progress_bar(unit: str = "slices") -> Progress:

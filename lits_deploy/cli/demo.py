@@ -40,7 +40,7 @@ def demo(
     console.print(f"{minutes:.1f} minutes ({parts})")
     console.print("Look at:")
     for path, what in (
-        ("data/montage.png", "what the synthetic slices look like"),
+        ("data/test/images", "synthetic slices"),
         ("run/curves.png", "learning curves"),
         ("run/confusion.png", "confusion matrix on validate"),
         ("bundle/README.md", "model card"),

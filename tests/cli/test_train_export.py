@@ -1,0 +1,88 @@
+"""`lits-deploy train` and `export` as they are typed, defaults included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.cli.app import app
+from lits_deploy.errors import DataError, DeviceError, OutputError, UserError
+from tiny_data import make_tiny_data
+from train.models.registry import build
+
+runner = CliRunner()
+SMALL = ["--model", "unet", "--width", "2", "--epochs", "1", "--batch-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data/ in it and one run trained by defaults."""
+    folder = tmp_path_factory.mktemp("home")
+    make_tiny_data(folder / "data", window=[-40, 160])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        result = runner.invoke(app, ["train", *SMALL], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "epoch 1/1: train loss" in result.output
+    assert "next:  lits-deploy export runs/unet-" in result.output
+    assert "not for clinical use" in result.output
+    return folder
+
+
+def test_defaults_put_the_run_where_export_finds_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    (run,) = (home / "runs").glob("unet-*")
+    with pytest.raises(UserError, match="builds no TensorRT engine yet"):
+        runner.invoke(app, ["export", "--trt"], catch_exceptions=False)
+    bundle = Bundle.open(run.with_name(f"{run.name}-bundle"))
+    assert bundle.problems() == []
+    assert bundle.manifest.contract.window_hu == (-40.0, 160.0)
+
+
+def test_resume_without_out_takes_the_newest_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(home)
+    more = [*SMALL[:5], "2", *SMALL[6:], "--resume"]
+    result = runner.invoke(app, ["train", *more], catch_exceptions=False)
+    assert "resumed after epoch 1" in result.output
+    (run,) = [path for path in (home / "runs").glob("unet-*") if (path / "config.json").is_file()]
+    assert json.loads((run / "last.json").read_text())["epoch"] == 2
+
+
+def test_weights_of_a_registered_network(home: Path) -> None:
+    torch.manual_seed(1)
+    torch.save(build("unet", width=2).state_dict(), home / "plain.pt")
+    arguments = ["export", "--weights", str(home / "plain.pt"), "--model", "unet", "--width", "2", "--data", "data"]
+    result = runner.invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "256 slices (phantoms)" in result.output
+    bundle = Bundle.open(home / "plain-bundle")
+    assert bundle.manifest.contract.window_hu is None
+    assert "how they were trained is not recorded" in (bundle.folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        (["train", "--data", "nowhere"], DataError, "data phantom nowhere"),
+        (["train", *SMALL, "--device", "cuda:7"], DeviceError, "cuda:7 was asked for"),
+        (["train", "--model", "resnet99"], UserError, "choose one of"),
+        (["train", *SMALL, "--window", "0", "400"], DataError, "declares the window"),
+        (["train", "--model", "vgg19", "--resume"], OutputError, "no run of vgg19"),
+        (["export", "nowhere"], DataError, "not a training run"),
+        (["export", "--model", "unet"], UserError, "go with --weights"),
+        (["export", "--weights", "x.pt"], UserError, "needs --model"),
+        (["export", "--weights", "x.pt", "--model", "unet"], DataError, "no file x.pt"),
+    ],
+)
+def test_mistakes_name_the_fix(
+    home: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: type[UserError], says: str
+) -> None:
+    monkeypatch.chdir(home)
+    with pytest.raises(error, match=says) as caught:
+        runner.invoke(app, arguments, catch_exceptions=False)
+    assert caught.value.fix

@@ -1,0 +1,80 @@
+"""One patient from numbers to voxels: the order in which the body is painted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from train.data.phantom import abdomen, bowel, chest, limbs, skeleton, trunk, vessels
+from train.data.phantom.canvas import Canvas
+from train.data.phantom.grid import Grid
+from train.data.phantom.lesions import Lesion, paint_lesions
+from train.data.phantom.patient import draw_patient
+from train.data.phantom.scanner import scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phantom:
+    """One synthetic abdomen.
+
+    hu: int16 HU [Z, 256, 256], displayed anterior up with the patient's right on the image's left; index 0 is the
+        most caudal slice.
+    labels: uint8 [Z, 256, 256], 0 background, 1 liver, 2 lesion; lesions lie strictly inside the liver.
+    spacing_mm: distance of neighbouring slices, rows and columns. Slices are thinner than their distance, as in a
+        data set that keeps every k-th slice.
+    lesions: what was put in, whether or not it is visible on a slice.
+    """
+
+    hu: npt.NDArray[np.int16]
+    labels: npt.NDArray[np.uint8]
+    spacing_mm: tuple[float, float, float]
+    seed: int
+    patient: int
+    phase: str
+    lesions: tuple[Lesion, ...]
+
+
+def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phantom:
+    """Make patient number `patient` of `seed`; the same numbers give the same voxels, whatever else is made.
+
+    slices: how many to take over the same stretch of body; by default 34–48, about as many as the patient's slice
+        thickness suggests.
+    """
+    rng = np.random.default_rng([seed, patient])
+    draw, space, surface, organs, hollow, tubes, focal, machine = rng.spawn(8)
+    person = draw_patient(seed, patient, draw, slices=slices)
+    grid = Grid(person.frame, space)
+    canvas = Canvas(grid, surface)
+    body = trunk.build_trunk(grid, person)
+    trunk.paint_trunk(canvas, body, person)
+    chest.paint_chest(canvas, body, person, tubes)
+    bowel.paint_bowel(canvas, body, person, hollow)
+    bowel.paint_pelvic_organs(canvas, person, hollow)
+    limbs.paint_groin(canvas, person)
+    abdomen.paint_psoas(canvas, person, organs)
+    skeleton.paint_pelvis(canvas, person)
+    limbs.paint_shoulder(canvas, body, person)
+    abdomen.paint_liver(canvas, body, person, organs)
+    bowel.paint_stomach(canvas, body, person, hollow)
+    abdomen.paint_spleen(canvas, body, person, organs)
+    abdomen.paint_pancreas(canvas, person, organs)
+    abdomen.paint_kidneys(canvas, body, person, organs)
+    vessels.paint_vessels(canvas, person, tubes)
+    vessels.paint_airways(canvas)
+    skeleton.paint_spine(canvas, person)
+    skeleton.paint_ribs(canvas, body, person)
+    labels, lesions = paint_lesions(canvas, person, focal)
+    trunk.paint_couch(canvas, body, person)
+    frame = person.frame
+    dz, dy, dx = frame.step
+    return Phantom(
+        hu=scan(canvas, person, machine),
+        labels=labels,
+        spacing_mm=(dz * frame.scale[2], dy * frame.scale[1], dx * frame.scale[0]),
+        seed=seed,
+        patient=patient,
+        phase=person.tissue.phase,
+        lesions=tuple(lesions),
+    )

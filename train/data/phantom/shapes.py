@@ -1,0 +1,167 @@
+"""Bodies as implicit functions: signed distances in mm, negative inside, and how to join and soften them.
+
+Ellipsoids use the first-order distance f / |grad f|, exact at the surface and close enough near it. Nothing here knows
+anatomy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from train.data.phantom.grid import F32, Block, Grid, Point
+
+FAR = np.float32(1e3)
+"""Distance in mm that stands for "not here"."""
+
+
+def ellipsoid(x: F32, y: F32, z: F32, centre: Point, radii: Point, *, turn: float = 0.0, tilt: float = 0.0) -> F32:
+    """Approximate signed distance to an ellipsoid.
+
+    turn rotates it in the axial plane (radians, from x towards y), tilt leans its z axis towards x.
+    """
+    dx, dy, dz = x - np.float32(centre[0]), y - np.float32(centre[1]), z - np.float32(centre[2])
+    if tilt:
+        c, s = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
+        dx, dz = c * dx - s * dz, s * dx + c * dz
+    if turn:
+        c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        dx, dy = c * dx + s * dy, c * dy - s * dx
+    rx, ry, rz = (np.float32(1 / r) for r in radii)
+    dx, dy, dz = dx * rx, dy * ry, dz * rz
+    k0 = np.sqrt(dx * dx + dy * dy + dz * dz)
+    dx, dy, dz = dx * rx, dy * ry, dz * rz
+    k1 = np.sqrt(dx * dx + dy * dy + dz * dz)
+    k1 += np.float32(1e-6)
+    k0 *= k0 - np.float32(1)
+    k0 /= k1
+    distance: F32 = k0
+    return distance
+
+
+def ellipse(x: F32, y: F32, rx: F32 | float, ry: F32 | float) -> F32:
+    """Rough signed distance to an axis-parallel ellipse around the origin; radii may vary from voxel to voxel."""
+    u, v = x / np.asarray(rx, np.float32), y / np.asarray(ry, np.float32)
+    return (np.sqrt(u * u + v * v) - np.float32(1)) * np.minimum(rx, ry).astype(np.float32)
+
+
+def bar(x: F32, y: F32, start: tuple[float, float], end: tuple[float, float], radius: float) -> F32:
+    """Signed distance to a rounded bar in the plane: all points within `radius` of the line from start to end."""
+    ax, ay = np.float32(end[0] - start[0]), np.float32(end[1] - start[1])
+    px, py = x - np.float32(start[0]), y - np.float32(start[1])
+    t = np.clip((px * ax + py * ay) / np.float32(max(float(ax * ax + ay * ay), 1e-6)), 0, 1)
+    px, py = px - t * ax, py - t * ay
+    return np.sqrt(px * px + py * py) - np.float32(radius)
+
+
+def join(a: F32, b: F32, blend_mm: float) -> F32:
+    """Union with a rounded seam of about `blend_mm` (polynomial smooth minimum)."""
+    overlap = np.maximum(np.float32(blend_mm) - np.abs(a - b), 0)
+    overlap *= overlap
+    overlap *= np.float32(0.25 / blend_mm)
+    joined: F32 = np.minimum(a, b)
+    joined -= overlap
+    return joined
+
+
+def meet(a: F32, b: F32, blend_mm: float) -> F32:
+    """Intersection with a rounded edge of about `blend_mm`."""
+    return -join(-a, -b, blend_mm)
+
+
+def inside(distance: F32, grid: Grid, edge_mm: float, *, through_plane: bool = True) -> F32:
+    """Fraction 0…1 of each voxel that lies inside, float32, from signed distances of a block [z, y, x].
+
+    The edge is a ramp `edge_mm` wide, widened by the slice thickness where the surface lies oblique to the slice: the
+    partial-volume blur of domes and poles.
+    """
+    result: F32
+    if through_plane and distance.shape[0] > 1:
+        thickness = np.float32(grid.frame.thickness_mm)
+        width: F32 = np.asarray(np.gradient(distance, axis=0), np.float32)
+        width *= thickness / np.float32(grid.frame.step[0] * grid.frame.scale[2])
+        np.clip(width, -thickness, thickness, out=width)
+        width *= width
+        width += np.float32(edge_mm * edge_mm)
+        np.sqrt(width, out=width)
+        result = distance / width
+    else:
+        result = distance * np.float32(1 / edge_mm)
+    np.subtract(np.float32(0.5), result, out=result)
+    np.clip(result, 0, 1, out=result)
+    return result
+
+
+Bead = tuple[float, float, float, float]
+"""A point of a tube and its radius there: (x, y, z, radius) in mm."""
+
+Path = Sequence[Bead]
+
+
+class Tubes:
+    """The union of many tubes of varying radius: signed distance `field`, float32, over one block of the grid."""
+
+    def __init__(self, grid: Grid, low: Point, high: Point) -> None:
+        self.grid = grid
+        self.block = grid.block(low, high)
+        if self.block is not None:
+            self.field = np.full([s.stop - s.start for s in self.block], FAR, np.float32)
+
+    def add(self, path: Path) -> None:
+        """Add a tube through the points of `path`."""
+        for start, end in pairwise(path):
+            cut = self._cut(start, end, 3.0)
+            if cut is None:
+                continue
+            here, there = cut
+            near = tube_distance(*self.grid.at(here), start, end)
+            view = self.field[there]
+            np.minimum(view, near, out=view)
+
+    def _cut(self, start: Sequence[float], end: Sequence[float], pad: float) -> tuple[Block, Block] | None:
+        """The block of one segment: as index ranges of the grid and of `field`."""
+        if self.block is None:
+            return None
+        reach = max(start[3], end[3]) + pad
+        low = tuple(min(start[i], end[i]) - reach for i in range(3))
+        high = tuple(max(start[i], end[i]) + reach for i in range(3))
+        part = self.grid.block((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        if part is None:
+            return None
+        here = [slice(max(p.start, b.start), min(p.stop, b.stop)) for p, b in zip(part, self.block, strict=True)]
+        if any(s.start >= s.stop for s in here):
+            return None
+        there = [slice(h.start - b.start, h.stop - b.start) for h, b in zip(here, self.block, strict=True)]
+        return (here[0], here[1], here[2]), (there[0], there[1], there[2])
+
+
+def bead(point: Sequence[float] | npt.NDArray[np.float64], radius: float) -> Bead:
+    """A point with its radius, as plain floats."""
+    return float(point[0]), float(point[1]), float(point[2]), float(radius)
+
+
+def tube_distance(x: F32, y: F32, z: F32, start: Sequence[float], end: Sequence[float]) -> F32:
+    """Signed distance to a straight tube whose radius goes from start[3] to end[3]."""
+    ax, ay, az = (np.float32(end[i] - start[i]) for i in range(3))
+    px, py, pz = x - np.float32(start[0]), y - np.float32(start[1]), z - np.float32(start[2])
+    t = px * ax
+    t += py * ay
+    t += pz * az
+    t *= np.float32(1 / max(float(ax * ax + ay * ay + az * az), 1e-6))
+    np.clip(t, 0, 1, out=t)
+    px -= t * ax
+    py -= t * ay
+    pz -= t * az
+    px *= px
+    py *= py
+    pz *= pz
+    px += py
+    px += pz
+    distance: F32 = np.sqrt(px)
+    t *= np.float32(end[3] - start[3])
+    t += np.float32(start[3])
+    distance -= t
+    return distance

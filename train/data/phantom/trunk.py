@@ -1,0 +1,254 @@
+"""The container: skin, fat, muscle wall, the cavities of abdomen and chest, the diaphragm, and the couch below.
+
+`Trunk` holds signed distances (mm, negative inside) that the organs are fitted into: the liver leans on the wall and
+on the diaphragm because it is cut by them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from train.data.phantom.canvas import FAT_HU, Canvas
+from train.data.phantom.grid import F32, Grid
+from train.data.phantom.patient import Patient
+from train.data.phantom.shapes import FAR, ellipse, ellipsoid, join
+
+# Half-width, front and back (mm) of the muscular outline at heights z (mm).
+_OUTLINE = np.array(
+    [
+        (-200, 166, -74, 104), (-165, 166, -78, 108), (-120, 164, -86, 110), (-80, 156, -88, 108), (-40, 144, -88, 104),
+        (0, 131, -89, 100), (40, 126, -91, 100), (80, 131, -94, 101), (120, 139, -99, 103), (160, 146, -104, 105),
+        (210, 149, -107, 105), (260, 147, -107, 105), (300, 149, -106, 106), (340, 160, -104, 106),
+        (380, 172, -98, 104),
+    ],
+    np.float64,
+)  # fmt: skip
+# The same for the cavity inside the wall: peritoneum and retroperitoneum; above z = 100 the rib cage's inside.
+_CAVITY = np.array(
+    [
+        (-200, 40, -50, 55), (-165, 50, -58, 66), (-130, 58, -68, 72), (-90, 82, -76, 70), (-50, 101, -78, 60),
+        (-10, 108, -79, 60), (40, 109, -81, 64), (80, 118, -84, 71), (120, 128, -88, 78), (160, 134, -92, 82),
+        (210, 136, -95, 83), (260, 134, -95, 83), (300, 129, -93, 82), (340, 120, -88, 80), (380, 100, -76, 76),
+    ],
+    np.float64,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trunk:
+    """Signed distances over the whole volume, float32 [Z, 256, 256], mm: skin, muscular outline, cavity, diaphragm.
+
+    below: negative under the diaphragm (abdomen), positive above it (chest).
+    """
+
+    skin: F32
+    outline: F32
+    cavity: F32
+    below: F32
+
+
+def build_trunk(grid: Grid, patient: Patient) -> Trunk:
+    """Compute the container of one patient."""
+    x, y, level = grid.x, grid.y, grid.frame.z_mm
+    radius = x * x
+    radius += y * y
+    np.sqrt(radius, out=radius)
+    radius += np.float32(1e-3)
+    belly = (1 + (patient.belly - 1) * np.exp(-(((level - 40) / 110) ** 2))).astype(np.float32)
+    outline = _rounded(x, y, radius, _rows(_OUTLINE, level, belly), 1.25)
+    groove = np.exp(-((grid.columns / 11.0) ** 2)).astype(np.float32)
+    outline += np.where(y > 0, np.float32(5.5), np.float32(1.5)) * groove
+    outline += grid.lumps[0] * np.float32(2.0)
+    cavity = _rounded(x, y, radius, _rows(_CAVITY, level, belly), 1.35)
+    cavity += grid.lumps[1] * np.float32(2.0)
+    cavity += _straight_muscles(grid)
+    return Trunk(
+        skin=outline - _fat(grid, patient, radius),
+        outline=outline,
+        cavity=cavity,
+        below=_diaphragm(grid),
+    )
+
+
+def _straight_muscles(grid: Grid) -> F32:
+    """Millimetres by which the front wall is thicker: two straight muscles, thin seams beside and between them."""
+    level = np.interp(grid.frame.z_mm, (-140, -90, 120, 170), (0.3, 1, 1, 0)).astype(np.float32)[:, None, None]
+    ahead = np.clip(-grid.rows / 20 - 1.5, 0, 1).astype(np.float32)[None, :, None]
+    wide = np.abs(grid.columns)
+    across = (
+        4.0 * np.exp(-(((wide - 31) / 17) ** 2))
+        - 4.5 * np.exp(-(((wide - 66) / 9) ** 2))
+        - 4.0 * np.exp(-((wide / 5) ** 2))
+    )
+    return np.asarray(level * ahead * across.astype(np.float32)[None, None, :], np.float32)
+
+
+def _rows(table: npt.NDArray[np.float64], level: F32, belly: F32) -> tuple[F32, F32, F32]:
+    columns = [np.interp(level, table[:, 0], table[:, k]).astype(np.float32) for k in (1, 2, 3)]
+    width, front, back = columns
+    return width * (1 + np.float32(0.35) * (belly - 1)), front * belly, back
+
+
+def _rounded(x: F32, y: F32, radius: F32, rows: tuple[F32, F32, F32], fullness: float) -> F32:
+    """Radial distance to u² + v² + fullness·u·v = 1, u and v squared relative coordinates: 2 is an ellipse, 0 a box."""
+    width, front, back = (r[:, None, None] for r in rows)
+    u = x * (1 / width)
+    u *= u
+    v = np.where(y < 0, y * (1 / front), y * (1 / back))
+    v *= v
+    rho = u * v
+    rho *= np.float32(fullness)
+    u *= u
+    v *= v
+    rho += u
+    rho += v
+    np.sqrt(rho, out=rho)
+    np.sqrt(rho, out=rho)
+    rho += np.float32(1e-6)
+    np.divide(radius, rho, out=rho)
+    return np.subtract(radius, rho, out=rho)
+
+
+def _fat(grid: Grid, patient: Patient, radius: F32) -> F32:
+    """Thickness of the subcutaneous fat in mm: thicker behind the hips and in front of the belly, thin on the chest."""
+    level = grid.frame.z_mm
+    at = (-170, -90, -20, 40, 110, 180, 260, 340)
+    relative = (
+        (1.5, 1.3, 1.25, 1.1, 0.75, 0.6, 0.6, 0.7),
+        (1.3, 1.5, 1.5, 1.35, 1.0, 0.7, 0.65, 0.6),
+        (1.7, 1.7, 1.5, 1.1, 0.7, 0.55, 0.55, 0.7),
+    )
+    side, front, back = (
+        np.asarray(np.interp(level, at, share) * patient.fat_mm, np.float32)[:, None, None] for share in relative
+    )
+    upright = grid.y / radius
+    upright *= np.abs(upright)
+    thick: F32 = side + np.where(upright < 0, front - side, back - side) * np.abs(upright)
+    thick *= np.float32(1) + np.float32(0.3) * grid.lumps[2]
+    if patient.female:
+        bust = np.exp(-(((level - 275) / 38) ** 2)).astype(np.float32)[:, None, None]
+        ahead = np.clip(-grid.rows / 60 - 0.6, 0, 1)[None, :, None].astype(np.float32)
+        pair = np.exp(-(((np.abs(grid.columns) - 72) / 36) ** 2)).astype(np.float32)[None, None, :]
+        thick += bust * ahead * pair * np.float32(8 + 0.9 * patient.fat_mm)
+    thick += np.float32(2.5)
+    return thick
+
+
+def _diaphragm(grid: Grid) -> F32:
+    """Two domes and the central tendon as upright half-ellipsoids that go on as cylinders below z = 105."""
+    block = grid.block((-150, -120, 100), (150, 120, 400))
+    field = np.full(grid.shape, -FAR, np.float32)
+    if block is not None:
+        x, y, z = grid.at(block)
+        z = np.maximum(z, np.float32(105))
+        right = ellipsoid(x, y, z, (-70, -12, 105), (90, 97, 122), turn=-0.12)
+        left = ellipsoid(x, y, z, (70, -6, 105), (86, 92, 110), turn=0.12)
+        middle = ellipsoid(x, y, z, (0, -34, 105), (78, 76, 98))
+        field[block] = join(join(right, left, 18.0), middle, 18.0)
+    return field
+
+
+def paint_trunk(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
+    """Paint fat, skin, muscle with its fat planes, and the fat of the cavities; organs come on top."""
+    grid, tissue = canvas.grid, patient.tissue
+    every = tuple(slice(0, n) for n in grid.shape)
+    block = (every[0], every[1], every[2])
+    wisps = canvas.grain * np.float32(5)
+    wisps += FAT_HU
+    canvas.paint(block, trunk.skin, wisps)
+    rind = np.abs(trunk.skin + np.float32(1.3))
+    rind -= np.float32(1.3)
+    canvas.paint(block, rind, 55.0)
+    canvas.paint(block, trunk.outline, _muscle(canvas, trunk, patient))
+    strands = np.clip(canvas.mottle * np.float32(0.7) + canvas.grain * np.float32(0.6) - np.float32(1.25), 0, 1.2)
+    strands *= np.float32(85)
+    strands += FAT_HU
+    canvas.paint(block, trunk.cavity, strands)
+    lining = np.abs(trunk.cavity)
+    lining -= np.float32(0.5)
+    canvas.paint(block, lining, tissue.muscle, amount=0.45)
+
+
+def _muscle(canvas: Canvas, trunk: Trunk, patient: Patient) -> F32:
+    """HU of the muscular wall: three layers in the flank, fat planes between the gluteal muscles, streaks with age."""
+    grid = canvas.grid
+    level = grid.frame.z_mm
+    depth = trunk.cavity - trunk.outline
+    depth += np.float32(1e-3)
+    layer = -trunk.outline / depth
+    flank = np.interp(level, (-60, -25, 100, 150), (0, 1, 1, 0)).astype(np.float32)[:, None, None]
+    flank = flank * np.clip(np.abs(grid.columns) / 30 - 2, 0, 1).astype(np.float32)[None, None, :]
+    flank = flank * np.clip(1.6 - np.abs(grid.rows) / 40, 0, 1).astype(np.float32)[None, :, None]
+    lines = np.minimum(np.abs(layer - np.float32(0.36)), np.abs(layer - np.float32(0.68)))
+    lines *= depth
+    gaps = np.clip(np.float32(1.15) - lines, 0, 1)
+    gaps *= flank
+    # Behind and beside the hips: planes between the gluteal muscles, then oblique streaks within them.
+    hips = np.interp(level, (-20, 10), (1, 0)).astype(np.float32)[:, None, None]
+    behind = np.clip(grid.rows / 30 + 0.6, 0, 1).astype(np.float32)[None, :, None]
+    planes = np.abs(trunk.outline + np.float32(31) + np.float32(7) * grid.lumps[0])
+    np.minimum(planes, np.abs(trunk.outline + np.float32(56) + np.float32(9) * grid.lumps[1]), out=planes)
+    planes *= np.float32(-0.55)
+    planes += np.float32(1.2)
+    np.clip(planes, 0, 1, out=planes)
+    planes *= hips * behind
+    np.maximum(gaps, planes, out=gaps)
+    _add_sheath(grid, gaps)
+    gaps *= np.float32(-150)
+    streaks = np.abs(grid.columns)[None, None, :] * np.float32(0.75) - grid.y * np.float32(0.85)
+    streaks += grid.lumps[1] * np.float32(16)
+    streaks *= np.float32(1 / 11.5)
+    streaks -= np.rint(streaks)
+    np.abs(streaks, out=streaks)
+    streaks *= np.float32(-6)
+    streaks += np.float32(1)
+    np.clip(streaks, 0, 1, out=streaks)
+    streaks *= np.clip(canvas.mottle + np.float32(0.4), 0, 1)
+    back = np.interp(level, (-20, 10, 200, 320), (1, 0.5, 0.5, 1)).astype(np.float32)[:, None, None]
+    streaks *= back * behind
+    streaks *= np.float32(-50 - 60 * patient.age)
+    gaps += streaks
+    gaps += np.float32(patient.tissue.muscle)
+    gaps += canvas.grain * np.float32(4 + 6 * patient.age)
+    return gaps
+
+
+def _add_sheath(grid: Grid, gaps: F32) -> None:
+    """Add the fatty sheath of the erector muscles beside the lumbar spine to `gaps` (0…1)."""
+    block = grid.block((-72, 55, -30), (72, 118, 170))
+    if block is None:
+        return
+    x, y, z = grid.at(block)
+    sheath = np.abs(ellipse(np.abs(x) - np.float32(33), y - np.float32(84), 31.0, 21.0) + grid.lumps[0][block] * 3)
+    sheath *= np.float32(-0.9)
+    sheath += np.float32(1.3)
+    sheath -= np.maximum(np.abs(z - np.float32(70)) - np.float32(85), 0) * np.float32(0.05)
+    np.clip(sheath, 0, 0.8, out=sheath)
+    view = gaps[block]
+    np.maximum(view, sheath, out=view)
+
+
+def paint_couch(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
+    """Paint the scanner's couch: a thin curved shell with foam below the back, in patient millimetres."""
+    if patient.table == 0:
+        return
+    frame = canvas.grid.frame
+    pixel = frame.pixel_mm
+    lowest = np.flatnonzero((trunk.skin < 0).any(axis=(0, 2)))
+    row = np.arange(canvas.grid.shape[1], dtype=np.float32)[:, None]
+    column = np.arange(canvas.grid.shape[2], dtype=np.float32)[None, :]
+    across = (column - frame.centre[0]) * pixel
+    half = (150.0, 215.0, 235.0)[patient.table - 1]
+    bend = (6.5e-4, 4.5e-4, 9.0e-4)[patient.table - 1]
+    top = (lowest[-1] + 1 - row) * pixel + (6.0, 14.0, 2.0)[patient.table - 1] - bend * across**2
+    shell = np.maximum(np.abs(top) - np.float32(1.3), np.abs(across) - half)
+    shelf = (7.0, 30.0, 22.0)[patient.table - 1] - 0.55 * np.maximum(np.abs(across) - 0.55 * half, 0)
+    under = np.maximum(np.abs(top + shelf) - np.float32(0.9), np.abs(across) - half)
+    foam = np.maximum(np.maximum(top, -(top + shelf)), np.abs(across) - half)
+    for distance, hu in ((foam, -900.0), (shell, 330.0), (under, 190.0)):
+        part = np.clip(np.float32(0.5) - distance / np.float32(pixel), 0, 1).astype(np.float32)
+        hidden = trunk.skin < np.float32(1.0)
+        canvas.hu += np.where(hidden, 0, part) * (np.float32(hu) - canvas.hu)
