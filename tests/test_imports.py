@@ -42,8 +42,6 @@ def test_help_imports_no_numpy_and_no_command() -> None:
 def test_a_train_py_in_the_current_folder_is_not_ours(tmp_path: Path, launch: list[str]) -> None:
     for name in ("train", "export", "benchmarks", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module was imported')\n")
-    done = subprocess.run(
-        [sys.executable, *launch, "models"], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, *launch, "models"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr + done.stdout
     assert "resnet18" in done.stdout

@@ -29,6 +29,7 @@ def save(path: Path, model: nn.Module, record: dict[str, Any], optimiser: torch.
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={"record": json.dumps(record)})
+        temporary.chmod(0o644)  # safetensors makes files that nobody else may read
     write_json(path.with_suffix(".json"), record)
 
 

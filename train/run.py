@@ -14,7 +14,7 @@ import io
 import platform
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -32,6 +32,9 @@ from train.loop import run_epoch
 from train.metrics import Meter, quality
 from train.models.registry import build, network
 from train.preprocess import Preprocess
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 LAST, BEST = "last.safetensors", "best.safetensors"
 COLUMNS = (
@@ -105,6 +108,7 @@ class _Session:
             weights = class_weights(train.targets if train.masks is None else train.masks).to(self.device)
         self.loss: nn.Module = nn.CrossEntropyLoss(weight=weights)
         self.best = -1.0
+        self.writer: SummaryWriter | None = None
 
     def _load(self, layout: Layout, split: str, augment: Augment | None) -> SliceDataset:
         masks = self.info.task == "segment"
@@ -156,7 +160,17 @@ class _Session:
         write_text(out / "metrics.csv", _csv(rows))
         plots.curves(rows, out / "curves.png")
         plots.confusion(confusion, self.config.contract.classes, out / "confusion.png", unit=_unit(self.info.task))
-        _tensorboard(out, rows[-1])
+        self._tensorboard(out, rows[-1])
+
+    def _tensorboard(self, out: Path, row: dict[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        if self.writer is None:  # an epoch that is repeated after a kill replaces its earlier points
+            self.writer = SummaryWriter(str(out), purge_step=row["epoch"])
+        for name, value in row.items():
+            if name != "epoch" and value is not None:
+                self.writer.add_scalar(name.replace("_", "/", 1), value, row["epoch"])
+        self.writer.flush()
 
     def resume(self, out: Path) -> list[dict[str, Any]]:
         """Take up the state at the end of the last finished epoch; returns its rows."""
@@ -169,6 +183,8 @@ class _Session:
     def test(self, out: Path) -> dict[str, Any]:
         """Figures of the best checkpoint on the test split, written to test.json."""
         record = checkpoint.load(out / BEST, self.model)
+        if self.writer is not None:
+            self.writer.close()
         figures = self._pass("test", f"test (best, epoch {record['epoch']})", 0, learn=False)
         write_json(out / "test.json", {"epoch": record["epoch"], "split": "test", **figures})
         return figures
@@ -210,12 +226,3 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _tensorboard(out: Path, row: dict[str, Any]) -> None:
-    from torch.utils.tensorboard import SummaryWriter
-
-    with SummaryWriter(str(out), purge_step=row["epoch"]) as writer:  # a repeated epoch replaces its earlier points
-        for name, value in row.items():
-            if name != "epoch" and value is not None:
-                writer.add_scalar(name.replace("_", "/", 1), value, row["epoch"])

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from tiny_data import make_tiny_data
 from torch import nn
 
 from export import graph, parity
@@ -24,7 +25,6 @@ from lits_deploy.errors import BundleError, DataError, OutputError, ParityError
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.verify import verify
-from tiny_data import make_tiny_data
 from train.config import TrainConfig
 from train.models.registry import NETWORKS, build, network
 from train.run import train
@@ -193,7 +193,9 @@ def test_an_existing_folder_is_not_overwritten_by_accident(bundle: Bundle, run: 
 
 
 def test_a_failed_export_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parity, "original_probabilities", lambda original, slices: np.full((len(slices), 3, 256, 256), 0.9))
+    monkeypatch.setattr(
+        parity, "original_probabilities", lambda original, slices: np.full((len(slices), 3, 256, 256), 0.9)
+    )
     with pytest.raises(ParityError):
         export(from_run(run), tmp_path / "out" / "bundle")
     assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,52 @@
+"""Helpers for tests that classify a folder: run, read the table, find the decode workers."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
+from lits_deploy.pipeline.run import classify_folder
+from lits_deploy.runtime.fake import FakeRuntime
+from lits_deploy.scans import READERS
+
+SIZE = 64
+TEST_READERS = {**READERS, ".test": "hostile_reader"}
+
+
+def classify(bundle: Bundle, scans: Path | list[Path], out: Path, **arguments: Any) -> RunSummary:
+    """`classify_folder` on a fake network; options and arguments may be mixed."""
+    of_options = {name: arguments.pop(name) for name in list(arguments) if name in ClassifyOptions.__dataclass_fields__}
+    roots = scans if isinstance(scans, list) else [scans]
+    runtime = arguments.pop("network", None) or FakeRuntime(shape=bundle.manifest.contract.shape)
+    options = ClassifyOptions(**of_options)
+    return classify_folder(bundle, roots, out, options=options, runtime=runtime, readers=TEST_READERS, **arguments)
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    """The rows of slices.csv."""
+    with (out / "slices.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def outcome(out: Path) -> dict[str, str]:
+    """Path → `ok` or the reason, for files with one slice."""
+    return {row["path"]: row["reason"] or row["status"] for row in rows(out)}
+
+
+def tricks(folder: Path, **files: str) -> Path:
+    """Files for `hostile_reader`: name → what it does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, trick in files.items():
+        (folder / f"{name}.test").write_text(trick)
+    return folder
+
+
+def workers_of(pid: int | None = None) -> list[psutil.Process]:
+    """The decode workers of a process (of this one)."""
+    children = psutil.Process(pid).children()
+    return [child for child in children if any("lits_deploy.pipeline.worker" in part for part in child.cmdline())]

@@ -1,0 +1,73 @@
+"""A reader of `.test` files that does what the file says, for tests of the pipeline's supervision.
+
+grey 17            one slice of that grey value            slices 5     five slices, grey 0 to 4
+hang               never comes back                        swell        takes memory until it gets no more
+die                the process kills itself                die once F   the same, if file F is not there yet
+exit               the process ends with code 3            slices 5 then die once F / then fail / then hang
+noise              prints to standard output and error     bug          raises KeyError
+wrong shape, nothing, slow 0.2 (seconds; then grey 0)
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import SliceError
+
+WINDOW = "tested"
+MAX_BYTES = 1000
+
+
+def read(data: bytes, contract: InputContract) -> Iterator[np.ndarray[Any, Any]]:
+    for step in data.decode().split(" then "):
+        yield from _do(step.split(), contract)
+
+
+def _do(words: list[str], contract: InputContract) -> Iterator[np.ndarray[Any, Any]]:
+    match words:
+        case ["grey", value]:
+            yield np.full(contract.shape, int(value), np.uint8)
+        case ["slices", count]:
+            for value in range(int(count)):
+                yield np.full(contract.shape, value % 256, np.uint8)
+        case ["hang"]:
+            time.sleep(1000)
+        case ["slow", seconds]:
+            time.sleep(float(seconds))
+            yield np.zeros(contract.shape, np.uint8)
+        case ["swell"]:
+            hoard = []
+            while True:
+                hoard.append(np.ones(1 << 20, np.uint8))
+        case ["die"]:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case ["die", "once", marker]:
+            if not Path(marker).exists():
+                Path(marker).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield np.zeros(contract.shape, np.uint8)
+        case ["exit"]:
+            os._exit(3)
+        case ["fail"]:
+            raise SliceError("broken on purpose")
+        case ["bug"]:
+            raise KeyError("the patient's name")
+        case ["noise"]:
+            print('{"ready": true}', flush=True)
+            os.write(1, b"noise" * 100_000)
+            os.write(2, b"noise" * 100_000)
+            yield np.zeros(contract.shape, np.uint8)
+        case ["wrong", "shape"]:
+            yield np.zeros((3, 2, 2), np.uint8)
+        case ["nothing"]:
+            return
+        case _:
+            raise SliceError("no such trick")

@@ -1,0 +1,194 @@
+"""The ledger: done means done with all slices; a change on disk means again; nothing half-written survives."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lits_deploy.errors import OutputError
+from lits_deploy.ledger import FAILED, FILE_NAME, OK, Counts, FileRow, Ledger, SliceRow
+from lits_deploy.scans.discover import UNREADABLE, Found
+
+IDENTITY = {"bundle": "b", "runtime": "fake"}
+
+
+def found(path: str, size: int = 1, mtime_ns: int = 1, reason: str | None = None) -> Found:
+    return Found(path, size, mtime_ns, reason)
+
+
+def adopt(ledger: Ledger, *records: Found, **options: Any) -> Counts:
+    ledger.stage(records)
+    return ledger.adopt(IDENTITY, "/scans", **options)
+
+
+def reopen(folder: Path) -> Ledger:
+    return Ledger(folder)
+
+
+def slice_of(number: int, index: int = 0, label: int = 1) -> SliceRow:
+    return SliceRow(number, index, OK, None, label, 0.25, 0.5, 0.25)
+
+
+def finish(ledger: Ledger, path: str, *, status: int = OK) -> None:
+    number = {path: number for number, path in ledger.pending(100)}[path]
+    slices = [slice_of(number)] if status == OK else []
+    ledger.record(slices, [FileRow(number, status, None if status == OK else "broken", "ab", "unverified")])
+
+
+def test_files_come_in_path_order_page_by_page(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, *(found(name) for name in ("b", "a/2", "a-1", "Z", "ä")), found("b"))
+        assert [path for _, path in ledger.pending(2)] == ["Z", "a-1", "a/2", "b", "ä"]
+
+
+def test_pending_goes_on_while_files_are_recorded(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, *(found(f"{i:03d}") for i in range(20)))
+        seen = []
+        for number, path in ledger.pending(3):
+            seen.append(path)
+            ledger.record([slice_of(number)], [FileRow(number, OK, None, "ab", "w")])
+        assert len(seen) == 20
+        assert ledger.counts() == Counts(0, 20, 0)
+
+
+def test_done_files_stay_and_others_change_with_the_disk(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, *(found(name) for name in ("same", "resized", "touched", "gone", "bad", "todo")))
+        for name in ("same", "resized", "touched", "gone"):
+            finish(ledger, name)
+        finish(ledger, "bad", status=FAILED)
+    with reopen(tmp_path) as ledger:
+        counts = adopt(
+            ledger, found("same"), found("resized", size=2), found("touched", mtime_ns=2), found("bad"), found("todo"),
+            found("new"),
+        )  # fmt: skip
+        assert counts == Counts(pending=4, ok=1, failed=1)
+        assert [path for _, path in ledger.pending(9)] == ["new", "resized", "todo", "touched"]
+        assert [row.path for row in ledger.rows()] == ["bad", "same"]
+
+
+def test_failed_files_are_tried_again_when_asked_or_changed(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, found("bad"))
+        finish(ledger, "bad", status=FAILED)
+        assert adopt_again(tmp_path, ledger, found("bad")) == Counts(0, 0, 1)
+        assert adopt_again(tmp_path, ledger, found("bad"), retry_failed=True) == Counts(1, 0, 0)
+        finish(ledger, "bad", status=FAILED)
+        assert adopt_again(tmp_path, ledger, found("bad", mtime_ns=9)) == Counts(1, 0, 0)
+
+
+def adopt_again(folder: Path, ledger: Ledger, *records: Found, **options: Any) -> Counts:
+    ledger.close()
+    ledger.__init__(folder)  # type: ignore[misc]
+    return adopt(ledger, *records, **options)
+
+
+def test_a_record_with_a_reason_is_a_failed_row_at_once(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        assert adopt(ledger, found("pipe", UNREADABLE, 0, "not a regular file")) == Counts(0, 0, 1)
+        (row,) = ledger.rows()
+        assert (row.path, row.status, row.reason, row.idx) == ("pipe", FAILED, "not a regular file", 0)
+        assert adopt_again(tmp_path, ledger, found("pipe")) == Counts(1, 0, 0)
+
+
+def test_half_done_files_start_anew(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, found("volume"))
+        ((number, _),) = ledger.pending(9)
+        ledger.record([slice_of(number, index) for index in range(3)], [])
+        assert list(ledger.rows()) == []
+        assert ledger.labels() == {}
+        adopt_again(tmp_path, ledger, found("volume"))
+        ((number, _),) = ledger.pending(9)
+        ledger.record([slice_of(number, index) for index in range(5)], [FileRow(number, OK, None, "ab", "w")])
+        assert [row.idx for row in ledger.rows()] == [0, 1, 2, 3, 4]
+
+
+def test_a_file_that_fails_takes_its_slices_with_it_and_forgotten_ones_make_room(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, found("a"), found("b"))
+        (a, _), (b, _) = ledger.pending(9)
+        ledger.record([slice_of(a), slice_of(b)], [])
+        ledger.record([slice_of(b)], [FileRow(a, FAILED, "cut off", "ab", None)], forget=[b])
+        ledger.record([slice_of(b, 1)], [FileRow(b, OK, None, "cd", "w")])
+        assert [(row.path, row.idx, row.status) for row in ledger.rows()] == [
+            ("a", 0, FAILED),
+            ("b", 0, OK),
+            ("b", 1, OK),
+        ]
+
+
+def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, found("a"))
+        ((number, _),) = ledger.pending(9)
+        with pytest.raises(sqlite3.IntegrityError):
+            ledger.record([slice_of(number), slice_of(number)], [FileRow(number, OK, None, "ab", "w")])
+        assert ledger.counts().pending == 1
+        finish(ledger, "a")
+
+
+def test_run_id_follows_identity_paths_and_sizes_and_nothing_else(tmp_path: Path) -> None:
+    def run_id(name: str, records: list[Found], identity: dict[str, str] = IDENTITY) -> str:
+        (tmp_path / name).mkdir()
+        with Ledger(tmp_path / name) as ledger:
+            ledger.stage(records)
+            ledger.adopt(identity, f"/{name}")
+            return ledger.run_id
+
+    first = run_id("1", [found("a"), found("b")])
+    assert first == run_id("2", [found("b"), found("a", mtime_ns=99)])
+    assert len({first, run_id("3", [found("a")]), run_id("4", [found("a", 2), found("b")])}) == 3
+    assert first != run_id("5", [found("a"), found("b")], {**IDENTITY, "runtime": "other"})
+
+
+def test_counts_by_label_and_reason(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, *(found(name) for name in "abcd"))
+        numbers = {path: number for number, path in ledger.pending(9)}
+        bad = SliceRow(numbers["a"], 1, FAILED, "not finite", None, None, None, None)
+        ledger.record(
+            [slice_of(numbers["a"], label=2), bad],
+            [FileRow(numbers["a"], OK, None, "", "w"), *(FileRow(numbers[n], FAILED, "empty", "", None) for n in "bc")],
+        )
+        assert ledger.labels() == {2: 1}
+        assert list(ledger.reasons().items()) == [("empty", 2), ("not finite", 1)]
+        assert ledger.identity == IDENTITY
+        assert ledger.base == "/scans"
+
+
+def test_a_damaged_foreign_or_newer_ledger_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"not a database, long enough to be looked at" * 100)
+    with pytest.raises(OutputError, match="cannot be kept"):
+        Ledger(tmp_path)
+    (tmp_path / FILE_NAME).unlink()
+    Ledger(tmp_path).close()
+    db = sqlite3.connect(tmp_path / FILE_NAME)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(OutputError, match="schema 99"):
+        Ledger(tmp_path)
+
+
+def test_a_disk_that_has_no_wal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = sqlite3.connect
+
+    def in_memory(path: object, **options: Any) -> sqlite3.Connection:  # its journal mode can only be "memory"
+        return real(":memory:", **options)
+
+    monkeypatch.setattr(sqlite3, "connect", in_memory)
+    with pytest.raises(OutputError, match=r"network share.*--ledger"):
+        Ledger(tmp_path)
+
+
+def test_a_full_disk_is_the_users_error(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger._db.execute("PRAGMA max_page_count = 12")
+        with pytest.raises(OutputError, match="make room"):
+            ledger.record([slice_of(number) for number in range(5000)], [])
+        ledger._db.execute("PRAGMA max_page_count = 100000")
+        assert ledger.counts() == Counts(0, 0, 0)

@@ -1,0 +1,87 @@
+"""Result tables: same rows in every format, exact paths, fixed digits, whole or absent."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from lits_deploy.errors import OutputError
+from lits_deploy.ledger import FAILED, OK, ResultRow
+from lits_deploy.results import COLUMNS, FORMATS, PROVENANCE, ROW_GROUP, write_tables
+
+ROWS = [
+    ResultRow('=cmd,"x".png', 0, OK, None, 2, 0.1, 0.25, 0.65, "unverified", "aa"),
+    ResultRow("b/ä.png", 0, FAILED, "the PNG is truncated", None, None, None, None, None, "bb"),
+    ResultRow("c.png", 1, OK, None, 0, 1.0, 0.0, 1e-9, "unverified", "cc"),
+]
+CLASSES = ("no liver", "liver", "liver with lesion")
+
+
+def write(folder: Path, rows: list[ResultRow] = ROWS, kinds: tuple[str, ...] = FORMATS) -> tuple[Path, ...]:
+    return write_tables(folder, kinds, lambda: iter(rows), classes=CLASSES, provenance=dict.fromkeys(PROVENANCE, "x"))
+
+
+def test_csv_is_plain_and_exact(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, kinds=("csv",))
+    assert path.read_bytes().decode() == (
+        "path,index,status,reason,label,class_name,p0,p1,p2,window,sha256,"
+        "run_id,bundle,model,artifact,precision,runtime,contract\n"
+        '"=cmd,""x"".png",0,ok,,2,liver with lesion,0.100000,0.250000,0.650000,unverified,aa,x,x,x,x,x,x,x\n'
+        "b/ä.png,0,failed,the PNG is truncated,,,,,,,bb,x,x,x,x,x,x,x\n"
+        "c.png,1,ok,,0,no liver,1.000000,0.000000,0.000000,unverified,cc,x,x,x,x,x,x,x\n"
+    )
+
+
+def test_every_format_tells_the_same(tmp_path: Path) -> None:
+    paths = dict(zip(FORMATS, write(tmp_path), strict=True))
+    with paths["csv"].open(encoding="utf-8", newline="") as stream:
+        from_csv = list(csv.DictReader(stream))
+    from_jsonl = [json.loads(line) for line in paths["jsonl"].read_text(encoding="utf-8").splitlines()]
+    from_parquet = pyarrow.parquet.read_table(paths["parquet"]).to_pylist()
+    for a, b, c in zip(from_csv, from_jsonl, from_parquet, strict=True):
+        assert tuple(a) == tuple(b) == tuple(c) == COLUMNS
+        for name in COLUMNS:
+            if name in ("p0", "p1", "p2") and b[name] is not None:
+                assert float(a[name]) == pytest.approx(b[name], abs=1e-6) == pytest.approx(c[name], abs=1e-6)
+            else:
+                assert a[name] == ("" if b[name] is None else str(b[name]))
+                assert b[name] == c[name]
+
+
+def test_parquet_is_written_in_groups_and_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
+    rows = [ROWS[0]._replace(path=f"{i:06d}.png") for i in range(ROW_GROUP + 10)]
+    (one,), (two,) = write(tmp_path / "1", rows, ("parquet",)), write(tmp_path / "2", rows, ("parquet",))
+    assert one.read_bytes() == two.read_bytes()
+    assert pyarrow.parquet.ParquetFile(one).metadata.num_row_groups == 2
+    assert pyarrow.parquet.ParquetFile(one).schema_arrow.field("p0").type == pyarrow.float32()
+
+
+def test_no_rows_are_a_table_without_rows(tmp_path: Path) -> None:
+    paths = write(tmp_path, [])
+    assert paths[0].read_text().count("\n") == 1
+    assert pyarrow.parquet.read_table(paths[1]).num_rows == 0
+
+
+def test_a_table_is_whole_or_the_old_one(tmp_path: Path) -> None:
+    (path,) = write(tmp_path, kinds=("csv",))
+    before = path.read_bytes()
+
+    def broken() -> Iterator[ResultRow]:
+        yield ROWS[0]
+        raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        write_tables(tmp_path, ("csv",), broken, classes=CLASSES, provenance=dict.fromkeys(PROVENANCE, "x"))
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["slices.csv"]
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        write(tmp_path / "file")
