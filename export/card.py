@@ -63,9 +63,8 @@ def _training(training: dict[str, Any]) -> list[str]:
     if not dataset:
         return [f"Weights from {training.get('weights', 'unknown')}; how they were trained is not recorded."]
     slices, patients = dataset["slices"], dataset["patients"]
-    counts = "; ".join(
-        f"{split}: {slices[split]} slices of {len(patients[split])} patients" for split in SPLITS if split in slices
-    )
+    splits = [split for split in SPLITS if split in slices]
+    counts = "; ".join(f"{split}: {slices[split]} slices of {len(patients[split])} patients" for split in splits)
     settings = training["settings"]
     return [
         f"Data set {dataset['name']} (source: {dataset.get('source') or 'not declared'}), "

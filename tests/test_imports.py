@@ -32,7 +32,10 @@ def test_light_imports_stay_light(code: str) -> None:
 
 
 def test_help_imports_no_numpy_and_no_command() -> None:
-    code = "import sys; sys.argv[1:] = ['--help']\ntry:\n    from lits_deploy.__main__ import main; main()\nexcept SystemExit: pass"
+    code = (
+        "import sys; sys.argv[1:] = ['--help']\n"
+        "try:\n    from lits_deploy.__main__ import main; main()\nexcept SystemExit: pass"
+    )
     loaded = modules_after(code)
     assert "numpy" not in loaded
     assert not {name for name in loaded if name.startswith("lits_deploy.cli.") and name != "lits_deploy.cli.app"}

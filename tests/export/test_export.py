@@ -193,9 +193,8 @@ def test_an_existing_folder_is_not_overwritten_by_accident(bundle: Bundle, run: 
 
 
 def test_a_failed_export_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        parity, "original_probabilities", lambda original, slices: np.full((len(slices), 3, 256, 256), 0.9)
-    )
+    wrong = np.full((4, 3, 256, 256), 0.9, np.float32)
+    monkeypatch.setattr(parity, "original_probabilities", lambda original, slices: wrong[: len(slices)])
     with pytest.raises(ParityError):
         export(from_run(run), tmp_path / "out" / "bundle")
     assert list((tmp_path / "out").iterdir()) == []
