@@ -1,0 +1,100 @@
+"""What is compared: every artifact of a bundle on every runtime and device here, and the original on PyTorch.
+
+A candidate knows how to open itself; it holds no runtime. `spec` is the same as JSON, for a fresh process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.runtime import RUNTIMES, Runtime, open_runtime
+
+
+class Opener(Protocol):
+    """Opens a runtime for batches up to `max_batch`; `wanted`: outputs, None for those of daily use."""
+
+    def __call__(self, max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
+        """Load the network; the caller closes it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One row's network on one runtime and device.
+
+    size_bytes: of the artifact's file, or of the original's weights. tolerance: largest |Δp| that counts as the same.
+    device: as the user would type it; original: True for the network before export.
+    """
+
+    runtime: str
+    device: str
+    artifact: str
+    precision: str
+    size_bytes: int
+    tolerance: float
+    open: Opener
+    spec: dict[str, Any] = field(default_factory=dict)
+    original: bool = False
+
+    @property
+    def name(self) -> str:
+        """For messages and the plot's legend."""
+        what = self.runtime if self.original else f"{self.runtime} {self.artifact}"
+        return what if self.device == "cpu" else f"{what} {self.device}"
+
+
+def devices_here() -> list[str]:
+    """`cpu`, and the first CUDA device where ONNX Runtime can use it."""
+    from lits_deploy.runtime.onnxruntime_ import cuda_usable
+
+    return ["cpu", "cuda:0"] if cuda_usable() else ["cpu"]
+
+
+def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
+    """Every artifact on every runtime and device; one that turns out not to be there is dropped when it is opened."""
+    return [
+        Candidate(
+            runtime=runtime, device=device, artifact=artifact.name, precision=artifact.precision,
+            size_bytes=artifact.bytes, tolerance=artifact.tolerance,
+            open=opener(bundle, artifact, runtime, device, threads),
+            spec={
+                "kind": "bundle", "bundle": str(bundle.folder.resolve()), "artifact": artifact.name,
+                "runtime": runtime, "device": device, "threads": threads,
+            },
+        )
+        for runtime in RUNTIMES
+        for device in devices_here()
+        for artifact in bundle.manifest.artifacts
+    ]  # fmt: skip
+
+
+def opener(bundle: Bundle, artifact: Artifact, runtime: str, device: str, threads: int) -> Opener:
+    """`open_runtime` for one artifact on one runtime and device."""
+
+    def open_it(max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
+        return open_runtime(
+            bundle,
+            runtime=runtime,
+            device=device,
+            artifact=artifact,
+            max_batch=max_batch,
+            threads=threads,
+            wanted=wanted,
+        )
+
+    return open_it
+
+
+def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
+    """What a fresh process opens; imports PyTorch only for the original."""
+    if spec["kind"] == "original":
+        from benchmarks.peers.torch_eager import open_original
+
+        return lambda batch: open_original(Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch)
+    bundle = Bundle.open(Path(spec["bundle"]))
+    open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"])
+    return lambda batch: open_it(batch)

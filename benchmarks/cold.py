@@ -1,0 +1,59 @@
+"""A cold start: a fresh process that loads one network on one runtime, runs one batch size, and nothing else.
+
+It tells what a steady-state loop cannot: how long loading and the first inference take, and how much memory the process
+peaks at. PyTorch is imported there only for the original. On a GPU the memory is the host's, not the device's.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from benchmarks.candidates import Candidate, from_spec
+from benchmarks.fresh import answer, answer_error, peak_bytes, run_fresh
+from lits_deploy.errors import UserError
+
+CALLS = 4
+"""Inferences in all: memory plans and arenas are complete after a few."""
+
+
+def cold_start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, Any]:
+    """Start one and measure. Raises ChildError.
+
+    load_s: importing the library, checking hashes, building the session; first_ms: the first inference of `batch`
+    slices; peak_mb: peak resident memory of the process, of which before_load_mb was there before (Python, numpy);
+    process_s: all of it; torch_imported: whether PyTorch was. MB are 10⁶ bytes.
+    """
+    return run_fresh(__name__, {**candidate.spec, "batch": batch}, threads=threads)
+
+
+def child(text: str) -> None:
+    """What the fresh process runs."""
+    spec = json.loads(text)
+    before = peak_bytes()
+    try:
+        started = perf_counter()
+        runtime = from_spec(spec)(spec["batch"])
+    except UserError as error:
+        answer_error(error)
+        return
+    with runtime:
+        loaded = perf_counter()
+        noise = np.random.default_rng(0).integers(0, 256, (spec["batch"], *runtime.shape), dtype=np.uint8)
+        begun = perf_counter()
+        runtime.infer(noise)
+        first = perf_counter() - begun
+        for _ in range(CALLS - 1):
+            runtime.infer(noise)
+        values = {
+            "load_s": loaded - started,
+            "first_ms": 1000.0 * first,
+            "peak_mb": peak_bytes() / 1e6,
+            "before_load_mb": before / 1e6,
+            "torch_imported": "torch" in sys.modules,
+        }
+    answer(values)

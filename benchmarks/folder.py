@@ -1,0 +1,140 @@
+"""End to end: a folder of files to a table of results, by `classify_folder` in a fresh process.
+
+The clock of `wall_s` runs from the call to the return: workers start, the network loads, everything is read, decoded,
+classified and written. The interpreter's start and the imports are outside it and inside `process_s`. The steady rate
+leaves the first batch and everything before it out.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.accuracy import Scored
+from benchmarks.fresh import answer, answer_error, peak_bytes, run_fresh
+from benchmarks.inputs import Inputs
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import UserError
+from lits_deploy.scans.paths import unescape
+
+
+def classify_fresh(
+    bundle: Bundle,
+    roots: Sequence[Path],
+    out: Path,
+    *,
+    threads: int,
+    artifact: str | None = None,
+    runtime: str = "auto",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Classify `roots` into `out` (a new folder) with the pipeline's own batch size and workers. Raises ChildError.
+
+    wall_s, process_s: see above; slices, failed; slices_per_second: over wall_s; steady_slices_per_second: None where
+    there was one batch only; load_s: of the network alone; peak_mb: of the main process, without its decode workers.
+    """
+    spec = {
+        "bundle": str(bundle.folder.resolve()), "roots": [str(root.absolute()) for root in roots],
+        "out": str(out.absolute()), "threads": threads, "artifact": artifact, "runtime": runtime, "device": device,
+    }  # fmt: skip
+    return run_fresh(__name__, spec, threads=threads)
+
+
+def child(text: str) -> None:
+    """What the fresh process runs; libraries are imported before the clock starts."""
+    from lits_deploy.pipeline.options import ClassifyOptions
+    from lits_deploy.pipeline.run import classify_folder
+    from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
+
+    spec = json.loads(text)
+    try:
+        import_onnxruntime()
+        options = ClassifyOptions(
+            runtime=spec["runtime"], device=spec["device"], artifact=spec["artifact"], threads=spec["threads"]
+        )
+        started = perf_counter()
+        bundle = Bundle.open(Path(spec["bundle"]))
+        summary = classify_folder(bundle, [Path(root) for root in spec["roots"]], Path(spec["out"]), options=options)
+        wall = perf_counter() - started
+    except UserError as error:
+        answer_error(error)
+        return
+    run = json.loads(summary.run_json.read_text(encoding="utf-8"))
+    timings, batch = run["timings"], run["options"]["batch_size"]
+    answer(
+        {
+            "wall_s": wall,
+            "slices": summary.slices,
+            "files": summary.files,
+            "failed": summary.failed,
+            "slices_per_second": summary.slices / wall,
+            "steady_slices_per_second": steady_rate(timings, summary.slices, batch),
+            "load_s": timings["start_up"]["network_loaded_s"],
+            "batch": batch,
+            "workers": run["options"]["workers"],
+            "peak_mb": peak_bytes() / 1e6,
+            "version": run["runtime"]["version"],
+            "stages": timings["stages"],
+            "start_up": timings["start_up"],
+        }
+    )
+
+
+def steady_rate(timings: dict[str, Any], slices: int, batch: int) -> float | None:
+    """Slices a second from the first batch's results to the last row, from run.json's timings."""
+    start = timings["start_up"]
+    if start["first_result_s"] is None or slices <= batch:
+        return None
+    seconds = start["first_file_s"] + timings["files_s"] - start["first_result_s"]
+    return float((slices - batch) / seconds) if seconds > 0 else None
+
+
+def read_labels(out: Path) -> dict[str, int | None]:
+    """Real path of each file → its class, None for a failed one, from slices.csv of a run."""
+    base = unescape(json.loads((out / "run.json").read_text(encoding="utf-8"))["scans"])
+    with (out / "slices.csv").open(newline="", encoding="utf-8") as stream:
+        return {
+            os.path.realpath(os.path.join(base, unescape(row["path"]))): int(row["label"]) if row["label"] else None  # noqa: PTH118
+            for row in csv.DictReader(stream)
+        }
+
+
+def write_pngs(inputs: Inputs, folder: Path) -> list[Path]:
+    """The slices as PNG files of our own making."""
+    paths = []
+    for index, picture in enumerate(inputs.slices):
+        path = folder / f"slice-{index:05d}.png"
+        Image.fromarray(picture[0]).save(path)
+        paths.append(path)
+    return paths
+
+
+def end_to_end(
+    bundle: Bundle, inputs: Inputs, scored: Scored, *, threads: int, artifact: str, runtime: str, device: str
+) -> dict[str, Any]:
+    """One end-to-end row over the very slices that were scored; `error` where the table has other classes."""
+    with tempfile.TemporaryDirectory(prefix="lits-deploy-benchmark-") as temporary:
+        files = list(inputs.files)
+        if not files:
+            (Path(temporary) / "scans").mkdir()
+            files = write_pngs(inputs, Path(temporary) / "scans")
+        out = Path(temporary) / "out"
+        row = classify_fresh(bundle, files, out, threads=threads, artifact=artifact, runtime=runtime, device=device)
+        labels = read_labels(out)
+    found = np.array([_label(labels.get(os.path.realpath(file))) for file in files])
+    wrong = int(((found != scored.classes) & scored.sure).sum())
+    error = f"{wrong} of {len(files)} slices have another class than in the accuracy run" if wrong else None
+    return {**row, "error": error}
+
+
+def _label(value: int | None) -> int:
+    return -1 if value is None else value

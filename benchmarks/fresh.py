@@ -1,0 +1,83 @@
+"""Python code of ours in a fresh process, and what that process took.
+
+Peak memory is VmHWM of /proc/self/status, which starts anew with the program. `ru_maxrss` would not do: Linux hands it
+down from the process that starts another, so a child of a 1 GB benchmark would never seem to need less than 1 GB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lits_deploy.errors import LitsError, UserError
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+_START = """
+import sys
+sys.path[0] = sys.argv[1]  # our packages, not what lies in the user's current folder
+import importlib
+importlib.import_module(sys.argv[2]).child(sys.stdin.read())
+"""
+
+_RESULT = "lits-deploy-result "
+
+
+class ChildError(LitsError):
+    """A fresh process failed; `unavailable` is True where a device or library is not there."""
+
+    def __init__(self, message: str, *, unavailable: bool = False) -> None:
+        super().__init__(message)
+        self.unavailable = unavailable
+
+
+def run_fresh(module: str, spec: dict[str, Any], *, threads: int) -> dict[str, Any]:
+    """Call `module.child(json)` in a new interpreter; returns what it handed to `answer`.
+
+    threads: also set as OMP_NUM_THREADS, so that no library starts more. `process_s`, the wall time from start to end
+    of the process, is added. Raises ChildError.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-c", _START, str(_ROOT), module]
+    started = time.perf_counter()
+    done = subprocess.run(
+        command, input=json.dumps(spec), capture_output=True, text=True, errors="replace", env=environment, check=False
+    )
+    seconds = time.perf_counter() - started
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith(_RESULT):
+            result: dict[str, Any] = json.loads(line.removeprefix(_RESULT))
+            if "user_error" in result:
+                raise ChildError(result["user_error"], unavailable=result["kind"] in ("DeviceError", "MissingExtra"))
+            return {**result, "process_s": seconds}
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    why = f"killed by signal {-done.returncode} (out of memory?)" if done.returncode < 0 else last
+    raise ChildError(f"a fresh process failed: {why}")
+
+
+def answer(values: dict[str, Any]) -> None:
+    """Hand a child's result to the parent."""
+    print(_RESULT + json.dumps(values), flush=True)
+
+
+def answer_error(error: UserError) -> None:
+    """Hand a user's error to the parent."""
+    answer({"user_error": str(error), "kind": type(error).__name__})
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process in bytes, since its program began."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,204 @@
+"""The slices a benchmark runs on: distinct ones, with their targets where there are any, and where they come from.
+
+In this order: the test split of `--data`; that of the run's own data set; phantoms, made here and never trained on;
+the bundle's goldens. Needs neither torch nor a runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.contract import InputContract, window_to_uint8
+from lits_deploy.errors import ContractError, DataError, SliceError
+from lits_deploy.scans.image import load_slice
+from lits_deploy.verify import read_golden
+from train.data.layout import SPLITS, Layout, Sample, read_layout
+from train.data.masks import load_mask
+
+Slices = npt.NDArray[np.uint8]
+
+MOST = 2048
+"""Most slices held in memory (64 KiB each); from a larger split they are taken evenly."""
+
+PHANTOMS, QUICK_SLICES = 256, 96
+
+SEED = 20_230_402
+"""Seed of the phantoms: neither a likely one of training nor the one of goldens and parity."""
+
+WINDOW_HU = (-40.0, 160.0)
+"""Window of phantoms for a bundle without one, in HU: the one of the LiTS slices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Slices uint8 [N, C, S, S] and what is known about them.
+
+    targets: int64 [N] classes; masks: uint8 [N, S, S], only for a U-Net; None where there are none.
+    files: of the slices, one each, for the end-to-end rows; empty where the slices were made here.
+    about: `name` of the data set, `split`, `split_by` (patient, slice or None), `slices`, `of` and `unreadable`.
+    """
+
+    names: tuple[str, ...]
+    slices: Slices
+    targets: npt.NDArray[np.int64] | None = None
+    masks: npt.NDArray[np.uint8] | None = None
+    files: tuple[Path, ...] = ()
+    about: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """The data in words, for tables and plots."""
+        about = self.about
+        split = f", {about['split']} split" if about.get("split") else ""
+        by = f" by {about['split_by']}" if about.get("split_by") else ""
+        part = "" if about["slices"] == about["of"] else f" of {about['of']:,}, evenly spread"
+        return f"{about['name']}{split}{by}: {about['slices']:,} slices{part}"
+
+
+def choose_inputs(
+    bundle: Bundle,
+    data: Path | None,
+    *,
+    of_run: Path | None = None,
+    quick: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Inputs:
+    """The slices for a bundle. data: as the user gave it; of_run: the data set of the run to compare with, or None.
+
+    Raises DataError where `data` is no data set, ContractError where its window is not the bundle's.
+    """
+    most = QUICK_SLICES if quick else MOST
+    if data is None and of_run is not None and (of_run / "test").is_dir():
+        data = of_run
+    if data is not None:
+        say(f"reading slices of {data}")
+        return from_layout(bundle, data, most)
+    if bundle.manifest.contract.shape == (1, 256, 256):
+        say("making phantoms (there is no --data)")
+        return from_phantoms(bundle, min(most, PHANTOMS))
+    return from_goldens(bundle)
+
+
+def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> Inputs:
+    """Slices of a split, evenly spread over it; a file that cannot be used is left out and counted."""
+    layout = _layout(data, split)
+    contract, masks = bundle.manifest.contract, bundle.manifest.task == "segment"
+    if None not in (layout.window_hu, contract.window_hu) and layout.window_hu != contract.window_hu:
+        raise ContractError(
+            f"{data} was made through the window {layout.window_hu} HU, the network takes {contract.window_hu}.",
+            fix="give --data with slices of the network's window",
+        )
+    samples = layout.splits[split]
+    if masks and samples[0].mask is None:
+        raise DataError(f"{data / split} has no masks.", fix="a U-Net needs masks/, not targets.csv")
+    picked, loaded = _read(evenly(samples, most), contract)
+    if not picked:
+        raise DataError(f"No slice of {data / split} can be used.", fix="see `lits-deploy classify` for the reasons")
+    labels = [None if sample.mask is None else load_mask(sample, contract.size) for sample in picked]
+    targets = [
+        int(label.max()) if label is not None else sample.target for sample, label in zip(picked, labels, strict=True)
+    ]
+    unreadable = min(len(samples), most) - len(picked)
+    notes = [f"{unreadable} files of {data.name}/{split} could not be used"] if unreadable else []
+    about = layout.describe()
+    if trained := sorted(_trained_patients(bundle, about["name"]) & set(layout.patients(split))):
+        notes.append(f"NOT A TEST: the network was trained on patients of this split: {', '.join(trained)}")
+    return Inputs(
+        names=tuple(sample.image.stem for sample in picked),
+        slices=np.stack(loaded),
+        targets=np.array(targets, dtype=np.int64),
+        masks=np.stack([label for label in labels if label is not None]) if masks else None,
+        files=tuple(sample.image for sample in picked),
+        about={
+            "name": about["name"], "split": split,
+            "split_by": about["split_by"] if len(layout.splits) == len(SPLITS) else None,
+            "slices": len(picked), "of": len(samples), "unreadable": unreadable,
+            "patients": len({sample.patient for sample in picked}),
+        },
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def from_phantoms(bundle: Bundle, count: int) -> Inputs:
+    """`count` slices of phantoms, whole ones but for the last: they say that a bundle works, nothing about patients."""
+    from train.data.phantom import make_phantom
+
+    window = bundle.manifest.contract.window_hu or WINDOW_HU
+    names: list[str] = []
+    pictures, labels = [], []
+    patient = 0
+    while len(names) < count:
+        phantom = make_phantom(SEED, patient)
+        take = min(count - len(names), len(phantom.hu))
+        names += [f"phantom-{patient}_{z:04d}" for z in range(take)]
+        pictures.append(window_to_uint8(phantom.hu[:take], window))
+        labels.append(phantom.labels[:take])
+        patient += 1
+    masks = np.concatenate(labels)
+    return Inputs(
+        names=tuple(names),
+        slices=np.concatenate(pictures)[:, np.newaxis],
+        targets=masks.max(axis=(1, 2)).astype(np.int64),
+        masks=masks if bundle.manifest.task == "segment" else None,
+        about={
+            "name": f"phantoms (seed {SEED})", "split": None, "split_by": None, "slices": count, "of": count,
+            "unreadable": 0, "patients": patient,
+        },
+        notes=("the slices are phantoms: their accuracy says nothing about patients",),
+    )  # fmt: skip
+
+
+def from_goldens(bundle: Bundle) -> Inputs:
+    """The bundle's goldens: few, and without targets, so without an accuracy."""
+    slices, _ = read_golden(bundle)
+    count = len(slices)
+    return Inputs(
+        names=tuple(f"golden {index}" for index in range(count)),
+        slices=slices,
+        about={
+            "name": "the bundle's goldens",
+            "split": None,
+            "split_by": None,
+            "slices": count,
+            "of": count,
+            "unreadable": 0,
+        },
+        notes=(f"only the bundle's {count} goldens were at hand: no accuracy, and inputs repeat after {count} slices",),
+    )
+
+
+def evenly(samples: tuple[Sample, ...], most: int) -> list[Sample]:
+    """All samples, or `most` of them at equal distances."""
+    if len(samples) <= most:
+        return list(samples)
+    return [samples[index] for index in np.linspace(0, len(samples) - 1, most).round().astype(int)]
+
+
+def _layout(data: Path, split: str) -> Layout:
+    try:
+        return read_layout(data)
+    except DataError:  # only the split that is needed must be whole
+        return read_layout(data, (split,))
+
+
+def _read(samples: list[Sample], contract: InputContract) -> tuple[list[Sample], list[Slices]]:
+    picked, loaded = [], []
+    for sample in samples:
+        try:
+            loaded.append(load_slice(sample.image, contract))
+        except (SliceError, OSError):
+            continue
+        picked.append(sample)
+    return picked, loaded
+
+
+def _trained_patients(bundle: Bundle, name: str) -> set[str]:
+    described = bundle.manifest.training.get("dataset") or {}
+    return set(described.get("patients", {}).get("train", ())) if described.get("name") == name else set()

@@ -1,0 +1,183 @@
+"""Steady-state latency, all candidates in turns.
+
+A machine drifts: it heats up, other programs come and go. So the candidates do not run one after another; each round
+gives every one of them a block of calls, and the order moves on by one from round to round. Whatever the drift, it hits
+all alike, and a ratio of two rows of one run means something. Before each block the process falls silent, and one call
+is made that is not timed: it wakes the candidate's threads. Nothing that was timed is ever dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from statistics import median
+from time import perf_counter, process_time, sleep
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.inputs import Slices
+from benchmarks.percentiles import needed_samples, summarise_ms
+from lits_deploy.errors import LitsError
+from lits_deploy.runtime import Outputs, Runtime
+
+ROUNDS = 20
+"""Most rounds for a batch size."""
+
+QUIET_STEP_S, QUIET_MOST_S = 0.02, 1.0
+"""Before a block, this process must have used no processor for one step; it is waited for at most QUIET_MOST_S.
+
+A runtime's threads go on spinning after its last call, in wait of the next: ONNX Runtime's for 50 ms and more. They
+would take a core from the next candidate.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How long to measure a row.
+
+    samples: enough; cap_s: seconds of timed calls after which fewer will do; floor: calls made in any case.
+    Warm-up lasts `warmup_calls` and `warmup_s`, whichever is longer, but ends after `warmup_cap_s` and two calls.
+    """
+
+    samples: int = needed_samples(99)
+    cap_s: float = 20.0
+    floor: int = needed_samples(50)
+    warmup_calls: int = 10
+    warmup_s: float = 1.0
+    warmup_cap_s: float = 5.0
+
+
+FULL = Effort()
+QUICK = Effort(cap_s=2.0, floor=3, warmup_s=0.5, warmup_cap_s=1.0)
+
+
+class Feed:
+    """Batches of distinct slices, in a circle: each differs from the one before, none is copied when it is taken."""
+
+    def __init__(self, slices: Slices, max_batch: int) -> None:
+        self.count = len(slices)
+        self._circle = slices[np.arange(self.count + max_batch) % self.count]
+
+    def batch(self, position: int, size: int) -> Slices:
+        """`size` slices from `position` on, a contiguous view."""
+        return self._circle[position : position + size]
+
+    def indices(self, position: int, size: int) -> npt.NDArray[np.int64]:
+        """Which slices those are."""
+        return np.arange(position, position + size, dtype=np.int64) % self.count
+
+    def after(self, position: int, size: int) -> int:
+        """Where the next batch begins; where the slices do not fill a batch, one further."""
+        return (position + (size if size < self.count else 1)) % self.count
+
+
+Check = Callable[[npt.NDArray[np.int64], Outputs], "str | None"]
+"""(indices of the slices, outputs) → why they are not what they should be, or None."""
+
+
+@dataclass
+class Lane:
+    """One candidate in the rounds: its open runtime, and what was measured. seconds: one for each timed call.
+
+    error: why it stopped; its latencies then count for nothing.
+    """
+
+    name: str
+    runtime: Runtime
+    check: Check
+    seconds: list[float] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)
+    window_s: float = 0.0
+    estimate_s: float = 0.0
+    position: int = 0
+    error: str | None = None
+
+    def result(self, batch: int) -> dict[str, Any]:
+        """`latency_ms` (see `percentiles`), `slices_per_second` over the same windows, `timed_s`, `blocks`."""
+        slices = len(self.seconds) * batch
+        return {
+            "latency_ms": summarise_ms(self.seconds),
+            "slices_per_second": slices / self.window_s if self.window_s > 0 else None,
+            "timed_s": self.window_s,
+            "blocks": len(self.blocks),
+        }
+
+    def calls_left(self, effort: Effort) -> int:
+        """Calls still to time: up to `samples`, as many as `cap_s` holds at the pace so far, at least `floor`."""
+        pace = self.window_s / len(self.seconds) if self.seconds else self.estimate_s
+        fit = effort.samples if pace <= 0 else int(effort.cap_s / pace)
+        return max(effort.floor, min(effort.samples, fit)) - len(self.seconds)
+
+
+def measure(lanes: list[Lane], feed: Feed, batch: int, effort: Effort) -> None:
+    """Warm every lane up, then time them in rounds, until each has the samples or the time that `effort` gives it."""
+    for lane in lanes:
+        _guarded(lane, partial(_warm_up, lane, feed, batch, effort))
+    running = [lane for lane in lanes if lane.error is None]
+    rounds = max(2, min([ROUNDS, *(lane.calls_left(effort) // 2 for lane in running)]))
+    for turn in range(rounds):
+        first = turn % max(1, len(running))
+        for lane in running[first:] + running[:first]:
+            if lane.error is None:
+                calls = math.ceil(lane.calls_left(effort) / (rounds - turn))
+                _guarded(lane, partial(_block, lane, feed, batch, calls))
+
+
+def _guarded(lane: Lane, step: Callable[[], None]) -> None:
+    try:
+        step()
+    except LitsError as error:
+        lane.error = str(error)
+
+
+def _warm_up(lane: Lane, feed: Feed, batch: int, effort: Effort) -> None:
+    calls: list[float] = []
+    started = perf_counter()
+    while True:
+        begun = perf_counter()
+        lane.runtime.infer(feed.batch(lane.position, batch))
+        ended = perf_counter()
+        calls.append(ended - begun)
+        lane.position = feed.after(lane.position, batch)
+        spent = ended - started
+        if len(calls) >= effort.warmup_calls and spent >= effort.warmup_s:
+            break
+        if len(calls) >= 2 and spent >= effort.warmup_cap_s:
+            break
+    lane.estimate_s = median(calls[len(calls) // 2 :])
+
+
+def _block(lane: Lane, feed: Feed, batch: int, calls: int) -> None:
+    if calls < 1:
+        return
+    _wait_for_silence()
+    lane.runtime.infer(feed.batch(lane.position, batch))
+    lane.position = feed.after(lane.position, batch)
+    answers: list[tuple[int, Outputs]] = []
+    opened = perf_counter()
+    for _ in range(calls):
+        slices = feed.batch(lane.position, batch)
+        begun = perf_counter()
+        outputs = lane.runtime.infer(slices)
+        lane.seconds.append(perf_counter() - begun)
+        answers.append((lane.position, outputs))
+        lane.position = feed.after(lane.position, batch)
+    lane.window_s += perf_counter() - opened
+    lane.blocks.append(calls)
+    for position, outputs in answers:
+        if problem := lane.check(feed.indices(position, batch), outputs):
+            lane.error = problem
+            return
+
+
+def _wait_for_silence() -> None:
+    deadline = perf_counter() + QUIET_MOST_S
+    while perf_counter() < deadline:
+        used = process_time()
+        sleep(QUIET_STEP_S)
+        if process_time() - used < QUIET_STEP_S / 20:
+            return

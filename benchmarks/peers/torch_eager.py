@@ -1,0 +1,86 @@
+"""The original in PyTorch eager mode behind the runtimes' seam: what every export is compared with.
+
+The same uint8 slices in and numpy arrays out, preprocessing inside, evaluation and inference mode, the default memory
+layout. FP32 means FP32: TF32 is off on a GPU.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+
+from benchmarks.candidates import Candidate
+from export.source import Original, from_run
+from lits_deploy.errors import DeviceOutOfMemory
+from lits_deploy.parity import FP32_TOLERANCE
+from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
+
+
+class TorchEager(Runtime):
+    """A trained network as `export.source` reads it."""
+
+    name: ClassVar[str] = "PyTorch eager"
+
+    def __init__(
+        self, original: Original, *, device: str = "cpu", threads: int = 0, max_batch: int = 32,
+        wanted: tuple[str, ...] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(shape=original.contract.shape, max_batch=max_batch)
+        if threads:
+            torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        self._device = torch.device(device)
+        module = (
+            original.module if device == "cpu" else copy.deepcopy(original.module)
+        )  # `to` would move the shared one
+        self._module = module.to(self._device).eval()
+        default = ("logits", "probabilities") if original.info.task == "classify" else ("labels",)
+        self._wanted = wanted or default
+
+    def _infer(self, batch: Batch) -> Outputs:
+        try:
+            with torch.inference_mode():
+                values = self._module(torch.from_numpy(batch).to(self._device))
+                named = dict(zip(self._module.outputs, values, strict=True))
+                return Outputs(**{name: named[name].cpu().numpy() for name in self._wanted})  # .cpu() waits for a GPU
+        except torch.cuda.OutOfMemoryError as error:
+            raise DeviceOutOfMemory(str(error).splitlines()[0]) from error
+
+    def describe(self) -> RuntimeInfo:
+        """Version and device."""
+        return RuntimeInfo(
+            name=self.name, version=torch.__version__, device=str(self._device), precision="fp32", providers=("eager",)
+        )
+
+    def close(self) -> None:
+        """Drop the network."""
+        del self._module
+
+
+def open_original(run: Path, device: str, threads: int, *, max_batch: int) -> TorchEager:
+    """The best checkpoint of a run, ready to infer."""
+    return TorchEager(from_run(run), device=device, threads=threads, max_batch=max_batch)
+
+
+def original_candidates(run: Path, original: Original, threads: int) -> list[Candidate]:
+    """The original on the CPU, and on the first GPU where PyTorch has one."""
+
+    def candidate(device: str) -> Candidate:
+        def open_it(max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
+            return TorchEager(original, device=device, threads=threads, max_batch=max_batch, wanted=wanted)
+
+        return Candidate(
+            runtime=TorchEager.name, device=device, artifact="original", precision="fp32",
+            size_bytes=weight_bytes(original), tolerance=FP32_TOLERANCE, open=open_it, original=True,
+            spec={"kind": "original", "run": str(run.resolve()), "device": device, "threads": threads},
+        )  # fmt: skip
+
+    return [candidate("cpu"), *([candidate("cuda:0")] if torch.cuda.is_available() else [])]
+
+
+def weight_bytes(original: Original) -> int:
+    """Bytes of the network's tensors: what the checkpoint holds without the optimiser."""
+    return sum(value.numel() * value.element_size() for value in original.module.network.state_dict().values())

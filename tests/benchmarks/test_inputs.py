@@ -1,0 +1,95 @@
+"""Where the slices come from, in which order, and what is said about them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_bundle import make_tiny_bundle, with_manifest
+from tiny_data import make_tiny_data
+
+from benchmarks.inputs import choose_inputs, from_layout, from_phantoms
+from benchmarks.scans import find_scans
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import ContractError, DataError, UserError
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_tiny_bundle(tmp_path_factory.mktemp("inputs") / "bundle")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_tiny_data(tmp_path / "data", slices=6, window=[-40, 160])
+
+
+def test_the_test_split_with_its_targets(bundle: Bundle, data: Path) -> None:
+    inputs = choose_inputs(bundle, data)
+    assert inputs.targets is not None
+    assert inputs.targets.tolist() == [0, 1, 2, 0, 1, 2]
+    assert inputs.slices.shape == (6, 1, 256, 256)
+    assert [path.stem for path in inputs.files] == list(inputs.names)
+    assert inputs.line() == "data, test split by patient: 6 slices"
+    assert choose_inputs(bundle, None, of_run=data).names == inputs.names
+    assert choose_inputs(bundle, data, of_run=Path("gone")).notes == ()
+
+
+def test_a_part_is_evenly_spread_and_said_to_be_one(bundle: Bundle, data: Path) -> None:
+    inputs = from_layout(bundle, data, 3)
+    assert [name[-4:] for name in inputs.names] == ["0000", "0002", "0005"]
+    assert inputs.line() == "data, test split by patient: 3 slices of 6, evenly spread"
+
+
+def test_unreadable_files_are_counted(bundle: Bundle, data: Path) -> None:
+    next((data / "test" / "images").iterdir()).write_bytes(b"not a picture")
+    inputs = from_layout(bundle, data, 100)
+    assert inputs.about["unreadable"] == 1
+    assert len(inputs.slices) == 5
+    assert "1 files" in inputs.notes[0]
+
+
+def test_another_window_is_refused(bundle: Bundle, data: Path) -> None:
+    (data / "dataset.json").write_text(json.dumps({"window_hu": [-100, 400]}))
+    with pytest.raises(ContractError, match="window"):
+        choose_inputs(bundle, data)
+
+
+def test_a_split_alone_is_enough_but_not_said_to_be_by_patient(bundle: Bundle, data: Path) -> None:
+    (data / "train").rename(data / "elsewhere")
+    assert choose_inputs(bundle, data).about["split_by"] is None
+    with pytest.raises(DataError, match="no data at"):
+        choose_inputs(bundle, data / "none")
+
+
+def test_patients_of_the_training_are_called_out(tmp_path: Path, data: Path) -> None:
+    trained = {"dataset": {"name": "data", "patients": {"train": ["003"]}}}
+    bundle = with_manifest(make_tiny_bundle(tmp_path / "bundle"), training=trained)
+    assert choose_inputs(bundle, data).notes == ("NOT A TEST: the network was trained on patients of this split: 003",)
+
+
+def test_without_data_phantoms_and_where_they_do_not_fit_goldens(bundle: Bundle, tmp_path: Path) -> None:
+    phantoms = from_phantoms(bundle, 5)
+    assert phantoms.slices.shape == (5, 1, 256, 256)
+    assert phantoms.targets is not None
+    assert phantoms.masks is None
+    assert "nothing about patients" in phantoms.notes[0]
+    goldens = choose_inputs(make_tiny_bundle(tmp_path / "small", size=64, crop=56), None)
+    assert goldens.targets is None
+    assert goldens.line() == "the bundle's goldens: 3 slices"
+    assert "no accuracy" in goldens.notes[0]
+
+
+def test_scans_of_a_split_leave_its_masks_out_and_know_its_targets(data: Path, tmp_path: Path) -> None:
+    scans = find_scans(data / "test")
+    assert len(scans.files) == 6
+    assert scans.targets == [0, 1, 2, 0, 1, 2]
+    assert scans.roots == [data / "test" / "images"]
+    part = find_scans(data / "test" / "images", limit=2)
+    assert part.targets == [0, 2]
+    assert [str(root) for root in part.roots] == part.files
+    assert find_scans(data / "validate" / "masks").targets is None
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no PNG or JPEG"):
+        find_scans(tmp_path / "empty")

@@ -1,0 +1,235 @@
+"""The document: its schema, speed beside accuracy, errors as rows; and the tables and the picture drawn from it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_bundle import BIAS, WEIGHTS, make_tiny_bundle, tiny_logits
+from tiny_data import make_tiny_data
+from torch import Tensor, nn
+
+from benchmarks import run as run_module
+from benchmarks.candidates import Candidate
+from benchmarks.fresh import ChildError
+from benchmarks.inputs import choose_inputs
+from benchmarks.latency import Effort
+from benchmarks.peers.torch_eager import original_candidates
+from benchmarks.plot import draw
+from benchmarks.reference import Reference
+from benchmarks.report import CSV_COLUMNS, csv_text, markdown, model_table, notes, start_table, write_report
+from benchmarks.run import benchmark
+from export.source import Deployed, Original
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import OutputError
+from lits_deploy.runtime import Batch, Outputs, Runtime
+from lits_deploy.runtime.fake import FakeRuntime
+from train.models.registry import network
+
+EFFORT = Effort(samples=12, cap_s=1.0, floor=4, warmup_calls=2, warmup_s=0.0)
+COLD = {"load_s": 0.5, "first_ms": 3.0, "peak_mb": 90.0, "before_load_mb": 30.0, "process_s": 1.0}
+
+
+class TinyNetwork(nn.Module):
+    """The network of tiny_bundle in PyTorch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        quarter = x[..., : x.shape[-2] // 2, : x.shape[-1] // 2]
+        features = torch.cat([x.mean(dim=(2, 3)), quarter.mean(dim=(2, 3))], dim=1)
+        return features @ torch.from_numpy(WEIGHTS) + torch.from_numpy(BIAS)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_tiny_bundle(tmp_path_factory.mktemp("run") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_data(tmp_path_factory.mktemp("run") / "data", slices=12)
+
+
+@pytest.fixture(scope="module")
+def document(bundle: Bundle, data: Path) -> dict[str, Any]:
+    """A real run against the same network in PyTorch; only cold starts are made up."""
+    contract = bundle.manifest.contract
+    module = Deployed(TinyNetwork(), contract, "classify").eval()
+    original = Original(info=network("resnet18"), module=module, contract=contract, width=None)
+    reference = Reference(
+        run="run", checkpoint_sha256="c" * 64, exported_from_it=True, data=None,
+        candidates=original_candidates(Path("run"), original, 1),
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "open_reference", lambda *_: reference)
+        patch.setattr(run_module, "cold_start", lambda *_, **__: dict(COLD))
+        return benchmark(bundle, against=Path("run"), data=data, batches=(1, 4), threads=1, effort=EFFORT)
+
+
+def test_rows_are_candidates_times_batches(document: dict[str, Any]) -> None:
+    assert [(row["runtime"], row["artifact"], row["batch"]) for row in document["rows"]] == [
+        ("onnxruntime", "fp32", 1), ("PyTorch eager", "original", 1),
+        ("onnxruntime", "fp32", 4), ("PyTorch eager", "original", 4),
+    ]  # fmt: skip
+    for row in document["rows"]:
+        assert row["error"] is None
+        assert 4 <= row["latency_ms"]["samples"] <= 12
+        assert row["latency_ms"]["p99"] is None
+        assert row["latency_ms"]["needed"]["p99"] == 662
+        assert row["slices_per_second"] > 0
+        assert row["same_class"] == {"share": 1.0, "slices": 12, "unit": "slices", "by": "PyTorch"}
+        assert row["speedup"] is not None
+    assert [row["speedup"] for row in document["rows"] if row["original"]] == [1.0, 1.0]
+
+
+def test_accuracy_is_that_of_the_network(document: dict[str, Any], bundle: Bundle, data: Path) -> None:
+    inputs = choose_inputs(bundle, data)
+    right = (tiny_logits(inputs.slices, bundle.manifest.contract).argmax(axis=1) == inputs.targets).mean()
+    assert [row["accuracy"] for row in document["rows"]] == [pytest.approx(right)] * 4
+
+
+def test_the_folder_run_is_checked_and_counted(document: dict[str, Any]) -> None:
+    (row,) = document["end_to_end"]
+    assert row["error"] is None
+    assert (row["files"], row["slices"], row["failed"]) == (12, 12, 0)
+    assert row["process_s"] > row["wall_s"] > 0
+
+
+def test_document_is_json_and_says_where_and_on_what(document: dict[str, Any]) -> None:
+    again = json.loads(json.dumps(document, allow_nan=False))
+    assert again["schema"] == 1
+    assert set(again) == {
+        "schema", "disclaimer", "machine", "bundle", "against", "data", "settings", "rows", "end_to_end", "notes",
+    }  # fmt: skip
+    assert {"processor", "cores", "governor", "load_average", "libraries", "git", "date", "stolen_share"} <= set(
+        again["machine"]
+    )
+    assert again["settings"]["threads"] == 1
+    assert again["data"]["line"] == "data, test split by patient: 12 slices"
+
+
+def test_tables_show_a_dash_for_a_percentile_without_samples(document: dict[str, Any]) -> None:
+    header, rows = model_table(document)
+    p99 = header.index("p99 ms")
+    assert {row[p99] for row in rows} == {"–"}
+    assert header.index("accuracy") > header.index("× PyTorch")
+    assert all(row[header.index("same class")] == "12/12" for row in rows)
+    assert any("662 for p99" in line for line in notes(document))
+    assert start_table(document)[1][0][3:] == ["0.50", "3.0", "1.00", "90"]
+
+
+def test_csv_has_every_row_and_column(document: dict[str, Any]) -> None:
+    rows = list(csv.DictReader(io.StringIO(csv_text(document))))
+    assert tuple(rows[0]) == CSV_COLUMNS
+    assert [row["scenario"] for row in rows] == ["model-only"] * 4 + ["end-to-end"]
+    assert rows[0]["p99_ms"] == ""
+    assert float(rows[0]["peak_mb"]) == 90.0
+    assert rows[4]["slices"] == "12"
+
+
+def test_files_are_written_once_more_but_not_over_something_else(document: dict[str, Any], tmp_path: Path) -> None:
+    for _ in range(2):
+        assert write_report(document, tmp_path / "out") == ["benchmark.json", "benchmark.csv", "benchmark.md"]
+    assert draw(document, tmp_path / "out" / "latency.png")
+    assert (tmp_path / "out" / "latency.png").read_bytes().startswith(b"\x89PNG")
+    text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
+    assert text == markdown(document)
+    assert "not for clinical use" in text
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "thesis.tex").write_text("")
+    with pytest.raises(OutputError, match="something else"):
+        write_report(document, tmp_path / "else")
+
+
+class Forgetful(FakeRuntime):
+    """Right while it is scored (batches of 8), wrong when it is timed."""
+
+    def _infer(self, batch: Batch) -> Outputs:
+        outputs = super()._infer(batch)
+        assert outputs.probabilities is not None
+        if self.max_batch == run_module.SCORING_BATCH:
+            return outputs
+        return Outputs(probabilities=np.roll(outputs.probabilities, 1, axis=1))
+
+
+def fake_candidate(name: str, **changes: Any) -> Candidate:
+    def opened(max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
+        return (Forgetful if name == "forgetful" else FakeRuntime)(max_batch=max_batch)
+
+    candidate = Candidate(
+        runtime=name, device="cpu", artifact="fp32", precision="fp32", size_bytes=1, tolerance=1e-4, open=opened
+    )
+    return dataclasses.replace(candidate, **changes)
+
+
+def test_wrong_answers_and_failed_starts_become_error_rows(
+    bundle: Bundle, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    candidates = [fake_candidate("right"), fake_candidate("forgetful"), fake_candidate("swollen")]
+
+    def start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, Any]:
+        if candidate.runtime == "swollen":
+            raise ChildError("a fresh process failed: killed by signal 9 (out of memory?)")
+        return dict(COLD)
+
+    def folder(*_: Any, runtime: str, **__: Any) -> dict[str, Any]:
+        if runtime == "right":
+            raise ChildError("no folder today")
+        return {"error": "3 of 12 slices have another class than in the accuracy run"}
+
+    monkeypatch.setattr(run_module, "candidates_of", lambda *_: candidates)
+    monkeypatch.setattr(run_module, "cold_start", start)
+    monkeypatch.setattr(run_module.folder, "end_to_end", folder)
+    document = benchmark(bundle, data=data, batches=(4,), effort=EFFORT)
+    right, forgetful, swollen = document["rows"]
+    assert right["error"] is None
+    assert right["speedup"] is None  # nothing to compare with
+    assert right["same_class"]["by"] == "goldens"
+    assert "otherwise than the accuracy run" in forgetful["error"]
+    assert forgetful["latency_ms"] is None
+    assert "signal 9" in swollen["error"]
+    header, rows = model_table(document)
+    assert "× PyTorch" not in header
+    assert [row[3] == "error" for row in rows] == [False, True, True]
+    assert all(len(row) == len(header) for row in rows)
+    assert [row["error"] is not None for row in document["end_to_end"]] == [True, True, True]
+    assert any("signal 9" in line for line in notes(document))
+    assert draw(document, tmp_path / "latency.png")
+    assert csv_text(document).count("error") >= 1
+    assert markdown(document)
+
+
+def test_no_speed_up_without_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = make_tiny_bundle(tmp_path / "small", size=64, crop=56)  # goldens only: no targets
+
+    def opened(max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
+        return FakeRuntime(shape=(1, 64, 64), max_batch=max_batch)
+
+    both = [
+        fake_candidate("fake", open=opened),
+        fake_candidate("PyTorch eager", open=opened, original=True, artifact="original"),
+    ]
+    monkeypatch.setattr(run_module, "candidates_of", lambda *_: both)
+    monkeypatch.setattr(run_module, "cold_start", lambda *_, **__: dict(COLD))
+    monkeypatch.setattr(run_module.folder, "end_to_end", lambda *_, **__: {"error": "not here"})
+    document = benchmark(bundle, batches=(2,), effort=EFFORT)
+    assert all(row["accuracy"] is None and row["speedup"] is None for row in document["rows"])
+    assert all(row["slices_per_second"] for row in document["rows"])
+
+
+def test_a_gain_that_costs_accuracy_is_noted() -> None:
+    rows = [
+        {"original": original, "batch": 1, "device": "cpu", "accuracy": accuracy, "error": None, "notes": [],
+         "precision": precision, "slices_per_second": rate, "speedup": None}
+        for original, accuracy, precision, rate in ((False, 0.80, "int8", 90.0), (True, 0.90, "fp32", 30.0))
+    ]  # fmt: skip
+    run_module._compare(rows)
+    assert rows[0]["speedup"] == 3.0
+    assert rows[0]["notes"] == ["88.9 % of the accuracy of PyTorch: its speed is no gain"]
+    assert rows[1]["notes"] == []
