@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_bundle import make_tiny_bundle
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
+from tiny_bundle import make_tiny_bundle
 
 
 def test_opens_and_knows_itself(tmp_path: Path) -> None:

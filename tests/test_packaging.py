@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tiny_bundle import make_tiny_bundle
 
 ROOT = Path(__file__).parent.parent

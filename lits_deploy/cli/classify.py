@@ -94,11 +94,11 @@ def print_summary(summary: RunSummary) -> None:
     table(("class", "slices"), [(name, f"{n:,}") for name, n in summary.classes.items()], right=("slices",))
     if summary.failed:
         say("")
-        most = list(summary.reasons.items())
-        rows = [(reason, f"{n:,}") for reason, n in most[:_REASONS_SHOWN]]
-        if rest := sum(n for _, n in most[_REASONS_SHOWN:]):
-            rows.append((f"{len(most) - _REASONS_SHOWN} other reasons", f"{rest:,}"))
-        table((f"failed ({summary.failed:,})", "files"), rows, right=("files",))
+        shown = list(summary.reasons.items())[:_REASONS_SHOWN]
+        rows = [(reason, f"{n:,}") for reason, n in shown]
+        if rest := summary.failed - sum(n for _, n in shown):
+            rows.append(("other reasons", f"{rest:,}"))
+        table((f"failed ({summary.failed:,})", "rows"), rows, right=("rows",))
     say("")
     speed = f": {summary.slices_per_s:,.1f} slices/s" if summary.now else ""
     earlier = f", {summary.slices - summary.now:,} before" if summary.resumed else ""

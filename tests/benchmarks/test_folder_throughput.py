@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_bundle import make_tiny_bundle
-from tiny_data import make_tiny_data
 
 from benchmarks import folder_throughput
 from benchmarks.folder_report import lines
 from benchmarks.folder_throughput import Comparison, document, main, ratios
 from benchmarks.scans import find_scans
+from tiny_bundle import make_tiny_bundle
+from tiny_data import make_tiny_data
 
 OURS = {"wall_s": 2.0, "process_s": 4.0, "slices": 6, "slices_per_second": 40.0, "steady_slices_per_second": 50.0}
 OURS |= {"batch": 8, "workers": 1}

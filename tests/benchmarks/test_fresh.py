@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_bundle import make_tiny_bundle
 
 from benchmarks.candidates import Candidate, candidates_of
 from benchmarks.cold import cold_start
 from benchmarks.folder import classify_fresh, read_labels, steady_rate
 from benchmarks.fresh import ChildError, run_fresh
 from lits_deploy.bundle import Bundle
+from tiny_bundle import make_tiny_bundle
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_bundle import make_tiny_bundle, with_manifest
-from tiny_data import make_tiny_data
 
 from benchmarks.inputs import choose_inputs, from_layout, from_phantoms
 from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError, DataError, UserError
+from tiny_bundle import make_tiny_bundle, with_manifest
+from tiny_data import make_tiny_data
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_bundle import BIAS, WEIGHTS, make_tiny_bundle, tiny_logits
-from tiny_data import make_tiny_data
 from torch import Tensor, nn
 
 from benchmarks import run as run_module
@@ -31,6 +29,8 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import OutputError
 from lits_deploy.runtime import Batch, Outputs, Runtime
 from lits_deploy.runtime.fake import FakeRuntime
+from tiny_bundle import BIAS, WEIGHTS, make_tiny_bundle, tiny_logits
+from tiny_data import make_tiny_data
 from train.models.registry import network
 
 EFFORT = Effort(samples=12, cap_s=1.0, floor=4, warmup_calls=2, warmup_s=0.0)

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_bundle import make_tiny_bundle
-from tiny_data import make_tiny_data
 from typer.testing import CliRunner
 
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError, UserError
+from tiny_bundle import make_tiny_bundle
+from tiny_data import make_tiny_data
 
 runner = CliRunner()
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from folder_runs import SIZE, rows, workers_of
-from pictures import encoded, folder_of_slices, grey_pixels
-from tiny_bundle import make_tiny_bundle
 
+from folder_runs import SIZE, rows, workers_of
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
+from pictures import encoded, folder_of_slices, grey_pixels
+from tiny_bundle import make_tiny_bundle
 
 
 @pytest.fixture(scope="module")

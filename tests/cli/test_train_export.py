@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_data import make_tiny_data
 from typer.testing import CliRunner
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import DataError, DeviceError, OutputError, UserError
+from tiny_data import make_tiny_data
 from train.models.registry import build
 
 runner = CliRunner()

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from tiny_data import make_tiny_data
 from torch import nn
 
 from export import graph, parity
@@ -25,6 +24,7 @@ from lits_deploy.errors import BundleError, DataError, OutputError, ParityError
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.verify import verify
+from tiny_data import make_tiny_data
 from train.config import TrainConfig
 from train.models.registry import NETWORKS, build, network
 from train.run import train

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_bundle import make_tiny_bundle
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError, DeviceError, DeviceOutOfMemory, UserError
 from lits_deploy.runtime import Device, open_runtime
 from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.runtime.onnxruntime_ import cuda_usable
+from tiny_bundle import make_tiny_bundle
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@
     write_slices(out, patients, seed)   a training data set on disk
 
 Anatomy is a set of smooth 3D bodies in a reference adult's millimetres (`grid`, `shapes`), drawn anew for each patient
-(`patient`), painted organ by organ (`trunk`, `skeleton`, `limbs`, `chest`, `bowel`, `abdomen`, `vessels`, `lesions`)
-and put through a scanner (`scanner`). It looks like portal-phase CT; it is not a model of disease, and a score on it
-says only that a pipeline works. Class shares are near the thesis's Table 1.
+(`patient`), painted organ by organ (`canvas`; `trunk`, `wall`, `skeleton`, `limbs`, `chest`, `bowel`, `abdomen`,
+`vessels`, `lesions`) and put through a scanner (`scanner`). It looks like portal-phase CT; it is not a model of
+disease, and a score on it says only that a pipeline works. Class shares are near the thesis's Table 1.
 """
 
 from train.data.phantom.anatomy import Phantom, make_phantom

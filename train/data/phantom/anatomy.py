@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom import abdomen, bowel, chest, limbs, skeleton, trunk, vessels
+from lits_deploy.errors import UserError
+from train.data.phantom import abdomen, bowel, chest, limbs, skeleton, trunk, vessels, wall
 from train.data.phantom.canvas import Canvas
 from train.data.phantom.grid import Grid
 from train.data.phantom.lesions import Lesion, paint_lesions
@@ -39,16 +40,24 @@ class Phantom:
 def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phantom:
     """Make patient number `patient` of `seed`; the same numbers give the same voxels, whatever else is made.
 
+    That holds on one machine with one NumPy; another CPU may round a voxel here and there the other way.
+
     slices: how many to take over the same stretch of body; by default 34–48, about as many as the patient's slice
-        thickness suggests.
+        thickness suggests. Other numbers show the same body, but other lesions.
+
+    Raises UserError for numbers below 0, or no slices.
     """
+    if min(seed, patient) < 0 or (slices is not None and slices < 1):
+        raise UserError("A phantom needs a seed and a patient of 0 or more, and at least one slice.")
     rng = np.random.default_rng([seed, patient])
     draw, space, surface, organs, hollow, tubes, focal, machine = rng.spawn(8)
     person = draw_patient(seed, patient, draw, slices=slices)
     grid = Grid(person.frame, space)
     canvas = Canvas(grid, surface)
     body = trunk.build_trunk(grid, person)
-    trunk.paint_trunk(canvas, body, person)
+    trunk.paint_coat(canvas, body)
+    wall.paint_wall(canvas, body, person)
+    trunk.paint_cavities(canvas, body, person)
     chest.paint_chest(canvas, body, person, tubes)
     bowel.paint_bowel(canvas, body, person, hollow)
     bowel.paint_pelvic_organs(canvas, person, hollow)
@@ -61,7 +70,7 @@ def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phant
     abdomen.paint_spleen(canvas, body, person, organs)
     abdomen.paint_pancreas(canvas, person, organs)
     abdomen.paint_kidneys(canvas, body, person, organs)
-    vessels.paint_vessels(canvas, person, tubes)
+    vessels.paint_vessels(canvas, body, person, tubes)
     vessels.paint_airways(canvas)
     skeleton.paint_spine(canvas, person)
     skeleton.paint_ribs(canvas, body, person)

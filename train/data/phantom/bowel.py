@@ -7,7 +7,6 @@ the second deepest runs the wall between them, so touching loops stay apart as t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -59,11 +58,7 @@ class Loops(Tubes):
         self.hu.append(hu)
         self.gas_above.append(top + gas * (bottom - top) if gas > 0 else -1e3)
         self.stool.append(stool)
-        for start, end in pairwise(path):
-            cut = self._cut(start, end, 8.0)
-            if cut is None:
-                continue
-            here, there = cut
+        for here, there, start, end in self.pieces(path, 7.0):
             near = tube_distance(*self.grid.at(here), start, end)
             first, second, owner = self.field[there], self.second[there], self.owner[there]
             mine = owner == number

@@ -50,7 +50,7 @@ def _paint_lungs(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None
             (95, 5, 230),
         ):
             aim = np.array([side * target[0], target[1], target[2]]) + rng.normal(0, 9, 3)
-            for path in grow_tree(rng, np.array(root), aim, radius=5.2, thinnest=1.2, spread=0.55, shrink=0.74):
+            for path in grow_tree(rng, np.array(root), aim, radius=5.2, thinnest=1.4, spread=0.55, shrink=0.74):
                 tubes.add(path)
     if tubes.block is not None:
         within = inside(lungs, grid, canvas.edge_mm)

@@ -12,6 +12,7 @@ outline stays an ellipse. This module knows nothing about organs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +37,14 @@ class Frame:
     """How a patient's slices lie in space.
 
     z_mm: float32 [Z], height of each slice's centre in the reference frame, before warping.
+    step_mm: reference millimetres from slice to slice.
     scale: patient millimetres per reference millimetre along x, y, z.
     pixel_mm, thickness_mm: in patient millimetres.
     centre: column and row of the reference axis x = y = 0.
     """
 
     z_mm: F32
+    step_mm: float
     scale: Point
     pixel_mm: float
     thickness_mm: float
@@ -50,8 +53,7 @@ class Frame:
     @property
     def step(self) -> Point:
         """Reference millimetres per voxel along z, y, x."""
-        dz = float(self.z_mm[1] - self.z_mm[0])
-        return (dz, self.pixel_mm / self.scale[1], self.pixel_mm / self.scale[0])
+        return (self.step_mm, self.pixel_mm / self.scale[1], self.pixel_mm / self.scale[0])
 
     def axes(self, size: int = SIZE) -> tuple[F32, F32]:
         """Reference y and x of `size` evenly spread rows and columns, float32 [size] each."""
@@ -91,6 +93,21 @@ class Grid:
             return None
         (z0, z1), (r0, r1), (c0, c1) = clipped
         return slice(z0, z1), slice(r0, r1), slice(c0, c1)
+
+    def locate(self, point: Sequence[float]) -> Point:
+        """Index (z, y, x), not rounded, of the voxel at a reference point in mm: undoes the warp to about 1 mm."""
+        dz, dy, dx = self.frame.step
+        x0, y0 = self.frame.centre
+        z0 = float(self.frame.z_mm[0])
+        top, last = self.shape[0] - 1, SIZE - 1
+        x, y, z = point[0], point[1], point[2]
+        for _ in range(2):
+            k, r, c = round((z - z0) / dz), round(y / dy + y0), round(x / dx + x0)
+            at = (min(max(k, 0), top), min(max(r, 0), last), min(max(c, 0), last))
+            x = point[0] - float(self.x[at] - self.columns[at[2]])
+            y = point[1] - float(self.y[at] - self.rows[at[1]])
+            z = point[2] - float(self.z[at] - self.frame.z_mm[at[0]])
+        return (z - z0) / dz, y / dy + y0, x / dx + x0
 
     def at(self, block: Block) -> tuple[F32, F32, F32]:
         """Reference x, y, z of a block's voxels, float32 views."""

@@ -59,7 +59,7 @@ def paint_lesions(canvas: Canvas, patient: Patient, rng: np.random.Generator) ->
     wanted = round(patient.lesion_share * len(showing))
     lesions: list[Lesion] = []
     marks = np.zeros(canvas.grid.shape, np.bool_)
-    hit = np.zeros(len(area), np.bool_)
+    hit: npt.NDArray[np.bool_] = np.zeros(len(area), np.bool_)
     step = canvas.grid.frame.step[0] * canvas.grid.frame.scale[2]
     faint_ones = int(rng.integers(0, 3)) if wanted else 0
     for _ in range(4 * MOST_LESIONS):
@@ -67,14 +67,14 @@ def paint_lesions(canvas: Canvas, patient: Patient, rng: np.random.Generator) ->
         if hit.sum() >= wanted or left <= 0:
             break
         diameter, contrast = _draw_plain(patient, rng, step * (wanted - int(hit.sum())), left)
-        lesion = _place(canvas, rng, inner, inner.any(axis=(1, 2)) & ~hit, diameter, contrast)
+        lesion = _place(canvas, rng, inner, ~hit, diameter, contrast)
         if lesion is not None:
             _paint_lesion(canvas, rng, lesion, inner, marks)
             lesions.append(lesion)
             hit = marks.sum(axis=(1, 2)) >= SMALLEST_AREA
     for _ in range(faint_ones):
         # Mostly on slices that show a plain lesion already, so that few slices hang on a faint one alone.
-        levels = hit if rng.random() < 0.7 else inner.any(axis=(1, 2))
+        levels: npt.NDArray[np.bool_] = hit if rng.random() < 0.7 else np.ones_like(hit)
         lesion = _place(canvas, rng, inner & ~marks, levels, rng.uniform(7.5, 12), -rng.uniform(12.5, 20))
         if lesion is not None:
             _paint_lesion(canvas, rng, lesion, inner, marks)

@@ -146,7 +146,7 @@ def _draw_frame(
     pixel = width_mm / (SIZE * rng.uniform(0.76, 1.0))
     column = (SIZE - 1) / 2 + rng.uniform(-5, 5)
     row = (SIZE - 1) / 2 - rng.uniform(-4, 14)
-    return Frame(z_mm=z, scale=scale, pixel_mm=pixel, thickness_mm=thickness, centre=(column, row))
+    return Frame(z_mm=z, step_mm=step, scale=scale, pixel_mm=pixel, thickness_mm=thickness, centre=(column, row))
 
 
 def _draw_tissue(rng: np.random.Generator, u: float) -> Tissue:

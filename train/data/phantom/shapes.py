@@ -6,7 +6,7 @@ anatomy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -99,6 +99,7 @@ Bead = tuple[float, float, float, float]
 """A point of a tube and its radius there: (x, y, z, radius) in mm."""
 
 Path = Sequence[Bead]
+"""A tube."""
 
 
 class Tubes:
@@ -112,30 +113,26 @@ class Tubes:
 
     def add(self, path: Path) -> None:
         """Add a tube through the points of `path`."""
-        for start, end in pairwise(path):
-            cut = self._cut(start, end, 3.0)
-            if cut is None:
-                continue
-            here, there = cut
+        for here, there, start, end in self.pieces(path, 4.0):
             near = tube_distance(*self.grid.at(here), start, end)
             view = self.field[there]
             np.minimum(view, near, out=view)
 
-    def _cut(self, start: Sequence[float], end: Sequence[float], pad: float) -> tuple[Block, Block] | None:
-        """The block of one segment: as index ranges of the grid and of `field`."""
+    def pieces(self, path: Path, pad_mm: float) -> Iterator[tuple[Block, Block, Bead, Bead]]:
+        """The straight pieces of a path: index ranges around each in the grid and in `field`, and its two ends."""
         if self.block is None:
-            return None
-        reach = max(start[3], end[3]) + pad
-        low = tuple(min(start[i], end[i]) - reach for i in range(3))
-        high = tuple(max(start[i], end[i]) + reach for i in range(3))
-        part = self.grid.block((low[0], low[1], low[2]), (high[0], high[1], high[2]))
-        if part is None:
-            return None
-        here = [slice(max(p.start, b.start), min(p.stop, b.stop)) for p, b in zip(part, self.block, strict=True)]
-        if any(s.start >= s.stop for s in here):
-            return None
-        there = [slice(h.start - b.start, h.stop - b.start) for h, b in zip(here, self.block, strict=True)]
-        return (here[0], here[1], here[2]), (there[0], there[1], there[2])
+            return
+        steps = self.grid.frame.step
+        placed = [self.grid.locate(point) for point in path]
+        for (start, at), (end, to) in pairwise(zip(path, placed, strict=True)):
+            reach = 1.2 * max(start[3], end[3]) + pad_mm
+            here = [
+                slice(max(int(min(a, b) - reach / step), s.start), min(int(max(a, b) + reach / step) + 2, s.stop))
+                for a, b, step, s in zip(at, to, steps, self.block, strict=True)
+            ]
+            if all(s.start < s.stop for s in here):
+                there = [slice(h.start - b.start, h.stop - b.start) for h, b in zip(here, self.block, strict=True)]
+                yield (here[0], here[1], here[2]), (there[0], there[1], there[2]), start, end
 
 
 def bead(point: Sequence[float] | npt.NDArray[np.float64], radius: float) -> Bead:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from train.data.phantom.canvas import FAT_HU, Canvas
 from train.data.phantom.grid import F32, Grid
 from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import FAR, ellipse, ellipsoid, join
+from train.data.phantom.shapes import FAR, ellipsoid, inside, join
 
 # Half-width, front and back (mm) of the muscular outline at heights z (mm).
 _OUTLINE = np.array(
@@ -151,84 +151,32 @@ def _diaphragm(grid: Grid) -> F32:
     return field
 
 
-def paint_trunk(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
-    """Paint fat, skin, muscle with its fat planes, and the fat of the cavities; organs come on top."""
-    grid, tissue = canvas.grid, patient.tissue
-    every = tuple(slice(0, n) for n in grid.shape)
-    block = (every[0], every[1], every[2])
+def paint_coat(canvas: Canvas, trunk: Trunk) -> None:
+    """Paint subcutaneous fat and skin."""
     wisps = canvas.grain * np.float32(5)
     wisps += FAT_HU
-    canvas.paint(block, trunk.skin, wisps)
+    _tint(canvas, trunk.skin, wisps, 1.0)
     rind = np.abs(trunk.skin + np.float32(1.3))
     rind -= np.float32(1.3)
-    canvas.paint(block, rind, 55.0)
-    canvas.paint(block, trunk.outline, _muscle(canvas, trunk, patient))
+    _tint(canvas, rind, 55.0, 1.0)
+
+
+def paint_cavities(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
+    """Paint the fat that fills the cavities, with strands in it, and their lining; organs come on top."""
     strands = np.clip(canvas.mottle * np.float32(0.7) + canvas.grain * np.float32(0.6) - np.float32(1.25), 0, 1.2)
     strands *= np.float32(85)
     strands += FAT_HU
-    canvas.paint(block, trunk.cavity, strands)
+    _tint(canvas, trunk.cavity, strands, 1.0)
     lining = np.abs(trunk.cavity)
     lining -= np.float32(0.5)
-    canvas.paint(block, lining, tissue.muscle, amount=0.45)
+    _tint(canvas, lining, patient.tissue.muscle, 0.45)
 
 
-def _muscle(canvas: Canvas, trunk: Trunk, patient: Patient) -> F32:
-    """HU of the muscular wall: three layers in the flank, fat planes between the gluteal muscles, streaks with age."""
-    grid = canvas.grid
-    level = grid.frame.z_mm
-    depth = trunk.cavity - trunk.outline
-    depth += np.float32(1e-3)
-    layer = -trunk.outline / depth
-    flank = np.interp(level, (-60, -25, 100, 150), (0, 1, 1, 0)).astype(np.float32)[:, None, None]
-    flank = flank * np.clip(np.abs(grid.columns) / 30 - 2, 0, 1).astype(np.float32)[None, None, :]
-    flank = flank * np.clip(1.6 - np.abs(grid.rows) / 40, 0, 1).astype(np.float32)[None, :, None]
-    lines = np.minimum(np.abs(layer - np.float32(0.36)), np.abs(layer - np.float32(0.68)))
-    lines *= depth
-    gaps = np.clip(np.float32(1.15) - lines, 0, 1)
-    gaps *= flank
-    # Behind and beside the hips: planes between the gluteal muscles, then oblique streaks within them.
-    hips = np.interp(level, (-20, 10), (1, 0)).astype(np.float32)[:, None, None]
-    behind = np.clip(grid.rows / 30 + 0.6, 0, 1).astype(np.float32)[None, :, None]
-    planes = np.abs(trunk.outline + np.float32(31) + np.float32(7) * grid.lumps[0])
-    np.minimum(planes, np.abs(trunk.outline + np.float32(56) + np.float32(9) * grid.lumps[1]), out=planes)
-    planes *= np.float32(-0.55)
-    planes += np.float32(1.2)
-    np.clip(planes, 0, 1, out=planes)
-    planes *= hips * behind
-    np.maximum(gaps, planes, out=gaps)
-    _add_sheath(grid, gaps)
-    gaps *= np.float32(-150)
-    streaks = np.abs(grid.columns)[None, None, :] * np.float32(0.75) - grid.y * np.float32(0.85)
-    streaks += grid.lumps[1] * np.float32(16)
-    streaks *= np.float32(1 / 11.5)
-    streaks -= np.rint(streaks)
-    np.abs(streaks, out=streaks)
-    streaks *= np.float32(-6)
-    streaks += np.float32(1)
-    np.clip(streaks, 0, 1, out=streaks)
-    streaks *= np.clip(canvas.mottle + np.float32(0.4), 0, 1)
-    back = np.interp(level, (-20, 10, 200, 320), (1, 0.5, 0.5, 1)).astype(np.float32)[:, None, None]
-    streaks *= back * behind
-    streaks *= np.float32(-50 - 60 * patient.age)
-    gaps += streaks
-    gaps += np.float32(patient.tissue.muscle)
-    gaps += canvas.grain * np.float32(4 + 6 * patient.age)
-    return gaps
-
-
-def _add_sheath(grid: Grid, gaps: F32) -> None:
-    """Add the fatty sheath of the erector muscles beside the lumbar spine to `gaps` (0…1)."""
-    block = grid.block((-72, 55, -30), (72, 118, 170))
-    if block is None:
-        return
-    x, y, z = grid.at(block)
-    sheath = np.abs(ellipse(np.abs(x) - np.float32(33), y - np.float32(84), 31.0, 21.0) + grid.lumps[0][block] * 3)
-    sheath *= np.float32(-0.9)
-    sheath += np.float32(1.3)
-    sheath -= np.maximum(np.abs(z - np.float32(70)) - np.float32(85), 0) * np.float32(0.05)
-    np.clip(sheath, 0, 0.8, out=sheath)
-    view = gaps[block]
-    np.maximum(view, sheath, out=view)
+def _tint(canvas: Canvas, distance: F32, value: F32 | float, amount: float) -> None:
+    """Blend over the whole volume, without blur through the slice: these surfaces run along the body."""
+    part = inside(distance, canvas.grid, canvas.edge_mm, through_plane=False)
+    part *= np.float32(amount)
+    canvas.hu += part * (np.asarray(value, np.float32) - canvas.hu)
 
 
 def paint_couch(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
@@ -238,7 +186,8 @@ def paint_couch(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     frame = canvas.grid.frame
     pixel = frame.pixel_mm
     lowest = np.flatnonzero((trunk.skin < 0).any(axis=(0, 2)))
-    row = np.arange(canvas.grid.shape[1], dtype=np.float32)[:, None]
+    first = max(int(lowest[-1]) - round(60 / pixel), 0)  # the shell rises by up to 60 mm at its sides
+    row = np.arange(first, canvas.grid.shape[1], dtype=np.float32)[:, None]
     column = np.arange(canvas.grid.shape[2], dtype=np.float32)[None, :]
     across = (column - frame.centre[0]) * pixel
     half = (150.0, 215.0, 235.0)[patient.table - 1]
@@ -250,5 +199,5 @@ def paint_couch(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     foam = np.maximum(np.maximum(top, -(top + shelf)), np.abs(across) - half)
     for distance, hu in ((foam, -900.0), (shell, 330.0), (under, 190.0)):
         part = np.clip(np.float32(0.5) - distance / np.float32(pixel), 0, 1).astype(np.float32)
-        hidden = trunk.skin < np.float32(1.0)
-        canvas.hu += np.where(hidden, 0, part) * (np.float32(hu) - canvas.hu)
+        view = canvas.hu[:, first:]
+        view += np.where(trunk.skin[:, first:] < 1, np.float32(0), part) * (np.float32(hu) - view)

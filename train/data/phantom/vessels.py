@@ -8,6 +8,7 @@ import numpy.typing as npt
 from train.data.phantom.canvas import FAT_HU, Canvas
 from train.data.phantom.patient import Patient
 from train.data.phantom.shapes import Path, Tubes, bead
+from train.data.phantom.trunk import Trunk
 
 Vector = npt.NDArray[np.float64]
 
@@ -91,37 +92,38 @@ _PAIRED: dict[str, tuple[Path, ...]] = {
 # fmt: on
 
 
-def paint_vessels(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
+def paint_vessels(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.Generator) -> None:
     """Paint aorta, cava, iliac, renal, mesenteric and splenic vessels and the chest's great vessels."""
-    tissue = patient.tissue
-    kinds = {
-        kind: Tubes(canvas.grid, (-160.0, -110.0, -230.0), (160.0, 110.0, 430.0))
-        for kind in ("vein", "portal", "artery")
-    }
+    density = {"vein": patient.tissue.vein, "portal": patient.tissue.portal, "artery": patient.tissue.artery}
+    _paint_mesentery(canvas, trunk, density, rng)
+    for kind, hu in density.items():
+        tubes = Tubes(canvas.grid, (-160.0, -110.0, -230.0), (160.0, 110.0, 430.0))
+        pairs = _PAIRED.get(kind, ())
+        mirrored = [[(-x, y, z, radius) for x, y, z, radius in path] for path in pairs]
+        for path in (*_SINGLE[kind], *pairs, *mirrored):
+            # Inner points move about 3 mm: no two patients have a vessel in the same place.
+            inner = [bead(np.array(point[:3]) + rng.normal(0, 2.8, 3), point[3]) for point in path[1:-1]]
+            tubes.add([path[0], *inner, path[-1]])
+        if tubes.block is not None:
+            block = tubes.block
+            in_liver = (canvas.liver[block] - np.float32(0.4)) * np.float32(8)
+            canvas.paint_thin(block, np.maximum(tubes.field - np.float32(1.6), in_liver), FAT_HU, amount=0.55)
+            canvas.paint_thin(block, tubes.field, np.float32(hu) + canvas.grain[block] * np.float32(2.5))
 
-    def lay(kind: str, path: Path, side: float) -> None:
-        """Lay a vessel with its inner points moved about 3 mm: no two patients have it in the same place."""
-        inner = [bead(np.array(point[:3]) + rng.normal(0, 2.8, 3), point[3]) for point in path[1:-1]]
-        kinds[kind].add([(side * p[0], p[1], p[2], p[3]) for p in (path[0], *inner, path[-1])])
 
-    for kind in kinds:
-        for path in _SINGLE[kind]:
-            lay(kind, path, 1.0)
-        for path in _PAIRED.get(kind, ()):
-            lay(kind, path, 1.0)
-            lay(kind, path, -1.0)
+def _paint_mesentery(canvas: Canvas, trunk: Trunk, density: dict[str, float], rng: np.random.Generator) -> None:
+    """Twigs from the root of the mesentery to the bowel; they end at the cavity's wall."""
+    kinds = {kind: Tubes(canvas.grid, (-125.0, -110.0, -110.0), (125.0, 60.0, 150.0)) for kind in ("portal", "artery")}
     for _ in range(16):
         aim = np.array([rng.uniform(-75, 75), rng.uniform(-70, -25), rng.uniform(-60, 90)])
-        start_at = np.array([2 + rng.normal(0, 4), -22.0, rng.uniform(30, 95)])
-        for path in grow_tree(rng, start_at, aim, radius=rng.uniform(1.7, 2.6), thinnest=1.1, spread=0.4, shrink=0.78):
+        start = np.array([2 + rng.normal(0, 4), -22.0, rng.uniform(30, 95)])
+        for path in grow_tree(rng, start, aim, radius=rng.uniform(1.7, 2.6), thinnest=1.1, spread=0.4, shrink=0.78):
             kinds["portal" if rng.random() < 0.6 else "artery"].add(path)
-    for kind, hu in (("vein", tissue.vein), ("portal", tissue.portal), ("artery", tissue.artery)):
-        tubes = kinds[kind]
+    for kind, tubes in kinds.items():
         if tubes.block is not None:
-            slim = tubes.block
-            in_liver = (canvas.liver[slim] - np.float32(0.4)) * np.float32(8)
-            canvas.paint_thin(slim, np.maximum(tubes.field - np.float32(1.6), in_liver), FAT_HU, amount=0.55)
-            canvas.paint_thin(slim, tubes.field, np.float32(hu) + canvas.grain[slim] * np.float32(2.5))
+            twigs = np.maximum(tubes.field, trunk.cavity[tubes.block] + np.float32(6))
+            twigs = np.maximum(twigs, (canvas.liver[tubes.block] - np.float32(0.2)) * np.float32(8))
+            canvas.paint_thin(tubes.block, twigs, density[kind])
 
 
 def paint_airways(canvas: Canvas) -> None:

@@ -78,8 +78,8 @@ def write_slices(
         raise UserError(f"The seed {seed} is negative.", fix="give a seed of 0 or more")
     if not window[0] < window[1]:
         raise UserError(f"The window {window} HU is empty.", fix="give LOW HIGH with LOW < HIGH")
-    _claim(out)
     split = split_patients(patients, fractions)
+    _claim(out)
     jobs = [
         _Job(out=out, split=name, seed=seed, patient=number, window_hu=window)
         for name in SPLITS
@@ -140,7 +140,7 @@ def _is_ours(out: Path) -> bool:
 
 
 def _run(jobs: list[_Job], workers: int | None) -> Iterator[_Written]:
-    count = min(workers or os.cpu_count() or 1, len(jobs), MOST_WORKERS)
+    count = min(workers or len(os.sched_getaffinity(0)), len(jobs), MOST_WORKERS)
     if count <= 1:
         yield from map(_write_patient, jobs)
         return

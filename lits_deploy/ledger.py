@@ -1,0 +1,280 @@
+"""The ledger: what a run has done, in SQLite, one transaction a batch. It is the truth; result tables are copies.
+
+    meta    schema, identity of the run, run id
+    file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window
+    slice   one row a slice of it: index → label and calibrated probabilities, or the reason why not
+    found   (temporary) what this start's discovery saw, until `adopt` makes it the list of files
+
+A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;
+a power cut may cost the last batches, which are then done again. Knows nothing about bundles or networks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from lits_deploy.errors import OutputError
+from lits_deploy.files import canonical_json
+from lits_deploy.scans.discover import Found
+
+SCHEMA = 1
+FILE_NAME = "ledger.sqlite"
+PENDING, OK, FAILED = 0, 1, 2
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE file (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT);
+CREATE TABLE slice (
+    file INTEGER NOT NULL, idx INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT,
+    label INTEGER, p0 REAL, p1 REAL, p2 REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
+"""
+_FOUND = """
+CREATE TEMP TABLE found (
+    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT) WITHOUT ROWID;
+"""
+_ADOPT = """
+CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
+    WHERE found.path IS NULL OR found.size != file.size OR found.mtime_ns != file.mtime_ns
+       OR found.reason IS NOT NULL OR file.status = 0 OR (:retry AND file.status = 2);
+DELETE FROM slice WHERE file IN (SELECT id FROM gone);
+DELETE FROM file WHERE id IN (SELECT id FROM gone);
+INSERT INTO file (path, size, mtime_ns, status, reason)
+    SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason FROM found
+    WHERE path NOT IN (SELECT path FROM file) ORDER BY path;
+DROP TABLE gone;
+DROP TABLE found;
+"""
+_ROWS = """
+SELECT file.path, coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),
+       slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256
+FROM file LEFT JOIN slice ON slice.file = file.id WHERE file.status != 0 ORDER BY file.path, slice.idx
+"""
+
+
+class SliceRow(NamedTuple):
+    """A classified slice: file's number, place in it, label 0…2 and probabilities; or a reason and None."""
+
+    file: int
+    idx: int
+    status: int
+    reason: str | None
+    label: int | None
+    p0: float | None
+    p1: float | None
+    p2: float | None
+
+
+class FileRow(NamedTuple):
+    """A file that is done: its number, OK or FAILED, the reason, SHA-256 of its bytes, window of its intensities."""
+
+    file: int
+    status: int
+    reason: str | None
+    sha256: str | None
+    window: str | None
+
+
+class ResultRow(NamedTuple):
+    """A row of the result tables, as far as the ledger knows it."""
+
+    path: str
+    idx: int
+    status: int
+    reason: str | None
+    label: int | None
+    p0: float | None
+    p1: float | None
+    p2: float | None
+    window: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Files by status."""
+
+    pending: int
+    ok: int
+    failed: int
+
+    @property
+    def all(self) -> int:
+        """Files in the ledger."""
+        return self.pending + self.ok + self.failed
+
+
+class Ledger:
+    """An open ledger. Use as a context manager; one process at a time (`pipeline.output` holds the lock)."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or make the ledger of a folder; OutputError where its disk cannot carry one."""
+        self.path = folder / FILE_NAME
+        try:
+            self._db = sqlite3.connect(self.path, isolation_level=None)
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._unusable(error) from error
+        except OutputError:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            raise sqlite3.OperationalError(f"its journal mode is {mode}, not WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            with self._transaction():
+                for statement in _TABLES.split(";\n"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+        elif version != SCHEMA:
+            raise OutputError(
+                f"{self.path} has schema {version}; this version reads {SCHEMA}.",
+                fix="--out elsewhere, --overwrite, or the lits-deploy that made it",
+            )
+        self._db.executescript(_FOUND)
+
+    def _unusable(self, error: sqlite3.Error) -> OutputError:
+        return OutputError(
+            f"The ledger {self.path} cannot be kept ({error}). It needs a local disk, not a network share.",
+            fix="--ledger FOLDER on a local disk; --overwrite if the file was damaged",
+        )
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close; the write-ahead log is folded in and removed."""
+        self._db.close()
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """The run's identity as it was adopted, or None in a new ledger."""
+        text = self._meta("identity")
+        return None if text is None else json.loads(text)
+
+    @property
+    def run_id(self) -> str:
+        """16 hex digits of the identity and the list of (path, size): equal for equal inputs, however often resumed."""
+        return self._meta("run_id") or ""
+
+    @property
+    def base(self) -> str | None:
+        """The folder that the paths are relative to, escaped."""
+        return self._meta("base")
+
+    def stage(self, found: Iterable[Found]) -> None:
+        """Note what discovery saw; nothing changes before `adopt`. The same path again is ignored."""
+        with self._transaction():
+            rows = ((f.path, f.size, f.mtime_ns, f.reason) for f in found)
+            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?)", rows)
+
+    def staged(self) -> int:
+        """How many files discovery saw."""
+        return int(self._db.execute("SELECT count(*) FROM found").fetchone()[0])
+
+    def adopt(self, identity: dict[str, Any], base: str, *, retry_failed: bool = False) -> Counts:
+        """Make the staged files the run's files, and this its identity and base folder, in one transaction.
+
+        Files that are done and have not changed (size, mtime) stay; changed, new and half-done ones become pending;
+        vanished ones leave. Failed files stay failed unless `retry_failed`.
+        """
+        with self._transaction():
+            for statement in _ADOPT.split(";\n"):
+                self._db.execute(statement, {"retry": retry_failed} if ":retry" in statement else {})
+            digest = hashlib.sha256(canonical_json(identity).encode())
+            for path, size in self._db.execute("SELECT path, size FROM file ORDER BY path"):
+                digest.update(f"\n{size} {path}".encode())
+            values = {"identity": canonical_json(identity), "base": base, "run_id": digest.hexdigest()[:16]}
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+        return self.counts()
+
+    def counts(self) -> Counts:
+        """Files by status."""
+        by_status = dict(self._db.execute("SELECT status, count(*) FROM file GROUP BY status"))
+        return Counts(by_status.get(PENDING, 0), by_status.get(OK, 0), by_status.get(FAILED, 0))
+
+    def pending(self, page: int) -> Iterator[tuple[int, str]]:
+        """(number, path) of the files to do, in path order, `page` at a time; files may be recorded meanwhile."""
+        query = "SELECT id, path FROM file WHERE status = 0 AND path > ? ORDER BY path LIMIT ?"
+        after = ""
+        while rows := self._db.execute(query, (after, page)).fetchall():
+            yield from rows
+            after = rows[-1][1]
+
+    def record(self, slices: Iterable[SliceRow], files: Iterable[FileRow], forget: Iterable[int] = ()) -> None:
+        """One transaction: drop the slices of `forget` and of failed files, then add slices and mark files as done."""
+        files = list(files)
+        drop = [*forget, *(row.file for row in files if row.status == FAILED)]
+        with self._transaction():
+            self._db.executemany("DELETE FROM slice WHERE file = ?", ((number,) for number in drop))
+            self._db.executemany("INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?)", slices)
+            self._db.executemany(
+                "UPDATE file SET status = ?, reason = ?, sha256 = ?, window = ? WHERE id = ?",
+                ((row.status, row.reason, row.sha256, row.window, row.file) for row in files),
+            )
+
+    def rows(self) -> Iterator[ResultRow]:
+        """Every result so far, by path and index; streamed."""
+        return (ResultRow(*row) for row in self._db.execute(_ROWS))
+
+    def labels(self) -> dict[int, int]:
+        """Classified slices per label, of files that are done."""
+        query = (
+            "SELECT label, count(*) FROM slice JOIN file ON file.id = slice.file"
+            " WHERE label IS NOT NULL AND file.status = 1 GROUP BY label"
+        )
+        return dict(self._db.execute(query))
+
+    def failed(self) -> int:
+        """Failed rows: files, and slices of files that are done."""
+        query = "SELECT (SELECT count(*) FROM file WHERE status = 2) + (SELECT count(*) FROM slice WHERE status = 2)"
+        return int(self._db.execute(query).fetchone()[0])
+
+    def reasons(self, most: int = 50) -> dict[str, int]:
+        """Failed rows per reason, the `most` frequent first."""
+        query = (
+            "SELECT reason, count(*) AS n FROM (SELECT reason FROM file WHERE status = 2 UNION ALL"
+            " SELECT reason FROM slice WHERE status = 2) GROUP BY reason ORDER BY n DESC, reason LIMIT ?"
+        )
+        return dict(self._db.execute(query, (most,)))
+
+    def _meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError as error:
+            if "full" not in str(error) and "I/O" not in str(error):
+                raise
+            raise OutputError(
+                f"The ledger {self.path} cannot be written ({error}).", fix="make room, and run the same command again"
+            ) from error

@@ -1,0 +1,13 @@
+"""A folder of scans through a network: discover → decode → batch → infer → write.
+
+`lits_deploy.pipeline.run.classify_folder` is the entry. Nothing is imported here, because every decode worker imports
+this package on its way to `pipeline.worker`.
+
+    run         the whole of a run: output folder, identity, ledger, tables, run.json
+    loop        the one thread that owns ledger, buffers and workers, and waits on pipes
+    workers     the parent's side of the decode processes: hand out, time out, restart, try again
+    worker      the child's side: read, decode, write into the slot, answer
+    slots       shared memory, and the book of who may write where
+    inference   the one thread that owns the network
+    stop        how Ctrl-C gets in;  tuning: every number that trades speed
+"""

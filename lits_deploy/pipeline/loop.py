@@ -1,0 +1,192 @@
+"""The pipeline's one thread: files to workers, full buffers to the network, answers to the ledger, until all is done.
+
+It waits on the workers' pipes and on one wake-up that the network's thread and Ctrl-C use. Nothing here blocks
+for long: decoding and computing happen elsewhere, and a ledger commit takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Iterator
+from time import monotonic, perf_counter
+
+import numpy as np
+
+from lits_deploy.ledger import FAILED, OK, Counts, FileRow, Ledger, SliceRow
+from lits_deploy.metrics import softmax
+from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.inference import Answer, Broken, InferenceThread, Opened
+from lits_deploy.pipeline.options import Progress
+from lits_deploy.pipeline.slots import Slots
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pipeline.wakeup import Wakeup
+from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
+
+_NOT_FINITE = "the network's answer is not a finite number"
+
+
+class Loop:
+    """Runs the pipeline over the ledger's pending files.
+
+    `pool` and `inference` are set by the caller, who also starts and closes them, before `wait_for_network`.
+    slices: classified by this loop. write_s: seconds in the ledger. seconds: `run` took.
+    """
+
+    def __init__(self, ledger: Ledger, stop: Stop, on_progress: Callable[[Progress], None] | None) -> None:
+        self._ledger, self._stop, self._on_progress = ledger, stop, on_progress
+        self.selector = selectors.DefaultSelector()
+        self.wakeup = Wakeup()
+        self.selector.register(self.wakeup, selectors.EVENT_READ, self._woken)
+        self._stop.wakes(self.wakeup.wake)
+        self.pool: WorkerPool
+        self.inference: InferenceThread
+        self.opened: Opened | None = None
+        self._files: list[FileRow] = []
+        self._forget: list[int] = []
+        self._last_commit = self._last_progress = 0.0
+        self._in_network = 0
+        self._input_ended = False
+        self.slices = self.done = self.failed = 0
+        self.write_s = self.seconds = 0.0
+        self.first_result_at: float | None = None
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._stop.wakes(None)
+        self.selector.close()
+        self.wakeup.close()
+
+    def turn(self, timeout: float | None) -> None:
+        """Wait for something to happen, at most `timeout` seconds, and deal with it. Raises what broke the network."""
+        before = monotonic()
+        for key, _ in self.selector.select(timeout):
+            if self.selector.get_map().get(key.fileobj) is key:  # not closed by an earlier one of these
+                key.data()
+        took = monotonic() - before
+        if timeout is not None and took > timeout + 1.0:
+            self.pool.forgive(took)  # the program was stopped or the machine slept, and so did the decoders
+        self.pool.check_time()
+
+    def wait_for_network(self) -> Opened:
+        """Wait until the network is loaded; KeyboardInterrupt if asked to stop before."""
+        while self.opened is None:
+            if self._stop.requested:
+                raise KeyboardInterrupt
+            self.turn(0.5)
+        return self.opened
+
+    def run(self, slots: Slots[Tag], jobs: Iterator[Job], counts: Counts, temperature: float) -> None:
+        """Classify all `jobs`; returns early, in good order, when asked to stop."""
+        self._slots, self._jobs, self._counts, self._temperature = slots, jobs, counts, temperature
+        self.pool.slots = slots
+        self._started = self._last_commit = monotonic()  # again at the first file: workers may be starting still
+        self._any_file = False
+        while True:
+            if not self._stop.requested:
+                self.pool.feed(self._next_job)
+                for batch in slots.take_ready(end_of_input=self._input_ended and not self.pool.busy):
+                    self._in_network += 1
+                    self.inference.submit(batch, slots.memory[batch.first : batch.first + len(batch.tags)])
+            else:
+                self._in_network -= len(self.inference.cancel())  # only what the network is at is finished
+            if not self._in_network and (self._stop.requested or (self._input_ended and not self.pool.busy)):
+                break
+            self.turn(self._timeout())
+            if self._files and monotonic() - self._last_commit > tuning.COMMIT_EVERY_S:
+                self._commit([])
+            self._report(final=False)
+        self._commit([])
+        self.seconds = monotonic() - self._started
+        self._report(final=True)
+
+    def decoded(self, job: Job) -> None:
+        """All slices of a file lie in slots; their answers may even have come."""
+        if job.written == job.total:
+            self._complete(job)
+
+    def failed_file(self, job: Job) -> None:
+        """A file is a failure."""
+        self._files.append(FileRow(job.file, FAILED, job.reason, job.sha256, None))
+        self.failed += 1
+
+    def start_again(self, job: Job) -> None:
+        """A file is decoded anew: what the ledger has of it goes with the next commit."""
+        if job.written:
+            self._forget.append(job.file)
+            job.written = 0
+
+    def _next_job(self) -> Job | None:
+        if not self._any_file:
+            self._any_file, self._started = True, monotonic()
+        job = next(self._jobs, None)
+        self._input_ended = job is None
+        return job
+
+    def _woken(self) -> None:
+        self.wakeup.drain()
+        while not self.inference.events.empty():
+            event = self.inference.events.get()
+            if isinstance(event, Broken):
+                raise event.error
+            if isinstance(event, Opened):
+                self.opened = event
+            else:
+                self._answered(event)
+
+    def _answered(self, answer: Answer) -> None:
+        self._in_network -= 1
+        rows = []
+        probabilities = softmax(answer.logits, self._temperature)
+        labels = answer.logits.argmax(axis=1)
+        finite = np.isfinite(answer.logits.sum(axis=1))
+        for i, tag in enumerate(answer.batch.tags):
+            job = tag.job
+            if job.reason is not None or tag.attempt != job.deaths:
+                continue  # a slice of a file that has failed since, or is being decoded anew
+            if finite[i]:
+                p0, p1, p2 = map(float, probabilities[i])
+                rows.append(SliceRow(job.file, tag.index, OK, None, int(labels[i]), p0, p1, p2))
+                self.slices += 1
+            else:
+                rows.append(SliceRow(job.file, tag.index, FAILED, _NOT_FINITE, None, None, None, None))
+            job.written += 1
+            if job.written == job.total:
+                self._complete(job)
+        self._slots.release(answer.batch)
+        self._commit(rows)
+        self.first_result_at = self.first_result_at or monotonic()
+
+    def _complete(self, job: Job) -> None:
+        self._files.append(FileRow(job.file, OK, None, job.sha256, job.window))
+
+    def _commit(self, rows: list[SliceRow]) -> None:
+        if rows or self._files or self._forget:
+            started = perf_counter()
+            self._ledger.record(rows, self._files, self._forget)
+            self.write_s += perf_counter() - started
+            self.done += len(self._files)
+            self._files, self._forget = [], []
+        self._last_commit = monotonic()
+
+    def _timeout(self) -> float | None:
+        times = [time for time in (self.pool.next_deadline(),) if time is not None]
+        if self._files:
+            times.append(self._last_commit + tuning.COMMIT_EVERY_S)
+        return max(0.0, min(times) - monotonic()) if times else None
+
+    def _report(self, *, final: bool) -> None:
+        now = monotonic()
+        if self._on_progress is None or (now - self._last_progress < tuning.PROGRESS_EVERY_S and not final):
+            return
+        self._last_progress = now
+        halved = f"batches of {self.inference.most}: the device is short of memory" if self.inference.halved else ""
+        self._on_progress(
+            Progress(
+                files=self._counts.all,
+                done=self._counts.ok + self._counts.failed + self.done,
+                failed=self._counts.failed + self.failed,
+                slices=self.slices,
+                seconds=now - self._started,
+                note=halved,
+            )
+        )

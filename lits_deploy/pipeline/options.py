@@ -1,0 +1,88 @@
+"""What a run is asked for, and what it reports: plain records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lits_deploy.errors import UserError
+from lits_deploy.results import FORMATS
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyOptions:
+    """How to classify. What changes results (artifact, runtime, device) is part of the run's identity.
+
+    runtime, device, artifact, threads: as in `runtime.open_runtime`; artifact None takes the bundle's first.
+    batch_size, workers: None chooses for this machine (`pipeline.tuning`).
+    formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
+    time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
+    changed. overwrite: drop the results of another run from the output folder.
+    """
+
+    runtime: str = "auto"
+    device: str = "auto"
+    artifact: str | None = None
+    batch_size: int | None = None
+    workers: int | None = None
+    threads: int = 0
+    recursive: bool = True
+    formats: tuple[str, ...] = ("csv",)
+    overwrite: bool = False
+    retry_failed: bool = False
+    time_limit_s: float = 30.0
+    memory_limit_mib: int = 1024
+    ledger: Path | None = None
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.formats) - set(FORMATS)):
+            raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
+        for name, value in (("batch size", self.batch_size), ("number of workers", self.workers)):
+            if value is not None and value < 1:
+                raise UserError(f"A {name} of {value} does not work.", fix="use 1 or more")
+        if self.threads < 0:
+            raise UserError(f"{self.threads} threads do not work.", fix="use 0 (every core) or more")
+        if self.time_limit_s <= 0 or self.memory_limit_mib < 1:
+            raise UserError("A file needs time and memory to be decoded.", fix="raise --time-limit, --memory-limit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run is. files: in the folder, done: of them, before and now; slices: classified now, in `seconds`."""
+
+    files: int
+    done: int
+    failed: int
+    slices: int
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """How a run ended.
+
+    files, failed: in the tables; slices: rows with a class; now: slices classified by this start of the run.
+    classes: slices per class name; reasons: failed rows per reason, the most frequent.
+    others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
+    end; missing: files it has not reached. slices_per_s: over `seconds`, from the first file to the last row.
+    """
+
+    files: int
+    failed: int
+    slices: int
+    now: int
+    missing: int
+    stopped: bool
+    resumed: bool
+    classes: Mapping[str, int]
+    reasons: Mapping[str, int]
+    others: Mapping[str, int]
+    seconds: float
+    slices_per_s: float
+    run_id: str
+    device: str
+    tables: tuple[Path, ...]
+    run_json: Path
+    warnings: tuple[str, ...] = field(default=())

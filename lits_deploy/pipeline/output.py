@@ -1,0 +1,123 @@
+"""The output folder: one process at a time, one run, nothing of anyone else's overwritten.
+
+    OUT/  ledger.sqlite  slices.csv …  run.json  .lits-deploy.lock
+
+With `--ledger`, ledger and lock lie in that folder (a local disk) and only the results in OUT.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lits_deploy.errors import OutputError
+from lits_deploy.ledger import FILE_NAME, Ledger
+from lits_deploy.results import FORMATS, table_path
+
+LOCK = ".lits-deploy.lock"
+RUN_JSON = "run.json"
+
+
+class OutputFolder:
+    """An output folder held for one run. Use as a context manager; `ledger` is open inside.
+
+    out: for results; ledger_folder: for the ledger. overwrite: drop another run's results first.
+    A folder that this run made and never used (`keep` stayed False) is taken away again.
+    Raises OutputError if another process is at it, it cannot be written, or it holds results without their ledger.
+    """
+
+    def __init__(self, out: Path, *, ledger_folder: Path | None = None, overwrite: bool = False) -> None:
+        self.out, self.ledger_folder = out, ledger_folder or out
+        self._overwrite = overwrite
+        self._made = [folder for folder in (self.out, self.ledger_folder) if not folder.exists()]
+        self.keep = False
+        self.ledger: Ledger
+
+    def __enter__(self) -> OutputFolder:
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self.ledger_folder.mkdir(parents=True, exist_ok=True)
+            self._lock = self._locked(self.ledger_folder / LOCK)
+        except OSError as error:
+            raise OutputError(f"{self.out} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+        try:
+            for left in (path for name in self._results() for path in self.out.glob(f".{name.name}.*.tmp")):
+                left.unlink()  # of a process that was killed while it wrote
+            if self._overwrite:
+                self._remove_results()
+                self._remove_ledger()
+            self.keep = (self.ledger_folder / FILE_NAME).exists()
+            if not self.keep and (foreign := [path.name for path in self._results() if path.exists()]):
+                raise OutputError(
+                    f"{self.out} has {', '.join(foreign)} but no ledger.", fix="--out elsewhere, or --overwrite"
+                )
+            self.ledger = Ledger(self.ledger_folder)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.ledger.close()
+        self._leave()
+
+    def check(self, identity: dict[str, Any], base: str) -> bool:
+        """True if the folder holds this very run, to be resumed; False if it is new; OutputError if it is another."""
+        there = self.ledger.identity
+        if there is None:
+            return False
+        now = {**identity, "scans": base}
+        there = {**there, "scans": self.ledger.base}
+        if differing := [key for key in sorted({*now, *there}) if there.get(key) != now.get(key)]:
+            what = "; ".join(f"{key} {_short(there.get(key))} there, {_short(now.get(key))} now" for key in differing)
+            raise OutputError(f"{self.out} holds another run ({what}).", fix="--out elsewhere, or --overwrite")
+        return True
+
+    def tables_there(self) -> list[str]:
+        """Formats of which the folder holds a table: they are written anew, lest they tell of an older state."""
+        return [kind for kind in FORMATS if table_path(self.out, kind).exists()]
+
+    def _locked(self, path: Path) -> int:
+        while True:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if path.exists() and os.fstat(fd).st_ino == path.stat().st_ino:
+                    return fd
+            except BlockingIOError as error:
+                os.close(fd)
+                raise OutputError(
+                    f"Another lits-deploy is writing to {self.out}.", fix="wait for it, or --out elsewhere"
+                ) from error
+            except BaseException:
+                os.close(fd)
+                raise
+            os.close(fd)  # its last holder took the file away between open and lock
+
+    def _results(self) -> list[Path]:
+        return [*(table_path(self.out, kind) for kind in FORMATS), self.out / RUN_JSON]
+
+    def _remove_results(self) -> None:
+        for path in self._results():
+            path.unlink(missing_ok=True)
+
+    def _remove_ledger(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            (self.ledger_folder / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
+
+    def _leave(self) -> None:
+        if not self.keep:
+            self._remove_ledger()
+            (self.ledger_folder / LOCK).unlink(missing_ok=True)
+            for folder in self._made:
+                with suppress(OSError):
+                    folder.rmdir()
+        os.close(self._lock)
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] if len(text) == 64 else text

@@ -1,0 +1,157 @@
+"""run.json: what ran, where, with what, how long. Times and machine stand here and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import resource
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lits_deploy import DISCLAIMER, __version__
+from lits_deploy.files import write_json
+from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.loop import Loop
+from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
+
+SCHEMA = 1
+
+
+@dataclass
+class Session:
+    """The hours of one start of a run: monotonic seconds, except `started`."""
+
+    started: datetime
+    begun: float
+    resumed: bool = False
+    discovered: float = 0.0
+    begun_files: float = 0.0
+    ended_files: float = 0.0
+    tables_written: float = 0.0
+
+
+def write_run_json(
+    path: Path,
+    *,
+    summary: RunSummary,
+    session: Session,
+    loop: Loop,
+    identity: Mapping[str, Any],
+    provenance: Mapping[str, str],
+    options: ClassifyOptions,
+    base: str,
+    effective: Mapping[str, int],
+) -> None:
+    """Write run.json, whole or not at all."""
+    assert loop.opened is not None
+    asked = dataclasses.asdict(options)
+    asked["ledger"] = None if options.ledger is None else str(options.ledger)
+    write_json(
+        path,
+        {
+            "schema": SCHEMA,
+            "run_id": summary.run_id,
+            "disclaimer": DISCLAIMER,
+            "started": session.started.isoformat(timespec="seconds"),
+            "resumed": session.resumed,
+            "stopped": summary.stopped,
+            "identity": identity,
+            "model": provenance["model"],
+            "scans": base,
+            "runtime": dataclasses.asdict(loop.opened.info),
+            "versions": _versions(loop.opened.info.name, loop.opened.info.version),
+            "machine": _machine(),
+            "options": {**asked, **effective, "largest_batch_run": loop.inference.most},
+            "counts": {
+                "files": summary.files,
+                "files_not_reached": summary.missing,
+                "slices": summary.slices,
+                "slices_now": summary.now,
+                "failed": summary.failed,
+                "classes": dict(summary.classes),
+                "reasons": dict(summary.reasons),
+                "not_scans": dict(summary.others),
+                "workers_replaced": loop.pool.restarts,
+            },
+            "tables": [table.name for table in summary.tables],
+            "timings": _timings(session, loop, summary),
+            "peak_memory_mib": _peak_memory(),
+            "warnings": list(summary.warnings),
+        },
+    )
+
+
+def _timings(session: Session, loop: Loop, summary: RunSummary) -> dict[str, Any]:
+    """Seconds. decode is summed over workers; wait is the network's, for slices; start-up counts from the call."""
+    assert loop.opened is not None
+
+    def since_call(moment: float | None) -> float | None:
+        return None if moment is None else round(moment - session.begun, 4)
+
+    return {
+        "wall_s": since_call(session.tables_written),
+        "files_s": round(summary.seconds, 4),
+        "slices_per_s": round(summary.slices_per_s, 3),
+        "stages": {
+            "discover_s": since_call(session.discovered),
+            "decode_s": round(loop.pool.decode_ms / 1000, 4),
+            "wait_s": round(loop.inference.wait_s, 4),
+            "infer_s": round(loop.inference.infer_s, 4),
+            "write_s": round(loop.write_s + session.tables_written - session.ended_files, 4),
+        },
+        "start_up": {
+            "workers_ready_s": since_call(loop.pool.ready_at),
+            "network_loaded_s": round(loop.opened.seconds, 4),
+            "first_file_s": since_call(session.begun_files),
+            "first_result_s": since_call(loop.first_result_at),
+        },
+    }
+
+
+def _versions(runtime: str, runtime_version: str) -> dict[str, str]:
+    found = {
+        "lits-deploy": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        runtime: runtime_version,
+    }
+    for name in ("pillow", "pyarrow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "cpu": _cpu_name(),
+        "cores": tuning.cores(),
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return names[0] if names else platform.processor()
+
+
+def _peak_memory() -> dict[str, int]:
+    """Peak resident memory of this process so far, and of the largest worker that has ended."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    whose = {"parent": resource.RUSAGE_SELF, "largest_worker": resource.RUSAGE_CHILDREN}
+    return {name: resource.getrusage(who).ru_maxrss * unit >> 20 for name, who in whose.items()}

@@ -1,0 +1,269 @@
+"""`classify_folder`: scans in, ledger and result tables out; the library's entry, which prints nothing.
+
+Discovery, the start of the workers and the loading of the network happen side by side. A run's identity is bundle,
+artifact, contract, runtime and kind of device: the same output folder with the same identity goes on where it was, with
+another it is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
+from lits_deploy.ledger import Counts, Ledger
+from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.inference import InferenceThread
+from lits_deploy.pipeline.loop import Loop
+from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
+from lits_deploy.pipeline.process import WorkerSettings
+from lits_deploy.pipeline.record import Session, write_run_json
+from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
+from lits_deploy.results import write_tables
+from lits_deploy.runtime import Runtime, RuntimeInfo, open_runtime
+from lits_deploy.scans import READERS
+from lits_deploy.scans.discover import Discovery
+from lits_deploy.scans.paths import escape
+
+_STAGE = 1000  # files noted in the ledger at once during discovery
+
+
+def classify_folder(
+    bundle: Bundle,
+    roots: Sequence[Path],
+    out: Path,
+    *,
+    options: ClassifyOptions | None = None,
+    runtime: Runtime | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
+    readers: Mapping[str, str] = READERS,
+) -> RunSummary:
+    """Classify every scan below `roots` and write the result tables and run.json to `out`.
+
+    runtime: an open one to use, and leave open, in place of the one that `options` names.
+    on_progress: called in this thread, at most ten times a second. stop: lets another thread or a signal handler end
+    the run in good order (`pipeline.stop`); the same call then goes on. readers: suffix → module (`lits_deploy.scans`).
+    A file that cannot be used is a row with its reason. Raises UserError for everything the user can mend (bundle,
+    device, folders), KeyboardInterrupt if asked to stop before the first file.
+    """
+    session = Session(started=datetime.now(timezone.utc), begun=monotonic())
+    options, stop = options or ClassifyOptions(), stop or Stop()
+    artifact = _suitable(bundle, out, options)
+    skip = [out, *([options.ledger] if options.ledger else [])]
+    discovery = Discovery(roots, recursive=options.recursive, skip=skip, readers=readers)
+    workers = options.workers or tuning.default_workers()
+    with ExitStack() as stack:
+        output = stack.enter_context(OutputFolder(out, ledger_folder=options.ledger, overwrite=options.overwrite))
+        loop = Loop(output.ledger, stop, on_progress)
+        stack.callback(loop.close)
+        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, options, readers)
+        _start_network(stack, loop, lambda: runtime or _open(bundle, artifact, options), close=runtime is None)
+
+        _discover(discovery, output.ledger, loop, stop)
+        session.discovered = monotonic()
+        info = loop.wait_for_network().info
+        identity, base = _identity(bundle, artifact, info), escape(discovery.base)
+        session.resumed = output.check(identity, base)
+        counts = output.ledger.adopt(identity, base, retry_failed=options.retry_failed)
+        output.keep = True
+
+        batch = _batch(options, runtime, info)
+        slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(workers, batch), batch=batch)
+        session.begun_files = monotonic()
+        if counts.pending:
+            loop.run(slots, _jobs(output.ledger, discovery, readers), counts, bundle.manifest.temperature)
+        session.ended_files = monotonic()
+        loop.pool.close()
+        provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
+        kinds = tuple(dict.fromkeys([*options.formats, *output.tables_there()]))
+        classes = bundle.manifest.contract.classes
+        tables = write_tables(out, kinds, output.ledger.rows, classes=classes, provenance=provenance)
+        session.tables_written = monotonic()
+        summary = _summary(output, loop, discovery, classes, session, info, tables, stop)
+        write_run_json(
+            summary.run_json,
+            summary=summary,
+            session=session,
+            loop=loop,
+            identity=identity,
+            provenance=provenance,
+            options=options,
+            base=base,
+            effective={"batch_size": batch, "workers": workers},
+        )
+    return summary
+
+
+def _start_workers(
+    stack: ExitStack,
+    loop: Loop,
+    contract: InputContract,
+    workers: int,
+    options: ClassifyOptions,
+    readers: Mapping[str, str],
+) -> npt.NDArray[np.uint8]:
+    """Start the decode workers; the memory that they write to, with room for any batch size that may be chosen.
+
+    The batch size depends on the device, which is not known yet. Memory that is not used is never touched.
+    """
+    most = options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH)
+    room = max(tuning.buffers_for(workers, batch) * batch for batch in range(1, most + 1))
+    memory_fd = create_memory(room * math.prod(contract.shape))
+    stack.callback(os.close, memory_fd)
+    settings = WorkerSettings(
+        contract=contract,
+        memory_fd=memory_fd,
+        slots=room,
+        memory_limit_mib=options.memory_limit_mib,
+        preload=tuple(readers.values())[:1],
+    )
+    loop.pool = WorkerPool(
+        settings,
+        workers,
+        loop.selector,
+        time_limit_s=options.time_limit_s,
+        on_decoded=loop.decoded,
+        on_failed=loop.failed_file,
+        on_again=loop.start_again,
+    )
+    stack.callback(loop.pool.close)
+    loop.pool.start()
+    return map_slots(memory_fd, room, contract.shape)
+
+
+def _start_network(stack: ExitStack, loop: Loop, open_network: Callable[[], Runtime], *, close: bool) -> None:
+    loop.inference = InferenceThread(open_network, loop.wakeup.wake, close_network=close)
+    # A second Ctrl-C does not wait for the network; anything else does, for it may be loading.
+    stack.push(lambda kind, *_: loop.inference.close(wait=kind is not KeyboardInterrupt))
+    loop.inference.start()
+
+
+def _suitable(bundle: Bundle, out: Path, options: ClassifyOptions) -> Artifact:
+    manifest = bundle.manifest
+    if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise OutputError(f"{out} lies in the bundle, which is never written to.", fix="--out elsewhere")
+    if manifest.task != "classify":
+        raise BundleError(
+            f"{bundle.folder} segments ({manifest.model.get('name', 'U-Net')}); `classify` needs a classifier.",
+            fix="export a classifier (see `lits-deploy models`)",
+        )
+    if manifest.contract.channels != 1 or len(manifest.contract.classes) != 3:
+        raise ContractError("`classify` reads slices with one channel and writes three classes.", fix="another bundle")
+    return bundle.artifact(options.artifact)
+
+
+def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> Runtime:
+    return open_runtime(
+        bundle,
+        runtime=options.runtime,
+        device=options.device,
+        artifact=artifact,
+        max_batch=options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH),
+        threads=options.threads,
+        wanted=("logits",),
+    )
+
+
+def _batch(options: ClassifyOptions, runtime: Runtime | None, info: RuntimeInfo) -> int:
+    default = tuning.default_batch(info.device)
+    return options.batch_size or (min(default, runtime.max_batch) if runtime else default)
+
+
+def _discover(discovery: Discovery, ledger: Ledger, loop: Loop, stop: Stop) -> None:
+    records = iter(discovery)
+    while some := list(islice(records, _STAGE)):
+        ledger.stage(some)
+        loop.turn(0)  # a network that cannot be opened is told at once, not after a million files
+        if stop.requested:
+            raise KeyboardInterrupt
+    if not ledger.staged():
+        named = ", ".join(str(root) for root in discovery.roots[:3]) + (" …" if len(discovery.roots) > 3 else "")
+        others = f" ({sum(discovery.others.values())} other files)" if discovery.others else ""
+        looked_for = " ".join(sorted(discovery.readers))
+        deeper = "" if discovery.recursive else ", or --recursive"
+        raise UserError(f"No scans in {named}{others}: looked for {looked_for}.", fix=f"name another folder{deeper}")
+
+
+def _jobs(ledger: Ledger, discovery: Discovery, readers: Mapping[str, str]) -> Iterator[Job]:
+    for number, path in ledger.pending(tuning.PAGE):
+        yield Job(number, discovery.real_path(path), readers[os.path.splitext(path)[1].lower()])  # noqa: PTH122
+
+
+def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo) -> dict[str, Any]:
+    """All that changes results; versions do not count, so that a run survives an update."""
+    return {
+        "bundle": bundle.sha256,
+        "artifact": artifact.name,
+        "precision": info.precision,
+        "contract": bundle.manifest.contract.sha256,
+        "runtime": info.name,
+        "device": info.device.partition(":")[0],
+    }
+
+
+def _provenance(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, run_id: str) -> dict[str, str]:
+    """The columns that are the same in every row (`results.PROVENANCE`)."""
+    return {
+        "run_id": run_id,
+        "bundle": bundle.sha256[:12],
+        "model": str(bundle.manifest.model.get("name", "")),
+        "artifact": artifact.name,
+        "precision": info.precision,
+        "runtime": info.name,
+        "contract": bundle.manifest.contract.sha256[:12],
+    }
+
+
+def _summary(
+    output: OutputFolder,
+    loop: Loop,
+    discovery: Discovery,
+    classes: Sequence[str],
+    session: Session,
+    info: RuntimeInfo,
+    tables: tuple[Path, ...],
+    stop: Stop,
+) -> RunSummary:
+    ledger = output.ledger
+    counts: Counts = ledger.counts()
+    labels = ledger.labels()
+    warnings = []
+    if loop.inference.halved:
+        warnings.append(f"The device was short of memory: batches of {loop.inference.most} from then on.")
+    if loop.pool.restarts:
+        warnings.append(f"{loop.pool.restarts} decode workers were replaced.")
+    return RunSummary(
+        files=counts.all - counts.pending,
+        failed=ledger.failed(),
+        slices=sum(labels.values()),
+        now=loop.slices,
+        missing=counts.pending,
+        stopped=bool(counts.pending) and stop.requested,
+        resumed=session.resumed,
+        classes={name: labels.get(label, 0) for label, name in enumerate(classes)},
+        reasons=ledger.reasons(),
+        others=dict(discovery.others.most_common()),
+        seconds=loop.seconds,
+        slices_per_s=loop.slices / loop.seconds if loop.seconds else 0.0,
+        run_id=ledger.run_id,
+        device=info.device,
+        tables=tables,
+        run_json=output.out / RUN_JSON,
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,56 @@
+"""Every number of the pipeline that trades speed for something, in one place.
+
+They change when something happens, never what is in the tables.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+QUEUE_DEPTH = 8
+"""Files handed to a worker ahead of need, so that it does not wait for a parent that waits for a core.
+
+2,875 JPEGs on two overloaded cores: 5.5 s at 4, 4.5 s at 8, 4.5 s at 16.
+"""
+
+MIN_BUFFERS = 3
+"""Batches in memory: one in the network, one ready, one filling."""
+
+CPU_BATCH, GPU_BATCH = 8, 32
+"""Default slices in a batch."""
+
+WORKER_NICE = 0
+"""Added to a decode worker's niceness, where workers and the network share the cores. Not measured yet."""
+
+COMMIT_EVERY_S = 1.0
+"""Failed files wait at most this long for the ledger; slices are written batch by batch."""
+
+PROGRESS_EVERY_S = 0.1
+"""Least time between two calls of `on_progress`."""
+
+PAGE = 512
+"""Pending files read from the ledger at once."""
+
+WORKER_START_S = 60.0
+"""Longest start of a worker (numpy and Pillow from a cold network disk) before it counts as failed."""
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """One core is left to the network; four workers feed any of them."""
+    return max(1, min(4, cores() - 1))
+
+
+def default_batch(device: str) -> int:
+    """Slices in a batch for a device's name as RuntimeInfo has it."""
+    return CPU_BATCH if device == "cpu" else GPU_BATCH
+
+
+def buffers_for(workers: int, batch: int) -> int:
+    """Buffers that keep every worker's queue leased while two batches are with the network."""
+    return max(MIN_BUFFERS, math.ceil(workers * QUEUE_DEPTH / batch) + 2)

@@ -1,0 +1,189 @@
+"""A decode worker: a process that reads files, decodes them and writes slices into shared-memory slots.
+
+Started by `pipeline.workers`, and light: numpy, Pillow and a reader. It talks in JSON, one line a message.
+
+    in    {"file": 7, "path": "…", "reader": "lits_deploy.scans.image", "slots": [3]}    decode this; slots to use
+          {"slots": [9, 10]}                                                             slots that were asked for
+          a message with "forget": true first drops every unused slot: the parent took them back
+    out   {"ready": true}
+          {"file": 7, "filled": [3]}                                                     so far; another slot, please
+          {"file": 7, "filled": [9], "done": true, "sha256": "…", "window": "…", "ms": 0.6}
+          {"file": 7, "failed": "the PNG is truncated", "sha256": "…", "ms": 0.2}
+          {"file": 7, "memory": true}                                                    and the worker ends
+
+It never outlives its parent, takes no Ctrl-C, dumps no core (a core would hold a patient's pixels) and gets no more
+memory for a file than its limit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib
+import json
+import os
+import resource
+import signal
+import stat
+import sys
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from time import perf_counter
+from typing import Any, cast
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import SliceError
+from lits_deploy.pipeline.slots import map_slots
+from lits_deploy.scans import Reader, Slice
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Link:
+    """The pipes to the parent: messages out, jobs and slots in."""
+
+    def __init__(self) -> None:
+        # Private copies, so that neither a library's print nor its read can disturb the messages.
+        self._out = os.fdopen(os.dup(1), "wb")
+        self._in = os.fdopen(os.dup(0), "rb")
+        os.dup2(2, 1)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        self._jobs: deque[dict[str, Any]] = deque()
+        self.slots: deque[int] = deque()
+
+    def send(self, **message: Any) -> None:
+        """One message to the parent."""
+        self._out.write(json.dumps(message).encode() + b"\n")
+        self._out.flush()
+
+    def next_job(self) -> dict[str, Any]:
+        """The next file to decode; ends the process when the parent has gone."""
+        while not self._jobs:
+            self._receive()
+        return self._jobs.popleft()
+
+    def wait_for_slot(self) -> None:
+        """Take messages until there is a slot."""
+        while not self.slots:
+            self._receive()
+
+    def _receive(self) -> None:
+        line = self._in.readline()
+        if not line.endswith(b"\n"):  # the parent closed the pipe or is no more
+            os._exit(0)
+        message = json.loads(line)
+        if message.get("forget"):
+            self.slots.clear()
+        self.slots.extend(message["slots"])
+        if "file" in message:
+            self._jobs.append(message)
+
+
+class Decoder:
+    """Decodes files into slots, one after the other, within the memory limit.
+
+    memory: descriptor and number of the slots; limit_bytes: what a file may take beyond what the process had when its
+    reader was loaded.
+    """
+
+    def __init__(self, link: Link, contract: InputContract, fd: int, slots: int, limit_bytes: int) -> None:
+        self._link, self._contract, self._limit = link, contract, limit_bytes
+        self._memory = map_slots(fd, slots, contract.shape)
+        self._readers: dict[str, Reader] = {}
+
+    def load(self, name: str) -> Reader:
+        """The reader module of that name, imported outside the memory limit, which then counts from here."""
+        if name not in self._readers:
+            _limit_memory(None)
+            self._readers[name] = cast(Reader, importlib.import_module(name))
+            _limit_memory(self._limit)
+        return self._readers[name]
+
+    def decode(self, job: dict[str, Any]) -> None:
+        """Decode one file and answer; every failure of the file is an answer, too."""
+        answer: dict[str, Any] = {"file": job["file"]}
+        filled: list[int] = []
+        started = perf_counter()
+        waited = 0.0
+        try:
+            reader = self.load(job["reader"])
+            data = _read_file(os.fsencode(job["path"]), reader.MAX_BYTES)
+            answer["sha256"] = hashlib.sha256(data).hexdigest()
+            for pixels in reader.read(data, self._contract):
+                if not self._link.slots:
+                    self._link.send(file=job["file"], filled=filled)
+                    filled = []
+                    asked = perf_counter()
+                    self._link.wait_for_slot()
+                    waited += perf_counter() - asked
+                self._write(pixels)
+                filled.append(self._link.slots.popleft())
+            answer |= {"filled": filled, "done": True, "window": reader.WINDOW}
+        except MemoryError:
+            # The heap may be in pieces: a fresh worker tries again, and the next files are not made to pay.
+            _limit_memory(None)
+            self._link.send(file=job["file"], memory=True)
+            os._exit(0)
+        except SliceError as error:
+            answer["failed"] = str(error)
+        except OSError as error:
+            answer["failed"] = f"the file cannot be read ({os.strerror(error.errno).lower() if error.errno else 'I/O'})"
+        except Exception as error:  # a reader's bug; its message stays out, for it may quote the file
+            answer["failed"] = f"the decoder failed ({type(error).__name__})"
+        if "failed" in answer:
+            self._link.slots.extendleft(reversed(filled))  # never reported, so still ours
+        self._link.send(**answer, ms=round(1000 * (perf_counter() - started - waited), 3))
+
+    def _write(self, pixels: Slice) -> None:
+        if pixels.shape != self._contract.shape or pixels.dtype.name != "uint8":
+            raise TypeError(f"the reader gave {pixels.dtype} {pixels.shape}, not uint8 {self._contract.shape}")
+        self._memory[self._link.slots[0]] = pixels
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Run until the parent closes the pipe. settings: as `pipeline.workers.WorkerSettings` writes them."""
+    _live_and_die_with(settings["parent"])
+    os.nice(settings["nice"])
+    link = Link()
+    contract = InputContract.from_json(settings["contract"])
+    decoder = Decoder(link, contract, settings["memory_fd"], settings["slots"], settings["limit_bytes"])
+    for name in settings["preload"]:
+        decoder.load(name)
+    link.send(ready=True)
+    while True:
+        decoder.decode(link.next_job())
+
+
+def _live_and_die_with(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with suppress(OSError):  # if memory runs out, the kernel should take a decoder, not the run
+            Path("/proc/self/oom_score_adj").write_text("500")
+    if os.getppid() != parent:  # it died before the line above; elsewhere than on Linux, the closed pipe tells
+        os._exit(0)
+
+
+def _limit_memory(limit_bytes: int | None) -> None:
+    """Allow `limit_bytes` of address space beyond what is in use now (None: all that the system allows)."""
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    allowed = most
+    if limit_bytes is not None and Path("/proc/self/statm").exists():
+        in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        allowed = in_use + limit_bytes if most == resource.RLIM_INFINITY else min(most, in_use + limit_bytes)
+    resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
+
+
+def _read_file(path: bytes, most: int) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # not to wait for a pipe that took the file's place
+    with os.fdopen(fd, "rb", buffering=0) as stream:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise SliceError("not a regular file")
+        if status.st_size > most:
+            raise SliceError(f"{status.st_size / 2**20:.0f} MiB: larger than any slice")
+        return stream.readall()

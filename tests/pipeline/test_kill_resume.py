@@ -1,0 +1,62 @@
+"""Killed with SIGKILL at random moments and started again, a run ends with the tables of an undisturbed one.
+
+`scripts/kill_resume.py` does the same twenty times on a bundle and a folder of your choice.
+"""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from folder_runs import SIZE, workers_of
+from pictures import folder_of_slices
+from tiny_bundle import make_tiny_bundle
+
+KINDS = ("csv", "parquet", "jsonl")
+KILLS = 4
+
+
+def command(bundle: Path, scans: Path, out: Path) -> list[str]:
+    arguments = ["--format", ",".join(KINDS), "--batch-size", "2"]
+    return [sys.executable, "-m", "lits_deploy", "classify", str(bundle), str(scans), "--out", str(out), *arguments]
+
+
+def run(*arguments: Path) -> int:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    return done.returncode
+
+
+def test_killed_and_resumed_runs_give_the_same_bytes(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56).folder
+    scans = folder_of_slices(tmp_path / "scans", 400, size=SIZE)
+    (scans / "study-0" / "empty.png").write_bytes(b"")
+    started = time.monotonic()
+    assert run(bundle, scans, tmp_path / "undisturbed") == 1
+    wall_s = time.monotonic() - started
+
+    dice = random.Random()
+    kills, rounds, workers = 0, 0, list[psutil.Process]()
+    while kills < KILLS:  # nearly always one round; a run may reach its end before it is killed
+        rounds += 1
+        out = tmp_path / f"out{rounds}"
+        while kills < KILLS:
+            process = subprocess.Popen(command(bundle, scans, out), stdout=subprocess.DEVNULL)
+            try:
+                process.wait(dice.uniform(0.3, 0.7) * wall_s)
+                break
+            except subprocess.TimeoutExpired:
+                workers += workers_of(process.pid)
+                process.kill()
+                process.wait()
+                kills += 1
+        assert run(bundle, scans, out) == 1
+        for kind in KINDS:
+            name = f"slices.{kind}"
+            assert (out / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes(), name
+    assert not psutil.wait_procs(workers, timeout=5)[1]
