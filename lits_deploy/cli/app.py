@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 some files failed, 2 the user's error (one line, no traceb
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from typing import Any
 
@@ -75,6 +76,9 @@ def _root(
 
 def run() -> None:
     """Run the program and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no → gets a ?, not a traceback
     try:
         app()
     except UserError as error:

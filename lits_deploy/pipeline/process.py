@@ -86,11 +86,6 @@ class WorkerProcess:
         self._line = b""
         self._said = b""
 
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
     def send(self, message: dict[str, Any]) -> None:
         """One message, which goes with the next `flush`; lost if the process is dead, which its pipe will tell."""
         with suppress(BrokenPipeError):

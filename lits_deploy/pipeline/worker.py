@@ -85,8 +85,8 @@ class Link:
 class Decoder:
     """Decodes files into slots, one after the other, within the memory limit.
 
-    memory: descriptor and number of the slots; limit_bytes: what a file may take beyond what the process had when its
-    reader was loaded.
+    fd, slots: the shared memory and how many slices it holds. limit_bytes: what a file may take beyond what the
+    process had when its reader was loaded.
     """
 
     def __init__(self, link: Link, contract: InputContract, fd: int, slots: int, limit_bytes: int) -> None:
@@ -144,7 +144,7 @@ class Decoder:
 
 
 def main(settings: dict[str, Any]) -> None:
-    """Run until the parent closes the pipe. settings: as `pipeline.workers.WorkerSettings` writes them."""
+    """Run until the parent closes the pipe. settings: as `pipeline.process.WorkerSettings` writes them."""
     _live_and_die_with(settings["parent"])
     os.nice(settings["nice"])
     link = Link()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -174,3 +175,11 @@ def test_help_needs_no_pipeline() -> None:
     text = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     for option in ("--device", "--batch-size", "--workers", "--no-recursive", "--format", "--overwrite", "--ledger"):
         assert option in text
+
+
+def test_a_terminal_without_unicode_gets_its_summary(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    arguments = command(bundle.folder, scans, "--out", tmp_path / "out")
+    done = subprocess.run(arguments, capture_output=True, env=plain, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"? " + os.fsencode(tmp_path / "out/slices.csv") in done.stdout

@@ -43,7 +43,7 @@ def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phant
     That holds on one machine with one NumPy; another CPU may round a voxel here and there the other way.
 
     slices: how many to take over the same stretch of body; by default 34–48, about as many as the patient's slice
-        thickness suggests. Other numbers show the same body, but other lesions.
+        thickness suggests. Other numbers sample the same body; lesions and textures are then drawn anew.
 
     Raises UserError for numbers below 0, or no slices.
     """
