@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.candidates import Candidate, from_spec
-from benchmarks.fresh import answer, answer_error, peak_bytes, run_fresh
+from benchmarks.fresh import answer, answer_error, run_fresh
 from lits_deploy.errors import UserError
+from lits_deploy.machine import peak_resident_bytes
 
 CALLS = 4
 """Inferences in all: memory plans and arenas are complete after a few."""
@@ -34,7 +35,7 @@ def cold_start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, A
 def child(text: str) -> None:
     """What the fresh process runs."""
     spec = json.loads(text)
-    before = peak_bytes()
+    before = peak_resident_bytes()
     try:
         started = perf_counter()
         runtime = from_spec(spec)(spec["batch"])
@@ -52,7 +53,7 @@ def child(text: str) -> None:
         values = {
             "load_s": loaded - started,
             "first_ms": 1000.0 * first,
-            "peak_mb": peak_bytes() / 1e6,
+            "peak_mb": peak_resident_bytes() / 1e6,
             "before_load_mb": before / 1e6,
             "torch_imported": "torch" in sys.modules,
         }

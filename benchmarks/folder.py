@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.accuracy import Scored
-from benchmarks.fresh import answer, answer_error, peak_bytes, run_fresh
+from benchmarks.fresh import answer, answer_error, run_fresh
 from benchmarks.inputs import Inputs
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
+from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.scans.paths import unescape
 
 
@@ -81,7 +82,7 @@ def child(text: str) -> None:
             "load_s": timings["start_up"]["network_loaded_s"],
             "batch": batch,
             "workers": run["options"]["workers"],
-            "peak_mb": peak_bytes() / 1e6,
+            "peak_mb": peak_resident_bytes() / 1e6,
             "version": run["runtime"]["version"],
             "stages": timings["stages"],
             "start_up": timings["start_up"],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -69,15 +68,3 @@ def answer(values: dict[str, Any]) -> None:
 def answer_error(error: UserError) -> None:
     """Hand a user's error to the parent."""
     answer({"user_error": str(error), "kind": type(error).__name__})
-
-
-def peak_bytes() -> int:
-    """Peak resident memory of this process in bytes, since its program began."""
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy import __version__
+from lits_deploy.machine import proc_value, processor
 from lits_deploy.pipeline.tuning import cores
 from lits_deploy.revision import git_revision
 
@@ -31,7 +32,7 @@ def describe_machine() -> dict[str, Any]:
         "board": _text(Path("/proc/device-tree/model")),
         "cores": cores(),
         "cores_in_machine": os.cpu_count(),
-        "virtual": "hypervisor" in (_cpuinfo("flags") or "").split(),
+        "virtual": "hypervisor" in (proc_value("cpuinfo", "flags") or "").split(),
         "governor": _text(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "memory_mb": _memory_mb(),
         "gpus": _gpus(),
@@ -44,11 +45,6 @@ def describe_machine() -> dict[str, Any]:
         "git": git_revision(),
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def processor() -> str:
-    """The processor's name as Linux has it, else what Python knows."""
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def busy_notes(machine: dict[str, Any], stolen: float | None) -> list[str]:
@@ -85,19 +81,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _cpuinfo(key: str) -> str | None:
-    for line in (_text(Path("/proc/cpuinfo")) or "").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return None
-
-
 def _memory_mb() -> float | None:
-    for line in (_text(Path("/proc/meminfo")) or "").splitlines():
-        if line.startswith("MemTotal:"):
-            return round(int(line.split()[1]) * 1024 / 1e6)
-    return None
+    total = proc_value("meminfo", "MemTotal")
+    return None if total is None else round(int(total.split()[0]) * 1024 / 1e6)
 
 
 def _gpus() -> list[str]:

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fresh import answer, answer_error, peak_bytes
+from benchmarks.fresh import answer, answer_error
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
+from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
 from lits_deploy.scans.image import load_slice
 
@@ -42,7 +43,9 @@ def child(text: str) -> None:
         seconds, found = _loop(session, slices, batch)
         rates[str(batch)] = len(slices) / seconds
         labels = found if labels is None else labels
-    answer({"slices": len(slices), "slices_per_second": rates, "labels": labels, "peak_mb": peak_bytes() / 1e6})
+    answer(
+        {"slices": len(slices), "slices_per_second": rates, "labels": labels, "peak_mb": peak_resident_bytes() / 1e6}
+    )
 
 
 def _loop(session: Any, slices: Any, batch: int) -> tuple[float, list[int]]:

@@ -19,9 +19,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.fresh import answer, answer_error, peak_bytes
+from benchmarks.fresh import answer, answer_error
 from export.source import from_run
 from lits_deploy.errors import UserError
+from lits_deploy.machine import peak_resident_bytes
 
 BATCH = 32
 
@@ -103,6 +104,6 @@ def child(text: str) -> None:
             "slices": slices,
             "slices_per_second": slices / values["wall_s"],
             "labels": labels,
-            "peak_mb": peak_bytes() / 1e6,
+            "peak_mb": peak_resident_bytes() / 1e6,
         }
     )

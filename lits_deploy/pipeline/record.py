@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import resource
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +16,7 @@ import numpy as np
 
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.files import write_json
+from lits_deploy.machine import peak_resident_bytes, processor
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
@@ -83,7 +82,7 @@ def write_run_json(
             },
             "tables": [table.name for table in summary.tables],
             "timings": _timings(session, loop, summary),
-            "peak_memory_mib": _peak_memory(),
+            "peak_memory_mib": peak_resident_bytes() >> 20,
             "warnings": list(summary.warnings),
         },
     )
@@ -135,23 +134,7 @@ def _machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(),
-        "cpu": _cpu_name(),
+        "cpu": processor(),
         "cores": tuning.cores(),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return names[0] if names else platform.processor()
-
-
-def _peak_memory() -> dict[str, int]:
-    """Peak resident memory of this process so far, and of the largest worker that has ended."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    whose = {"parent": resource.RUSAGE_SELF, "largest_worker": resource.RUSAGE_CHILDREN}
-    return {name: resource.getrusage(who).ru_maxrss * unit >> 20 for name, who in whose.items()}

@@ -18,68 +18,58 @@ from torch import Tensor, nn
 Biases = Literal["all", "stem", "none"]
 
 
-def _conv(inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+def _unit(inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool) -> list[nn.Module]:
+    """Convolution that keeps the side (over the stride), BatchNorm, ReLU."""
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
 
-def _shortcut(inputs: int, outputs: int, stride: int, bias: bool) -> nn.Module:
-    if stride == 1 and inputs == outputs:
-        return nn.Identity()
-    projection = _conv(inputs, outputs, 1, stride=stride, bias=bias)
-    return nn.Sequential(projection, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+class _Residual(nn.Module):
+    """A body plus a shortcut, with no ReLU after the addition (`return out_2 + x`).
 
-
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions, each with BatchNorm and ReLU, plus the shortcut; [N, inputs, H, W] → [N, outputs, …].
-
-    shortcut=False leaves the addition out (`resnet34-plain`).
+    [N, inputs, H, W] → [N, outputs, H / stride, W / stride]. The shortcut is the identity where the shape stays, else a
+    projection with BatchNorm and ReLU; shortcut=False leaves the addition out (`resnet34-plain`).
     """
 
     expansion = 1
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, bias: bool, shortcut: bool = True) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            _conv(inputs, outputs, 3, stride=stride, bias=bias),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-            _conv(outputs, outputs, 3, bias=bias),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        )
-        self.shortcut = _shortcut(inputs, outputs, stride, bias) if shortcut else None
+        self.body = nn.Sequential(*self._layers(inputs, outputs, stride, bias))
+        self.shortcut: nn.Module | None = None
+        if shortcut and stride == 1 and inputs == outputs:
+            self.shortcut = nn.Identity()
+        elif shortcut:
+            self.shortcut = nn.Sequential(*_unit(inputs, outputs, 1, stride=stride, bias=bias))
+
+    def _layers(self, inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Body plus shortcut, no ReLU after the addition (`return out_2 + x`)."""
+        """Body plus shortcut."""
         out: Tensor = self.body(x)
         return out if self.shortcut is None else out + self.shortcut(x)
 
 
-class Bottleneck(nn.Module):
-    """1×1 → 3×3 (stride) → 1×1 with four times the width out, BatchNorm and ReLU after each, plus the shortcut."""
+class BasicBlock(_Residual):
+    """Two 3×3 convolutions, each with BatchNorm and ReLU."""
+
+    def _layers(self, inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
+        return [*_unit(inputs, outputs, 3, stride=stride, bias=bias), *_unit(outputs, outputs, 3, bias=bias)]
+
+
+class Bottleneck(_Residual):
+    """1×1 → 3×3 (stride) → 1×1 with four times the width out, BatchNorm and ReLU after each."""
 
     expansion = 4
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int, bias: bool, shortcut: bool = True) -> None:
-        super().__init__()
+    def _layers(self, inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
         width = outputs // self.expansion
-        self.body = nn.Sequential(
-            _conv(inputs, width, 1, bias=bias),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            _conv(width, width, 3, stride=stride, bias=bias),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            _conv(width, outputs, 1, bias=bias),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
-        )
-        self.shortcut = _shortcut(inputs, outputs, stride, bias) if shortcut else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Body plus shortcut, no ReLU after the addition."""
-        out: Tensor = self.body(x)
-        return out if self.shortcut is None else out + self.shortcut(x)
+        return [
+            *_unit(inputs, width, 1, bias=bias),
+            *_unit(width, width, 3, stride=stride, bias=bias),
+            *_unit(width, outputs, 1, bias=bias),
+        ]
 
 
 class ResNet(nn.Module):
