@@ -11,6 +11,7 @@ from lits_deploy.contract import InputContract
 from train.models.registry import Init
 
 Weights = Literal["none", "balanced"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class TrainConfig:
     """Settings of one run; the defaults are the thesis's (Section 5.2).
 
     Adam with L2 weight decay inside it, cross-entropy, 15 epochs, batch 32. max_minutes is checked at the start of an
-    epoch, as for Table 8. width is for U-Net. amp: bf16 autocast, decided once `auto` is resolved.
+    epoch, as for Table 8. schedule: the thesis's constant learning rate, or `train.loop.cosine`. width is for U-Net.
+    amp: bf16 autocast, decided once `auto` is resolved.
     """
 
     model: str
@@ -27,6 +29,7 @@ class TrainConfig:
     batch_size: int = 32
     lr: float = 1e-4
     weight_decay: float = 1e-5
+    schedule: Schedule = "constant"
     class_weights: Weights = "none"
     init: Init = "default"
     width: int | None = None
@@ -53,5 +56,7 @@ class TrainConfig:
     def differences(self, other: TrainConfig) -> list[str]:
         """Settings that change the weights and differ; a resumed run must have none."""
         free = {"data", "epochs", "max_minutes", "device", "workers"}
+        if self.schedule != "constant":
+            free.remove("epochs")  # the rate of every step depends on how many there will be
         names = [field.name for field in dataclasses.fields(self) if field.name not in free]
         return [n for n in names if getattr(self, n) != getattr(other, n)]

@@ -13,6 +13,7 @@ import csv
 import io
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from train.config import TrainConfig
 from train.data.augment import Augment
 from train.data.dataset import SliceDataset, class_weights, loader
 from train.data.layout import Layout, read_layout
-from train.loop import run_epoch
+from train.loop import cosine, run_epoch
 from train.metrics import Meter, quality
 from train.models.registry import build, network
 from train.preprocess import Preprocess
@@ -128,8 +129,14 @@ class _Session:
         self.watch.start(what, len(self.data[split]))
         return run_epoch(
             self.model, batches, self.loss, self.preprocess, task=self.info.task, device=self.device,
-            optimiser=self.optimiser if learn else None, amp=config.amp, progress=self.watch.batch,
+            optimiser=self.optimiser if learn else None, rate=self._rate(epoch, len(batches)),
+            amp=config.amp, progress=self.watch.batch,
         )  # fmt: skip
+
+    def _rate(self, epoch: int, batches: int) -> Callable[[int], float] | None:
+        if self.config.schedule == "constant":
+            return None
+        return lambda step: cosine(epoch * batches + step, self.config.epochs * batches, self.config.lr)
 
     def epoch(self, epoch: int) -> tuple[dict[str, Any], list[list[int]]]:
         """Train and validate once; returns the row of metrics.csv and validate's confusion matrix."""

@@ -28,6 +28,13 @@ class ClassWeights(str, Enum):
     balanced = "balanced"
 
 
+class Schedule(str, Enum):
+    """--schedule."""
+
+    constant = "constant"
+    cosine = "cosine"
+
+
 class Init(str, Enum):
     """--init."""
 
@@ -60,6 +67,7 @@ def train(
     batch_size: int = typer.Option(32, min=1),
     lr: float = typer.Option(1e-4, help="Adam's learning rate."),
     weight_decay: float = typer.Option(1e-5, help="L2 penalty inside Adam."),
+    schedule: Schedule = typer.Option(Schedule.constant, help="Learning rate: constant, or cosine down to 0."),
     class_weights: ClassWeights = typer.Option(ClassWeights.none, help="Weights of the cross-entropy."),
     init: Init = typer.Option(Init.default, help="Initial weights: PyTorch's, or Kaiming normal (Section 5.3)."),
     width: int | None = typer.Option(None, min=1, help="Channels of the U-Net's first stage. [default: 64]"),
@@ -96,6 +104,7 @@ def train(
     folder = out or (_newest_run(model) if resume else Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
     config = TrainConfig(
         model=model, data=data, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
+        schedule=schedule.value,
         class_weights=class_weights.value, init=init.value, width=width, max_minutes=max_minutes, seed=seed,
         device=str(target), amp=_amp(amp, target),
         workers=workers if workers >= 0 else (8 if target.type == "cuda" else 0),

@@ -16,6 +16,7 @@ from lits_deploy.errors import DataError, OutputError
 from tiny_data import make_tiny_data
 from train import checkpoint
 from train.config import TrainConfig
+from train.loop import cosine
 from train.models.registry import build
 from train.run import Observer, train
 
@@ -47,7 +48,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("model", ["unet", "resnet18"])
 def test_resumed_run_equals_undisturbed_run(data: Path, tmp_path: Path, model: str) -> None:
-    settings = config(data, model, epochs=2 if model == "resnet18" else 3)
+    changes = {"epochs": 2} if model == "resnet18" else {"schedule": "cosine"}
+    settings = config(data, model, **changes)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     train(settings, straight)
     with pytest.raises(KeyboardInterrupt):
@@ -99,6 +101,9 @@ def test_another_run_or_other_settings_are_refused(run: Path, data: Path, tmp_pa
         train(config(data, "unet"), run)
     with pytest.raises(OutputError, match="other settings: lr"):
         train(config(data, "unet", class_weights="balanced", lr=0.5), run, resume=True)
+    falling = config(data, "unet", schedule="cosine")
+    assert falling.differences(config(data, "unet", schedule="cosine", epochs=9)) == ["epochs"]
+    assert config(data, "unet").differences(config(data, "unet", epochs=9)) == []
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="not empty"):
@@ -108,6 +113,14 @@ def test_another_run_or_other_settings_are_refused(run: Path, data: Path, tmp_pa
 def test_max_minutes_is_checked_at_the_start_of_an_epoch(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No epoch was trained"):
         train(config(data, "unet", max_minutes=-1.0), tmp_path / "run")
+
+
+def test_cosine_rises_then_falls_to_nothing() -> None:
+    rates = [cosine(step, 100, 1e-3) for step in range(100)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) == rates[9] > 0.97e-3
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[-1] < 1e-6
 
 
 def test_checkpoint_of_another_network_is_refused(run: Path) -> None:
