@@ -34,7 +34,7 @@ class DemoConfig:
 
     out: Path
     patients: int = 24
-    epochs: int = 5
+    epochs: int = 4
     lr: float = 1e-3
     seed: int = 0
     model: str = "resnet18"
@@ -45,7 +45,18 @@ def steps(config: DemoConfig) -> list[tuple[str, list[str]]]:
     out = config.out
     data, run, bundle = out / "data", out / "run", out / "bundle"
     train = ["train", "--data", data, "--model", config.model, "--epochs", config.epochs, "--lr", config.lr]
-    train += ["--schedule", "cosine", "--class-weights", "balanced", "--seed", config.seed, "--out", run]
+    train += [
+        "--schedule",
+        "cosine",
+        "--augment",
+        "crop",
+        "--class-weights",
+        "balanced",
+        "--seed",
+        config.seed,
+        "--out",
+        run,
+    ]
     lines: list[tuple[str, Sequence[object]]] = [
         ("synthetic CT", ["data", "phantom", data, "--patients", config.patients, "--seed", config.seed]),
         ("train", train),

@@ -12,6 +12,7 @@ from train.models.registry import Init
 
 Weights = Literal["none", "balanced"]
 Schedule = Literal["constant", "cosine"]
+Augmentation = Literal["thesis", "crop", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,8 @@ class TrainConfig:
     """Settings of one run; the defaults are the thesis's (Section 5.2).
 
     Adam with L2 weight decay inside it, cross-entropy, 15 epochs, batch 32. max_minutes is checked at the start of an
-    epoch, as for Table 8. schedule: the thesis's constant learning rate, or `train.loop.cosine`. width is for U-Net.
+    epoch, as for Table 8. schedule: the thesis's constant learning rate, or `train.loop.cosine`.
+    augment: the thesis's flips, jitter and random crop; the random crop alone; or nothing. width is for U-Net.
     amp: bf16 autocast, decided once `auto` is resolved.
     """
 
@@ -30,6 +32,7 @@ class TrainConfig:
     lr: float = 1e-4
     weight_decay: float = 1e-5
     schedule: Schedule = "constant"
+    augment: Augmentation = "thesis"
     class_weights: Weights = "none"
     init: Init = "default"
     width: int | None = None

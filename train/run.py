@@ -101,7 +101,9 @@ class _Session:
         self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.preprocess = Preprocess(config.contract)
-        augment = Augment(crop=config.contract.crop)
+        crop = config.contract.crop
+        kinds = {"thesis": Augment(crop=crop), "crop": Augment(crop=crop, jitter=0.0, flips=False), "none": None}
+        augment = kinds[config.augment]
         self.data = {split: self._load(layout, split, augment if split == "train" else None) for split in layout.splits}
         train = self.data["train"]
         weights = None

@@ -35,6 +35,14 @@ class Schedule(str, Enum):
     cosine = "cosine"
 
 
+class Augmentation(str, Enum):
+    """--augment."""
+
+    thesis = "thesis"
+    crop = "crop"
+    none = "none"
+
+
 class Init(str, Enum):
     """--init."""
 
@@ -67,6 +75,9 @@ def train(
     batch_size: int = typer.Option(32, min=1),
     lr: float = typer.Option(1e-4, help="Adam's learning rate."),
     weight_decay: float = typer.Option(1e-5, help="L2 penalty inside Adam."),
+    augment: Augmentation = typer.Option(
+        Augmentation.thesis, help="The thesis's flips, jitter and random crop; the crop alone; or nothing."
+    ),
     schedule: Schedule = typer.Option(Schedule.constant, help="Learning rate: constant, or cosine down to 0."),
     class_weights: ClassWeights = typer.Option(ClassWeights.none, help="Weights of the cross-entropy."),
     init: Init = typer.Option(Init.default, help="Initial weights: PyTorch's, or Kaiming normal (Section 5.3)."),
@@ -104,7 +115,7 @@ def train(
     folder = out or (_newest_run(model) if resume else Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
     config = TrainConfig(
         model=model, data=data, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
-        schedule=schedule.value,
+        schedule=schedule.value, augment=augment.value,
         class_weights=class_weights.value, init=init.value, width=width, max_minutes=max_minutes, seed=seed,
         device=str(target), amp=_amp(amp, target),
         workers=workers if workers >= 0 else (8 if target.type == "cuda" else 0),
