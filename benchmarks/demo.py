@@ -34,7 +34,7 @@ class DemoConfig:
 
     out: Path
     patients: int = 24
-    epochs: int = 4
+    epochs: int = 5
     lr: float = 1e-3
     seed: int = 0
     model: str = "resnet18"

@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def demo(
     out: Path = typer.Option(Path("demo-out"), help="Folder for everything the demo makes."),
     patients: int = typer.Option(24, min=6, help="Synthetic patients."),
-    epochs: int = typer.Option(4, min=1),
+    epochs: int = typer.Option(5, min=1),
     seed: int = typer.Option(0, min=0),
 ) -> None:
     """Run everything once on synthetic data: train, export, verify, classify, benchmark.
