@@ -46,6 +46,14 @@ def test_augmentation_is_the_same_again_and_differs_by_epoch(root: Path) -> None
     assert not torch.equal(once, other)
 
 
+def test_without_flips_and_jitter_only_the_crop_moves(root: Path) -> None:
+    data = dataset(root, augment=Augment(crop=None, jitter=0.0, flips=False))
+    assert all(torch.equal(data[epoch, 1][0], data.images[1]) for epoch in range(4))
+    cropped = dataset(root, augment=Augment(crop=224, jitter=0.0, flips=False))[0, 1][0]
+    windows = data.images[1].unfold(1, 224, 1).unfold(2, 224, 1)[0].flatten(0, 1)
+    assert (windows == cropped).flatten(1).all(dim=1).sum() == 1
+
+
 def test_augmentation_leaves_the_global_random_state_alone(root: Path) -> None:
     data = dataset(root, augment=Augment(crop=224))
     torch.manual_seed(1)
