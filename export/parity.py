@@ -46,9 +46,8 @@ def parity_slices(original: Original, count: int = MINIMUM) -> tuple[str, NamedS
             except SliceError:
                 continue
             names.append(samples[index].image.stem)
-        origin = f"{original.data.resolve().name}/validate"
-        if slices and len(slices) < count:
-            origin += " and phantoms"
+        if slices:
+            origin = f"{original.data.resolve().name}/validate" + (" and phantoms" if len(slices) < count else "")
     for name, phantom in phantom_slices(original, count - len(slices)):
         names.append(name)
         slices.append(phantom)

@@ -54,6 +54,10 @@ def export(
         raise MissingExtra(str(error.name), "export") from error
     from lits_deploy.cli.console import console, progress_bar
 
+    if data is not None:  # asked for by name: never phantoms in its place
+        from train.data.layout import read_layout
+
+        read_layout(data, ("validate",))
     if weights is None:
         source = run or _newest_run()
         original = _from_run(source, checkpoint, data)

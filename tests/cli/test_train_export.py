@@ -56,7 +56,7 @@ def test_resume_without_out_takes_the_newest_run(home: Path, monkeypatch: pytest
 def test_weights_of_a_registered_network(home: Path) -> None:
     torch.manual_seed(1)
     torch.save(build("unet", width=2).state_dict(), home / "plain.pt")
-    arguments = ["export", "--weights", str(home / "plain.pt"), "--model", "unet", "--width", "2", "--data", "data"]
+    arguments = ["export", "--weights", str(home / "plain.pt"), "--model", "unet", "--width", "2"]
     result = runner.invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "256 slices (phantoms)" in result.output
@@ -74,6 +74,7 @@ def test_weights_of_a_registered_network(home: Path) -> None:
         (["train", *SMALL, "--window", "0", "400"], DataError, "declares the window"),
         (["train", "--model", "vgg19", "--resume"], OutputError, "no run of vgg19"),
         (["export", "nowhere"], DataError, "not a training run"),
+        (["export", "nowhere", "--data", "elsewhere"], DataError, "no data at elsewhere"),
         (["export", "--model", "unet"], UserError, "go with --weights"),
         (["export", "--weights", "x.pt"], UserError, "needs --model"),
         (["export", "--weights", "x.pt", "--model", "unet"], DataError, "no file x.pt"),
