@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.runtime import RUNTIMES, Runtime, open_runtime
+from lits_deploy.runtime import Runtime, open_runtime, places
 
 
 class Opener(Protocol):
@@ -47,13 +47,6 @@ class Candidate:
         return what if self.device == "cpu" else f"{what} {self.device}"
 
 
-def devices_here() -> list[str]:
-    """`cpu`, and the first CUDA device where ONNX Runtime can use it."""
-    from lits_deploy.runtime.onnxruntime_ import cuda_usable
-
-    return ["cpu", "cuda:0"] if cuda_usable() else ["cpu"]
-
-
 def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
     """Every artifact on every runtime and device; one that turns out not to be there is dropped when it is opened."""
     return [
@@ -66,8 +59,7 @@ def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
                 "runtime": runtime, "device": device, "threads": threads,
             },
         )
-        for runtime in RUNTIMES
-        for device in devices_here()
+        for runtime, device in places()
         for artifact in bundle.manifest.artifacts
     ]  # fmt: skip
 

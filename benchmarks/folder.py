@@ -54,11 +54,16 @@ def child(text: str) -> None:
     """What the fresh process runs; libraries are imported before the clock starts."""
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.run import classify_folder
+    from lits_deploy.runtime import resolve
     from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
+    from lits_deploy.runtime.openvino_ import import_openvino
 
     spec = json.loads(text)
     try:
-        import_onnxruntime()
+        if resolve(spec["runtime"], spec["device"])[0] == "openvino":
+            import_openvino()
+        else:
+            import_onnxruntime()
         options = ClassifyOptions(
             runtime=spec["runtime"], device=spec["device"], artifact=spec["artifact"], threads=spec["threads"]
         )

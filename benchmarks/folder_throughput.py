@@ -37,6 +37,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, LitsError
 from lits_deploy.files import write_json
 from lits_deploy.pipeline.tuning import cores
+from lits_deploy.runtime import RUNTIMES
 
 SCHEMA = 1
 BARE_BATCHES = (1, 8, 32)
@@ -49,11 +50,20 @@ Result = dict[str, Any]
 class Comparison:
     """The candidates of one comparison and how each is run once."""
 
-    def __init__(self, bundle: Bundle, run: Path, scans: Scans, threads: int, artifact: str | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        run: Path,
+        scans: Scans,
+        threads: int,
+        artifact: str | None = None,
+        runtime: str = "onnxruntime",
+    ) -> None:
         if bundle.manifest.task != "classify":
             raise BundleError(f"{bundle.folder} segments; this compares classifiers.", fix="export a classifier")
         self.bundle, self.run, self.scans, self.threads = bundle, run, scans, threads
         self.artifact = bundle.artifact(artifact).name
+        self.runtime = runtime
         self.workers, self.batch = 1, 1
         self.trials: dict[str, float] = {}
         self._temporary = tempfile.TemporaryDirectory(prefix="lits-deploy-throughput-")
@@ -69,7 +79,7 @@ class Comparison:
         with tempfile.TemporaryDirectory(dir=self._temporary.name) as out:
             values = folder.classify_fresh(
                 self.bundle, roots or self.scans.roots, Path(out) / "out", threads=self.threads,
-                artifact=self.artifact, device="cpu",
+                artifact=self.artifact, runtime=self.runtime, device="cpu",
             )  # fmt: skip
             labels = folder.read_labels(Path(out) / "out")
         return {**values, "labels": [labels.get(file) for file in self.scans.files]}
@@ -166,7 +176,8 @@ def document(comparison: Comparison, rounds: list[Result], machine: Result) -> R
         "run": comparison.run.resolve().name,
         "scans": comparison.scans.line,
         "settings": {
-            "threads": comparison.threads, "rounds": len(rounds), "our_batch": comparison.batch,
+            "threads": comparison.threads, "rounds": len(rounds), "our_runtime": comparison.runtime,
+            "our_batch": comparison.batch,
             "our_workers": rounds[0]["ours"]["workers"], "plain_batch": 32, "plain_workers": comparison.workers,
             "plain_trials_slices_per_second": comparison.trials,
         },
@@ -193,6 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--against", type=Path, required=True, metavar="RUN", help="training run of the same network")
     parser.add_argument("--scans", type=Path, required=True, metavar="FOLDER", help="folder of PNG or JPEG slices")
     parser.add_argument("--artifact", help="of the bundle; its first by default")
+    parser.add_argument("--runtime", default="onnxruntime", choices=RUNTIMES, help="of our pipeline")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, metavar="N", help="take N files, evenly spread")
     parser.add_argument("--threads", type=int, default=0, help="0: every core")
@@ -201,7 +213,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         machine, ticks = describe_machine(), processor_ticks()
         bundle, scans = Bundle.open(given.bundle), find_scans(given.scans, given.limit)
-        with Comparison(bundle, given.against, scans, given.threads or cores(), given.artifact) as comparison:
+        threads = given.threads or cores()
+        with Comparison(bundle, given.against, scans, threads, given.artifact, given.runtime) as comparison:
             print(f"trial: {min(TRIAL, len(scans.files))} files", file=sys.stderr)
             comparison.prepare()
             rounds = comparison.rounds(max(1, given.rounds), lambda line: print(line, file=sys.stderr))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import BundleError, LitsError
 from lits_deploy.parity import Parity
-from lits_deploy.runtime import RUNTIMES, RuntimeInfo, open_runtime
+from lits_deploy.runtime import RuntimeInfo, open_runtime, places
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,12 +42,10 @@ def verify(folder: Path) -> tuple[list[str], list[GoldenCheck]]:
     if problems:
         return problems, []
     slices, expected = read_golden(bundle)
-    devices = ["cpu", *_gpus()]
     return [], [
         _check(bundle, artifact, runtime, device, slices, expected)
         for artifact in bundle.manifest.artifacts
-        for runtime in RUNTIMES
-        for device in devices
+        for runtime, device in places()
     ]
 
 
@@ -85,9 +83,3 @@ def _check(
         return GoldenCheck(**where, verdict={}, error=str(error))
     where["runtime"] = f"{info.name} {info.version}"
     return GoldenCheck(**where, verdict=parity.verdict())
-
-
-def _gpus() -> list[str]:
-    from lits_deploy.runtime.onnxruntime_ import cuda_usable
-
-    return ["cuda:0"] if cuda_usable() else []

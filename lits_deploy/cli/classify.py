@@ -22,7 +22,7 @@ def classify(
     bundle: Path = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them."),
     scans: list[Path] = typer.Argument(..., help="Folders or files: PNG and JPEG slices."),
     out: Path = typer.Option(Path("results"), help="Folder for tables, run.json and ledger."),
-    runtime: str = typer.Option("auto", help="auto or onnxruntime."),
+    runtime: str = typer.Option("auto", help="auto, onnxruntime or openvino; auto: openvino on a CPU that has it."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error."),
     artifact: str | None = typer.Option(None, help="Model file of the bundle (fp32, fp16, int8) [its first]."),
     batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),

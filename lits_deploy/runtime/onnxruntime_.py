@@ -6,6 +6,7 @@ after it is made. The CUDA path has never run on hardware in this project (see d
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,11 @@ from typing import Any, ClassVar
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
+
+
+def installed() -> bool:
+    """True where ONNX Runtime is installed; does not import it."""
+    return importlib.util.find_spec("onnxruntime") is not None
 
 
 def import_onnxruntime() -> Any:
@@ -26,7 +32,11 @@ def import_onnxruntime() -> Any:
 
 def cuda_usable() -> bool:
     """True where the installed ONNX Runtime has the CUDA provider and an NVIDIA driver is loaded."""
-    return "CUDAExecutionProvider" in import_onnxruntime().get_available_providers() and Path("/dev/nvidiactl").exists()
+    return (
+        Path("/dev/nvidiactl").exists()
+        and installed()
+        and "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()
+    )
 
 
 class OnnxRuntime(Runtime):

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks import candidates as candidates_module
 from benchmarks import run as run_module
 from benchmarks.candidates import Candidate
 from benchmarks.fresh import ChildError
@@ -67,6 +68,7 @@ def document(bundle: Bundle, data: Path) -> dict[str, Any]:
         candidates=original_candidates(Path("run"), original, 1),
     )  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates_module, "places", lambda: [("onnxruntime", "cpu")])
         patch.setattr(run_module, "open_reference", lambda *_: reference)
         patch.setattr(run_module, "cold_start", lambda *_, **__: dict(COLD))
         return benchmark(bundle, against=Path("run"), data=data, batches=(1, 4), threads=1, effort=EFFORT)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError, UserError
+from lits_deploy.runtime import places
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data
 
@@ -52,7 +53,7 @@ def test_an_edge_box_without_pytorch(home: Path) -> None:
         assert column in header
     assert "× PyTorch" not in header
     document = json.loads((out / "benchmark.json").read_text())
-    assert [row["batch"] for row in document["rows"]] == [1, 4]
+    assert [row["batch"] for row in document["rows"]] == [1] * len(places()) + [4] * len(places())
     assert all(row["error"] is None for row in [*document["rows"], *document["end_to_end"]])
     assert all(row["cold"]["torch_imported"] is False for row in document["rows"])
     assert all(row["cold"]["peak_mb"] > row["cold"]["before_load_mb"] for row in document["rows"])

@@ -193,7 +193,7 @@ def test_another_run_in_the_output_folder_is_refused(bundle: Bundle, scans: Path
     with pytest.raises(OutputError, match=f"bundle {bundle.sha256[:12]} there, {other.sha256[:12]} now.*--overwrite"):
         classify(other, scans, out)
     with pytest.raises(OutputError, match="runtime fake there, onnxruntime now"):
-        classify_folder(bundle, [scans], out)
+        classify_folder(bundle, [scans], out, options=ClassifyOptions(runtime="onnxruntime"))
     with pytest.raises(OutputError, match=r"scans .*/scans there, .*/study-0 now"):
         classify(bundle, scans / "study-0", out)
     assert (out / "slices.csv").read_bytes() == before

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import ContractError, DeviceError, DeviceOutOfMemory, UserError
-from lits_deploy.runtime import Device, open_runtime
+from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory, MissingExtra, UserError
+from lits_deploy.runtime import Device, onnxruntime_, open_runtime, openvino_, places, resolve
 from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.runtime.onnxruntime_ import cuda_usable
+from lits_deploy.runtime.openvino_ import OpenVino
 from tiny_bundle import make_tiny_bundle
+
+needs_openvino = pytest.mark.skipif(not openvino_.installed(), reason="OpenVINO is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def test_fake_is_out_of_memory_when_told() -> None:
 
 
 def test_onnxruntime_runs_and_describes_itself(bundle: Bundle) -> None:
-    with open_runtime(bundle, device="cpu", max_batch=4) as runtime:
+    with open_runtime(bundle, runtime="onnxruntime", device="cpu", max_batch=4) as runtime:
         outputs = runtime.infer(slices(3))
         info = runtime.describe()
     assert outputs.logits is not None
@@ -60,9 +63,45 @@ def test_onnxruntime_runs_and_describes_itself(bundle: Bundle) -> None:
     assert info.providers == ("CPUExecutionProvider",)
 
 
-def test_cpu_results_do_not_depend_on_the_batch(bundle: Bundle) -> None:
+@needs_openvino
+def test_openvino_is_the_default_on_the_cpu_and_computes_the_same(bundle: Bundle) -> None:
+    with open_runtime(bundle, device="cpu", max_batch=4) as runtime:
+        first, info = runtime.infer(slices(3)), runtime.describe()
+        again = runtime.infer(slices(4))
+    with open_runtime(bundle, runtime="onnxruntime", device="cpu", max_batch=4) as runtime:
+        expected = runtime.infer(slices(3))
+    assert (info.name, info.device, info.providers) == ("openvino", "cpu", ("CPU",))
+    assert first.probabilities == pytest.approx(expected.probabilities, abs=1e-6)
+    assert first.logits == pytest.approx(expected.logits, abs=1e-5)
+    assert again.logits is not None
+    assert len(again.logits) == 4
+
+
+@needs_openvino
+def test_openvino_refuses_a_gpu_and_a_file_that_is_no_network(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="not on cuda:0"):
+        open_runtime(bundle, runtime="openvino", device="cuda")
+    (tmp_path / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(BundleError, match="OpenVINO cannot load"):
+        OpenVino(
+            tmp_path / "model.onnx", device=Device("cpu"), precision="fp32", shape=(1, 256, 256), wanted=("logits",),
+            max_batch=1,
+        )  # fmt: skip
+
+
+def test_places_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_, "installed", lambda: False)
+    assert ("onnxruntime", "cpu") in places()
+    assert resolve("auto", "cpu") == ("onnxruntime", Device("cpu"))
+    monkeypatch.setattr(onnxruntime_, "installed", lambda: False)
+    with pytest.raises(MissingExtra, match="pip install"):
+        places()
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
+def test_cpu_results_do_not_depend_on_the_batch(bundle: Bundle, name: str) -> None:
     batch = slices(6)
-    with open_runtime(bundle, device="cpu", max_batch=6) as runtime:
+    with open_runtime(bundle, runtime=name, device="cpu", max_batch=6) as runtime:
         together = runtime.infer(batch).logits
         alone = np.concatenate([runtime.infer(batch[i : i + 1]).logits for i in range(6)])
     assert together is not None
@@ -91,7 +130,6 @@ def test_device_names() -> None:
 
 
 def test_a_file_that_is_no_network_is_named(bundle: Bundle, tmp_path: Path) -> None:
-    from lits_deploy.errors import BundleError
     from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 
     (tmp_path / "model.onnx").write_bytes(b"nothing")

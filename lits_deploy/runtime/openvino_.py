@@ -1,0 +1,87 @@
+"""OpenVINO behind the seam: ONNX files on the CPU, computed in the precision that the file has.
+
+Left alone, OpenVINO computes FP32 networks in bfloat16 on processors that can (AVX512-BF16, AMX): twice as fast, and
+no longer the network that the parity gate saw. Here the precision is pinned to FP32.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lits_deploy.errors import BundleError, DeviceError, MissingExtra
+from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
+from lits_deploy.runtime.device import Device
+
+
+def installed() -> bool:
+    """True where OpenVINO is installed; does not import it."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def import_openvino() -> Any:
+    """The library, or MissingExtra naming the extra to install."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtra("OpenVINO", "openvino") from error
+    return openvino
+
+
+class OpenVino(Runtime):
+    """An ONNX file compiled for the CPU, one stream over `threads` threads (0: every core this process may use).
+
+    wanted: outputs to return, in the graph's names.
+    """
+
+    name: ClassVar[str] = "openvino"
+
+    def __init__(
+        self,
+        model: Path,
+        *,
+        device: Device,
+        precision: str,
+        shape: tuple[int, int, int],
+        wanted: tuple[str, ...],
+        max_batch: int,
+        threads: int = 0,
+    ) -> None:
+        super().__init__(shape=shape, max_batch=max_batch)
+        if device.kind != "cpu":
+            raise DeviceError(f"OpenVINO runs on the CPU here, not on {device}.", fix="--runtime onnxruntime")
+        ov = import_openvino()
+        core = ov.Core()
+        options = {
+            "PERFORMANCE_HINT": "LATENCY",  # one stream: a batch uses all threads
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
+        }
+        try:
+            network = core.compile_model(core.read_model(str(model)), "CPU", options)
+        except Exception as error:  # OpenVINO raises RuntimeError with a paragraph of C++ locations
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise BundleError(f"OpenVINO cannot load {model.name}: {reason[-1][:300]}", fix="export again") from error
+        self._request = network.create_infer_request()
+        self._tensor = ov.Tensor
+        self._wanted, self._precision = wanted, precision
+        self._version, self._threads = str(ov.__version__).split("-")[0], options["INFERENCE_NUM_THREADS"]
+
+    def _infer(self, batch: Batch) -> Outputs:
+        self._request.infer({0: self._tensor(np.ascontiguousarray(batch), shared_memory=True)})
+        # The request's own memory is overwritten by the next batch: copies leave here.
+        return Outputs(**{name: self._request.get_tensor(name).data.copy() for name in self._wanted})
+
+    def describe(self) -> RuntimeInfo:
+        """One provider, the CPU plug-in."""
+        return RuntimeInfo(
+            name=self.name, version=self._version, device="cpu", precision=self._precision, providers=("CPU",)
+        )
+
+    def close(self) -> None:
+        """Drop the compiled network."""
+        del self._request
