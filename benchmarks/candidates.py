@@ -48,7 +48,10 @@ class Candidate:
 
 
 def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
-    """Every artifact on every runtime and device; one that turns out not to be there is dropped when it is opened."""
+    """Every artifact on every runtime it is placed for and every device.
+
+    One that turns out not to be there is dropped when it is opened.
+    """
     return [
         Candidate(
             runtime=runtime, device=device, artifact=artifact.name, precision=artifact.precision,
@@ -61,6 +64,7 @@ def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
         )
         for runtime, device in places()
         for artifact in bundle.manifest.artifacts
+        if artifact.placed_for(runtime)
     ]  # fmt: skip
 
 

@@ -107,7 +107,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
     ]
     unreadable = min(len(samples), most) - len(picked)
     notes = [f"{unreadable} files of {data.name}/{split} could not be used"] if unreadable else []
-    about = layout.describe()
+    about, whole = layout.describe(), len(layout.splits) == len(SPLITS)
     if trained := sorted(_trained_patients(bundle, about["name"]) & set(layout.patients(split))):
         notes.append(f"NOT A TEST: the network was trained on patients of this split: {', '.join(trained)}")
     return Inputs(
@@ -118,7 +118,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
         files=tuple(sample.image for sample in picked),
         about={
             "name": about["name"], "split": split,
-            "split_by": about["split_by"] if len(layout.splits) == len(SPLITS) else None,
+            "split_by": about["split_by"] if whole or about["split_by"] == "slice" else None,
             "slices": len(picked), "of": len(samples), "unreadable": unreadable,
             "patients": len({sample.patient for sample in picked}),
         },

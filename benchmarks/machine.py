@@ -14,7 +14,10 @@ from lits_deploy.machine import proc_value, processor
 from lits_deploy.pipeline.tuning import cores
 from lits_deploy.revision import git_revision
 
-LIBRARIES = ("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx", "torch")
+LIBRARIES = (
+    "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
+    "cuda-bindings", "torch",
+)  # fmt: skip
 
 
 IDLE_LOAD = 0.3

@@ -67,8 +67,9 @@ def draw(document: dict[str, Any], path: Path) -> bool:
     right.set_ylim(top=right.get_ylim()[1] * 1.12)
     _legends(figure, right)
     bundle, threads = document["bundle"], document["settings"]["threads"]
+    mark = "; accuracies SPLIT BY SLICE" if document["data"].get("split_by") == "slice" else ""
     figure.suptitle(
-        f"{bundle['model'].get('name')} ({bundle['name']}), model only, {threads} threads",
+        f"{bundle['model'].get('name')} ({bundle['name']}), model only, {threads} threads{mark}",
         x=0.01,
         ha="left",
         fontsize=13,

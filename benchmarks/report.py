@@ -23,7 +23,7 @@ CSV_COLUMNS = (
     "scenario", "runtime", "version", "device", "artifact", "precision", "batch", "threads", "workers", "calls",
     "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "cv", "slices_per_second", "steady_slices_per_second",
     "speedup", "wall_s", "load_s", "first_ms", "size_mb", "peak_mb", "slices", "failed", "accuracy", "same_class",
-    "error",
+    "error", "split_by",
 )  # fmt: skip
 
 
@@ -169,6 +169,7 @@ def csv_text(document: dict[str, Any]) -> str:
         values = {**cold, **row, "calls": latency.get("samples"), "cv": latency.get("cv")}
         values |= {f"{name}_ms": latency.get(name) for name in ("mean", "p50", "p90", "p95", "p99")}
         values["same_class"] = row["same_class"]["share"] if row["same_class"] else None
+        values["split_by"] = document["data"].get("split_by")
         writer.writerow(values)
     return text.getvalue()
 
@@ -201,7 +202,8 @@ def _needed(row: Row) -> list[tuple[int, int]]:
 
 
 def _accuracy_name(document: dict[str, Any]) -> str:
-    return "accuracy" if document["bundle"]["task"] == "classify" else "mean Dice"
+    mark = " (SPLIT BY SLICE)" if document["data"].get("split_by") == "slice" else ""
+    return ("accuracy" if document["bundle"]["task"] == "classify" else "mean Dice") + mark
 
 
 def _accuracy(row: Row) -> str:

@@ -56,4 +56,5 @@ def _targets(folder: Path, files: list[str]) -> tuple[list[int] | None, str]:
             targets.append(int(load_mask(sample, _SIZE).max()) if sample.mask else int(sample.target or 0))
     except (DataError, KeyError):
         return None, folder.resolve().name
-    return targets, f"{split.parent.name}, {split.name} split"
+    mark = " BY SLICE" if layout.split_by == "slice" else ""
+    return targets, f"{split.parent.name}, {split.name} split{mark}"

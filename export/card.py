@@ -18,6 +18,8 @@ def model_card(
     artifacts: tuple[Artifact, ...],
     training: dict[str, Any],
     metrics: dict[str, Any],
+    calibration_set: dict[str, Any] | None = None,
+    left_out: dict[str, Any] | None = None,
 ) -> str:
     """Markdown text from what the manifest holds; says "not measured" where it holds nothing."""
     window = contract.window_hu
@@ -41,21 +43,102 @@ def model_card(
         *_figures(metrics, training),
         "",
         "## Artifacts",
-        "| name | file | precision | MB | parity: slices | max abs Δp | flipped |",
-        "|---|---|---|---|---|---|---|",
+        "| name | file | precision | for | MB | parity: slices | max abs Δp | flipped |",
+        "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {a.name} | {a.file} | {a.precision} | {a.bytes / 1e6:.1f} | {a.parity['slices']} "
-            f"({a.parity['origin']}) | {a.parity['max_delta']:.1e} | {a.parity['flipped']} |"
+            f"| {a.name} | {a.file} | {a.precision} | {', '.join(a.runtimes) or 'any runtime'} | {a.bytes / 1e6:.1f} "
+            f"| {a.parity['slices']} ({a.parity['origin']}) | {_delta(a.parity['max_delta'])} | {a.parity['flipped']} |"
             for a in artifacts
         ),
         "",
+        *gates(artifacts, calibration_set or {}, left_out or {}),
+        *_calibration(artifacts),
         "## Limits",
         "A slice is judged alone, without its neighbours. Other scanners, phases, windows, orientations and patients",
-        "than those of the training data were not tried. Probabilities are not calibrated unless the manifest has a",
-        "temperature other than 1.",
+        "than those of the training data were not tried.",
         "",
     ]
     return "\n".join(lines)
+
+
+def gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], left_out: dict[str, Any]) -> list[str]:
+    """The section on what each precision cost, and which files failed; nothing where there is only FP32."""
+    judged = [(a.name, a.gate, "in the bundle") for a in artifacts if a.gate]
+    judged += [(name, record["gate"], "left out") for name, record in left_out.items()]
+    if not judged:
+        return []
+    lines = [
+        "## What other precisions cost",
+        "Against the original in PyTorch, slice by slice: change of each figure.",
+        "",
+        "| artifact | judged on | slices | flipped | lesions lost/found | accuracy | balanced | lesion AUROC | gate |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, gate, where in judged:
+        for place, figures in gate["runtimes"].items():
+            verdict = "passed" if figures["passed"] and gate["passed"] else f"**failed**, {where}"
+            changes = " | ".join(change(figures, key) for key in ("accuracy", "balanced_accuracy", "lesion_auroc"))
+            lines.append(
+                f"| {name} | {place}, {gate['origin']} | {figures['slices']} | {figures['flipped']} | "
+                f"{figures['lesions_lost']} / {figures['lesions_found']} of {figures['lesion_slices']} | {changes} "
+                f"| {verdict} |"
+            )
+    lines.append("")
+    for name, gate, where in judged:
+        if gate["note"]:
+            lines.append(f"- {name}: {gate['note']}.")
+        if gate["overridden"]:
+            lines.append(f"- {name}: limits were changed by hand ({'; '.join(gate['overridden'])}).")
+        if gate["failures"]:
+            lines.append(f"- **{name} failed** ({where}): {'; '.join(gate['failures'])}.")
+        for place, figures in gate["runtimes"].items():
+            if "dice" in figures["original"]:
+                lines.append(f"- {name} on {place}: Dice per class {_dice(figures)}.")
+    if calibration_set:
+        lines.append(
+            f"- INT8 ranges come from {calibration_set['slices']} slices of {len(calibration_set['patients'])} "
+            f"training patients ({calibration_set['data']}; list and hash in manifest.json)."
+        )
+    return [*lines, ""]
+
+
+def change(figures: dict[str, Any], key: str) -> str:
+    """How a figure changed from the original to the artifact: `0.850 → 0.849`."""
+    return f"{_number(figures['original'].get(key))} → {_number(figures['artifact'].get(key))}"
+
+
+def _dice(figures: dict[str, Any]) -> str:
+    pairs = zip(figures["original"]["dice"], figures["artifact"]["dice"], strict=True)
+    return ", ".join(f"{_number(before)} → {_number(after)}" for before, after in pairs)
+
+
+def _delta(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.1e}"
+
+
+def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
+    fitted = [artifact for artifact in artifacts if artifact.calibration.get("fitted")]
+    lines = ["## Calibration"]
+    if not fitted:
+        return [*lines, "Probabilities are as trained: not calibrated.", ""]
+    record = fitted[0].calibration
+    lines += [
+        f"Fitted on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}, split by "
+        f"{record['split_by']}) and applied by the host; a slice whose highest probability lies under the threshold is",
+        "answered `abstain`. Figures are of that same split.",
+        "",
+        "| artifact | temperature | log loss | calibration error (ECE) | abstains below | answered | right of those |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for a in fitted:
+        before, after, rule = a.calibration["before"], a.calibration["after"], a.calibration["abstain"]
+        threshold = "never" if a.abstain_below is None else f"{a.abstain_below:.3f}"
+        lines.append(
+            f"| {a.name} | {a.temperature:.3f} | {before['nll']:.3f} → {after['nll']:.3f} "
+            f"| {before['ece']:.3f} → {after['ece']:.3f} | {threshold} "
+            f"| {rule['coverage']:.1%} | {rule['accuracy']:.1%} |"
+        )
+    return [*lines, ""]
 
 
 def _training(training: dict[str, Any]) -> list[str]:

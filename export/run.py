@@ -1,4 +1,4 @@
-"""Export: original → graph → parity gate → goldens → manifest → bundle, whole or not at all."""
+"""Export: original → graph → parity gate → goldens → other precisions → manifest → bundle, whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from export import graph, parity
+from export.calibrate import Calibration, calibrate
 from export.card import model_card
+from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
 from export.source import Original
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, Artifact, Bundle, Manifest, write_manifest
@@ -37,13 +39,17 @@ def export(
     *,
     overwrite: bool = False,
     slices: int = parity.MINIMUM,
+    wanted: Wanted | None = None,
     say: Callable[[str], None] = lambda _: None,
+    phase: Callable[[str, int], None] = lambda _name, _total: None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Bundle:
-    """Write the bundle `out`; it appears in one rename, after the gate has passed.
+    """Write the bundle `out`; it appears in one rename, after the parity gate has passed.
 
-    slices: how many the parity gate compares, at least 256. Raises OutputError where `out` exists, ParityError where
-    the graph differs from the original.
+    slices: how many the parity gate compares, at least 256. wanted: other precisions; one that fails its own gate is
+    left out and named in the manifest (`left_out`), unless it is allowed in. phase, progress: the start of a
+    phase with its number of slices, and slices done. Raises OutputError where `out` exists, ParityError where the graph
+    differs from the original, DataError where calibration slices may not be used.
     """
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already.", fix="give another --out, or --overwrite")
@@ -53,7 +59,7 @@ def export(
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     folder.chmod(0o755)
     try:
-        _fill(original, folder, max(slices, parity.MINIMUM), say, progress)
+        _fill(original, folder, max(slices, parity.MINIMUM), wanted, Talk(say=say, phase=phase, progress=progress))
         if out.exists():
             shutil.rmtree(out)
         folder.replace(out)
@@ -62,10 +68,9 @@ def export(
     return Bundle.open(out)
 
 
-def _fill(
-    original: Original, folder: Path, count: int, say: Callable[[str], None], progress: Callable[[int], None]
-) -> None:
-    began = time.perf_counter()
+def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, talk: Talk) -> None:
+    chosen = calibration_slices(original, wanted) if wanted else None  # first: it may be refused
+    began, say = time.perf_counter(), talk.say
     say(f"exporting {original.info.name} ({original.parameters:,} parameters) to ONNX")
     graph.write_onnx(original, folder / MODEL)
     size = (folder / MODEL).stat().st_size
@@ -73,10 +78,13 @@ def _fill(
 
     origin, named = parity.parity_slices(original, count)
     say(f"comparing PyTorch and ONNX Runtime on {len(named[0])} slices ({origin})")
+    talk.phase("parity", len(named[0]))
     with _runtime(original, folder / MODEL) as runtime:
         info = runtime.describe()
-        compared = parity.gate(original, runtime, named, FP32_TOLERANCE, progress=progress)
-    say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
+        compared = parity.gate(original, runtime, named, FP32_TOLERANCE, progress=talk.progress)
+        say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
+        calibration = calibrate(original, runtime)
+    say(_calibrated(calibration))
 
     golden = np.stack([picture for _, picture in parity.phantom_slices(original, GOLDENS[original.info.task])])
     expected = parity.original_probabilities(original, golden)
@@ -97,6 +105,9 @@ def _fill(
             "runtime": f"{info.name} {info.version}",
             "device": info.device,
         },
+        temperature=calibration.temperature,
+        abstain_below=calibration.abstain_below,
+        calibration=calibration.record,
     )
     model = {"name": original.info.name, "parameters": original.parameters, "source": original.info.source}
     if original.width is not None:
@@ -111,9 +122,18 @@ def _fill(
         training=original.training,
         export=_made_with(),
     )
+    if wanted and chosen:
+        added = add_precisions(original, folder, manifest, (golden, expected), chosen, wanted, talk)
+        manifest = replace(
+            manifest,
+            artifacts=(artifact, *added.artifacts),
+            calibration_set=added.calibration_set,
+            left_out=added.left_out,
+        )
     card = model_card(
         model=model, task=manifest.task, contract=original.contract, artifacts=manifest.artifacts,
-        training=original.training, metrics=original.metrics,
+        training=original.training, metrics=original.metrics, calibration_set=manifest.calibration_set,
+        left_out=manifest.left_out,
     )  # fmt: skip
     write_text(folder / CARD, card)
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
@@ -125,8 +145,22 @@ def _runtime(original: Original, path: Path) -> OnnxRuntime:
         device=Device("cpu"),
         precision="fp32",
         shape=original.contract.shape,
-        wanted=("probabilities",),
+        wanted=("logits", "probabilities") if original.info.task == "classify" else ("probabilities",),
         max_batch=16 if original.info.task == "classify" else 4,
+    )
+
+
+def _calibrated(calibration: Calibration) -> str:
+    record = calibration.record
+    if not record["fitted"]:
+        return f"not calibrated: {record['why']}"
+    threshold = calibration.abstain_below
+    rule = "never abstains" if threshold is None else f"abstains below {threshold:.3f}"
+    (nll, ece), (nll_after, ece_after) = ((record[when]["nll"], record[when]["ece"]) for when in ("before", "after"))
+    return (
+        f"calibrated on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}): "
+        f"temperature {calibration.temperature:.3f}, log loss {nll:.3f} → {nll_after:.3f}, calibration error "
+        f"{ece:.3f} → {ece_after:.3f}, {rule}"
     )
 
 

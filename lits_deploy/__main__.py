@@ -19,8 +19,11 @@ def _drop_current_folder() -> None:
 def main() -> None:
     """Run the command line; exits 0, 1 (some files failed), 2 (the user's error) or 130 (Ctrl-C)."""
     _drop_current_folder()
-    from lits_deploy.cli.app import run
-
+    try:
+        from lits_deploy.cli.app import run
+    except KeyboardInterrupt:  # Ctrl-C while Python is still importing; `run` has its own answer
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
     run()
 
 

@@ -23,7 +23,7 @@ from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError
 from lits_deploy.files import sha256_file, write_json, write_text
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.npz"
@@ -34,9 +34,15 @@ CARD = "README.md"
 class Artifact:
     """One model file of a bundle.
 
-    name: what users type (`fp32`, `fp16`, `int8`); precision: of the weights and arithmetic.
+    name: what users type (`fp32`, `fp16`, `int8-cpu`, `int8-trt`); precision: `fp32`, `fp16` or `int8`.
     outputs: names of the graph's outputs; tolerance: largest |Δp| against the goldens that passes on any runtime.
     parity: verdict of the parity gate at export (see `export.parity`).
+    temperature: divides the logits on the host before the softmax; abstain_below: a slice whose highest calibrated
+    probability lies under it is answered `abstain` (None: never). calibration: how both were fitted, and what they
+    changed, on which slices (see `export.calibrate`); empty where they were not, and then they are neutral.
+    runtimes: names of the runtimes the file is placed for; empty: any. gate: limits, figures and verdict of its
+    comparison with the original on validation patients (see `export.gate`); empty for the original's own precision.
+    quantisation: how the file was made from the FP32 one.
     """
 
     name: str
@@ -48,6 +54,27 @@ class Artifact:
     outputs: tuple[str, ...]
     tolerance: float
     parity: dict[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    abstain_below: float | None = None
+    calibration: dict[str, Any] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = ()
+    gate: dict[str, Any] = field(default_factory=dict)
+    quantisation: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise BundleError(f"{self.name} has the temperature {self.temperature}.", fix="export again")
+
+    def placed_for(self, runtime: str) -> bool:
+        """True where the file is made for that runtime, or for any."""
+        return not self.runtimes or runtime in self.runtimes
+
+    @property
+    def warning(self) -> str | None:
+        """One line for whoever uses an artifact that failed its gate and was let in all the same; None for others."""
+        if self.gate.get("passed", True):
+            return None
+        return f"{self.name} FAILED its gate at export ({'; '.join(self.gate.get('failures', ()))})."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +82,8 @@ class Manifest:
     """The content of manifest.json.
 
     model: name, parameters and options of the architecture; files: SHA-256 of every file that is not an artifact.
-    temperature: divides the logits on the host before the softmax; abstain_below: highest probability under which a
-    slice's answer is `abstain` (None: never). Both stay neutral until they are fitted on validation patients.
+    calibration_set: the slices that INT8 ranges came from (data, patients, names, hash); empty without INT8. left_out:
+    sizes and gates of the files that failed and are not here, by artifact name.
     """
 
     task: Task
@@ -64,11 +91,11 @@ class Manifest:
     contract: InputContract
     artifacts: tuple[Artifact, ...]
     files: dict[str, str]
-    temperature: float = 1.0
-    abstain_below: float | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     export: dict[str, Any] = field(default_factory=dict)
+    calibration_set: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
@@ -92,7 +119,14 @@ class Manifest:
             contract_hash = data.pop("contract_sha256")
             data["contract"] = InputContract.from_json(data["contract"])
             data["artifacts"] = tuple(
-                Artifact(**{**artifact, "outputs": tuple(artifact["outputs"])}) for artifact in data["artifacts"]
+                Artifact(
+                    **{
+                        **artifact,
+                        "outputs": tuple(artifact["outputs"]),
+                        "runtimes": tuple(artifact.get("runtimes", ())),
+                    }
+                )
+                for artifact in data["artifacts"]
             )
             manifest = cls(**data)
         except (KeyError, TypeError) as error:

@@ -6,6 +6,7 @@
     │   ├── ContractError     input and contract disagree
     │   ├── DataError         a training data set that cannot be read as one
     │   ├── DeviceError       a device or runtime that is not there
+    │   ├── EngineError       a TensorRT engine that cannot be built, trusted or proven
     │   ├── MissingExtra      a library that is not installed; names the extra
     │   ├── ParityError       an exported graph that does not compute what the original does
     │   └── OutputError       an output folder that may not be written
@@ -48,6 +49,10 @@ class DataError(UserError):
 
 class DeviceError(UserError):
     """A device or runtime that was asked for and is not there."""
+
+
+class EngineError(UserError):
+    """A TensorRT engine that cannot be built, may not be trusted, or fails its goldens."""
 
 
 class MissingExtra(UserError):  # noqa: N818 - reads better where it is raised

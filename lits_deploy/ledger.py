@@ -2,7 +2,8 @@
 
     meta    schema, identity of the run, run id
     file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window
-    slice   one row a slice of it: index → label and calibrated probabilities, or the reason why not
+    slice   one row a slice of it: index → label (none where the network abstains) and calibrated probabilities, or
+            the reason why not
     found   (temporary) what this start's discovery saw, until `adopt` makes it the list of files
 
 A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;
@@ -26,7 +27,7 @@ from lits_deploy.scans.discover import Found
 
 SCHEMA = 1
 FILE_NAME = "ledger.sqlite"
-PENDING, OK, FAILED = 0, 1, 2
+PENDING, OK, FAILED, ABSTAINED = 0, 1, 2, 3
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -61,7 +62,8 @@ FROM file LEFT JOIN slice ON slice.file = file.id WHERE file.status != 0 ORDER B
 
 
 class SliceRow(NamedTuple):
-    """A classified slice: file's number, place in it, label 0…2 and probabilities; or a reason and None."""
+    """A slice's answer: file's number, place in it, label 0…2 and probabilities; no label where the network abstains;
+    or a reason and None."""
 
     file: int
     idx: int
@@ -243,6 +245,13 @@ class Ledger:
             " WHERE label IS NOT NULL AND file.status = 1 GROUP BY label"
         )
         return dict(self._db.execute(query))
+
+    def abstained(self) -> int:
+        """Slices without a class because the network was unsure, of files that are done."""
+        query = (
+            "SELECT count(*) FROM slice JOIN file ON file.id = slice.file WHERE slice.status = 3 AND file.status = 1"
+        )
+        return int(self._db.execute(query).fetchone()[0])
 
     def failed(self) -> int:
         """Failed rows: files, and slices of files that are done."""

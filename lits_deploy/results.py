@@ -3,8 +3,9 @@
     path index status reason label class_name p0 p1 p2 window sha256
     run_id bundle model artifact precision runtime contract
 
-p0…p2 are calibrated: the bundle's temperature is applied. `sha256` is the input file's; `bundle` and `contract` are
-the first 12 hex digits of theirs. No times, no rates, no machine: equal inputs give equal bytes, however often a run
+p0…p2 are calibrated: the artifact's temperature is applied. `status` is ok, failed (with its reason and no
+probabilities) or abstain: probabilities, the reason and no class, because the network is less sure than the bundle
+asks. `sha256` is the input file's; `bundle` and `contract` are the first 12 hex digits of theirs. No times, no rates, no machine: equal inputs give equal bytes, however often a run
 was interrupted. Rows are streamed, so memory does not grow with them. A path is written as it is
 (see `scans.paths`), also where a spreadsheet would take it for a formula: open the CSV as text there.
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import atomic_path
-from lits_deploy.ledger import OK, ResultRow
+from lits_deploy.ledger import ABSTAINED, OK, ResultRow
 
 PROVENANCE = ("run_id", "bundle", "model", "artifact", "precision", "runtime", "contract")
 COLUMNS = (
@@ -28,6 +29,7 @@ COLUMNS = (
 )  # fmt: skip
 FORMATS = ("csv", "parquet", "jsonl")
 ROW_GROUP = 16_384
+_STATUS = {OK: "ok", ABSTAINED: "abstain"}
 
 Row = tuple[Any, ...]
 
@@ -66,7 +68,7 @@ def write_tables(
 
 def _complete(row: ResultRow, classes: Sequence[str], constant: Row) -> Row:
     """A row of the table, None where a cell is empty."""
-    status = "ok" if row.status == OK else "failed"
+    status = _STATUS.get(row.status, "failed")
     name = None if row.label is None else classes[row.label]
     return (
         row.path, row.idx, status, row.reason, row.label, name, row.p0, row.p1, row.p2, row.window, row.sha256,

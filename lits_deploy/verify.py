@@ -10,9 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.errors import BundleError, LitsError
-from lits_deploy.parity import Parity
+from lits_deploy.errors import LitsError
+from lits_deploy.goldens import compare, read_golden
 from lits_deploy.runtime import RuntimeInfo, open_runtime, places
+
+__all__ = ["GoldenCheck", "compare", "read_golden", "verify"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class GoldenCheck:
 
 
 def verify(folder: Path) -> tuple[list[str], list[GoldenCheck]]:
-    """Problems with the files (one line each), then a check for each artifact on each runtime and device here.
+    """Problems with the files (one line each), then a check for each artifact on each runtime here that it is for.
 
     Raises BundleError where the folder is no bundle at all or its manifest was altered. Where a file has a problem the
     goldens are not run: an altered network proves nothing.
@@ -46,16 +48,8 @@ def verify(folder: Path) -> tuple[list[str], list[GoldenCheck]]:
         _check(bundle, artifact, runtime, device, slices, expected)
         for artifact in bundle.manifest.artifacts
         for runtime, device in places()
+        if artifact.placed_for(runtime)
     ]
-
-
-def read_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Slices uint8 [N, C, S, S] and the original's FP32 probabilities [N, 3] or [N, 3, S, S]."""
-    try:
-        with np.load(bundle.golden(), allow_pickle=False) as arrays:
-            return arrays["slices"], arrays["probabilities"]
-    except (KeyError, ValueError, OSError) as error:
-        raise BundleError("golden.npz does not hold goldens.", fix="export again") from error
 
 
 def _check(
@@ -66,19 +60,13 @@ def _check(
     slices: npt.NDArray[np.uint8],
     expected: npt.NDArray[np.float32],
 ) -> GoldenCheck:
-    parity = Parity(artifact.tolerance)
     where = {"artifact": artifact.name, "runtime": runtime, "device": device}
     try:
         with open_runtime(
             bundle, runtime=runtime, device=device, artifact=artifact, max_batch=8, wanted=("probabilities",)
         ) as opened:
             info: RuntimeInfo = opened.describe()
-            for start in range(0, len(slices), 8):
-                part = slices[start : start + 8]
-                got = opened.infer(part).probabilities
-                assert got is not None
-                names = [f"golden {index}" for index in range(start, start + len(part))]
-                parity.add(names, expected[start : start + 8], got)
+            parity = compare(opened, slices, expected, artifact.tolerance)
     except LitsError as error:
         return GoldenCheck(**where, verdict={}, error=str(error))
     where["runtime"] = f"{info.name} {info.version}"

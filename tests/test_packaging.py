@@ -35,6 +35,7 @@ def test_top_level_is_exactly_the_four_packages(wheel: Path) -> None:
     assert top == {"lits_deploy", "train", "export", "benchmarks"}
     assert not [name for name in names if name.startswith("benchmarks/results/")]
     assert all(f"{package}/py.typed" in names for package in top)
+    assert "lits_deploy/doctor/probe.onnx" in names
     assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 2_000_000
 
 

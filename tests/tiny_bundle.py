@@ -24,7 +24,12 @@ BIAS = np.array([3.0, -0.5, -2.5], dtype=np.float32)
 
 
 def make_tiny_bundle(
-    folder: Path, *, task: str = "classify", temperature: float = 1.0, **contract_overrides: Any
+    folder: Path,
+    *,
+    task: str = "classify",
+    temperature: float = 1.0,
+    abstain_below: float | None = None,
+    **contract_overrides: Any,
 ) -> Bundle:
     """Write a whole bundle (model, goldens, card, manifest) to `folder` and open it.
 
@@ -46,6 +51,8 @@ def make_tiny_bundle(
         opset=19,
         outputs=("logits", "probabilities"),
         tolerance=1e-5,
+        temperature=temperature,
+        abstain_below=abstain_below,
     )
     manifest = Manifest(
         task=task,  # type: ignore[arg-type]
@@ -53,7 +60,6 @@ def make_tiny_bundle(
         contract=contract,
         artifacts=(artifact,),
         files={name: sha256_file(folder / name) for name in ("golden.npz", "README.md")},
-        temperature=temperature,
     )
     return write_manifest(folder, manifest)
 

@@ -12,7 +12,7 @@ from train.models.registry import Init
 
 Weights = Literal["none", "balanced"]
 Schedule = Literal["constant", "cosine"]
-Augmentation = Literal["thesis", "crop", "none"]
+Augmentation = Literal["thesis", "upright", "crop", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,8 @@ class TrainConfig:
 
     Adam with L2 weight decay inside it, cross-entropy, 15 epochs, batch 32. max_minutes is checked at the start of an
     epoch, as for Table 8. schedule: the thesis's constant learning rate, or `train.loop.cosine`.
-    augment: the thesis's flips, jitter and random crop; the random crop alone; or nothing. width is for U-Net.
+    augment: the thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips; the crop
+        alone; or nothing. width is for U-Net.
     amp: bf16 autocast, decided once `auto` is resolved.
     """
 

@@ -24,19 +24,20 @@ def curves(rows: list[dict[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
+    mark = ", SPLIT BY SLICE" if rows and rows[-1].get("split_by") == "slice" else ""
     for name, label in (("train_loss", "train"), ("validate_loss", "validate")):
         left.plot(epochs, [row[name] for row in rows], marker="o", label=label)
     left.set(title="Loss", xlabel="epoch", ylabel="cross-entropy")
     if rows and rows[-1].get("validate_dice1") is not None:
         lines: tuple[tuple[str, str], ...] = (("validate_dice1", "liver"), ("validate_dice2", "tumour"))
-        right.set(title="Dice on validate", xlabel="epoch", ylim=(0, 1))
+        right.set(title=f"Dice on validate{mark}", xlabel="epoch", ylim=(0, 1))
     else:
         lines = (
             ("train_accuracy", "train"),
             ("validate_accuracy", "validate"),
             ("validate_balanced_accuracy", "validate, balanced"),
         )
-        right.set(title="Accuracy", xlabel="epoch", ylim=(0, 1))
+        right.set(title=f"Accuracy{mark}", xlabel="epoch", ylim=(0, 1))
     for name, label in lines:
         right.plot(epochs, [np.nan if row.get(name) is None else row[name] for row in rows], marker="o", label=label)
     for axes in (left, right):

@@ -14,6 +14,7 @@ import io
 import platform
 import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 COLUMNS = (
     "epoch", "train_loss", "train_accuracy", "validate_loss", "validate_accuracy", "validate_balanced_accuracy",
     "validate_class0", "validate_class1", "validate_class2", "validate_liver_accuracy", "validate_lesion_auroc",
-    "validate_dice1", "validate_dice2", "seconds", "slices_per_second",
+    "validate_dice1", "validate_dice2", "seconds", "slices_per_second", "split_by",
 )  # fmt: skip
 
 
@@ -73,6 +74,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
         watch.say(f"note: {config.data} declares no window; recorded as unknown (--window LOW HIGH declares it).")
     if leaks := layout.leaks():
         watch.say(f"warning: {len(leaks)} patients stand in more than one split; accuracies will be too high.")
+    elif layout.split_by == "slice":
+        watch.say(f"warning: {config.data} is split by slice; accuracies will be too high.")
     session = _Session(config, layout, watch)
     rows = session.resume(out) if resume and (out / LAST).is_file() else []
     started = time.perf_counter()
@@ -93,7 +96,7 @@ class _Session:
     """Model, optimiser and data of a run in memory."""
 
     def __init__(self, config: TrainConfig, layout: Layout, watch: Observer) -> None:
-        self.config, self.watch = config, watch
+        self.config, self.watch, self.split_by = config, watch, layout.split_by
         self.info = network(config.model)
         self.device = torch.device(config.device)
         torch.manual_seed(config.seed)
@@ -102,8 +105,12 @@ class _Session:
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.preprocess = Preprocess(config.contract)
         crop = config.contract.crop
-        kinds = {"thesis": Augment(crop=crop), "crop": Augment(crop=crop, jitter=0.0, flips=False), "none": None}
-        augment = kinds[config.augment]
+        augment = {
+            "thesis": Augment(crop=crop),
+            "upright": Augment(crop=crop, flips=False, turn=10.0, zoom=0.15),
+            "crop": Augment(crop=crop, jitter=0.0, flips=False),
+            "none": None,
+        }[config.augment]
         self.data = {split: self._load(layout, split, augment if split == "train" else None) for split in layout.splits}
         train = self.data["train"]
         weights = None
@@ -154,6 +161,7 @@ class _Session:
         row |= {f"validate_{name}": checked.get(name) for name in names}
         row |= {f"validate_class{index}": value for index, value in enumerate(checked["class_accuracy"])}
         row |= {f"validate_dice{index}": value for index, value in enumerate(checked.get("dice", [])) if index}
+        row["split_by"] = self.split_by
         return row, checked["confusion"]
 
     def save(self, out: Path, rows: list[dict[str, Any]], confusion: list[list[int]]) -> None:
@@ -168,7 +176,9 @@ class _Session:
         checkpoint.save(out / LAST, self.model, {**record, "rows": rows}, self.optimiser)
         write_text(out / "metrics.csv", _csv(rows))
         plots.curves(rows, out / "curves.png")
-        plots.confusion(confusion, self.config.contract.classes, out / "confusion.png", unit=_unit(self.info.task))
+        if best or not (out / "confusion.png").is_file():  # of the checkpoint that is exported
+            classes, unit = self.config.contract.classes, _unit(self.info.task, self.split_by)
+            plots.confusion(confusion, classes, out / "confusion.png", unit=unit)
         self._tensorboard(out, rows[-1])
 
     def _tensorboard(self, out: Path, row: dict[str, Any]) -> None:
@@ -177,7 +187,7 @@ class _Session:
         if self.writer is None:  # an epoch that is repeated after a kill replaces its earlier points
             self.writer = SummaryWriter(str(out), purge_step=row["epoch"])
         for name, value in row.items():
-            if name != "epoch" and value is not None:
+            if name not in ("epoch", "split_by") and value is not None:
                 self.writer.add_scalar(name.replace("_", "/", 1), value, row["epoch"])
         self.writer.flush()
 
@@ -195,6 +205,7 @@ class _Session:
         if self.writer is not None:
             self.writer.close()
         figures = self._pass("test", f"test (best, epoch {record['epoch']})", 0, learn=False)
+        figures["split_by"] = self.split_by
         write_json(out / "test.json", {"epoch": record["epoch"], "split": "test", **figures})
         return figures
 
@@ -213,10 +224,11 @@ def _open_folder(config: TrainConfig, out: Path, resume: bool, layout: Layout) -
 
 
 def provenance() -> dict[str, Any]:
-    """Versions and git revision, for config.json and manifests."""
+    """Day (UTC), versions and git revision, for config.json and manifests."""
     import torchvision
 
     return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "lits_deploy": __version__,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
@@ -225,8 +237,8 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _unit(task: str) -> str:
-    return "slices" if task == "classify" else "pixels"
+def _unit(task: str, split_by: str) -> str:
+    return ("slices" if task == "classify" else "pixels") + (", SPLIT BY SLICE" if split_by == "slice" else "")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

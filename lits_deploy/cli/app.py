@@ -6,51 +6,38 @@ Exit codes: 0 done, 1 some files failed, 2 the user's error (one line, no traceb
 
 from __future__ import annotations
 
-import importlib
 import io
 import sys
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER, __version__
+from lits_deploy.cli.lazy import LazyCommands
 from lits_deploy.errors import UserError
 
 COMMANDS = {
     "models": "List the networks: task, parameters, input, source.",
-    "data": "Make and prepare training data (phantom).",
+    "data": "Make, prepare and check training data (phantom, prepare, check).",
     "train": "Train a network of the thesis on CT slices.",
     "export": "Turn a training run into a bundle that proves itself.",
+    "evaluate": "Measure a run or a bundle on labelled slices: figures, plots, one page.",
+    "bundle": "Look into a bundle, pack it into one file and unpack it (inspect, pack, unpack).",
     "verify": "Check a bundle's hashes and goldens on this machine.",
     "classify": "Classify folders of CT slices with a bundle.",
+    "doctor": "Say what works on this machine and how to install the rest.",
     "benchmark": "Measure latency and accuracy of a bundle on this machine.",
     "demo": "Run everything once on synthetic data: train, export, verify, classify, benchmark.",
 }
 """Every command and its line of help; the module of the same name in this package defines `app`."""
 
 
-class LazyCommands(TyperGroup):
-    """A group that knows its commands' names and imports a command's module only to run or describe it."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of a working day."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import the command's module: only when that command is run or asked for its help."""
-        if cmd_name not in COMMANDS:
-            return None
-        return typer.main.get_command(importlib.import_module(f"lits_deploy.cli.{cmd_name}").app)
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The overview needs the names and lines above, no module."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+class _Commands(LazyCommands):
+    commands_here = COMMANDS
+    package = "lits_deploy.cli"
 
 
 app = typer.Typer(
-    cls=LazyCommands,
+    cls=_Commands,
     name="lits-deploy",
     no_args_is_help=True,
     add_completion=False,

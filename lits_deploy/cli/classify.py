@@ -24,7 +24,10 @@ def classify(
     out: Path = typer.Option(Path("results"), help="Folder for tables, run.json and ledger."),
     runtime: str = typer.Option("auto", help="auto, onnxruntime or openvino; auto: openvino on a CPU that has it."),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error."),
-    artifact: str | None = typer.Option(None, help="Model file of the bundle (fp32, fp16, int8) [its first]."),
+    precision: str | None = typer.Option(
+        None, help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use. [default: fp32]"
+    ),
+    artifact: str | None = typer.Option(None, help="In place of --precision: a model file of the bundle by its name."),
     batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
     workers: int | None = typer.Option(None, min=1, help="Decode processes [cores less one, 1 to 4]."),
     threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
@@ -32,6 +35,7 @@ def classify(
     formats: str = typer.Option("csv", "--format", help="Tables to write: csv, parquet, jsonl, joined by commas."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT."),
     retry_failed: bool = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed."),
+    abstain: bool = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure."),
     time_limit: float = typer.Option(30.0, help="Seconds that decoding one file may take."),
     memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
     ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
@@ -51,6 +55,7 @@ def classify(
         runtime=runtime,
         device=device,
         artifact=artifact,
+        precision=precision,
         batch_size=batch_size,
         workers=workers,
         threads=threads,
@@ -58,6 +63,7 @@ def classify(
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
         overwrite=overwrite,
         retry_failed=retry_failed,
+        abstain=abstain,
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,
@@ -91,7 +97,10 @@ def print_summary(summary: RunSummary) -> None:
     def say(line: str) -> None:
         console.print(line, markup=False)
 
-    table(("class", "slices"), [(name, f"{n:,}") for name, n in summary.classes.items()], right=("slices",))
+    rows = [(name, f"{n:,}") for name, n in summary.classes.items()]
+    if summary.abstained:
+        rows.append(("abstained (unsure)", f"{summary.abstained:,}"))
+    table(("class", "slices"), rows, right=("slices",))
     if summary.failed:
         say("")
         shown = list(summary.reasons.items())[:_REASONS_SHOWN]

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER
+from lits_deploy.cli import engines
 from lits_deploy.errors import DataError, MissingExtra, UserError
 
 if TYPE_CHECKING:
+    from export.precision.add import Wanted
     from export.source import Original
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -26,7 +28,9 @@ class Checkpoint(str, Enum):
 
 @app.command()
 def export(
-    run: Path | None = typer.Argument(None, help="Folder of a training run. [default: the newest in runs/]"),
+    run: Path | None = typer.Argument(
+        None, metavar="RUN|BUNDLE", help="Training run; with --trt a bundle too. [default: the newest in runs/]"
+    ),
     out: Path | None = typer.Option(None, help="Folder of the bundle. [default: RUN-bundle]"),
     checkpoint: Checkpoint = typer.Option(Checkpoint.best, help="Best by validate, or the last epoch's."),
     weights: Path | None = typer.Option(None, help="Export a plain state dict of --model instead of a run."),
@@ -37,21 +41,53 @@ def export(
     ),
     data: Path | None = typer.Option(None, help="Take parity slices from this data set's validate split."),
     slices: int = typer.Option(256, min=256, help="Slices that PyTorch and the bundle are compared on."),
-    trt: bool = typer.Option(False, "--trt", help="Also build TensorRT engines (not in this version)."),
+    fp16: bool = typer.Option(False, "--fp16", help="Also an FP16 file, judged against the original."),
+    int8: bool = typer.Option(False, "--int8", help="Also INT8 files: one for CPUs, one for TensorRT."),
+    calibration: str | None = typer.Option(
+        None, metavar="DATA[:train]", help="Calibrate on this data set's training patients. [default: the run's own]"
+    ),
+    calibration_slices: int = typer.Option(512, min=8, help="Slices to calibrate on, over classes and patients."),
+    gates: list[str] | None = typer.Option(
+        None, "--gate", metavar="PRECISION.NAME=SHARE", help="Change a limit, such as int8.accuracy=0.98; recorded."
+    ),
+    allow_failing: bool = typer.Option(False, "--allow-failing", help="Keep files that fail their gate, marked."),
+    report: Path | None = typer.Option(None, help="Folder for flipped slices (they show patients). [OUT-gates]"),
+    trt: bool = engines.TRT,
+    precision: str | None = engines.PRECISION,
+    max_batch: int | None = engines.MAX_BATCH,
+    opt_batch: int | None = engines.OPT_BATCH,
+    engine_cache: Path | None = engines.ENGINE_CACHE,
+    compute_capability: str | None = engines.COMPUTE_CAPABILITY,
+    trt_flavour: str | None = engines.FLAVOUR,
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a bundle at OUT."),
 ) -> None:
     """Turn a training run into a bundle that proves itself.
 
-    Preprocessing is inside the graph; the export fails if ONNX Runtime and PyTorch disagree.
+    Preprocessing is inside the graph; the export fails if ONNX Runtime and PyTorch disagree. Other precisions are
+    judged on the validate split, on the runtimes they are for; one that fails its gate is left out and the exit code
+    is 1.
     """
     if weights is None and (model or width or window):
         raise UserError("--model, --width and --window go with --weights.", fix="leave them out; the run knows")
+    if not (fp16 or int8) and (calibration or gates or allow_failing or report):
+        raise UserError("--calibration, --gate, --allow-failing, --report go with --fp16 or --int8.", fix="add one")
+    options = engines.EngineOptions(
+        precision=precision, max_batch=max_batch, opt_batch=opt_batch, engine_cache=engine_cache,
+        compute_capability=compute_capability, flavour=trt_flavour,
+    )  # fmt: skip
+    options.check(trt)
+    if run is not None and engines.is_bundle(run):
+        if not trt or fp16 or int8 or out or weights or data:
+            raise UserError(f"{run} is a bundle already.", fix="build its engines with --trt alone, or export its run")
+        engines.build_engines(run, options)
+        return
     try:
         from export.run import export as export_run
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export"):
             raise
         raise MissingExtra(str(error.name), "export") from error
+    from lits_deploy.cli.artifacts import show_artifacts
     from lits_deploy.cli.console import console, progress_bar
 
     if data is not None:  # asked for by name: never phantoms in its place
@@ -65,23 +101,47 @@ def export(
     else:
         original = _from_weights(weights, model, width, window, data)
         target = out or weights.with_name(f"{weights.stem}-bundle")
+    wanted = _wanted(
+        fp16, int8, calibration, calibration_slices, gates or [], allow_failing,
+        report or target.with_name(f"{target.resolve().name}-gates"),
+    )  # fmt: skip
     with progress_bar() as bar:
-        task = bar.add_task("parity", total=slices, rate=0.0, note="")
+        task = bar.add_task("export", total=None, rate=0.0, note="")
         bundle = export_run(
-            original, target, overwrite=overwrite, slices=slices,
-            say=lambda line: console.print(line, markup=False), progress=lambda n: bar.update(task, advance=n),
+            original, target, overwrite=overwrite, slices=slices, wanted=wanted,
+            say=lambda line: console.print(line, markup=False),
+            phase=lambda name, total: bar.reset(task, description=name, total=total),
+            progress=lambda n: bar.update(task, advance=n),
         )  # fmt: skip
+    if wanted:
+        show_artifacts(bundle)
     console.print(f"bundle {target} ({bundle.sha256[:12]}), {original.contract.size}×{original.contract.size} in")
     console.print(DISCLAIMER)
     console.print(f"next:  lits-deploy verify {target}")
     if original.info.task == "classify":
         console.print(f"       lits-deploy classify {target} SCANS --out OUT")
+        if any(artifact.name == "int8-cpu" for artifact in bundle.manifest.artifacts):
+            console.print(f"       lits-deploy classify {target} SCANS --out OUT --precision int8")
     console.print(f"       lits-deploy benchmark {target}" + ("" if weights else f" --against {source}"))
     if trt:
-        raise UserError(
-            f"This version builds no TensorRT engine yet; the ONNX bundle at {target} is whole.",
-            fix=f"use it with ONNX Runtime: lits-deploy classify {target} SCANS",
-        )
+        engines.build_engines(target, options)
+    if bundle.manifest.left_out:
+        raise typer.Exit(1)
+
+
+def _wanted(
+    fp16: bool, int8: bool, calibration: str | None, slices: int, gates: list[str], allow_failing: bool, report: Path
+) -> Wanted:
+    from export.gate import override
+    from export.precision.add import Wanted
+    from export.precision.calibration_set import parse
+
+    limits, overridden = override(gates)
+    return Wanted(
+        fp16=fp16, int8=int8, calibration=None if calibration is None else parse(calibration),
+        calibration_slices=slices, allow_failing=allow_failing, limits=limits, overridden=tuple(overridden),
+        report=report,
+    )  # fmt: skip
 
 
 def _newest_run() -> Path:

@@ -39,6 +39,7 @@ class Augmentation(str, Enum):
     """--augment."""
 
     thesis = "thesis"
+    upright = "upright"
     crop = "crop"
     none = "none"
 
@@ -76,7 +77,9 @@ def train(
     lr: float = typer.Option(1e-4, help="Adam's learning rate."),
     weight_decay: float = typer.Option(1e-5, help="L2 penalty inside Adam."),
     augment: Augmentation = typer.Option(
-        Augmentation.thesis, help="The thesis's flips, jitter and random crop; the crop alone; or nothing."
+        Augmentation.thesis,
+        help="The thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips, for slices "
+        "that all stand one way; the crop alone; or nothing.",
     ),
     schedule: Schedule = typer.Option(Schedule.constant, help="Learning rate: constant, or cosine down to 0."),
     class_weights: ClassWeights = typer.Option(ClassWeights.none, help="Weights of the cross-entropy."),
@@ -174,10 +177,11 @@ def _summary(figures: dict[str, Any], folder: Path) -> None:
 
     if "dice" in figures:
         liver, tumour = figures["dice"][1:]
-        console.print(f"test: Dice liver {_figure(liver)}, tumour {_figure(tumour)}")
+        console.print(f"test, split by {figures['split_by']}: Dice liver {_figure(liver)}, tumour {_figure(tumour)}")
     else:
         console.print(
-            f"test, best checkpoint: accuracy {figures['accuracy']:.3f}, balanced {figures['balanced_accuracy']:.3f}, "
+            f"test, split by {figures['split_by']}, best checkpoint: accuracy {figures['accuracy']:.3f}, "
+            f"balanced {figures['balanced_accuracy']:.3f}, "
             f"liver/no-liver {figures['liver_accuracy']:.3f}, lesion AUROC {_figure(figures['lesion_auroc'])}"
         )
     console.print(f"{folder}: config.json, metrics.csv, curves.png, confusion.png, TensorBoard events, checkpoints")
@@ -226,6 +230,8 @@ class _Bars:
             figures = f"Dice liver {row['validate_dice1']:.3f}, tumour {_figure(row.get('validate_dice2'))}"
         elif row.get("validate_lesion_auroc") is not None:
             figures += f", lesion AUROC {row['validate_lesion_auroc']:.3f}"
+        if row.get("split_by") == "slice":
+            figures += " (split by slice)"
         self._console.print(
             f"epoch {epoch}/{epochs}: train loss {row['train_loss']:.4f}, validate loss {row['validate_loss']:.4f}, "
             f"{figures}; {row['seconds']:.0f} s, {row['slices_per_second']:.1f} slices/s"

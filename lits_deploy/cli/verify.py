@@ -40,6 +40,13 @@ def verify(
             f"-[{mark}] {where}: {v['slices']} goldens, {delta} (≤ {v['tolerance']:.0e}), {v['flipped']} flipped",
             markup=False,
         )
+    if not problems:
+        for artifact in opened.manifest.artifacts:
+            if artifact.warning:
+                console.print(f"warning: {artifact.warning}", markup=False)
+            if not any(check.artifact == artifact.name for check in checks):
+                placed = ", ".join(artifact.runtimes)
+                console.print(f"-[ ] {artifact.name}: not tried, it is for {placed}, which is not here", markup=False)
     if problems or not checks or not all(check.passed for check in checks):
         console.print("This bundle must not be used here. Fix: copy it again, or export it again.")
         raise typer.Exit(1)

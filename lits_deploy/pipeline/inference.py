@@ -33,7 +33,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Inferred:
     """Logits float32 [N, 3] of a batch's N slices, in the order of its tags."""
 
     batch: Batch[Tag]
@@ -59,7 +59,7 @@ class InferenceThread:
     ) -> None:
         self._open, self._wake, self._close_network = open_network, wake, close_network
         self._work: SimpleQueue[tuple[Batch[Tag], npt.NDArray[np.uint8]] | None] = SimpleQueue()
-        self.events: SimpleQueue[Opened | Answer | Broken] = SimpleQueue()
+        self.events: SimpleQueue[Opened | Inferred | Broken] = SimpleQueue()
         self.infer_s = self.wait_s = 0.0
         self.most: int | None = None
         self.halved = 0
@@ -117,7 +117,7 @@ class InferenceThread:
             batch, slices = work
             logits = self._logits(network, slices)
             self.infer_s += perf_counter() - begun
-            self._say(Answer(batch, logits))
+            self._say(Inferred(batch, logits))
 
     def _logits(self, network: Runtime, slices: npt.NDArray[np.uint8]) -> Logits:
         parts: list[Logits] = []
@@ -142,6 +142,6 @@ class InferenceThread:
             done += len(part)
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
-    def _say(self, event: Opened | Answer | Broken) -> None:
+    def _say(self, event: Opened | Inferred | Broken) -> None:
         self.events.put(event)
         self._wake()

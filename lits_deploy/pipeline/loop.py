@@ -10,26 +10,22 @@ import selectors
 from collections.abc import Callable, Iterator
 from time import monotonic, perf_counter
 
-import numpy as np
-
-from lits_deploy.ledger import FAILED, OK, Counts, FileRow, Ledger, SliceRow
-from lits_deploy.metrics import softmax
+from lits_deploy.ledger import ABSTAINED, FAILED, OK, Counts, FileRow, Ledger, SliceRow
 from lits_deploy.pipeline import tuning
-from lits_deploy.pipeline.inference import Answer, Broken, InferenceThread, Opened
+from lits_deploy.pipeline.inference import Broken, InferenceThread, Inferred, Opened
+from lits_deploy.pipeline.judge import Judge
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.pipeline.slots import Slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.wakeup import Wakeup
 from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
 
-_NOT_FINITE = "the network's answer is not a finite number"
-
 
 class Loop:
     """Runs the pipeline over the ledger's pending files.
 
     `pool` and `inference` are set by the caller, who also starts and closes them, before `wait_for_network`.
-    slices: classified by this loop. write_s: seconds in the ledger. seconds: `run` took.
+    slices: answered by this loop, abstentions included. write_s: seconds in the ledger. seconds: `run` took.
     """
 
     def __init__(self, ledger: Ledger, stop: Stop, on_progress: Callable[[Progress], None] | None) -> None:
@@ -75,9 +71,9 @@ class Loop:
             self.turn(0.5)
         return self.opened
 
-    def run(self, slots: Slots[Tag], jobs: Iterator[Job], counts: Counts, temperature: float) -> None:
+    def run(self, slots: Slots[Tag], jobs: Iterator[Job], counts: Counts, judge: Judge) -> None:
         """Classify all `jobs`; returns early, in good order, when asked to stop."""
-        self._slots, self._jobs, self._counts, self._temperature = slots, jobs, counts, temperature
+        self._slots, self._jobs, self._counts, self._judge = slots, jobs, counts, judge
         self.pool.slots = slots
         self._started = self._last_commit = monotonic()  # again at the first file: workers may be starting still
         self._any_file = False
@@ -133,26 +129,20 @@ class Loop:
             else:
                 self._answered(event)
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, inferred: Inferred) -> None:
         self._in_network -= 1
         rows = []
-        probabilities = softmax(answer.logits, self._temperature)
-        labels = answer.logits.argmax(axis=1)
-        finite = np.isfinite(answer.logits.sum(axis=1))
-        for i, tag in enumerate(answer.batch.tags):
+        for tag, answer in zip(inferred.batch.tags, self._judge.answers(inferred.logits), strict=True):
             job = tag.job
             if job.reason is not None or tag.attempt != job.deaths:
                 continue  # a slice of a file that has failed since, or is being decoded anew
-            if finite[i]:
-                p0, p1, p2 = map(float, probabilities[i])
-                rows.append(SliceRow(job.file, tag.index, OK, None, int(labels[i]), p0, p1, p2))
-                self.slices += 1
-            else:
-                rows.append(SliceRow(job.file, tag.index, FAILED, _NOT_FINITE, None, None, None, None))
+            status = OK if answer.label is not None else ABSTAINED if answer.unsure else FAILED
+            rows.append(SliceRow(job.file, tag.index, status, *answer))
+            self.slices += status != FAILED
             job.written += 1
             if job.written == job.total:
                 self._complete(job)
-        self._slots.release(answer.batch)
+        self._slots.release(inferred.batch)
         self._commit(rows)
         self.first_result_at = self.first_result_at or monotonic()
 

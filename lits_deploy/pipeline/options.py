@@ -12,11 +12,13 @@ from lits_deploy.results import FORMATS
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions:
-    """How to classify. What changes results (artifact, runtime, device) is part of the run's identity.
+    """How to classify. What changes results (artifact, runtime, device, abstain) is part of the run's identity.
 
     runtime, device, artifact, threads: as in `runtime.open_runtime`; artifact None takes the bundle's first.
+    precision: in place of artifact, takes the one of that precision that is placed for the runtime.
     batch_size, workers: None chooses for this machine (`pipeline.tuning`).
     formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
+    abstain: give no class to a slice that the artifact's threshold calls unsure.
     time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
     changed. overwrite: drop the results of another run from the output folder.
     """
@@ -24,6 +26,7 @@ class ClassifyOptions:
     runtime: str = "auto"
     device: str = "auto"
     artifact: str | None = None
+    precision: str | None = None
     batch_size: int | None = None
     workers: int | None = None
     threads: int = 0
@@ -31,6 +34,7 @@ class ClassifyOptions:
     formats: tuple[str, ...] = ("csv",)
     overwrite: bool = False
     retry_failed: bool = False
+    abstain: bool = True
     time_limit_s: float = 30.0
     memory_limit_mib: int = 1024
     ledger: Path | None = None
@@ -41,6 +45,8 @@ class ClassifyOptions:
         for name, value in (("batch size", self.batch_size), ("number of workers", self.workers)):
             if value is not None and value < 1:
                 raise UserError(f"A {name} of {value} does not work.", fix="use 1 or more")
+        if self.artifact is not None and self.precision is not None:
+            raise UserError("--artifact and --precision name the same thing.", fix="give one of them")
         if self.threads < 0:
             raise UserError(f"{self.threads} threads do not work.", fix="use 0 (every core) or more")
         if self.time_limit_s <= 0 or self.memory_limit_mib < 1:
@@ -63,7 +69,8 @@ class Progress:
 class RunSummary:
     """How a run ended.
 
-    files, failed: in the tables; slices: rows with a class; now: slices classified by this start of the run.
+    files, failed: in the tables; slices: rows with an answer, `abstained` of them without a class; now: slices
+    answered by this start of the run.
     classes: slices per class name; reasons: failed rows per reason, the most frequent.
     others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
     end; missing: files it has not reached. slices_per_s: over `seconds`, from the first file to the last row.
@@ -72,6 +79,7 @@ class RunSummary:
     files: int
     failed: int
     slices: int
+    abstained: int
     now: int
     missing: int
     stopped: bool

@@ -73,6 +73,7 @@ def write_run_json(
                 "files": summary.files,
                 "files_not_reached": summary.missing,
                 "slices": summary.slices,
+                "abstained": summary.abstained,
                 "slices_now": summary.now,
                 "failed": summary.failed,
                 "classes": dict(summary.classes),

@@ -1,8 +1,8 @@
 """`classify_folder`: scans in, ledger and result tables out; the library's entry, which prints nothing.
 
 Discovery, the start of the workers and the loading of the network happen side by side. A run's identity is bundle,
-artifact, contract, runtime and kind of device: the same output folder with the same identity goes on where it was, with
-another it is refused.
+artifact, contract, runtime, kind of device and whether it abstains: the same output folder with the same identity goes
+on where it was, with another it is refused.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from lits_deploy.errors import BundleError, ContractError, OutputError, UserErro
 from lits_deploy.ledger import Counts, Ledger
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.inference import InferenceThread
+from lits_deploy.pipeline.judge import Judge
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
@@ -35,7 +37,7 @@ from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
 from lits_deploy.results import write_tables
-from lits_deploy.runtime import Runtime, RuntimeInfo, open_runtime
+from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
 from lits_deploy.scans import READERS
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.paths import escape
@@ -64,7 +66,7 @@ def classify_folder(
     """
     session = Session(started=datetime.now(timezone.utc), begun=monotonic())
     options, stop = options or ClassifyOptions(), stop or Stop()
-    artifact = _suitable(bundle, out, options)
+    artifact, options = _suitable(bundle, out, options)
     skip = [out, *([options.ledger] if options.ledger else [])]
     discovery = Discovery(roots, recursive=options.recursive, skip=skip, readers=readers)
     workers = options.workers or tuning.default_workers()
@@ -78,7 +80,10 @@ def classify_folder(
         _discover(discovery, output.ledger, loop, stop)
         session.discovered = monotonic()
         info = loop.wait_for_network().info
-        identity, base = _identity(bundle, artifact, info), escape(discovery.base)
+        judge = Judge(
+            temperature=artifact.temperature, abstain_below=artifact.abstain_below if options.abstain else None
+        )
+        identity, base = _identity(bundle, artifact, info, judge), escape(discovery.base)
         session.resumed = output.check(identity, base)
         counts = output.ledger.adopt(identity, base, retry_failed=options.retry_failed)
         output.keep = True
@@ -87,7 +92,7 @@ def classify_folder(
         slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(workers, batch), batch=batch)
         session.begun_files = monotonic()
         if counts.pending:
-            loop.run(slots, _jobs(output.ledger, discovery, readers), counts, bundle.manifest.temperature)
+            loop.run(slots, _jobs(output.ledger, discovery, readers), counts, judge)
         session.ended_files = monotonic()
         loop.pool.close()
         provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
@@ -95,7 +100,7 @@ def classify_folder(
         classes = bundle.manifest.contract.classes
         tables = write_tables(out, kinds, output.ledger.rows, classes=classes, provenance=provenance)
         session.tables_written = monotonic()
-        summary = _summary(output, loop, discovery, classes, session, info, tables, stop)
+        summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
         write_run_json(
             summary.run_json,
             summary=summary,
@@ -154,7 +159,8 @@ def _start_network(stack: ExitStack, loop: Loop, open_network: Callable[[], Runt
     loop.inference.start()
 
 
-def _suitable(bundle: Bundle, out: Path, options: ClassifyOptions) -> Artifact:
+def _suitable(bundle: Bundle, out: Path, options: ClassifyOptions) -> tuple[Artifact, ClassifyOptions]:
+    """The artifact to use, and the options with the runtime that a precision settles."""
     manifest = bundle.manifest
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(f"{out} lies in the bundle, which is never written to.", fix="--out elsewhere")
@@ -165,7 +171,10 @@ def _suitable(bundle: Bundle, out: Path, options: ClassifyOptions) -> Artifact:
         )
     if manifest.contract.channels != 1 or len(manifest.contract.classes) != 3:
         raise ContractError("`classify` reads slices with one channel and writes three classes.", fix="another bundle")
-    return bundle.artifact(options.artifact)
+    if options.precision is None:
+        return bundle.artifact(options.artifact), options
+    artifact, name = choose(bundle, options.precision, runtime=options.runtime, device=options.device)
+    return artifact, replace(options, runtime=name)
 
 
 def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> Runtime:
@@ -205,7 +214,7 @@ def _jobs(ledger: Ledger, discovery: Discovery, readers: Mapping[str, str]) -> I
         yield Job(number, discovery.real_path(path), readers[os.path.splitext(path)[1].lower()])  # noqa: PTH122
 
 
-def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo) -> dict[str, Any]:
+def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge) -> dict[str, Any]:
     """All that changes results; versions do not count, so that a run survives an update."""
     return {
         "bundle": bundle.sha256,
@@ -214,6 +223,7 @@ def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo) -> dict[str
         "contract": bundle.manifest.contract.sha256,
         "runtime": info.name,
         "device": info.device.partition(":")[0],
+        **judge.to_json(),
     }
 
 
@@ -239,11 +249,12 @@ def _summary(
     info: RuntimeInfo,
     tables: tuple[Path, ...],
     stop: Stop,
+    artifact: Artifact,
 ) -> RunSummary:
     ledger = output.ledger
     counts: Counts = ledger.counts()
-    labels = ledger.labels()
-    warnings = []
+    labels, abstained = ledger.labels(), ledger.abstained()
+    warnings = [artifact.warning] if artifact.warning else []
     if loop.inference.halved:
         warnings.append(f"The device was short of memory: batches of {loop.inference.most} from then on.")
     if loop.pool.restarts:
@@ -251,7 +262,8 @@ def _summary(
     return RunSummary(
         files=counts.all - counts.pending,
         failed=ledger.failed(),
-        slices=sum(labels.values()),
+        slices=sum(labels.values()) + abstained,
+        abstained=abstained,
         now=loop.slices,
         missing=counts.pending,
         stopped=bool(counts.pending) and stop.requested,

@@ -1,15 +1,22 @@
-"""ONNX Runtime behind the seam: CPU and CUDA providers, strict about the device.
+"""ONNX Runtime behind the seam: CPU, CUDA and TensorRT providers, strict about which of them runs.
 
 Asked for CUDA and given the CPU is an error, never a silent fallback: the providers are read back from the session
-after it is made. The CUDA path has never run on hardware in this project (see docs/log.md).
+after it is made. On a GPU slices and answers go through I/O binding: one buffer on the device for each batch size,
+instead of one that is made and freed at every call. docs/tensorrt.md says on which hardware this has run.
+
+The TensorRT provider builds its engine anew whenever it is opened. It could keep engines in a folder, but it does not
+check what it finds there (see `lits_deploy.engines` for why that matters); `--runtime tensorrt` does.
 """
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
@@ -39,11 +46,29 @@ def cuda_usable() -> bool:
     )
 
 
+def tensorrt_provider_usable() -> bool:
+    """True where the CUDA provider is usable and the TensorRT one can be loaded: it links TensorRT 10."""
+    if not cuda_usable() or "TensorrtExecutionProvider" not in import_onnxruntime().get_available_providers():
+        return False
+    try:
+        ctypes.CDLL("libnvinfer.so.10")
+    except OSError:
+        return False
+    return True
+
+
+_KEPT_BINDINGS = 8
+"""Batch sizes whose device buffers are kept: a run has one, and the ragged rests."""
+
+_ACCELERATORS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+
+
 class OnnxRuntime(Runtime):
     """An ONNX file in an `InferenceSession`.
 
     wanted: outputs to return, in the graph's names; others are not copied to the host.
     threads: intra-op threads on the CPU; 0 takes every core this process may use.
+    accelerator: the provider to take on a GPU; nodes that TensorRT does not know go to CUDA, none to the CPU.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -58,6 +83,7 @@ class OnnxRuntime(Runtime):
         wanted: tuple[str, ...],
         max_batch: int,
         threads: int = 0,
+        accelerator: Literal["cuda", "tensorrt"] = "cuda",
     ) -> None:
         super().__init__(shape=shape, max_batch=max_batch)
         ort = import_onnxruntime()
@@ -67,15 +93,14 @@ class OnnxRuntime(Runtime):
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]
         if device.kind == "cuda":
-            if not cuda_usable():
-                raise DeviceError(
-                    f"{device} was asked for, but ONNX Runtime has no CUDA here.",
-                    fix="--device cpu; or, on a machine with an NVIDIA driver, 'lits-deploy[gpu]' in place of [cpu]",
-                )
+            providers = _gpu_providers(device, accelerator)
             if hasattr(ort, "preload_dlls"):
                 ort.preload_dlls()
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-            providers = [("CUDAExecutionProvider", {"device_id": device.index, "use_tf32": 0})]  # FP32 means FP32
+        elif accelerator == "tensorrt":
+            raise DeviceError(
+                "ONNX Runtime's TensorRT provider needs a GPU.", fix="--device cuda, or another --runtime"
+            )
         try:
             self._session = ort.InferenceSession(str(model), options, providers=providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -87,15 +112,27 @@ class OnnxRuntime(Runtime):
                 f"ONNX Runtime cannot load {model.name}: {_first_line(error)}", fix="export again"
             ) from error
         self._providers = tuple(self._session.get_providers())
-        if device.kind == "cuda" and self._providers[0] != "CUDAExecutionProvider":
-            raise DeviceError(f"{device} was asked for; ONNX Runtime chose {self._providers[0]}.", fix="--device cpu")
+        if device.kind == "cuda" and self._providers[0] != _ACCELERATORS[accelerator]:
+            raise DeviceError(
+                f"{_ACCELERATORS[accelerator]} on {device} was asked for; ONNX Runtime chose {self._providers[0]}.",
+                fix="--device cpu, or --runtime onnxruntime",
+            )
         self._device, self._precision, self._version = device, precision, ort.__version__
         self._input = self._session.get_inputs()[0].name
         self._wanted = list(wanted)
+        self._runtime = "onnxruntime-tensorrt" if accelerator == "tensorrt" else self.name
+        self._bound = (
+            BoundSession(ort, self._session, self._input, self._wanted, "cuda", device.index)
+            if device.kind == "cuda"
+            else None
+        )
 
     def _infer(self, batch: Batch) -> Outputs:
         try:
-            values = self._session.run(self._wanted, {self._input: batch})
+            if self._bound is not None:
+                values = self._bound.run(batch)
+            else:
+                values = self._session.run(self._wanted, {self._input: batch})
         except Exception as error:
             if "memory" in str(error).lower():
                 raise DeviceOutOfMemory(_first_line(error)) from error
@@ -105,7 +142,7 @@ class OnnxRuntime(Runtime):
     def describe(self) -> RuntimeInfo:
         """Providers as the session reports them."""
         return RuntimeInfo(
-            name=self.name,
+            name=self._runtime,
             version=self._version,
             device=str(self._device),
             precision=self._precision,
@@ -114,7 +151,57 @@ class OnnxRuntime(Runtime):
 
     def close(self) -> None:
         """Drop the session and with it the device's memory."""
+        self._bound = None
         del self._session
+
+
+class BoundSession:
+    """Runs a session on buffers that stay on the device, a set of them for each batch size."""
+
+    def __init__(self, ort: Any, session: Any, name: str, wanted: list[str], kind: str, index: int) -> None:
+        self._ort, self._session, self._name, self._wanted = ort, session, name, wanted
+        self._kind, self._index = kind, index
+        self._kept: dict[int, tuple[Any, Any]] = {}
+
+    def run(self, batch: Batch) -> list[Any]:
+        """Upload, run, download: the wanted outputs of uint8 [N, C, H, W], in order."""
+        batch = np.ascontiguousarray(batch)
+        if len(batch) not in self._kept:
+            if len(self._kept) >= _KEPT_BINDINGS:
+                del self._kept[next(iter(self._kept))]
+            self._kept[len(batch)] = self._bind(batch)
+        slices, binding = self._kept[len(batch)]
+        slices.update_inplace(batch)
+        self._session.run_with_iobinding(binding)
+        values: list[Any] = binding.copy_outputs_to_cpu()
+        return values
+
+    def _bind(self, batch: Batch) -> tuple[Any, Any]:
+        # From a copy: on the CPU an OrtValue is a view of the array it was made from.
+        slices = self._ort.OrtValue.ortvalue_from_numpy(batch.copy(), self._kind, self._index)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._name, slices)
+        for output in self._wanted:
+            binding.bind_output(output, self._kind, self._index)
+        return slices, binding
+
+
+def _gpu_providers(device: Device, accelerator: str) -> list[Any]:
+    if not cuda_usable():
+        raise DeviceError(
+            f"{device} was asked for, but ONNX Runtime has no CUDA here.",
+            fix="--device cpu; or, on a machine with an NVIDIA driver, 'lits-deploy[gpu]' in place of [cpu]",
+        )
+    providers: list[Any] = [("CUDAExecutionProvider", {"device_id": device.index, "use_tf32": 0})]  # FP32 means FP32
+    if accelerator == "cuda":
+        return providers
+    if not tensorrt_provider_usable():
+        raise DeviceError(
+            "ONNX Runtime's TensorRT provider cannot be loaded here: it needs TensorRT 10.", fix="--runtime tensorrt"
+        )
+    # Precision is the file's: no FP16 or INT8 of TensorRT's own choosing, and no engines from a folder.
+    off = {"trt_fp16_enable": False, "trt_int8_enable": False, "trt_engine_cache_enable": False}
+    return [("TensorrtExecutionProvider", {"device_id": device.index, **off}), *providers]
 
 
 def _first_line(error: Exception) -> str:

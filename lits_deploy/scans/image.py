@@ -75,7 +75,7 @@ def _decode(data: bytes, contract: InputContract) -> Slice:
             except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
                 raise SliceError(f"the {image.format} is truncated or damaged") from error
             _check_orientation(image)
-            return np.asarray(_resized(_grey(image), contract), dtype=np.uint8)[np.newaxis]
+            return np.asarray(resized(_grey(image), contract), dtype=np.uint8)[np.newaxis]
 
 
 def _open(data: bytes, is_png: bool) -> Image.Image:
@@ -141,7 +141,8 @@ def _grey(image: Image.Image) -> Image.Image:
     return rgba.convert("L")  # luma, which leaves equal channels as they are
 
 
-def _resized(grey: Image.Image, contract: InputContract) -> Image.Image:
+def resized(grey: Image.Image, contract: InputContract) -> Image.Image:
+    """A square picture of mode L in the contract's size, by its kernel; one of that size as it is."""
     side, size = grey.width, contract.size
     if side == size:
         return grey

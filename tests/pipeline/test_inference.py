@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lits_deploy.errors import DeviceError
-from lits_deploy.pipeline.inference import Answer, Broken, InferenceThread, Opened
+from lits_deploy.pipeline.inference import Broken, InferenceThread, Inferred, Opened
 from lits_deploy.pipeline.slots import Batch
 from lits_deploy.runtime import Outputs
 from lits_deploy.runtime.fake import FakeRuntime
@@ -65,7 +65,7 @@ def test_a_network_of_the_callers_stays_open() -> None:
 def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
     runtime = FakeRuntime(shape=SHAPE, memory_for=3)
     thread, (_, *answers) = run(runtime, [8, 8])
-    assert all(isinstance(answer, Answer) and answer.logits.shape == (8, 3) for answer in answers)
+    assert all(isinstance(answer, Inferred) and answer.logits.shape == (8, 3) for answer in answers)
     assert runtime.batches == [2] * 8
     assert (thread.most, thread.halved) == (2, 2)
 

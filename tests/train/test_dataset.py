@@ -54,6 +54,17 @@ def test_without_flips_and_jitter_only_the_crop_moves(root: Path) -> None:
     assert (windows == cropped).flatten(1).all(dim=1).sum() == 1
 
 
+def test_turns_and_zooms_move_a_little_and_the_mask_with_it(root: Path) -> None:
+    data = dataset(root, masks=True, augment=Augment(crop=None, jitter=0.0, flips=False, turn=10.0, zoom=0.15))
+    assert data.masks is not None
+    centre = torch.nonzero(data.masks[1] == 1).float().mean(dim=0)
+    for epoch in range(4):
+        image, mask = data[epoch, 1]
+        assert not torch.equal(image, data.images[1])
+        assert image[0][mask == 1].float().mean() - image[0][mask == 0].float().mean() > 60
+        assert torch.nonzero(mask == 1).float().mean(dim=0).sub(centre).abs().max() < 16, "left stays left"
+
+
 def test_augmentation_leaves_the_global_random_state_alone(root: Path) -> None:
     data = dataset(root, augment=Augment(crop=224))
     torch.manual_seed(1)

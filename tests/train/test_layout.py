@@ -75,3 +75,15 @@ def test_real_slices_are_read(shared_data: Path) -> None:
     layout = read_layout(shared_data / "lits")
     assert {split: len(s) for split, s in layout.splits.items()} == {"train": 2875, "validate": 668, "test": 928}
     assert layout.leaks() == []
+
+
+def test_numbers_are_compared_as_numbers_and_a_list_is_no_record(tmp_path: Path) -> None:
+    root = make_tiny_data(tmp_path / "data")
+    for kind in ("images", "masks"):
+        folder = root / "test" / kind
+        for path in sorted(folder.iterdir()):
+            path.rename(folder / path.name.replace("volume-003", "volume-0"))
+    assert read_layout(root).leaks() == ["0", "000"]
+    (root / "dataset.json").write_text("[1, 2]")
+    with pytest.raises(DataError, match="holds no JSON object"):
+        read_layout(root)

@@ -1,7 +1,7 @@
 """The layout all training reads, as a list of samples. Imports no torch and decodes no picture.
 
     DATA/
-      dataset.json                 optional: {"window_hu": [low, high], …}
+      dataset.json                 optional: {"window_hu": [low, high], "split_by": "patient" or "slice", …}
       <split>/images/*.{png,jpg}   8-bit grey slices, square
       <split>/masks/<stem>.png     labels 0 background, 1 liver, 2 lesion
       <split>/targets.csv          instead of masks: columns file, target and optionally patient
@@ -56,20 +56,33 @@ class Layout:
         """Patients of a split, sorted."""
         return sorted({sample.patient for sample in self.splits[split]})
 
+    @property
+    def split_by(self) -> str:
+        """ "slice" where dataset.json declares it or a patient stands in two splits, else "patient".
+
+        Every accuracy on the data carries it: by slice, slices beside those of the test were trained on.
+        """
+        return "slice" if self.declared.get("split_by") == "slice" or self.leaks() else "patient"
+
     def describe(self) -> dict[str, Any]:
         """For manifests and reports: slices and patients per split, and how the data was split."""
         return {
             "name": self.root.resolve().name,
             "source": self.declared.get("source"),
-            "split_by": "patient" if not self.leaks() else "slice",
+            "split_by": self.split_by,
             "slices": {split: len(samples) for split, samples in self.splits.items()},
             "patients": {split: self.patients(split) for split in self.splits},
         }
 
     def leaks(self) -> list[str]:
-        """Patients that stand in more than one split."""
-        seen = Counter(patient for split in self.splits for patient in self.patients(split))
-        return sorted(patient for patient, count in seen.items() if count > 1)
+        """Patients that stand in more than one split; `7` and `007` are one patient."""
+        names = {split: self.patients(split) for split in self.splits}
+        seen = Counter(person for patients in names.values() for person in {_person(name) for name in patients})
+        return sorted({name for patients in names.values() for name in patients if seen[_person(name)] > 1})
+
+
+def _person(patient: str) -> int | str:
+    return int(patient) if patient.isdecimal() else patient
 
 
 def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
@@ -88,6 +101,8 @@ def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
             declared = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
         except ValueError as error:
             raise DataError(f"{root / 'dataset.json'} is not JSON ({error}).", fix="mend or remove it") from error
+        if not isinstance(declared, dict):
+            raise DataError(f"{root / 'dataset.json'} holds no JSON object.", fix="mend or remove it")
     return Layout(root, {split: _read_split(root / split) for split in splits}, declared)
 
 

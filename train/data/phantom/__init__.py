@@ -2,6 +2,8 @@
 
     make_phantom(seed, patient)     one patient, in memory
     write_slices(out, patients, seed)   a training data set on disk
+    write_nifti(out, patients, seed)    the same patients as NIfTI volumes in LiTS naming
+    write_dicom(out, patients, seed)    the same patients as DICOM series
 
 Anatomy is a set of smooth 3D bodies in a reference adult's millimetres (`grid`, `shapes`), drawn anew for each patient
 (`patient`), painted organ by organ (`canvas`; `trunk`, `wall`, `skeleton`, `limbs`, `chest`, `bowel`, `abdomen`,
@@ -10,6 +12,8 @@ disease, and a score on it says only that a pipeline works. Class shares are nea
 """
 
 from train.data.phantom.anatomy import Phantom, make_phantom
+from train.data.phantom.dicom import write_dicom
+from train.data.phantom.volumes import write_nifti
 from train.data.phantom.write import split_patients, write_slices
 
-__all__ = ["Phantom", "make_phantom", "split_patients", "write_slices"]
+__all__ = ["Phantom", "make_phantom", "split_patients", "write_dicom", "write_nifti", "write_slices"]

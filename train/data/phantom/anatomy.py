@@ -12,7 +12,7 @@ from train.data.phantom import abdomen, bowel, chest, limbs, skeleton, trunk, ve
 from train.data.phantom.canvas import Canvas
 from train.data.phantom.grid import Grid
 from train.data.phantom.lesions import Lesion, paint_lesions
-from train.data.phantom.patient import draw_patient
+from train.data.phantom.patient import Patient, draw_patient
 from train.data.phantom.scanner import scan
 
 
@@ -26,6 +26,7 @@ class Phantom:
     spacing_mm: distance of neighbouring slices, rows and columns. Slices are thinner than their distance, as in a
         data set that keeps every k-th slice.
     lesions: what was put in, whether or not it is visible on a slice.
+    person: the numbers it was made from: slice thickness, sex, kernel and so on.
     """
 
     hu: npt.NDArray[np.int16]
@@ -35,6 +36,7 @@ class Phantom:
     patient: int
     phase: str
     lesions: tuple[Lesion, ...]
+    person: Patient
 
 
 def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phantom:
@@ -86,4 +88,5 @@ def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phant
         patient=patient,
         phase=person.tissue.phase,
         lesions=tuple(lesions),
+        person=person,
     )

@@ -8,31 +8,28 @@ about training.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import OutputError, UserError
-from lits_deploy.files import atomic_path, write_json, write_text
+from lits_deploy.files import write_json, write_text
 from train.data.phantom.anatomy import make_phantom
+from train.data.slices import (
+    LABELS,
+    SPLITS,
+    Progress,
+    count_classes,
+    drop_leftovers,
+    run_jobs,
+    slice_name,
+    write_slice,
+)
 
-SPLITS = ("train", "validate", "test")
 MARKER = ".phantom-unfinished"
 FEWEST_PATIENTS = 3
-MOST_WORKERS = 16
-_OURS = re.compile(r"volume-\d{3,}_\d{4}\.png")
-
-Progress = Callable[[int, int], None]
-"""Called with (patients written, patients in all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,12 +83,12 @@ def write_slices(
         for number in split[name]
     ]
     done: list[_Written] = []
-    for written in _run(jobs, workers):
+    for written in run_jobs(_write_patient, jobs, workers):
         done.append(written)
         if progress is not None:
             progress(len(done), len(jobs))
     done.sort(key=lambda w: w.patient)
-    _drop_leftovers(out, done)
+    drop_leftovers(out, {(w.split, slice_name(w.patient, level)) for w in done for level in range(len(w.classes))})
     summary = _describe(done, seed, window)
     write_json(out / "dataset.json", summary)
     (out / MARKER).unlink()
@@ -139,29 +136,11 @@ def _is_ours(out: Path) -> bool:
         return False
 
 
-def _run(jobs: list[_Job], workers: int | None) -> Iterator[_Written]:
-    count = min(workers or len(os.sched_getaffinity(0)), len(jobs), MOST_WORKERS)
-    if count <= 1:
-        yield from map(_write_patient, jobs)
-        return
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_write_patient, job) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _write_patient(job: _Job) -> _Written:
     phantom = make_phantom(job.seed, job.patient)
     grey = window_to_uint8(phantom.hu, job.window_hu)
     for level in range(len(grey)):
-        name = f"volume-{job.patient:03d}_{level:04d}.png"
-        # The mask first: an image without its mask is never seen.
-        for kind, pixels in (("masks", phantom.labels[level]), ("images", grey[level])):
-            with atomic_path(job.out / job.split / kind / name) as temporary:
-                Image.fromarray(pixels).save(temporary, format="PNG", compress_level=4)
+        write_slice(job.out, job.split, slice_name(job.patient, level), grey[level], phantom.labels[level])
     return _Written(
         split=job.split,
         patient=job.patient,
@@ -170,31 +149,15 @@ def _write_patient(job: _Job) -> _Written:
     )
 
 
-def _drop_leftovers(out: Path, done: list[_Written]) -> None:
-    """Remove slices of an earlier phantom run in the same folder that this run did not write; touch nothing else."""
-    wanted = {
-        (w.split, f"volume-{w.patient:03d}_{level:04d}.png") for w in done for level in range(len(w.classes))
-    }  # fmt: skip
-    for split in SPLITS:
-        for kind in ("images", "masks"):
-            for path in sorted((out / split / kind).iterdir()):
-                if _OURS.fullmatch(path.name) and (split, path.name) not in wanted:
-                    path.unlink()
-
-
 def _describe(done: list[_Written], seed: int, window: tuple[float, float]) -> dict[str, Any]:
-    counts = {
-        split: np.bincount([c for w in done if w.split == split for c in w.classes], minlength=3).tolist()
-        for split in SPLITS
-    }
     return {
         "source": "phantom",
         "seed": seed,
         "window_hu": list(window),
         "split_by": "patient",
         "patients": {split: [w.patient for w in done if w.split == split] for split in SPLITS},
-        "slices_per_class": counts,
+        "slices_per_class": count_classes((w.split, target) for w in done for target in w.classes),
         "spacing_mm": {str(w.patient): [round(v, 4) for v in w.spacing_mm] for w in done},
-        "labels": {"0": "background", "1": "liver", "2": "lesion"},
+        "labels": LABELS,
         "note": "Synthetic: no patient's pixels. Slices lie further apart than they are thick.",
     }

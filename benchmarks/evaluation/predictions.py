@@ -1,0 +1,140 @@
+"""The answers of a network to a split, slice by slice, in order; a file that cannot be read is an answer with a reason.
+
+Holds one batch at a time: whoever reads the stream decides what to keep. Classes are counted elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.evaluation.testset import slice_number
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import DataError, DeviceError, DeviceOutOfMemory, SliceError
+from lits_deploy.runtime import Outputs, Runtime
+from lits_deploy.scans.image import load_slice
+from train.data.layout import Sample
+from train.data.masks import load_mask
+
+NOT_FINITE = "the network's answer is not a finite number"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a network said of one slice, and what it should have said.
+
+    number: of the slice in its volume, or None. reason: why there is no answer, else None. target: class 0…2.
+    logits: float32 [K] of a classifier; mask, labels: uint8 [S, S] of a U-Net.
+    """
+
+    sample: Sample
+    number: int | None
+    reason: str | None = None
+    target: int | None = None
+    logits: npt.NDArray[np.float32] | None = None
+    mask: npt.NDArray[np.uint8] | None = None
+    labels: npt.NDArray[np.uint8] | None = None
+
+
+@dataclass
+class Identity:
+    """A hash of all pictures and labels that were judged, in order: equal for equal data only."""
+
+    _hash: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, name: str, picture: bytes, label: bytes) -> None:
+        """One slice: its file's name and bytes, and its mask's pixels or its class."""
+        for part in (name.encode(), picture, label):
+            self._hash.update(len(part).to_bytes(8, "little"))
+            self._hash.update(part)
+
+    def hexdigest(self) -> str:
+        """Of what was added so far."""
+        return str(self._hash.hexdigest())
+
+
+def answers(
+    runtime: Runtime,
+    samples: Sequence[Sample],
+    contract: InputContract,
+    *,
+    identity: Identity,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Iterator[Answer]:
+    """One answer for each sample, in their order; `on_progress` is called with the number done so far."""
+    waiting: list[Answer] = []
+    slices: list[npt.NDArray[np.uint8]] = []
+    done = 0
+    for sample in samples:
+        read, picture = _read(sample, contract, identity)
+        waiting.append(read)
+        if picture is not None:
+            slices.append(picture)
+        if len(slices) == runtime.max_batch:
+            yield from _judged(runtime, waiting, slices)
+            done += len(waiting)
+            on_progress(done)
+            waiting, slices = [], []
+    yield from _judged(runtime, waiting, slices)
+    on_progress(done + len(waiting))
+
+
+def _read(sample: Sample, contract: InputContract, identity: Identity) -> tuple[Answer, npt.NDArray[np.uint8] | None]:
+    number = slice_number(sample)
+    try:
+        data = sample.image.read_bytes()
+        picture = load_slice(data, contract)
+    except SliceError as error:
+        return Answer(sample=sample, number=number, reason=str(error)), None
+    except OSError as error:
+        return Answer(sample=sample, number=number, reason=error.strerror or "cannot be read"), None
+    if sample.mask is None:
+        identity.add(sample.image.name, data, str(sample.target).encode())
+        return Answer(sample=sample, number=number, target=sample.target), picture
+    try:
+        mask = load_mask(sample, contract.size)
+    except DataError as error:
+        reason = error.message.replace(str(sample.mask), "its mask")
+        return Answer(sample=sample, number=number, reason=reason.rstrip(".")), None
+    identity.add(sample.image.name, data, mask.tobytes())
+    return Answer(sample=sample, number=number, target=int(mask.max()), mask=mask), picture
+
+
+def _judged(runtime: Runtime, waiting: list[Answer], slices: list[npt.NDArray[np.uint8]]) -> Iterator[Answer]:
+    parts = _infer(runtime, np.stack(slices)) if slices else []
+    logits = _joined([part.logits for part in parts])
+    labels = _joined([part.labels for part in parts])
+    place = 0
+    for answer in waiting:
+        if answer.reason is not None:
+            yield answer
+            continue
+        row = None if logits is None else logits[place]
+        finite = row is None or bool(np.isfinite(row).all())
+        yield Answer(
+            sample=answer.sample, number=answer.number, target=answer.target, mask=answer.mask,
+            reason=None if finite else NOT_FINITE, logits=row if finite else None,
+            labels=None if labels is None else labels[place],
+        )  # fmt: skip
+        place += 1
+
+
+def _infer(runtime: Runtime, batch: npt.NDArray[np.uint8]) -> list[Outputs]:
+    """A batch in one go, or in halves where the device has no memory for it."""
+    try:
+        return [runtime.infer(batch)]
+    except DeviceOutOfMemory as error:
+        if len(batch) == 1:
+            raise DeviceError(f"The device has no memory for one slice ({error}).", fix="--device cpu") from error
+        half = len(batch) // 2
+        return [*_infer(runtime, batch[:half]), *_infer(runtime, batch[half:])]
+
+
+def _joined(parts: list[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None

@@ -1,0 +1,271 @@
+"""A U-Net's figures, patient by patient: overlap, pixel error, HD95, lesions found.
+
+A patient is scored over all of its slices and then forgotten, so memory holds one patient. Its slices are a volume
+where their numbers are known and evenly spaced; a distance in mm needs consecutive numbers and a declared spacing too.
+The empty-mask rule: a region in neither mask of a patient is not scored; in one only: Dice 0, IoU 0, no distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from benchmarks.evaluation.figures import figure
+from benchmarks.evaluation.predictions import Answer
+from lits_deploy.errors import MissingExtra
+from lits_deploy.metrics import confusion_matrix
+from lits_deploy.metrics.bootstrap import Resamples, resample
+from lits_deploy.metrics.segmentation import LesionCounts, class_pixel_error, count_lesions, hausdorff_95, overlap
+
+CLASSES = ("background", "liver", "lesion")
+WHOLE = "liver with lesion"
+"""Labels 1 and 2 as one region: what the literature on LiTS calls liver."""
+
+REGIONS = (*CLASSES, WHOLE)
+_HD95 = {"liver": (1, 1), "lesion": (2, 2), WHOLE: (1, 2)}
+
+EMPTY_RULE = (
+    "A region that is in neither mask of a patient is not scored; one that is in one mask only has Dice 0 and IoU 0, "
+    "and no HD95."
+)
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientScores:
+    """One patient. matrix: pixel confusion int64 [3, 3]; hd95_mm: by region, NaN where one mask is empty.
+
+    no_hd95: why there is no distance at all; volume: whether lesions were counted in 3-D; lesions: None without SciPy.
+    """
+
+    patient: str
+    slices: int
+    matrix: npt.NDArray[np.int64]
+    hd95_mm: dict[str, float]
+    no_hd95: str | None
+    volume: bool
+    lesions: LesionCounts | None
+
+    def dice(self) -> npt.NDArray[np.float64]:
+        """Of each of REGIONS, NaN where it is not scored."""
+        return overlap_of_regions(self.matrix)[0]
+
+
+def score_patient(answers: Sequence[Answer], spacing_mm: Spacing | None) -> PatientScores:
+    """Score the answered slices of one patient. spacing_mm: of neighbouring slices, rows and columns as stored."""
+    assert answers
+    ordered = sorted(answers, key=lambda answer: (answer.number is None, answer.number or 0))
+    masks = np.stack([answer.mask for answer in ordered if answer.mask is not None])
+    labels = np.stack([answer.labels for answer in ordered if answer.labels is not None])
+    step = _step([answer.number for answer in ordered])
+    hd95, why = _distances(ordered, masks, labels, step, spacing_mm)
+    return PatientScores(
+        patient=answers[0].sample.patient,
+        slices=len(masks),
+        matrix=sum((_pixels(m, p) for m, p in zip(masks, labels, strict=True)), np.zeros((3, 3), np.int64)),
+        hd95_mm=hd95,
+        no_hd95=why,
+        volume=step is not None,
+        lesions=_lesions(masks == 2, labels == 2, step is not None),
+    )
+
+
+def slice_row(answer: Answer) -> dict[str, Any]:
+    """The figures of one slice for slices.csv: classes as the largest label, Dice, share of wrong pixels."""
+    assert answer.mask is not None
+    assert answer.labels is not None
+    matrix = _pixels(answer.mask, answer.labels)
+    dice, _ = overlap_of_regions(matrix)
+    return {
+        "target": int(answer.mask.max()), "label": int(answer.labels.max()),
+        "dice_liver": float(dice[1]), "dice_lesion": float(dice[2]), "dice_liver_with_lesion": float(dice[3]),
+        "pixel_error": float(1 - np.diag(matrix).sum() / matrix.sum()),
+    }  # fmt: skip
+
+
+def overlap_of_regions(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Dice and IoU of REGIONS, each [..., 4], from pixel confusion matrices [..., 3, 3]."""
+    (dice, iou), (whole_dice, whole_iou) = overlap(matrix), overlap(_whole(matrix))
+    return np.append(dice, whole_dice[..., 1:], axis=-1), np.append(iou, whole_iou[..., 1:], axis=-1)
+
+
+def figures_of(patients: Sequence[PatientScores], *, draws: int, seed: int) -> dict[str, Any]:
+    """Every figure of a U-Net, with intervals; see `run` for the layout."""
+    matrices = np.stack([patient.matrix for patient in patients])
+    resamples = None
+    if len(patients) > 1:
+        resamples = resample([patient.patient for patient in patients], draws=draws, seed=seed)
+    order = np.argsort([patient.patient for patient in patients], kind="stable")  # as `resample` numbers them
+    matrices, patients = matrices[order], [patients[i] for i in order]
+    total = matrices.sum(axis=0)
+    pooled = None if resamples is None else resamples.pooled(matrices)
+    return {
+        "slices": sum(patient.slices for patient in patients),
+        "patients": len(patients),
+        "pixel_error": figure(float(_pixel_error(total)), None if pooled is None else _pixel_error(pooled)),
+        "regions": [_region(k, matrices, total, pooled, resamples, patients) for k in range(len(REGIONS))],
+        "without_looking": {"pixel_error": float(1 - total[0].sum() / total.sum())},
+        "confusion_pixels": total.tolist(),
+        "hd95": _about_hd95(patients),
+        "lesions": _about_lesions(patients, resamples),
+        "empty_rule": EMPTY_RULE,
+    }
+
+
+def patients_of(patients: Sequence[PatientScores]) -> list[dict[str, Any]]:
+    """One row a patient, ordered by name; None for what is not scored."""
+    rows = []
+    for scores in sorted(patients, key=lambda patient: patient.patient):
+        dice, lesions = scores.dice(), scores.lesions
+        rows.append(
+            {
+                "patient": scores.patient, "slices": scores.slices, "volume": scores.volume,
+                **{f"dice_{_snake(name)}": float(dice[k]) for k, name in enumerate(REGIONS) if k},
+                "pixel_error": float(_pixel_error(scores.matrix)),
+                **{f"hd95_mm_{_snake(name)}": scores.hd95_mm.get(name, float("nan")) for name in _HD95},
+                "lesions": lesions and lesions.lesions, "lesions_found": lesions and lesions.found,
+                "false_lesions": lesions and lesions.false,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _region(
+    k: int, matrices: npt.NDArray[np.int64], total: npt.NDArray[np.int64], pooled: npt.NDArray[np.float64] | None,
+    resamples: Resamples | None, patients: Sequence[PatientScores],
+) -> dict[str, Any]:  # fmt: skip
+    each = overlap_of_regions(matrices)
+    overall = overlap_of_regions(total)
+    drawn = None if pooled is None else overlap_of_regions(pooled)
+    found: dict[str, Any] = {"name": REGIONS[k]}
+    for i, name in enumerate(("dice", "iou")):
+        values = each[i][:, k]
+        scored = np.isfinite(values)
+        lowest = int(np.where(scored, values, np.inf).argmin())
+        mean = float(values[scored].mean()) if scored.any() else float("nan")
+        found[name] = {
+            "global": figure(float(overall[i][k]), None if drawn is None else drawn[i][:, k]),
+            "patient_mean": figure(mean, None if resamples is None else resamples.patient_means(values)),
+            "patient_minimum": float(values[lowest]) if scored.any() else None,
+            "worst_patient": patients[lowest].patient if scored.any() else None,
+            "patients_scored": int(scored.sum()),
+        }
+    wrong = class_pixel_error(_whole(total))[1] if k == len(CLASSES) else class_pixel_error(total)[k]
+    found["pixel_error"] = float(wrong)
+    found["hd95_mm"] = _distance_figures(REGIONS[k], patients, resamples)
+    return found
+
+
+def _distance_figures(
+    region: str, patients: Sequence[PatientScores], resamples: Resamples | None
+) -> dict[str, Any] | None:
+    measured = [patient for patient in patients if patient.no_hd95 is None]
+    if region not in _HD95 or not measured:
+        return None
+    values = np.array([patient.hd95_mm.get(region, np.nan) for patient in patients])
+    known = np.isfinite(values)
+    mean = float(values[known].mean()) if known.any() else float("nan")
+    furthest = int(np.where(known, values, -1.0).argmax())
+    return {
+        "patient_mean": figure(mean, None if resamples is None else resamples.patient_means(values)),
+        "patient_maximum": float(values[furthest]) if known.any() else None,
+        "worst_patient": patients[furthest].patient if known.any() else None,
+        "patients_measured": int(known.sum()),
+        "patients_undefined": len(measured) - int(known.sum()),
+    }
+
+
+def _about_hd95(patients: Sequence[PatientScores]) -> dict[str, Any]:
+    reasons = sorted({patient.no_hd95 for patient in patients if patient.no_hd95})
+    return {"patients_measured": sum(patient.no_hd95 is None for patient in patients), "not_computed": reasons}
+
+
+def _about_lesions(patients: Sequence[PatientScores], resamples: Resamples | None) -> dict[str, Any] | None:
+    counts = [patient.lesions for patient in patients if patient.lesions is not None]
+    if not counts:
+        return None
+    total = sum(counts[1:], start=counts[0])
+    drawn = None
+    if resamples is not None:
+        above = resamples.pooled(np.array([count.found for count in counts]))
+        below = resamples.pooled(np.array([count.lesions for count in counts]))
+        drawn = np.full(above.shape, np.nan)
+        np.divide(above, below, out=drawn, where=below > 0)
+    volumes = sum(patient.volume for patient in patients)
+    return {
+        "recall": figure(total.found / total.lesions if total.lesions else float("nan"), drawn),
+        "lesions": total.lesions, "found": total.found, "predicted": total.predicted, "false": total.false,
+        "patients_in_3d": volumes, "patients_in_2d": len(patients) - volumes,
+    }  # fmt: skip
+
+
+def _distances(
+    answers: Sequence[Answer], masks: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], step: int | None,
+    spacing_mm: Spacing | None,
+) -> tuple[dict[str, float], str | None]:  # fmt: skip
+    if spacing_mm is None:
+        return {}, "the spacing is not declared (dataset.json: spacing_mm)"
+    if step != 1:
+        return {}, "the slices are not consecutive, so they are no volume"
+    depth, row, column = spacing_mm
+    scale = _stored_side(answers[0]) / masks.shape[-1]  # a picture that was made smaller has larger pixels
+    spacing = (depth, row * scale, column * scale)
+    try:
+        return {
+            name: hausdorff_95((masks >= low) & (masks <= high), (labels >= low) & (labels <= high), spacing)
+            for name, (low, high) in _HD95.items()
+        }, None
+    except MissingExtra as error:
+        return {}, str(error)
+
+
+def _lesions(masks: npt.NDArray[np.bool_], labels: npt.NDArray[np.bool_], volume: bool) -> LesionCounts | None:
+    try:
+        if volume:
+            return count_lesions(masks, labels)
+        counts = [count_lesions(mask, label) for mask, label in zip(masks, labels, strict=True)]
+    except MissingExtra:
+        return None
+    return sum(counts[1:], start=counts[0])
+
+
+def _pixels(mask: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    return confusion_matrix(mask.ravel(), labels.ravel(), len(CLASSES))
+
+
+def _stored_side(answer: Answer) -> int:
+    """Pixels along a side of the picture as it is stored."""
+    with Image.open(answer.sample.image) as picture:
+        return int(picture.width)
+
+
+def _step(numbers: Sequence[int | None]) -> int | None:
+    """Distance of the slices' numbers where it is the same everywhere; None where they are no volume."""
+    known = [number for number in numbers if number is not None]
+    if len(known) < len(numbers) or len(known) < 2:
+        return None
+    steps = {after - before for before, after in pairwise(known)}
+    (first, *others) = steps
+    return first if not others and first > 0 else None
+
+
+def _whole(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels 1 and 2 as one: [..., 3, 3] → [..., 2, 2]."""
+    rows = np.stack([matrix[..., 0, :], matrix[..., 1:, :].sum(axis=-2)], axis=-2)
+    return np.stack([rows[..., 0], rows[..., 1:].sum(axis=-1)], axis=-1)
+
+
+def _pixel_error(matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    wrong = 1 - np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1))
+    return np.asarray(wrong, dtype=np.float64)
+
+
+def _snake(name: str) -> str:
+    return name.replace(" ", "_")

@@ -1,0 +1,172 @@
+"""The rows of `gpu_check`: every way to run a network, checked against the original, then timed in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.latency import Effort, Feed, Lane, measure
+from benchmarks.percentiles import needed_samples
+from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.engines.flavour import FLAVOURS, installed
+from lits_deploy.errors import DeviceError, LitsError
+from lits_deploy.parity import Parity
+from lits_deploy.runtime import Device, Runtime, open_runtime
+from lits_deploy.runtime.trt_open import open_tensorrt
+
+EFFORT = Effort(samples=needed_samples(95), cap_s=5.0, warmup_s=0.5, warmup_cap_s=10.0)
+"""About five seconds a row."""
+
+Row = dict[str, Any]
+Result = TypeVar("Result")
+
+
+class Open(Protocol):
+    """Opens a runtime for batches up to `max_batch`; wanted: outputs."""
+
+    def __call__(self, max_batch: int, wanted: tuple[str, ...]) -> Runtime:
+        """The caller closes it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One way to run a network. tolerance: largest |Δp| against the original that counts as the same."""
+
+    name: str
+    precision: str
+    tolerance: float
+    open: Open
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A network to run: distinct slices uint8 [N, C, S, S], and the original's FP32 probabilities of the first ones.
+
+    wanted: outputs of daily use, which are timed. contestants: all that are to run it.
+    """
+
+    name: str
+    slices: npt.NDArray[np.uint8]
+    expected: npt.NDArray[np.float32]
+    wanted: tuple[str, ...]
+    contestants: list[Contestant]
+
+
+def check_network(
+    subject: Subject, batches: Sequence[int], *, effort: Effort = EFFORT, say: Callable[[str], None] = lambda _: None
+) -> list[Row]:
+    """A row for each contestant and batch size: checked, then timed in turns. What fails is a row with `error`."""
+    most = max(batches)
+    checked: list[tuple[Contestant, Row]] = []
+    for contestant in subject.contestants:
+        say(f"{subject.name}: checking {contestant.name}")
+        checked.append((contestant, _check(contestant, subject, most)))
+    rows: list[Row] = []
+    for batch in batches:
+        say(f"{subject.name}, batch {batch}: {len(checked)} candidates in turns")
+        with ExitStack() as stack:
+            rows += _time(subject, checked, batch, most, effort, stack)
+    return rows
+
+
+def _time(
+    subject: Subject, checked: list[tuple[Contestant, Row]], batch: int, most: int, effort: Effort, stack: ExitStack
+) -> list[Row]:
+    """The rows of one batch size."""
+    rows: list[Row] = []
+    lanes: list[tuple[Row, Lane]] = []
+    for contestant, about in checked:
+        row = {
+            "network": subject.name, "batch": batch, "runtime": contestant.name, "precision": contestant.precision,
+            "latency_ms": None, "slices_per_second": None, **about,
+        }  # fmt: skip
+        rows.append(row)
+        if row["error"] is not None:
+            continue
+        runtime, row["error"] = _guarded(partial(contestant.open, most, subject.wanted))
+        if runtime is not None:
+            stack.callback(runtime.close)
+            lanes.append((row, Lane(contestant.name, runtime, lambda _indices, _outputs: None)))
+    measure([lane for _, lane in lanes], Feed(subject.slices, batch), batch, effort)
+    for row, lane in lanes:
+        row |= {"error": lane.error} if lane.error else lane.result(batch)
+    return rows
+
+
+def _check(contestant: Contestant, subject: Subject, most: int) -> Row:
+    """Full batches, a ragged one and a single slice, against the original."""
+    about: Row = {"max_delta": None, "tolerance": contestant.tolerance, "version": None, "error": None}
+    parity = Parity(contestant.tolerance)
+
+    def run() -> None:
+        with contestant.open(most, ("probabilities",)) as runtime:
+            info = runtime.describe()
+            about["version"], about["providers"] = info.version, list(info.providers)
+            for start, end in _parts(len(subject.expected)):
+                got = runtime.infer(subject.slices[start:end]).probabilities
+                assert got is not None
+                parity.add([str(index) for index in range(start, end)], subject.expected[start:end], got)
+        about["max_delta"] = parity.verdict()["max_delta"]
+        if not parity.passed:
+            raise DeviceError(f"its answers are not the original's: {parity.lines()[0]}")
+
+    _, about["error"] = _guarded(run)
+    return about
+
+
+def _parts(count: int) -> Iterator[tuple[int, int]]:
+    """All of `count` slices as 1, 3 and the rest."""
+    edges = [0, *(edge for edge in (1, 4) if edge < count), count]
+    yield from pairwise(edges)
+
+
+def _guarded(step: Callable[[], Result]) -> tuple[Result | None, str | None]:
+    """What it returns, or why it failed: the others go on, whatever one library raises."""
+    try:
+        return step(), None
+    except LitsError as error:
+        return None, str(error)
+    except (RuntimeError, ImportError, ValueError, OSError) as error:  # torch.compile without a compiler, for one
+        return None, f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"
+
+
+def contestants_of(bundle: Bundle, here: Sequence[tuple[str, str]]) -> list[Contestant]:
+    """Every artifact on every GPU runtime of `here` (see `runtime.places`), and on each TensorRT that is installed."""
+
+    def through(artifact: Artifact, runtime: str, device: str) -> Open:
+        def open_it(max_batch: int, wanted: tuple[str, ...]) -> Runtime:
+            return open_runtime(
+                bundle, runtime=runtime, device=device, artifact=artifact, max_batch=max_batch, wanted=wanted
+            )
+
+        return open_it
+
+    def on_tensorrt(artifact: Artifact, flavour: str) -> Open:
+        def open_it(max_batch: int, wanted: tuple[str, ...]) -> Runtime:
+            return open_tensorrt(
+                bundle, artifact, device=Device("cuda"), wanted=wanted, max_batch=max_batch, flavour_name=flavour
+            )
+
+        return open_it
+
+    found = []
+    for runtime, device in here:
+        flavours = [f for f in FLAVOURS if installed(f)] if runtime == "tensorrt" else []
+        for artifact in bundle.manifest.artifacts:
+            if not artifact.placed_for(runtime):
+                continue
+            ways = [(f.title, on_tensorrt(artifact, f.name)) for f in flavours]
+            ways = ways or [(f"{runtime} {device}", through(artifact, runtime, device))]
+            for title, way in ways:
+                found.append(
+                    Contestant(name=title, precision=artifact.precision, tolerance=artifact.tolerance, open=way)
+                )
+    return found

@@ -1,0 +1,172 @@
+"""Figures of an artifact against the original on the same slices, added up batch by batch. Pure numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.gate.slices import Judged
+from lits_deploy.metrics import auroc, balanced_accuracy, confusion_matrix, segmentation_summary_of
+
+LESION = 2
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """A slice whose class the artifact changes.
+
+    p_original, p_artifact: probabilities [3]; of a U-Net the share of pixels by label. picture: uint8 [S, S].
+    """
+
+    name: str
+    patient: str
+    target: int
+    original: int
+    artifact: int
+    p_original: tuple[float, ...]
+    p_artifact: tuple[float, ...]
+    picture: npt.NDArray[np.uint8]
+
+    @property
+    def lesion_lost(self) -> bool:
+        """A lesion slice that the original finds and the artifact does not."""
+        return self.target == LESION and self.original == LESION != self.artifact
+
+
+@dataclass
+class Comparison:
+    """One artifact on one runtime.
+
+    A classifier's class is its most probable one; a U-Net's slice has the largest label that any pixel gets, so that a
+    slice can flip there too. Differences that are not finite count as infinite.
+    """
+
+    task: str
+    flips: list[Flip] = field(default_factory=list)
+    _max: float = 0.0
+    _sum: float = 0.0
+    _values: int = 0
+    _patients: list[str] = field(default_factory=list)
+    _targets: list[int] = field(default_factory=list)
+    _classes: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+    _lesion: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
+    _pixels: list[npt.NDArray[np.int64]] = field(default_factory=lambda: [np.zeros((3, 3), np.int64) for _ in "oa"])
+    _changed: int = 0
+
+    def add(self, slices: Sequence[Judged], original: Floats, artifact: Floats) -> None:
+        """One batch: probabilities [N, 3] or [N, 3, S, S] of both, float32."""
+        delta = np.abs(original.astype(np.float64) - artifact.astype(np.float64))
+        delta[~np.isfinite(delta)] = np.inf
+        self._max, self._sum = max(self._max, float(delta.max())), self._sum + float(delta.sum())
+        self._values += delta.size
+        labels = [original.argmax(axis=1), artifact.argmax(axis=1)]
+        shares: list[npt.NDArray[Any]] = [original, artifact]
+        if self.task == "segment":
+            self._changed += int((labels[0] != labels[1]).sum())
+            for place in range(2):
+                for judged, label in zip(slices, labels[place], strict=True):
+                    assert judged.mask is not None
+                    self._pixels[place] += confusion_matrix(judged.mask.ravel(), label.ravel())
+            shares = [np.stack([(label == c).mean(axis=(1, 2)) for c in range(3)], axis=1) for label in labels]
+            labels = [label.max(axis=(1, 2)) for label in labels]
+        for index, judged in enumerate(slices):
+            before, after = int(labels[0][index]), int(labels[1][index])
+            self._patients.append(judged.patient)
+            self._targets.append(judged.target)
+            for place, label in enumerate((before, after)):
+                self._classes[place].append(label)
+                self._lesion[place].append(float(shares[place][index][LESION]))
+            if before != after:
+                p_original, p_artifact = (tuple(map(float, share[index])) for share in shares)
+                self.flips.append(
+                    Flip(
+                        name=judged.name, patient=judged.patient, target=judged.target, original=before, artifact=after,
+                        p_original=p_original, p_artifact=p_artifact, picture=judged.picture[0],
+                    )
+                )  # fmt: skip
+
+    def figures(self) -> dict[str, Any]:
+        """What the manifest records; `judged` holds the figures that `Limits` judges, by its names.
+
+        original, artifact: accuracy, balanced accuracy, lesion sensitivity and specificity, AUROC of the lesion class
+        (None where undefined), and a U-Net's Dice per class.
+        """
+        targets, (before, after) = np.array(self._targets), map(np.array, self._classes)
+        lesion = targets == LESION
+        lost = int((lesion & (before == LESION) & (after != LESION)).sum())
+        found = int((lesion & (before != LESION) & (after == LESION)).sum())
+        lesions, slices = int(lesion.sum()), len(targets)
+        scores = [self._scores(place) for place in range(2)]
+        judged: dict[str, float | None]
+        if self.task == "segment":
+            falls = [b - a for b, a in zip(scores[0]["dice"], scores[1]["dice"], strict=True) if None not in (a, b)]
+            judged = {"dice": max(falls, default=None)}
+        else:
+            judged = {
+                "flipped": len(self.flips) / max(1, slices),
+                "lesions_lost": lost / max(1, lesions),
+                "lesions_lost_net": (lost - found) / max(1, lesions),
+                "accuracy": _ratio(scores[1]["accuracy"], scores[0]["accuracy"]),
+            }
+        record: dict[str, Any] = {
+            "slices": slices,
+            "max_delta": self._max if np.isfinite(self._max) else None,
+            "mean_delta": self._sum / max(1, self._values) if np.isfinite(self._sum) else None,
+            "flipped": len(self.flips),
+            "lesion_slices": lesions,
+            "lesions_lost": lost,
+            "lesions_found": found,
+            "original": scores[0],
+            "artifact": scores[1],
+            "worst_patient": self._worst_patient(targets, before, after),
+            "judged": judged,
+        }
+        if self.task == "segment":
+            record["pixels_changed"] = self._changed / max(1, int(self._pixels[0].sum()))
+        return record
+
+    def _scores(self, place: int) -> dict[str, Any]:
+        targets, classes = np.array(self._targets), np.array(self._classes[place])
+        matrix = confusion_matrix(targets, classes)
+        lesion = targets == LESION
+        scores = {
+            "accuracy": _number(np.mean(targets == classes)) if len(targets) else None,
+            "balanced_accuracy": _number(balanced_accuracy(matrix)),
+            "lesion_sensitivity": _share(classes[lesion] == LESION),
+            "lesion_specificity": _share(classes[~lesion] != LESION),
+            "lesion_auroc": _number(auroc(lesion, np.nan_to_num(np.array(self._lesion[place])))),
+        }
+        if self.task == "segment":
+            scores["dice"] = segmentation_summary_of(self._pixels[place])["dice"]
+        return scores
+
+    def _worst_patient(
+        self, targets: npt.NDArray[Any], before: npt.NDArray[Any], after: npt.NDArray[Any]
+    ) -> dict[str, Any] | None:
+        """The patient whose accuracy falls most."""
+        patients = np.array(self._patients)
+        rows = []
+        for patient in sorted(set(self._patients)):
+            own = patients == patient
+            old, new = float((before == targets)[own].mean()), float((after == targets)[own].mean())
+            rows.append({"patient": patient, "slices": int(own.sum()), "original": old, "artifact": new})
+        return min(rows, key=lambda row: row["artifact"] - row["original"], default=None)
+
+
+def _ratio(value: float | None, of: float | None) -> float | None:
+    if value is None or of is None:
+        return None
+    return value / of if of else 1.0  # nothing to lose
+
+
+def _share(hits: npt.NDArray[np.bool_]) -> float | None:
+    return float(hits.mean()) if len(hits) else None
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None

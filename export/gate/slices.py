@@ -1,0 +1,107 @@
+"""The slices a gate is held on: the validate split with its truth, or phantoms where it is not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from export.parity import PHANTOM_SEED
+from export.source import Original
+from lits_deploy.contract import window_to_uint8
+from lits_deploy.errors import DataError, SliceError
+from lits_deploy.scans.image import load_slice
+from train.data.layout import Sample, read_layout
+from train.data.masks import load_mask
+from train.data.phantom import make_phantom
+
+MOST = 2_048
+"""Slices at most, evenly spread over the split."""
+
+FEW = 100
+"""Slices under which a share says little: 0.2 % of 100 is no slice at all."""
+
+PHANTOM_PATIENTS = 3
+"""About 120 slices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """One slice: uint8 [C, S, S], its true class, its label map uint8 [S, S] where there is one."""
+
+    name: str
+    patient: str
+    target: int
+    picture: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.uint8] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateSlices:
+    """Where the slices come from, how many there are (some may not be readable), and whether patients are real."""
+
+    origin: str
+    samples: tuple[Sample, ...]
+    original: Original
+
+    @property
+    def count(self) -> int:
+        """Slices that will come, at most; of phantoms about as many."""
+        return len(self.samples) or 40 * PHANTOM_PATIENTS
+
+    @property
+    def phantoms(self) -> bool:
+        """True where no validate split was at hand."""
+        return not self.samples
+
+    def note(self) -> str | None:
+        """What a reader of the verdict must know, in one line; None where there is nothing."""
+        if self.phantoms:
+            return "judged on phantoms alone: no validate split was at hand; says nothing about patients"
+        if len(self.samples) < FEW:
+            return f"judged on {len(self.samples)} slices only"
+        return None
+
+    def __iter__(self) -> Iterator[Judged]:
+        return self._phantoms() if self.phantoms else self._validate()
+
+    def _validate(self) -> Iterator[Judged]:
+        contract, masks = self.original.contract, self.original.info.task == "segment"
+        for sample in self.samples:
+            try:
+                picture = load_slice(sample.image, contract)
+                mask = None if sample.mask is None else load_mask(sample, contract.size)
+            except (SliceError, DataError):
+                continue
+            target = int(sample.target or 0) if mask is None else int(mask.max())
+            if mask is not None or not masks:
+                yield Judged(name=sample.image.stem, patient=sample.patient, target=target, picture=picture, mask=mask)
+
+    def _phantoms(self) -> Iterator[Judged]:
+        contract = self.original.contract
+        for patient in range(PHANTOM_PATIENTS):
+            phantom = make_phantom(PHANTOM_SEED, patient)
+            pictures = window_to_uint8(phantom.hu, contract.window_hu or (-40.0, 160.0))
+            for z, (picture, mask) in enumerate(zip(pictures, phantom.labels, strict=True)):
+                yield Judged(
+                    name=f"phantom-{patient}_{z:04d}", patient=f"phantom-{patient}", target=int(mask.max()),
+                    picture=np.broadcast_to(picture, contract.shape).copy(), mask=mask,
+                )  # fmt: skip
+
+
+def gate_slices(original: Original, *, most: int = MOST) -> GateSlices:
+    """The validate split of the data the network was trained on, evenly spread, or phantoms."""
+    samples: tuple[Sample, ...] = ()
+    if original.data is not None and (original.data / "validate").is_dir():
+        try:
+            every = read_layout(original.data, ("validate",)).splits["validate"]
+        except DataError:
+            every = ()
+        places = np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int))
+        samples = tuple(every[place] for place in places)
+    if not samples:
+        return GateSlices(origin="phantoms", samples=(), original=original)
+    assert original.data is not None
+    return GateSlices(origin=f"{original.data.resolve().name}/validate", samples=samples, original=original)

@@ -1,0 +1,176 @@
+"""The slices that INT8 ranges and the FP16 range check are taken from: training patients only, balanced, on record.
+
+A range seen on a slice that is later used to judge would flatter the artifact, so overlap with validate or test, by
+patient or by picture, is refused. Knows nothing about graphs. Not to be confused with `export.calibrate`, which fits
+temperature and abstain threshold.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.parity import phantom_slices
+from export.source import Original
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import DataError, SliceError
+from lits_deploy.files import canonical_json, sha256_bytes
+from lits_deploy.scans.image import load_slice
+from train.data.layout import SPLITS, Sample, read_layout
+from train.data.masks import load_mask
+
+COUNT = 512
+"""Slices by default: a third of each class where there are that many."""
+
+PHANTOMS = 64
+"""Phantoms that stand in for the FP16 range check where no training data is at hand. Never used for INT8."""
+
+CLASSES = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSet:
+    """Slices uint8 [N, C, S, S] and what the manifest says of them (data, patients, classes, names, hash)."""
+
+    slices: npt.NDArray[np.uint8]
+    record: dict[str, Any]
+
+
+def parse(text: str) -> Path:
+    """The folder in `DATA` or `DATA:train`; DataError for `DATA:validate` and `DATA:test`."""
+    folder, colon, split = text.rpartition(":")
+    if not colon or Path(text).exists() or split not in SPLITS:
+        return Path(text)
+    if split != "train":
+        raise DataError(
+            f"Calibration slices come from training patients, not from `{split}`.",
+            fix=f"--calibration {folder}:train",
+        )
+    return Path(folder)
+
+
+def from_training_patients(original: Original, data: Path, *, count: int = COUNT) -> CalibrationSet:
+    """`count` slices of the train split, balanced over classes and, within a class, over patients.
+
+    Always the same ones. Raises DataError where there is no such data, where a patient or a picture also stands in
+    validate or test (of this data set, or of the one the network was trained on), or where pictures cannot be read.
+    """
+    layout = read_layout(data, [split for split in SPLITS if split == "train" or (data / split).is_dir()])
+    train = layout.splits["train"]
+    held_back = [sample for split in ("validate", "test") for sample in layout.splits.get(split, ())]
+    _refuse_patients({sample.patient for sample in train}, {sample.patient for sample in held_back}, data)
+    _refuse_patients({sample.patient for sample in train}, _recorded(original, layout.root), data)
+    if original.data is not None and original.data.is_dir() and original.data.resolve() != data.resolve():
+        splits = [split for split in ("validate", "test") if (original.data / split).is_dir()]
+        other = read_layout(original.data, splits)
+        held_back += [sample for split in splits for sample in other.splits[split]]
+
+    with ThreadPoolExecutor() as pool:
+        classes = list(pool.map(lambda sample: _class(sample, original.contract.size), train))
+        chosen = [train[place] for place in balanced(classes, [sample.patient for sample in train], count)]
+        slices = np.stack(list(pool.map(lambda sample: _load(sample, original.contract), chosen)))
+        foreign = set(pool.map(lambda sample: _fingerprint(sample, original.contract), held_back)) - {None}
+    prints = [sha256_bytes(picture.tobytes()) for picture in slices]
+    if shared := [s.image.name for s, p in zip(chosen, prints, strict=True) if p in foreign]:
+        raise DataError(
+            f"{len(shared)} calibration slices are also in validate or test ({shared[0]}).",
+            fix=f"remove the copies from {data / 'train'}",
+        )
+    of_class = {sample.image: label for sample, label in zip(train, classes, strict=True)}
+    names = [sample.image.stem for sample in chosen]
+    record = {
+        "data": f"{data.resolve().name}/train",
+        "slices": len(chosen),
+        "patients": sorted({sample.patient for sample in chosen}),
+        "classes": [sum(of_class[sample.image] == label for sample in chosen) for label in range(CLASSES)],
+        "names": names,
+        "sha256": sha256_bytes(canonical_json([list(pair) for pair in zip(names, prints, strict=True)]).encode()),
+    }
+    return CalibrationSet(slices=slices, record=record)
+
+
+def from_phantoms(original: Original, count: int = PHANTOMS) -> CalibrationSet:
+    """Phantoms, for the FP16 range check only where no training data is at hand; the record says so."""
+    named = list(phantom_slices(original, count))
+    return CalibrationSet(
+        slices=np.stack([picture for _, picture in named]),
+        record={"data": "phantoms", "slices": len(named), "names": [name for name, _ in named]},
+    )
+
+
+def balanced(classes: Sequence[int], patients: Sequence[str], count: int) -> list[int]:
+    """Indices of at most `count` slices, sorted: classes in equal parts, in each class patients in equal parts.
+
+    What a class or a patient cannot give is shared among the others. Of one patient's slices of a class, evenly
+    spread ones are taken.
+    """
+    by_class: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for index, (label, patient) in enumerate(zip(classes, patients, strict=True)):
+        by_class[label][patient].append(index)
+    sizes = {label: sum(map(len, of_patient.values())) for label, of_patient in by_class.items()}
+    chosen: list[int] = []
+    for label, quota in _shares(sizes, count).items():
+        have = {patient: len(indices) for patient, indices in by_class[label].items()}
+        for patient, share in _shares(have, quota).items():
+            indices = by_class[label][patient]
+            places = (np.arange(share) + 0.5) * len(indices) / max(1, share)
+            chosen += [indices[int(place)] for place in places]
+    return sorted(chosen)
+
+
+def _shares(have: dict[Any, int], count: int) -> dict[Any, int]:
+    """`count` dealt out as evenly as what each one has allows."""
+    shares = dict.fromkeys(sorted(have), 0)
+    left = min(count, sum(have.values()))
+    while left:
+        open_ones = [key for key in shares if shares[key] < have[key]]
+        each, rest = divmod(left, len(open_ones))
+        for place, key in enumerate(open_ones):
+            more = min(each + (place < rest), have[key] - shares[key])
+            shares[key] += more
+            left -= more
+    return shares
+
+
+def _refuse_patients(train: set[str], others: set[str], data: Path) -> None:
+    if shared := sorted(train & others):
+        raise DataError(
+            f"{len(shared)} calibration patients of {data} also stand in validate or test ({', '.join(shared[:5])}).",
+            fix="split the data by patient, or give --calibration with training patients only",
+        )
+
+
+def _recorded(original: Original, root: Path) -> set[str]:
+    """Patients that the run kept for validate and test, if it was trained on a data set of this name."""
+    dataset = original.training.get("dataset") or {}
+    if dataset.get("name") != root.resolve().name:  # another data set may well use the same numbers
+        return set()
+    patients = dataset.get("patients", {})
+    return {patient for split in ("validate", "test") for patient in patients.get(split, ())}
+
+
+def _class(sample: Sample, size: int) -> int:
+    return int(sample.target or 0) if sample.mask is None else int(load_mask(sample, size).max())
+
+
+def _load(sample: Sample, contract: InputContract) -> npt.NDArray[np.uint8]:
+    try:
+        return load_slice(sample.image, contract)
+    except SliceError as error:
+        raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
+
+
+def _fingerprint(sample: Sample, contract: InputContract) -> str | None:
+    """Hash of a slice's pixels, so that a copy in another format is found; None for what proves nothing."""
+    try:
+        picture = load_slice(sample.image, contract)
+    except SliceError:
+        return None
+    return None if picture.min() == picture.max() else sha256_bytes(picture.tobytes())

@@ -1,0 +1,89 @@
+"""The files that --fp16 and --int8 make, by name: how each comes from the FP32 graph, and for which runtimes it is.
+
+What is set here was chosen by measurement, on a ResNet18 of LiTS slices (docs/log.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+
+from export.precision import fp16, int8_cpu, int8_tensorrt
+from export.precision.layers import weighted
+from export.precision.ranges import Activation, Method
+
+RANGES: Method = "max"
+"""Where activations are clipped: nowhere. Percentile, entropy and least squared error were no better (docs/log.md)."""
+
+Make = Callable[[onnx.ModelProto, Mapping[str, Activation]], onnx.ModelProto]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One artifact besides FP32.
+
+    runtimes: those it is placed for; empty: any. half: FP16 holds its activations, so their range is checked.
+    record: what the manifest says of the making. make: FP32 graph and its activations → graph.
+    """
+
+    name: str
+    file: str
+    precision: str
+    runtimes: tuple[str, ...] = ()
+    half: bool = False
+    record: dict[str, Any] = field(default_factory=dict)
+    make: Make
+
+
+def recipes(*, with_fp16: bool, with_int8: bool) -> list[Recipe]:
+    """The recipes of the precisions asked for: INT8 is two files."""
+    chosen = []
+    if with_fp16:
+        chosen.append(FP16)
+    if with_int8:
+        chosen += [INT8_CPU, INT8_TENSORRT]
+    return chosen
+
+
+def floating(model: onnx.ModelProto) -> list[str]:
+    """Nodes that INT8 leaves in floating point: the last layer, whose few numbers decide; they cost no time."""
+    return [model.graph.node[weighted(model)[-1]].name]
+
+
+FP16 = Recipe(
+    name="fp16",
+    file="model.fp16.onnx",
+    precision="fp16",
+    half=True,
+    record={"tool": "lits-deploy", "float32": "input cast to scaling, softmax, argmax"},
+    make=lambda model, _: fp16.to_fp16(model),
+)
+
+INT8_CPU = Recipe(
+    name="int8-cpu",
+    file="model.int8-cpu.onnx",
+    precision="int8",
+    runtimes=("onnxruntime", "openvino"),
+    record={
+        "tool": "onnxruntime.quantization", "ranges": RANGES, "activations": "uint8 with zero point",
+        "weights": "int8 in 7 bits, symmetric, per output channel", "float32": "last layer, softmax",
+    },
+    make=lambda model, seen: int8_cpu.to_int8(model, seen, method=RANGES, floating=floating(model)),
+)  # fmt: skip
+
+INT8_TENSORRT = Recipe(
+    name="int8-trt",
+    file="model.int8-trt.onnx",
+    precision="int8",
+    runtimes=("tensorrt", "onnxruntime-tensorrt"),
+    half=True,
+    record={
+        "tool": "lits-deploy", "ranges": RANGES, "activations": "int8, symmetric",
+        "weights": "int8, symmetric, per output channel", "float16": "last layer and all that is not a layer",
+        "float32": "input cast to scaling, softmax, argmax",
+    },
+    make=lambda model, seen: int8_tensorrt.to_int8(model, seen, method=RANGES, floating=floating(model)),
+)  # fmt: skip

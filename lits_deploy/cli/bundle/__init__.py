@@ -1,0 +1,26 @@
+"""`lits-deploy bundle`: look into a bundle, pack it into one file and unpack it. One module a command."""
+
+from __future__ import annotations
+
+import typer
+
+from lits_deploy.cli.lazy import LazyCommands
+
+COMMANDS = {
+    "inspect": "What a stranger would ask of a bundle, on one screen.",
+    "pack": "One zip file with the same hashes.",
+    "unpack": "A bundle from its zip file, checked.",
+}
+
+
+class _Commands(LazyCommands):
+    commands_here = COMMANDS
+    package = "lits_deploy.cli.bundle"
+
+
+app = typer.Typer(cls=_Commands, rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def _bundle() -> None:
+    """Look into a bundle, pack it into one file and unpack it."""

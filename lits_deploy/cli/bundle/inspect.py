@@ -1,0 +1,261 @@
+"""`lits-deploy bundle inspect`: what a stranger would ask of a bundle, on one screen of 80 columns."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:  # the command's help needs no numpy
+    from lits_deploy.bundle import Artifact, Bundle
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_WIDTH, _LABEL = 79, 10
+_TASKS = {"classify": "classifies slices", "segment": "segments liver and lesions"}
+_KERNELS = {"box": "area mean", "bilinear": "bilinear"}
+_FIGURES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "liver_accuracy": "liver / no liver",
+    "lesion_auroc": "lesion-slice AUROC",
+}
+
+
+@app.command()
+def inspect(
+    bundle: Path = typer.Argument(..., help="A bundle, or the zip file of one."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a page."),
+) -> None:
+    """Say what a bundle is, takes and answers, how good it is and on what data, and whether its files are whole.
+
+    Runs nothing: `lits-deploy verify` does. Exit codes: 0 whole, 1 a file is missing, altered or foreign.
+    """
+    from lits_deploy.bundle import Bundle
+    from lits_deploy.cli.console import console
+    from lits_deploy.packed import open_packed
+
+    if packed := bundle.is_file():
+        with open_packed(bundle) as opened:
+            found, problems = opened.bundle, opened.problems()
+    else:
+        found = Bundle.open(bundle)
+        problems = found.problems()
+    if as_json:
+        typer.echo(json.dumps(to_json(found, problems, packed=packed), indent=2, ensure_ascii=False))
+    else:
+        for line in page(found, problems, packed=packed):
+            console.print(printable(line), markup=False)
+    raise typer.Exit(1 if problems else 0)
+
+
+def to_json(bundle: Bundle, problems: list[str], *, packed: bool) -> dict[str, Any]:
+    """path, packed, bundle (SHA-256), whole, problems, manifest."""
+    return {
+        "path": str(bundle.folder),
+        "packed": packed,
+        "bundle": bundle.sha256,
+        "whole": not problems,
+        "problems": problems,
+        "manifest": bundle.manifest.to_json(),
+    }
+
+
+def printable(line: str) -> str:
+    """The line without control characters: a stranger's manifest must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:
+    """All lines; what the manifest does not tell is said to be unknown, never left out."""
+    from lits_deploy import DISCLAIMER
+
+    m, name = bundle.manifest, shlex.quote(str(bundle.folder))
+    parameters = m.model.get("parameters")
+    size = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
+    source = f" ({m.model['source']} of the thesis)" if m.model.get("source") else ""
+    width = f", width {m.model['width']}" if m.model.get("width") is not None else ""
+    lines = [f"{m.model.get('name', 'unnamed')}{width}: {_TASKS[m.task]}{size}{source}", DISCLAIMER, ""]
+    lines += _item("takes", *_takes(bundle))
+    lines += _item("answers", ", ".join(f"{index} {label}" for index, label in enumerate(m.contract.classes)))
+    lines += _item("measured", *_measured(m.metrics, m.training))
+    lines += _item("trained", *_trained(m.training))
+    lines += _item("exported", _versions(m.export))
+    for number, artifact in enumerate(m.artifacts):
+        lines += _item("" if number else "artifacts", *_artifact(artifact))
+    lines += _item("bundle", bundle.sha256)
+    lines += _item("contract", m.contract.sha256)
+    count = 2 + len(m.files) + len(m.artifacts)
+    lines += _item("files", *([f"[x] {problem}" for problem in problems] or [f"[✓] all {count} match their hashes"]))
+    lines.append("")
+    if problems:
+        return [*lines, "This bundle must not be used. Fix: copy it again, or export it again."]
+    if packed:
+        return [*lines, f"next:  lits-deploy bundle unpack {name}"]
+    after = f"lits-deploy classify {name} SCANS --out OUT" if m.task == "classify" else f"lits-deploy benchmark {name}"
+    return [*lines, f"next:  lits-deploy verify {name}", f"       {after}"]
+
+
+def _item(label: str, *paragraphs: str) -> list[str]:
+    import textwrap
+
+    lines: list[str] = []
+    for paragraph in paragraphs:
+        further = 4 if paragraph.startswith(" ") else 0
+        head, indent = f"{'' if lines else label:<{_LABEL}}", " " * (_LABEL + further)
+        lines += textwrap.wrap(paragraph, _WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False)
+    return lines
+
+
+def _takes(bundle: Bundle) -> list[str]:
+    contract = bundle.manifest.contract
+    window = contract.window_hu
+    seen = (
+        f"window {window[0]:g}…{window[1]:g} HU"
+        if window
+        else "window unknown: DICOM and NIfTI are refused, PNG is not"
+    )
+    other = _KERNELS.get(contract.resize)
+    resized = f"other square sizes are resized ({other})" if other else "other sizes are refused"
+    crop = f"; the graph sees the middle {contract.crop}×{contract.crop}" if contract.crop else ""
+    channels = "8 bit grey" if contract.channels == 1 else f"8 bit, {contract.channels} channels"
+    return [
+        f"axial CT slices, {contract.size}×{contract.size}, {channels}, {contract.orientation}",
+        seen,
+        f"{resized}{crop}",
+    ]
+
+
+def _measured(metrics: dict[str, Any], training: dict[str, Any]) -> list[str]:
+    dataset = _dict(training.get("dataset"))
+    split_by = dataset.get("split_by", "unknown")
+    test = _dict(metrics.get("test"))
+    if test:
+        patients = _dict(dataset.get("patients")).get("test")
+        who = f" of {_count(patients, 'patient')}" if isinstance(patients, list) else ""
+        lines = [f"on {_count(test.get('slices'), 'test slice')}{who} of {dataset.get('name', 'unknown data')}"]
+        if "dice" in test:
+            lines += [f"{key}: {_per_class(test.get(key.lower()))}" for key in ("Dice", "IoU")]
+        else:
+            lines.append(", ".join(f"{title} {_number(test.get(key))}" for key, title in _FIGURES.items()))
+    else:
+        lines = ["on no unseen patients: not measured"]
+        if validate := _dict(metrics.get("validate")):
+            lines.append(
+                f"validate split, which chose the weights: accuracy {_number(validate.get('validate_accuracy'))}"
+            )
+    if dataset.get("source") == "phantom":
+        lines.append("phantoms are synthetic: figures on them say that the pipeline works, no more")
+    if split_by == "patient":
+        return [*lines, "split by patient: nobody stands on two sides"]
+    if not dataset:
+        return [*lines, "how the data was split is not known"]
+    return [
+        f"!! SPLIT BY {str(split_by).upper()} !! Slices of one patient stand on both sides, so the figures flatter: "
+        "they say nothing about new patients.",
+        *lines,
+    ]
+
+
+def _trained(training: dict[str, Any]) -> list[str]:
+    dataset, settings = _dict(training.get("dataset")), _dict(training.get("settings"))
+    if not dataset:
+        return [f"weights from {training.get('weights', 'unknown')}; how they were trained is not recorded"]
+    slices, patients = _dict(dataset.get("slices")), _dict(dataset.get("patients"))
+    train = f"{_count(slices.get('train'), 'slice')} of {_count(patients.get('train'), 'patient')}"
+    epochs = f"epoch {training.get('epoch', '?')} of {settings.get('epochs', '?')}"
+    told = [
+        f"{epochs} ({training.get('checkpoint', 'unknown')} checkpoint)",
+        *(
+            f"{title} {settings[key]}"
+            for key, title in (
+                ("lr", "learning rate"),
+                ("batch_size", "batch"),
+                ("class_weights", "class weights"),
+                ("augment", "augmentation"),
+                ("seed", "seed"),
+            )
+            if key in settings
+        ),
+    ]
+    return [
+        f"on {train} of {dataset.get('name', 'unknown')} (source: {dataset.get('source') or 'not declared'})",
+        ", ".join(told),
+        _versions(_dict(training.get("made_with"))),
+    ]
+
+
+def _artifact(artifact: Artifact) -> list[str]:
+    parity, record = artifact.parity, artifact.calibration
+    size = f"{artifact.bytes / 1e6:,.1f} MB"
+    head = f"{artifact.name}: {artifact.file}, {artifact.precision}, {size}, opset {artifact.opset}"
+    if parity:
+        delta = parity.get("max_delta")
+        compared = (
+            f"parity: {_count(parity.get('slices'), 'slice')} ({parity.get('origin', 'unknown')}), max |Δp| "
+            + ("not finite" if not isinstance(delta, float) else f"{delta:.1e}")
+            + f" (≤ {artifact.tolerance:.0e}), {parity.get('flipped', '?')} flipped"
+        )
+    else:
+        compared = "parity: never compared with the original"
+    if not record.get("fitted"):
+        why = f" ({record['why']})" if record.get("why") else ""
+        return [
+            head,
+            f"  {compared}",
+            f"  not calibrated{why}: temperature {artifact.temperature:g}, {_rule(artifact)}",
+        ]
+    before, after, rule = (_dict(record.get(key)) for key in ("before", "after", "abstain"))
+    kept = (
+        f" (answers {_percent(rule.get('coverage'))} of them, {_percent(rule.get('accuracy_kept'))} right)"
+        if artifact.abstain_below is not None
+        else ""
+    )
+    return [
+        head,
+        f"  {compared}",
+        f"  calibrated on {_count(record.get('slices'), 'slice')} of {record.get('data', 'unknown')}: temperature "
+        f"{artifact.temperature:.3f}, calibration error {_number(before.get('ece'))} → {_number(after.get('ece'))}, "
+        f"{_rule(artifact)}{kept}",
+    ]
+
+
+def _rule(artifact: Artifact) -> str:
+    return "never abstains" if artifact.abstain_below is None else f"abstains below {artifact.abstain_below:.3f}"
+
+
+def _versions(made_with: dict[str, Any]) -> str:
+    """Versions and revision of whatever is recorded, the date first where there is one."""
+    if not made_with:
+        return "with what is not recorded"
+    told = [str(made_with["date"])] if made_with.get("date") else []
+    for key, value in made_with.items():
+        if key == "git":
+            told.append(f"revision {str(value)[:12]}" if value else "no revision (installed wheel)")
+        elif key not in ("date", "machine"):
+            told.append(f"{key.replace('_', '-')} {value}")
+    return ", ".join(told)
+
+
+def _count(value: Any, noun: str) -> str:
+    number = len(value) if isinstance(value, list) else value
+    return f"{number:,} {noun}{'' if number == 1 else 's'}" if isinstance(number, int) else f"unknown {noun}s"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, (int, float)) else "not defined"
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.1f} %" if isinstance(value, (int, float)) else "?"
+
+
+def _per_class(values: Any) -> str:
+    return ", ".join(f"{k} {_number(v)}" for k, v in enumerate(values)) if isinstance(values, list) else "not recorded"
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

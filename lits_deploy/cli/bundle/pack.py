@@ -1,0 +1,28 @@
+"""`lits-deploy bundle pack BUNDLE`: one zip file, and its SHA-256 to pass on beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def pack(
+    bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
+    out: Path | None = typer.Option(None, help="Zip file to write [the bundle's name + .zip, here]."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT where it exists."),
+) -> None:
+    """Make one zip file of a bundle, with the same hashes inside; equal bundles give equal bytes."""
+    from lits_deploy.cli.console import console
+    from lits_deploy.files import sha256_file
+    from lits_deploy.packing import pack as pack_bundle
+
+    path = pack_bundle(bundle, out, overwrite=overwrite)
+    console.print(f"→ {path}, {path.stat().st_size / 1e6:,.1f} MB", markup=False)
+    console.print(f"{sha256_file(path)}  {path.name}", markup=False)
+    console.print(
+        f"next:  lits-deploy bundle unpack {path.name}   (there, after sha256sum gave the same)", markup=False
+    )

@@ -1,0 +1,30 @@
+"""`lits-deploy bundle unpack FILE.zip`: a bundle, checked before anything is written."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def unpack(
+    file: Path = typer.Argument(..., help="Zip file that `lits-deploy bundle pack` made."),
+    out: Path | None = typer.Option(None, help="Folder of the bundle [its name in the zip, here]."),
+    overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT where it is a bundle."),
+) -> None:
+    """Make a bundle of its zip file.
+
+    A file that escapes its folder, holds anything that its manifest does not name, or was altered is refused, and
+    nothing is left behind.
+    """
+    from lits_deploy.cli.console import console
+    from lits_deploy.packing import unpack as unpack_bundle
+
+    bundle = unpack_bundle(file, out, overwrite=overwrite)
+    count = 2 + len(bundle.manifest.files) + len(bundle.manifest.artifacts)
+    console.print(f"→ {bundle.folder}: {count} files match their hashes (bundle {bundle.sha256[:12]})", markup=False)
+    console.print(f"next:  lits-deploy verify {shlex.quote(str(bundle.folder))}", markup=False)

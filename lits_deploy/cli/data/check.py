@@ -1,0 +1,127 @@
+"""`lits-deploy data check`: what is wrong with a training data set; a table, findings, a contact sheet."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:  # the command's help needs no numpy
+    from train.data.check import Report
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_SHOWN = 5
+"""Findings of one kind and severity that are printed; JSON has them all."""
+
+
+@app.command()
+def check(
+    data: Path = typer.Argument(..., help="Data set in the training layout."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),
+    montage: Path | None = typer.Option(None, help="Write a contact sheet with mask contours to this PNG."),
+    window: tuple[float, float] | None = typer.Option(
+        None, metavar="LO HI", help="HU at 0 and 255 of the slices [what dataset.json declares]."
+    ),
+    workers: int = typer.Option(0, min=0, help="Processes; 0: one per processor."),
+) -> None:
+    """Look for leaks, broken files, doubtful masks and a wrong intensity window in a training data set.
+
+    Nothing is changed. Exit codes: 0 nothing wrong, or warnings and notes only; 1 errors in the data; 2 no data set.
+    """
+    from lits_deploy.cli.console import console, progress_bar
+    from train.data.check import check_data, check_path, draw_montage
+
+    if montage is not None:
+        check_path(montage)
+    begun = time.perf_counter()
+    with progress_bar() as bar:
+        task = bar.add_task("check", total=None, rate=0.0, note="")
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, total=total, completed=done, rate=done / (time.perf_counter() - begun))
+
+        report = check_data(data, window=window, workers=workers or None, progress=show)
+        if montage is not None:
+            bar.update(task, note="drawing")
+            draw_montage(montage, report)
+    if as_json:
+        typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        _print(report)
+        console.print(f"{report.splits['all'].slices:,} slices in {time.perf_counter() - begun:.1f} s", markup=False)
+        if montage is not None:
+            console.print(f"→ {montage}", markup=False)
+    raise typer.Exit(1 if report.count("error") else 0)
+
+
+def _print(report: Report) -> None:
+    from collections import Counter
+
+    from lits_deploy.cli.console import console, table
+    from lits_deploy.contract import CLASSES
+    from train.data.check.findings import SEVERITIES
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    rows = [
+        (
+            name,
+            _people(row.patients) if name != "all" else str(len(row.patients)),
+            *(f"{n:,} ({100 * share:.1f} %)" for n, share in zip(row.per_class, row.shares, strict=True)),
+            f"{row.slices:,}",
+        )
+        for name, row in report.splits.items()
+    ]
+    header = ("split", "patients", *(f"{k} {name}" for k, name in enumerate(CLASSES)), "slices")
+    table(header, rows, right=header[2:])
+    say("")
+    for line in _figures(report):
+        say(line)
+    say("")
+    shown: Counter[tuple[str, str]] = Counter()
+    total = Counter((f.severity, f.kind) for f in report.findings)
+    for finding in report.findings:
+        key = (finding.severity, finding.kind)
+        shown[key] += 1
+        if shown[key] <= _SHOWN:
+            say(f"{finding.severity}: {finding.place}: {finding.message}")
+        elif shown[key] == total[key]:
+            say(f"{finding.severity}: {total[key] - _SHOWN:,} more of kind {finding.kind} (--json has them all)")
+    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    parts = [f"{n:,} {severity}{'' if n == 1 else 's'}" for severity, n in counts.items()]
+    say(", ".join(parts) if report.findings else "nothing wrong")
+
+
+def _people(names: tuple[str, ...]) -> str:
+    """How many patients, and who, where that is short."""
+    return f"{len(names)} ({', '.join(names)})" if 0 < len(names) <= 6 else str(len(names))
+
+
+def _figures(report: Report) -> list[str]:
+    """Window, grey levels and sizes in a few lines."""
+    grey = report.intensity
+    lines = [f"sizes: {', '.join(f'{n:,} of {side}×{side}' for side, n in sorted(report.sizes.items())) or 'none'}"]
+    if "share_at_0" in grey:
+        line = f"grey levels: {100 * grey['share_at_0']:.1f} % at 0, {100 * grey['share_at_255']:.1f} % at 255"
+        if grey["window_hu"] is not None:
+            low, high = grey["window_hu"]
+            line += f"; window {low:g}…{high:g} HU, darkest tenth at {grey['darkest_tenth_hu']:g} HU"
+            line += f", peaks at {', '.join(map(str, grey['peaks_hu'])) or 'none'}"
+        lines.append(line)
+    if "liver_hu" in grey:
+        liver = grey["liver_hu"]
+        lines.append(
+            f"liver: median {liver['median_of_patients']:.0f} HU over {liver['patients']} patients"
+            f" ({liver['lowest_patient']:.0f} to {liver['highest_patient']:.0f}), pixels"
+            f" {liver['p5']:.0f}…{liver['p95']:.0f} HU (5–95 %)"
+        )
+    lines.append(
+        f"near-duplicates: {report.compared:,} slices compared across splits, {report.nearly_blank:,} nearly blank left"
+        f" out, {report.copies:,} pairs"
+    )
+    return lines

@@ -1,0 +1,138 @@
+"""`lits-deploy data prepare`: raw volumes or pictures in, the training layout out; what was odd is said."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from train.data.prepare import Prepared
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_SHOWN = 20
+
+
+class LayoutChoice(str, Enum):
+    """--layout."""
+
+    lits = "lits"
+    lits_png = "lits-png"
+    msd = "msd"
+    masks = "masks"
+
+
+class SplitChoice(str, Enum):
+    """--split-by."""
+
+    patient = "patient"
+    slice = "slice"
+
+
+@app.command()
+def prepare(
+    src: Path = typer.Argument(..., help="Folder with the raw data; only read."),
+    out: Path = typer.Argument(..., help="New or empty folder for the training layout."),
+    layout: LayoutChoice = typer.Option(
+        ...,
+        help="lits: volume-N.nii and segmentation-N.nii. lits-png: the Kaggle copy. msd: Task03_Liver. "
+        "masks: images/ and masks/.",
+    ),
+    window: tuple[float, float] | None = typer.Option(
+        None,
+        metavar="LOW HIGH",
+        help="Window in HU. Volumes need it (no default); of pictures it says what they were made with.",
+    ),
+    split_by: SplitChoice = typer.Option(
+        SplitChoice.patient, help="slice: the thesis's leaky split, which marks the data set and every figure on it."
+    ),
+    fractions: str = typer.Option("70,15,15", help="Shares of train, validate and test."),
+    seed: int = typer.Option(0, min=0, help="Another seed, another split."),
+    workers: int = typer.Option(0, min=0, help="Processes; 0: one per processor. Does not change the data."),
+    resume: bool = typer.Option(False, "--resume", help="Go on where it was cut off; also adds new volumes."),
+    fix_orientation: bool = typer.Option(
+        False, "--fix-orientation", help="Turn volumes whose pixels clearly lie rotated or mirrored."
+    ),
+) -> None:
+    """Turn LiTS volumes, the Kaggle PNGs, MSD Task03_Liver or image and mask folders into the training layout.
+
+    Slices become 8-bit grey, 256×256, front up, the patient's right on the left, with labels 0, 1, 2. A volume that
+    cannot be used is named with its reason, and the others go on. Exit codes: 0 done, 1 some volumes failed, 2 an
+    error to mend, 130 stopped.
+    """
+    from lits_deploy.cli.console import console, errors, progress_bar
+    from train.data.prepare import PrepareSettings, parse_fractions
+    from train.data.prepare import prepare as prepare_folder
+
+    settings = PrepareSettings(
+        layout=layout.value,
+        window_hu=window,
+        split_by=split_by.value,
+        fractions=parse_fractions(fractions),
+        seed=seed,
+        fix_orientation=fix_orientation,
+    )
+    begun, before = time.perf_counter(), -1
+    try:
+        with progress_bar("volumes") as bar:
+            task = bar.add_task("prepare", total=None, rate=0.0, note="")
+
+            def show(done: int, total: int) -> None:
+                nonlocal before
+                before = done if before < 0 else before  # done by an earlier start: no part of the rate
+                seconds = max(time.perf_counter() - begun, 1e-6)
+                bar.update(task, total=total, completed=done, rate=(done - before) / seconds)
+
+            summary = prepare_folder(src, out, settings, workers=workers or None, resume=resume, progress=show)
+    except KeyboardInterrupt:
+        errors.print("stopped; the volumes done are kept. The same command with --resume goes on.", markup=False)
+        raise
+    _print(summary, out)
+    console.print(f"{out}: {summary.prepared} volumes, {time.perf_counter() - begun:.0f} s", markup=False)
+    console.print(f"next:  lits-deploy data check {out}", markup=False)
+    raise typer.Exit(1 if summary.failed else 0)
+
+
+def _print(summary: Prepared, out: Path) -> None:
+    from lits_deploy import DISCLAIMER
+    from lits_deploy.cli.console import console, errors, table
+    from lits_deploy.contract import CLASSES
+    from train.data.prepare.sources import listed
+
+    dataset = summary.dataset
+    rows = []
+    for split, counts in dataset["slices_per_class"].items():
+        total = sum(counts)
+        shares = (f"{count:,} ({100 * count / max(1, total):.1f} %)" for count in counts)
+        rows.append((split, str(len(dataset["patients"][split])), *shares, f"{total:,}"))
+    header = ("split", "patients", *(f"{index} {name}" for index, name in enumerate(CLASSES)), "slices")
+    table(header, rows, right=header[1:])
+    window = dataset["window_hu"]
+    console.print(
+        f"window {f'{window[0]:g}…{window[1]:g} HU' if window else 'unknown'}, split by {dataset['split_by']}"
+        f"{' (as the source came)' if dataset['split_given'] else ''}",
+        markup=False,
+    )
+    if summary.kept:
+        console.print(f"{summary.kept} volumes were done before", markup=False)
+    ways = "; ".join(f"{name}: {len(found)}" for name, found in summary.orientation.items())
+    console.print(f"orientation told by the pixels: {ways}", markup=False)
+    for way, found in summary.turned.items():
+        console.print(f"turned upright, were {way}: {listed(found)}", markup=False)
+    for note in summary.notes[:_SHOWN]:
+        console.print(f"note: {note}", markup=False)
+    if len(summary.notes) > _SHOWN:
+        console.print(f"note: {len(summary.notes) - _SHOWN} more in provenance.json", markup=False)
+    for warning in summary.warnings:
+        errors.print(f"warning: {warning}", markup=False)
+    if summary.failed:
+        console.print("")
+        table((f"failed ({len(summary.failed)})", "reason"), summary.failed[:_SHOWN])
+        if len(summary.failed) > _SHOWN:
+            console.print(f"{len(summary.failed) - _SHOWN} more in {out / 'provenance.json'}", markup=False)
+        console.print("Mend them and run the same command with --resume.")
+    console.print(DISCLAIMER)

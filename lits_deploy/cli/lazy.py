@@ -1,0 +1,31 @@
+"""A group of commands that imports a command's module only when that command is named."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, ClassVar
+
+import typer
+from typer.core import TyperGroup
+
+
+class LazyCommands(TyperGroup):
+    """Commands by name and line of help; the module `package`.name defines `app`. Subclasses set both."""
+
+    commands_here: ClassVar[dict[str, str]] = {}
+    package: ClassVar[str] = ""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of a working day."""
+        return list(self.commands_here)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import the command's module: only when that command is run or asked for its help."""
+        if cmd_name not in self.commands_here:
+            return None
+        return typer.main.get_command(importlib.import_module(f"{self.package}.{cmd_name}").app)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The overview needs the names and lines above, no module."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.commands_here.items()))

@@ -1,0 +1,161 @@
+"""Can results, ledger, cache and temporary files be kept where they would go? Tried in files that are then removed.
+
+Called in a child, one for each folder, as a dead network disk hangs whoever asks it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+
+from lits_deploy.doctor.check import Check, State, first_line
+
+NETWORK = (
+    "nfs", "cifs", "smb", "9p", "ceph", "lustre", "afs", "gpfs", "beegfs", "ncpfs", "davfs", "virtiofs", "vboxsf",
+    "prl_fs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse",
+    "fuse.vmhgfs-fuse",
+)  # fmt: skip
+"""File systems whose locks and shared memory are another machine's word: beginnings of names in /proc/mounts."""
+
+LITTLE_FREE = 1 << 30
+"""Bytes: a million rows of results and their ledger take about 0.6 GB."""
+
+LOCAL_LEDGER = "classify --ledger FOLDER, on a local disk; results may stay where they are"
+
+
+def out_folder(folder: str) -> list[Check]:
+    """Rows for the place of output: space, kind of file system, whether it can be written; and the ledger there."""
+    try:
+        place = _existing(Path(folder))
+        disk = _disk("output", folder, place)
+    except OSError as error:
+        fix = "--out elsewhere, or mend the mount"
+        return [_row("output", "broken", f"{folder} cannot be read: {first_line(error.strerror or error)}", fix)]
+    return [disk, *(_ledger(place) if disk.state != "broken" else [])]
+
+
+def cache_folder() -> list[Check]:
+    """Row for the user's cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache")) / "lits-deploy"  # noqa: PTH111
+    row = _disk("cache", str(cache), _existing(cache), fix="export XDG_CACHE_HOME=FOLDER that can be written")
+    return [Check(**{**row.to_json(), "found": f"{row.found}; the place of TensorRT engines"})]
+
+
+def temporary_folder() -> list[Check]:
+    """Row for the folder of temporary files."""
+    folder = tempfile.gettempdir()
+    return [_disk("temporary files", folder, Path(folder), fix="export TMPDIR=FOLDER with room, that can be written")]
+
+
+def file_system(path: Path, mounts: str | None = None) -> str:
+    """Type of the file system that holds a path, by the longest mount point above it; `unknown` where none is.
+
+    mounts: in the form of /proc/self/mounts, which is read where it is None.
+    """
+    try:
+        text = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace") if mounts is None else mounts
+    except OSError:
+        return "unknown"
+    real, best, kind = Path(os.path.realpath(path)), -1, "unknown"
+    for line in text.splitlines():
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[1])  # spaces are \040
+        if len(point) >= best and (real == Path(point) or Path(point) in real.parents):
+            best, kind = len(point), fields[2]  # of two at one point, the later hides the earlier
+    return kind
+
+
+def is_network(kind: str) -> bool:
+    """True for file systems that another machine serves."""
+    return kind.startswith(NETWORK)
+
+
+def _disk(name: str, said: str, place: Path, *, fix: str = "--out elsewhere") -> Check:
+    kind = file_system(place)
+    usage = shutil.disk_usage(place)
+    found = f"{said}: {usage.free / 1e9:,.1f} of {usage.total / 1e9:,.1f} GB free, {kind}"
+    details = {"free_bytes": usage.free, "total_bytes": usage.total, "file_system": kind, "network": is_network(kind)}
+    try:
+        with tempfile.TemporaryFile(dir=place, prefix=".lits-deploy-doctor-") as stream:
+            stream.write(b"\0" * 4096)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        return _row(name, "broken", f"{found}; cannot be written ({first_line(error.strerror or error)})", fix, details)
+    if usage.free < LITTLE_FREE:
+        return _row(name, "warning", f"{found}; little room", f"make room, or {fix}", details)
+    return _row(name, "ok", found, details=details)
+
+
+def _ledger(place: Path) -> list[Check]:
+    """The ledger as `classify` keeps it: a lock, a database in WAL mode, rows, and the same rows when opened again."""
+    kind = file_system(place)
+    version = f"SQLite {sqlite3.sqlite_version}"
+    try:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".lits-deploy-doctor-") as folder:
+            problem = _try_ledger(Path(folder))
+    except OSError as error:  # NFS keeps a removed file under another name for as long as someone has it open
+        problem = f"its files cannot be handled: {first_line(error.strerror or error)}"
+    details = {"sqlite": sqlite3.sqlite_version, "file_system": kind, "wal": problem is None}
+    if problem is not None:
+        return [_row("ledger", "broken", f"{version} on {kind}: {problem}", LOCAL_LEDGER, details)]
+    if is_network(kind):
+        found = (
+            f"{version}: WAL worked in a trial, but {kind} is a network file system, whose locks can fail under load"
+        )
+        return [_row("ledger", "warning", found, LOCAL_LEDGER, details)]
+    return [_row("ledger", "ok", f"{version}: lock, WAL and reading back work on {kind}", details=details)]
+
+
+def _try_ledger(folder: Path) -> str | None:
+    from lits_deploy.errors import OutputError
+    from lits_deploy.ledger import OK, FileRow, Ledger, SliceRow
+    from lits_deploy.scans.discover import Found
+
+    try:
+        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return f"a file cannot be locked ({first_line(error.strerror or error)})"
+    names = [f"{number:04d}.png" for number in range(100)]
+    try:
+        with Ledger(folder) as ledger:
+            ledger.stage(Found(name, 1, 1) for name in names)
+            ledger.adopt({"trial": True}, "/")
+            for number, _ in list(ledger.pending(len(names))):
+                ledger.record(
+                    [SliceRow(number, 0, OK, None, 0, 1.0, 0.0, 0.0)], [FileRow(number, OK, None, "0" * 64, None)]
+                )
+        with Ledger(folder) as ledger:
+            same = [row.path for row in ledger.rows()] == names
+    except OutputError as error:
+        inside = re.search(r"\((.+)\)", error.message)  # its path is our temporary folder's: of no use to the reader
+        return f"no ledger can be kept ({inside[1] if inside else 'refused'})"
+    except sqlite3.Error as error:
+        return f"no ledger can be kept ({first_line(error)})"
+    return None if same else "rows written were not the rows read back"
+
+
+def _existing(path: Path) -> Path:
+    """The folder itself, or the nearest one above it that is there: where `mkdir` would start."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    if not path.is_dir():
+        raise NotADirectoryError(20, f"{path.name} is a file")
+    return path
+
+
+def _row(
+    name: str, state: State, found: str, fix: str | None = None, details: dict[str, object] | None = None
+) -> Check:
+    return Check(section="folders", name=name, state=state, found=found, fix=fix, details=details or {})

@@ -1,0 +1,238 @@
+"""Python, system, processor, memory and limits of this process. Called in a child; imports neither numpy nor a runtime.
+
+Linux is what it knows; elsewhere rows say that they do not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import lits_deploy
+from lits_deploy.doctor.check import Check, State, first_line
+from lits_deploy.machine import proc_value, processor
+from lits_deploy.revision import git_revision
+
+FLAGS = (
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8",
+    "amx_bf16", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
+)  # fmt: skip
+"""Instructions that networks gain from, in the kernel's names: x86, then 64-bit ARM."""
+
+LITTLE_MEMORY_MIB = 2048
+"""Below this much free memory the default of `classify` (a runtime and workers of up to 1 GiB a file) may not fit."""
+
+FEW_FILES = 256
+"""`classify` holds three pipes a worker and some files of its own: about 40. Runtimes and torch hold more."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+_UNLIMITED = 1 << 60  # cgroup v1 says "no limit" with a number near 2^63
+
+
+def checks(stdout_encoding: str) -> list[Check]:
+    """All rows; one that fails says so, and the others stand. stdout_encoding: of the parent's standard output."""
+    looks: list[tuple[str, Callable[[], Check]]] = [
+        ("python", _python),
+        ("lits-deploy", _package),
+        ("system", _system),
+        ("processor", _processor),
+        ("cores", _cores),
+        ("memory", _memory),
+        ("shared memory", _shared_memory),
+        ("open files", _open_files),
+        ("encoding", lambda: _encoding(stdout_encoding)),
+    ]
+    rows = []
+    for name, look in looks:
+        try:
+            rows.append(look())
+        except Exception as error:  # the row says so
+            rows.append(_row(name, "broken", f"the check itself failed: {type(error).__name__}: {first_line(error)}"))
+    return rows
+
+
+def _python() -> Check:
+    own = "in an environment of its own" if sys.prefix != sys.base_prefix else "not in an environment of its own"
+    bits = 64 if sys.maxsize > 2**32 else 32
+    found = f"{platform.python_version()} ({platform.python_implementation()}, {bits} bit), {own}"
+    if bits == 32:
+        return _row("python", "broken", found, "install a 64-bit Python: no runtime has 32-bit wheels")
+    return _row("python", "ok", found)
+
+
+def _package() -> Check:
+    """Version and revision; and that `train`, `export` and `benchmarks` are ours, not other packages of such names."""
+    root = Path(lits_deploy.__file__).resolve().parent.parent
+    revision = git_revision()
+    found = f"{lits_deploy.__version__}" + (f", checkout {revision[:12]}" if revision else "")
+    foreign = []
+    for name in ("train", "export", "benchmarks"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent != root:
+            foreign.append(name)
+    if foreign:
+        fix = "python -m venv FOLDER, and install lits-deploy into it alone"
+        return _row("lits-deploy", "broken", f"{found}; another package hides its {', '.join(foreign)}", fix)
+    return _row("lits-deploy", "ok", found, details={"version": lits_deploy.__version__, "revision": revision})
+
+
+def _system() -> Check:
+    name = ""
+    with suppress(OSError):
+        name = platform.freedesktop_os_release().get("PRETTY_NAME", "") + ", "
+    library = " ".join(platform.libc_ver()).strip()
+    inside = ", in a container" if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists() else ""
+    virtual = ", virtual" if "hypervisor" in (proc_value("cpuinfo", "flags") or "").split() else ""
+    found = f"{name}{platform.system()} {platform.release()}, {platform.machine()}, {library or 'libc unknown'}"
+    found += inside + virtual
+    if platform.system() != "Linux":
+        return _row("system", "warning", found, "use Linux: `classify` runs and is tested there only")
+    return _row("system", "ok", found)
+
+
+def _processor() -> Check:
+    listed = (proc_value("cpuinfo", "flags") or proc_value("cpuinfo", "Features") or "").split()
+    flags = [flag for flag in FLAGS if flag in listed]
+    found = f"{processor()}: {' '.join(flags) or 'instructions unknown'}"
+    if platform.machine() == "x86_64" and listed and "avx2" not in flags:
+        fix = "on a virtual machine: pass the host's processor through; else expect a quarter of the speed"
+        return _row("processor", "warning", f"{found}; no AVX2", fix, {"flags": flags})
+    return _row("processor", "ok", found, details={"flags": flags})
+
+
+def _cores() -> Check:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_cores()
+    details = {"allowed": allowed, "machine": os.cpu_count(), "quota": quota}
+    found = f"{allowed} of {os.cpu_count()} may be used"
+    if quota is None:
+        return _row("cores", "ok", found, details=details)
+    found += f", for the time of {quota:g} (cgroup's quota)"
+    threads = max(1, math.floor(quota))
+    if threads < allowed:
+        fix = f"classify --threads {threads} --workers {max(1, threads - 1)}, or docker run --cpuset-cpus"
+        return _row("cores", "warning", f"{found}: more threads than that wait for each other", fix, details)
+    return _row("cores", "ok", found, details=details)
+
+
+def _memory() -> Check:
+    total, free = (_mib_of_meminfo(key) for key in ("MemTotal", "MemAvailable"))
+    if total is None or free is None:
+        return _row("memory", "warning", "unknown on this system", "check by hand that 2 GiB are free")
+    found = f"{total:,} MiB, {free:,} free"
+    details: dict[str, object] = {"total_mib": total, "free_mib": free, "limit_mib": None}
+    limits = cgroup_memory()
+    if limits is not None and limits[0] >> 20 < total:
+        limit, left = limits[0] >> 20, max(0, limits[0] - limits[1]) >> 20
+        free = min(free, left)
+        found += f"; this process's limit is {limit:,} MiB, {left:,} free"
+        details["limit_mib"] = limit
+    if free < LITTLE_MEMORY_MIB:
+        fix = "make room, or classify --workers 1 --memory-limit 256 --batch-size 4"
+        return _row("memory", "warning", f"{found}: little for a runtime and decode workers", fix, details)
+    return _row("memory", "ok", found, details=details)
+
+
+def _shared_memory() -> Check:
+    """What the batch buffers lie in: anonymous memory. /dev/shm matters to `train --workers` only."""
+    try:
+        fd = os.memfd_create("lits-deploy-doctor", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(fd, 1 << 20)
+            os.pwrite(fd, b"\1" * 4096, 0)
+        finally:
+            os.close(fd)
+    except AttributeError:
+        found = f"no memfd here: batch buffers are files in {tempfile.gettempdir()}"
+        return _row("shared memory", "warning", found, "TMPDIR=FOLDER on a fast local disk")
+    except OSError as error:
+        fix = "allow memfd_create in the container's seccomp profile"
+        return _row("shared memory", "broken", f"memfd is refused ({error.strerror}): `classify` cannot run", fix)
+    found = "memfd works, which is what `classify` uses; it counts as memory"
+    try:
+        disk = os.statvfs("/dev/shm")
+    except OSError:
+        return _row("shared memory", "ok", f"{found}; no /dev/shm (`train --workers` needs it)")
+    size = disk.f_blocks * disk.f_frsize >> 20
+    return _row("shared memory", "ok", f"{found}; /dev/shm {size:,} MiB matters to `train --workers` only")
+
+
+def _open_files() -> Check:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    found = f"{'no limit' if soft == resource.RLIM_INFINITY else f'{soft:,} at once'}"
+    if soft != resource.RLIM_INFINITY and soft < FEW_FILES:
+        room = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+        return _row("open files", "warning", found, f"ulimit -n {room}")
+    return _row("open files", "ok", found)
+
+
+def _encoding(stdout: str) -> Check:
+    names = sys.getfilesystemencoding()
+    found = f"output {stdout}, file names {names}"
+    plain = {name.lower().replace("-", "").replace("_", "") for name in (stdout, names)}
+    if plain != {"utf8"}:
+        found += ": letters beyond ASCII may print as ?"
+        return _row("encoding", "warning", found, "export PYTHONUTF8=1 LANG=C.UTF-8")
+    return _row("encoding", "ok", found)
+
+
+def cgroup_cores(root: Path = _CGROUP) -> float | None:
+    """How many cores' time this process may use by cgroup v2 or v1; None where it is not limited."""
+    found = []
+    for folder in _own_cgroups(root):
+        with suppress(OSError, ValueError):
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+            found.append(int(quota) / int(period))  # "max" is no number
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota_us = int((root / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
+        if quota_us > 0:
+            found.append(quota_us / int((root / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii")))
+    return min(found, default=None)
+
+
+def cgroup_memory(root: Path = _CGROUP) -> tuple[int, int] | None:
+    """Bytes this process may use by cgroup v2 or v1, and those in use less what can be dropped; None: no limit."""
+    places = [(folder, "memory.max", "memory.current", "inactive_file") for folder in _own_cgroups(root)]
+    places.append((root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"))
+    found = []
+    for folder, most, used, droppable in places:
+        with suppress(OSError, ValueError):
+            limit = int((folder / most).read_text(encoding="ascii"))  # "max" is no number
+            now = int((folder / used).read_text(encoding="ascii"))
+            for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
+                key, _, value = line.partition(" ")
+                now -= int(value) if key == droppable else 0
+            if limit < _UNLIMITED:
+                found.append((limit, max(0, now)))
+    return min(found, key=lambda pair: pair[0] - pair[1], default=None)
+
+
+def _own_cgroups(root: Path) -> list[Path]:
+    """This process's folder of cgroup v2 and those above it: the tightest limit holds."""
+    own = "/"
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("0::"):
+                own = line[3:]
+    folder = root / own.strip("/")
+    return [root] if ".." in own else [folder, *(above for above in folder.parents if above.is_relative_to(root))]
+
+
+def _mib_of_meminfo(key: str) -> int | None:
+    value = proc_value("meminfo", key)
+    return None if value is None else int(value.split()[0]) >> 10
+
+
+def _row(
+    name: str, state: State, found: str, fix: str | None = None, details: Mapping[str, object] | None = None
+) -> Check:
+    return Check(section="machine", name=name, state=state, found=found, fix=fix, details=dict(details or {}))

@@ -1,0 +1,194 @@
+"""ONNX file → engine, with whichever TensorRT is here: always strongly typed, so the file alone says the precision.
+
+Builds run in a thread of their own, which lets go of Python's lock: the caller's thread stays free to notice Ctrl-C,
+and the progress monitor then tells the builder to give up. Knows nothing about where engines are kept.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any
+
+from lits_deploy.engines.flavour import Library, Log
+from lits_deploy.engines.key import Profile
+from lits_deploy.engines.layers import Layer, parse_listing
+from lits_deploy.engines.progress import Phases
+from lits_deploy.errors import EngineError
+
+if TYPE_CHECKING:  # type stubs
+    import tensorrt
+
+OnProgress = Callable[[float, str], None]
+"""(share done 0…1, what the builder is at)."""
+
+CANCEL_S = 1.0
+"""How long Ctrl-C waits for the builder to give up before it leaves it behind."""
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """An engine in memory. layers: as the verbose build log lists them; timing_cache: to keep, b"" for none."""
+
+    data: bytes
+    layers: list[Layer]
+    seconds: float
+    timing_cache: bytes
+
+
+def build(
+    library: Library,
+    model: Path,
+    profile: Profile,
+    *,
+    targets: tuple[str, ...] = (),
+    timing_cache: bytes = b"",
+    on_progress: OnProgress = lambda _share, _phase: None,
+) -> Built:
+    """Build an engine of an ONNX file whose one input is [N, C, H, W].
+
+    targets: compute capabilities like `sm86` (RTX only); none: for the GPU of this machine. Raises EngineError naming
+    the node that TensorRT refuses, KeyboardInterrupt within about a second of Ctrl-C.
+    """
+    phases = Phases(on_progress)
+    result: list[Built | BaseException] = []
+
+    def work() -> None:
+        try:
+            result.append(_build(library, model, profile, targets, timing_cache, phases))
+        except BaseException as error:  # raised again in the caller's thread
+            result.append(error)
+
+    thread = threading.Thread(target=work, name="lits-deploy-engine-build", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_S)
+    except KeyboardInterrupt:
+        phases.cancel()
+        give_up = monotonic() + CANCEL_S
+        while thread.is_alive() and monotonic() < give_up:
+            thread.join(_POLL_S)
+        raise
+    (outcome,) = result
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
+
+
+def supported_targets(library: Library) -> tuple[str, ...]:
+    """Compute capabilities that an RTX builder knows, like `sm86`; none for other flavours."""
+    known = getattr(library.trt, "ComputeCapability", None)
+    if not library.is_rtx or known is None:
+        return ()
+    return tuple(sorted((n.lower() for n in dir(known) if re.fullmatch(r"SM\d+", n)), key=lambda name: int(name[2:])))
+
+
+def check_targets(library: Library, targets: tuple[str, ...]) -> None:
+    """EngineError where this TensorRT cannot build for them."""
+    known = supported_targets(library)
+    if targets and not library.is_rtx:
+        raise EngineError(
+            f"{library} builds for the GPU of this machine only, not for {', '.join(targets)}.",
+            fix="leave --compute-capability out, or use --trt-flavour rtx",
+        )
+    if unknown := [name for name in targets if name not in known]:
+        raise EngineError(
+            f"{library} does not know {', '.join(unknown)}.", fix=f"choose from {', '.join(known)}, or build on the box"
+        )
+
+
+def _build(
+    library: Library, model: Path, profile: Profile, targets: tuple[str, ...], timing_cache: bytes, phases: Phases
+) -> Built:
+    trt, started = library.trt, perf_counter()
+    check_targets(library, targets)
+    with library.listening() as log:
+        builder: tensorrt.Builder = trt.Builder(library.logger)
+        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        _parse(library, network, model, log)
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        config.clear_flag(trt.BuilderFlag.TF32)  # FP32 means FP32: TF32 has ten bits of mantissa
+        slices = network.get_input(0)
+        one = [slices.shape[axis] for axis in range(1, 4)]  # [C, H, W]
+        batches = builder.create_optimization_profile()
+        batches.set_shape(slices.name, *(trt.Dims([n, *one]) for n in (1, profile.best, profile.most)))
+        config.add_optimization_profile(batches)
+        config.progress_monitor = monitor = _monitor(trt, phases)
+        if library.is_rtx:
+            _aim(trt, config, targets)
+        else:
+            config.set_timing_cache(config.create_timing_cache(timing_cache), ignore_mismatch=False)
+        plan: tensorrt.IHostMemory | None = builder.build_serialized_network(network, config)
+        del monitor
+        if plan is None:
+            if phases.cancelled:
+                raise EngineError("The build was cancelled.")
+            raise EngineError(_in_words(library, log.problem() or "no engine and no reason"), fix=_FIX)
+        kept = b"" if library.is_rtx else bytes(config.get_timing_cache().serialize())
+        data = bytes(plan)
+    layers = parse_listing(line for _, text in log.lines if text.startswith("Layers:") for line in text.split("\n"))
+    return Built(data=data, layers=layers, seconds=perf_counter() - started, timing_cache=kept)
+
+
+_FIX = "another --precision or --trt-flavour, or run this file with ONNX Runtime"
+
+
+def _parse(library: Library, network: tensorrt.INetworkDefinition, model: Path, log: Log) -> None:
+    parser: tensorrt.OnnxParser = library.trt.OnnxParser(network, library.logger)
+    parsed: Any = parser.parse(model.read_bytes())  # the stubs' `bool` is a member of DataType
+    if parsed:
+        if network.num_inputs != 1:
+            raise EngineError(f"{model.name} has {network.num_inputs} inputs, not one.", fix="export again")
+        return
+    refused: Any = parser  # the stubs have no type for its errors
+    problems = [refused.get_error(index) for index in range(parser.num_errors)]
+    if not problems:
+        raise EngineError(f"{library} cannot parse {model.name}: {log.problem()}.", fix=_FIX)
+    first = problems[0]
+    name, kind = first.node_name(), first.node_operator()
+    where = f" at the {kind or 'unknown'} node {name}" if name or kind else ""
+    what = re.sub(r"\[?checkMacros.*|\(?In \w+ at /\S+.*", "", first.desc(), flags=re.DOTALL)
+    what = " ".join(what.replace(f"Invalid Node - {name}", "").split()).rstrip(" .")
+    raise EngineError(f"{library} cannot parse {model.name}{where}: {what[:300]}.", fix=_FIX)
+
+
+def _aim(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
+    config.num_compute_capabilities = max(1, len(targets))
+    if not targets:
+        config.set_compute_capability(trt.ComputeCapability.CURRENT, 0)
+    for index, name in enumerate(targets):
+        config.set_compute_capability(getattr(trt.ComputeCapability, name.upper()), index)
+
+
+def _in_words(library: Library, problem: str) -> str:
+    """One line of TensorRT's error: without source locations, the operation that it quotes kept."""
+    text = re.sub(r"^IBuilder::\w+: ", "", problem)
+    text = re.sub(r"Error Code \d+: ", "", text)
+    text = re.sub(r"\[\w+\.cpp:\d+: \w+\] |In \w+ at /\S+", "", text)
+    text = re.sub(r"^[A-Z][\w ]* \(", "", " ".join(text.split()))
+    return f"{library} cannot build it: {text.rstrip(' .)')[:300]}."
+
+
+def _monitor(trt: Any, phases: Phases) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc] # its base is known at run time only
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            phases.start(phase_name, parent_phase, num_steps)
+
+        def phase_finish(self, phase_name: str) -> None:
+            phases.finish(phase_name)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            return phases.step(phase_name, step)
+
+    return Monitor()

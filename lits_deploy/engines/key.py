@@ -1,0 +1,150 @@
+"""Everything that an engine depends on. Two engines of one key compute the same; nothing else may stand in for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.errors import UserError
+from lits_deploy.files import canonical_json, sha256_bytes
+from lits_deploy.gpu.seam import Gpu
+
+MAX_BATCH, OPT_BATCH = 64, 32
+"""Slices that an engine takes at most, and that it is tuned for, unless asked otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """The one optimisation profile: batches of 1 to `most` slices, tuned for `best`."""
+
+    best: int = OPT_BATCH
+    most: int = MAX_BATCH
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.best <= self.most:
+            raise UserError(f"A batch of {self.best} does not lie in 1…{self.most}.", fix="--opt-batch ≤ --max-batch")
+
+    @classmethod
+    def up_to(cls, most: int) -> Profile:
+        """The default profile, widened or not: at least MAX_BATCH, so that one engine serves every command."""
+        return cls(best=OPT_BATCH, most=max(most, MAX_BATCH))
+
+    def __str__(self) -> str:
+        return f"1/{self.best}/{self.most}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineKey:
+    """What must be the same for an engine to be used.
+
+    bundle: hash of its manifest; flavour, version: of TensorRT; platform: system and processor. gpu,
+    compute_capability, driver: None for an engine that was built for `targets` (like `sm86`) wherever: such a one
+    must be proven where it is used.
+    """
+
+    bundle: str
+    artifact: str
+    artifact_sha256: str
+    precision: str
+    flavour: str
+    version: str
+    platform: str
+    gpu: str | None
+    compute_capability: str | None
+    driver: str | None
+    targets: tuple[str, ...] = ()
+    best_batch: int = OPT_BATCH
+    max_batch: int = MAX_BATCH
+
+    @property
+    def digest(self) -> str:
+        """Names the files: 32 hex digits of the hash of the canonical JSON."""
+        return sha256_bytes(canonical_json(self.to_json()).encode())[:32]
+
+    @property
+    def profile(self) -> Profile:
+        """As a profile."""
+        return Profile(best=self.best_batch, most=self.max_batch)
+
+    def to_json(self) -> dict[str, Any]:
+        """For the record."""
+        return {**dataclasses.asdict(self), "targets": list(self.targets)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> EngineKey:
+        """Read back; TypeError, KeyError for anything else."""
+        return cls(**{**values, "targets": tuple(str(target) for target in values["targets"])})
+
+    def serves(self, wanted: EngineKey) -> bool:
+        """True where an engine of this key may be used for `wanted`.
+
+        The same in everything, but it may take larger batches; or one built for this compute capability elsewhere.
+        """
+        if self.max_batch < wanted.max_batch:
+            return False
+        mine = dataclasses.replace(self, best_batch=wanted.best_batch, max_batch=wanted.max_batch)
+        if mine == wanted:
+            return True
+        if not self.targets or wanted.compute_capability is None:
+            return False
+        here = {name: getattr(wanted, name) for name in ("gpu", "compute_capability", "driver", "targets")}
+        return sm(wanted.compute_capability) in self.targets and dataclasses.replace(mine, **here) == wanted
+
+    def differences(self, wanted: EngineKey) -> list[str]:
+        """What differs, in words, most telling first: `driver 580.95.05 → 581.10`."""
+        words = {
+            "artifact_sha256": "the artifact's file", "bundle": "the bundle", "version": "TensorRT", "gpu": "GPU",
+            "compute_capability": "compute capability", "driver": "driver", "platform": "platform",
+            "precision": "precision", "targets": "compute capabilities",
+        }  # fmt: skip
+        found = []
+        for name, word in words.items():
+            old, new = getattr(self, name), getattr(wanted, name)
+            if old != new:
+                hashes = name in ("bundle", "artifact_sha256")
+                found.append(f"{word} changed" if hashes else f"{word} {_text(old)} → {_text(new)}")
+        if self.max_batch < wanted.max_batch:
+            found.append(f"batches up to {self.max_batch} → {wanted.max_batch}")
+        return found
+
+
+def key_for(
+    bundle: Bundle, artifact: Artifact, *, flavour: str, version: str, gpu: Gpu | None, targets: tuple[str, ...],
+    profile: Profile,
+) -> EngineKey:  # fmt: skip
+    """The key of an artifact's engine for this GPU, or for `targets` where `gpu` is None."""
+    return EngineKey(
+        bundle=bundle.sha256, artifact=artifact.name, artifact_sha256=artifact.sha256, precision=artifact.precision,
+        flavour=flavour, version=version, platform=f"{sys.platform}-{platform.machine()}",
+        gpu=gpu.name if gpu else None, compute_capability=gpu.compute_capability if gpu else None,
+        driver=gpu.driver if gpu else None, targets=targets, best_batch=profile.best, max_batch=profile.most,
+    )  # fmt: skip
+
+
+def sm(compute_capability: str) -> str:
+    """`8.6` → `sm86`."""
+    return "sm" + compute_capability.replace(".", "")
+
+
+def parse_targets(text: str | None) -> tuple[str, ...]:
+    """`sm86,sm89` (or 8.6, 86, SM86) → (`sm86`, `sm89`), each once, in order. UserError for anything else."""
+    found: list[str] = []
+    for part in (text or "").split(","):
+        name = part.strip().lower()
+        if not name:
+            continue
+        if not (match := re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", name)):
+            raise UserError(f"`{part.strip()}` is not a compute capability.", fix="write them like sm86,sm89")
+        found.append(f"sm{match[1]}{match[2]}")
+    return tuple(dict.fromkeys(found))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(value) or "of this machine"
+    return "none" if value is None else str(value)

@@ -1,0 +1,190 @@
+"""CUDA through cuda-python: `cuda.bindings.runtime`, or `cuda.cudart` as JetPack 6 has it.
+
+Both return a tuple that begins with an error code, and take plain integers for handles. Written from the bindings'
+own signatures; what has run on which hardware stands in docs/tensorrt.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import importlib.util
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra
+from lits_deploy.gpu.seam import Bytes, Gpu
+
+MODULES = ("cuda.bindings.runtime", "cuda.cudart")
+
+_GPU_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")  # the last two on a Jetson
+
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+_NO_DRIVER = (35, 100)  # cudaErrorInsufficientDriver, cudaErrorNoDevice
+_NON_BLOCKING = 1  # cudaStreamNonBlocking
+_NO_TIMING = 2  # cudaEventDisableTiming; not cudaEventBlockingSync, which saves a core and costs latency
+
+
+def installed() -> bool:
+    """True where one of the bindings is; imports none of them."""
+    for name in MODULES:
+        with suppress(ImportError):
+            if importlib.util.find_spec(name) is not None:
+                return True
+    return False
+
+
+def gpu_here() -> bool:
+    """True where an NVIDIA driver shows a GPU to programs; asks no library."""
+    return any(Path(name).exists() for name in _GPU_FILES)
+
+
+def open_cuda() -> CudaBindings:
+    """The bindings on a machine with a GPU.
+
+    Raises MissingExtra without cuda-python, DeviceError where it finds no GPU.
+    """
+    runtime = None
+    for name in MODULES:
+        with suppress(ImportError):
+            runtime = importlib.import_module(name)
+            break
+    if runtime is None:
+        raise MissingExtra("cuda-python", "trt")
+    cuda = CudaBindings(runtime)
+    if cuda.device_count() == 0:
+        raise DeviceError("There is no NVIDIA GPU here that its driver would answer for.", fix="--device cpu")
+    return cuda
+
+
+def driver_version() -> str | None:
+    """Version of the NVIDIA kernel driver, on a Jetson of L4T; None where neither says."""
+    for path, pattern in (
+        ("/proc/driver/nvidia/version", r"\s(\d{3,}\.\d+(?:\.\d+)?)\s"),
+        ("/etc/nv_tegra_release", r"R(\d+).*REVISION: (\d+\.\d+)"),
+    ):
+        with suppress(OSError):
+            if match := re.search(pattern, Path(path).read_text(encoding="utf-8", errors="replace")):
+                return ".".join(match.groups())
+    return None
+
+
+class CudaBindings:
+    """The seam over one of the modules of MODULES."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+
+    def device_count(self) -> int:
+        """GPUs here; 0 where there is no driver or it sees none."""
+        error, count = self._runtime.cudaGetDeviceCount()
+        return 0 if int(error) in _NO_DRIVER else int(self._checked("cudaGetDeviceCount", (error, count)))
+
+    def describe(self, index: int) -> Gpu:
+        """From the device's properties; DeviceError for an index that is none."""
+        count = self.device_count()
+        if not 0 <= index < count:
+            raise DeviceError(f"There is no cuda:{index} here.", fix=f"use cuda:0 … cuda:{count - 1}, or --device cpu")
+        properties = self._call("cudaGetDeviceProperties", index)
+        speaks = int(self._call("cudaDriverGetVersion"))
+        name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
+        cuda = f"{speaks // 1000}.{speaks % 1000 // 10}"
+        return Gpu(
+            name=name.strip("\0 "),
+            compute_capability=f"{properties.major}.{properties.minor}",
+            memory_bytes=int(properties.totalGlobalMem),
+            driver=driver_version() or f"unknown, CUDA {cuda}",
+            cuda=cuda,
+        )
+
+    def set_device(self, index: int) -> None:
+        """See the seam."""
+        self._call("cudaSetDevice", index)
+
+    def create_stream(self) -> int:
+        """See the seam."""
+        return int(self._call("cudaStreamCreateWithFlags", _NON_BLOCKING))
+
+    def destroy_stream(self, stream: int) -> None:
+        """See the seam."""
+        self._call("cudaStreamDestroy", stream)
+
+    def create_event(self) -> int:
+        """See the seam."""
+        return int(self._call("cudaEventCreateWithFlags", _NO_TIMING))
+
+    def destroy_event(self, event: int) -> None:
+        """See the seam."""
+        self._call("cudaEventDestroy", event)
+
+    def record(self, event: int, stream: int) -> None:
+        """See the seam."""
+        self._call("cudaEventRecord", event, stream)
+
+    def wait(self, event: int) -> None:
+        """See the seam."""
+        self._call("cudaEventSynchronize", event)
+
+    def allocate(self, size: int) -> int:
+        """See the seam."""
+        return int(self._call("cudaMalloc", size))
+
+    def free(self, address: int) -> None:
+        """See the seam."""
+        self._call("cudaFree", address)
+
+    def allocate_pinned(self, size: int) -> tuple[int, Bytes]:
+        """See the seam."""
+        address = int(self._call("cudaHostAlloc", size, 0))
+        return address, np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+
+    def free_pinned(self, address: int) -> None:
+        """See the seam."""
+        self._call("cudaFreeHost", address)
+
+    def upload(self, target: int, source: int, size: int, stream: int) -> None:
+        """See the seam."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._call("cudaMemcpyAsync", target, source, size, kind, stream)
+
+    def download(self, target: int, source: int, size: int, stream: int) -> None:
+        """See the seam."""
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._call("cudaMemcpyAsync", target, source, size, kind, stream)
+
+    def begin_capture(self, stream: int) -> None:
+        """See the seam. Other threads' CUDA calls do not break it."""
+        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call("cudaStreamBeginCapture", stream, mode)
+
+    def end_capture(self, stream: int) -> int:
+        """See the seam."""
+        graph = self._call("cudaStreamEndCapture", stream)
+        try:
+            return int(self._call("cudaGraphInstantiate", graph, 0))
+        finally:
+            self._call("cudaGraphDestroy", graph)
+
+    def launch(self, graph: int, stream: int) -> None:
+        """See the seam."""
+        self._call("cudaGraphLaunch", graph, stream)
+
+    def destroy_graph(self, graph: int) -> None:
+        """See the seam."""
+        self._call("cudaGraphExecDestroy", graph)
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        return self._checked(name, getattr(self._runtime, name)(*arguments))
+
+    def _checked(self, name: str, result: tuple[Any, ...]) -> Any:
+        error = result[0]
+        if int(error) == 0:
+            return result[1] if len(result) > 1 else None
+        reason = f"{name}: {getattr(error, 'name', error)}"
+        if int(error) == _OUT_OF_MEMORY:
+            raise DeviceOutOfMemory(reason)
+        raise DeviceError(f"CUDA failed ({reason}).", fix="see `lits-deploy doctor`; start again, or use --device cpu")

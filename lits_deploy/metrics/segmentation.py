@@ -1,0 +1,138 @@
+"""Figures of merit of a U-Net: overlap of label maps, distance of surfaces, lesions found.
+
+Overlap comes from a pixel confusion matrix (rows = target), which adds up over batches, slices and patients. The
+empty-mask rule: what is in neither map is not scored; what is in one map only has Dice 0, IoU 0 and no distance.
+Knows nothing about files or patients. SciPy is imported by the two functions that need it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.errors import MissingExtra
+from lits_deploy.metrics.classification import confusion_matrix
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionCounts:
+    """Connected components of the lesion class: of the target, how many of them the prediction touches by a pixel or
+    more, of the prediction, and how many of those touch no target (false ones)."""
+
+    lesions: int
+    found: int
+    predicted: int
+    false: int
+
+    def __add__(self, other: LesionCounts) -> LesionCounts:
+        return LesionCounts(
+            lesions=self.lesions + other.lesions, found=self.found + other.found,
+            predicted=self.predicted + other.predicted, false=self.false + other.false,
+        )  # fmt: skip
+
+
+def segmentation_summary(target: npt.NDArray[Any], labels: npt.NDArray[Any], classes: int = 3) -> dict[str, Any]:
+    """Global Dice, IoU per class and pixel error over all pixels of all slices.
+
+    target, labels: uint8 [N, H, W]. A class that is in neither is None (the empty-mask rule: not scored).
+    """
+    matrix = confusion_matrix(target.ravel(), labels.ravel(), classes)
+    return segmentation_summary_of(matrix)
+
+
+def segmentation_summary_of(matrix: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """The same figures from a pixel confusion matrix (rows = target), which adds up over batches."""
+    dice, iou = overlap(matrix)
+    return {
+        "dice": [None if np.isnan(value) else float(value) for value in dice],
+        "iou": [None if np.isnan(value) else float(value) for value in iou],
+        "pixel_error": float(1.0 - np.diag(matrix).sum() / max(1, matrix.sum())),
+    }
+
+
+def overlap(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Dice and IoU of each class, each float64 [..., K], from confusion matrices [..., K, K]; NaN where it is in
+    neither map."""
+    hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    both = matrix.sum(axis=-1) + matrix.sum(axis=-2)
+    dice: npt.NDArray[np.float64] = np.full(hit.shape, np.nan)
+    iou = dice.copy()
+    np.divide(2 * hit, both, out=dice, where=both > 0)
+    np.divide(hit, both - hit, out=iou, where=both > 0)
+    return dice, iou
+
+
+def class_pixel_error(matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Share of all pixels where a class is missed or put wrongly, float64 [..., K], from matrices [..., K, K]."""
+    hit = np.diagonal(matrix, axis1=-2, axis2=-1)
+    wrong = matrix.sum(axis=-1) + matrix.sum(axis=-2) - 2 * hit
+    share: npt.NDArray[np.float64] = wrong / np.maximum(1, matrix.sum(axis=(-2, -1)))[..., np.newaxis]
+    return share
+
+
+def surface(mask: Mask) -> Mask:
+    """Pixels of a mask with a face-neighbour outside it; beyond the edge of the picture counts as outside."""
+    inside = np.pad(mask, 1)
+    core = mask.copy()
+    for axis in range(mask.ndim):
+        for start in (0, 2):
+            neighbour = [slice(1, -1)] * mask.ndim
+            neighbour[axis] = slice(start, start + mask.shape[axis])
+            core &= inside[tuple(neighbour)]
+    return mask & ~core
+
+
+def hausdorff_95(target: Mask, predicted: Mask, spacing_mm: Sequence[float]) -> float:
+    """Distance in mm that 95 % of either surface stays within of the other; NaN where one of the masks is empty.
+
+    target, predicted: bool, of one shape; spacing_mm: a distance for each axis. The larger of both directed 95th
+    percentiles (linear between samples) of the distances from surface pixel to nearest surface pixel, as MONAI's
+    `compute_hausdorff_distance(percentile=95)`. Raises MissingExtra without SciPy.
+    """
+    try:
+        from scipy.spatial import cKDTree
+    except ImportError as error:
+        raise MissingExtra("SciPy", "bench") from error
+    if not (target.any() and predicted.any()):
+        return float("nan")
+    scale = np.asarray(spacing_mm, dtype=np.float64)
+    points = [np.argwhere(surface(mask)) * scale for mask in _around(target, predicted)]
+    there, _ = cKDTree(points[0]).query(points[1])
+    back, _ = cKDTree(points[1]).query(points[0])
+    return float(max(np.percentile(there, 95), np.percentile(back, 95)))
+
+
+def count_lesions(target: Mask, predicted: Mask) -> LesionCounts:
+    """Lesions of a volume [D, H, W], or of a slice [H, W]: connected over faces, edges and corners.
+
+    Raises MissingExtra without SciPy.
+    """
+    try:
+        from scipy.ndimage import label
+    except ImportError as error:
+        raise MissingExtra("SciPy", "bench") from error
+    if not (target.any() or predicted.any()):
+        return LesionCounts(lesions=0, found=0, predicted=0, false=0)
+    target, predicted = _around(target, predicted)
+    touching = np.ones((3,) * target.ndim, dtype=bool)
+    parts, count = label(target, structure=touching)
+    guesses, guessed = label(predicted, structure=touching)
+    found = np.count_nonzero(np.unique(parts[predicted]))
+    right = np.count_nonzero(np.unique(guesses[target]))
+    return LesionCounts(lesions=int(count), found=int(found), predicted=int(guessed), false=int(guessed - right))
+
+
+def _around(target: Mask, predicted: Mask) -> tuple[Mask, Mask]:
+    """Both masks cut to the box that holds both, one pixel wider: outside it nothing is to be measured."""
+    either = target | predicted
+    box = []
+    for axis in range(either.ndim):
+        filled = np.flatnonzero(either.any(axis=tuple(other for other in range(either.ndim) if other != axis)))
+        box.append(slice(max(0, int(filled[0]) - 1), int(filled[-1]) + 2))
+    return target[tuple(box)], predicted[tuple(box)]

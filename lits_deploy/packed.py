@@ -1,0 +1,240 @@
+"""Reading a packed bundle that comes from a stranger: refused before anything is written, if anything is odd.
+
+None of a zip file's numbers is believed. Its names must be those of the manifest inside, plain, in one folder; sizes
+must fit the manifest; what is inflated is counted as it comes. `lits_deploy.packing` writes and unpacks such files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle, Manifest
+from lits_deploy.errors import BundleError
+from lits_deploy.files import sha256_bytes
+
+MOST_MEMBERS = 256
+"""Files in a zip: a bundle has five, and two more an artifact at most."""
+
+MOST_MANIFEST = 4 << 20
+"""Bytes of manifest.json: one of 300 patients has 20 kB."""
+
+MOST_OTHER = 512 << 20
+"""Bytes of a file whose size the manifest does not tell: the largest, goldens of a U-Net, are 3 MB."""
+
+MOST_TOTAL = 16 << 30
+"""Bytes of all files: VGG16 in three precisions takes 1 GB."""
+
+MOST_RATIO = 100
+"""Largest size over packed size of a file above 1 MiB: weights reach 1.1, a bomb 1,000."""
+
+_BLOCK = 1 << 20
+_AGAIN = "get the file again from whoever packed it"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A zip file whose table of contents is that of a bundle. `bundle.folder` is the zip file: open nothing by it.
+
+    top: name of the folder inside; members: file name → entry.
+    """
+
+    archive: zipfile.ZipFile
+    bundle: Bundle
+    top: str
+    members: dict[str, zipfile.ZipInfo]
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 that the manifest, or the format, asks of each file."""
+        manifest = self.bundle.manifest
+        found = {**manifest.files, **{artifact.file: artifact.sha256 for artifact in manifest.artifacts}}
+        seal = f"{self.bundle.sha256}  {MANIFEST}\n"
+        return {**found, MANIFEST: self.bundle.sha256, MANIFEST_HASH: sha256_bytes(seal.encode())}
+
+    def problems(self) -> list[str]:
+        """One line for every file whose content is not what the manifest says. Empty for a whole bundle."""
+        found = []
+        for name, digest in sorted(self.digests().items()):
+            try:
+                actual = hashlib.sha256()
+                for block in self.read(name):
+                    actual.update(block)
+            except BundleError as error:
+                found.append(error.message)
+                continue
+            if actual.hexdigest() != digest:
+                found.append(f"{name} was altered: its hash differs.")
+        return found
+
+    def read(self, name: str) -> Iterator[bytes]:
+        """The content of a file in pieces; BundleError where it is damaged or longer than the zip says."""
+        return _blocks(self.bundle.folder, self.archive, self.members[name])
+
+
+@contextmanager
+def open_packed(path: Path) -> Iterator[Packed]:
+    """Open a zip file that `pack` made, its table of contents and manifest checked, no file but the manifest read.
+
+    Raises BundleError, naming the fault, for anything else: it escapes its folder, holds what its manifest does not
+    name, is encrypted, a bomb, or damaged.
+    """
+    if not path.is_file():
+        what = "is a folder, not a zip file" if path.is_dir() else "does not exist"
+        raise BundleError(f"{path} {what}.", fix="name a file that `lits-deploy bundle pack` made")
+    try:
+        archive = zipfile.ZipFile(path)
+    except PermissionError as error:
+        raise BundleError(f"{path} may not be read.", fix=f"chmod +r {path}") from error
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise BundleError(f"{path} is not a whole zip file ({error}).", fix=_AGAIN) from error
+    with archive:
+        # A zip cut short can end in golden.npz, a zip itself: its entries then start after foreign bytes.
+        if min((info.header_offset for info in archive.infolist()), default=0):
+            raise BundleError(f"{path} is not a whole zip file (it does not begin with its first entry).", fix=_AGAIN)
+        top, members = _members(path, archive)
+        _check_sizes(path, archive, members)
+        packed = Packed(archive, _read_manifest(path, archive, top, members), top, members)
+        _check_against_manifest(packed)
+        yield packed
+
+
+def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
+    """Name of the one folder at the top, and the plain files in it by name."""
+    entries = archive.infolist()
+    if len(entries) > MOST_MEMBERS:
+        raise refused(path, f"it holds {len(entries):,} entries, more than any bundle ({MOST_MEMBERS})")
+    tops: set[str] = set()
+    members: dict[str, zipfile.ZipInfo] = {}
+    seen: dict[str, str] = {}
+    for info in entries:
+        name = info.orig_filename  # `filename` was cut at a NUL and had its slashes turned
+        shown = ascii(name)[1:-1]
+        parts = name.split("/")
+        if name.startswith("/") or "\\" in name or ":" in name or ".." in parts:
+            raise refused(path, f"the entry `{shown}` leads out of its folder")
+        folder = name.endswith("/")
+        plain = parts[:-1] if folder else parts
+        if not all(_is_plain(part) for part in plain):
+            raise refused(path, f"the entry `{shown}` has no plain name")
+        mode = info.external_attr >> 16
+        if info.create_system == 3 and stat.S_IFMT(mode) not in (0, stat.S_IFDIR if folder else stat.S_IFREG):
+            raise refused(path, f"the entry `{shown}` is a link or a device, not a file")
+        if info.flag_bits & 0x1:
+            raise refused(path, f"the entry `{shown}` is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise refused(path, f"the entry `{shown}` is packed by method {info.compress_type}")
+        tops.add(plain[0])
+        if len(plain) != (1 if folder else 2):
+            where = "at its top" if len(plain) == 1 else "in a folder below"
+            raise refused(path, f"`{shown}` lies {where}, not in the bundle's one folder")
+        key = unicodedata.normalize("NFC", "/".join(plain)).casefold()
+        if key in seen:
+            what = "comes twice" if seen[key] == name else f"differs from `{ascii(seen[key])[1:-1]}` by case only"
+            raise refused(path, f"`{shown}` {what}")
+        seen[key] = name
+        if folder and info.file_size:
+            raise refused(path, f"the folder `{shown}` has content")
+        if not folder:
+            members[plain[1]] = info
+    if len(tops) != 1:
+        raise refused(path, "it is empty" if not tops else f"it has {len(tops)} folders at its top, not one")
+    return tops.pop(), members
+
+
+def _is_plain(name: str) -> bool:
+    """True for a visible name that every file system holds."""
+    length = len(name.encode(errors="replace"))
+    return 0 < length <= 255 and name.isprintable() and not name.startswith(".") and not set(name) & set("/\\:")
+
+
+def _check_sizes(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> None:
+    total = sum(info.file_size for info in members.values())
+    if total > MOST_TOTAL:
+        raise refused(path, f"it would unpack to {total:,} bytes, more than any bundle ({MOST_TOTAL:,})")
+    for name, info in members.items():
+        growth = info.file_size // max(1, info.compress_size)
+        if info.file_size > 1 << 20 and growth > MOST_RATIO:
+            raise refused(path, f"{name} would grow {growth:,}-fold, as bombs do")
+        if info.compress_size > info.file_size + info.file_size // 64 + 1024:
+            raise refused(path, f"{name} takes more room packed than the size it declares")
+    ordered = sorted(archive.infolist(), key=lambda info: info.header_offset)
+    ends = [*(info.header_offset for info in ordered[1:]), archive.start_dir]
+    for info, end in zip(ordered, ends, strict=True):
+        raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437", errors="replace")
+        if info.header_offset + 30 + len(raw) + info.compress_size > end:  # 30: a header without its name
+            raise refused(path, f"`{ascii(info.orig_filename)[1:-1]}` overlaps what follows it")
+
+
+def _read_manifest(path: Path, archive: zipfile.ZipFile, top: str, members: dict[str, zipfile.ZipInfo]) -> Bundle:
+    """The bundle's identity and manifest, by the rules of `Bundle.open`."""
+    data = {}
+    for name, most in ((MANIFEST, MOST_MANIFEST), (MANIFEST_HASH, 1024)):
+        if name not in members:
+            raise refused(path, f"it has no {name}, so it is not a bundle")
+        if members[name].file_size > most:
+            raise refused(path, f"its {name} has {members[name].file_size:,} bytes, not {most:,} at most")
+        data[name] = b"".join(_blocks(path, archive, members[name]))
+    digest = sha256_bytes(data[MANIFEST])
+    if data[MANIFEST_HASH] != f"{digest}  {MANIFEST}\n".encode():
+        raise refused(path, f"its {MANIFEST} was altered: it does not match {MANIFEST_HASH}")
+    try:
+        values = json.loads(data[MANIFEST])
+    except (ValueError, RecursionError) as error:
+        raise refused(path, f"its {MANIFEST} is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise refused(path, f"its {MANIFEST} is not a record")
+    manifest = Manifest.from_json(values)
+    files = manifest.files.items() if isinstance(manifest.files, dict) else [(None, None)]
+    named = [*files, *((artifact.file, artifact.sha256) for artifact in manifest.artifacts)]
+    sizes = [artifact.bytes for artifact in manifest.artifacts]
+    if (
+        not manifest.artifacts
+        or not all(isinstance(name, str) and _is_plain(name) and isinstance(sha, str) for name, sha in named)
+        or not all(isinstance(size, int) for size in sizes)
+    ):
+        raise refused(path, f"its {MANIFEST} names no plain files with hashes and sizes")
+    return Bundle(folder=path, manifest=manifest, sha256=digest)
+
+
+def _check_against_manifest(packed: Packed) -> None:
+    """The files are those that the manifest names, no more, no fewer, and as large as it says."""
+    path, there, named = packed.bundle.folder, set(packed.members), set(packed.digests())
+    if foreign := sorted(there - named):
+        raise refused(path, f"`{ascii(foreign[0])[1:-1]}` is not in its manifest")
+    if missing := sorted(named - there):
+        raise refused(path, f"{missing[0]} is missing")
+    sizes = {artifact.file: artifact.bytes for artifact in packed.bundle.manifest.artifacts}
+    for name, info in packed.members.items():
+        if info.file_size != sizes.get(name, info.file_size):
+            raise refused(path, f"{name} has {info.file_size:,} bytes; its manifest says {sizes[name]:,}")
+        if name not in sizes and info.file_size > MOST_OTHER:
+            raise refused(path, f"{name} has {info.file_size:,} bytes, more than any bundle's ({MOST_OTHER:,})")
+
+
+def _blocks(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The content of an entry, inflated piece by piece, so that it fills no memory; BundleError where it is damaged."""
+    name, count = info.filename.rpartition("/")[2], 0
+    try:
+        with archive.open(info) as stream:
+            while block := stream.read(_BLOCK):
+                count += len(block)
+                if count > info.file_size:
+                    raise refused(path, f"{name} is longer than the zip says")
+                yield block
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise refused(path, f"{name} is damaged ({error})") from error
+    if count != info.file_size:
+        raise refused(path, f"{name} ends early")
+
+
+def refused(path: Path, why: str) -> BundleError:
+    """The error for a zip file that is not used, and why."""
+    return BundleError(f"{path} is refused: {why}.", fix=_AGAIN)

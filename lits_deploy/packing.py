@@ -1,0 +1,163 @@
+"""A bundle as one zip file, and back: the same hashes inside.
+
+    NAME.zip  ──►  NAME/manifest.json  NAME/manifest.sha256  NAME/model.onnx …
+
+`pack` writes equal bytes for equal bundles of one name: sorted names, one date, one mode, nothing compressed. Weights
+hardly shrink (ResNet18: 44.9 MB stored in 0.2 s, 41.3 MB deflated in 2.1 s), and zlib's bytes differ from build to
+build. What may be unpacked is decided in `lits_deploy.packed`. Knows nothing about networks or runtimes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle
+from lits_deploy.errors import BundleError, OutputError
+from lits_deploy.files import atomic_path
+from lits_deploy.packed import Packed, open_packed, refused
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip can say
+_BLOCK = 1 << 20
+
+
+def pack(folder: Path, out: Path | None = None, *, overwrite: bool = False) -> Path:
+    """Write a bundle as one zip file and return its path; it appears whole or not at all.
+
+    out: the file [the bundle's name + .zip, here]. Raises BundleError where the bundle has a problem, OutputError where
+    `out` exists or lies inside the bundle.
+    """
+    bundle = Bundle.open(folder)
+    if problems := bundle.problems():
+        raise BundleError(
+            f"{folder} is not whole, so it is not packed: {problems[0]}"
+            + (f" And {len(problems) - 1} more." if len(problems) > 1 else ""),
+            fix=f"`lits-deploy bundle inspect {folder}` lists all; take foreign files out, or copy the bundle again",
+        )
+    top = _folder_name(folder.resolve().name)
+    target = Path(f"{top}.zip") if out is None else out
+    if bundle.folder.resolve() in target.resolve().parents:
+        raise OutputError(f"{target} would lie inside the bundle.", fix=f"--out ../{target.name}")
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder.", fix=f"--out {target / f'{top}.zip'}")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target} exists already.", fix="give another --out, or --overwrite")
+    try:
+        _write(bundle, top, target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+    return target
+
+
+def _write(bundle: Bundle, top: str, target: Path) -> None:
+    expected = {MANIFEST: bundle.sha256, **bundle.manifest.files}
+    expected.update({artifact.file: artifact.sha256 for artifact in bundle.manifest.artifacts})
+    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted({*expected, MANIFEST_HASH}):
+            info = zipfile.ZipInfo(f"{top}/{name}", _DATE)
+            info.create_system = 3  # Unix, wherever it is packed
+            info.external_attr = (stat.S_IFREG | 0o644) << 16
+            source, digest = bundle.folder / name, hashlib.sha256()
+            info.file_size = source.stat().st_size
+            with source.open("rb") as stream, archive.open(info, "w") as packed:
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+                    packed.write(block)
+            if name in expected and digest.hexdigest() != expected[name]:
+                raise BundleError(f"{name} was changed while it was packed.", fix="pack again when nobody writes to it")
+
+
+def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> Bundle:
+    """Make a bundle of a zip file; the folder appears in one rename, after every hash matched.
+
+    out: the bundle's folder [its name in the zip, here]. Raises BundleError for whatever is no packed bundle, and
+    OutputError where `out` exists; `overwrite` replaces a bundle and nothing else. A refusal leaves nothing behind.
+    """
+    with open_packed(path) as packed:
+        target = Path(packed.top) if out is None else out
+        if target.is_symlink() or target.exists():
+            if not overwrite:
+                raise OutputError(f"{target} exists already.", fix="give another --out, or --overwrite")
+            if not _may_go(target):
+                raise OutputError(f"{target} is not a bundle, so it is not overwritten.", fix="give another --out")
+        total = sum(info.file_size for info in packed.members.values())
+        try:
+            with _workplace(target, total) as folder:
+                _fill(packed, folder)
+                _replace(target, folder)
+        except OSError as error:
+            raise OutputError(f"{target} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+    return Bundle.open(target)
+
+
+@contextmanager
+def _workplace(target: Path, total: int) -> Iterator[Path]:
+    """A temporary folder beside `target`; it goes at the end, and so do folders made for it that stayed empty."""
+    made = [folder for folder in target.parents if not folder.exists()]  # deepest first
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        room = shutil.disk_usage(target.parent).free
+        if total > room:
+            raise OutputError(
+                f"{target} needs {total:,} bytes; {room:,} are free.", fix="make room, or --out elsewhere"
+            )
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            folder.chmod(0o755)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        with suppress(OSError):
+            for empty in made:
+                empty.rmdir()
+
+
+def _may_go(target: Path) -> bool:
+    """True for a bundle, whole or not, and for an empty folder: a bundle is flat and has both files of its manifest."""
+    if target.is_symlink() or not target.is_dir():
+        return False
+    entries = {path.name: path.is_dir() for path in target.iterdir()}
+    return not entries or ({MANIFEST, MANIFEST_HASH} <= set(entries) and not any(entries.values()))
+
+
+def _fill(packed: Packed, folder: Path) -> None:
+    digests = packed.digests()
+    for name in packed.members:
+        digest = hashlib.sha256()
+        with (folder / name).open("xb") as stream:
+            for block in packed.read(name):
+                digest.update(block)
+                stream.write(block)
+        (folder / name).chmod(0o644)  # not what the zip says
+        if digest.hexdigest() != digests[name]:
+            raise refused(packed.bundle.folder, f"{name} was altered: its hash differs")
+    if problems := Bundle.open(folder).problems():  # what was written, read back
+        raise BundleError(f"What was unpacked is not whole: {problems[0]}", fix="unpack again on another disk")
+
+
+def _replace(target: Path, folder: Path) -> None:
+    """Move `folder` to `target`; a bundle that was there goes when the new one is in its place, or comes back."""
+    if not target.exists():
+        folder.replace(target)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+    target.replace(old)
+    try:
+        folder.replace(target)
+    except OSError:
+        old.replace(target)
+        raise
+    shutil.rmtree(old)
+
+
+def _folder_name(name: str) -> str:
+    """A name for the folder inside that every system can hold."""
+    return re.sub(r"[^\w.+ -]", "-", name).strip(". ") or "bundle"

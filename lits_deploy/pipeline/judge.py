@@ -1,0 +1,60 @@
+"""From a network's logits to a slice's answer: calibrated probabilities, and no class where the network is unsure.
+
+Knows nothing about files, batches or ledgers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.metrics import softmax
+
+_NOT_FINITE = "the network's answer is not a finite number"
+
+
+class Answer(NamedTuple):
+    """What is said of a slice: a class 0…2 with its probabilities; no class but probabilities (unsure); or a reason."""
+
+    reason: str | None
+    label: int | None
+    p0: float | None
+    p1: float | None
+    p2: float | None
+
+    @property
+    def unsure(self) -> bool:
+        """The network answered, and the bundle says not to trust it."""
+        return self.label is None and self.p0 is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """How an artifact's logits are read (see `bundle.Artifact`).
+
+    temperature: divides the logits. abstain_below: highest probability under which a slice gets no class, or None.
+    """
+
+    temperature: float = 1.0
+    abstain_below: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For a run's identity, beside the bundle that holds the temperature: another reading gives other rows."""
+        return {"abstain_below": self.abstain_below}
+
+    def answers(self, logits: npt.NDArray[np.float32]) -> Iterator[Answer]:
+        """One answer for each row of float32 [N, 3]."""
+        probabilities = softmax(logits, self.temperature)
+        finite = np.isfinite(logits.sum(axis=1))
+        for row, label, right in zip(probabilities, logits.argmax(axis=1), finite, strict=True):
+            p0, p1, p2 = map(float, row)
+            if not right:
+                yield Answer(_NOT_FINITE, None, None, None, None)
+            elif self.abstain_below is not None and row[label] < np.float32(self.abstain_below):
+                yield Answer(f"unsure: no class reaches {self.abstain_below:.3f}", None, p0, p1, p2)
+            else:
+                yield Answer(None, int(label), p0, p1, p2)

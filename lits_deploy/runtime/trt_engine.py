@@ -1,0 +1,199 @@
+"""A TensorRT engine in memory and its contexts: the only module that makes TensorRT's calls at run time.
+
+`Engine` and `Context` are what `tensorrt_` needs of them, so a test can put a network of its own behind it. Contexts
+share one piece of scratch memory that the caller owns: they run one after another, on one stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.engines.flavour import Library
+from lits_deploy.errors import DeviceError, DeviceOutOfMemory, EngineError
+
+if TYPE_CHECKING:  # type stubs
+    import tensorrt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensor:
+    """An input or output of an engine; shape: of one slice, without the batch."""
+
+    name: str
+    dtype: npt.DTypeLike
+    shape: tuple[int, ...]
+    is_input: bool
+
+    @property
+    def slice_bytes(self) -> int:
+        """Bytes of one slice."""
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+
+class Context(Protocol):
+    """An engine set up for one batch size."""
+
+    def bind(self, batch: int, addresses: Mapping[str, int]) -> int:
+        """Fix the batch and where each tensor lies on the device; returns the scratch bytes that this takes."""
+        ...
+
+    def use_scratch(self, address: int, size: int) -> None:
+        """Where its intermediate results may lie."""
+        ...
+
+    def enqueue(self, stream: int) -> None:
+        """Queue the network on a stream. Raises DeviceOutOfMemory, DeviceError."""
+        ...
+
+    def close(self) -> None:
+        """Give it back."""
+        ...
+
+
+class Engine(Protocol):
+    """A loaded engine. library: like `TensorRT 10.3.0.30`; capture: the caller may put contexts into CUDA graphs."""
+
+    tensors: tuple[Tensor, ...]
+    max_batch: int
+    library: str
+    capture: bool
+
+    def context(self) -> Context:
+        """A new context without memory of its own."""
+        ...
+
+    def runtime_cache(self) -> bytes:
+        """What RTX has compiled so far, to keep; b"" elsewhere."""
+        ...
+
+    def close(self) -> None:
+        """Give it back, after all of its contexts."""
+        ...
+
+
+class LoadedEngine:
+    """An engine that TensorRT has loaded. `data` must have come out of `EngineCache`, or just been built."""
+
+    def __init__(self, library: Library, data: bytes, *, runtime_cache: bytes = b"") -> None:
+        trt = library.trt
+        library.forget()
+        self._library, self._trt = library, trt
+        self._runtime: tensorrt.Runtime | None = trt.Runtime(library.logger)
+        _check_validity(library, self._runtime, data)
+        loaded: tensorrt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(data)
+        if loaded is None:
+            raise _problem(library, "does not load the engine")
+        self._engine = loaded
+        self.library, self.capture = str(library), not library.is_rtx
+        names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
+        self.tensors = tuple(
+            Tensor(
+                name=name,
+                dtype=np.dtype(trt.nptype(self._engine.get_tensor_dtype(name))),
+                shape=_without_batch(loaded.get_tensor_shape(name)),
+                is_input=self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT,
+            )
+            for name in names
+        )
+        slices = next(tensor.name for tensor in self.tensors if tensor.is_input)
+        _, _, largest = self._engine.get_tensor_profile_shape(slices, 0)
+        self.max_batch = int(next(iter(largest)))
+        self._config: Any = self._rtx_config(runtime_cache) if library.is_rtx else None
+
+    def context(self) -> EngineContext:
+        """See the seam."""
+        strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        self._library.forget()
+        made: tensorrt.IExecutionContext | None
+        made = self._engine.create_execution_context(strategy if self._config is None else self._config)
+        if made is None:
+            raise _problem(self._library, "makes no context of the engine")
+        return EngineContext(self._library, made, self.tensors)
+
+    def runtime_cache(self) -> bytes:
+        """See the seam."""
+        if self._config is None or (cache := self._config.get_runtime_cache()) is None:
+            return b""
+        blob = cache.serialize()
+        return b"" if blob is None else bytes(blob)
+
+    def close(self) -> None:
+        """See the seam."""
+        del self._config, self._engine, self._runtime
+
+    def _rtx_config(self, runtime_cache: bytes) -> Any:
+        """RTX compiles kernels when a shape is first seen, and captures graphs by itself.
+
+        Eagerly: the default swaps a better kernel in while batches run, and results would change in the middle.
+        """
+        trt, config = self._trt, self._engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        rtx: Any = config  # what follows is not in the stubs of `tensorrt`
+        rtx.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
+        rtx.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        cache = rtx.create_runtime_cache()
+        if runtime_cache:
+            cache.deserialize(runtime_cache)  # False for one of another driver: it is then filled anew
+        rtx.set_runtime_cache(cache)
+        return rtx
+
+
+class EngineContext:
+    """A context of a LoadedEngine."""
+
+    def __init__(self, library: Library, context: tensorrt.IExecutionContext, tensors: tuple[Tensor, ...]) -> None:
+        self._library, self._context, self._tensors = library, context, tensors
+
+    def bind(self, batch: int, addresses: Mapping[str, int]) -> int:
+        """See the seam."""
+        self._library.forget()
+        for tensor in self._tensors:
+            fits = not tensor.is_input or self._context.set_input_shape(tensor.name, (batch, *tensor.shape))
+            if not fits or not self._context.set_tensor_address(tensor.name, addresses[tensor.name]):
+                raise _problem(self._library, f"does not take {batch} slices")
+        return int(self._context.update_device_memory_size_for_shapes())
+
+    def use_scratch(self, address: int, size: int) -> None:
+        """See the seam."""
+        self._context.set_device_memory(address, size)
+
+    def enqueue(self, stream: int) -> None:
+        """See the seam."""
+        self._library.forget()
+        if not self._context.execute_async_v3(stream):
+            raise _problem(self._library, "could not run the engine")
+
+    def close(self) -> None:
+        """See the seam."""
+        del self._context
+
+
+def _without_batch(shape: tensorrt.Dims) -> tuple[int, ...]:
+    return tuple(shape[axis] for axis in range(1, len(shape)))
+
+
+def _check_validity(library: Library, runtime: Any, data: bytes) -> None:
+    """RTX can say beforehand why an engine will not do."""
+    if not library.is_rtx:
+        return
+    validity, reasons = runtime.get_engine_validity(data)
+    if validity == library.trt.EngineValidity.INVALID:
+        known = library.trt.EngineInvalidityDiagnostics.__members__.items()
+        names = [name for name, flag in known if int(reasons) & int(flag)]
+        raise EngineError(
+            f"{library} cannot use this engine here ({', '.join(names) or library.last_error()[:200] or 'no reason'}).",
+            fix="delete it from the engine cache: it is then built anew; or --runtime onnxruntime",
+        )
+
+
+def _problem(library: Library, what: str) -> Exception:
+    reason = library.last_error()
+    if "memory" in reason.lower() and "illegal" not in reason.lower():
+        return DeviceOutOfMemory(f"{library} {what}: {reason[:200]}")
+    said = f": {' '.join(reason.split())[:300]}" if reason else ""
+    return DeviceError(f"{library} {what}{said}.", fix="--runtime onnxruntime, and see `lits-deploy doctor`")

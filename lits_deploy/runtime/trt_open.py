@@ -1,0 +1,144 @@
+"""From an artifact to a running engine: found or built, proven on this GPU, loaded.
+
+The order is the gate: hash against record, record against key, goldens, and only then is the runtime handed out.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.engines import flavour
+from lits_deploy.engines.build import OnProgress, supported_targets
+from lits_deploy.engines.cache import EngineCache, side_name
+from lits_deploy.engines.flavour import Library
+from lits_deploy.engines.gate import prove
+from lits_deploy.engines.key import Profile
+from lits_deploy.engines.prepare import Prepared, keep_proof, prepare
+from lits_deploy.engines.record import EngineRecord
+from lits_deploy.errors import DeviceError, LitsError
+from lits_deploy.gpu import bindings
+from lits_deploy.gpu.seam import Cuda, Gpu
+from lits_deploy.runtime.device import Device
+from lits_deploy.runtime.tensorrt_ import TensorRt
+from lits_deploy.runtime.trt_engine import Engine, LoadedEngine
+
+Load = Callable[[Library, bytes, bytes], Engine]
+"""(library, engine, what RTX compiled before) → the loaded engine."""
+
+
+def tensorrt_usable() -> bool:
+    """True where TensorRT, cuda-python and an NVIDIA GPU that it knows are; imports nothing where there is no GPU.
+
+    TensorRT for RTX lists the GPUs it is made for; on another (a data centre's sm90, a Jetson) it is tried only when it
+    is asked for by name.
+    """
+    if not bindings.gpu_here() or not flavour.installed() or not bindings.installed():
+        return False
+    try:
+        gpu = bindings.open_cuda().describe(0)
+        library = flavour.load("auto")
+    except LitsError:
+        return False
+    return not library.is_rtx or gpu.sm in supported_targets(library)
+
+
+def open_tensorrt(
+    bundle: Bundle,
+    artifact: Artifact,
+    *,
+    device: Device,
+    wanted: tuple[str, ...],
+    max_batch: int,
+    flavour_name: str = "auto",
+    cache: EngineCache | None = None,
+    say: Callable[[str], None] | None = None,
+    on_progress: OnProgress = lambda _share, _phase: None,
+    cuda: Cuda | None = None,
+    load: Load | None = None,
+) -> TensorRt:
+    """An artifact on TensorRT: with the engine of the cache that is for this very GPU, driver and file, or a new one.
+
+    say: gets a line when an engine is built or proven, and why; None logs it as a warning. cuda, load: for tests.
+    Raises DeviceError without a GPU, MissingExtra without a library, EngineError where it cannot be built or fails its
+    goldens.
+    """
+    if device.kind != "cuda":
+        raise DeviceError(
+            f"TensorRT runs on an NVIDIA GPU, not on the {device}.", fix="--device cuda or --runtime auto"
+        )
+    say = say or logging.getLogger(__name__).warning
+    cuda = cuda or bindings.open_cuda()
+    gpu = cuda.describe(device.index)
+    library = flavour.load(flavour_name)
+    cache = cache or EngineCache()
+    cuda.set_device(device.index)
+    prepared = prepare(
+        bundle, artifact, library=library, gpu=gpu, profile=Profile.up_to(max_batch), at_least=max_batch, cache=cache,
+        say=say, on_progress=on_progress,
+    )  # fmt: skip
+    opener = _Opener(bundle, artifact, device, library, cache, cuda, gpu, load or _load)
+    opener.prove(prepared, say)
+    return opener.open(prepared, wanted, max_batch)
+
+
+def prove_engine(
+    bundle: Bundle, artifact: Artifact, prepared: Prepared, *, library: Library, cache: EngineCache, cuda: Cuda,
+    device: Device, say: Callable[[str], None], load: Load | None = None,
+) -> EngineRecord:  # fmt: skip
+    """Run the goldens through an engine of this machine, unless they have passed here before; its record."""
+    gpu = cuda.describe(device.index)
+    return _Opener(bundle, artifact, device, library, cache, cuda, gpu, load or _load).prove(prepared, say)
+
+
+class _Opener:
+    """What loading an engine takes, apart from the engine."""
+
+    def __init__(
+        self, bundle: Bundle, artifact: Artifact, device: Device, library: Library, cache: EngineCache, cuda: Cuda,
+        gpu: Gpu, load: Load,
+    ) -> None:  # fmt: skip
+        self._bundle, self._artifact, self._device, self._library = bundle, artifact, device, library
+        self._cache, self._cuda, self._gpu, self._load = cache, cuda, gpu, load
+
+    def prove(self, prepared: Prepared, say: Callable[[str], None]) -> EngineRecord:
+        """Keeps the proof in the record. Raises EngineError where the goldens fail."""
+        record = prepared.record
+        if record.proven_on(self._gpu):
+            return record
+        started = time.perf_counter()
+        with self.open(prepared, ("probabilities",), record.key.max_batch) as network:
+            proof = prove(network, self._bundle, self._artifact, self._gpu)
+        record = record.with_proof(proof)
+        keep_proof(self._cache, record)
+        say(
+            f"goldens pass on {self._gpu.name}: {self._artifact.name}, {proof.slices} slices, max |Δp| "
+            f"{proof.max_delta:.1e} (≤ {proof.tolerance:.0e}), {time.perf_counter() - started:.1f} s"
+        )
+        return record
+
+    def open(self, prepared: Prepared, wanted: tuple[str, ...], max_batch: int) -> TensorRt:
+        """Load the engine, with what RTX compiled for it on this GPU and driver before."""
+        gpu, digest = self._gpu, prepared.record.key.digest
+        name = side_name("runtime", digest, gpu.name, gpu.driver)
+        kept = self._cache.read_side(name) if self._library.is_rtx else b""
+
+        def keep(blob: bytes) -> None:
+            if blob and blob != kept:
+                self._cache.write_side(name, blob)
+
+        engine = self._load(self._library, prepared.data, kept)
+        try:
+            return TensorRt(
+                engine, self._cuda, device=self._device, precision=self._artifact.precision,
+                shape=self._bundle.manifest.contract.shape, wanted=wanted, max_batch=max_batch, on_close=keep,
+            )  # fmt: skip
+        except BaseException:
+            engine.close()
+            raise
+
+
+def _load(library: Library, data: bytes, runtime_cache: bytes) -> Engine:
+    return LoadedEngine(library, data, runtime_cache=runtime_cache)

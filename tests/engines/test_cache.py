@@ -1,0 +1,235 @@
+"""The cache: what may be handed to TensorRT and what may not, and the reason that is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lits_deploy.engines.cache import ENVIRONMENT, EngineCache, default_folder, side_name
+from lits_deploy.engines.key import EngineKey, Profile, parse_targets
+from lits_deploy.engines.record import NOT_PROVEN, EngineRecord, Proof
+from lits_deploy.errors import EngineError, UserError
+from lits_deploy.files import sha256_bytes
+from lits_deploy.gpu.recording import FAKE_GPU
+
+ENGINE = b"an engine, as far as this folder knows" * 10
+
+KEY = EngineKey(
+    bundle="b" * 64, artifact="fp16", artifact_sha256="a" * 64, precision="fp16", flavour="tensorrt",
+    version="10.3.0.30", platform="linux-x86_64", gpu="NVIDIA RTX A2000", compute_capability="8.6", driver="580.95.05",
+)  # fmt: skip
+CROSS = dataclasses.replace(
+    KEY, flavour="rtx", version="1.7.1.116", gpu=None, compute_capability=None, driver=None, targets=("sm86", "sm89")
+)
+HERE = dataclasses.replace(KEY, flavour="rtx", version="1.7.1.116")
+
+
+def record_of(key: EngineKey, data: bytes = ENGINE, **changes: Any) -> EngineRecord:
+    values: dict[str, Any] = {
+        "key": key, "sha256": sha256_bytes(data), "bytes": len(data), "seconds": 1.0, "cuda": "13.0",
+        "as_built": {"heavy": {"fp16": 21}}, "built_at": "2026-11-24T00:00:00+0000", "note": NOT_PROVEN,
+    }  # fmt: skip
+    return EngineRecord(**{**values, **changes})
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> EngineCache:
+    made = EngineCache(tmp_path / "engines")
+    made.store(record_of(KEY), ENGINE)
+    return made
+
+
+def test_an_engine_is_found_again(cache: EngineCache) -> None:
+    found, why = EngineCache(cache.folder).find(KEY)
+    assert found is not None
+    assert (found.data, why, found.record) == (ENGINE, "", record_of(KEY))
+    assert (cache.folder.stat().st_mode & 0o777) == 0o700
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"driver": "581.10"}, "driver 580.95.05 → 581.10"),
+        ({"gpu": "NVIDIA L4", "compute_capability": "8.9"}, "GPU NVIDIA RTX A2000 → NVIDIA L4, compute capability"),
+        ({"version": "10.4.0.26"}, "TensorRT 10.3.0.30 → 10.4.0.26"),
+        ({"bundle": "c" * 64}, "the bundle changed"),
+        ({"artifact_sha256": "c" * 64}, "the artifact's file changed"),
+        ({"max_batch": 128}, "batches up to 64 → 128"),
+        ({"platform": "linux-aarch64"}, "platform linux-x86_64 → linux-aarch64"),
+        ({"artifact": "int8-trt"}, "there is none yet"),
+        ({"flavour": "rtx"}, "there is none yet"),
+    ],
+)
+def test_another_key_is_not_served_and_the_difference_is_named(
+    cache: EngineCache, change: dict[str, Any], reason: str
+) -> None:
+    found, why = cache.find(dataclasses.replace(KEY, **change))
+    assert found is None
+    assert reason in why
+
+
+def test_larger_batches_will_do_unless_exactly_one_profile_is_asked_for(cache: EngineCache) -> None:
+    smaller = dataclasses.replace(KEY, max_batch=16, best_batch=16)
+    found, _ = cache.find(smaller)
+    assert found is not None
+    found, why = cache.find(smaller, larger=False)
+    assert found is None
+    assert why == "batches 1/32/64 → 1/16/16"
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _rewrite(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda engine, _: _flip(engine), "was altered"),
+        (lambda engine, _: engine.write_bytes(ENGINE[:-5]), "its record says"),
+        (lambda engine, _: engine.write_bytes(ENGINE + b"more"), "its record says"),
+        (lambda engine, _: engine.write_bytes(b"x" * len(ENGINE)), "was altered"),
+        (lambda engine, _: engine.unlink(), "cannot be read"),
+        (lambda _, paper: paper.unlink(), "there is none yet"),
+        (lambda _, paper: paper.write_text("{"), "not the record"),
+        (lambda _, paper: paper.write_text("[1, 2]"), "not the record"),
+        (lambda _, paper: _rewrite(paper, schema=99), "not the record"),
+        (lambda _, paper: _rewrite(paper, key={**KEY.to_json(), "driver": "1"}), "not the record"),
+        (lambda _, paper: _rewrite(paper, key={"bundle": "b"}), "not the record"),
+        (lambda _, paper: _rewrite(paper, surprise=1), "not the record"),
+        (lambda _, paper: _rewrite(paper, sha256="0" * 64), "was altered"),
+    ],
+)
+def test_a_spoiled_engine_or_record_is_not_handed_out(cache: EngineCache, spoil: Any, reason: str) -> None:
+    engine = cache.engine_path(KEY)
+    spoil(engine, engine.with_suffix(".json"))
+    found, why = cache.find(KEY)
+    assert found is None
+    assert reason in why
+
+
+def test_an_engine_of_another_key_under_this_name_is_not_handed_out(cache: EngineCache) -> None:
+    other = dataclasses.replace(KEY, version="10.4.0.26")
+    cache.store(record_of(other, b"another version's engine"), b"another version's engine")
+    cache.engine_path(other).replace(cache.engine_path(KEY))
+    found, why = cache.find(KEY)
+    assert found is None
+    assert "its record says" in why
+
+
+def test_an_engine_built_elsewhere_serves_its_compute_capabilities_only(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    cache.store(record_of(CROSS), ENGINE)
+    found, _ = cache.find(HERE)
+    assert found is not None
+    assert found.record.note == NOT_PROVEN
+    for change in ({"compute_capability": "12.0"}, {"version": "1.8.0.1"}, {"platform": "linux-aarch64"}):
+        assert cache.find(dataclasses.replace(HERE, **change))[0] is None
+
+
+def test_one_built_here_comes_before_one_built_elsewhere(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path)
+    cache.store(record_of(CROSS), ENGINE)
+    cache.store(record_of(HERE, b"mine"), b"mine")
+    found, _ = cache.find(HERE)
+    assert found is not None
+    assert found.data == b"mine"
+
+
+def test_a_proof_holds_on_its_gpu_and_driver_only() -> None:
+    proof = Proof(
+        gpu=FAKE_GPU.name, compute_capability="8.6", driver=FAKE_GPU.driver, slices=16, max_delta=1e-5, tolerance=1e-4,
+        date="2026-11-24T00:00:00+0000",
+    )  # fmt: skip
+    record = record_of(CROSS).with_proof(proof)
+    assert record.note == ""
+    assert record.proven_on(FAKE_GPU)
+    assert not record.proven_on(dataclasses.replace(FAKE_GPU, driver="581.10"))
+    assert not record.proven_on(dataclasses.replace(FAKE_GPU, name="NVIDIA RTX A4000"))
+    assert not record_of(CROSS).proven_on(FAKE_GPU)
+
+
+def test_a_folder_or_engine_that_anybody_may_write_is_refused(cache: EngineCache) -> None:
+    cache.engine_path(KEY).chmod(0o666)
+    with pytest.raises(EngineError, match="an engine is a program"):
+        cache.find(KEY)
+    cache.folder.chmod(0o777)
+    with pytest.raises(EngineError, match="chmod o-w"):
+        EngineCache(cache.folder)
+
+
+def test_a_folder_of_somebody_else_is_refused(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = cache.folder.stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    if owner == 0:  # root's folders are trusted, so give it away
+        os.chown(cache.folder, 12345, -1)
+    with pytest.raises(EngineError, match="belongs to somebody else"):
+        EngineCache(cache.folder)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineError, match="--engine-cache elsewhere"):
+        EngineCache(tmp_path / "file" / "engines")
+
+
+def test_side_caches_come_back_only_with_their_hash(cache: EngineCache) -> None:
+    name = side_name("timing", "tensorrt", "10.3.0.30", "NVIDIA RTX A2000")
+    assert name == "timing-tensorrt-10.3.0.30-NVIDIA_RTX_A2000.cache"
+    assert cache.read_side(name) == b""
+    cache.write_side(name, b"timings")
+    assert cache.read_side(name) == b"timings"
+    (cache.folder / name).write_bytes(b"swapped")
+    assert cache.read_side(name) == b""
+    (cache.folder / f"{name}.sha256").unlink()
+    assert cache.read_side(name) == b""
+
+
+def test_two_builders_of_one_key_take_turns(cache: EngineCache) -> None:
+    order = []
+
+    def second() -> None:
+        with EngineCache(cache.folder).lock(KEY):
+            order.append("second")
+
+    with cache.lock(KEY):
+        thread = threading.Thread(target=second)
+        thread.start()
+        time.sleep(0.1)
+        order.append("first")
+    thread.join(5)
+    assert order == ["first", "second"]
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_folder() == tmp_path / "lits-deploy" / "engines"
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # the specification says to ignore it
+    assert default_folder() == Path.home() / ".cache" / "lits-deploy" / "engines"
+    monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "mine"))
+    assert default_folder() == tmp_path / "mine"
+
+
+def test_targets_and_profiles_are_read_strictly() -> None:
+    assert parse_targets("sm86, SM89,8.6,12.0,sm_121") == ("sm86", "sm89", "sm120", "sm121")
+    assert parse_targets(None) == parse_targets("") == ()
+    for text in ("ampere", "sm8", "86.1.2"):
+        with pytest.raises(UserError, match="sm86,sm89"):
+            parse_targets(text)
+    with pytest.raises(UserError, match="--opt-batch"):
+        Profile(best=32, most=16)
+    assert Profile.up_to(8) == Profile(best=32, most=64)
+    assert Profile.up_to(200).most == 200

@@ -1,0 +1,281 @@
+"""Found, built, proven, refused: the whole way from an artifact to an engine that may be used, without a GPU."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.engines import prepare as prepare_module
+from lits_deploy.engines.build import Built
+from lits_deploy.engines.cache import EngineCache
+from lits_deploy.engines.flavour import Library
+from lits_deploy.engines.key import Profile
+from lits_deploy.engines.layers import Layer
+from lits_deploy.engines.prepare import artifacts_for, prepare
+from lits_deploy.engines.record import NOT_PROVEN, EngineRecord
+from lits_deploy.errors import BundleError, DeviceError, EngineError, UserError
+from lits_deploy.gpu.recording import FAKE_GPU, RecordingCuda
+from lits_deploy.gpu.seam import Gpu
+from lits_deploy.metrics import softmax
+from lits_deploy.runtime import Device
+from lits_deploy.runtime import trt_open as open_module
+from lits_deploy.runtime.trt_open import open_tensorrt
+from tiny_bundle import make_tiny_bundle, tiny_logits
+from trt_fakes import FakeEngine, classifier_tensors, fake_library
+
+SIZE = 32
+NEW_DRIVER = dataclasses.replace(FAKE_GPU, driver="581.10")
+
+
+class Bench:
+    """A box: one library, one GPU, one cache; it counts what is built and what is loaded."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.bundle = make_tiny_bundle(folder / "bundle", size=SIZE, crop=24)
+        self.cache = EngineCache(folder / "engines")
+        self.cuda = RecordingCuda()
+        self.library = fake_library()
+        self.built: list[bytes] = []
+        self.loaded: list[bytes] = []
+        self.said: list[str] = []
+        self.error = 0.0
+        self.types = "fp32"
+        monkeypatch.setattr(prepare_module, "build", self.build)
+        monkeypatch.setattr(prepare_module, "inspect", lambda *_: [])
+        monkeypatch.setattr(open_module.flavour, "load", lambda _: self.library)
+
+    def build(self, library: Library, model: Path, profile: Profile, **options: Any) -> Built:
+        self.built.append(f"engine {len(self.built)} of {library.version} for {profile}".encode())
+        layer = Layer(name="conv", kind="correlation", inputs=(self.types,), constants=(), outputs=(), nodes=())
+        return Built(data=self.built[-1], layers=[layer], seconds=0.5, timing_cache=b"timings")
+
+    def compute(self, slices: np.ndarray) -> dict[str, np.ndarray]:
+        logits = tiny_logits(slices, self.bundle.manifest.contract) + np.float32([self.error, 0, 0])
+        return {"logits": logits, "probabilities": softmax(logits)}
+
+    def load(self, _library: Library, data: bytes, runtime_cache: bytes) -> FakeEngine:
+        self.loaded.append(data)
+        return FakeEngine(self.cuda, self.compute, tensors=classifier_tensors((1, SIZE, SIZE)), compiled=b"compiled")
+
+    def open(self, max_batch: int = 8) -> Any:
+        return open_tensorrt(
+            self.bundle, self.bundle.artifact(), device=Device("cuda"), wanted=("logits",), max_batch=max_batch,
+            cache=self.cache, cuda=self.cuda, load=self.load, say=self.said.append,
+        )  # fmt: skip
+
+    def use(self, max_batch: int = 8) -> np.ndarray:
+        slices = np.random.default_rng(1).integers(0, 256, (3, 1, SIZE, SIZE), dtype=np.uint8)
+        with self.open(max_batch) as network:
+            logits = network.infer(slices).logits
+        np.testing.assert_allclose(logits, self.compute(slices)["logits"], rtol=1e-6)
+        assert self.cuda.leaks() == {}
+        answer: np.ndarray = logits
+        return answer
+
+    def record(self) -> EngineRecord:
+        (record,) = self.cache.records()
+        return record
+
+    def engine_file(self) -> Path:
+        return self.cache.engine_path(self.record().key)
+
+
+@pytest.fixture
+def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    return Bench(tmp_path, monkeypatch)
+
+
+def test_built_once_proven_once_and_found_ever_after(box: Bench) -> None:
+    box.use()
+    assert (len(box.built), len(box.loaded)) == (1, 2)  # once for the goldens, once to be used
+    assert box.said[0] == "building the TensorRT engine of fp32: there is none yet"
+    assert box.said[1].startswith("goldens pass on NVIDIA RTX A2000: fp32, 3 slices")
+    record = box.record()
+    assert record.proven_on(FAKE_GPU)
+    assert record.note == ""
+    assert record.cuda == "13.0"
+    assert box.cache.read_side("timing-tensorrt-10.3.0.30-NVIDIA_RTX_A2000.cache") == b"timings"
+    box.said.clear()
+    box.use()
+    box.use(max_batch=64)
+    assert (len(box.built), len(box.loaded), box.said) == (1, 4, [])
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "reason"),
+    [
+        (NEW_DRIVER, "10.3.0.30", "driver 580.95.05 → 581.10"),
+        (
+            dataclasses.replace(FAKE_GPU, name="NVIDIA L4", compute_capability="8.9"),
+            "10.3.0.30",
+            "GPU NVIDIA RTX A2000",
+        ),
+        (FAKE_GPU, "10.4.0.26", "TensorRT 10.3.0.30 → 10.4.0.26"),
+    ],
+)
+def test_another_gpu_driver_or_version_is_rebuilt_and_proven_anew(
+    box: Bench, gpu: Gpu, version: str, reason: str
+) -> None:
+    box.use()
+    old = box.built[0]
+    box.said.clear()
+    box.loaded.clear()
+    box.cuda.gpu, box.library = gpu, fake_library(version=version)
+    box.use()
+    assert len(box.built) == 2
+    assert reason in box.said[0]
+    assert box.said[1].startswith("goldens pass on")
+    assert old not in box.loaded  # an engine of another version or box is never deserialised
+
+
+@pytest.mark.parametrize("how", ["swapped", "truncated", "foreign", "record", "altered record"])
+def test_a_tampered_engine_is_rebuilt_and_never_deserialised(box: Bench, how: str) -> None:
+    box.use()
+    path, evil = box.engine_file(), b"a program of somebody else"
+    paper = path.with_suffix(".json")
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[:-1])
+    elif how == "swapped":
+        path.write_bytes(evil.ljust(path.stat().st_size, b"!"))
+    elif how == "foreign":  # with a record of another box
+        other = dataclasses.replace(box.record(), key=dataclasses.replace(box.record().key, gpu="NVIDIA A100"))
+        path.unlink()
+        paper.unlink()
+        box.cache.store(other, box.built[0])
+    elif how == "record":
+        paper.unlink()
+    else:
+        paper.write_text(json.dumps({**json.loads(paper.read_text()), "sha256": "0" * 64}))
+    box.loaded.clear()
+    box.said.clear()
+    box.use()
+    assert len(box.built) == 2
+    assert set(box.loaded) == {box.built[1]}
+    assert box.said[0].startswith("building the TensorRT engine of fp32: ")
+    assert box.said[1].startswith("goldens pass")
+
+
+def test_goldens_that_fail_keep_an_engine_out_until_they_pass(box: Bench) -> None:
+    box.error = 0.5
+    for _ in range(2):
+        with pytest.raises(EngineError, match=r"fails the goldens on NVIDIA RTX A2000: max .*worst: golden \d"):
+            box.use()
+    assert len(box.built) == 1  # building it again would change nothing
+    assert box.record().proof is None
+    assert box.cuda.leaks() == {}
+    box.error = 0.0
+    box.use()
+    assert box.record().proven_on(FAKE_GPU)
+
+
+def test_an_engine_built_elsewhere_is_proven_on_the_box_at_first_use_and_after_a_new_driver(box: Bench) -> None:
+    box.library = fake_library("rtx", "1.7.1.116")
+    prepared = prepare(
+        box.bundle, box.bundle.artifact(), library=_knows(box.library), gpu=None, targets=("sm86", "sm89"),
+        profile=Profile(), cache=box.cache,
+    )  # fmt: skip
+    assert prepared.record.proof is None
+    assert prepared.record.note == NOT_PROVEN
+    box.library = _knows(box.library)
+    box.use()
+    assert len(box.built) == 1
+    assert box.record().proven_on(FAKE_GPU)
+    assert [line[:12] for line in box.said] == ["goldens pass"]
+    box.said.clear()
+    box.cuda.gpu = NEW_DRIVER
+    box.use()
+    assert [line[:12] for line in box.said] == ["goldens pass"]
+    assert len(box.built) == 1
+    box.cuda.gpu = dataclasses.replace(FAKE_GPU, name="NVIDIA RTX 5060", compute_capability="12.0")
+    box.use()
+    assert len(box.built) == 2  # not one of its compute capabilities
+
+
+def _knows(library: Library) -> Library:
+    from types import SimpleNamespace
+
+    trt = SimpleNamespace(__version__=library.version, ComputeCapability=SimpleNamespace(SM86=1, SM89=2))
+    return dataclasses.replace(library, trt=trt)
+
+
+def test_an_engine_for_larger_batches_is_used_and_a_too_small_one_is_not(box: Bench) -> None:
+    prepare(
+        box.bundle, box.bundle.artifact(), library=box.library, gpu=FAKE_GPU, profile=Profile(best=16, most=16),
+        cache=box.cache,
+    )  # fmt: skip
+    box.use(max_batch=16)
+    assert len(box.built) == 1
+    box.use(max_batch=32)
+    assert len(box.built) == 2
+    assert "batches up to 16 → 32" in box.said[-2]
+
+
+def test_the_runtimes_compiled_kernels_are_kept_for_this_gpu_and_driver(box: Bench) -> None:
+    box.library = _knows(fake_library("rtx", "1.7.1.116"))
+    box.use()
+    (kept,) = box.cache.folder.glob("runtime-*.cache")
+    assert kept.read_bytes() == b"compiled"
+    assert "NVIDIA_RTX_A2000-580.95.05" in kept.name
+
+
+def test_an_engine_in_another_precision_than_its_name_is_told(box: Bench) -> None:
+    box.types = "fp16"
+    box.use()
+    assert any("does not compute in fp32: of its heavy layers 1 in fp16 (build log)" in line for line in box.said)
+    assert box.record().as_built["heavy"] == {"fp16": 1}
+
+
+def test_an_altered_model_is_refused_before_anything_is_built(box: Bench) -> None:
+    (box.bundle.folder / "model.onnx").write_bytes(b"other weights")
+    with pytest.raises(BundleError, match="altered"):
+        box.use()
+    assert box.built == []
+
+
+def test_no_gpu_and_no_target_says_both_ways_out(box: Bench) -> None:
+    with pytest.raises(DeviceError, match="--compute-capability sm86,sm89"):
+        prepare(box.bundle, box.bundle.artifact(), library=box.library, gpu=None, profile=Profile(), cache=box.cache)
+    with pytest.raises(EngineError, match="--trt-flavour rtx"):
+        prepare(
+            box.bundle, box.bundle.artifact(), library=box.library, gpu=None, targets=("sm86",), profile=Profile(),
+            cache=box.cache,
+        )  # fmt: skip
+    with pytest.raises(DeviceError, match="not on the cpu"):
+        open_tensorrt(box.bundle, box.bundle.artifact(), device=Device("cpu"), wanted=("logits",), max_batch=8)
+
+
+def test_a_build_that_fails_leaves_nothing_in_the_cache(box: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Built:
+        raise EngineError("TensorRT cannot build it: node_linear.", fix="another --precision")
+
+    monkeypatch.setattr(prepare_module, "build", refuse)
+    with pytest.raises(EngineError, match="node_linear"):
+        box.use()
+    assert box.cache.records() == []
+    assert list(box.cache.folder.glob("*.engine")) == []
+
+
+def test_artifacts_by_precision(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=24)
+    first = bundle.artifact()
+    half = dataclasses.replace(first, name="fp16", precision="fp16")
+    bundle = Bundle(bundle.folder, dataclasses.replace(bundle.manifest, artifacts=(first, half)), bundle.sha256)
+    assert [a.name for a in artifacts_for(bundle)] == ["fp32", "fp16"]
+    assert [a.name for a in artifacts_for(bundle, ("fp16", "fp16", "fp32"))] == ["fp16", "fp32"]
+    cpu_only = dataclasses.replace(first, name="int8-cpu", precision="int8", runtimes=("onnxruntime", "openvino"))
+    bundle = Bundle(
+        bundle.folder, dataclasses.replace(bundle.manifest, artifacts=(first, half, cpu_only)), bundle.sha256
+    )
+    assert cpu_only not in artifacts_for(bundle)
+    with pytest.raises(UserError, match="int8-cpu is not placed for TensorRT"):
+        prepare(
+            bundle, cpu_only, library=fake_library(), gpu=FAKE_GPU, profile=Profile(), cache=EngineCache(tmp_path / "e")
+        )
+    with pytest.raises(UserError, match=r"no int8 file for TensorRT \(it has: fp32, fp16\).*--int8"):
+        artifacts_for(bundle, ("int8",))

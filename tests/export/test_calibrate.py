@@ -1,0 +1,96 @@
+"""Temperature and threshold at export: fitted on validate, on the artifact, or honestly neutral."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from torch import nn
+
+from export.calibrate import FEWEST, MOST_ABSTAINED, calibrate
+from export.source import Deployed, Original
+from lits_deploy.contract import InputContract
+from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
+from tiny_data import make_tiny_data
+from train.models.registry import network
+
+CONTRACT = InputContract(window_hu=(-40.0, 160.0))
+
+
+class Overconfident(Runtime):
+    """Knows the class by a slice's brightness, errs on some, and is always nearly certain."""
+
+    name: ClassVar[str] = "overconfident"
+
+    def __init__(self, certainty: float) -> None:
+        super().__init__(shape=CONTRACT.shape, max_batch=16)
+        self.certainty, self.seen = certainty, 0
+
+    def _infer(self, batch: Batch) -> Outputs:
+        logits = np.zeros((len(batch), 3), np.float32)
+        for row, picture in zip(logits, batch, strict=True):
+            lesion = (picture[0, 100:120, 82:98].mean() < 120) and picture[0, 120, 130] > 100
+            answer = 0 if picture[0, 90:150, 120:150].mean() < 100 else 2 if lesion else 1
+            self.seen += 1
+            wrong = self.seen % 4 == 0
+            row[(answer + wrong) % 3] = self.certainty / (2 if self.seen % 12 == 0 else 1)
+        return Outputs(logits=logits)
+
+    def describe(self) -> RuntimeInfo:
+        return RuntimeInfo(name=self.name, version="0", device="cpu", precision="fp32", providers=())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_data(tmp_path_factory.mktemp("calibrate") / "set", slices=9, patients=(1, 8, 1), window=[-40, 160])
+
+
+def original(data: Path | None, name: str = "resnet18") -> Original:
+    info = network(name)
+    contract = dataclasses.replace(CONTRACT, crop=info.crop)
+    module = Deployed(nn.Identity(), contract, info.task)
+    return Original(info=info, module=module, contract=contract, width=None, data=data)
+
+
+def test_an_overconfident_network_gets_a_temperature_and_a_threshold(data: Path) -> None:
+    done = calibrate(original(data), Overconfident(12.0))
+    record = done.record
+    assert record["fitted"]
+    assert (record["slices"], len(record["patients"]), record["data"]) == (72, 8, "set/validate")
+    assert record["split_by"] == "patient"
+    assert done.temperature > 2, "three quarters right, and sure of all: the logits are far too large"
+    assert record["after"]["nll"] < record["before"]["nll"]
+    assert record["after"]["ece"] < record["before"]["ece"]
+    rule = record["abstain"]
+    assert 1 > rule["coverage"] >= 1 - MOST_ABSTAINED
+    assert rule["accuracy"] > rule["accuracy_all"]
+
+
+def test_the_same_network_sharpened_ends_with_the_same_probabilities(data: Path) -> None:
+    mild, sharp = (calibrate(original(data), Overconfident(certainty)) for certainty in (6.0, 18.0))
+    assert sharp.temperature == pytest.approx(3 * mild.temperature, rel=0.01)
+    assert sharp.record["after"]["nll"] == pytest.approx(mild.record["after"]["nll"], abs=1e-4)
+
+
+def test_neutral_with_the_reason_where_it_cannot_be_fitted(data: Path, tmp_path: Path) -> None:
+    few = make_tiny_data(tmp_path / "few", slices=3)
+    for what, why in (
+        (original(None), "not at hand"),
+        (original(tmp_path / "gone"), "not at hand"),
+        (original(data, "unet"), "U-Net"),
+        (original(few), "3 validate slices of 3 classes are too few"),
+    ):
+        done = calibrate(what, Overconfident(12.0))
+        assert (done.temperature, done.abstain_below) == (1.0, None)
+        assert not done.record["fitted"]
+        assert why in done.record["why"]
+    assert FEWEST > 3
+
+
+def test_a_slice_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    folder = make_tiny_data(tmp_path / "set", slices=9, patients=(1, 8, 1))
+    sorted((folder / "validate" / "images").iterdir())[5].write_bytes(b"no picture")
+    assert calibrate(original(folder), Overconfident(12.0)).record["slices"] == 71

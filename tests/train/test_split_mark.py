@@ -1,0 +1,69 @@
+"""A data set that is split by slice says so in every figure made from it."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks.report import csv_text, model_table
+from benchmarks.scans import find_scans
+from export.card import model_card
+from lits_deploy.cli.app import app
+from lits_deploy.contract import InputContract
+from tiny_data import make_tiny_data
+from train.data.layout import read_layout
+
+SMALL = ["--model", "unet", "--width", "2", "--epochs", "1", "--batch-size", "4"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tiny slices whose dataset.json declares the leaky split, though no patient happens to leak."""
+    folder = make_tiny_data(tmp_path_factory.mktemp("mark") / "data", window=[-40, 160])
+    declared = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**declared, "split_by": "slice"}))
+    return folder
+
+
+def test_the_layout_carries_it_even_of_one_split(data: Path) -> None:
+    assert read_layout(data).leaks() == []
+    assert read_layout(data).describe()["split_by"] == "slice"
+    assert read_layout(data, ("test",)).describe()["split_by"] == "slice"
+
+
+def test_training_prints_and_stores_it(data: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = ["train", "--data", str(data), "--out", str(run), *SMALL]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "is split by slice; accuracies will be too high" in result.output
+    assert "test, split by slice" in result.output
+    assert json.loads((run / "config.json").read_text())["dataset"]["split_by"] == "slice"
+    assert json.loads((run / "test.json").read_text())["split_by"] == "slice"
+    with (run / "metrics.csv").open(newline="") as stream:
+        assert [row["split_by"] for row in csv.DictReader(stream)] == ["slice"]
+
+
+def test_the_card_carries_it(data: Path) -> None:
+    figures = {"slices": 4, "accuracy": 0.99, "balanced_accuracy": 0.9, "liver_accuracy": 0.9, "lesion_auroc": None}
+    settings = {"epochs": 1, "lr": 0.1, "batch_size": 4, "class_weights": "none", "seed": 0}
+    card = model_card(
+        model={"name": "resnet18"}, task="classify", contract=InputContract(window_hu=None), artifacts=(),
+        training={"dataset": read_layout(data).describe(), "settings": settings, "epoch": 1, "checkpoint": "best"},
+        metrics={"test": figures},
+    )  # fmt: skip
+    assert "On the test split (4 slices, split by slice)" in card
+    assert "split by slice. train: 8 slices" in card
+
+
+def test_benchmarks_carry_it(data: Path) -> None:
+    assert find_scans(data / "test").line == "data, test split BY SLICE: 4 files"
+    document = {
+        "bundle": {"task": "classify"}, "against": None, "data": {"split_by": "slice"}, "rows": [], "end_to_end": [],
+    }  # fmt: skip
+    assert "accuracy (SPLIT BY SLICE)" in model_table(document)[0]
+    assert csv_text(document).splitlines()[0].endswith(",split_by")

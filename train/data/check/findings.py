@@ -1,0 +1,43 @@
+"""One thing that a check found, and how bad it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lits_deploy.scans.paths import escape
+
+Severity = Literal["error", "warning", "note"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""From bad to harmless. An error spoils training or figures, a warning may, a note is good to know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What was found, where, and what to do.
+
+    kind: a fixed word for programs, such as `near-duplicate`.
+    place: a file relative to the data set, `patient N`, a split, or `data set`.
+    message: one plain line that ends with what to do.
+    """
+
+    severity: Severity
+    kind: str
+    place: str
+    message: str
+
+    def to_json(self) -> dict[str, str]:
+        """A plain dictionary with the four fields."""
+        return {"severity": self.severity, "kind": self.kind, "place": self.place, "message": self.message}
+
+
+def in_order(findings: list[Finding]) -> list[Finding]:
+    """Errors first, then by kind and place: the same data gives the same list."""
+    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.kind, f.place, f.message))
+
+
+def place_of(root: Path, path: Path) -> str:
+    """A file's name in findings: relative to the data set, on one printable line."""
+    return escape(path.relative_to(root).as_posix())

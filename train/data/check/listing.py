@@ -1,0 +1,209 @@
+"""The files of a training data set, paired: as `train.data.layout` reads them, but nothing wrong stops the listing.
+
+`read_layout` raises at the first problem, since training cannot go on; here every problem becomes a finding and the
+rest is listed. Numbers of patients are compared as numbers: `volume-07` and `volume-7` are one patient. Decodes no
+picture.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lits_deploy.errors import DataError
+from lits_deploy.scans.paths import escape
+from train.data.check.findings import Finding, place_of
+from train.data.layout import SPLITS, SUFFIXES
+
+_NAME = re.compile(r"volume-(\d+)_(\d+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One picture that can be looked at: its mask, or its class from targets.csv; patient is "" where unknown."""
+
+    split: str
+    image: Path
+    mask: Path | None
+    target: int | None
+    patient: str
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Sorts the slices of a patient by slice number."""
+        match = _NAME.match(self.image.stem)
+        return (int(match[2]) if match else 0, self.image.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What is there. by_slice: dataset.json says that slices of one patient lie in several splits, on purpose."""
+
+    entries: tuple[Entry, ...]
+    findings: tuple[Finding, ...]
+    window_hu: tuple[float, float] | None
+    by_slice: bool
+
+
+def list_data(root: Path) -> Listing:
+    """List a data set with everything that is wrong with its files' names and pairs.
+
+    Raises DataError where there is no data set at all.
+    """
+    if not root.is_dir():
+        raise DataError(f"There is no data at {root}.", fix=f"`lits-deploy data phantom {root}` makes synthetic slices")
+    findings: list[Finding] = []
+    declared = _declared(root, findings)
+    window = _window(declared, findings)
+    entries = [entry for split in SPLITS for entry in _list_split(root, split, findings)]
+    if not entries:
+        raise DataError(
+            f"{root} holds no training data: no picture in train/images, validate/images or test/images.",
+            fix="name a folder that `lits-deploy data prepare` or `lits-deploy data phantom` made",
+        )
+    return Listing(
+        entries=tuple(entries),
+        findings=tuple(findings),
+        window_hu=window,
+        by_slice=declared.get("split_by") == "slice",
+    )
+
+
+def _declared(root: Path, findings: list[Finding]) -> dict[str, Any]:
+    path = root / "dataset.json"
+    if not path.is_file():
+        return {}
+    try:
+        declared = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        findings.append(_error("dataset-json", "dataset.json", f"is not JSON ({error}): mend or remove it"))
+        return {}
+    if not isinstance(declared, dict):
+        findings.append(_error("dataset-json", "dataset.json", "is not a JSON object: mend or remove it"))
+        return {}
+    return declared
+
+
+def _window(declared: dict[str, Any], findings: list[Finding]) -> tuple[float, float] | None:
+    window = declared.get("window_hu")
+    if window is None:
+        return None
+    try:
+        low, high = (float(edge) for edge in window)
+        if low < high:
+            return low, high
+    except (TypeError, ValueError):
+        pass  # said below, as for an empty window
+    findings.append(_error("dataset-json", "dataset.json", "window_hu is not [low, high] in HU: mend it"))
+    return None
+
+
+def _list_split(root: Path, split: str, findings: list[Finding]) -> list[Entry]:
+    folder = root / split
+    files = _files(folder / "images")
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    others = Counter(path.suffix.lower() or "no suffix" for path in files if path.suffix.lower() not in SUFFIXES)
+    if others:
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in others.most_common(4))
+        text = f"{sum(others.values()):,} files are not read by training ({kinds}): save slices as PNG"
+        findings.append(Finding(severity="warning", kind="other-files", place=f"{split}/images", message=text))
+    if not images:
+        text = "has no PNG or JPEG in images/, and training wants all three splits: add slices"
+        findings.append(_error("split-missing", split, text))
+        return []
+    for stem, count in Counter(path.stem for path in images).items():
+        if count > 1:
+            text = f"{count} pictures share this name and so one mask: keep one of them"
+            findings.append(_error("twice", f"{split}/images/{escape(stem)}", text))
+    table = folder / "targets.csv"
+    if table.is_file():
+        return _with_targets(root, split, images, table, findings)
+    return _with_masks(root, split, images, findings)
+
+
+def _files(folder: Path) -> list[Path]:
+    """Plain names only: hidden files (`._x` of macOS among them) are nobody's slices."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
+
+
+def _with_masks(root: Path, split: str, images: list[Path], findings: list[Finding]) -> list[Entry]:
+    masks = {path.stem: path for path in _files(root / split / "masks") if path.suffix == ".png"}
+    entries = []
+    for image in images:
+        mask = masks.get(image.stem)
+        if mask is None:
+            text = f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture"
+            findings.append(_error("no-mask", place_of(root, image), text))
+        entries.append(Entry(split=split, image=image, mask=mask, target=None, patient=_patient(image, "")))
+    stems = {image.stem for image in images}
+    for stem, mask in masks.items():
+        if stem not in stems:
+            text = "is a mask without a picture: add the picture, or remove the mask"
+            findings.append(_error("no-image", place_of(root, mask), text))
+    _name_patients(root, entries, findings)
+    return entries
+
+
+def _with_targets(root: Path, split: str, images: list[Path], table: Path, findings: list[Finding]) -> list[Entry]:
+    rows = _read_rows(root, table, findings)
+    entries = []
+    for image in images:
+        target, patient = rows.get(image.name, (None, ""))
+        if image.name not in rows:
+            text = f"has no row in {split}/targets.csv: add file,target[,patient], or remove the picture"
+            findings.append(_error("no-target", place_of(root, image), text))
+        entry = Entry(split=split, image=image, mask=None, target=target, patient=_patient(image, patient))
+        entries.append(entry)
+    missing = sorted(set(rows) - {image.name for image in images})
+    if missing:
+        text = f"{len(missing):,} rows name no picture ({missing[0]!r} first): remove them, or add the pictures"
+        findings.append(Finding(severity="warning", kind="no-image", place=place_of(root, table), message=text))
+    _name_patients(root, entries, findings)
+    return entries
+
+
+def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tuple[int | None, str]]:
+    place = place_of(root, table)
+    try:
+        with table.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if not {"file", "target"} <= set(reader.fieldnames or ()):
+                findings.append(_error("targets", place, "needs the columns file and target[, patient]: add them"))
+                return {}
+            rows: dict[str, tuple[int | None, str]] = {}
+            for line, row in enumerate(reader, start=2):
+                target = int(row["target"]) if row["target"] in ("0", "1", "2") else None
+                if target is None:
+                    text = f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it"
+                    findings.append(_error("targets", place, text))
+                rows[row["file"] or ""] = (target, row.get("patient") or "")
+            return rows
+    except (OSError, ValueError, csv.Error) as error:
+        findings.append(_error("targets", place, f"cannot be read as CSV ({error}): mend it"))
+        return {}
+
+
+def _patient(image: Path, given: str) -> str:
+    """The patient as numbers compare: without leading zeros."""
+    match = _NAME.match(image.stem)
+    name = escape(given.strip()) or (match[1] if match else "")
+    return str(int(name)) if name.isascii() and name.isdecimal() else name
+
+
+def _name_patients(root: Path, entries: Iterable[Entry], findings: list[Finding]) -> None:
+    for entry in entries:
+        if not entry.patient:
+            text = "tells no patient: name slices volume-VVV_SSSS, or add a patient column to targets.csv"
+            findings.append(_error("no-patient", place_of(root, entry.image), text))
+
+
+def _error(kind: str, place: str, message: str) -> Finding:
+    return Finding(severity="error", kind=kind, place=place, message=message)

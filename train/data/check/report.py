@@ -1,0 +1,133 @@
+"""What a check comes to: the table of slices per class and split, figures, findings; and all of it as JSON.
+
+JSON schema, one object:
+
+    data            path as given
+    split_by        "patient", or "slice" where patients stand in several splits
+    slices          pictures found; errors, warnings, notes: findings of each severity
+    splits          {split: {"patients": n, "patient_names": [...], "slices_per_class": [n0, n1, n2],
+                    "shares": [s0, s1, s2] (0…1, of slices with a class), "without_class": n, "slices": n}}, and "all"
+    sizes           {"256": slices of 256×256, …}, as stored
+    near_duplicates {"compared": n, "nearly_blank": n, "pairs": n, "bits": 1984, "most_different": 60}
+    intensity       {"window_hu": [low, high] or null, "share_at_0", "share_at_255": of all pixels,
+                    "darkest_tenth_grey", and with a window "darkest_tenth_hu", "peaks_hu": [...],
+                    "liver_hu": {"median_of_patients", "lowest_patient", "highest_patient", "p5", "p95", "patients"}}
+    findings        [{"severity": "error" | "warning" | "note", "kind", "place", "message"}], errors first
+    disclaimer
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lits_deploy import DISCLAIMER
+from train.data.check.duplicates import BITS, MOST_DIFFERENT
+from train.data.check.findings import Finding, Severity
+from train.data.check.listing import Entry
+from train.data.layout import SPLITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitTable:
+    """One row of the table. per_class: slices of class 0, 1, 2; without_class: those whose class cannot be told."""
+
+    patients: tuple[str, ...]
+    per_class: tuple[int, int, int]
+    without_class: int
+
+    @property
+    def slices(self) -> int:
+        """All pictures of the split."""
+        return sum(self.per_class) + self.without_class
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Share of each class among the slices that have one, 0…1."""
+        return tuple(count / max(1, sum(self.per_class)) for count in self.per_class)
+
+    def to_json(self) -> dict[str, Any]:
+        """See the module's schema."""
+        return {
+            "patients": len(self.patients),
+            "patient_names": list(self.patients),
+            "slices_per_class": list(self.per_class),
+            "shares": [round(share, 4) for share in self.shares],
+            "without_class": self.without_class,
+            "slices": self.slices,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A slice that can be read, with its class: what a montage draws from."""
+
+    entry: Entry
+    target: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that a check found out."""
+
+    root: Path
+    splits: dict[str, SplitTable]
+    by_slice: bool
+    sizes: dict[int, int]
+    compared: int
+    nearly_blank: int
+    copies: int
+    intensity: dict[str, Any]
+    findings: tuple[Finding, ...]
+    judged: tuple[Judged, ...]
+
+    def count(self, severity: Severity) -> int:
+        """Findings of a severity."""
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """See the module's schema."""
+        return {
+            "data": str(self.root),
+            "split_by": "slice" if self.by_slice else "patient",
+            "slices": self.splits["all"].slices,
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "notes": self.count("note"),
+            "splits": {name: row.to_json() for name, row in self.splits.items()},
+            "sizes": {str(side): count for side, count in sorted(self.sizes.items())},
+            "near_duplicates": {
+                "compared": self.compared,
+                "nearly_blank": self.nearly_blank,
+                "pairs": self.copies,
+                "bits": BITS,
+                "most_different": MOST_DIFFERENT,
+            },
+            "intensity": self.intensity,
+            "findings": [finding.to_json() for finding in self.findings],
+            "disclaimer": DISCLAIMER,
+        }
+
+
+def tabulate(entries: tuple[Entry, ...], targets: list[int | None]) -> dict[str, SplitTable]:
+    """Rows for train, validate, test and all."""
+    pairs = list(zip(entries, targets, strict=True))
+    rows = {name: [(e, t) for e, t in pairs if e.split == name] for name in SPLITS}
+    return {name: _row(here) for name, here in (*rows.items(), ("all", pairs))}
+
+
+def _row(pairs: list[tuple[Entry, int | None]]) -> SplitTable:
+    counts = Counter(target for _, target in pairs)
+    names = sorted({entry.patient for entry, _ in pairs} - {""}, key=patient_order)
+    return SplitTable(
+        patients=tuple(names),
+        per_class=(counts[0], counts[1], counts[2]),
+        without_class=counts[None],
+    )
+
+
+def patient_order(name: str) -> tuple[int, int, str]:
+    """Sorts numbered patients as numbers, before named ones."""
+    return (0, int(name), "") if name.isdecimal() else (1, 0, name)

@@ -1,0 +1,245 @@
+"""One patient from source files to prepared slices: read, judge how it lies, window, turn, shrink, write, record.
+
+The order is that of the input contract: HU → window → 8 bit → orient → resize. A patient is whole or absent: where a
+file of it cannot be used, its slices are removed again and its record holds the reason. Runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lits_deploy.contract import InputContract, window_to_uint8
+from lits_deploy.errors import SliceError
+from lits_deploy.files import sha256_file, write_json
+from lits_deploy.scans.image import resized
+from train.data.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, Verdict, judge, shrink, turn
+from train.data.prepare.pictures import read_picture
+from train.data.prepare.settings import SIZE, PrepareSettings
+from train.data.prepare.sources import Source
+from train.data.prepare.split import split_of
+from train.data.prepare.volume import ASSUMED_AXES, Volume
+from train.data.slices import slice_name, write_slice
+
+Pixels = npt.NDArray[np.uint8]
+
+MOST_JUDGED = 24
+"""Slices on which orientation is judged, evenly spread over those that show much liver."""
+
+DARK_HU = -200.0
+"""A CT slice of the body always shows air, which is darker."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One patient to prepare.
+
+    split: of all its slices, or None where each slice has its own; key: hash of what the result depends on.
+    template: `orientation.reference()`, None until the work begins.
+    record: file that the result is written to, once all slices are.
+    """
+
+    src: Path
+    out: Path
+    source: Source
+    settings: PrepareSettings
+    split: str | None
+    key: str
+    template: Maps | None
+    record: Path
+
+
+def convert(job: Job) -> dict[str, Any]:
+    """Prepare one patient; returns its record, which is also in `job.record`."""
+    written: list[tuple[str, str]] = []
+    contract = InputContract(window_hu=job.settings.window_hu, size=SIZE)
+    record: dict[str, Any] = {"key": job.key, "patient": job.source.patient, "number": job.source.number}
+    try:
+        if job.source.problem is not None:
+            raise SliceError(job.source.problem)
+        make = _from_volume if job.source.image is not None else _from_pictures
+        record |= {"status": "prepared", **make(job, contract, written)}
+    except (SliceError, MemoryError) as error:
+        for split, name in written:
+            for kind in ("images", "masks"):
+                (job.out / split / kind / name).unlink(missing_ok=True)
+        record |= {"status": "failed", "reason": str(error) or "not enough memory for it"}
+    write_json(job.record, record)
+    return record
+
+
+def _from_volume(job: Job, contract: InputContract, written: list[tuple[str, str]]) -> dict[str, Any]:
+    assert job.source.image is not None
+    assert job.source.mask is not None
+    volume = Volume(job.source.image, job.source.mask)
+    areas = np.array([np.count_nonzero(volume.labels(level)) for level in range(volume.count)])
+    notes = _doubts(volume)
+    judged = _spread(areas)
+    verdict = judge(
+        np.array([shrink(window_to_uint8(volume.hu(level), WINDOW_HU)) for level in judged], dtype=np.uint8),
+        np.array([shrink(volume.labels(level), labels=True) for level in judged], dtype=np.uint8),
+        _template(job),
+    )
+    orientation = _decide(verdict, volume.axes, job.settings.fix_orientation)
+    volume.not_finite = 0
+    lies, slices = LIES.index(orientation["turned"] or LIES[UPRIGHT]), _Slices()
+    window = contract.window_hu
+    assert window is not None
+    for level in range(volume.count):
+        grey = np.ascontiguousarray(turn(window_to_uint8(volume.hu(level), window), lies))
+        image = np.asarray(resized(Image.fromarray(grey), contract), dtype=np.uint8)
+        mask = largest_label(turn(volume.labels(level), lies), SIZE)
+        slices.add(_write(job, level, image, mask, None, written), level, volume.index(level), int(mask.max()))
+    if volume.not_finite:
+        notes.append(f"{volume.not_finite:,} voxels are NaN or infinite: taken as air or as densest")
+    spacing = volume.spacing_mm
+    if spacing is not None:
+        step, row, column = spacing
+        row, column = (column, row) if _swaps(lies) else (row, column)
+        spacing = (step, row * volume.side / SIZE, column * volume.side / SIZE)
+    return {
+        "files": [_described(job.src, path) for path in job.source.files],
+        "orientation": orientation,
+        "notes": [*volume.notes, *notes],
+        "spacing_mm": None if spacing is None else [round(value, 4) for value in spacing],
+        "source_size": volume.side,
+        "slices": slices.columns(),
+    }
+
+
+def _from_pictures(job: Job, contract: InputContract, written: list[tuple[str, str]]) -> dict[str, Any]:
+    greys, masks, files, sides = [], [], [], set()
+    for picture in job.source.pictures:
+        grey, labels, hashes = read_picture(picture, contract)
+        greys.append(grey)
+        masks.append(largest_label(labels, SIZE))
+        files.append([picture.image.relative_to(job.src).as_posix(), *hashes])
+        sides.add(len(labels))
+    judged = _spread(np.array([np.count_nonzero(mask) for mask in masks]))
+    low, high = job.settings.window_hu or WINDOW_HU
+    lookup = window_to_uint8(low + np.arange(256, dtype=np.float32) * (high - low) / 255, WINDOW_HU)
+    verdict = judge(
+        np.array([shrink(lookup[greys[index]]) for index in judged], dtype=np.uint8),
+        np.array([shrink(masks[index], labels=True) for index in judged], dtype=np.uint8),
+        _template(job),
+    )
+    orientation = _decide(verdict, "", job.settings.fix_orientation)
+    lies, slices = LIES.index(orientation["turned"] or LIES[UPRIGHT]), _Slices()
+    for index, picture in enumerate(job.source.pictures):
+        grey, mask = np.ascontiguousarray(turn(greys[index], lies)), np.ascontiguousarray(turn(masks[index], lies))
+        split = _write(job, picture.number, grey, mask, picture.split, written)
+        slices.add(split, picture.number, index, int(mask.max()))
+    constant = sum(bool(grey.min() == grey.max()) for grey in greys)
+    return {
+        "files": files,
+        "orientation": orientation,
+        "notes": [f"{constant} slices are one flat grey"] if constant else [],
+        "spacing_mm": None,
+        "source_size": sorted(sides)[0] if len(sides) == 1 else sorted(sides),
+        "slices": slices.columns(),
+    }
+
+
+class _Slices:
+    """Columns of a record: number in the file name, index in the source, split and class of every slice."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, int, int, int]] = []
+
+    def add(self, split: str, number: int, index: int, target: int) -> None:
+        self._rows.append((split, number, index, target))
+
+    def columns(self) -> dict[str, Any]:
+        splits = [row[0] for row in self._rows]
+        return {
+            "number": [row[1] for row in self._rows],
+            "index": [row[2] for row in self._rows],
+            "class": [row[3] for row in self._rows],
+            "split": splits[0] if len(set(splits)) == 1 else splits,
+        }
+
+
+def _write(job: Job, number: int, image: Pixels, mask: Pixels, came: str | None, written: list[tuple[str, str]]) -> str:
+    settings = job.settings
+    split = came or job.split or split_of(settings.seed, f"{job.source.patient}:{number}", settings.fractions)
+    name = slice_name(job.source.number, number)
+    written.append((split, name))
+    write_slice(job.out, split, name, image, mask)
+    return split
+
+
+def _decide(verdict: Verdict, axes: str | None, fix: bool) -> dict[str, Any]:
+    """What is recorded about orientation. axes: of the header; None: it claims nothing; "": a picture has none.
+
+    turned: how the slices lay that were turned, or None. Where a header claims nothing, there is nothing to overrule:
+    a clear verdict of the pixels is followed. Else only on request.
+    """
+    otherwise = verdict.lies is not None and verdict.lies != UPRIGHT
+    turned = verdict.name if otherwise and (fix or axes is None) else None
+    if axes is None:
+        basis = "pixels" if verdict.lies is not None else f"assumed {''.join(ASSUMED_AXES)}"
+    else:
+        basis = f"header {axes}" if axes else "as it came"
+    return {
+        "basis": basis, "pixels": verdict.name, "score": verdict.score, "lead": verdict.lead, "turned": turned,
+    }  # fmt: skip
+
+
+def _doubts(volume: Volume) -> list[str]:
+    """What makes a volume look as if it were no CT in HU; SliceError for one without any contrast."""
+    low, high = float("inf"), float("-inf")
+    for level in np.unique(np.linspace(0, volume.count - 1, MOST_JUDGED).round().astype(int)):
+        hu = volume.hu(int(level))
+        low, high = min(low, float(hu.min())), max(high, float(hu.max()))
+    if low == high:
+        raise SliceError(f"every voxel is {low:g}: no picture")
+    if low >= 0 and high <= 255:
+        return [f"intensities {low:g}…{high:g}: not HU but 8 bit?"]
+    if low > DARK_HU:
+        return [f"nothing is darker than {low:g} HU: not HU, or cropped?"]
+    return []
+
+
+def _template(job: Job) -> Maps:
+    assert job.template is not None
+    return job.template
+
+
+def _spread(areas: npt.NDArray[Any]) -> list[int]:
+    """Indices of slices that show at least a quarter of the largest liver area, MOST_JUDGED at most, evenly."""
+    if areas.max(initial=0) == 0:
+        return []
+    full = np.flatnonzero(areas >= 0.25 * areas.max())
+    return [int(full[at]) for at in np.unique(np.linspace(0, len(full) - 1, MOST_JUDGED).round().astype(int))]
+
+
+def _swaps(lies: int) -> bool:
+    return (lies % 2 == 1) != (lies >= 4)
+
+
+def _described(src: Path, path: Path) -> list[str]:
+    return [path.relative_to(src).as_posix(), sha256_file(path)]
+
+
+def largest_label(labels: Pixels, size: int) -> Pixels:
+    """Square labels as [size, size]: the largest label among the pixels that each new one covers, in whole or part.
+
+    So a small lesion survives; 512 → 256 is the 2×2 maximum that the LiTS masks were made with.
+    """
+    side = len(labels)
+    if side == size:
+        return np.ascontiguousarray(labels)
+    for _ in range(2):  # rows, then columns
+        labels = np.stack([part.max(axis=0) for part in _covered(labels, side, size)]).T
+    return np.ascontiguousarray(labels)
+
+
+def _covered(labels: Pixels, side: int, size: int) -> Iterator[Pixels]:
+    for index in range(size):
+        yield labels[index * side // size : -(-(index + 1) * side // size)]

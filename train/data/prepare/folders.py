@@ -1,0 +1,140 @@
+"""Plain folders of images and masks as a source: names, patients and splits told from paths and optional tables.
+
+    SRC/images/*.png|jpg   SRC/masks/<stem>.png             not split yet
+    SRC/<split>/images/…   SRC/<split>/masks/…              already split: train, validate (valid, val), test
+    patients.csv or targets.csv beside images/, or in SRC   columns file and patient
+
+The patient comes from the table, else from the name: volume-VVV_SSSS, volume-V_slice_S. Where the name tells no slice
+number, a patient's slices are numbered in order of their names. Patients with names that are no numbers get the
+numbers after the highest one; provenance.json has both.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from lits_deploy.errors import DataError
+from train.data.prepare.sources import Found, Picture, Source, listed
+from train.data.slices import SPLITS
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+_ALIASES = {"training": "train", "validation": "validate", "valid": "validate", "val": "validate", "testing": "test"}
+_NAME = re.compile(r"volume-(\d+)_(?:slice_)?(\d+)")
+
+
+def find_masks(src: Path) -> Found:
+    """The patients of image and mask folders. Raises DataError where a name tells no patient or a table is broken."""
+    folders: list[tuple[Path, str | None]] = []
+    for path in sorted(src.iterdir()):
+        name = _ALIASES.get(path.name, path.name)
+        if name in SPLITS and (path / "images").is_dir():
+            folders.append((path, name))
+    came_split = bool(folders)
+    if came_split and (src / "images").is_dir():
+        raise DataError(f"{src} holds images/ and folders of splits.", fix="keep one of both")
+    shared = _read_patients(src)
+    slices: dict[str, list[tuple[Picture, str | None]]] = defaultdict(list)
+    notes = []
+    for folder, split in folders or [(src, None)]:
+        table = {**shared, **(_read_patients(folder) if came_split else {})}
+        found, note = _slices_of(folder, split, table)
+        notes += note
+        for patient, picture, problem in found:
+            slices[patient].append((picture, problem))
+    numbers = _number_patients(list(slices))
+    sources = [_source(patient, numbers[patient], entries) for patient, entries in slices.items()]
+    return Found(
+        sources=tuple(sorted(sources, key=lambda source: source.number)),
+        notes=tuple(notes),
+        split=came_split,
+        window_hu=_declared_window(src),
+    )
+
+
+def _slices_of(
+    folder: Path, split: str | None, table: dict[str, str]
+) -> tuple[list[tuple[str, Picture, str | None]], list[str]]:
+    """(patient, picture, problem) of each image of a folder, in order of names, and remarks."""
+    if not (folder / "images").is_dir():
+        return [], []
+    images = _visible(folder / "images", SUFFIXES)
+    masks = {path.stem: path for path in _visible(folder / "masks", (".png",))}
+    found = []
+    for image in images:
+        match = _NAME.match(image.stem)
+        patient = table.get(image.name) or (match[1] if match else "")
+        if not patient:
+            raise DataError(
+                f"{image} tells no patient.", fix="name slices volume-VVV_SSSS, or add patients.csv: file,patient"
+            )
+        mask = masks.get(image.stem) or masks.get(f"{image.stem}_mask")
+        problem = None if mask is not None else f"{image.name} has no mask {image.stem}.png"
+        number = int(match[2]) if match else -1
+        picture = Picture(image=image, masks=() if mask is None else (mask,), number=number, split=split)
+        found.append((patient.lstrip("0") or "0" if patient.isdecimal() else patient, picture, problem))
+    used = {path for _, picture, _ in found for path in picture.masks}
+    orphans = sorted(path.stem for path in masks.values() if path not in used)
+    return found, [f"{folder.name}: masks without an image: {listed(orphans, 5)}"] if orphans else []
+
+
+def _source(patient: str, number: int, entries: list[tuple[Picture, str | None]]) -> Source:
+    problems = [problem for _, problem in entries if problem is not None]
+    pictures = [picture for picture, _ in entries]
+    if any(picture.number < 0 for picture in pictures):
+        pictures = [
+            Picture(image=p.image, masks=p.masks, number=index, split=p.split) for index, p in enumerate(pictures)
+        ]
+    if twice := sorted(n for n, count in Counter(picture.number for picture in pictures).items() if count > 1):
+        problems.append(f"slice {twice[0]} stands there twice")
+    problem = problems[0] if problems else None
+    if len(problems) > 1:
+        problem = f"{problem} ({len(problems)} such slices)"
+    pictures.sort(key=lambda picture: picture.number)
+    return Source(patient=patient, number=number, pictures=tuple(pictures), problem=problem)
+
+
+def _number_patients(patients: list[str]) -> dict[str, int]:
+    numbers = {patient: int(patient) for patient in patients if patient.isdecimal()}
+    start = max(numbers.values(), default=-1) + 1
+    named = sorted(patient for patient in patients if patient not in numbers)
+    return numbers | {patient: start + index for index, patient in enumerate(named)}
+
+
+def _visible(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+
+
+def _read_patients(folder: Path) -> dict[str, str]:
+    """File name → patient from patients.csv, else targets.csv; empty where there is none or it has no such column."""
+    found: dict[str, str] = {}
+    for name in ("targets.csv", "patients.csv"):
+        table = folder / name
+        if not table.is_file():
+            continue
+        try:
+            with table.open(newline="", encoding="utf-8-sig") as stream:
+                rows = csv.DictReader(stream)
+                columns = set(rows.fieldnames or ())
+                if not {"file", "patient"} <= columns:
+                    if name == "targets.csv" and "file" in columns:
+                        continue  # classes only
+                    raise DataError(f"{table} needs the columns file and patient.", fix="file,patient")
+                found |= {Path(row["file"]).name: row["patient"].strip() for row in rows if row["patient"]}
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{table} is not a table in UTF-8.", fix="write it as UTF-8: file,patient") from error
+    return found
+
+
+def _declared_window(src: Path) -> tuple[float, float] | None:
+    """The window that the source's own dataset.json declares, if it is one of this project."""
+    try:
+        low, high = json.loads((src / "dataset.json").read_text(encoding="utf-8"))["window_hu"]
+        return float(low), float(high)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,212 @@
+"""What a source folder holds: one record a patient, with the files of its slices, for each of the four layouts.
+
+    lits      volume-N.nii[.gz] and segmentation-N.nii[.gz], in any folder below
+    msd       imagesTr/liver_N.nii[.gz] and labelsTr/liver_N.nii[.gz], there or one folder below
+    lits-png  volume-V_S.png, segmentation-V_livermask_S.png, segmentation-V_lesionmask_S.png, in any folder below
+    masks     images/ and masks/, there or in folders named for splits (see `pictures_of`)
+
+Slice numbers come from file names, never from a table: the Kaggle copy's `instance_number` wraps at 256. Hidden files
+(`._liver_3.nii.gz` of macOS archives) and `__MACOSX` are skipped. Opens no volume and no picture.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lits_deploy.errors import DataError
+from train.data.prepare.settings import LayoutName
+
+_VOLUME = re.compile(r"(volume|segmentation)-(\d+)\.nii(?:\.gz)?")
+_MSD = re.compile(r"liver_(\d+)\.nii(?:\.gz)?")
+_PNG = re.compile(r"(?:volume-(\d+)_(\d+)|segmentation-(\d+)_(livermask|lesionmask)_(\d+))\.png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One slice that is a picture already. masks: one label map, or liver and lesion masks; split: as it came."""
+
+    image: Path
+    masks: tuple[Path, ...]
+    number: int
+    split: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One patient to prepare: a pair of volumes, or pictures.
+
+    patient: name in the source, without leading zeros, so that a volume has one name in all layouts.
+    number: what its slices are called, volume-NUMBER_….
+    problem: why it cannot be prepared, or None.
+    """
+
+    patient: str
+    number: int
+    image: Path | None = None
+    mask: Path | None = None
+    pictures: tuple[Picture, ...] = ()
+    problem: str | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file of the patient."""
+        pair = [path for path in (self.image, self.mask) if path is not None]
+        return pair + [path for picture in self.pictures for path in (picture.image, *picture.masks)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Patients by number, remarks for the user, tables that carry flags, and whether the source came split."""
+
+    sources: tuple[Source, ...]
+    notes: tuple[str, ...] = ()
+    tables: tuple[Path, ...] = ()
+    split: bool = False
+    window_hu: tuple[float, float] | None = None
+
+
+def find_sources(src: Path, layout: LayoutName) -> Found:
+    """List the patients of a source folder. Raises DataError, naming what was looked for, where there are none."""
+    if layout == "masks":
+        from train.data.prepare.folders import find_masks
+
+        found = find_masks(src)
+    else:
+        found = {"lits": _find_lits, "msd": _find_msd, "lits-png": _find_png}[layout](src)
+    if not found.sources:
+        wanted = {
+            "lits": "volume-N.nii and segmentation-N.nii", "msd": "imagesTr/liver_N.nii.gz and labelsTr/liver_N.nii.gz",
+            "lits-png": "volume-V_S.png and segmentation-V_livermask_S.png", "masks": "images/*.png and masks/*.png",
+        }[layout]  # fmt: skip
+        raise DataError(f"{src} holds no {wanted}.", fix="name another folder, or another --layout")
+    return found
+
+
+def visible_files(root: Path) -> Iterator[Path]:
+    """Files below a folder in order; hidden ones and `__MACOSX` left out, linked folders walked once."""
+    walked: set[str] = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in walked:
+            folders.clear()
+            continue
+        walked.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _find_lits(src: Path) -> Found:
+    files: dict[int, dict[str, list[Path]]] = {}
+    tests = 0
+    for path in visible_files(src):
+        tests += path.name.startswith("test-volume-")
+        if match := _VOLUME.fullmatch(path.name):
+            files.setdefault(int(match[2]), {}).setdefault(match[1], []).append(path)
+    notes = [f"{tests} test-volume files have no segmentation: left out"] if tests else []
+    if orphans := [number for number, kinds in files.items() if "volume" not in kinds]:
+        notes.append(f"segmentations without a volume: {listed(orphans)}")
+    return Found(
+        sources=tuple(
+            _pair(number, kinds["volume"], kinds.get("segmentation", []), f"segmentation-{number}.nii")
+            for number, kinds in sorted(files.items())
+            if "volume" in kinds
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _find_msd(src: Path) -> Found:
+    folders = [src, *sorted(path for path in src.iterdir() if path.is_dir())]
+    root = next((folder for folder in folders if (folder / "imagesTr").is_dir()), None)
+    if root is None:
+        return Found(sources=())
+    images, labels = _numbered(root / "imagesTr"), _numbered(root / "labelsTr")
+    unlabelled = len(_numbered(root / "imagesTs"))
+    notes = ["imagesTr holds the LiTS volumes: never test on it what was trained on LiTS"]
+    if unlabelled:
+        notes.append(f"imagesTs: {unlabelled} volumes without labels left out")
+    if orphans := sorted(set(labels) - set(images)):
+        notes.append(f"labels without a volume: {listed(orphans)}")
+    return Found(
+        sources=tuple(
+            _pair(number, paths, labels.get(number, []), f"labelsTr/liver_{number}.nii.gz")
+            for number, paths in sorted(images.items())
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _numbered(folder: Path) -> dict[int, list[Path]]:
+    found: dict[int, list[Path]] = {}
+    for path in visible_files(folder) if folder.is_dir() else ():
+        if match := _MSD.fullmatch(path.name):
+            found.setdefault(int(match[1]), []).append(path)
+    return found
+
+
+def _pair(number: int, images: list[Path], masks: list[Path], wanted: str) -> Source:
+    problem = None
+    if len(images) > 1 or len(masks) > 1:
+        problem = f"{max(len(images), len(masks))} files are called volume or segmentation {number}"
+    elif not masks:
+        problem = f"there is no {wanted}"
+    mask = masks[0] if masks else None
+    return Source(patient=str(number), number=number, image=images[0], mask=mask, problem=problem)
+
+
+def _find_png(src: Path) -> Found:
+    images: dict[tuple[int, int], list[Path]] = {}
+    masks: dict[tuple[int, int], dict[str, list[Path]]] = {}
+    tables: list[Path] = []
+    probes: set[str] = set()
+    for path in visible_files(src):
+        inside = next((part for part in path.relative_to(src).parts if part.lower().startswith("lits_probe")), None)
+        if inside is not None:
+            probes.add(inside)
+        elif path.suffix.lower() == ".csv":
+            tables.append(path)
+        elif match := _PNG.fullmatch(path.name):
+            if match[1] is not None:
+                images.setdefault((int(match[1]), int(match[2])), []).append(path)
+            else:
+                masks.setdefault((int(match[3]), int(match[5])), {}).setdefault(match[4], []).append(path)
+    notes = [f"{', '.join(sorted(probes))}: duplicates of the test set, skipped"] if probes else []
+    if orphans := set(masks) - set(images):
+        notes.append(f"{len(orphans)} masks without a slice of volumes {listed(sorted({v for v, _ in orphans}))}")
+    volumes: dict[int, list[int]] = {}
+    for volume, number in sorted(images):
+        volumes.setdefault(volume, []).append(number)
+    return Found(
+        sources=tuple(_png_source(volume, numbers, images, masks) for volume, numbers in volumes.items()),
+        notes=tuple(notes),
+        tables=tuple(tables),
+    )
+
+
+def _png_source(
+    volume: int,
+    numbers: list[int],
+    images: dict[tuple[int, int], list[Path]],
+    masks: dict[tuple[int, int], dict[str, list[Path]]],
+) -> Source:
+    pictures, problem = [], None
+    for number in numbers:
+        kinds = masks.get((volume, number), {})
+        files = [images[volume, number], kinds.get("livermask", []), kinds.get("lesionmask", [])]
+        if any(len(paths) > 1 for paths in files):
+            problem = problem or f"slice {number} stands there twice"
+        elif missing := [name for name in ("livermask", "lesionmask") if name not in kinds]:
+            problem = problem or f"there is no segmentation-{volume}_{missing[0]}_{number}.png"
+        else:
+            pictures.append(Picture(image=files[0][0], masks=(files[1][0], files[2][0]), number=number))
+    return Source(patient=str(volume), number=volume, pictures=tuple(pictures), problem=problem)
+
+
+def listed(values: list[int] | list[str], most: int = 12) -> str:
+    """Values joined by commas, the rest as a number."""
+    rest = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(str(value) for value in values[:most]) + rest
