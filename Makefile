@@ -3,8 +3,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 comma := ,
 # onnxruntime and onnxruntime-gpu own the same module: one or the other.
 RUNTIME ?= $(if $(wildcard /dev/nvidiactl),gpu,cpu)
-# OpenVINO is the faster of the two on CPUs measured so far.
-EXTRAS := $(if $(filter cpu,$(RUNTIME)),cpu$(comma)openvino,$(RUNTIME))
+# Without a GPU: OpenVINO, the faster of the two on CPUs measured so far, and TensorRT for RTX, whose builder needs none.
+EXTRAS := $(if $(filter cpu,$(RUNTIME)),cpu$(comma)openvino$(comma)trt-rtx,$(RUNTIME))
 BIN := .venv/bin
 READY := .venv/ready-$(RUNTIME)
 

@@ -150,7 +150,7 @@ class Comparison:
     ) -> dict[str, Any] | None:
         """The patient whose accuracy falls most."""
         patients = np.array(self._patients)
-        rows = []
+        rows: list[dict[str, Any]] = []
         for patient in sorted(set(self._patients)):
             own = patients == patient
             old, new = float((before == targets)[own].mean()), float((after == targets)[own].mean())

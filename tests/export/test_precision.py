@@ -10,28 +10,31 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, numpy_helper
 from typer.testing import CliRunner
 
-from export import gate, parity
+from export import gate, graph, parity
 from export.precision import add, make
 from export.precision.add import Added, Talk, Wanted, add_precisions, calibration_slices
 from export.precision.calibration_set import CalibrationSet
+from export.precision.fp16 import overflow
 from export.precision.make import Recipe
-from export.precision.ranges import Activation
+from export.precision.ranges import Activation, activations
 from export.precision.simulated import Simulated
 from export.run import export
-from export.source import Original
+from export.source import Original, from_weights
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.cli.artifacts import show_artifacts
-from lits_deploy.errors import BundleError, DataError
+from lits_deploy.errors import BundleError, DataError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import classify_folder
 from lits_deploy.runtime import choose, open_runtime
 from lits_deploy.verify import read_golden, verify
 from tiny_data import make_tiny_data
 from tiny_network import CONTRACT, train_tiny_network
+from train.models.registry import NETWORKS, build, network
 
 Patch = pytest.MonkeyPatch
 
@@ -284,13 +287,33 @@ def test_int8_without_training_data_is_refused(original: Original) -> None:
     ],
 )
 def test_mistakes_name_the_fix(arguments: list[str], says: str, tmp_path: Path, patched: Patch) -> None:
-    import torch
-
-    from lits_deploy.errors import UserError
-    from train.models.registry import build
-
     torch.save(build("unet", width=2).state_dict(), tmp_path / "w.pt")
     bare = ["export", "--weights", str(tmp_path / "w.pt"), "--model", "unet", "--width", "2"]
     with pytest.raises(UserError, match=says) as caught:
         CliRunner().invoke(app, [*bare, *arguments], catch_exceptions=False)
     assert caught.value.fix
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_in_every_precision(name: str, tmp_path: Path) -> None:
+    """Random weights: the files load, answer near FP32, and are of the size that the precision promises."""
+    torch.manual_seed(0)
+    contract = dataclasses.replace(CONTRACT, crop=network(name).crop)
+    torch.save(build(name).state_dict(), tmp_path / "w.pt")
+    original = from_weights(tmp_path / "w.pt", name, width=None, contract=contract)
+    graph.write_onnx(original, tmp_path / "model.onnx")
+    model = onnx.load(tmp_path / "model.onnx")
+    slices = np.random.default_rng(0).integers(0, 256, (2, 1, 256, 256)).astype(np.uint8)
+    expected = parity.original_probabilities(original, slices)
+    seen = activations(model, slices, histograms=False)
+    assert overflow(model, seen)["passed"]
+    for recipe, share in zip(make.recipes(with_fp16=True, with_int8=True), (0.51, 0.28, 0.28), strict=True):
+        path = tmp_path / recipe.file
+        onnx.save(recipe.make(model, seen), path)
+        assert path.stat().st_size < share * (tmp_path / "model.onnx").stat().st_size + 20_000
+        options: dict[str, Any] = {"precision": recipe.precision, "shape": (1, 256, 256), "max_batch": 2}
+        with Simulated(path, wanted=("probabilities",), **options) as simulated:
+            got = simulated.infer(slices).probabilities
+        assert got is not None
+        assert np.abs(got - expected).max() < (0.002 if recipe.precision == "fp16" else 0.05), recipe.name

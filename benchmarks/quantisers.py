@@ -1,0 +1,157 @@
+"""What each way of quantising costs in accuracy: ranges, bits and layers left in floating point, on one run.
+
+    python -m benchmarks.quantisers RUN --data DATA [--split validate] [--slices N] [--extra FILE.onnx …] [--out F.json]
+
+Every variant is calibrated on the same training slices and compared with the FP32 graph on the same slices of a split,
+one by one. CPU variants run on ONNX Runtime in integers, TensorRT's in simulation (`export.precision.simulated`).
+--extra takes files that another quantiser made from the same FP32 graph (NVIDIA ModelOpt), in simulation. Speed is
+measured by `lits-deploy benchmark BUNDLE`, which holds FP32 and INT8 of one bundle against each other in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from benchmarks.machine import describe_machine
+from export import graph
+from export.gate.comparison import Comparison
+from export.gate.slices import Judged
+from export.precision import fp16, int8_cpu, int8_tensorrt
+from export.precision.calibration_set import from_training_patients
+from export.precision.layers import weighted
+from export.precision.ranges import METHODS, Activation, activations
+from export.precision.simulated import Simulated
+from export.source import Original, from_run
+from lits_deploy.errors import LitsError
+from lits_deploy.files import write_json
+from lits_deploy.runtime import Runtime
+from lits_deploy.runtime.device import Device
+from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
+from lits_deploy.scans.image import load_slice
+from train.data.layout import read_layout
+from train.data.masks import load_mask
+
+BATCH = 8
+HEADER = (
+    f"{'variant':34} {'mean |Δp|':>9} {'max |Δp|':>8} {'flipped':>7} {'lost/found':>10} {'accuracy':>8} {'AUROC':>6}"
+)
+
+Variant = tuple[str, onnx.ModelProto, bool]
+"""Name, graph, whether it is simulated."""
+
+
+def variants(model: onnx.ModelProto, seen: dict[str, Activation], extra: list[Path]) -> Iterator[Variant]:
+    """Every variant in turn: one graph in memory at a time."""
+    layers = [model.graph.node[index].name for index in weighted(model)]
+    floating = {"all layers": [], "last in float": layers[-1:], "first and last in float": [layers[0], layers[-1]]}
+    yield "fp16", fp16.to_fp16(model), True
+    for method in METHODS:
+        for which, names in floating.items():
+            quantised = int8_cpu.to_int8(model, seen, method=method, floating=names)
+            yield f"cpu {method}, {which}", quantised, False
+        eight = int8_cpu.to_int8(model, seen, method=method, floating=layers[-1:], seven_bits=False)
+        yield f"cpu {method}, last in float, 8 bits", eight, False
+        for which, names in floating.items():
+            yield f"trt {method}, {which}", int8_tensorrt.to_int8(model, seen, method=method, floating=names), True
+    for path in extra:
+        yield path.stem, onnx.load(path), True
+
+
+def read_split(original: Original, data: Path, split: str, most: int) -> list[Judged]:
+    """At most `most` slices of a split, evenly spread, with their classes."""
+    samples = read_layout(data, (split,)).splits[split]
+    places = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int))
+    slices = []
+    for place in places:
+        sample, size = samples[place], original.contract.size
+        target = int(sample.target or 0) if sample.mask is None else int(load_mask(sample, size).max())
+        picture = load_slice(sample.image, original.contract)
+        slices.append(Judged(name=sample.image.stem, patient=sample.patient, target=target, picture=picture, mask=None))
+    return slices
+
+
+def answers(original: Original, path: Path, slices: list[Judged], *, simulated: bool) -> npt.NDArray[np.float32]:
+    """Probabilities [N, 3] of a classifier's ONNX file."""
+    shape, wanted = original.contract.shape, ("probabilities",)
+    runtime: Runtime
+    if simulated:
+        runtime = Simulated(path, precision="int8", shape=shape, wanted=wanted, max_batch=BATCH)
+    else:
+        runtime = OnnxRuntime(path, device=Device("cpu"), precision="int8", shape=shape, wanted=wanted, max_batch=BATCH)
+    found = []
+    with runtime:
+        for start in range(0, len(slices), BATCH):
+            got = runtime.infer(np.stack([one.picture for one in slices[start : start + BATCH]])).probabilities
+            assert got is not None
+            found.append(got)
+    return np.concatenate(found)
+
+
+def compare(original: Original, data: Path, slices: list[Judged], extra: list[Path]) -> list[dict[str, Any]]:
+    """A row of figures (`export.gate.comparison`) for every variant, printed as it comes."""
+    calibration = from_training_patients(original, data)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        graph.write_onnx(original, path)
+        model = onnx.load(path)
+        seen = activations(model, calibration.slices)
+        expected = answers(original, path, slices, simulated=False)
+        print(HEADER)
+        for name, quantised, simulated in variants(model, seen, extra):
+            onnx.save_model(quantised, str(path))
+            comparison = Comparison("classify")
+            comparison.add(slices, expected, answers(original, path, slices, simulated=simulated))
+            figures = comparison.figures()
+            rows.append({"variant": name, "simulated": simulated, **figures})
+            print(line(name, figures), flush=True)
+    return rows
+
+
+def line(name: str, figures: dict[str, Any]) -> str:
+    """A row of the table under HEADER."""
+    lost = f"{figures['lesions_lost']}/{figures['lesions_found']}"
+    after = figures["artifact"]
+    return (
+        f"{name:34} {figures['mean_delta']:9.5f} {figures['max_delta']:8.3f} {figures['flipped']:7d} {lost:>10} "
+        f"{after['accuracy']:8.4f} {after['lesion_auroc'] or float('nan'):6.4f}"
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; exits 2 with one line for a user's error."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.quantisers", description=__doc__.partition("\n")[0])
+    parser.add_argument("run", type=Path, help="training run of a classifier")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="validate", choices=("validate", "test"))
+    parser.add_argument("--slices", type=int, default=2_048, metavar="N", help="at most, evenly spread")
+    parser.add_argument("--extra", type=Path, nargs="*", default=[], metavar="FILE.onnx")
+    parser.add_argument("--out", type=Path, metavar="FILE.json")
+    given = parser.parse_args(arguments)
+    try:
+        original = from_run(given.run)
+        if original.info.task != "classify":
+            parser.error("a U-Net is judged by its Dice, by `lits-deploy export --int8`")
+        slices = read_split(original, given.data, given.split, given.slices)
+        rows = compare(original, given.data, slices, given.extra)
+    except LitsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if given.out is not None:
+        machine = describe_machine()
+        write_json(given.out, {"machine": machine, "run": given.run.resolve().name, "split": given.split, "rows": rows})
+        print(f"wrote {given.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
