@@ -64,7 +64,7 @@ def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
         )
         for runtime, device in places()
         for artifact in bundle.manifest.artifacts
-        if artifact.placed_for(runtime)
+        if artifact.placed_for(runtime, device)
     ]  # fmt: skip
 
 

@@ -42,7 +42,7 @@ from train.data.masks import load_mask
 
 BATCH = 8
 HEADER = (
-    f"{'variant':34} {'mean |Δp|':>9} {'max |Δp|':>8} {'flipped':>7} {'lost/found':>10} {'accuracy':>8} {'AUROC':>6}"
+    f"{'variant':40} {'mean |Δp|':>9} {'max |Δp|':>8} {'flipped':>7} {'lost/found':>10} {'accuracy':>8} {'AUROC':>6}"
 )
 
 Variant = tuple[str, onnx.ModelProto, bool]
@@ -122,7 +122,7 @@ def line(name: str, figures: dict[str, Any]) -> str:
     lost = f"{figures['lesions_lost']}/{figures['lesions_found']}"
     after = figures["artifact"]
     return (
-        f"{name:34} {figures['mean_delta']:9.5f} {figures['max_delta']:8.3f} {figures['flipped']:7d} {lost:>10} "
+        f"{name:40} {figures['mean_delta']:9.5f} {figures['max_delta']:8.3f} {figures['flipped']:7d} {lost:>10} "
         f"{after['accuracy']:8.4f} {after['lesion_auroc'] or float('nan'):6.4f}"
     )
 

@@ -40,7 +40,8 @@ class Artifact:
     temperature: divides the logits on the host before the softmax; abstain_below: a slice whose highest calibrated
     probability lies under it is answered `abstain` (None: never). calibration: how both were fitted, and what they
     changed, on which slices (see `export.calibrate`); empty where they were not, and then they are neutral.
-    runtimes: names of the runtimes the file is placed for; empty: any. gate: limits, figures and verdict of its
+    runtimes, devices: names of the runtimes and kinds of device (`cpu`, `cuda`) the file is placed for; empty: any.
+    gate: limits, figures and verdict of its
     comparison with the original on validation patients (see `export.gate`); empty for the original's own precision.
     quantisation: how the file was made from the FP32 one.
     """
@@ -58,6 +59,7 @@ class Artifact:
     abstain_below: float | None = None
     calibration: dict[str, Any] = field(default_factory=dict)
     runtimes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     gate: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, Any] = field(default_factory=dict)
 
@@ -65,9 +67,10 @@ class Artifact:
         if not self.temperature > 0:
             raise BundleError(f"{self.name} has the temperature {self.temperature}.", fix="export again")
 
-    def placed_for(self, runtime: str) -> bool:
-        """True where the file is made for that runtime, or for any."""
-        return not self.runtimes or runtime in self.runtimes
+    def placed_for(self, runtime: str, device: str | None = None) -> bool:
+        """True where the file is made for that runtime, on that device (`cpu`, `cuda`, `cuda:1`; None: on any)."""
+        here = device is None or not self.devices or device.partition(":")[0] in self.devices
+        return here and (not self.runtimes or runtime in self.runtimes)
 
     @property
     def warning(self) -> str | None:
@@ -124,6 +127,7 @@ class Manifest:
                         **artifact,
                         "outputs": tuple(artifact["outputs"]),
                         "runtimes": tuple(artifact.get("runtimes", ())),
+                        "devices": tuple(artifact.get("devices", ())),
                     }
                 )
                 for artifact in data["artifacts"]

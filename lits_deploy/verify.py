@@ -48,7 +48,7 @@ def verify(folder: Path) -> tuple[list[str], list[GoldenCheck]]:
         _check(bundle, artifact, runtime, device, slices, expected)
         for artifact in bundle.manifest.artifacts
         for runtime, device in places()
-        if artifact.placed_for(runtime)
+        if artifact.placed_for(runtime, device)
     ]
 
 

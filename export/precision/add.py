@@ -36,8 +36,8 @@ GATED = ("onnxruntime", "openvino")
 
 FLOOR = {"fp16": 1e-3, "int8": 1e-2}
 MARGIN = 3.0
-"""Tolerance on the goldens: three times the largest |Δp| of any runtime here, at least FLOOR. Rounding to 8 bits moves an
-answer about as much on every runtime (1.4e-2 on one, 2.7e-2 on another, docs/log.md); a broken kernel or swapped
+"""Tolerance on the goldens: three times the largest |Δp| of any runtime here, at least FLOOR. Rounding to 8 bits moves
+an answer about as much on every runtime (1.4e-2 on one, 2.7e-2 on another, docs/log.md); a broken kernel or swapped
 classes move it by 0.3 and more."""
 
 
@@ -116,7 +116,7 @@ def add_precisions(
             talk.say(f"  WARNING: {note}")
         talk.phase("gate", slices.count)
         verdicts = gate.judge(original, candidates, slices, wanted.limits, progress=talk.progress)
-        if wanted.report is not None and not slices.phantoms:
+        if wanted.report is not None:
             for path in write_report(wanted.report, verdicts):
                 talk.say(f"  → {path}")
         finished = []
@@ -160,8 +160,8 @@ def _write(
     onnx.save_model(recipe.make(model, seen), str(path))
     return replace(
         base, name=recipe.name, file=recipe.file, sha256=sha256_file(path), bytes=path.stat().st_size,
-        precision=recipe.precision, runtimes=recipe.runtimes, quantisation=recipe.record, parity={}, calibration={},
-        temperature=1.0, abstain_below=None,
+        precision=recipe.precision, runtimes=recipe.runtimes, devices=recipe.devices, quantisation=recipe.record,
+        parity={}, calibration={}, temperature=1.0, abstain_below=None,
     )  # fmt: skip
 
 
@@ -172,11 +172,11 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
     most = gate.judge_batch(bundle.manifest.task)
     opened: list[tuple[str, Runtime]] = []
     for name, device in places():
-        if name in GATED and artifact.placed_for(name):
+        if name in GATED and artifact.placed_for(name, device):
             runtime = open_runtime(
                 bundle, runtime=name, device=device, artifact=artifact, max_batch=most, wanted=wanted
             )
-            opened.append((name, stack.enter_context(runtime)))
+            opened.append((name if device == "cpu" else f"{name} {device}", stack.enter_context(runtime)))
     if not opened:
         simulated = Simulated(
             bundle.path_of(artifact), precision=artifact.precision, shape=bundle.manifest.contract.shape,
@@ -205,7 +205,8 @@ def _finish(
     runtimes, passed = recipe.runtimes, all(verdict.passed for verdict in verdicts)
     good = [verdict.place for verdict in verdicts if verdict.passed]
     if not passed and good and recipe.runtimes:  # it is for several runtimes, and stays for those it passes on
-        runtimes = tuple(name for name in recipe.runtimes if name not in {v.place for v in verdicts if not v.passed})
+        bad = {verdict.place.split()[0] for verdict in verdicts if not verdict.passed}
+        runtimes = tuple(name for name in recipe.runtimes if name not in bad)
         passed = True
     if recipe.half and not ranges["passed"]:
         largest = "not finite" if ranges["largest"] is None else f"{ranges['largest']:.0f}"

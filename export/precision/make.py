@@ -25,7 +25,7 @@ Make = Callable[[onnx.ModelProto, Mapping[str, Activation]], onnx.ModelProto]
 class Recipe:
     """One artifact besides FP32.
 
-    runtimes: those it is placed for; empty: any. half: FP16 holds its activations, so their range is checked.
+    runtimes, devices: those it is placed for; empty: any. half: FP16 holds its activations, so their range is checked.
     record: what the manifest says of the making. make: FP32 graph and its activations → graph.
     """
 
@@ -33,6 +33,7 @@ class Recipe:
     file: str
     precision: str
     runtimes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     half: bool = False
     record: dict[str, Any] = field(default_factory=dict)
     make: Make
@@ -67,6 +68,7 @@ INT8_CPU = Recipe(
     file="model.int8-cpu.onnx",
     precision="int8",
     runtimes=("onnxruntime", "openvino"),
+    devices=("cpu",),
     record={
         "tool": "onnxruntime.quantization", "ranges": RANGES, "activations": "uint8 with zero point",
         "weights": "int8 in 7 bits, symmetric, per output channel", "float32": "last layer, softmax",
@@ -79,6 +81,7 @@ INT8_TENSORRT = Recipe(
     file="model.int8-trt.onnx",
     precision="int8",
     runtimes=("tensorrt", "onnxruntime-tensorrt"),
+    devices=("cuda",),
     half=True,
     record={
         "tool": "lits-deploy", "ranges": RANGES, "activations": "int8, symmetric",

@@ -160,7 +160,7 @@ def _start_network(stack: ExitStack, loop: Loop, open_network: Callable[[], Runt
 
 
 def _suitable(bundle: Bundle, out: Path, options: ClassifyOptions) -> tuple[Artifact, ClassifyOptions]:
-    """The artifact to use, and the options with the runtime that a precision settles."""
+    """The artifact to use, and the options with the runtime and device that a precision settles."""
     manifest = bundle.manifest
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(f"{out} lies in the bundle, which is never written to.", fix="--out elsewhere")
@@ -173,8 +173,8 @@ def _suitable(bundle: Bundle, out: Path, options: ClassifyOptions) -> tuple[Arti
         raise ContractError("`classify` reads slices with one channel and writes three classes.", fix="another bundle")
     if options.precision is None:
         return bundle.artifact(options.artifact), options
-    artifact, name = choose(bundle, options.precision, runtime=options.runtime, device=options.device)
-    return artifact, replace(options, runtime=name)
+    chosen = choose(bundle, options.precision, runtime=options.runtime, device=options.device)
+    return chosen.artifact, replace(options, runtime=chosen.runtime, device=chosen.device)
 
 
 def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> Runtime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import BundleError, MissingExtra, UserError
@@ -20,6 +20,7 @@ _GPU_ONLY = ("tensorrt", "onnxruntime-tensorrt")
 __all__ = [
     "RUNTIMES",
     "Batch",
+    "Choice",
     "Device",
     "Outputs",
     "Runtime",
@@ -61,27 +62,43 @@ def resolve(runtime: str, device: str) -> tuple[str, Device]:
     return runtime, target
 
 
-def choose(bundle: Bundle, precision: str, *, runtime: str = "auto", device: str = "auto") -> tuple[Artifact, str]:
-    """The artifact of a precision (or of that name) for a runtime, and the runtime.
+class Choice(NamedTuple):
+    """An artifact and where it runs, in `open_runtime`'s words."""
 
-    `auto` takes the runtime it stands for here, or, where no such artifact is placed for it, another one on the same
-    machine. Raises BundleError that lists what there is.
+    artifact: Artifact
+    runtime: str
+    device: str
+
+
+def choose(bundle: Bundle, precision: str, *, runtime: str = "auto", device: str = "auto") -> Choice:
+    """The artifact of a precision (or of that name) for a runtime and device.
+
+    `auto` takes what it stands for here or, where no such artifact is placed for that, another runtime or device of
+    this machine. Raises BundleError that lists what there is.
     """
-    name, _ = resolve(runtime, device)
+    name, target = resolve(runtime, device)
     of_it = [artifact for artifact in bundle.manifest.artifacts if precision in (artifact.precision, artifact.name)]
-    names = [name] + ([other for other, where in places() if device in ("auto", where)] if runtime == "auto" else [])
-    for candidate in names:
+    others = [
+        (other, where)
+        for other, where in places()
+        if runtime in ("auto", other) and (device == "auto" or Device.parse(device, auto=target) == _device(where))
+    ]
+    for other, where in [(name, str(target)), *others]:
         for artifact in of_it:
-            if artifact.placed_for(candidate):
-                return artifact, candidate
+            if artifact.placed_for(other, where):
+                return Choice(artifact, other, where)
     there = "; ".join(
         f"{artifact.precision} for {', '.join(artifact.runtimes) or 'any runtime'}"
         for artifact in bundle.manifest.artifacts
     )
     raise BundleError(
-        f"{bundle.folder} has no {precision} artifact for {name} (it has {there}).",
-        fix=f"choose one of those, or export the run again with --{precision.split('-')[0]}",
+        f"{bundle.folder} has no {precision} artifact for {name} on {target} (it has {there}).",
+        fix="choose one of those, or export the run again with --fp16 or --int8",
     )
+
+
+def _device(text: str) -> Device:
+    return Device.parse(text, auto=Device("cpu"))
 
 
 def open_runtime(
@@ -105,10 +122,11 @@ def open_runtime(
     """
     name, target = resolve(runtime, device)
     chosen = artifact or bundle.artifact()
-    if not chosen.placed_for(name):
+    if not chosen.placed_for(name, str(target)):
+        placed = ", ".join(chosen.runtimes) + (f" on {', '.join(chosen.devices)}" if chosen.devices else "")
         raise BundleError(
-            f"{chosen.name} is placed for {', '.join(chosen.runtimes)}, not for {name}.",
-            fix=f"--precision {chosen.precision} takes the file that is for {name}",
+            f"{chosen.name} is placed for {placed}, not for {name} on {target}.",
+            fix=f"--precision {chosen.precision} takes the file that is for what is here",
         )
     default = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("labels",)
     if name == "tensorrt":

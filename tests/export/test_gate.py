@@ -12,8 +12,11 @@ from PIL import Image
 from export.gate import DEFAULTS, Limits, Verdict, override
 from export.gate.comparison import Comparison
 from export.gate.report import write_report
-from export.gate.slices import Judged
+from export.gate.slices import Judged, gate_slices
+from export.source import Deployed, Original
+from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
+from train.models.registry import build, network
 
 PICTURE = np.full((1, 32, 32), 90, np.uint8)
 
@@ -153,3 +156,16 @@ def test_report_names_every_flip_and_shows_lost_lesions_first(tmp_path: Path) ->
     (table,) = write_report(tmp_path / "gates", [clean])
     assert table.read_text().count("\n") == 1
     assert not sheet.exists(), "the picture of an earlier export would tell of other slices"
+
+
+def test_without_patients_phantoms_judge_and_the_record_says_so(tmp_path: Path) -> None:
+    contract = InputContract(window_hu=None, crop=None)
+    module = Deployed(build("unet", width=2), contract, "segment")
+    original = Original(info=network("unet"), module=module, contract=contract, width=2, data=tmp_path / "gone")
+    slices = gate_slices(original)
+    assert slices.origin == "phantoms"
+    assert "says nothing about patients" in str(slices.note())
+    first = next(iter(slices))
+    assert first.picture.shape == (1, 256, 256)
+    assert first.mask is not None
+    assert first.target == first.mask.max()

@@ -184,7 +184,9 @@ def test_simulation_agrees_with_integer_kernels(bundle: Bundle) -> None:
 
 
 def test_a_file_is_not_opened_on_a_runtime_it_is_not_for(bundle: Bundle) -> None:
-    with pytest.raises(BundleError, match=r"int8-trt is placed for tensorrt.*not for onnxruntime.*--precision int8"):
+    with pytest.raises(
+        BundleError, match=r"int8-trt is placed for tensorrt.*not for onnxruntime on cpu.*--precision int8"
+    ):
         open_runtime(bundle, runtime="onnxruntime", device="cpu", artifact=bundle.artifact("int8-trt"))
 
 
@@ -193,8 +195,8 @@ def test_precision_names_the_file_for_the_runtime(bundle: Bundle) -> None:
     assert choose(bundle, "fp16", device="cpu")[0].name == "fp16"
     only_ort = dataclasses.replace(bundle.artifact("int8-cpu"), runtimes=("onnxruntime",))
     less = Bundle(bundle.folder, dataclasses.replace(bundle.manifest, artifacts=(bundle.artifact(), only_ort)), "")
-    assert choose(less, "int8", device="cpu") == (only_ort, "onnxruntime"), "whatever auto stands for here"
-    with pytest.raises(BundleError, match=r"no fp16 artifact for onnxruntime \(it has fp32 for any.*--fp16"):
+    assert choose(less, "int8", device="cpu") == (only_ort, "onnxruntime", "cpu"), "whatever auto stands for here"
+    with pytest.raises(BundleError, match=r"no fp16 artifact for onnxruntime on cpu \(it has fp32 for any.*--fp16"):
         choose(less, "fp16", runtime="onnxruntime", device="cpu")
 
 
@@ -317,3 +319,20 @@ def test_every_network_in_every_precision(name: str, tmp_path: Path) -> None:
             got = simulated.infer(slices).probabilities
         assert got is not None
         assert np.abs(got - expected).max() < (0.002 if recipe.precision == "fp16" else 0.05), recipe.name
+
+
+def test_an_export_that_leaves_a_file_out_exits_1_and_says_why(
+    bundle: Bundle, tmp_path: Path, monkeypatch: Patch
+) -> None:
+    failed = bundle.artifact("int8-cpu")
+    record = {**failed.gate, "passed": False, "failures": ["onnxruntime: accuracy 0.9 (≥ 0.99)"]}
+    kept = tuple(artifact for artifact in bundle.manifest.artifacts if artifact != failed)
+    left_out = {"int8-cpu": {"bytes": failed.bytes, "gate": record}}
+    manifest = dataclasses.replace(bundle.manifest, artifacts=kept, left_out=left_out)
+    monkeypatch.setattr("export.run.export", lambda *_, **__: Bundle(bundle.folder, manifest, bundle.sha256))
+    torch.save(build("unet", width=2).state_dict(), tmp_path / "w.pt")
+    arguments = ["export", "--weights", str(tmp_path / "w.pt"), "--model", "unet", "--width", "2", "--fp16"]
+    said = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert said.exit_code == 1
+    assert "left out" in said.output
+    assert "int8-cpu: onnxruntime: accuracy 0.9 (≥ 0.99)" in said.output
