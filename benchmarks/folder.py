@@ -65,7 +65,10 @@ def child(text: str) -> None:
         else:
             import_onnxruntime()
         options = ClassifyOptions(
-            runtime=spec["runtime"], device=spec["device"], artifact=spec["artifact"], threads=spec["threads"],
+            runtime=spec["runtime"],
+            device=spec["device"],
+            artifact=spec["artifact"],
+            threads=spec["threads"],
             abstain=False,  # peers always answer
         )
         started = perf_counter()

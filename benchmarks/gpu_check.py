@@ -10,6 +10,7 @@ costs is another question (`lits-deploy export`, `lits-deploy benchmark`). Candi
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 from benchmarks.gpu_rows import EFFORT, Row, check_network
 from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
 from lits_deploy import DISCLAIMER
+from lits_deploy.engines.cache import ENVIRONMENT
 from lits_deploy.engines.flavour import installed
 from lits_deploy.errors import DeviceError, LitsError, MissingExtra
 from lits_deploy.files import write_json
@@ -56,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; exits 2 with one line without a GPU, 1 where an answer was wrong or something failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__.partition("\n")[0])
     parser.add_argument("--networks", default=",".join(NETWORKS))
-    parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
+    parser.add_argument("--batches", type=_numbers, default=BATCHES, metavar="N,N")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="[benchmarks/results/<gpu>.json]")
     parser.add_argument("--probe", action="store_true", help="only say whether there is a GPU")
     given = parser.parse_args(arguments)
@@ -74,14 +76,14 @@ def main(arguments: list[str] | None = None) -> int:
                 raise
             raise MissingExtra(str(error.name), "export") from error
         machine, ticks = describe_machine(), processor_ticks()
-        batches = [int(text) for text in given.batches.split(",")]
         on_gpu = [(runtime, device) for runtime, device in _places() if device != "cpu"]
         rows: list[Row] = []
         with tempfile.TemporaryDirectory(prefix="lits-gpu-check-") as folder:
+            os.environ.setdefault(ENVIRONMENT, f"{folder}/engines")  # nobody needs these engines again
             for name in given.networks.split(","):
-                subject = make_subject(name, Path(folder), on_gpu, device="cuda:0", slices=max(batches))
-                rows += check_network(subject, batches, say=lambda line: print(line, file=sys.stderr))
-    except (LitsError, ValueError) as error:
+                subject = make_subject(name, Path(folder), on_gpu, device="cuda:0", slices=max(given.batches))
+                rows += check_network(subject, given.batches, say=lambda line: print(line, file=sys.stderr))
+    except LitsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     machine["stolen_share"] = stolen_share(ticks, processor_ticks())
@@ -95,6 +97,14 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n".join(lines(document)))
     print(f"wrote {out}")
     return 1 if any(row["error"] for row in rows) else 0
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """`1,8` → (1, 8); argparse turns the ValueError into its own line."""
+    numbers = tuple(int(part) for part in text.split(","))
+    if min(numbers) < 1:
+        raise ValueError
+    return numbers
 
 
 def _places() -> list[tuple[str, str]]:

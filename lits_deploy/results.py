@@ -5,9 +5,10 @@
 
 p0…p2 are calibrated: the artifact's temperature is applied. `status` is ok, failed (with its reason and no
 probabilities) or abstain: probabilities, the reason and no class, because the network is less sure than the bundle
-asks. `sha256` is the input file's; `bundle` and `contract` are the first 12 hex digits of theirs. No times, no rates, no machine: equal inputs give equal bytes, however often a run
-was interrupted. Rows are streamed, so memory does not grow with them. A path is written as it is
-(see `scans.paths`), also where a spreadsheet would take it for a formula: open the CSV as text there.
+asks. `sha256` is the input file's; `bundle` and `contract` are the first 12 hex digits of theirs. No times, no rates,
+no machine: equal inputs give equal bytes, however often a run was interrupted. Rows are streamed, so memory does not
+grow with them. A path is written as it is (see `scans.paths`), also where a spreadsheet would take it for a formula:
+open the CSV as text there.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class _Quantiser:
         self.graph, self.ranges = model.graph, ranges
         self._before: dict[str, list[onnx.NodeProto]] = {}
         self._pairs: dict[str, str] = {}
+        self._shared: set[str] = set()
         self._weights = {tensor.name: tensor for tensor in self.graph.initializer}
         self._constant("int8_zero", np.zeros((), np.int8))
 
@@ -78,6 +79,10 @@ class _Quantiser:
 
     def weight(self, node: onnx.NodeProto) -> None:
         name = node.input[1]
+        if name in self._shared:  # tied layers: one tensor, quantised once
+            node.input[1] = f"{name}_dq"
+            return
+        self._shared.add(name)
         axis = _output_axis(node)
         quantised, scale = per_channel(numpy_helper.to_array(self._weights[name]).astype(np.float32), axis)
         self._constant(f"{name}_int8", quantised)

@@ -22,7 +22,9 @@ def classify(
     bundle: Path = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them."),
     scans: list[Path] = typer.Argument(..., help="Folders or files: PNG and JPEG slices."),
     out: Path = typer.Option(Path("results"), help="Folder for tables, run.json and ledger."),
-    runtime: str = typer.Option("auto", help="auto, onnxruntime or openvino; auto: openvino on a CPU that has it."),
+    runtime: str = typer.Option(
+        "auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it."
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error."),
     precision: str | None = typer.Option(
         None, help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use. [default: fp32]"

@@ -118,6 +118,14 @@ def test_a_random_unet_is_the_same_in_pytorch_and_on_onnxruntime(tmp_path: Path)
     assert all(row["max_delta"] <= row["tolerance"] for row in rows)
 
 
+@pytest.mark.parametrize("batches", ["", "eight", "0,8", "1;8"])
+def test_batches_that_are_none_are_refused(batches: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--batches", batches])
+    assert caught.value.code == 2
+    assert "invalid" in capsys.readouterr().err
+
+
 def test_each_installed_tensorrt_is_a_contestant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks import gpu_rows
     from tiny_bundle import make_tiny_bundle

@@ -37,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_defaults_put_the_run_where_export_finds_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     (run,) = (home / "runs").glob("unet-*")
-    with pytest.raises(UserError, match="There is no NVIDIA GPU here to build an engine for|not installed"):
+    with pytest.raises(UserError, match=r"There is no NVIDIA GPU here to build an engine for|not installed"):
         runner.invoke(app, ["export", "--trt"], catch_exceptions=False)
     bundle = Bundle.open(run.with_name(f"{run.name}-bundle"))
     assert bundle.problems() == []
