@@ -39,6 +39,9 @@ def test_defaults_put_the_run_where_export_finds_it(home: Path, monkeypatch: pyt
     (run,) = (home / "runs").glob("unet-*")
     with pytest.raises(UserError, match=r"There is no NVIDIA GPU here to build an engine for|not installed"):
         runner.invoke(app, ["export", "--trt"], catch_exceptions=False)
+    assert not run.with_name(f"{run.name}-bundle").exists(), "what cannot be built is said before any work"
+    result = runner.invoke(app, ["export"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
     bundle = Bundle.open(run.with_name(f"{run.name}-bundle"))
     assert bundle.problems() == []
     assert bundle.manifest.contract.window_hu == (-40.0, 160.0)
