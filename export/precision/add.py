@@ -20,9 +20,10 @@ from export.calibrate import calibrate
 from export.gate.report import write_report
 from export.gate.slices import GateSlices, gate_slices
 from export.precision.calibration_set import COUNT, CalibrationSet, from_phantoms, from_training_patients
+from export.precision.choose import SLICES, choose_ranges
 from export.precision.fp16 import overflow
 from export.precision.make import Recipe, recipes
-from export.precision.ranges import Activation, activations
+from export.precision.ranges import METHODS, Activation, activations
 from export.precision.simulated import Simulated
 from export.source import Original
 from lits_deploy.bundle import Artifact, Bundle, Manifest
@@ -102,10 +103,10 @@ def add_precisions(
     )
     model = onnx.load(folder / base.artifacts[0].file)
     talk.phase("calibration", len(calibration.slices))
-    seen = activations(model, calibration.slices, histograms=False, progress=talk.progress)
+    seen = activations(model, calibration.slices, histograms=wanted.int8, progress=talk.progress)
     ranges = {**overflow(model, seen), "data": calibration.record["data"], "slices": calibration.record["slices"]}
     chosen = recipes(with_fp16=wanted.fp16, with_int8=wanted.int8)
-    made = [_write(recipe, model, seen, folder, base.artifacts[0]) for recipe in chosen]
+    made = [_write(recipe, model, seen, calibration.slices, folder, base.artifacts[0], talk) for recipe in chosen]
     bundle = Bundle(folder=folder, manifest=replace(base, artifacts=(*base.artifacts, *made)), sha256="")
 
     slices = gate_slices(original)
@@ -154,13 +155,28 @@ def calibration_slices(original: Original, wanted: Wanted) -> CalibrationSet:
 
 
 def _write(
-    recipe: Recipe, model: onnx.ModelProto, seen: Mapping[str, Activation], folder: Path, base: Artifact
+    recipe: Recipe,
+    model: onnx.ModelProto,
+    seen: Mapping[str, Activation],
+    slices: npt.NDArray[np.uint8],
+    folder: Path,
+    base: Artifact,
+    talk: Talk,
 ) -> Artifact:
-    path = folder / recipe.file
-    onnx.save_model(recipe.make(model, seen), str(path))
+    path, record = folder / recipe.file, recipe.record
+    if recipe.precision == "int8":
+        talk.phase(f"ranges of {recipe.name}", min(SLICES, len(slices)) * len(METHODS))
+        chosen = choose_ranges(recipe, model, seen, slices, path, progress=talk.progress)
+        record = {**record, "ranges": chosen.method, "tried": chosen.tried, "tried_on": chosen.slices}
+        tried = ", ".join(f"{name} {delta:.1e}" for name, delta in sorted(chosen.tried.items(), key=lambda kv: kv[1]))
+        talk.say(
+            f"  {recipe.name}: ranges by `{chosen.method}` (mean |Δp| on {chosen.slices} of those slices: {tried})"
+        )
+    else:
+        onnx.save_model(recipe.make(model, seen), str(path))
     return replace(
         base, name=recipe.name, file=recipe.file, sha256=sha256_file(path), bytes=path.stat().st_size,
-        precision=recipe.precision, runtimes=recipe.runtimes, devices=recipe.devices, quantisation=recipe.record,
+        precision=recipe.precision, runtimes=recipe.runtimes, devices=recipe.devices, quantisation=record,
         parity={}, calibration={}, temperature=1.0, abstain_below=None,
     )  # fmt: skip
 

@@ -1,13 +1,14 @@
 """The files that --fp16 and --int8 make, by name: how each comes from the FP32 graph, and for which runtimes it is.
 
-What is set here was chosen by measurement, on a ResNet18 of LiTS slices (docs/log.md).
+What is set here was chosen by measurement on a ResNet18 of LiTS slices (docs/log.md). Where activations are clipped is
+chosen anew for every network (`export.precision.choose`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 
@@ -15,10 +16,15 @@ from export.precision import fp16, int8_cpu, int8_tensorrt
 from export.precision.layers import weighted
 from export.precision.ranges import Activation, Method
 
-RANGES: Method = "max"
-"""Where activations are clipped: nowhere. Percentile, entropy and least squared error were no better (docs/log.md)."""
 
-Make = Callable[[onnx.ModelProto, Mapping[str, Activation]], onnx.ModelProto]
+class Make(Protocol):
+    """FP32 graph, its activations and where to clip them → another graph."""
+
+    def __call__(
+        self, model: onnx.ModelProto, seen: Mapping[str, Activation], method: Method = "max", /
+    ) -> onnx.ModelProto:
+        """The graph; `max` clips nothing and needs no histograms."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,7 @@ class Recipe:
     """One artifact besides FP32.
 
     runtimes, devices: those it is placed for; empty: any. half: FP16 holds its activations, so their range is checked.
-    record: what the manifest says of the making. make: FP32 graph and its activations → graph.
+    record: what the manifest says of the making. make: FP32 graph, its activations and where to clip them → graph.
     """
 
     name: str
@@ -60,7 +66,7 @@ FP16 = Recipe(
     precision="fp16",
     half=True,
     record={"tool": "lits-deploy", "float32": "input cast to scaling, softmax, argmax"},
-    make=lambda model, _: fp16.to_fp16(model),
+    make=lambda model, _seen, _method="max": fp16.to_fp16(model),
 )
 
 INT8_CPU = Recipe(
@@ -70,10 +76,10 @@ INT8_CPU = Recipe(
     runtimes=("onnxruntime", "openvino"),
     devices=("cpu",),
     record={
-        "tool": "onnxruntime.quantization", "ranges": RANGES, "activations": "uint8 with zero point",
+        "tool": "onnxruntime.quantization", "activations": "uint8 with zero point",
         "weights": "int8 in 7 bits, symmetric, per output channel", "float32": "last layer, softmax",
     },
-    make=lambda model, seen: int8_cpu.to_int8(model, seen, method=RANGES, floating=floating(model)),
+    make=lambda model, seen, method="max": int8_cpu.to_int8(model, seen, method=method, floating=floating(model)),
 )  # fmt: skip
 
 INT8_TENSORRT = Recipe(
@@ -84,9 +90,9 @@ INT8_TENSORRT = Recipe(
     devices=("cuda",),
     half=True,
     record={
-        "tool": "lits-deploy", "ranges": RANGES, "activations": "int8, symmetric",
+        "tool": "lits-deploy", "activations": "int8, symmetric",
         "weights": "int8, symmetric, per output channel", "float16": "last layer and all that is not a layer",
         "float32": "input cast to scaling, softmax, argmax",
     },
-    make=lambda model, seen: int8_tensorrt.to_int8(model, seen, method=RANGES, floating=floating(model)),
+    make=lambda model, seen, method="max": int8_tensorrt.to_int8(model, seen, method=method, floating=floating(model)),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from export.precision.add import Added, Talk, Wanted, add_precisions, calibratio
 from export.precision.calibration_set import CalibrationSet
 from export.precision.fp16 import overflow
 from export.precision.make import Recipe
-from export.precision.ranges import Activation, activations
+from export.precision.ranges import METHODS, Activation, Method, activations
 from export.precision.simulated import Simulated
 from export.run import export
 from export.source import Original, from_weights
@@ -97,6 +97,10 @@ def test_bundle_holds_each_precision_with_its_verdict_and_nothing_of_a_patient(b
     assert set(bundle.artifact("int8-trt").gate["runtimes"]) == {"simulation"}
     assert "onnxruntime" in bundle.artifact("int8-cpu").gate["runtimes"]
     assert bundle.artifact("fp16").gate["range"]["passed"]
+    for name in ("int8-cpu", "int8-trt"):
+        record = bundle.artifact(name).quantisation
+        assert set(record["tried"]) == set(METHODS)
+        assert record["tried"][record["ranges"]] == min(record["tried"].values())
     assert (bundle.folder.parent / "gates" / "gate-fp16-flipped.csv").read_text().startswith("slice,patient,runtime")
     card = (bundle.folder / "README.md").read_text()
     assert "| int8-trt | model.int8-trt.onnx | int8 | tensorrt, onnxruntime-tensorrt |" in card
@@ -215,13 +219,15 @@ def test_calibrated_on_darkness_the_int8_files_stay_out(
 def swapped(recipe: Recipe) -> Recipe:
     """The recipe with classes 0 and 2 exchanged in the last layer."""
 
-    def make_swapped(model: onnx.ModelProto, seen: Mapping[str, Activation]) -> onnx.ModelProto:
+    def make_swapped(
+        model: onnx.ModelProto, seen: Mapping[str, Activation], method: Method = "max", /
+    ) -> onnx.ModelProto:
         wrong = onnx.ModelProto()
         wrong.CopyFrom(model)
         for tensor in wrong.graph.initializer:
             if tensor.name.startswith("network.head."):
                 tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[[2, 1, 0]], tensor.name))
-        return recipe.make(wrong, seen)
+        return recipe.make(wrong, seen, method)
 
     return dataclasses.replace(recipe, make=make_swapped)
 
