@@ -27,12 +27,21 @@ _MAX_SUFFIXES = 50  # kinds of other files told apart; numbered suffixes (.0001,
 
 @dataclass(frozen=True)
 class Found:
-    """A scan file. path: escaped, relative to the base, with `/`; reason: why it is a failed row already, or None."""
+    """A scan file, or one inside a zip.
+
+    path: escaped, relative to the base, with `/`; of a zip's member: the zip's path, `/` and the member's name.
+    size: bytes (of a member: unpacked); mtime_ns: the file's (of a member: the zip's).
+    reason: why it is a failed row already, or None. kind: which reader it is for (`scans.Formats`).
+    container: the zip's path where this is a member, and member its number in the zip's directory.
+    """
 
     path: str
     size: int
     mtime_ns: int
     reason: str | None = None
+    kind: str = ""
+    container: str | None = None
+    member: int | None = None
 
 
 @dataclass
