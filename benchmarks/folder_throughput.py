@@ -5,7 +5,7 @@
 Each candidate runs in a fresh process, all of them in every round, in an order that moves on by one each round. The
 same files, network and number of threads; files are in the page cache for all alike (an untimed pass reads them).
 
-    ours       `classify_folder`, files to ledger and CSV, with its own batch size and decode workers
+    ours       `run_folder`, files to ledger and CSV, with its own batch size and decode workers
     plain      Dataset + DataLoader + eager, batch 32, files to CSV; the better number of workers of 1 and 2 by trial
     plain_cl   the same in channels_last memory format
     bare       `session.run` over decoded slices in memory, session load and a warm-up call outside the clock

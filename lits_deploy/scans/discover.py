@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lits_deploy.errors import UserError
-from lits_deploy.scans import READERS
+from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.paths import escape, unescape
 
 UNREADABLE = -1
@@ -56,7 +56,7 @@ class Discovery:
     roots: Sequence[Path]
     recursive: bool = True
     skip: Sequence[Path] = ()
-    readers: Mapping[str, str] = field(default_factory=lambda: READERS)
+    formats: Formats = FORMATS
     others: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class Discovery:
                             stack += [entry.path] if self.recursive else []
                         elif entry.is_symlink() and _is_folder(entry):
                             links += [entry.path] if self.recursive else []
-                        elif (suffix := _suffix(entry.name)) in self.readers:
+                        elif (suffix := _suffix(entry.name)) in self.formats.suffixes:
                             yield self._record(entry.path)
                         else:
                             self._count_other(suffix)
@@ -115,9 +115,9 @@ class Discovery:
                 yield Found(name, UNREADABLE, 0, f"the folder cannot be listed ({_why(error)})")
 
     def _named_file(self, path: str) -> Found:
-        if _suffix(path) in self.readers:
+        if _suffix(path) in self.formats.suffixes:
             return self._record(path)
-        known = " ".join(sorted(self.readers))
+        known = " ".join(sorted(self.formats.suffixes))
         return Found(self._relative(path), UNREADABLE, 0, f"its suffix is none of those that are read: {known}")
 
     def _record(self, path: str) -> Found:
@@ -128,7 +128,8 @@ class Discovery:
             return Found(relative, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
         if not stat.S_ISREG(status.st_mode):
             return Found(relative, UNREADABLE, 0, "not a regular file")
-        return Found(relative, status.st_size, status.st_mtime_ns)
+        kind = self.formats.suffixes[_suffix(path)]
+        return Found(relative, status.st_size, status.st_mtime_ns, kind=kind)
 
     def _relative(self, path: str) -> str:
         return escape(path[self._prefix :])

@@ -1,6 +1,6 @@
 """PNG and JPEG slices: 8-bit grey pictures in, uint8 [1, S, S] out, anything doubtful refused with its reason.
 
-A picture carries no HU, so its intensity window cannot be checked: WINDOW says so in every row. EXIF orientation,
+A picture carries no HU, so its intensity window cannot be checked, and every row says so. EXIF orientation,
 colour profiles and gamma are never applied: a picture that asks to be turned is refused, profile and gamma are
 ignored. A JPEG whose pixel data was altered without breaking its structure cannot be told from a whole one.
 """
@@ -17,9 +17,8 @@ from PIL import Image, UnidentifiedImageError
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Slice, png
+from lits_deploy.scans import Frame, Scan, Slice, png
 
-WINDOW = "unverified"
 MAX_BYTES = 256 << 20
 """64 megapixels with four channels, uncompressed."""
 
@@ -47,9 +46,13 @@ def load_slice(source: Path | bytes, contract: InputContract) -> Slice:
     return _decode(source if isinstance(source, bytes) else source.read_bytes(), contract)
 
 
-def read(data: bytes, contract: InputContract) -> Iterator[Slice]:
-    """Yield the one slice of a PNG's or JPEG's bytes, uint8 [1, S, S]; SliceError where it cannot be used."""
-    yield _decode(data, contract)
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+    """The one slice of a PNG's or JPEG's bytes; SliceError where it cannot be used."""
+    return Scan(series=None, window="unverified", frames=_frames(data, contract, headers_only))
+
+
+def _frames(data: bytes, contract: InputContract, headers_only: bool) -> Iterator[Frame]:
+    yield Frame(index=0, pixels=None if headers_only else _decode(data, contract))
 
 
 _DEEP_REASON = "16 bits a pixel: window it to 8 bits (HU low → 0, HU high → 255) as the network's contract says"

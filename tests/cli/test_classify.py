@@ -98,7 +98,9 @@ def test_wrong_folders_are_named(bundle: Bundle, scans: Path, tmp_path: Path) ->
     assert "is not a bundle" in run(scans, scans, code=2, cwd=tmp_path).stderr
     assert "nowhere does not exist" in run(bundle.folder, tmp_path / "nowhere", code=2, cwd=tmp_path).stderr
     (tmp_path / "empty").mkdir()
-    assert "looked for .jpe .jpeg .jpg .png" in run(bundle.folder, tmp_path / "empty", code=2, cwd=tmp_path).stderr
+    assert (
+        "looked for DICOM, NIfTI, PNG and JPEG" in run(bundle.folder, tmp_path / "empty", code=2, cwd=tmp_path).stderr
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -22,8 +22,20 @@ KILLS = 4
 
 
 def command(bundle: Path, scans: Path, out: Path) -> list[str]:
-    arguments = ["--format", ",".join(KINDS), "--batch-size", "2"]
-    return [sys.executable, "-m", "lits_deploy", "classify", str(bundle), str(scans), "--out", str(out), *arguments]
+    arguments = ["--format", ",".join(KINDS), "--batch-size", "2", "--salt", "one"]
+    return [
+        sys.executable,
+        "-m",
+        "lits_deploy",
+        "classify",
+        str(bundle),
+        str(scans),
+        "--out",
+        str(out),
+        "--salt",
+        "one",
+        *arguments,
+    ]
 
 
 def run(*arguments: Path) -> int:
