@@ -17,13 +17,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import kinds
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -80,8 +80,6 @@ def parse(data: bytes) -> Header:
 
 def _meta(data: bytes, start: int) -> tuple[str, int]:
     """The transfer syntax, and where the data set starts. Without file meta information the bytes must tell."""
-    from pydicom.filereader import read_dataset
-
     stream = io.BytesIO(data)
     stream.seek(start)
     syntax = ""
@@ -118,8 +116,6 @@ def _inflated(data: bytes, start: int) -> bytes:
 
 
 def _body(data: bytes, start: int, syntax: str) -> Header:
-    from pydicom.filereader import read_dataset
-
     stop = _Stop(lambda tag: tag >= _PIXEL_DATA)
     cut = len(data) - start > MOST_HEADER
     stream = io.BytesIO(data[start : start + MOST_HEADER] if cut else data)

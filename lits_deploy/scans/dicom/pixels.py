@@ -16,9 +16,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
 
 from lits_deploy.errors import SliceError
 from lits_deploy.scans.dicom.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Pixels, quiet
+
+try:
+    import gdcm
+except ImportError:  # without it all but JPEG is read
+    gdcm = None
+else:  # it writes to the terminal by itself
+    gdcm.Trace.DebugOff()
+    gdcm.Trace.WarningOff()
+    gdcm.Trace.ErrorOff()
 
 NATIVE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED})
 _JPEG = "1.2.840.10008.1.2.4."
@@ -89,8 +101,6 @@ def decode(pixels: Pixels, layout: Layout, syntax: str) -> Iterator[npt.NDArray[
 
 def syntax_name(syntax: str) -> str:
     """The standard's name of a transfer syntax; nothing that a file made up."""
-    from pydicom.uid import UID
-
     name = UID(syntax, validation_mode=0).name
     return name if name != syntax else "a transfer syntax that the standard does not know"
 
@@ -105,8 +115,6 @@ def _native(pixels: Pixels, layout: Layout, *, big: bool) -> Iterator[npt.NDArra
 
 def _encoded(pixels: Pixels, layout: Layout) -> Iterator[bytes]:
     """The bytes of each frame, out of their fragments."""
-    from pydicom.encaps import generate_frames
-
     stream = io.BytesIO(pixels.data)
     stream.seek(pixels.start)
     with quiet():
@@ -146,10 +154,6 @@ def _decoded(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]:
 
 
 def _by_pydicom(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]:
-    from pydicom.encaps import encapsulate
-    from pydicom.pixels.decoders.base import get_decoder
-
-    _silence_gdcm()
     options: dict[str, Any] = {
         "rows": layout.rows,
         "columns": layout.columns,
@@ -172,9 +176,8 @@ def _by_pydicom(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]
 
 def _by_gdcm(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[np.uint16]:
     """A lossy JPEG frame of 12 bits. GDCM hands out text: every byte that is none is a surrogate."""
-    import gdcm
-
-    _silence_gdcm()
+    if gdcm is None:
+        raise ImportError("gdcm")
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(encoded)
     fragments = gdcm.SequenceOfFragments.New()
@@ -193,17 +196,6 @@ def _by_gdcm(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[np.uint
     if values.size != layout.rows * layout.columns:
         raise SliceError("the compressed pixel data are damaged")
     return values.reshape(layout.rows, layout.columns)
-
-
-def _silence_gdcm() -> None:
-    """GDCM and its codecs write to the terminal by themselves."""
-    try:
-        import gdcm
-    except ImportError:
-        return
-    gdcm.Trace.DebugOff()
-    gdcm.Trace.WarningOff()
-    gdcm.Trace.ErrorOff()
 
 
 def _codestream_size(encoded: bytes) -> tuple[int, int] | None:

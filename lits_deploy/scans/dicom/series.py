@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
@@ -22,9 +23,6 @@ from lits_deploy.scans.dicom.pixels import Layout
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale
 from lits_deploy.scans.orient import Lie, lie_of
-
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
 
 MODALITIES = frozenset(
     "CT MR PT NM CR DX DR MG US XA RF OT SC SEG SR PR KO REG FID RTSTRUCT RTDOSE RTPLAN RTRECORD RTIMAGE ECG EPS HD AU"  # noqa: SIM905
