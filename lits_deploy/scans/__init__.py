@@ -94,6 +94,10 @@ class Reader(Protocol):
         ...
 
 
+ZIP = "zip"
+"""Kind of a file that discovery looks into itself."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Formats:
     """What is read. suffixes: suffix in lower case → kind, trusted unseen; readers: kind → module that reads it."""
@@ -108,8 +112,16 @@ FORMATS = Formats(
         ".jpg": "picture",
         ".jpeg": "picture",
         ".jpe": "picture",
+        ".dcm": "dicom",
+        ".dicom": "dicom",
+        ".ima": "dicom",
+        ".nii": "nifti",
+        ".nii.gz": "nifti",
+        ".zip": ZIP,
     },
     readers={
         "picture": "lits_deploy.scans.image",
+        "dicom": "lits_deploy.scans.dicom",
+        "nifti": "lits_deploy.scans.nifti",
     },
 )
