@@ -27,7 +27,7 @@ def classify(bundle: Bundle, scans: Path | list[Path], out: Path, **arguments: A
     roots = scans if isinstance(scans, list) else [scans]
     runtime = arguments.pop("network", None) or FakeRuntime(shape=bundle.manifest.contract.shape)
     options = ClassifyOptions(**{"salt": SALT, **of_options})
-    return run_folder(bundle, roots, out, options=options, runtime=runtime, **{"formats": TEST_FORMATS, **arguments})
+    return run_folder(bundle, roots, out, options=options, runtime=runtime, formats=TEST_FORMATS, **arguments)
 
 
 def rows(out: Path) -> list[dict[str, str]]:

@@ -13,6 +13,7 @@ import re
 import sqlite3
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -116,8 +117,8 @@ def found_in(path: Path, words: Iterable[str]) -> set[str]:
     if path.suffix == ".parquet":
         texts.append(str(pyarrow.parquet.read_table(path).to_pylist()).encode())
         texts.append(str(pyarrow.parquet.read_schema(path).metadata).encode())
-    elif path.suffix in (".gz",):
-        texts.append(gzip.decompress(texts[0]))
+    elif path.suffix == ".gz":
+        texts.append(zlib.decompressobj(31).decompress(texts[0]))  # as far as it goes: it may be cut
     elif path.suffix == ".png":
         with Image.open(path) as picture:
             picture.load()

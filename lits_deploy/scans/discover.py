@@ -70,13 +70,17 @@ class Discovery:
         if not self.roots:
             raise UserError("No scans were named.", fix="name files or folders")
         self._folders, self._files = set[str](), set[str]()
-        for root in self.roots:
+        for place, root in enumerate(self.roots, start=1):
             if root.is_dir():
                 self._folders.add(os.path.realpath(root))
             elif root.exists():  # a linked file keeps its own name
                 self._files.add(os.path.join(os.path.realpath(root.parent), root.name))  # noqa: PTH118
             else:
-                raise UserError(f"{root} does not exist.", fix="name files or folders that are there")
+                # No path here: a folder's name may be a patient's.
+                raise UserError(
+                    f"Number {place} of the {len(self.roots)} folders and files of scans named does not exist.",
+                    fix="name files or folders that are there",
+                )
         self.base = os.path.commonpath(self._folders | {os.path.dirname(file) for file in self._files})  # noqa: PTH120
         self._prefix = len(self.base.rstrip("/")) + 1
 

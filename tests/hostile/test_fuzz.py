@@ -12,7 +12,6 @@ import pytest
 from folder_runs import SIZE, classify, rows
 from hostile_corpus import PLANTED, broken_files, originals
 from lits_deploy.bundle import Bundle
-from lits_deploy.scans import FORMATS
 from tiny_bundle import make_tiny_bundle
 
 MOST_BYTES = 1500 << 20
@@ -27,7 +26,7 @@ def test_the_originals_are_whole(bundle: Bundle, tmp_path: Path) -> None:
     for name, data in originals().items():
         (tmp_path / "scans").mkdir(exist_ok=True)
         (tmp_path / "scans" / name).write_bytes(data)
-    summary = classify(bundle, tmp_path / "scans", tmp_path / "out", formats=FORMATS)
+    summary = classify(bundle, tmp_path / "scans", tmp_path / "out")
     assert {row["path"]: row["reason"] for row in rows(tmp_path / "out") if row["status"] == "failed"} == {}
     assert summary.slices + summary.withheld == 7 + 4 + 4 + (1 + 1 + 4)
 
@@ -47,7 +46,7 @@ def test_broken_files_are_rows(
     for variable in ("HOME", "TMPDIR", "XDG_CACHE_HOME"):
         monkeypatch.setenv(variable, str(elsewhere))
     with Watch() as watch:
-        classify(bundle, scans, tmp_path / "out", formats=FORMATS, workers=2, time_limit_s=10)
+        classify(bundle, scans, tmp_path / "out", workers=2, time_limit_s=10)
     table = rows(tmp_path / "out")
     files = {row["path"].split("/")[0] for row in table}
     assert files == {path.name for path in scans.iterdir()}, "every file is in the table"
