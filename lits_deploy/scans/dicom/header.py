@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -35,6 +35,8 @@ MOST_ELEMENTS = 50_000
 MOST_INFLATED = 512 << 20
 MOST_VALUE = 4096
 """Bytes of a value that is looked at; the longest that matter have a few dozen."""
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its log quotes headers, too
 
 _PIXEL_DATA, _UNDEFINED = 0x7FE00010, 0xFFFFFFFF
 _LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
@@ -152,17 +154,11 @@ class _Stop:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pydicom's remarks, which quote the header, out of warnings and logs."""
-    logger = logging.getLogger("pydicom")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings():  # of this process: read in one thread of it
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
+def quiet(action: Literal["ignore", "error"] = "ignore") -> Iterator[None]:
+    """Keep pydicom's warnings, which quote the header, from the terminal; or make errors of them."""
+    with warnings.catch_warnings():  # of this process: read in one thread of it
+        warnings.simplefilter(action)
+        yield
 
 
 def raw(dataset: Dataset, tag: int) -> tuple[bytes, str]:

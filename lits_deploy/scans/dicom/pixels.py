@@ -138,7 +138,7 @@ def _decoded(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]:
             raise SliceError("the compressed pixel data are larger than the picture")
     elif _codestream_size(encoded) != (layout.rows, layout.columns):
         raise SliceError("the compressed picture is damaged or has another size than the header says")
-    with quiet():
+    with quiet("error" if syntax == RLE else "ignore"):  # a picture of another size is but a warning there
         try:
             by = _by_gdcm if syntax in JPEG_12_BIT else _by_pydicom
             frame = by(encoded, layout, syntax)
