@@ -1,4 +1,4 @@
-"""Scans for tests, made on the spot: one asymmetric body in HU as DICOM and as NIfTI, in any way a scanner may write it."""
+"""Scans for tests, made on the spot: an asymmetric body in HU as DICOM and as NIfTI, as many a scanner may write it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIRECTIONS = {
     name: tuple(
         float(value)
         for value in (
-            np.array([[1, 0, 0], [0, 1, 0]])[::-1 if turn.swap else 1]
+            np.array([[1, 0, 0], [0, 1, 0]])[:: -1 if turn.swap else 1]
             * np.array([[-1 if turn.reverse_columns else 1, -1 if turn.reverse_rows else 1, 1]])
         ).ravel()
     )
@@ -35,7 +35,7 @@ DIRECTIONS = {
 
 
 def body(level: int = 0, side: int = SIDE) -> Pixels:
-    """HU [side, side] int16 of a slice that stands: spine below, bright organ on the picture's left (patient's right)."""
+    """HU [side, side] int16 of a slice that stands: spine below, bright organ on the left, the patient's right."""
     y, x = (np.mgrid[0:side, 0:side] - (side - 1) / 2) / (side / 2)
     rng = np.random.default_rng(level)
     hu = np.full((side, side), -1000.0)
@@ -197,13 +197,17 @@ def nifti(
     image.header.set_xyzt_units("mm")
     image.set_qform(image.affine, code=code)
     image.set_sform(image.affine, code=code)
-    for key, value in (header or {}).items():
-        image.header[key] = value
-    return bytes(image.to_bytes())
+    data = bytes(image.to_bytes())
+    if header is None:
+        return data
+    size = len(image.header.binaryblock)
+    changed = type(image.header)(data[:size], image.header.endianness, check=False)
+    for key, value in header.items():
+        changed[key] = value
+    return bytes(changed.binaryblock) + data[size:]
 
 
 def stands(pixels: Pixels | None, hu: Pixels) -> bool:
     """Whether a slice [1, 64, 64] shows this HU as the network should see it."""
     assert pixels is not None
     return bool(np.abs(pixels[0].astype(float) - expected(hu, pixels.shape[-1])).max() <= 2)
-

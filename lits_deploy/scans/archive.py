@@ -137,11 +137,17 @@ def read_member(path: bytes, member: int, most: int, *, mtime_ns: int | None = N
     if mtime_ns is not None and status.st_mtime_ns != mtime_ns:
         raise SliceError(CHANGED)
     if _last is None or _last[0] != path or _last[1].identity != identity(status):
-        if _last is not None:
-            _last[1].close()
-            _last = None
+        close_last()
         _last = (path, Archive(path))
     return _last[1].read(member, most)
+
+
+def close_last() -> None:
+    """Close the zip that `read_member` keeps open."""
+    global _last
+    if _last is not None:
+        _last[1].close()
+        _last = None
 
 
 def identity(status: os.stat_result) -> tuple[int, int, int, int]:

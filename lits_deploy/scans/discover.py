@@ -170,7 +170,7 @@ class Discovery:
             finally:
                 os.close(fd)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # a socket
+            if error.errno in (errno.ENXIO, errno.ELOOP):  # a socket; a link to itself
                 return kinds.Content()
             return Found(self._relative(path), UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
 

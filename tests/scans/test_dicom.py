@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -463,11 +464,9 @@ def test_mutated_files_give_rows_and_nothing_else() -> None:
             data[at] = rng.integers(0, 256)
         if round_ % 7 == 0:
             del data[int(rng.integers(0, len(data))) :]
-        try:
+        with suppress(SliceError):
             for frame in read(bytes(data), CONTRACT).frames:
                 assert (frame.pixels is None) != (frame.withheld is None)
-        except SliceError as error:
-            assert str(error)
 
 
 def test_meta_information_without_a_transfer_syntax_is_guessed() -> None:

@@ -19,7 +19,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Frame, Scan, Series
 from lits_deploy.scans.dicom.header import Pixels, parse
-from lits_deploy.scans.dicom.pixels import Layout, check_length, decode
+from lits_deploy.scans.dicom.pixels import Layout, decode
 from lits_deploy.scans.dicom.series import Placed, Told, tell
 from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
 
@@ -33,11 +33,6 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False) ->
     """Understand a DICOM file (`scans.Reader`)."""
     header = parse(data)
     told = tell(header, contract)
-    if header.pixels is not None and told.layout is not None:
-        try:
-            check_length(header.pixels, told.layout, header.syntax)
-        except SliceError as error:
-            raise SliceError(str(error), series=told.series) from None
     frames = _placed(told)
     if not headers_only and any(frame.doubt is None for frame in told.frames):
         if header.pixels is None:

@@ -19,7 +19,7 @@ from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.scans import Series
 from lits_deploy.scans.dicom.header import Header, integer, items, number, numbers, quiet, raw, text, texts
-from lits_deploy.scans.dicom.pixels import Layout
+from lits_deploy.scans.dicom.pixels import Layout, check_length
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale
 from lits_deploy.scans.orient import Lie, lie_of
@@ -87,7 +87,8 @@ class Told:
 
 
 def tell(header: Header, contract: InputContract) -> Told:
-    """Series and frames of a parsed file. Raises SliceError, with the series, where image attributes are nonsense."""
+    """Series and frames of a parsed file. Raises SliceError, with the series, where image attributes are nonsense
+    or claim more frames than the file holds."""
     dataset = header.dataset
     doubt = _file_doubt(dataset)
     rows, columns = integer(dataset, 0x00280010) or 0, integer(dataset, 0x00280011) or 0
@@ -101,6 +102,8 @@ def tell(header: Header, contract: InputContract) -> Told:
         return Told(series=series, layout=None, frames=[only])
     try:
         layout = _layout(dataset, rows, columns)
+        if header.pixels is not None:
+            check_length(header.pixels, layout, header.syntax)
     except SliceError as error:
         raise SliceError(str(error), series=series) from None
     frames = []
