@@ -31,7 +31,8 @@ def find_scans(folder: Path, limit: int | None = None) -> Scans:
     if (folder / "images").is_dir():  # a split of a data set: its masks are no scans
         folder = folder / "images"
     discovery = Discovery([folder])
-    files = sorted(os.path.realpath(discovery.real_path(found.path)) for found in discovery)
+    found = [one for one in discovery if one.kind == "picture" and one.container is None]  # what the peers read
+    files = sorted(os.path.realpath(discovery.real_path(one.path)) for one in found)
     if not files:
         raise UserError(f"There are no PNG or JPEG slices in {folder}.", fix="give --scans FOLDER")
     roots, of = [folder], len(files)
