@@ -42,18 +42,9 @@ def mend(text: str) -> str:
 def main(folder: Path) -> int:
     """Install and mend; whatever was in `folder` is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
-    install = [
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--no-compile",
-        "--target",
-        str(folder),
-    ]
-    subprocess.run(
-        [sys.executable, "-m", "pip", *install, "--constraint", str(ROOT / "constraints.txt"), PACKAGE], check=True
-    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    where = ["--no-deps", "--no-compile", "--target", str(folder), "--constraint", str(ROOT / "constraints.txt")]
+    subprocess.run([*pip, *where, PACKAGE], check=True)
     for path in sorted(folder.rglob("*.pyi")):
         text = path.read_text(encoding="utf-8")
         try:
