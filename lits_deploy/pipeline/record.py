@@ -52,7 +52,8 @@ def write_run_json(
     """Write run.json, whole or not at all."""
     assert loop.opened is not None
     asked = dataclasses.asdict(options)
-    asked["ledger"] = None if options.ledger is None else str(options.ledger)
+    for name in ("ledger", "engine_cache"):
+        asked[name] = None if asked[name] is None else str(asked[name])
     write_json(
         path,
         {

@@ -186,6 +186,7 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> Runti
         max_batch=options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH),
         threads=options.threads,
         wanted=("logits",),
+        engine_cache=options.engine_cache,
     )
 
 
