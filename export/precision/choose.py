@@ -67,7 +67,9 @@ def choose_ranges(
 
 def spread(slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """SLICES of them at most, evenly spread."""
-    return slices[np.unique(np.linspace(0, len(slices) - 1, min(SLICES, len(slices))).round().astype(int))]
+    places = np.unique(np.linspace(0, len(slices) - 1, min(SLICES, len(slices))).round().astype(int))
+    few: npt.NDArray[np.uint8] = slices[places]
+    return few
 
 
 def _answers(path: Path, slices: npt.NDArray[np.uint8], *, simulated: bool) -> npt.NDArray[np.float32]:
