@@ -7,6 +7,7 @@ RUNTIME ?= $(if $(wildcard /dev/nvidiactl),gpu,cpu)
 EXTRAS := $(if $(filter cpu,$(RUNTIME)),cpu$(comma)openvino$(comma)trt-rtx,$(RUNTIME))
 BIN := .venv/bin
 READY := .venv/ready-$(RUNTIME)
+STUBS := .venv/stubs/tensorrt_stubs/py.typed
 
 .PHONY: setup demo test test-slow lint format clean
 
@@ -28,7 +29,12 @@ test: setup
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
 
-lint: setup
+# Type stubs of TensorRT, where only mypy looks (pyproject.toml, mypy_path).
+$(STUBS): $(READY) scripts/type_stubs.py
+	$(BIN)/python scripts/type_stubs.py .venv/stubs
+	touch $@
+
+lint: setup $(STUBS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

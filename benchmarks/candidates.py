@@ -47,7 +47,7 @@ class Candidate:
         return what if self.device == "cpu" else f"{what} {self.device}"
 
 
-def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
+def candidates_of(bundle: Bundle, threads: int, engine_cache: Path | None = None) -> list[Candidate]:
     """Every artifact on every runtime it is placed for and every device.
 
     One that turns out not to be there is dropped when it is opened.
@@ -56,10 +56,11 @@ def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
         Candidate(
             runtime=runtime, device=device, artifact=artifact.name, precision=artifact.precision,
             size_bytes=artifact.bytes, tolerance=artifact.tolerance,
-            open=opener(bundle, artifact, runtime, device, threads),
+            open=opener(bundle, artifact, runtime, device, threads, engine_cache),
             spec={
                 "kind": "bundle", "bundle": str(bundle.folder.resolve()), "artifact": artifact.name,
                 "runtime": runtime, "device": device, "threads": threads,
+                "engine_cache": None if engine_cache is None else str(engine_cache.absolute()),
             },
         )
         for runtime, device in places()
@@ -68,7 +69,9 @@ def candidates_of(bundle: Bundle, threads: int) -> list[Candidate]:
     ]  # fmt: skip
 
 
-def opener(bundle: Bundle, artifact: Artifact, runtime: str, device: str, threads: int) -> Opener:
+def opener(
+    bundle: Bundle, artifact: Artifact, runtime: str, device: str, threads: int, engine_cache: Path | None = None
+) -> Opener:
     """`open_runtime` for one artifact on one runtime and device."""
 
     def open_it(max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
@@ -80,6 +83,7 @@ def opener(bundle: Bundle, artifact: Artifact, runtime: str, device: str, thread
             max_batch=max_batch,
             threads=threads,
             wanted=wanted,
+            engine_cache=engine_cache,
         )
 
     return open_it
@@ -92,5 +96,6 @@ def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
 
         return lambda batch: open_original(Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch)
     bundle = Bundle.open(Path(spec["bundle"]))
-    open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"])
+    cache = None if spec["engine_cache"] is None else Path(spec["engine_cache"])
+    open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"], cache)
     return lambda batch: open_it(batch)

@@ -37,6 +37,7 @@ def classify_fresh(
     artifact: str | None = None,
     runtime: str = "auto",
     device: str = "auto",
+    engine_cache: Path | None = None,
 ) -> dict[str, Any]:
     """Classify `roots` into `out` (a new folder) with the pipeline's own batch size and workers. Raises ChildError.
 
@@ -46,6 +47,7 @@ def classify_fresh(
     spec = {
         "bundle": str(bundle.folder.resolve()), "roots": [str(root.absolute()) for root in roots],
         "out": str(out.absolute()), "threads": threads, "artifact": artifact, "runtime": runtime, "device": device,
+        "engine_cache": None if engine_cache is None else str(engine_cache.absolute()),
     }  # fmt: skip
     return run_fresh(__name__, spec, threads=threads)
 
@@ -70,6 +72,7 @@ def child(text: str) -> None:
             artifact=spec["artifact"],
             threads=spec["threads"],
             abstain=False,  # peers always answer
+            engine_cache=None if spec["engine_cache"] is None else Path(spec["engine_cache"]),
         )
         started = perf_counter()
         bundle = Bundle.open(Path(spec["bundle"]))
@@ -129,7 +132,15 @@ def write_pngs(inputs: Inputs, folder: Path) -> list[Path]:
 
 
 def end_to_end(
-    bundle: Bundle, inputs: Inputs, scored: Scored, *, threads: int, artifact: str, runtime: str, device: str
+    bundle: Bundle,
+    inputs: Inputs,
+    scored: Scored,
+    *,
+    threads: int,
+    artifact: str,
+    runtime: str,
+    device: str,
+    engine_cache: Path | None = None,
 ) -> dict[str, Any]:
     """One end-to-end row over the very slices that were scored; `error` where the table has other classes."""
     with tempfile.TemporaryDirectory(prefix="lits-deploy-benchmark-") as temporary:
@@ -138,7 +149,10 @@ def end_to_end(
             (Path(temporary) / "scans").mkdir()
             files = write_pngs(inputs, Path(temporary) / "scans")
         out = Path(temporary) / "out"
-        row = classify_fresh(bundle, files, out, threads=threads, artifact=artifact, runtime=runtime, device=device)
+        row = classify_fresh(
+            bundle, files, out, threads=threads, artifact=artifact, runtime=runtime, device=device,
+            engine_cache=engine_cache,
+        )  # fmt: skip
         labels = read_labels(out)
     found = np.array([_label(labels.get(os.path.realpath(file))) for file in files])
     wrong = int(((found != scored.classes) & scored.sure).sum())

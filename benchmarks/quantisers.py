@@ -3,9 +3,10 @@
     python -m benchmarks.quantisers RUN --data DATA [--split validate] [--slices N] [--extra FILE.onnx …] [--out F.json]
 
 Every variant is calibrated on the same training slices and compared with the FP32 graph on the same slices of a split,
-one by one. CPU variants run on ONNX Runtime in integers, TensorRT's in simulation (`export.precision.simulated`).
---extra takes files that another quantiser made from the same FP32 graph (NVIDIA ModelOpt), in simulation. Speed is
-measured by `lits-deploy benchmark BUNDLE`, which holds FP32 and INT8 of one bundle against each other in turns.
+one by one; `chosen by` is its mean |Δp| on the calibration slices that `export.precision.choose` looks at. CPU variants
+run on ONNX Runtime in integers, TensorRT's in simulation (`export.precision.simulated`). --extra takes files that
+another quantiser made from the same FP32 graph (`peers/other_quantisers.py`), in simulation; --dump writes what it
+needs and ends. Speed is measured by `benchmarks.int8_cpu`.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ import numpy.typing as npt
 import onnx
 
 from benchmarks.machine import describe_machine
+from benchmarks.peers.other_quantisers import CALIBRATION, MODEL
 from export import graph
 from export.gate.comparison import Comparison
 from export.gate.slices import Judged
 from export.precision import fp16, int8_cpu, int8_tensorrt
 from export.precision.calibration_set import from_training_patients
+from export.precision.choose import spread
 from export.precision.layers import weighted
 from export.precision.ranges import METHODS, Activation, activations
 from export.precision.simulated import Simulated
@@ -42,7 +45,8 @@ from train.data.masks import load_mask
 
 BATCH = 8
 HEADER = (
-    f"{'variant':40} {'mean |Δp|':>9} {'max |Δp|':>8} {'flipped':>7} {'lost/found':>10} {'accuracy':>8} {'AUROC':>6}"
+    f"{'variant':40} {'chosen by':>9} {'mean |Δp|':>9} {'max |Δp|':>8} {'flipped':>7} {'lost/found':>10} "
+    f"{'accuracy':>8} {'AUROC':>6}"
 )
 
 Variant = tuple[str, onnx.ModelProto, bool]
@@ -79,8 +83,10 @@ def read_split(original: Original, data: Path, split: str, most: int) -> list[Ju
     return slices
 
 
-def answers(original: Original, path: Path, slices: list[Judged], *, simulated: bool) -> npt.NDArray[np.float32]:
-    """Probabilities [N, 3] of a classifier's ONNX file."""
+def answers(
+    original: Original, path: Path, pictures: npt.NDArray[np.uint8], *, simulated: bool
+) -> npt.NDArray[np.float32]:
+    """Probabilities [N, 3] of a classifier's ONNX file on slices uint8 [N, C, S, S]."""
     shape, wanted = original.contract.shape, ("probabilities",)
     runtime: Runtime
     if simulated:
@@ -89,8 +95,8 @@ def answers(original: Original, path: Path, slices: list[Judged], *, simulated: 
         runtime = OnnxRuntime(path, device=Device("cpu"), precision="int8", shape=shape, wanted=wanted, max_batch=BATCH)
     found = []
     with runtime:
-        for start in range(0, len(slices), BATCH):
-            got = runtime.infer(np.stack([one.picture for one in slices[start : start + BATCH]])).probabilities
+        for start in range(0, len(pictures), BATCH):
+            got = runtime.infer(pictures[start : start + BATCH]).probabilities
             assert got is not None
             found.append(got)
     return np.concatenate(found)
@@ -99,31 +105,40 @@ def answers(original: Original, path: Path, slices: list[Judged], *, simulated: 
 def compare(original: Original, data: Path, slices: list[Judged], extra: list[Path]) -> list[dict[str, Any]]:
     """A row of figures (`export.gate.comparison`) for every variant, printed as it comes."""
     calibration = from_training_patients(original, data)
+    pictures, seen_ones = np.stack([one.picture for one in slices]), spread(calibration.slices)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         graph.write_onnx(original, path)
         model = onnx.load(path)
         seen = activations(model, calibration.slices)
-        expected = answers(original, path, slices, simulated=False)
+        expected, known = (answers(original, path, some, simulated=False) for some in (pictures, seen_ones))
         print(HEADER)
         for name, quantised, simulated in variants(model, seen, extra):
             onnx.save_model(quantised, str(path))
             comparison = Comparison("classify")
-            comparison.add(slices, expected, answers(original, path, slices, simulated=simulated))
-            figures = comparison.figures()
+            comparison.add(slices, expected, answers(original, path, pictures, simulated=simulated))
+            delta = float(np.abs(answers(original, path, seen_ones, simulated=simulated) - known).mean())
+            figures = comparison.figures() | {"calibration_delta": delta}
             rows.append({"variant": name, "simulated": simulated, **figures})
             print(line(name, figures), flush=True)
     return rows
 
 
+def dump(original: Original, data: Path, folder: Path) -> None:
+    """What `peers/other_quantisers.py` works on: patients' pixels, so not into the repository."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graph.write_onnx(original, folder / MODEL)
+    np.save(folder / CALIBRATION, from_training_patients(original, data).slices)
+    print(f"wrote {folder / MODEL} and {folder / CALIBRATION}")
+
+
 def line(name: str, figures: dict[str, Any]) -> str:
     """A row of the table under HEADER."""
-    lost = f"{figures['lesions_lost']}/{figures['lesions_found']}"
-    after = figures["artifact"]
+    after, lost = figures["artifact"], f"{figures['lesions_lost']}/{figures['lesions_found']}"
     return (
-        f"{name:40} {figures['mean_delta']:9.5f} {figures['max_delta']:8.3f} {figures['flipped']:7d} {lost:>10} "
-        f"{after['accuracy']:8.4f} {after['lesion_auroc'] or float('nan'):6.4f}"
+        f"{name:40} {figures['calibration_delta']:9.5f} {figures['mean_delta']:9.5f} {figures['max_delta']:8.3f} "
+        f"{figures['flipped']:7d} {lost:>10} {after['accuracy']:8.4f} {after['lesion_auroc'] or float('nan'):6.4f}"
     )
 
 
@@ -136,11 +151,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slices", type=int, default=2_048, metavar="N", help="at most, evenly spread")
     parser.add_argument("--extra", type=Path, nargs="*", default=[], metavar="FILE.onnx")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
+    parser.add_argument("--dump", type=Path, metavar="FOLDER", help="graph and calibration slices for other quantisers")
     given = parser.parse_args(arguments)
     try:
         original = from_run(given.run)
         if original.info.task != "classify":
             parser.error("a U-Net is judged by its Dice, by `lits-deploy export --int8`")
+        if given.dump is not None:
+            dump(original, given.data, given.dump)
+            return 0
         slices = read_split(original, given.data, given.split, given.slices)
         rows = compare(original, given.data, slices, given.extra)
     except LitsError as error:

@@ -70,13 +70,14 @@ def benchmark(
     threads: int = 0,
     quick: bool = False,
     effort: Effort | None = None,
+    engine_cache: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Measure a bundle here; see `run` and README.md of this folder for the rules.
 
     against: a training run to compare with, in PyTorch eager mode. threads: for every candidate; 0 takes every core.
-    quick: about two seconds a row and at most 96 slices. Raises UserError for what the user can mend, among them
-    MissingExtra where `against` needs PyTorch.
+    quick: about two seconds a row and at most 96 slices. engine_cache: as in `runtime.open_runtime`. Raises UserError
+    for what the user can mend, among them MissingExtra where `against` needs PyTorch.
     """
     machine, ticks = describe_machine(), processor_ticks()
     threads, effort = threads or cores(), effort or (QUICK if quick else FULL)
@@ -84,13 +85,15 @@ def benchmark(
     inputs = choose_inputs(bundle, data, of_run=None if reference is None else reference.data, quick=quick, say=say)
     notes = [*inputs.notes, *([] if reference is None else reference.notes)]
     originals = [] if reference is None else reference.candidates
-    contenders = _score([*candidates_of(bundle, threads), *originals], bundle, inputs, reference, notes, say)
+    contenders = _score(
+        [*candidates_of(bundle, threads, engine_cache), *originals], bundle, inputs, reference, notes, say
+    )
     rows: list[Row] = []
     for batch in batches:
         say(f"batch {batch}: candidates in turns ({len(contenders)}), up to {effort.cap_s:g} s each")
         rows += _time(contenders, inputs, batch, threads, effort)
     _compare(rows)
-    folder_rows = _end_to_end(contenders, bundle, inputs, threads, notes, say)
+    folder_rows = _end_to_end(contenders, bundle, inputs, threads, notes, say, engine_cache)
     machine["stolen_share"] = stolen_share(ticks, processor_ticks())
     notes += busy_notes(machine, machine["stolen_share"])
     return {
@@ -201,7 +204,7 @@ def _compare(rows: list[Row]) -> None:
 
 def _end_to_end(
     contenders: list[Contender], bundle: Bundle, inputs: Inputs, threads: int, notes: list[str],
-    say: Callable[[str], None],
+    say: Callable[[str], None], engine_cache: Path | None,
 ) -> list[Row]:  # fmt: skip
     rows: list[Row] = []
     if bundle.manifest.task != "classify":
@@ -217,6 +220,7 @@ def _end_to_end(
             row |= folder.end_to_end(
                 bundle, inputs, contender.scored, threads=threads,
                 artifact=candidate.artifact, runtime=candidate.runtime, device=candidate.device,
+                engine_cache=engine_cache,
             )  # fmt: skip
         except ChildError as error:
             row["error"] = str(error)

@@ -33,11 +33,11 @@ class GoldenCheck:
         return self.error is None and bool(self.verdict.get("passed"))
 
 
-def verify(folder: Path) -> tuple[list[str], list[GoldenCheck]]:
+def verify(folder: Path, *, engine_cache: Path | None = None) -> tuple[list[str], list[GoldenCheck]]:
     """Problems with the files (one line each), then a check for each artifact on each runtime here that it is for.
 
     Raises BundleError where the folder is no bundle at all or its manifest was altered. Where a file has a problem the
-    goldens are not run: an altered network proves nothing.
+    goldens are not run: an altered network proves nothing. engine_cache: as in `runtime.open_runtime`.
     """
     bundle = Bundle.open(folder)
     problems = bundle.problems()
@@ -45,7 +45,7 @@ def verify(folder: Path) -> tuple[list[str], list[GoldenCheck]]:
         return problems, []
     slices, expected = read_golden(bundle)
     return [], [
-        _check(bundle, artifact, runtime, device, slices, expected)
+        _check(bundle, artifact, runtime, device, slices, expected, engine_cache)
         for artifact in bundle.manifest.artifacts
         for runtime, device in places()
         if artifact.placed_for(runtime, device)
@@ -59,11 +59,18 @@ def _check(
     device: str,
     slices: npt.NDArray[np.uint8],
     expected: npt.NDArray[np.float32],
+    engine_cache: Path | None,
 ) -> GoldenCheck:
     where = {"artifact": artifact.name, "runtime": runtime, "device": device}
     try:
         with open_runtime(
-            bundle, runtime=runtime, device=device, artifact=artifact, max_batch=8, wanted=("probabilities",)
+            bundle,
+            runtime=runtime,
+            device=device,
+            artifact=artifact,
+            max_batch=8,
+            wanted=("probabilities",),
+            engine_cache=engine_cache,
         ) as opened:
             info: RuntimeInfo = opened.describe()
             parity = compare(opened, slices, expected, artifact.tolerance)

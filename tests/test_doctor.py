@@ -17,11 +17,16 @@ import onnx
 import onnx.reference
 import pytest
 
+from lits_deploy import doctor
 from lits_deploy.doctor import check as check_module
-from lits_deploy.doctor import cuda_devices, examine, folders, gpu, host, jobs, libraries, network, runtimes
+from lits_deploy.doctor import cuda_devices, examine, folders, gpu, host, jobs, libraries, network, runtimes, trt
 from lits_deploy.doctor.check import Check, Private
 from lits_deploy.doctor.child import Job, run
+from lits_deploy.engines.flavour import flavour_named
+from lits_deploy.errors import EngineError, MissingExtra
 from lits_deploy.files import sha256_file
+from lits_deploy.gpu.recording import RecordingCuda
+from trt_fakes import FakeEngine, classifier_tensors, fake_library
 
 ROOT = Path(__file__).parent.parent
 
@@ -152,9 +157,6 @@ class TestRuntimes:
         monkeypatch.setattr("platform.machine", lambda: "x86_64")
         (found,) = runtimes.try_runtime("onnxruntime", "cpu")
         assert found.fix == "pip install 'lits-deploy[gpu]'"
-        rows = {row.name: row for row in runtimes.tensorrt()}
-        assert rows["tensorrt"].state == "missing"
-        assert all("doctor runs no TensorRT" in row.found for row in rows.values())
 
     def test_a_cpu_build_beside_an_nvidia_gpu_is_a_warning_with_the_fix(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -176,6 +178,104 @@ class TestRuntimes:
         assert found.fix == "pip uninstall --yes onnxruntime onnxruntime-gpu && pip install 'lits-deploy[cpu]'"
         versions.pop("onnxruntime")
         assert runtimes.one_onnxruntime() == []
+
+
+class TestTensorRt:
+    """On a GPU in memory; the row of a real one has never been seen (docs/tensorrt.md)."""
+
+    @pytest.fixture
+    def answer(self, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+        """What the engine that is built and loaded answers to the probe's slices, to be changed by a test."""
+        known, answers = network.slices(), network.expected()
+
+        def compute(slices: np.ndarray) -> dict[str, np.ndarray]:
+            places = [int((known == one).reshape(len(known), -1).all(axis=1).argmax()) for one in slices]
+            return {"logits": answers[places], "probabilities": answers[places]}
+
+        cuda = RecordingCuda()
+        monkeypatch.setattr(trt.flavours, "installed", lambda _: True)
+        monkeypatch.setattr(trt.flavours, "load", fake_library)
+        monkeypatch.setattr(trt.bindings, "open_cuda", lambda: cuda)
+        monkeypatch.setattr(trt, "build", lambda *_, **__: None)
+        monkeypatch.setattr(
+            trt, "_load", lambda *_: FakeEngine(cuda, compute, classifier_tensors(network.SHAPE), max_batch=3)
+        )
+        return answers
+
+    @pytest.mark.parametrize("flavour", ["tensorrt", "rtx"])
+    def test_the_right_answer_on_a_gpu_works(self, flavour: str, answer: np.ndarray) -> None:
+        (found,) = trt.try_flavour(flavour, 0)
+        assert (found.state, found.works, found.fix) == ("ok", True, None), found
+        assert found.name == f"{trt.TITLES[flavour]} on cuda:0"
+        assert "on NVIDIA RTX A2000 gives the right answer" in found.found
+        assert found.details["slices"] == 4
+
+    def test_another_answer_is_broken(self, answer: np.ndarray) -> None:
+        answer[3] = answer[3][[2, 0, 1]]  # the slice that comes alone
+        (found,) = trt.try_flavour("tensorrt", 0)
+        assert (found.state, found.works) == ("broken", False)
+        assert "computes something else" in found.found
+        assert found.fix == "pip install 'lits-deploy[trt]'"
+
+    @pytest.mark.parametrize(
+        ("error", "says", "fix"),
+        [
+            (EngineError("TensorRT does not load the engine: version."), "does not load", "lits-deploy[trt-rtx]"),
+            (MissingExtra("cuda-python", "trt"), "cuda-python", "lits-deploy[trt-rtx]"),
+            (RuntimeError("CUDA error 999"), "CUDA error 999", "pip install"),
+        ],
+    )
+    def test_what_fails_on_a_gpu_is_a_row(
+        self, answer: np.ndarray, monkeypatch: pytest.MonkeyPatch, error: Exception, says: str, fix: str
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(trt, "_load", fail)
+        monkeypatch.setattr(trt.metadata, "version", dict[str, str]().__getitem__)
+        monkeypatch.setattr(trt.metadata, "PackageNotFoundError", KeyError)
+        (found,) = trt.try_flavour("rtx", 0)
+        assert found.state == "broken"
+        assert says in found.found
+        assert fix in str(found.fix)
+
+    def test_without_a_gpu_the_builder_of_rtx_is_tried(self) -> None:
+        if not trt.flavours.installed(flavour_named("rtx")):
+            pytest.skip("TensorRT for RTX is not installed (extra trt-rtx)")
+        (found,) = run([_job("rtx", None)])
+        assert (found.state, found.works) == ("ok", False), found
+        assert "no NVIDIA GPU here to run on; it builds engines for sm75" in found.found
+        assert found.details["seconds"] > 0
+
+    def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trt.flavours, "installed", lambda _: False)
+        places = [(None, False), (0, False), (0, True)]
+        rows = {place: row for place in places for row in self._row(*place, monkeypatch)}
+        assert {row.state for row in rows.values()} == {"missing"}
+        assert rows[None, False].fix is None
+        assert rows[0, False].fix == "pip install 'lits-deploy[trt]'"
+        assert rows[0, True].fix is None
+        assert "part of JetPack" in rows[0, True].found
+
+    def _row(self, device: int | None, jetson: bool, monkeypatch: pytest.MonkeyPatch) -> list[Check]:
+        monkeypatch.setattr(trt, "is_jetson", lambda: jetson)
+        return trt.try_flavour("tensorrt", device)
+
+    def test_every_flavour_is_tried_on_every_gpu_with_time_to_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(doctor, "cuda_devices", lambda: [0, 1])
+        tried = {job.name: job for job in jobs(Path(), seconds=2) if job.function.endswith("trt:try_flavour")}
+        assert list(tried) == ["tensorrt on cuda:0", "tensorrt on cuda:1", "rtx on cuda:0", "rtx on cuda:1"]
+        assert {job.seconds for job in tried.values()} == {8}
+        monkeypatch.setattr(doctor, "cuda_devices", list)
+        monkeypatch.setattr(doctor, "is_jetson", lambda: False)
+        assert [job.name for job in jobs(Path()) if job.function.endswith("try_flavour")] == ["tensorrt", "rtx"]
+
+
+def _job(flavour: str, device: int | None) -> Job:
+    return Job(
+        section="runtimes", name=flavour, function="lits_deploy.doctor.trt:try_flavour",
+        arguments={"flavour": flavour, "device": device},
+    )  # fmt: skip
 
 
 class TestGpu:

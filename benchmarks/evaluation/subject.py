@@ -47,15 +47,17 @@ def open_subject(
     artifact: str | None = None,
     batch_size: int | None = None,
     threads: int = 0,
+    engine_cache: Path | None = None,
 ) -> Subject:
     """A bundle's folder or a run's folder, told apart by what lies in it.
 
     batch_size: slices in a batch; None: 8 on a CPU, 32 on a GPU. threads: of the network; 0: every core.
+    engine_cache: as in `runtime.open_runtime`.
     Raises UserError where `path` is neither, BundleError, DataError, DeviceError, and MissingExtra without PyTorch for
     a run.
     """
     if (path / MANIFEST).is_file():
-        return _of_bundle(path, runtime, device, artifact, batch_size, threads)
+        return _of_bundle(path, runtime, device, artifact, batch_size, threads, engine_cache)
     if (path / "config.json").is_file():
         return _of_run(path, runtime, device, artifact, batch_size, threads)
     what = "is neither a bundle nor a training run" if path.exists() else "does not exist"
@@ -63,7 +65,13 @@ def open_subject(
 
 
 def _of_bundle(
-    path: Path, runtime: str, device: str, artifact: str | None, batch_size: int | None, threads: int
+    path: Path,
+    runtime: str,
+    device: str,
+    artifact: str | None,
+    batch_size: int | None,
+    threads: int,
+    engine_cache: Path | None,
 ) -> Subject:
     bundle = Bundle.open(path)
     chosen, manifest = bundle.artifact(artifact), bundle.manifest
@@ -71,7 +79,10 @@ def _of_bundle(
     batch = batch_size or default_batch(str(target))
 
     def open_it() -> Runtime:
-        return open_runtime(bundle, runtime=name, device=str(target), artifact=chosen, max_batch=batch, threads=threads)
+        return open_runtime(
+            bundle, runtime=name, device=str(target), artifact=chosen, max_batch=batch, threads=threads,
+            engine_cache=engine_cache,
+        )  # fmt: skip
 
     return Subject(
         kind="bundle",

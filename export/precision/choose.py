@@ -51,7 +51,7 @@ def choose_ranges(
     slices: uint8 [N, C, S, S] of training patients; a spread of SLICES of them is used. Closest is the smallest mean
     |Δp|; an answer that is not finite never wins.
     """
-    few = slices[np.unique(np.linspace(0, len(slices) - 1, min(SLICES, len(slices))).round().astype(int))]
+    few = spread(slices)
     onnx.save_model(model, str(path))
     expected = _answers(path, few, simulated=False)
     tried: dict[Method, float] = {}
@@ -63,6 +63,13 @@ def choose_ranges(
     method = min(tried, key=lambda name: tried[name])
     onnx.save_model(recipe.make(model, seen, method), str(path))
     return Chosen(method=method, tried={str(name): delta for name, delta in tried.items()}, slices=len(few))
+
+
+def spread(slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """SLICES of them at most, evenly spread."""
+    places = np.unique(np.linspace(0, len(slices) - 1, min(SLICES, len(slices))).round().astype(int))
+    few: npt.NDArray[np.uint8] = slices[places]
+    return few
 
 
 def _answers(path: Path, slices: npt.NDArray[np.uint8], *, simulated: bool) -> npt.NDArray[np.float32]:

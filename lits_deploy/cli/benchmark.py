@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from lits_deploy.cli import engines
 from lits_deploy.errors import MissingExtra, UserError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -23,6 +24,7 @@ def benchmark(
     threads: int = typer.Option(0, min=0, help="Threads of every candidate; 0: every core this process may use."),
     quick: bool = typer.Option(False, "--quick", help="About two seconds a row and at most 96 slices."),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: benchmark-BUNDLE]"),
+    engine_cache: Path | None = engines.CACHE,
 ) -> None:
     """Measure latency, throughput, memory and accuracy of a bundle on this machine.
 
@@ -39,6 +41,7 @@ def benchmark(
     check_out(target)
     document = run_benchmark(
         opened, against=against, data=data, batches=batches, threads=threads, quick=quick,
+        engine_cache=engine_cache,
         say=lambda line: errors.print(line, markup=False),
     )  # fmt: skip
     for title, (header, rows) in tables(document):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER
+from lits_deploy.cli import engines
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
     from lits_deploy.pipeline.options import RunSummary
@@ -44,6 +45,7 @@ def classify(
     time_limit: float = typer.Option(30.0, help="Seconds that decoding one file may take."),
     memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
     ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
+    engine_cache: Path | None = engines.CACHE,
 ) -> None:
     """Classify folders of CT slices with a bundle.
 
@@ -75,6 +77,7 @@ def classify(
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,
+        engine_cache=engine_cache,
     )
     opened = Bundle.open(bundle)
     with progress_bar() as bar, stop_on_signals() as stop:

@@ -30,6 +30,12 @@ OPT_BATCH = typer.Option(None, min=1, help="With --trt: slices that it is tuned 
 ENGINE_CACHE = typer.Option(
     None, help="With --trt: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]"
 )
+CACHE = typer.Option(
+    None,
+    "--engine-cache",
+    help="With TensorRT: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",
+)
+"""The same folder for the commands that use engines."""
 COMPUTE_CAPABILITY = typer.Option(
     None, help="With --trt: build for these GPUs instead of the one here, like sm86,sm89 (TensorRT for RTX)."
 )
@@ -121,7 +127,7 @@ def build_engines(folder: Path, options: EngineOptions) -> None:
     if failures:
         raise failures[0]
     if options.engine_cache is not None:
-        console.print(f"next:  LITS_DEPLOY_ENGINE_CACHE={cache.folder} lits-deploy verify {folder}", markup=False)
+        console.print(f"next:  lits-deploy verify {folder} --engine-cache {cache.folder}", markup=False)
 
 
 def _build_one(

@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from lits_deploy.cli import engines
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
@@ -21,6 +23,7 @@ def evaluate(
     artifact: str | None = typer.Option(None, help="Model file of the bundle (fp32, fp16, int8) [its first]."),
     batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
     threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
+    engine_cache: Path | None = engines.CACHE,
 ) -> None:
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.
 
@@ -32,8 +35,9 @@ def evaluate(
     from lits_deploy.cli.console import console, progress_bar
 
     opened = open_subject(
-        subject, runtime=runtime, device=device, artifact=artifact, batch_size=batch_size, threads=threads
-    )
+        subject, runtime=runtime, device=device, artifact=artifact, batch_size=batch_size, threads=threads,
+        engine_cache=engine_cache,
+    )  # fmt: skip
     target = out or Path(f"evaluation-{opened.name}")
     check_out(target)
     with progress_bar() as bar:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import typer
 
+from lits_deploy.cli import engines
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
 def verify(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
+    engine_cache: Path | None = engines.CACHE,
 ) -> None:
     """Check a bundle's hashes and goldens on this machine, without PyTorch.
 
@@ -21,7 +24,7 @@ def verify(
     from lits_deploy.cli.console import console
     from lits_deploy.verify import verify as verify_bundle
 
-    problems, checks = verify_bundle(bundle)
+    problems, checks = verify_bundle(bundle, engine_cache=engine_cache)
     for problem in problems:
         console.print(f"-[x] {problem}", markup=False)
     if not problems:

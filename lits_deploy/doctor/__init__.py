@@ -24,6 +24,9 @@ __all__ = ["SECONDS", "Check", "Report", "examine", "jobs"]
 SECONDS = 30.0
 """Longest that one check may take: importing CUDA from a cold disk of an edge box takes ten."""
 
+BUILD = 4
+"""Times as long may TensorRT take on a GPU: it tries kernels out while it builds."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -50,6 +53,7 @@ def examine(out: Path, *, seconds: float = SECONDS) -> Report:
 def jobs(out: Path, *, seconds: float = SECONDS) -> Sequence[Job]:
     """What is looked at, in the order of the rows; the slow ones start first."""
     here = "lits_deploy.doctor"
+    gpus: list[int | None] = [*cuda_devices()] or [0 if is_jetson() else None]
     devices = [("onnxruntime", "cpu"), *(("onnxruntime", f"cuda:{k}") for k in cuda_devices()), ("openvino", "cpu")]
     return [
         *(
@@ -64,7 +68,18 @@ def jobs(out: Path, *, seconds: float = SECONDS) -> Sequence[Job]:
             for runtime, device in devices
         ),
         Job(section="runtimes", name="one onnxruntime", function=f"{here}.runtimes:one_onnxruntime", seconds=seconds),
-        Job(section="runtimes", name="tensorrt", function=f"{here}.runtimes:tensorrt", seconds=seconds),
+        *(
+            Job(
+                section="runtimes",
+                name=flavour if device is None else f"{flavour} on cuda:{device}",
+                function=f"{here}.trt:try_flavour",
+                arguments={"flavour": flavour, "device": device},
+                fix="nvidia-smi by hand, then another version of TensorRT: its driver may be too old for it",
+                seconds=seconds if device is None else BUILD * seconds,
+            )
+            for flavour in ("tensorrt", "rtx")
+            for device in gpus
+        ),
         Job(
             section="gpu", name="gpu", function=f"{here}.gpu:gpus", seconds=seconds,
             fix="nvidia-smi by hand; where it hangs too, reboot",

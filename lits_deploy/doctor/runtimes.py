@@ -1,7 +1,7 @@
 """Does a runtime work on a device? A small network is run through it and its answer compared; called in a child.
 
 Importing a library proves little: a wheel may lack kernels, a driver or half of CUDA, or compute something else.
-TensorRT is only looked for: doctor runs nothing on it yet.
+TensorRT is tried in `doctor.trt`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from lits_deploy.doctor.check import (
     Check,
     State,
     first_line,
-    has_nvidia_driver,
     install_command,
     is_installed,
-    is_jetson,
     onnxruntime_command,
 )
 
@@ -33,13 +31,6 @@ ONNXRUNTIMES = (
     "ort-nightly-gpu",
 )
 """Distributions that all install the module `onnxruntime`, over each other."""
-
-
-_TENSORRT = {
-    "tensorrt": ("TensorRT", "trt", ("tensorrt", "tensorrt-cu13", "tensorrt-cu12")),
-    "tensorrt_rtx": ("TensorRT for RTX", "trt-rtx", ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx")),
-}
-"""Module → title, extra, distributions that bring it (wheels of the bindings alone have the module `…_bindings`)."""
 
 
 def try_runtime(runtime: str, device: str) -> list[Check]:
@@ -76,28 +67,6 @@ def one_onnxruntime() -> list[Check]:
     fix = f"{_uninstall(found)} && {onnxruntime_command()}"
     text = f"{names} are both installed: they own one module and overwrite each other"
     return [Check(section="runtimes", name="one onnxruntime", state="broken", found=text, fix=fix, details=found)]
-
-
-def tensorrt() -> list[Check]:
-    """Rows for TensorRT and TensorRT for RTX: installed or not.
-
-    Never `ok`: an engine has to be built first, so nothing is run here.
-    """
-    rows: list[Check] = []
-    for module, (title, extra, distributions) in _TENSORRT.items():
-        version = next((v for name in distributions if (v := _version(name))), None)
-        fix: str | None = None
-        if is_installed(module) or is_installed(f"{module}_bindings"):
-            found = f"installed{f' ({version})' if version else ''}"
-        elif is_jetson():
-            found = "not installed (it is part of JetPack)"
-        elif has_nvidia_driver():
-            found, fix = "not installed", install_command(extra)
-        else:
-            found = "not installed (it needs an NVIDIA GPU)"
-        found += f"; not tried: doctor runs no {title} yet"
-        rows.append(Check(section="runtimes", name=module, state="missing", found=found, fix=fix))
-    return rows
 
 
 def owners() -> dict[str, str]:

@@ -14,7 +14,7 @@ from lits_deploy.results import FORMATS
 class ClassifyOptions:
     """How to classify. What changes results (artifact, runtime, device, abstain) is part of the run's identity.
 
-    runtime, device, artifact, threads: as in `runtime.open_runtime`; artifact None takes the bundle's first.
+    runtime, device, artifact, threads, engine_cache: as in `runtime.open_runtime`; artifact None takes the first.
     precision: in place of artifact, takes the one of that precision that is placed for the runtime.
     batch_size, workers: None chooses for this machine (`pipeline.tuning`).
     formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
@@ -43,6 +43,7 @@ class ClassifyOptions:
     time_limit_s: float = 30.0
     memory_limit_mib: int = 1024
     ledger: Path | None = None
+    engine_cache: Path | None = None
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.formats) - set(FORMATS)):

@@ -51,7 +51,8 @@ def write_run_json(
     """Write run.json, whole or not at all."""
     assert loop.opened is not None
     asked = dataclasses.asdict(options)
-    asked["ledger"] = None if options.ledger is None else "elsewhere"  # a path may hold a name
+    for name in ("ledger", "engine_cache"):
+        asked[name] = None if asked[name] is None else "elsewhere"  # a path may hold a name
     asked["salt"] = None if options.salt is None else "given"
     write_json(
         path,

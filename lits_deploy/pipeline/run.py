@@ -227,6 +227,7 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: 
         max_batch=options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH),
         threads=options.threads,
         wanted=(wanted,),
+        engine_cache=options.engine_cache,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lits_deploy.bundle import Artifact, Bundle
@@ -110,15 +111,16 @@ def open_runtime(
     max_batch: int = 32,
     threads: int = 0,
     wanted: tuple[str, ...] | None = None,
+    engine_cache: Path | None = None,
 ) -> Runtime:
     """Load an artifact of a bundle, its hash checked, on a runtime of this machine.
 
     runtime: one of RUNTIMES, or `auto`: OpenVINO on the CPU where it is installed, else ONNX Runtime; on a GPU ONNX
     Runtime, or TensorRT where that is all there is. device: `auto` takes CUDA where it works, else the CPU; anything
     else is taken at its word or refused (DeviceError). wanted: graph outputs to return; None takes `logits` and
-    `probabilities` of a classifier, `labels` of a U-Net. TensorRT finds its engine in the cache or builds it first,
-    which may take minutes. Raises BundleError for an artifact that is not placed for the runtime: it may be slow there,
-    or wrong.
+    `probabilities` of a classifier, `labels` of a U-Net. engine_cache: folder where TensorRT finds its engine, or
+    builds it first, which may take minutes; None: `engines.cache.default_folder`. Raises BundleError for an artifact
+    that is not placed for the runtime: it may be slow there, or wrong.
     """
     name, target = resolve(runtime, device)
     chosen = artifact or bundle.artifact()
@@ -130,7 +132,9 @@ def open_runtime(
         )
     default = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("labels",)
     if name == "tensorrt":
-        return open_tensorrt(bundle, chosen, device=target, wanted=wanted or default, max_batch=max_batch)
+        return open_tensorrt(
+            bundle, chosen, device=target, wanted=wanted or default, max_batch=max_batch, engine_cache=engine_cache
+        )
     kind: type[OnnxRuntime | OpenVino] = OpenVino if name == "openvino" else OnnxRuntime
     options: dict[str, Any] = {"accelerator": "tensorrt"} if name == "onnxruntime-tensorrt" else {}
     return kind(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.engines import flavour
@@ -53,7 +54,7 @@ def open_tensorrt(
     wanted: tuple[str, ...],
     max_batch: int,
     flavour_name: str = "auto",
-    cache: EngineCache | None = None,
+    engine_cache: Path | None = None,
     say: Callable[[str], None] | None = None,
     on_progress: OnProgress = lambda _share, _phase: None,
     cuda: Cuda | None = None,
@@ -61,7 +62,8 @@ def open_tensorrt(
 ) -> TensorRt:
     """An artifact on TensorRT: with the engine of the cache that is for this very GPU, driver and file, or a new one.
 
-    say: gets a line when an engine is built or proven, and why; None logs it as a warning. cuda, load: for tests.
+    engine_cache: its folder; None: the user's. say: gets a line when an engine is built or proven, and why; None logs
+    it as a warning. cuda, load: for tests.
     Raises DeviceError without a GPU, MissingExtra without a library, EngineError where it cannot be built or fails its
     goldens.
     """
@@ -73,7 +75,7 @@ def open_tensorrt(
     cuda = cuda or bindings.open_cuda()
     gpu = cuda.describe(device.index)
     library = flavour.load(flavour_name)
-    cache = cache or EngineCache()
+    cache = EngineCache(engine_cache)
     cuda.set_device(device.index)
     prepared = prepare(
         bundle, artifact, library=library, gpu=gpu, profile=Profile.up_to(max_batch), at_least=max_batch, cache=cache,

@@ -66,7 +66,7 @@ class Bench:
     def open(self, max_batch: int = 8) -> Any:
         return open_tensorrt(
             self.bundle, self.bundle.artifact(), device=Device("cuda"), wanted=("logits",), max_batch=max_batch,
-            cache=self.cache, cuda=self.cuda, load=self.load, say=self.said.append,
+            engine_cache=self.cache.folder, cuda=self.cuda, load=self.load, say=self.said.append,
         )  # fmt: skip
 
     def use(self, max_batch: int = 8) -> np.ndarray:

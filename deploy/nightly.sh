@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# One night's run: the bundle proves itself on this machine, then the folder is classified. For the systemd unit beside it.
+#
+#   BUNDLE SCANS OUT                       folders, needed
+#   RUNTIME DEVICE PRECISION FORMATS       as the options of `lits-deploy classify`; ENGINE_CACHE too
+#   LITS_DEPLOY                            the program, if it is not on the path
+#
+# Exit codes: 0 done, 1 some files failed (rows with reasons), 2 an error to mend, 3 the bundle does not hold here,
+# 130 stopped: the next start goes on.
+set -euo pipefail
+
+program=${LITS_DEPLOY:-lits-deploy}
+for name in BUNDLE SCANS OUT; do
+    if [[ -z ${!name:-} ]]; then
+        echo "nightly.sh: $name is not set. Fix: name a folder in nightly.env" >&2
+        exit 2
+    fi
+done
+
+cache=()
+[[ -z ${ENGINE_CACHE:-} ]] || cache=(--engine-cache "$ENGINE_CACHE")
+# `verify` ends with 1 where the bundle does not hold, `classify` where some files failed: only the latter is a success.
+"$program" verify "$BUNDLE" "${cache[@]}" || exit 3
+
+options=(--out "$OUT" --runtime "${RUNTIME:-auto}" --device "${DEVICE:-auto}" --format "${FORMATS:-csv}" "${cache[@]}")
+[[ -z ${PRECISION:-} ]] || options+=(--precision "$PRECISION")
+exec "$program" classify "$BUNDLE" "$SCANS" "${options[@]}"
