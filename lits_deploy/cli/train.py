@@ -89,7 +89,7 @@ def train(
         None, metavar="LOW HIGH", help="Window of the slices in HU, where dataset.json does not say."
     ),
     resize: Resize = typer.Option(Resize.box, help="What to do with square slices of another size, here and later."),
-    max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes."),
+    max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes of training."),
     seed: int = typer.Option(0, min=0),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
     amp: Amp = typer.Option(Amp.auto, help="bf16 autocast; auto: on a GPU that has it."),
