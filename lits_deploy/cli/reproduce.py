@@ -1,0 +1,128 @@
+"""`lits-deploy reproduce`: parse, call `train.recipes.lab.reproduce`, say where the page is; a command for each recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from lits_deploy import DISCLAIMER
+from lits_deploy.cli.train import ClassWeights
+from lits_deploy.errors import MissingExtra
+from train.recipes.registry import RECIPES, Recipe
+
+_ALL = Recipe(id="all", summary="Every one of these, and the page over them.")
+
+
+class Budget(str, Enum):
+    """--budget."""
+
+    v100 = "v100"
+    minutes = "minutes"
+
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="Make the thesis's tables and figures again, printed beside measured: one of them, or `all`. A training that "
+    f"two of them need is done once; interrupted, the same command goes on. {DISCLAIMER}",
+)
+
+
+def _command(recipe: Recipe) -> Callable[..., None]:
+    def run(
+        data: Path = typer.Option(Path("data"), help="Data set in the training layout."),
+        out: Path = typer.Option(Path("reproduction"), help="Folder of the results, one for all recipes."),
+        scale: str = typer.Option(
+            "1",
+            help="Work to do: 1 as in the thesis, 0.1 about a tenth (fewer slices and epochs), or tiny: a smoke test.",
+        ),
+        seeds: int = typer.Option(1, min=1, help="Runs of every training; tables show mean and standard deviation."),
+        device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
+        budget: Budget = typer.Option(
+            Budget.v100, help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
+        ),
+        weight_decay: float | None = typer.Option(
+            None, min=0.0, help="Of fig18 and table8, where the thesis is silent [0 and 1e-5]."
+        ),
+        class_weights: ClassWeights = typer.Option(ClassWeights.none, help="Weights of the loss."),
+        window: tuple[float, float] | None = typer.Option(
+            None, metavar="LOW HIGH", help="Window of the slices in HU, where dataset.json does not say."
+        ),
+    ) -> None:
+        recipes = list(RECIPES.values()) if recipe.id == "all" else [recipe]
+        chosen = {
+            "data": data, "out": out, "scale": scale, "seeds": seeds, "device": device, "budget": budget.value,
+            "weight_decay": weight_decay, "class_weights": class_weights.value, "window": window,
+        }  # fmt: skip
+        _reproduce(recipes, chosen)
+
+    run.__doc__ = f"{recipe.summary}"
+    return run
+
+
+for _recipe in (*RECIPES.values(), _ALL):
+    app.command(_recipe.id)(_command(_recipe))
+
+
+@app.command("list")
+def list_() -> None:
+    """Name the recipes, one a line."""
+    from lits_deploy.cli.console import table
+
+    rows = [(recipe.id, recipe.summary, "yes" if recipe.trains else "no") for recipe in RECIPES.values()]
+    table(("id", "what it makes", "trains"), rows)
+
+
+@app.command()
+def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")) -> None:
+    """Gather everything in OUT into one page, OUT/report.html."""
+    from lits_deploy.cli.console import console
+    from train.recipes.lab.page import write_page
+
+    console.print(f"{write_page(out)}: one file, to be opened in a browser", markup=False)
+    console.print(DISCLAIMER)
+
+
+def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
+    from lits_deploy.cli.console import console
+    from lits_deploy.cli.train import Amp, Bars, torch_device, use_amp
+
+    try:
+        from train.recipes.lab.bench import Settings
+        from train.recipes.lab.reproduce import reproduce
+        from train.recipes.lab.scale import parse_scale
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in ("torch", "torchvision", "safetensors", "matplotlib"):
+            raise
+        raise MissingExtra(str(error.name), "train") from error
+
+    target = torch_device(chosen["device"])
+    settings = Settings(
+        out=chosen["out"], scale=parse_scale(chosen["scale"]), seeds=chosen["seeds"], device=str(target),
+        amp=use_amp(Amp.auto, target), workers=8 if target.type == "cuda" else 0, window_hu=chosen["window"],
+        class_weights=chosen["class_weights"], weight_decay=chosen["weight_decay"], budget=chosen["budget"],
+    )  # fmt: skip
+    with Bars() as bars:
+        try:
+            page, failed = reproduce(recipes, chosen["data"], settings, watch=bars, arguments=_arguments(chosen))
+        except KeyboardInterrupt:
+            console.print("stopped; finished trainings and epochs are kept. Go on with the same command.")
+            raise
+    console.print(f"{page}: every table and figure so far; each recipe's README.md, CSV, PNG and runs beside it")
+    console.print(DISCLAIMER)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _arguments(chosen: dict[str, Any]) -> list[str]:
+    """The options as they would be typed, for the READMEs."""
+    words = []
+    for name, value in chosen.items():
+        if value is not None:
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{name.replace('_', '-')}", *(str(part) for part in values)]
+    return words
