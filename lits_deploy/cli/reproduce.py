@@ -1,4 +1,4 @@
-"""`lits-deploy reproduce`: parse, call `train.recipes.lab.reproduce`, say where the page is; a command for each recipe."""
+"""`lits-deploy reproduce`: parse, call `train.recipes.lab.reproduce`, print its tables. A command for each recipe."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER
 from lits_deploy.cli.train import ClassWeights
@@ -17,6 +18,9 @@ from train.recipes.registry import RECIPES, Recipe
 _ALL = Recipe(id="all", summary="Every one of these, and the page over them.")
 
 
+DEFAULTS = {"scale": "1", "seeds": 1, "device": "auto", "budget": "v100", "class_weights": "none"}
+
+
 class Budget(str, Enum):
     """--budget."""
 
@@ -24,7 +28,16 @@ class Budget(str, Enum):
     minutes = "minutes"
 
 
+class _Commands(TyperGroup):
+    """Shows every recipe's line in full."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help or "") for name, command in self.commands.items()])
+
+
 app = typer.Typer(
+    cls=_Commands,
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -109,20 +122,37 @@ def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
     )  # fmt: skip
     with Bars() as bars:
         try:
-            page, failed = reproduce(recipes, chosen["data"], settings, watch=bars, arguments=_arguments(chosen))
+            results = reproduce(recipes, chosen["data"], settings, watch=bars, arguments=_arguments(chosen))
         except KeyboardInterrupt:
             console.print("stopped; finished trainings and epochs are kept. Go on with the same command.")
             raise
-    console.print(f"{page}: every table and figure so far; each recipe's README.md, CSV, PNG and runs beside it")
+    if len(results) == 1:
+        _print(results[0])
+    console.print(f"{settings.out / 'report.html'}: every table and figure so far, on one page", markup=False)
+    console.print(f"{settings.out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs", markup=False)
     console.print(DISCLAIMER)
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(0 if all(result["finished"] for result in results) else 1)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from lits_deploy.cli.console import console, table
+
+    console.print(f"{result['scale_line']} {result['data_line']}\n", markup=False)
+    for drawn in result["tables"]:
+        right = [name for name, numeric in zip(drawn["header"], drawn["numeric"], strict=True) if numeric]
+        table(drawn["header"], drawn["rows"], right=right, title=drawn["title"])
+        for note in drawn["notes"]:
+            console.print(note, markup=False)
+        console.print()
+    for note in result["notes"]:
+        console.print(f"note: {note}", markup=False)
 
 
 def _arguments(chosen: dict[str, Any]) -> list[str]:
-    """The options as they would be typed, for the READMEs."""
+    """The options that are not the defaults, as they would be typed, for the READMEs."""
     words = []
     for name, value in chosen.items():
-        if value is not None:
+        if value != DEFAULTS.get(name):
             values = value if isinstance(value, tuple) else (value,)
             words += [f"--{name.replace('_', '-')}", *(str(part) for part in values)]
     return words

@@ -57,19 +57,17 @@ def _parameters(models: dict[str, nn.Module]) -> Table:
         "resnet50": "only the stem's convolution has a bias",
         "resnet152": "no convolution has a bias",
         "vgg19": "one input channel, three classes",
-        "resnet34-plain": "not printed: without shortcuts and their projections (Figures 6 to 8)",
-        "resnet34-tied": "not printed: what the code of Section 5.1.2 builds",
-        "unet": "not printed: channels are our choice (64, 128, 256, 512)",
+        "resnet34-plain": "without shortcuts and their projections (Figures 6 to 8)",
+        "resnet34-tied": "what the code of Section 5.1.2 builds",
+        "unet": "channels are our choice (64, 128, 256, 512)",
     }
     rows: list[dict[str, Cell]] = []
     for name, model in models.items():
         found, row = count(model), {"network": printed.NAMES[name], "remark": remarks[name]}
         five, six = printed.TABLE5_PARAMETERS.get(name), printed.TABLE6_PARAMETERS.get(name)
-        verdicts = []
-        for table, digits in (("Table 5", five), ("Table 6", six)):
-            if digits is not None:
-                verdicts.append("yes" if as_printed(found, digits) else f"not {table}: misprint")
-        verdict = ", ".join(dict.fromkeys(verdicts)) or "not printed"
+        equal = {digits: as_printed(found, digits) for digits in (five, six) if digits is not None}
+        verdict = "yes" if all(equal.values()) else "Table 5: yes; Table 6: misprint"
+        verdict = verdict if equal else "not printed"
         row |= {"millions": f"{found / 1e6:.4f}", "equal": verdict}
         rows.append({**row, "table5": five, "table6": six, "measured": found})
     columns = (

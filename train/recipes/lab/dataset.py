@@ -18,14 +18,15 @@ from train.data.masks import load_mask
 
 
 class DataSet:
-    """A data set in the training layout; `cache` is a folder for what was read from it.
-
-    Raises DataError where it is none.
-    """
+    """A data set in the training layout; `cache` is a folder for what was read from it."""
 
     def __init__(self, root: Path, cache: Path) -> None:
         self.root, self.cache = root, cache
-        self.layout: Layout = read_layout(root)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Its slices, listed when they are first asked for; DataError where there are none."""
+        return read_layout(self.root)
 
     @property
     def name(self) -> str:

@@ -50,7 +50,8 @@ def page(results: list[dict[str, Any]], out: Path) -> str:
         "results": results, "missing": [r for name, r in RECIPES.items() if name not in {x["id"] for x in results}],
         "scaled": sorted({r["scale"] for r in done if r["trains"] and r["scale"] != "1"}),
         "ct": any(picture["ct"] for r in done for picture in r["pictures"]),
-        "by_slice": any(r["data"]["split_by"] == "slice" for r in done), "parts": PARTS, "made_with": made_with,
+        "by_slice": any(r["data"] and r["data"]["split_by"] == "slice" for r in done),
+        "parts": PARTS, "made_with": made_with,
         "runs_table": runs_table, "source": lambda result, file: _data_uri(out / result["id"] / file),
         "disclaimer": DISCLAIMER, "version": __version__,
     }  # fmt: skip

@@ -19,7 +19,7 @@ _RUNS = (
 def readme(result: dict[str, Any], tables: list[Table]) -> str:
     """The text of the README."""
     lines = [f"# {result['id']}: {result['summary']}", "", f"**{result['disclaimer']}**", ""]
-    lines += [f"**{result['scale_line']}** {result['data_line']}", ""]
+    lines += [f"**{result['scale_line']}** {result['data_line']}".rstrip(), ""]
     for part, title in PARTS.items():
         lines += [f"## {title}", "", result["account"][part], ""]
     if result["notes"]:
@@ -52,14 +52,16 @@ def runs_table(result: dict[str, Any]) -> Table:
 def made_with(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Data, split, seeds, device, versions and the command, as (name, text)."""
     data, made = result["data"], result["made_with"]
-    slices = ", ".join(f"{split} {count:,}" for split, count in data["slices"].items())
-    patients = ", ".join(f"{split} {len(names)}" for split, names in data["patients"].items())
-    found = [
-        ("data", f"{data['name']} (source: {data['source'] or 'not declared'}; identity {data['identity']})"),
-        ("slices", slices),
-        ("patients", patients),
-        ("split", f"by {data['split_by']}"),
-    ]
+    found = []
+    if data is not None:
+        slices = ", ".join(f"{split} {count:,}" for split, count in data["slices"].items())
+        patients = ", ".join(f"{split} {len(names)}" for split, names in data["patients"].items())
+        found = [
+            ("data", f"{data['name']} (source: {data['source'] or 'not declared'}; identity {data['identity']})"),
+            ("slices", slices),
+            ("patients", patients),
+            ("split", f"by {data['split_by']}"),
+        ]
     if result["trains"]:
         found += [
             ("slices used", ", ".join(f"{split} {count:,}" for split, count in result["used"].items())),

@@ -34,8 +34,8 @@ MARK, LOCK = "reproduce.json", ".lock"
 
 def reproduce(
     recipes: Sequence[Recipe], data: Path, settings: Settings, *, watch: Observer, arguments: Sequence[str]
-) -> tuple[Path, list[str]]:
-    """Run recipes one after another; returns the page and the IDs of those that could not be made.
+) -> list[dict[str, Any]]:
+    """Run recipes one after another and write the page; returns their results, as in result.json.
 
     arguments: of the command line, for the READMEs. Of several recipes, one that ends in a UserError (a U-Net on data
     without masks) is noted as not made, and the others go on; a single one raises it. Raises DataError for unusable
@@ -47,26 +47,26 @@ def reproduce(
         source = DataSet(data, out / "data")
         for recipe in recipes:
             _refuse_other(recipe, source, settings)
-        if settings.window_hu is None and source.layout.window_hu is None:
+        if any(recipe.trains for recipe in recipes) and settings.window_hu is None and source.layout.window_hu is None:
             watch.say(f"note: {data} declares no window; recorded as unknown (--window LOW HIGH declares it).")
-        if source.layout.split_by == "slice":
+        if any(recipe.reads for recipe in recipes) and source.layout.split_by == "slice":
             watch.say(f"warning: {data} is split by slice; accuracies will be too high.")
-        failed = []
+        results = []
         for recipe in recipes:
             watch.say(f"{recipe.id}: {recipe.summary}")
             command = shlex.join(["lits-deploy", "reproduce", recipe.id, *arguments])
             try:
-                _make(recipe, source, settings, watch, command)
+                results.append(_make(recipe, source, settings, watch, command))
             except UserError as error:
                 if len(recipes) == 1:
                     raise
                 watch.say(f"  not made: {error}")
-                _note_failure(recipe, settings, str(error))
-                failed.append(recipe.id)
-        return write_page(out), failed
+                results.append(_not_made(recipe, settings, str(error)))
+        write_page(out)
+        return results
 
 
-def _make(recipe: Recipe, source: DataSet, settings: Settings, watch: Observer, command: str) -> None:
+def _make(recipe: Recipe, source: DataSet, settings: Settings, watch: Observer, command: str) -> dict[str, Any]:
     began = time.perf_counter()
     bench = Bench(recipe, settings, source, watch)
     bench.folder.mkdir(parents=True, exist_ok=True)
@@ -77,11 +77,13 @@ def _make(recipe: Recipe, source: DataSet, settings: Settings, watch: Observer, 
         write_text(bench.folder / "epochs.csv", epochs_csv(list(bench.runs.values())))
     write_text(bench.folder / "README.md", readme(result, bench.tables))
     write_json(bench.folder / RESULT, result)
+    return result
 
 
-def _note_failure(recipe: Recipe, settings: Settings, reason: str) -> None:
+def _not_made(recipe: Recipe, settings: Settings, reason: str) -> dict[str, Any]:
     result = {"id": recipe.id, "summary": recipe.summary, "finished": False, "reason": reason}
     write_json(settings.out / recipe.id / RESULT, result)
+    return result
 
 
 def _open(out: Path) -> None:
@@ -96,7 +98,7 @@ def _refuse_other(recipe: Recipe, source: DataSet, settings: Settings) -> None:
     if before is None or not before["finished"]:
         return
     where = settings.out / recipe.id
-    if before["data"]["identity"] != source.identity:
+    if recipe.reads and before["data"]["identity"] != source.identity:
         raise OutputError(f"{where} holds the result on other data.", fix="give another --out, or remove it")
     if recipe.trains and before["scale"] != settings.scale.name:
         raise OutputError(f"{where} holds the result of --scale {before['scale']}.", fix="give another --out")

@@ -25,13 +25,14 @@ def account(recipe: Recipe) -> dict[str, str]:
     for paragraph in re.split(r"\n\s*\n", text):
         head, colon, rest = paragraph.partition(":")
         if colon and head in PARTS:
-            found[head] = " ".join(rest.split())
+            words = " ".join(rest.split())
+            found[head] = words[:1].upper() + words[1:]
     return found
 
 
 def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
     """Everything to be told about a recipe that ran through."""
-    layout = bench.data.layout
+    data = {**bench.data.layout.describe(), "identity": bench.data.identity} if bench.recipe.reads else None
     return {
         "id": bench.recipe.id,
         "summary": bench.recipe.summary,
@@ -41,7 +42,7 @@ def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
         "scale": bench.scale.name if bench.recipe.trains else "1",
         "scale_line": scale_line(bench),
         "data_line": data_line(bench),
-        "data": {**layout.describe(), "identity": bench.data.identity},
+        "data": data,
         "used": {split: len(samples) for split, samples in bench.splits.items()} if bench.recipe.trains else None,
         "seeds": bench.settings.seeds if bench.recipe.trains else 0,
         "tables": [table.to_json() for table in bench.tables],

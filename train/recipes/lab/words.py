@@ -21,7 +21,7 @@ PARTS = {"Thesis": "What the thesis did", "Silent": "Where it is silent", "Ours"
 def scale_line(bench: Bench) -> str:
     """Whether and by how much the recipe was scaled down."""
     if not bench.recipe.trains:
-        return "Not scaled: of the whole data set, or of no data at all."
+        return "Not scaled." if bench.recipe.reads else "Not scaled: needs no data."
     scale = bench.scale
     if scale.full:
         return "Full scale."
@@ -35,7 +35,9 @@ def scale_line(bench: Bench) -> str:
 
 
 def data_line(bench: Bench) -> str:
-    """Which data, split how."""
+    """Which data, split how; nothing for a recipe that reads none."""
+    if not bench.recipe.reads:
+        return ""
     layout = bench.data.layout
     split = "split BY SLICE (accuracies are too high)" if layout.split_by == "slice" else "split by patient"
     return f"Data {bench.data.name}, {split}."
@@ -46,7 +48,7 @@ def footnote(bench: Bench) -> str:
     parts = [scale_line(bench), data_line(bench)]
     if bench.recipe.trains and bench.settings.seeds > 1:
         parts.append(f"{bench.settings.seeds} seeds: mean, and standard deviation or range.")
-    return " ".join([*parts, DISCLAIMER])
+    return " ".join(part for part in [*parts, DISCLAIMER] if part)
 
 
 def split_mark(split_by: str) -> str:
