@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.figures import COLOURS, Line, confusion, curves
+from train.recipes.lab.figures import COLOURS, Line, confusion, curves, rate_text
 from train.recipes.lab.tables import Cell, Column, Table
 from train.recipes.lab.words import split_mark
 
@@ -37,7 +37,7 @@ def fig16_17(bench: Bench) -> None:
             saddle = rate == 1e-3 and name == "alexnet"
             rows.append(
                 {
-                    "lr": f"{rate:.0e}".replace("e-0", "e-"), "network": printed.NAMES[name],
+                    "lr": rate_text(rate), "network": printed.NAMES[name],
                     "printed": printed.SADDLE if saddle else None, "last": [100 * curve[-1] for curve in curves_of],
                     "highest": [100 * max(curve) for curve in curves_of], "always": always if saddle else None,
                 }
@@ -52,7 +52,7 @@ def fig16_17(bench: Bench) -> None:
     note = "Figure 16 has curves only: of its end points the text prints one."
     bench.keep(Table(name="fig16-17", title=f"Figure 16 in numbers ({mark})", columns=columns, rows=rows, notes=[note]))
     title = "Figure 16: validation accuracy for three learning rates, without weight decay"
-    with bench.figure("fig16", title, size=(14, 4.6), columns=3) as axes:
+    with bench.figure("fig16", title, size=(12.5, 4.4), columns=3) as axes:
         for one, rate in zip(axes, RATES, strict=True):
             lines = [
                 Line(
@@ -61,7 +61,7 @@ def fig16_17(bench: Bench) -> None:
                 )
                 for name, found in runs[rate].items()
             ]  # fmt: skip
-            curves(one, lines, title=f"learning rate {rate:g}, {mark}", ylabel="validation accuracy (%)")
+            curves(one, lines, title=f"learning rate {rate_text(rate)}, {mark}", ylabel="validation accuracy (%)")
     title = "Figure 17: AlexNet at learning rate 0.001, validation confusion matrix"
     with bench.figure("fig17", title, size=(5.8, 5.2)) as (axes_,):
         confusion(axes_, matrix, title=f"after epoch {alexnet[0].epochs}, {mark}")

@@ -64,7 +64,7 @@ def fig19_22(bench: Bench) -> None:
     bench.keep(Table(name="fig19-22", title=title, columns=columns, rows=rows, notes=notes))
 
     title = "Figure 19: ResNet152 and ResNet152_init, validation accuracy, validation loss and mean training loss"
-    with bench.figure("fig19", title, size=(14, 4.4), columns=3) as (left, middle, right):
+    with bench.figure("fig19", title, size=(12.5, 4.2), columns=3) as (left, middle, right):
         curves(left, _lines("resnet152", resnet, "validate", "accuracy"), title=f"Validation accuracy, {mark}",
                ylabel="accuracy (%)")  # fmt: skip
         curves(middle, _lines("resnet152", resnet, "validate", "loss"), title=f"Validation loss, {mark}",

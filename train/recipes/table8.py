@@ -8,7 +8,7 @@ import statistics
 from train.recipes import printed
 from train.recipes.fig16_17 import NETWORKS, RATES
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.figures import COLOURS
+from train.recipes.lab.figures import COLOURS, MARKERS, rate_text
 from train.recipes.lab.runs import Run
 from train.recipes.lab.tables import Cell, Column, Table
 from train.recipes.lab.trainings import epochs_within
@@ -22,7 +22,7 @@ def table8(bench: Bench) -> None:
     """Train four networks with three learning rates under three limits of time.
 
     Thesis: Table 8 stops training after 10, 15 and 20 minutes; the limit is compared with the time elapsed at the start
-    of each epoch. Figure 23 shows the same accuracies as "validation accuracy".
+    of each epoch. Figure 23 shows the same accuracies as those on validate.
 
     Silent: whether the time counts validation, and whether weight decay was off as for Figure 16.
 
@@ -40,7 +40,7 @@ def table8(bench: Bench) -> None:
             for index, (limit, found) in enumerate(runs[rate][name].items()):
                 rows.append(
                     {
-                        "lr": f"{rate:.0e}".replace("e-0", "e-"), "network": printed.NAMES[name], "limit": str(limit),
+                        "lr": rate_text(rate), "network": printed.NAMES[name], "limit": str(limit),
                         "epochs": [count for _, count in found], "printed": printed.TABLE8[rate][name][index],
                         "validate": [_accuracy(run, count, "validate") for run, count in found],
                         "test": [_accuracy(run, count, "test") for run, count in found],
@@ -56,20 +56,25 @@ def table8(bench: Bench) -> None:
     title = f"Table 8: accuracy after a fixed time ({mark})"
     notes = [printed.TABLE8_MISPRINT, _budget(bench)]
     bench.keep(Table(name="table8", title=title, columns=columns, rows=rows, notes=notes))
+    _figure(bench, runs, mark)
+
+
+def _figure(bench: Bench, runs: dict[float, dict[str, Reached]], mark: str) -> None:
     title = "Figure 23: validation accuracy after 10, 15 and 20 minutes (dashed: printed in Table 8)"
-    with bench.figure("fig23", title, size=(14, 4.8), columns=3) as axes:
+    with bench.figure("fig23", title, size=(12.5, 4.6), columns=3) as axes:
         for one, rate in zip(axes, RATES, strict=True):
-            for name in NETWORKS:
+            for shape, name in zip(MARKERS, NETWORKS, strict=False):
                 means = [
                     statistics.fmean(_accuracy(run, count, "validate") for run, count in pairs)
                     for pairs in runs[rate][name].values()
                 ]
-                colour = COLOURS[name]
-                one.plot(printed.TABLE8_LIMITS, means, "o-", color=colour, markersize=4, label=printed.NAMES[name])
-                one.plot(
-                    printed.TABLE8_LIMITS, printed.TABLE8[rate][name], "o--", color=colour, markersize=4, alpha=0.5
-                )
-            one.set(title=f"learning rate {rate:g}, {mark}", xlabel="minutes", ylabel="validation accuracy (%)")
+                for values, dashed in ((means, False), (printed.TABLE8[rate][name], True)):
+                    one.plot(
+                        printed.TABLE8_LIMITS, values, marker=shape, markersize=4.5, color=COLOURS[name],
+                        linestyle="--" if dashed else "-", alpha=0.5 if dashed else 1.0,
+                        label=None if dashed else printed.NAMES[name],
+                    )  # fmt: skip
+            one.set(title=f"learning rate {rate_text(rate)}, {mark}", xlabel="minutes", ylabel="accuracy (%)")
             one.set_xticks(printed.TABLE8_LIMITS)
             one.grid(alpha=0.3)
             one.spines[["top", "right"]].set_visible(False)

@@ -157,7 +157,7 @@ class Bench:
                 device=self.settings.device, amp=self.settings.amp, workers=self.settings.workers,
                 contract=InputContract(window_hu=window, crop=info.crop),
             )  # fmt: skip
-            wanted = Wanted(config=config, view=given.key, split_by=given.split_by, landmark=landmark)
+            wanted = Wanted(config=config, view=given.key, split_by=given.split_by, landmark=landmark, slim=scale.slim)
             run, busy = trained(wanted, self.settings.out / "runs", self.watch)
             self.watch.say(f"  {run.name}: {run.epochs} epochs {'trained' if busy else 'there already'}")
             self.runs[run.name] = run

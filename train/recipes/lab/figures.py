@@ -30,6 +30,9 @@ COLOURS = {
     "alexnet": ORANGE, "resnet18": BLUE, "resnet34": GREEN, "resnet50": RED, "resnet152": PURPLE, "vgg19": SKY,
     "resnet34-plain": GREY,
 }  # fmt: skip
+MARKERS = "os^Dv*P"
+"""Lines that lie on one another are told apart by them."""
+
 CLASS_COLOURS = (BLUE, GREEN, RED)
 Curve = Sequence[float | None]
 
@@ -47,7 +50,7 @@ class Line:
 
 def new(size: tuple[float, float]) -> Figure:
     """An empty figure; size in inches."""
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout="compressed")
     FigureCanvasAgg(figure)
     return figure
 
@@ -55,20 +58,21 @@ def new(size: tuple[float, float]) -> Figure:
 def save(figure: Figure, path: Path, title: str, foot: str) -> None:
     """Title above, footnote below, written as PNG, whole or not at all."""
     width = figure.get_figwidth()
-    figure.suptitle(textwrap.fill(title, int(width * 11.5)), fontsize=12)
-    figure.supxlabel(textwrap.fill(foot, int(width * 18)), fontsize=7.5, color=GREY, x=0.01, ha="left")
+    figure.suptitle(textwrap.fill(title, int(width * 11)), fontsize=12)
+    figure.supxlabel(textwrap.fill(foot, int(width * 17)), fontsize=8, color=GREY, x=0.01, ha="left")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def curves(axes: Axes, lines: Sequence[Line], *, title: str, ylabel: str, first: int = 1, legend: bool = True) -> None:
     """Lines over epochs, from epoch `first`; of several seeds the mean, and a band from lowest to highest."""
-    for line in lines:
+    for place, line in enumerate(lines):
         values = np.array([[np.nan if v is None else v * line.factor for v in curve] for curve in _even(line.curves)])
         epochs = np.arange(first, first + values.shape[1])
         style = "--" if line.dashed else "-"
         mean = np.array([np.nan if np.isnan(column).all() else np.nanmean(column) for column in values.T])
-        axes.plot(epochs, mean, style, marker="o", markersize=3.5, linewidth=1.6, color=line.colour, label=line.label)
+        mark = MARKERS[place % len(MARKERS)]
+        axes.plot(epochs, mean, style, marker=mark, markersize=4.5, linewidth=1.6, color=line.colour, label=line.label)
         if len(values) > 1:
             low, high = np.nan_to_num(values, nan=np.inf).min(0), np.nan_to_num(values, nan=-np.inf).max(0)
             axes.fill_between(epochs, low, high, where=np.isfinite(mean).tolist(), color=line.colour, alpha=0.15, lw=0)
@@ -78,6 +82,11 @@ def curves(axes: Axes, lines: Sequence[Line], *, title: str, ylabel: str, first:
     axes.spines[["top", "right"]].set_visible(False)
     if legend:
         axes.legend(fontsize=8.5)
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate as the thesis writes it, near enough: 1e-4."""
+    return f"{rate:.0e}".replace("e-0", "e-")
 
 
 def _even(found: Sequence[Curve]) -> list[Curve]:

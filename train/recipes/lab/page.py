@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import OutputError
@@ -45,6 +47,7 @@ def page(results: list[dict[str, Any]], out: Path) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
+    environment.filters["prose"] = _prose
     done = [result for result in results if result["finished"]]
     values = {
         "results": results, "missing": [r for name, r in RECIPES.items() if name not in {x["id"] for x in results}],
@@ -56,6 +59,11 @@ def page(results: list[dict[str, Any]], out: Path) -> str:
         "disclaimer": DISCLAIMER, "version": __version__,
     }  # fmt: skip
     return environment.get_template(TEMPLATE).render(values)
+
+
+def _prose(text: str) -> Markup:
+    """Text with `code` in backticks; everything else is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _data_uri(path: Path) -> str:

@@ -20,7 +20,7 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.metrics import Meter
 from train.models.registry import build
-from train.run import LAST, Observer
+from train.run import BEST, LAST, Observer
 
 EVERY_EPOCH = "every_epoch.json"
 Figures = dict[str, Any]
@@ -123,11 +123,16 @@ def snapshot_path(folder: Path, epoch: int) -> Path:
 
 def keep_snapshot(folder: Path, epoch: int) -> None:
     """Keep the last checkpoint's weights, which are those after `epoch`, without the optimiser."""
-    target = snapshot_path(folder, epoch)
-    if target.is_file():
+    if not (target := snapshot_path(folder, epoch)).is_file():
+        checkpoint.copy_weights(folder / LAST, target)
+
+
+def slim(folder: Path) -> None:
+    """Take the optimiser out of the last checkpoint; where it is the best one too, both become one file."""
+    if not checkpoint.has_optimiser(folder / LAST):
         return
-    record = checkpoint.read_record(folder / LAST)
-    config = TrainConfig.from_json(record["config"])
-    model = build(config.model, width=config.width)
-    checkpoint.load(folder / LAST, model)
-    checkpoint.save(target, model, {name: value for name, value in record.items() if name != "rows"})
+    checkpoint.copy_weights(folder / LAST, folder / LAST)
+    last, best = (checkpoint.read_record(folder / name)["epoch"] for name in (LAST, BEST))
+    if last == best:
+        (folder / BEST).unlink()
+        (folder / BEST).hardlink_to(folder / LAST)

@@ -16,9 +16,10 @@ import torch
 
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.machine import processor
+from train import checkpoint
 from train.config import TrainConfig
-from train.recipes.lab.runs import EVERY_EPOCH, Figures, Recorder, Run, keep_snapshot, read_every_epoch, read_rows
-from train.run import Observer, train
+from train.recipes.lab.runs import EVERY_EPOCH, Figures, Recorder, Run, keep_snapshot, read_every_epoch, read_rows, slim
+from train.run import LAST, Observer, train
 
 UNNAMED = ("data", "epochs", "max_minutes", "device", "workers")
 """Settings that do not change the weights of an epoch."""
@@ -35,7 +36,7 @@ class Wanted:
     """A run that a recipe asks for.
 
     view, split_by: what the data is recognised by, and how it is split.
-    landmark: the epoch whose weights are kept where training goes on beyond it.
+    landmark: the epoch whose weights are kept where training goes on beyond it. slim: as in `Scale`.
     config.max_minutes, if set, ends the run in place of config.epochs.
     """
 
@@ -43,6 +44,7 @@ class Wanted:
     view: str
     split_by: str
     landmark: int
+    slim: bool = False
 
     @property
     def name(self) -> str:
@@ -87,6 +89,9 @@ def trained(wanted: Wanted, runs: Path, watch: Observer) -> tuple[Run, bool]:
     rows = read_rows(folder)
     if wanted.enough(rows) and (folder / TEST).is_file():
         return _read(folder, wanted), False
+    if rows and not checkpoint.has_optimiser(folder / LAST):  # a slim run cannot go on
+        shutil.rmtree(folder)
+        rows = []
     recorder = Recorder(folder, wanted.name, watch)
     last = ENDLESS if config.max_minutes is not None else config.epochs
     if len(rows) < wanted.landmark < last:  # stop there on the way: its weights are there whichever recipe came first
@@ -96,6 +101,8 @@ def trained(wanted: Wanted, runs: Path, watch: Observer) -> tuple[Run, bool]:
         keep_snapshot(folder, wanted.landmark)
         (folder / TEST).unlink(missing_ok=True)  # a killed run must not pass for one that was tested at its end
     train(replace(config, epochs=max(last, len(rows))), folder, resume=folder.exists(), observer=recorder)
+    if wanted.slim:
+        slim(folder)
     return _read(folder, wanted), True
 
 

@@ -30,15 +30,21 @@ def scaled(data: DataSet, scale: Scale, splits: Splits | None = None) -> Splits:
 
 
 def thin(data: DataSet, samples: Sequence[Sample], wanted: int) -> list[Sample]:
-    """About `wanted` slices, in their order: every class keeps its share (and two slices, if it has them), and within
-    a class every n-th slice is taken, patient after patient, so every patient keeps its share as well."""
+    """`wanted` slices, or a few more, in their order.
+
+    Every class keeps its share (and two slices, if it has them), and within a class every n-th slice is taken, patient
+    after patient, so every patient keeps its share as well.
+    """
     if wanted >= len(samples):
         return list(samples)
     kept: set[Path] = set()
-    for target in range(3):
-        members = [sample for sample in samples if data.classes[sample.image] == target]
+    classes = [[sample for sample in samples if data.classes[sample.image] == target] for target in range(3)]
+    left = wanted
+    for rank, members in enumerate(sorted(classes, key=len)):
         members.sort(key=lambda sample: (sample.patient, sample.image.name))
-        count = min(len(members), max(2, round(wanted * len(members) / len(samples))))
+        share = left if rank == 2 else round(wanted * len(members) / len(samples))  # the largest takes the rest
+        count = min(len(members), max(2, share))
+        left -= count
         kept.update(members[int((i + 0.5) * len(members) / count)].image for i in range(count))
     return [sample for sample in samples if sample.image in kept]
 
