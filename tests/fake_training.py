@@ -20,7 +20,7 @@ from train.data.layout import read_layout
 from train.models.registry import build, network
 from train.run import BEST, LAST, Observer, _open_folder
 
-PICTURED = ("resnet18", "unet")
+PICTURED = ("resnet18", "resnet34", "unet")
 SECONDS = 60.0
 """Of every epoch."""
 

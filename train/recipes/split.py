@@ -32,7 +32,7 @@ def split(bench: Bench) -> None:
     other half. The difference there is the gain from having seen neighbours alone.
     """
     base = views.scaled(bench.data, bench.scale, views.by_patient(bench.data))
-    own = bench.scale.full and bench.data.layout.split_by == "patient"
+    own = bench.data.layout.split_by == "patient"
     by_patient = bench.view if own else bench.view_of(base, "by-patient", "patient")
     dealt, mixed = views.by_slice(base), views.with_neighbours(bench.data, base)
     seen_view = bench.view_of(mixed, "neighbours", "slice")

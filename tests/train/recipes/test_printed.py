@@ -25,8 +25,8 @@ def test_tables_5_and_6_differ_in_resnet18_only() -> None:
 
 def test_table8_is_of_validate() -> None:
     always = {split: classes[0] / sum(classes) for split, (_, _, classes, _) in printed.TABLE1.items()}
-    assert printed.TABLE8[1e-3]["alexnet"] == (68.70, 68.70, 68.70)
-    assert round(100 * always["validate"], 2) == 68.70
+    for reached in printed.TABLE8[1e-3]["alexnet"]:
+        assert reached == round(100 * always["validate"], 2)
     assert round(100 * always["test"], 2) == 60.50
 
 

@@ -121,9 +121,9 @@ def test_every_accuracy_says_of_which_split_it_is(everything: Any) -> None:
 def test_trainings_are_shared(everything: Any) -> None:
     _, training, watch = everything
     fresh = [name for name, before, _ in training.done if before == 0]
-    assert len({name for name, _, _ in training.done}) == 33
+    assert len({name for name, _, _ in training.done}) == 34
     said = [line for line in watch.lines if line.endswith("there already")]
-    assert len(said) == 11
+    assert len(said) == 10
     # at this scale a run that is taken further starts anew: AlexNet and ResNet18 for table8, AlexNet for fig18
     assert sorted({name.rpartition("-")[0] for name in fresh if fresh.count(name) > 1}) == [
         "alexnet-lr1e-4-seed0", "alexnet-lr1e-5-nodecay-seed0", "resnet18-lr1e-4-seed0"
@@ -134,7 +134,7 @@ def test_the_page_has_every_table_and_figure_and_needs_nothing_else(everything: 
     out = everything[0]
     page = (out / "report.html").read_text()
     pictures = [path for path in out.glob("*/*.png") if path.parent.name in RECIPES]
-    assert page.count("data:image/png;base64,") == len(pictures) == 28
+    assert page.count("data:image/png;base64,") == len(pictures) == 24
     for name in RECIPES:
         result = json.loads((out / name / "result.json").read_text())
         assert f'id="{name}"' in page
@@ -148,7 +148,7 @@ def test_the_page_has_every_table_and_figure_and_needs_nothing_else(everything: 
 def test_again_nothing_is_trained(everything: Any, data: Path, fake: FakeTraining) -> None:
     out = everything[0]
     before = {path: path.read_bytes() for path in out.glob("*/*.csv")}
-    run(list(RECIPES), data, out)
+    run(["fig4", "fig18", "table8", "split"], data, out)
     assert fake.done == []
     assert {path: path.read_bytes() for path in out.glob("*/*.csv")} == before
 

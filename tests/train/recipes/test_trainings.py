@@ -16,13 +16,28 @@ from tiny_data import make_tiny_data
 from train import checkpoint
 from train.config import TrainConfig
 from train.recipes.lab import trainings
+from train.recipes.lab.runs import Run
 from train.recipes.lab.trainings import Wanted, epochs_within, trained
 from train.run import LAST, Observer
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_data(tmp_path_factory.mktemp("tiny") / "data")
+    return make_tiny_data(tmp_path_factory.mktemp("tiny") / "data", slices=3, patients=(1, 1, 1))
+
+
+@pytest.fixture(autouse=True)
+def _no_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's own plots and TensorBoard events take longer than these trainings."""
+    monkeypatch.setattr("train.plots.curves", lambda *_, **__: None)
+    monkeypatch.setattr("train.plots.confusion", lambda *_, **__: None)
+    monkeypatch.setattr("train.run._Session._tensorboard", lambda *_: None)
+
+
+@pytest.fixture(scope="module")
+def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two epochs without a break."""
+    return trained(wanted(data, epochs=2, landmark=2), tmp_path_factory.mktemp("straight"), Observer())[0]
 
 
 def wanted(data: Path, *, landmark: int = 1, slim: bool = False, **changes: Any) -> Wanted:
@@ -104,8 +119,7 @@ def test_a_longer_run_goes_on_and_keeps_the_landmark(data: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("stop", ["epoch 1", "epoch 2", "validate", "test (best"])
-def test_broken_off_anywhere_it_resumes_to_the_same(data: Path, tmp_path: Path, stop: str) -> None:
-    straight, _ = trained(wanted(data, epochs=2, landmark=2), tmp_path / "straight", Observer())
+def test_broken_off_anywhere_it_resumes_to_the_same(data: Path, straight: Run, tmp_path: Path, stop: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(wanted(data, epochs=2, landmark=2), tmp_path / "broken", Starts(stop))
     broken, busy = trained(wanted(data, epochs=2, landmark=2), tmp_path / "broken", Observer())
@@ -123,7 +137,7 @@ def test_a_run_killed_before_it_began_is_begun(data: Path, tmp_path: Path) -> No
     assert run.epochs == 1
 
 
-def test_a_slim_run_cannot_go_on_and_starts_anew(data: Path, tmp_path: Path) -> None:
+def test_a_slim_run_cannot_go_on_and_starts_anew(data: Path, straight: Run, tmp_path: Path) -> None:
     run, _ = trained(wanted(data, slim=True), tmp_path, Observer())
     last = run.folder / LAST
     assert not checkpoint.has_optimiser(last)
@@ -135,7 +149,6 @@ def test_a_slim_run_cannot_go_on_and_starts_anew(data: Path, tmp_path: Path) -> 
     watch = Starts()
     longer, _ = trained(wanted(data, epochs=2, slim=True), tmp_path, watch)
     assert "epoch 1/1" in watch.seen
-    straight, _ = trained(wanted(data, epochs=2), tmp_path / "straight", Observer())
     assert longer.lines == straight.lines
 
 
