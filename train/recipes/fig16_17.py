@@ -45,12 +45,21 @@ def fig16_17(bench: Bench) -> None:
     columns = (
         Column(key="lr", title="learning rate"), Column(key="network", title="network"),
         Column(key="printed", title="validate accuracy, printed (%)"),
-        Column(key="last", title=f"last epoch, measured (%, {mark})"),
-        Column(key="highest", title=f"highest, measured (%, {mark})"),
+        Column(key="last", title="last epoch, measured (%)"),
+        Column(key="highest", title="highest, measured (%)"),
         Column(key="always", title="always answering class 0, measured (%)"),
     )  # fmt: skip
     note = "Figure 16 has curves only: of its end points the text prints one."
-    bench.keep(Table(name="fig16-17", title=f"Figure 16 in numbers ({mark})", columns=columns, rows=rows, notes=[note]))
+    bench.keep(
+        Table(
+            name="fig16-17",
+            title="Figure 16 in numbers",
+            columns=columns,
+            rows=rows,
+            notes=[note],
+            split_by=alexnet[0].split_by,
+        )
+    )
     title = "Figure 16: validation accuracy for three learning rates, without weight decay"
     with bench.figure("fig16", title, size=(12.5, 4.4), columns=3) as axes:
         for one, rate in zip(axes, RATES, strict=True):

@@ -34,8 +34,8 @@ def fig18(bench: Bench) -> None:
     runs = bench.train("alexnet", lr=1e-5, weight_decay=bench.weight_decay(0.0), epochs=EPOCHS)
     mark = split_mark(runs[0].split_by)
     first, last = window(runs[0].epochs)
-    bench.keep(_columns(runs, first, last, mark))
-    bench.keep(_correlations(runs, first, last, mark))
+    bench.keep(_columns(runs, first, last))
+    bench.keep(_correlations(runs, first, last))
     title = f"Figure 18: per-class validation accuracy of AlexNet, learning rate 1e-5, {runs[0].epochs} epochs"
     with bench.figure("fig18", title, size=(8.5, 4.8)) as (axes,):
         curves(axes, class_lines(runs), title=mark, ylabel="accuracy (%)")
@@ -60,7 +60,7 @@ def correlation(x: Sequence[float | None], y: Sequence[float | None]) -> float |
     return float(np.corrcoef(left, right)[0, 1])
 
 
-def _columns(runs: Sequence[Run], first: int, last: int, mark: str) -> Table:
+def _columns(runs: Sequence[Run], first: int, last: int) -> Table:
     rows: list[dict[str, Cell]] = []
     one, two = printed.TABLE7
     for place in range(max(len(one), last - first + 1)):
@@ -77,18 +77,18 @@ def _columns(runs: Sequence[Run], first: int, last: int, mark: str) -> Table:
     columns = (
         Column(key="column", title="column"), Column(key="printed1", title="target 1, printed (%)"),
         Column(key="printed2", title="target 2, printed (%)"), Column(key="epoch", title="epoch"),
-        Column(key="measured1", title=f"target 1, measured (%, {mark})"),
-        Column(key="measured2", title=f"target 2, measured (%, {mark})"),
+        Column(key="measured1", title="target 1, measured (%)"),
+        Column(key="measured2", title="target 2, measured (%)"),
     )  # fmt: skip
     note = (
         "Eight columns are printed for the nine epochs 7 to 15: which one is left out is not said, so printed and "
         "measured of one row need not be of one epoch."
     )
-    title = f"Table 7: accuracy of targets 1 and 2 ({mark})"
-    return Table(name="table7", title=title, columns=columns, rows=rows, notes=[note])
+    title, split_by = "Table 7: accuracy of targets 1 and 2", runs[0].split_by
+    return Table(name="table7", title=title, columns=columns, rows=rows, notes=[note], split_by=split_by)
 
 
-def _correlations(runs: Sequence[Run], first: int, last: int, mark: str) -> Table:
+def _correlations(runs: Sequence[Run], first: int, last: int) -> Table:
     def measured(start: int, stop: int) -> list[float | None]:
         both = [[run.curve("validate", "class_accuracy", k)[start:stop] for k in (1, 2)] for run in runs]
         return [correlation(*pair) for pair in both]
@@ -108,11 +108,11 @@ def _correlations(runs: Sequence[Run], first: int, last: int, mark: str) -> Tabl
         Column(key="what", title="over"), Column(key="printed_epochs", title="epochs, printed"),
         Column(key="printed", title="correlation, printed", digits=3),
         Column(key="measured_epochs", title="epochs, measured"),
-        Column(key="measured", title=f"correlation, measured ({mark})", digits=3),
+        Column(key="measured", title="correlation, measured", digits=3),
     )  # fmt: skip
     note = (
         "The second printed value is not in the thesis: it is what its eight printed columns give. Nothing is measured "
         "where an accuracy does not vary."
     )
-    title = "Correlation of the accuracies of targets 1 and 2"
-    return Table(name="correlation", title=title, columns=columns, rows=rows, notes=[note])
+    title, split_by = "Correlation of the accuracies of targets 1 and 2", runs[0].split_by
+    return Table(name="correlation", title=title, columns=columns, rows=rows, notes=[note], split_by=split_by)

@@ -54,14 +54,14 @@ def fig19_22(bench: Bench) -> None:
             )  # fmt: skip
     columns = (
         Column(key="network", title="network"), Column(key="printed", title="test accuracy, printed (%)"),
-        Column(key="measured", title=f"test accuracy, measured (%, {mark})"),
-        Column(key="balanced", title=f"balanced test accuracy, measured (%, {mark})"),
-        Column(key="validate", title=f"validate accuracy, measured (%, {mark})"),
+        Column(key="measured", title="test accuracy, measured (%)"),
+        Column(key="balanced", title="balanced test accuracy, measured (%)"),
+        Column(key="validate", title="validate accuracy, measured (%)"),
         Column(key="train_loss", title="train loss, measured", digits=3),
     )  # fmt: skip
     notes = ["After the last epoch. " + printed.TABLE6_RESNET152 + " The default run's test accuracy is not printed."]
-    title = f"Figures 19 to 22 in numbers: default and Kaiming initialisation ({mark})"
-    bench.keep(Table(name="fig19-22", title=title, columns=columns, rows=rows, notes=notes))
+    title, split_by = "Figures 19 to 22 in numbers: default and Kaiming initialisation", resnet["default"][0].split_by
+    bench.keep(Table(name="fig19-22", title=title, columns=columns, rows=rows, notes=notes, split_by=split_by))
 
     title = "Figure 19: ResNet152 and ResNet152_init, validation accuracy, validation loss and mean training loss"
     with bench.figure("fig19", title, size=(12.5, 4.2), columns=3) as (left, middle, right):

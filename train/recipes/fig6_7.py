@@ -44,12 +44,20 @@ def fig6_7(bench: Bench) -> None:
     columns = (
         Column(key="network", title="network"), Column(key="runs", title="runs"),
         Column(key="printed", title="validate accuracy, printed (%)"),
-        Column(key="highest", title=f"highest validate accuracy, measured (%, {mark})"),
-        Column(key="last", title=f"after the last epoch, measured (%, {mark})"),
+        Column(key="highest", title="highest validate accuracy, measured (%)"),
+        Column(key="last", title="after the last epoch, measured (%)"),
         Column(key="train_loss", title="last train loss, measured", digits=3),
         Column(key="validate_loss", title="last validate loss, measured", digits=3),
     )  # fmt: skip
-    bench.keep(Table(name="fig6-7", title="Figures 6 and 7 in numbers: shortcuts or none", columns=columns, rows=rows))
+    bench.keep(
+        Table(
+            name="fig6-7",
+            title="Figures 6 and 7 in numbers: shortcuts or none",
+            columns=columns,
+            rows=rows,
+            split_by=runs["resnet34"][0].split_by,
+        )
+    )
 
     def lines(split: str, figure: str, factor: float = 1.0) -> list[Line]:
         drawn = []

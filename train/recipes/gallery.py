@@ -18,7 +18,7 @@ def gallery(bench: Bench) -> None:
     Thesis: Section 6 shows, for a number of slices, the target, ResNet34's output vector and its softmax in %, the
     slice with green (liver) and red (cancer) target contours, and the U-Net's output for liver and cancer.
 
-    Silent: how the slices were chosen; they are "test" as far as the numbers in the text tell.
+    Silent: how the slices were chosen; presumably of test, as those of Figure 25.
 
     Ours: two slices of test of each class, evenly over patients, chosen before any network was trained; ResNet34 after
     the epochs of Section 5.2 and the U-Net of Table 9, both with seed 0; the U-Net's maps are after softmax.
@@ -32,7 +32,7 @@ def gallery(bench: Bench) -> None:
     for page, start in enumerate(range(0, len(samples), A_PAGE), start=1):
         part = range(start, min(start + A_PAGE, len(samples)))
         title = f"Gallery {page}: slices of test with ResNet34's and the U-Net's answers ({mark})"
-        size = (12, 3.1 * len(part) + 0.9)
+        size = (12, 2.8 * len(part) + 0.7)
         with bench.figure(f"gallery-{page}", title, size=size, columns=4, rows=len(part), ct=True) as axes:
             for row, i in enumerate(part):
                 text, image, liver, tumour = axes[4 * row : 4 * row + 4]

@@ -60,7 +60,6 @@ def class_lines(runs: Sequence[Run], split: str = "validate") -> list[Line]:
 
 
 def _table(runs: Runs) -> Table:
-    mark = split_mark(runs["resnet18"][0].split_by)
     rows: list[dict[str, Cell]] = []
     for name, found in runs.items():
         last = [run.last("test") for run in found]
@@ -86,16 +85,16 @@ def _table(runs: Runs) -> Table:
         Column(key="parameters", title="measured (10⁶)"),
         Column(key="seconds_printed", title="seconds an epoch, printed (V100)"),
         Column(key="seconds", title="measured"), Column(key="accuracy_printed", title="test accuracy, printed (%)"),
-        Column(key="accuracy", title=f"measured, last epoch (%, {mark})"),
-        Column(key="best", title=f"measured, best epoch on validate (%, {mark})"),
+        Column(key="accuracy", title="measured, last epoch (%)"),
+        Column(key="best", title="measured, best epoch on validate (%)"),
         Column(key="balanced", title="balanced accuracy, last epoch (%)"),
         Column(key="liver", title="liver or none, last epoch (%)"),
         Column(key="auroc", title="lesion AUROC, last epoch", digits=3), Column(key="epochs", title="epochs"),
     )  # fmt: skip
     devices = "; ".join(sorted({run.device for found in runs.values() for run in found}))
     notes = [f"Seconds were measured on {devices}.", printed.TABLE6_MISPRINT, printed.TABLE6_RESNET152]
-    title = f"Table 6: parameters, runtime and test accuracy ({mark})"
-    return Table(name="table6", title=title, columns=columns, rows=rows, notes=notes)
+    title, split_by = "Table 6: parameters, runtime and test accuracy", runs["resnet18"][0].split_by
+    return Table(name="table6", title=title, columns=columns, rows=rows, notes=notes, split_by=split_by)
 
 
 def _accuracy_and_loss(

@@ -33,7 +33,7 @@ def table8(bench: Bench) -> None:
     takes it off). Validate beside the printed figures, which are validate's; test after it.
     """
     runs = {rate: {name: _reached(bench, name, rate) for name in NETWORKS} for rate in RATES}
-    mark = split_mark(runs[RATES[0]]["resnet18"][printed.TABLE8_LIMITS[0]][0][0].split_by)
+    split_by = runs[RATES[0]]["resnet18"][printed.TABLE8_LIMITS[0]][0][0].split_by
     rows: list[dict[str, Cell]] = []
     for rate in RATES:
         for name in NETWORKS:
@@ -50,13 +50,13 @@ def table8(bench: Bench) -> None:
         Column(key="lr", title="learning rate"), Column(key="network", title="network"),
         Column(key="limit", title="minutes"), Column(key="epochs", title="epochs, measured", digits=0),
         Column(key="printed", title="accuracy, printed (%)"),
-        Column(key="validate", title=f"validate accuracy, measured (%, {mark})"),
-        Column(key="test", title=f"test accuracy, measured (%, {mark})"),
+        Column(key="validate", title="validate accuracy, measured (%)"),
+        Column(key="test", title="test accuracy, measured (%)"),
     )  # fmt: skip
-    title = f"Table 8: accuracy after a fixed time ({mark})"
+    title = "Table 8: accuracy after a fixed time"
     notes = [printed.TABLE8_MISPRINT, _budget(bench)]
-    bench.keep(Table(name="table8", title=title, columns=columns, rows=rows, notes=notes))
-    _figure(bench, runs, mark)
+    bench.keep(Table(name="table8", title=title, columns=columns, rows=rows, notes=notes, split_by=split_by))
+    _figure(bench, runs, split_mark(split_by))
 
 
 def _figure(bench: Bench, runs: dict[float, dict[str, Reached]], mark: str) -> None:

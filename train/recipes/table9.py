@@ -38,7 +38,7 @@ def table9(bench: Bench) -> None:
     """
     runs = bench.train("unet", epochs=len(printed.TABLE9))
     mark = split_mark(runs[0].split_by)
-    bench.keep(_table(runs, mark))
+    bench.keep(_table(runs))
     title = "Figure 24: validation Dice and IoU of the U-Net (dashed: printed in Table 9)"
     with bench.figure("fig24", title, size=(11, 4.6), columns=2) as axes:
         for one, figure in zip(axes, ("dice", "iou"), strict=True):
@@ -57,7 +57,7 @@ def table9(bench: Bench) -> None:
     _pictures(bench, runs[0], shown)
 
 
-def _table(runs: list[Run], mark: str) -> Table:
+def _table(runs: list[Run]) -> Table:
     rows: list[dict[str, Cell]] = []
     for epoch in range(max(len(printed.TABLE9), runs[0].epochs)):
         row: dict[str, Cell] = {"epoch": str(epoch)}
@@ -85,10 +85,10 @@ def _table(runs: list[Run], mark: str) -> Table:
     notes = [
         "Targets: 0 background, 1 liver, 2 tumour. Epochs are counted from 0, as printed. — is a class in neither "
         "target nor answer, or an epoch that the scale leaves out.",
-        f"On test after the last epoch, which the thesis does not print (seed 0, {mark}): Dice {told}.",
+        f"On test after the last epoch, which the thesis does not print (seed 0): Dice {told}.",
     ]
-    title = f"Table 9: U-Net on validate, % ({mark})"
-    return Table(name="table9", title=title, columns=tuple(columns), rows=rows, notes=notes)
+    title, split_by = "Table 9: U-Net on validate, %", runs[0].split_by
+    return Table(name="table9", title=title, columns=tuple(columns), rows=rows, notes=notes, split_by=split_by)
 
 
 def _pictures(bench: Bench, run: Run, shown: Shown) -> None:

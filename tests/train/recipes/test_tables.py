@@ -43,6 +43,13 @@ def test_csv_holds_numbers_in_full_and_the_spread_of_seeds() -> None:
     assert rows[2]["measured_sd"] == ""
 
 
+def test_what_depends_on_the_split_says_it() -> None:
+    one = Table(name="t", title="T", columns=(Column(key="x", title="x"),), rows=[{"x": 1}], split_by="slice")
+    assert one.csv() == "x,split_by\n1,slice\n"
+    assert one.markdown().startswith("**T (split by slice)**")
+    assert one.to_json()["title"] == "T (split by slice)"
+
+
 def test_one_seed_needs_no_column_of_spread() -> None:
     one = Table(name="t", title="", columns=(Column(key="x", title="x"),), rows=[{"x": [1.5]}, {"x": 2}])
     assert one.csv() == "x\n1.5\n2\n"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from lits_deploy.files import atomic_path
@@ -32,6 +33,9 @@ COLOURS = {
 }  # fmt: skip
 MARKERS = "os^Dv*P"
 """Lines that lie on one another are told apart by them."""
+
+LEAST_SPAN = 10.0
+"""Per cent that an axis spans at least."""
 
 CLASS_COLOURS = (BLUE, GREEN, RED)
 Curve = Sequence[float | None]
@@ -57,9 +61,14 @@ def new(size: tuple[float, float]) -> Figure:
 
 def save(figure: Figure, path: Path, title: str, foot: str) -> None:
     """Title above, footnote below, written as PNG, whole or not at all."""
-    width = figure.get_figwidth()
-    figure.suptitle(textwrap.fill(title, int(width * 11)), fontsize=12)
-    figure.supxlabel(textwrap.fill(foot, int(width * 17)), fontsize=8, color=GREY, x=0.01, ha="left")
+    width, height = figure.get_figwidth(), figure.get_figheight()
+    head, tail = textwrap.fill(title, int(width * 11)), textwrap.fill(foot, int(width * 17))
+    above, below = (0.22 * (head.count("\n") + 1) + 0.1) / height, (0.13 * (tail.count("\n") + 1) + 0.1) / height
+    figure.text(0.5, 1 - 0.06 / height, head, fontsize=12, ha="center", va="top", in_layout=False)
+    figure.text(0.06 / width, 0.05 / height, tail, fontsize=8, color=GREY, va="bottom", in_layout=False)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, below, 1, 1 - above - below))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
@@ -77,6 +86,9 @@ def curves(axes: Axes, lines: Sequence[Line], *, title: str, ylabel: str, first:
             low, high = np.nan_to_num(values, nan=np.inf).min(0), np.nan_to_num(values, nan=-np.inf).max(0)
             axes.fill_between(epochs, low, high, where=np.isfinite(mean).tolist(), color=line.colour, alpha=0.15, lw=0)
     axes.set(title=title, xlabel="epoch", ylabel=ylabel)
+    low, high = axes.get_ylim()
+    if "%" in ylabel and high - low < LEAST_SPAN:  # else nothing looks like a great deal
+        axes.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

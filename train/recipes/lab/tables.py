@@ -26,13 +26,22 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """name: of its files. rows: cells by the columns' keys; a missing one is nothing. notes: said below it."""
+    """name: of its files. rows: cells by the columns' keys; a missing one is nothing. notes: said below it.
+
+    split_by: patient or slice, where what is measured depends on it: stands in the title, and in the CSV as a column.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: Sequence[dict[str, Cell]]
     notes: Sequence[str] = field(default=())
+    split_by: str | None = None
+
+    @property
+    def heading(self) -> str:
+        """The title, with how the data was split."""
+        return self.title if self.split_by is None else f"{self.title} (split by {self.split_by})"
 
     @property
     def header(self) -> list[str]:
@@ -50,7 +59,7 @@ class Table:
 
     def markdown(self) -> str:
         """A Markdown table with its title and notes."""
-        lines = [f"**{self.title}**", ""]
+        lines = [f"**{self.heading}**", ""]
         lines.append("| " + " | ".join(map(_escaped, self.header)) + " |")
         lines.append("|" + "|".join("---:" if right else "---" for right in self.numeric()) + "|")
         lines += ["| " + " | ".join(map(_escaped, row)) + " |" for row in self.texts()]
@@ -63,7 +72,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         keys = [key for c in self.columns for key in ((c.key, f"{c.key}_sd") if c.key in spread else (c.key,))]
-        writer.writerow(keys)
+        writer.writerow(keys if self.split_by is None else [*keys, "split_by"])
         for row in self.rows:
             cells: list[str] = []
             for column in self.columns:
@@ -72,13 +81,13 @@ class Table:
                 cells.append(cell if isinstance(cell, str) else _full(statistics.fmean(known)) if known else "")
                 if column.key in spread:
                     cells.append(_full(statistics.stdev(known)) if len(known) > 1 else "")
-            writer.writerow(cells)
+            writer.writerow(cells if self.split_by is None else [*cells, self.split_by])
         return text.getvalue()
 
     def to_json(self) -> dict[str, Any]:
         """For result.json, from which the page is made."""
         return {
-            "name": self.name, "title": self.title, "header": self.header, "rows": self.texts(),
+            "name": self.name, "title": self.heading, "header": self.header, "rows": self.texts(),
             "numeric": self.numeric(), "notes": list(self.notes),
         }  # fmt: skip
 
