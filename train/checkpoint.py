@@ -57,6 +57,8 @@ def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None =
     weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
     load_weights(model, weights, path)
     if optimiser is not None:
+        if not any(name.startswith(_OPTIMISER) for name in tensors):
+            raise DataError(f"{path} holds weights without their optimiser: no run goes on from it.", fix="train anew")
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in tensors.items():
             if name.startswith(_OPTIMISER):
@@ -64,6 +66,24 @@ def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None =
                 state.setdefault(int(index), {})[key] = value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
     return record
+
+
+def has_optimiser(path: Path) -> bool:
+    """Whether a training can go on from a checkpoint."""
+    with safe_open(path, framework="pt") as stream:
+        return any(name.startswith(_OPTIMISER) for name in stream.keys())  # noqa: SIM118 - not a dictionary
+
+
+def copy_weights(source: Path, target: Path) -> None:
+    """Write a checkpoint's weights and record to `target` (which may be `source`), without the optimiser."""
+    record = read_record(source)
+    with safe_open(source, framework="pt") as stream:
+        names = [name for name in stream.keys() if name.startswith(_MODEL)]  # noqa: SIM118 - not a dictionary
+        tensors = {name: stream.get_tensor(name) for name in names}
+    with atomic_path(target) as temporary:
+        save_file(tensors, temporary, metadata={"record": json.dumps(record)})
+        temporary.chmod(0o644)
+    write_json(target.with_suffix(".json"), record)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

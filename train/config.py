@@ -20,7 +20,8 @@ class TrainConfig:
     """Settings of one run; the defaults are the thesis's (Section 5.2).
 
     Adam with L2 weight decay inside it, cross-entropy, 15 epochs, batch 32. max_minutes is checked at the start of an
-    epoch, as for Table 8. schedule: the thesis's constant learning rate, or `train.loop.cosine`.
+    epoch, as for Table 8, and counts the training of every epoch so far, of those before a resume too.
+    schedule: the thesis's constant learning rate, or `train.loop.cosine`.
     augment: the thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips; the crop
         alone; or nothing. width is for U-Net.
     amp: bf16 autocast, decided once `auto` is resolved.

@@ -58,6 +58,12 @@ class Observer:
     def batch(self, meter: Meter) -> None:
         """A batch is done."""
 
+    def measure(self, epoch: int, validate: dict[str, Any], evaluate: Callable[[str], dict[str, Any]]) -> None:
+        """An epoch's weights can be measured further before its checkpoint is written; changes nothing in the run.
+
+        validate: all figures on validate (`Meter.result`); evaluate: takes a split, gives the same figures on it.
+        """
+
     def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         """An epoch is done; `row` is its line of metrics.csv."""
 
@@ -78,14 +84,14 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
         watch.say(f"warning: {config.data} is split by slice; accuracies will be too high.")
     session = _Session(config, layout, watch)
     rows = session.resume(out) if resume and (out / LAST).is_file() else []
-    started = time.perf_counter()
     for epoch in range(len(rows), config.epochs):
-        if config.max_minutes is not None and time.perf_counter() - started > 60 * config.max_minutes:
+        if config.max_minutes is not None and sum(row["seconds"] for row in rows) > 60 * config.max_minutes:
             watch.say(f"stopped before epoch {epoch + 1}: {config.max_minutes:g} minutes are over")
             break
-        row, confusion = session.epoch(epoch)
+        row, checked = session.epoch(epoch)
         rows.append(row)
-        session.save(out, rows, confusion)
+        watch.measure(epoch + 1, checked, session.evaluate)
+        session.save(out, rows, checked["confusion"])
         watch.end_epoch(epoch + 1, config.epochs, row)
     if not rows:
         raise DataError("No epoch was trained.", fix="more --epochs or --max-minutes")
@@ -147,8 +153,8 @@ class _Session:
             return None
         return lambda step: cosine(epoch * batches + step, self.config.epochs * batches, self.config.lr)
 
-    def epoch(self, epoch: int) -> tuple[dict[str, Any], list[list[int]]]:
-        """Train and validate once; returns the row of metrics.csv and validate's confusion matrix."""
+    def epoch(self, epoch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Train and validate once; returns the row of metrics.csv and all figures on validate."""
         torch.manual_seed(self.config.seed * 1_000_003 + epoch + 1)  # dropout
         began = time.perf_counter()
         learned = self._pass("train", f"epoch {epoch + 1}/{self.config.epochs}", epoch, learn=True)
@@ -162,7 +168,11 @@ class _Session:
         row |= {f"validate_class{index}": value for index, value in enumerate(checked["class_accuracy"])}
         row |= {f"validate_dice{index}": value for index, value in enumerate(checked.get("dice", [])) if index}
         row["split_by"] = self.split_by
-        return row, checked["confusion"]
+        return row, checked
+
+    def evaluate(self, split: str) -> dict[str, Any]:
+        """Figures of the weights as they are, for observers."""
+        return self._pass(split, split, 0, learn=False)
 
     def save(self, out: Path, rows: list[dict[str, Any]], confusion: list[list[int]]) -> None:
         """Checkpoints first, then everything that can be drawn again from them."""

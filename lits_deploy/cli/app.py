@@ -20,6 +20,7 @@ COMMANDS = {
     "data": "Make, prepare and check training data (phantom, prepare, check).",
     "train": "Train a network of the thesis on CT slices.",
     "export": "Turn a training run into a bundle that proves itself.",
+    "reproduce": "Make the thesis's tables and figures again: printed beside measured.",
     "evaluate": "Measure a run or a bundle on labelled slices: figures, plots, one page.",
     "bundle": "Look into a bundle, pack it into one file and unpack it (inspect, pack, unpack).",
     "verify": "Check a bundle's hashes and goldens on this machine.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,7 @@ def train(
         None, metavar="LOW HIGH", help="Window of the slices in HU, where dataset.json does not say."
     ),
     resize: Resize = typer.Option(Resize.box, help="What to do with square slices of another size, here and later."),
-    max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes."),
+    max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes of training."),
     seed: int = typer.Option(0, min=0),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
     amp: Amp = typer.Option(Amp.auto, help="bf16 autocast; auto: on a GPU that has it."),
@@ -114,18 +115,18 @@ def train(
 
     from lits_deploy.cli.console import console
 
-    target = _device(device)
+    target = torch_device(device)
     folder = out or (_newest_run(model) if resume else Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
     config = TrainConfig(
         model=model, data=data, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
         schedule=schedule.value, augment=augment.value,
         class_weights=class_weights.value, init=init.value, width=width, max_minutes=max_minutes, seed=seed,
-        device=str(target), amp=_amp(amp, target),
+        device=str(target), amp=use_amp(amp, target),
         workers=workers if workers >= 0 else (8 if target.type == "cuda" else 0),
         contract=contract,
     )  # fmt: skip
     console.print(f"{model}: {info.parameters:,} parameters ({info.source}), {target}, run {folder}")
-    with _Bars() as bars:
+    with Bars() as bars:
         try:
             figures = train_run(config, folder, resume=resume, observer=bars)
         except KeyboardInterrupt:
@@ -144,7 +145,8 @@ def _contract(data: Path, crop: int | None, window: tuple[float, float] | None, 
     return InputContract(window_hu=window or declared, crop=crop, resize=resize)
 
 
-def _device(text: str) -> torch.device:
+def torch_device(text: str) -> torch.device:
+    """The device of that name, `auto` the GPU if there is one; DeviceError where it is not there."""
     import torch
 
     from lits_deploy.runtime.device import Device
@@ -155,7 +157,8 @@ def _device(text: str) -> torch.device:
     return torch.device(str(found))
 
 
-def _amp(amp: Amp, device: torch.device) -> bool:
+def use_amp(amp: Amp, device: torch.device) -> bool:
+    """Whether to compute in bf16."""
     import torch
 
     if amp is Amp.auto:
@@ -193,7 +196,7 @@ def _figure(value: float | None) -> str:
     return "not defined here" if value is None else f"{value:.3f}"
 
 
-class _Bars:
+class Bars:
     """The observer that draws: one bar a pass, one line an epoch."""
 
     def __init__(self) -> None:
@@ -209,22 +212,29 @@ class _Bars:
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
+    def measure(self, epoch: int, validate: dict[str, Any], evaluate: Callable[[str], dict[str, Any]]) -> None:
+        """Nothing more is measured."""
+
     def say(self, line: str) -> None:
+        """A line for the user."""
         self._console.print(line)
 
     def start(self, what: str, slices: int) -> None:
+        """A pass over the data begins: its bar replaces the one before."""
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._began = time.perf_counter()
         self._task = self._progress.add_task(what, total=slices, rate=0.0, note="")
 
     def batch(self, meter: Meter) -> None:
+        """A batch is done."""
         rate = meter.slices / (time.perf_counter() - self._began)
         if meter.slices // 32 % 8 == 0:  # reading the loss waits for a GPU: not at each batch
             self._progress.update(self._task, note=f"loss {meter.mean_loss():.3f}")
         self._progress.update(self._task, completed=meter.slices, rate=rate)
 
     def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
+        """An epoch is done: its line."""
         figures = f"accuracy {row['validate_accuracy']:.3f}, balanced {row['validate_balanced_accuracy']:.3f}"
         if row.get("validate_dice1") is not None:
             figures = f"Dice liver {row['validate_dice1']:.3f}, tumour {_figure(row.get('validate_dice2'))}"

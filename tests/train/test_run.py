@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,34 @@ def test_another_run_or_other_settings_are_refused(run: Path, data: Path, tmp_pa
 def test_max_minutes_is_checked_at_the_start_of_an_epoch(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No epoch was trained"):
         train(config(data, "unet", max_minutes=-1.0), tmp_path / "run")
+
+
+def test_minutes_before_a_resume_count(data: Path, tmp_path: Path) -> None:
+    settings = config(data, "unet", max_minutes=1e-9)
+    train(settings, tmp_path / "run")
+    train(settings, tmp_path / "run", resume=True)
+    assert len(rows_of(tmp_path / "run")) == 1
+
+
+class Measures(Observer):
+    """Keeps what it is given at each epoch, and the figures on test."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self.seen: list[tuple[int, bool, list[float], dict[str, Any]]] = []
+
+    def measure(self, epoch: int, validate: dict[str, Any], evaluate: Callable[[str], dict[str, Any]]) -> None:
+        saved = (self.run / "last.safetensors").is_file()
+        self.seen.append((epoch, saved, validate["dice"], evaluate("test")))
+
+
+def test_an_observer_measures_every_epoch_and_changes_nothing(run: Path, data: Path, tmp_path: Path) -> None:
+    watch = Measures(tmp_path / "run")
+    train(config(data, "unet", epochs=2, class_weights="balanced"), tmp_path / "run", observer=watch)
+    assert [(epoch, saved) for epoch, saved, _, _ in watch.seen] == [(1, False), (2, True)]
+    assert [float(row["validate_dice1"]) for row in rows_of(run)] == [dice[1] for _, _, dice, _ in watch.seen]
+    best = checkpoint.read_record(run / "best.safetensors")["epoch"]
+    assert watch.seen[best - 1][3]["dice"] == json.loads((run / "test.json").read_text())["dice"]
 
 
 def test_cosine_rises_then_falls_to_nothing() -> None:

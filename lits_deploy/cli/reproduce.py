@@ -1,0 +1,158 @@
+"""`lits-deploy reproduce`: parse, call `train.recipes.lab.reproduce`, print its tables. A command for each recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from lits_deploy import DISCLAIMER
+from lits_deploy.cli.train import ClassWeights
+from lits_deploy.errors import MissingExtra
+from train.recipes.registry import RECIPES, Recipe
+
+_ALL = Recipe(id="all", summary="Every one of these, and the page over them.")
+
+
+DEFAULTS = {"scale": "1", "seeds": 1, "device": "auto", "budget": "v100", "class_weights": "none"}
+
+
+class Budget(str, Enum):
+    """--budget."""
+
+    v100 = "v100"
+    minutes = "minutes"
+
+
+class _Commands(TyperGroup):
+    """Shows every recipe's line in full."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help or "") for name, command in self.commands.items()])
+
+
+app = typer.Typer(
+    cls=_Commands,
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="Make the thesis's tables and figures again, printed beside measured: one of them, or `all`. A training that "
+    f"two of them need is done once; interrupted, the same command goes on. {DISCLAIMER}",
+)
+
+
+def _command(recipe: Recipe) -> Callable[..., None]:
+    def run(
+        data: Path = typer.Option(Path("data"), help="Data set in the training layout."),
+        out: Path = typer.Option(Path("reproduction"), help="Folder of the results, one for all recipes."),
+        scale: str = typer.Option(
+            "1",
+            help="Work to do: 1 as in the thesis, 0.1 about a tenth (fewer slices and epochs), or tiny: a smoke test.",
+        ),
+        seeds: int = typer.Option(1, min=1, help="Runs of every training; tables show mean and standard deviation."),
+        device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
+        budget: Budget = typer.Option(
+            Budget.v100, help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
+        ),
+        weight_decay: float | None = typer.Option(
+            None, min=0.0, help="Of fig18 and table8, where the thesis is silent [0 and 1e-5]."
+        ),
+        class_weights: ClassWeights = typer.Option(ClassWeights.none, help="Weights of the loss."),
+        window: tuple[float, float] | None = typer.Option(
+            None, metavar="LOW HIGH", help="Window of the slices in HU, where dataset.json does not say."
+        ),
+    ) -> None:
+        recipes = list(RECIPES.values()) if recipe.id == "all" else [recipe]
+        chosen = {
+            "data": data, "out": out, "scale": scale, "seeds": seeds, "device": device, "budget": budget.value,
+            "weight_decay": weight_decay, "class_weights": class_weights.value, "window": window,
+        }  # fmt: skip
+        _reproduce(recipes, chosen)
+
+    run.__doc__ = f"{recipe.summary}"
+    return run
+
+
+for _recipe in (*RECIPES.values(), _ALL):
+    app.command(_recipe.id)(_command(_recipe))
+
+
+@app.command("list")
+def list_() -> None:
+    """Name the recipes, one a line."""
+    from lits_deploy.cli.console import table
+
+    rows = [(recipe.id, recipe.summary, "yes" if recipe.trains else "no") for recipe in RECIPES.values()]
+    table(("id", "what it makes", "trains"), rows)
+
+
+@app.command()
+def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")) -> None:
+    """Gather everything in OUT into one page, OUT/report.html."""
+    from lits_deploy.cli.console import console
+    from train.recipes.lab.page import write_page
+
+    console.print(f"{write_page(out)}: one file, to be opened in a browser", markup=False)
+    console.print(DISCLAIMER)
+
+
+def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
+    from lits_deploy.cli.console import console
+    from lits_deploy.cli.train import Amp, Bars, torch_device, use_amp
+
+    try:
+        from train.recipes.lab.bench import Settings
+        from train.recipes.lab.reproduce import reproduce
+        from train.recipes.lab.scale import parse_scale
+    except ImportError as error:
+        if (error.name or "").split(".")[0] not in ("torch", "torchvision", "safetensors", "matplotlib"):
+            raise
+        raise MissingExtra(str(error.name), "train") from error
+
+    target = torch_device(chosen["device"])
+    settings = Settings(
+        out=chosen["out"], scale=parse_scale(chosen["scale"]), seeds=chosen["seeds"], device=str(target),
+        amp=use_amp(Amp.auto, target), workers=8 if target.type == "cuda" else 0, window_hu=chosen["window"],
+        class_weights=chosen["class_weights"], weight_decay=chosen["weight_decay"], budget=chosen["budget"],
+    )  # fmt: skip
+    with Bars() as bars:
+        try:
+            results = reproduce(recipes, chosen["data"], settings, watch=bars, arguments=_arguments(chosen))
+        except KeyboardInterrupt:
+            console.print("stopped; finished trainings and epochs are kept. Go on with the same command.")
+            raise
+    if len(results) == 1:
+        _print(results[0])
+    console.print(f"{settings.out / 'report.html'}: every table and figure so far, on one page", markup=False)
+    console.print(f"{settings.out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs", markup=False)
+    console.print(DISCLAIMER)
+    raise typer.Exit(0 if all(result["finished"] for result in results) else 1)
+
+
+def _print(result: dict[str, Any]) -> None:
+    from lits_deploy.cli.console import console, table
+
+    console.print(f"{result['scale_line']} {result['data_line']}\n", markup=False)
+    for drawn in result["tables"]:
+        right = [name for name, numeric in zip(drawn["header"], drawn["numeric"], strict=True) if numeric]
+        table(drawn["header"], drawn["rows"], right=right, title=drawn["title"])
+        for note in drawn["notes"]:
+            console.print(note, markup=False)
+        console.print()
+    for note in result["notes"]:
+        console.print(f"note: {note}", markup=False)
+
+
+def _arguments(chosen: dict[str, Any]) -> list[str]:
+    """The options that are not the defaults, as they would be typed, for the READMEs."""
+    words = []
+    for name, value in chosen.items():
+        if value != DEFAULTS.get(name):
+            values = value if isinstance(value, tuple) else (value,)
+            words += [f"--{name.replace('_', '-')}", *(str(part) for part in values)]
+    return words

@@ -1,0 +1,195 @@
+"""What a recipe is handed: it trains, keeps tables and figures, and notes what a reader must know.
+
+One Bench a recipe and a call; it knows the settings of the call and writes into OUT/<id>/, and nothing about the other
+recipes but that their runs may be its own (`trainings`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import DataError
+from lits_deploy.files import write_text
+from train.config import TrainConfig, Weights
+from train.models.registry import Init, network
+from train.recipes.lab import views
+from train.recipes.lab.dataset import DataSet
+from train.recipes.lab.runs import Run
+from train.recipes.lab.scale import Scale
+from train.recipes.lab.tables import Table
+from train.recipes.lab.trainings import Wanted, trained
+from train.recipes.lab.words import footnote
+from train.recipes.registry import Recipe
+from train.run import Observer
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Budget = Literal["v100", "minutes"]
+EPOCHS, UNET_EPOCHS = 15, 6
+"""Of the thesis: Section 5.2, and Table 9."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a call of `lits-deploy reproduce` fixes for all recipes.
+
+    seeds: how many, from 0. weight_decay: where the thesis is silent about it; None: each recipe's own choice.
+    budget: how Table 8 measures time. amp, workers, device: as in `TrainConfig`.
+    """
+
+    out: Path
+    scale: Scale
+    seeds: int = 1
+    device: str = "cpu"
+    amp: bool = False
+    workers: int = 0
+    window_hu: tuple[float, float] | None = None
+    class_weights: Weights = "none"
+    weight_decay: float | None = None
+    budget: Budget = "v100"
+
+
+@dataclass(frozen=True)
+class View:
+    """Data as trainings take it: a folder, what recognises it, and how it is split."""
+
+    folder: Path
+    key: str
+    split_by: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A PNG in the recipe's folder. ct: whether it shows slices of the data."""
+
+    file: str
+    title: str
+    ct: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """For result.json."""
+        return {"file": self.file, "title": self.title, "ct": self.ct}
+
+
+@dataclass
+class Bench:
+    """One recipe at work."""
+
+    recipe: Recipe
+    settings: Settings
+    data: DataSet
+    watch: Observer
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where the recipe writes."""
+        return self.settings.out / self.recipe.id
+
+    @property
+    def scale(self) -> Scale:
+        """How much smaller than the thesis."""
+        return self.settings.scale
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return torch.device(self.settings.device)
+
+    @cached_property
+    def splits(self) -> views.Splits:
+        """The slices used, split by split, at this scale."""
+        return views.scaled(self.data, self.scale)
+
+    @cached_property
+    def view(self) -> View:
+        """The data set itself, or the part of it that the scale leaves."""
+        if self.scale.full:
+            return View(self.data.root, self.data.identity, self.data.layout.split_by)
+        return self.view_of(self.splits, f"scale-{self.scale.name}", self.data.layout.split_by)
+
+    def view_of(self, splits: views.Splits, name: str, split_by: str) -> View:
+        """Another choice or split of the data."""
+        folder = views.write_view(self.data, splits, self.settings.out / "data", name=name, split_by=split_by)
+        return View(folder, folder.name, split_by)
+
+    def train(
+        self,
+        model: str,
+        *,
+        lr: float = 1e-4,
+        weight_decay: float = 1e-5,
+        init: Init = "default",
+        epochs: int | None = None,
+        minutes: float | None = None,
+        view: View | None = None,
+        seeds: int | None = None,
+    ) -> list[Run]:
+        """A run of each seed with the thesis's settings but for those given; trained where it is not there yet.
+
+        epochs: as in the thesis, before scaling [its default]; minutes: in place of epochs. Raises DataError for a
+        U-Net on data without masks.
+        """
+        info, scale = network(model), self.scale
+        if info.task == "segment" and not self.data.has_masks:
+            raise DataError(f"{self.data.root} has no masks.", fix="a U-Net needs masks/, not targets.csv")
+        landmark = scale.epochs_of(EPOCHS if info.task == "classify" else UNET_EPOCHS)
+        given = view or self.view
+        window = self.settings.window_hu or self.data.layout.window_hu
+        found = []
+        for seed in range(seeds or self.settings.seeds):
+            config = TrainConfig(
+                model=model, data=given.folder, lr=lr, weight_decay=weight_decay, init=init,
+                epochs=landmark if epochs is None else scale.epochs_of(epochs), max_minutes=minutes,
+                width=scale.width if model == "unet" else None, class_weights=self.settings.class_weights, seed=seed,
+                device=self.settings.device, amp=self.settings.amp, workers=self.settings.workers,
+                contract=InputContract(window_hu=window, crop=info.crop),
+            )  # fmt: skip
+            wanted = Wanted(config=config, view=given.key, split_by=given.split_by, landmark=landmark, slim=scale.slim)
+            run, busy = trained(wanted, self.settings.out / "runs", self.watch)
+            self.watch.say(f"  {run.name}: {run.epochs} epochs {'trained' if busy else 'there already'}")
+            self.runs[run.name] = run
+            found.append(run)
+        return found
+
+    def weight_decay(self, choice: float) -> float:
+        """The weight decay of an experiment about which the thesis is silent: what the user says, or `choice`."""
+        return choice if self.settings.weight_decay is None else self.settings.weight_decay
+
+    def keep(self, table: Table) -> None:
+        """Write a table as NAME.md and NAME.csv and put it on the page."""
+        self.tables.append(table)
+        text = f"{table.markdown()}\n{footnote(self)}\n"
+        write_text(self.folder / f"{table.name}.md", text)
+        write_text(self.folder / f"{table.name}.csv", table.csv())
+
+    @contextlib.contextmanager
+    def figure(
+        self, name: str, title: str, *, size: tuple[float, float], columns: int = 1, rows: int = 1, ct: bool = False
+    ) -> Iterator[Sequence[Axes]]:
+        """The axes of a new figure, row by row; drawn when the block ends, written to NAME.png and put on the page.
+
+        size: inches. ct: whether it shows slices of the data.
+        """
+        from train.recipes.lab import figures
+
+        drawing = figures.new(size)
+        yield list(drawing.subplots(rows, columns, squeeze=False).flat)
+        figures.save(drawing, self.folder / f"{name}.png", title, footnote(self))
+        self.pictures.append(Picture(file=f"{name}.png", title=title, ct=ct))
+
+    def note(self, text: str) -> None:
+        """A sentence that a reader of the results must know."""
+        self.notes.append(text)

@@ -1,0 +1,120 @@
+"""Drawing in the thesis's form: curves over epochs, confusion matrices; every figure with its footnote.
+
+Colours go with networks, so that one network has one colour in all figures.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from lits_deploy.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#5a5a5a",
+)  # fmt: skip
+"""Okabe and Ito's, told apart by colour-blind readers too."""
+
+COLOURS = {
+    "alexnet": ORANGE, "resnet18": BLUE, "resnet34": GREEN, "resnet50": RED, "resnet152": PURPLE, "vgg19": SKY,
+    "resnet34-plain": GREY,
+}  # fmt: skip
+MARKERS = "os^Dv*P"
+"""Lines that lie on one another are told apart by them."""
+
+LEAST_SPAN = 10.0
+"""Per cent that an axis spans at least."""
+
+CLASS_COLOURS = (BLUE, GREEN, RED)
+Curve = Sequence[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One label: a curve over epochs for each seed. dashed: printed values, or a second kind of the same network."""
+
+    label: str
+    curves: Sequence[Curve]
+    colour: str
+    dashed: bool = False
+    factor: float = 1.0
+
+
+def new(size: tuple[float, float]) -> Figure:
+    """An empty figure; size in inches."""
+    figure = Figure(figsize=size, layout="compressed")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path, title: str, foot: str) -> None:
+    """Title above, footnote below, written as PNG, whole or not at all."""
+    width, height = figure.get_figwidth(), figure.get_figheight()
+    head, tail = textwrap.fill(title, int(width * 11)), textwrap.fill(foot, int(width * 17))
+    above, below = (0.22 * (head.count("\n") + 1) + 0.1) / height, (0.13 * (tail.count("\n") + 1) + 0.1) / height
+    figure.text(0.5, 1 - 0.06 / height, head, fontsize=12, ha="center", va="top", in_layout=False)
+    figure.text(0.06 / width, 0.05 / height, tail, fontsize=8, color=GREY, va="bottom", in_layout=False)
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    engine.set(rect=(0, below, 1, 1 - above - below))
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def curves(axes: Axes, lines: Sequence[Line], *, title: str, ylabel: str, first: int = 1, legend: bool = True) -> None:
+    """Lines over epochs, from epoch `first`; of several seeds the mean, and a band from lowest to highest."""
+    for place, line in enumerate(lines):
+        values = np.array([[np.nan if v is None else v * line.factor for v in curve] for curve in _even(line.curves)])
+        epochs = np.arange(first, first + values.shape[1])
+        style = "--" if line.dashed else "-"
+        mean = np.array([np.nan if np.isnan(column).all() else np.nanmean(column) for column in values.T])
+        mark = MARKERS[place % len(MARKERS)]
+        axes.plot(epochs, mean, style, marker=mark, markersize=4.5, linewidth=1.6, color=line.colour, label=line.label)
+        if len(values) > 1:
+            low, high = np.nan_to_num(values, nan=np.inf).min(0), np.nan_to_num(values, nan=-np.inf).max(0)
+            axes.fill_between(epochs, low, high, where=np.isfinite(mean).tolist(), color=line.colour, alpha=0.15, lw=0)
+    axes.set(title=title, xlabel="epoch", ylabel=ylabel)
+    low, high = axes.get_ylim()
+    if "%" in ylabel and high - low < LEAST_SPAN:  # else nothing looks like a great deal
+        axes.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if legend:
+        axes.legend(fontsize=8.5)
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate as the thesis writes it, near enough: 1e-4."""
+    return f"{rate:.0e}".replace("e-0", "e-")
+
+
+def _even(found: Sequence[Curve]) -> list[Curve]:
+    """Curves of one length: runs that minutes ended may differ in epochs."""
+    longest = max(len(curve) for curve in found)
+    return [[*curve, *([None] * (longest - len(curve)))] for curve in found]
+
+
+def confusion(axes: Axes, matrix: Any, *, title: str, names: Sequence[str] = ("0", "1", "2")) -> None:
+    """Counts, rows = target, each with its share of the row; on the diagonal that is the per-class accuracy."""
+    counts = np.asarray(matrix, dtype=np.int64)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{count:,}\n{shares[row, column]:.1%}", ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(names)), list(names))
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set(title=title, xlabel="predicted class", ylabel="target class")

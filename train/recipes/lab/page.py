@@ -1,0 +1,70 @@
+"""report.html: everything in OUT on one page without scripts or other files; figures are inside it.
+
+Goes through a Jinja template with autoescape: names are text, never markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from lits_deploy import DISCLAIMER, __version__
+from lits_deploy.errors import OutputError
+from lits_deploy.files import write_text
+from train.recipes.lab.readme import made_with, runs_table
+from train.recipes.lab.words import PARTS, RESULT
+from train.recipes.registry import RECIPES
+
+PAGE, TEMPLATE = "report.html", "page.html.jinja"
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result of a recipe's folder, or None where there is none."""
+    if not (folder / RESULT).is_file():
+        return None
+    found: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return found
+
+
+def write_page(out: Path) -> Path:
+    """Gather the results in OUT into OUT/report.html; returns its path. OutputError where there is none."""
+    results = [found for name in RECIPES if (found := read_result(out / name)) is not None]
+    if not results:
+        raise OutputError(f"{out} holds no reproduced result.", fix="run `lits-deploy reproduce ID --out OUT` first")
+    write_text(out / PAGE, page(results, out))
+    return out / PAGE
+
+
+def page(results: list[dict[str, Any]], out: Path) -> str:
+    """The whole page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.filters["prose"] = _prose
+    done = [result for result in results if result["finished"]]
+    values = {
+        "results": results, "missing": [r for name, r in RECIPES.items() if name not in {x["id"] for x in results}],
+        "scaled": sorted({r["scale"] for r in done if r["trains"] and r["scale"] != "1"}),
+        "ct": any(picture["ct"] for r in done for picture in r["pictures"]),
+        "by_slice": any(r["data"] and r["data"]["split_by"] == "slice" for r in done),
+        "parts": PARTS, "made_with": made_with,
+        "runs_table": runs_table, "source": lambda result, file: _data_uri(out / result["id"] / file),
+        "disclaimer": DISCLAIMER, "version": __version__,
+    }  # fmt: skip
+    return environment.get_template(TEMPLATE).render(values)
+
+
+def _prose(text: str) -> Markup:
+    """Text with `code` in backticks; everything else is escaped."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")

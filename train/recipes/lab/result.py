@@ -1,0 +1,102 @@
+"""The result of a recipe as one JSON document: what its README and the page are made from."""
+
+from __future__ import annotations
+
+import csv
+import inspect
+import io
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+from lits_deploy import DISCLAIMER
+from train.recipes.lab.bench import Bench
+from train.recipes.lab.runs import Run
+from train.recipes.lab.words import PARTS, data_line, scale_line
+from train.recipes.registry import Recipe
+from train.run import provenance
+
+
+def account(recipe: Recipe) -> dict[str, str]:
+    """What the recipe's docstring says under each of PARTS."""
+    text = inspect.getdoc(recipe.function) or ""
+    found = {}
+    for paragraph in re.split(r"\n\s*\n", text):
+        head, colon, rest = paragraph.partition(":")
+        if colon and head in PARTS:
+            words = " ".join(rest.split())
+            found[head] = words[:1].upper() + words[1:]
+    return found
+
+
+def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
+    """Everything to be told about a recipe that ran through."""
+    data = {**bench.data.layout.describe(), "identity": bench.data.identity} if bench.recipe.reads else None
+    return {
+        "id": bench.recipe.id,
+        "summary": bench.recipe.summary,
+        "finished": True,
+        "account": account(bench.recipe),
+        "trains": bench.recipe.trains,
+        "scale": bench.scale.name if bench.recipe.trains else "1",
+        "scale_line": scale_line(bench),
+        "data_line": data_line(bench),
+        "data": data,
+        "used": {split: len(samples) for split, samples in bench.splits.items()} if bench.recipe.trains else None,
+        "seeds": bench.settings.seeds if bench.recipe.trains else 0,
+        "tables": [table.to_json() for table in bench.tables],
+        "pictures": [picture.to_json() for picture in bench.pictures],
+        "notes": bench.notes,
+        "runs": [_run(run) for run in bench.runs.values()],
+        "command": command,
+        "seconds": round(seconds, 1),
+        "made_with": provenance(),
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    c = run.config
+    return {
+        "name": run.name, "model": c.model, "lr": c.lr, "weight_decay": c.weight_decay, "init": c.init,
+        "class_weights": c.class_weights, "width": c.width, "batch_size": c.batch_size, "seed": c.seed,
+        "epochs": run.epochs, "split_by": run.split_by, "device": run.device, "amp": c.amp,
+        "seconds_per_epoch": statistics.fmean(run.row("seconds")) if run.rows else None,
+    }  # fmt: skip
+
+
+def epochs_csv(runs: list[Run]) -> str:
+    """Every epoch of every run of a recipe: figures on validate and test, by patient or slice, as a table."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    figures = ("loss", "accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
+    lists = ("class_accuracy", "dice", "iou")
+    splits = ("validate", "test")
+    header = ["run", "seed", "split_by", "epoch", "seconds", "train_loss", "train_accuracy"]
+    header += [f"{split}_{name}" for split in splits for name in figures]
+    header += [f"{split}_{name}{k}" for split in splits for name in lists for k in range(3)]
+    writer.writerow(header)
+    for run in runs:
+        for row, line in zip(run.rows, run.lines, strict=True):
+            cells = [run.name, run.config.seed, run.split_by, row["epoch"]]
+            cells += [_cell(row[name]) for name in ("seconds", "train_loss", "train_accuracy")]
+            cells += [_cell(line[split].get(name)) for split in splits for name in figures]
+            cells += [_cell((line[split].get(n) or [None] * 3)[k]) for split in splits for n in lists for k in range(3)]
+            writer.writerow(cells)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.7g}"
+
+
+def link_runs(bench: Bench) -> None:
+    """OUT/<id>/runs/NAME → OUT/runs/NAME, for exactly the runs that the recipe used."""
+    folder = bench.folder / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_symlink():
+            path.unlink()
+    for name in bench.runs:
+        (folder / name).symlink_to(Path("..") / ".." / "runs" / name)
