@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import numpy as np
 import pytest
 
 from folder_runs import SALT, SIZE, classify, rows, tricks
@@ -183,12 +182,12 @@ class Picky(FakeRuntime):
 
 def test_a_study_that_breaks_a_run_costs_no_other_and_is_set_aside(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
     study(inbox, "a")
-    save(inbox / "evil" / "white.png", np.full((SIZE, SIZE), 255, np.uint8))
+    tricks(inbox / "evil", white="grey 255")
     study(inbox, "z")
     options = ClassifyOptions(salt=SALT, workers=1, batch_size=1)
 
     def mend() -> None:
-        save(inbox / "evil" / "white.png", grey_pixels(SIZE))
+        tricks(inbox / "evil", white="grey 7 then grey 8")
 
     watched = Watched(
         bundle, inbox, tmp_path / "out", (30, nothing), (10, nothing), (300, nothing), (1000, mend), (31, nothing),
@@ -200,7 +199,7 @@ def test_a_study_that_breaks_a_run_costs_no_other_and_is_set_aside(bundle: Bundl
     assert sum("set aside" in note for note in watched.notes) == 1
     assert all("Miller" not in note and "evil" not in note for note in watched.notes)
     assert any("ZeroDivisionError at" in note for note in watched.notes)
-    assert len(rows(tmp_path / "out")) == 7
+    assert len(rows(tmp_path / "out")) == 8
 
 
 def test_a_folder_that_cannot_be_written_for_a_while_is_waited_for(
