@@ -122,6 +122,25 @@ class PartRow(NamedTuple):
     withheld: int
 
 
+class SourceRow(NamedTuple):
+    """A slice (or a failed file) and where its file is: number, paths, kind and zip as in PendingFile, the file's hash,
+    its series, the slice's place in file and series, status and reason, and whether it has a mask."""
+
+    file: int
+    path: str
+    place: str
+    kind: str
+    container: str | None
+    member: int | None
+    sha256: str | None
+    series_id: int | None
+    idx: int
+    status: int
+    reason: str | None
+    position: float | None
+    masked: bool
+
+
 class PendingFile(NamedTuple):
     """A file to do: number, path as it is written, where discovery found it, reader's kind, and its zip if in one."""
 
@@ -323,6 +342,19 @@ class Ledger:
     def rows_by_series(self) -> Iterator[ResultRow]:
         """The same rows, series by series, along each; those without a series first; streamed."""
         return (ResultRow(*row) for row in self._db.execute(_ROWS.format(order=_BY_SERIES)))
+
+    def sources(self) -> Iterator[SourceRow]:
+        """The slices of the files that this start found, series by series, along each; streamed."""
+        query = (
+            "SELECT file.id, file.path, found.place, found.kind, found.container, found.member, file.sha256, series.id,"
+            " coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),"
+            " slice.position, mask.labels IS NOT NULL"
+            " FROM file JOIN found USING (path) LEFT JOIN slice ON slice.file = file.id"
+            " LEFT JOIN series ON series.id = file.series"
+            " LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx"
+            f" WHERE file.status != 0 ORDER BY {_BY_SERIES}"
+        )
+        return (SourceRow(*row[:-1], bool(row[-1])) for row in self._db.execute(query))
 
     def series(self) -> dict[int, SeriesRow]:
         """All series by number."""

@@ -17,10 +17,12 @@ _HASH = 16
 
 
 def mask_name(path: str, suffix: str) -> str:
-    """The name of the mask of a source at `path` (as the ledger writes it, with `/`); suffix: what tells masks apart."""
+    """The name of the mask of a source at `path` (as the ledger writes it); suffix: what tells masks apart."""
     parts = path.split("/")
     parts[-1] += suffix
-    named = "/".join(_fitting(_safe(part), path, suffix if number == len(parts) - 1 else "") for number, part in enumerate(parts))
+    named = "/".join(
+        _fitting(_safe(part), path, suffix if number == len(parts) - 1 else "") for number, part in enumerate(parts)
+    )
     return named if len(named.encode()) <= _MOST else f"%~{_hash(path)}{suffix}"
 
 
