@@ -41,7 +41,8 @@ def table(out: Path, name: str) -> list[dict[str, str]]:
 
 def masks(out: Path, kind: str) -> dict[tuple[str, int], dict[str, str]]:
     """Path and index → row of masks.csv, of one format."""
-    return {(row["path"], int(row["index"])): row for row in table(out, "masks") if row["format"] == kind}
+    rows = [row for row in table(out, "masks") if row["format"] == kind and row["path"]]
+    return {(row["path"], int(row["index"])): row for row in rows}
 
 
 def png(path: Path) -> Pixels:

@@ -6,6 +6,7 @@ and the network of these tests (`Thresholds`) tells them by the grey values.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +139,9 @@ class Series:
             **self.values,
             **values,
         }
-        return dicom_bytes(ct_dataset(self.hu(number), **told))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about values that the standard would not have
+            return dicom_bytes(ct_dataset(self.hu(number), **told))
 
     def write(self, folder: Path, *, without: Sequence[int] = ()) -> Path:
         """The series as files; names in no order that means anything."""

@@ -59,6 +59,8 @@ def check_installed() -> None:
 def missing(dataset: Dataset) -> str | None:
     """What keeps a source slice from being referenced, or None."""
     lacking = [keyword for keyword in _NEEDED if not dataset.get(keyword)]
+    if not dataset.get("SliceThickness") and "SharedFunctionalGroupsSequence" not in dataset:
+        lacking.append("SliceThickness")
     return f"its header lacks {', '.join(lacking)}" if lacking else None
 
 
@@ -100,14 +102,23 @@ def seg_of(
         content_creator_name=None,
         series_description="Liver and lesion masks, not for clinical use",
     )
+    _settle(segmentation, uid, made)
+    buffer = io.BytesIO()
+    segmentation.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def _settle(segmentation: Dataset, uid: str, made: datetime) -> None:
+    """Set what highdicom takes from the clock and from chance, so that the same object is made again as it was."""
     day, time = made.strftime("%Y%m%d"), made.strftime("%H%M%S")
     for keyword in ("ContentDate", "InstanceCreationDate", "SeriesDate"):
         setattr(segmentation, keyword, day)
     for keyword in ("ContentTime", "InstanceCreationTime", "SeriesTime"):
         setattr(segmentation, keyword, time)
-    buffer = io.BytesIO()
-    segmentation.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
+    for item in segmentation.get("ContributingEquipmentSequence", ()):
+        item.ContributionDateTime = day + time
+    for item in (*segmentation.DimensionOrganizationSequence, *segmentation.DimensionIndexSequence):
+        item.DimensionOrganizationUID = _uid("dimensions", uid)
 
 
 def _segments(algorithm: Algorithm) -> list[Any]:

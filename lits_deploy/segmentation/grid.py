@@ -77,12 +77,12 @@ def grid_of(planes: Sequence[Plane]) -> Grid | str:
         near = max(TOLERANCE * gap, TOLERANCE_MM)
         if gap <= TOLERANCE_MM or gaps.min() <= near:
             return "several slices at one place"
-        places = np.rint((heights - heights[order[0]]) / gap).astype(np.int64)
-        # The distance between the outermost slices is known best; a rounded spacing adds up over hundreds of slices.
+        # Counted from slice to slice: a rounded distance adds up over hundreds of slices.
+        places = np.zeros(len(planes), dtype=np.int64)
+        places[order[1:]] = np.cumsum(np.rint(gaps / gap).astype(np.int64).clip(min=1))
         step = (corners[order[-1]] - corners[order[0]]) / places[order[-1]]
-        places = np.rint((heights - heights[order[0]]) / float(step @ normal)).astype(np.int64)
         off = corners - corners[order[0]] - places[:, np.newaxis] * step
-        if np.abs(off).max() > near or len(set(places.tolist())) < len(planes):
+        if np.abs(off).max() > near:
             return "the slices do not lie at even distances"
         if places.max() >= (MOST_GAPS + 1) * len(planes):
             return "too many slices are missing between those that are there"

@@ -244,11 +244,15 @@ def _counted(source: Source, ledger: Ledger, size: int) -> Iterator[Counted]:
 
 def _mask_rows(found: Sequence[tuple[str, MaskRow]], series: Mapping[int, SeriesRow]) -> Iterator[tuple[Any, ...]]:
     """The rows of the mask table without provenance, by path, index and format."""
-    for name, (row, mask, place, reason) in sorted(
-        found, key=lambda pair: (pair[1].row.path, pair[1].row.idx, pair[0])
-    ):
+
+    def order(pair: tuple[str, MaskRow]) -> tuple[str, int, str, str, int]:
+        name, (row, mask, place, _) = pair
+        return row.path, row.idx if row.path else 0, name, mask or "", place or 0
+
+    for name, (row, mask, place, reason) in sorted(found, key=order):
         of = None if row.series_id is None else series[row.series_id]
-        yield row.path, row.idx, of and of.study, of and of.name, name, mask, place, reason
+        where = (row.path, row.idx) if row.path else (None, None)
+        yield (*where, of and of.study, of and of.name, name, mask, place, reason)
 
 
 class _StoppedError(Exception):

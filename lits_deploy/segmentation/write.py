@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, pairwise
+from statistics import median
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.errors import LitsError
 from lits_deploy.ledger import Ledger, SourceRow
 from lits_deploy.masks import Mask, unpacked
 from lits_deploy.scans.dicom.header import quiet
@@ -33,8 +35,8 @@ _TOO_LARGE = f"more than {MOST_VOXELS >> 20} million labels in one volume"
 
 
 class MaskRow(NamedTuple):
-    """A slice's mask in one format: its file in OUT, its place there (slice of a volume, frame of a segment), or why it
-    has none; with both, the slice is empty there."""
+    """A slice's mask in one format: its file in OUT and its place there (slice of a volume, frame of a segment), or why
+    it has none; with both, the slice is empty there. A row without a path is an empty place of a volume."""
 
     row: SourceRow
     mask: str | None = None
@@ -164,6 +166,8 @@ class NiftiWriter:
         name = folder.write(f"nifti/{own}{suffix}", own, suffix, nifti.on_grid(grid, labels))
         for (row, _, _), number in zip(placed, grid.places, strict=True):
             yield MaskRow(row, name, number, why_not(row))
+        nobody = placed[0][0]._replace(path="", masked=False)
+        yield from (MaskRow(nobody, name, number, "no slice lies there") for number in grid.empty)
 
 
 @dataclass(kw_only=True)
@@ -201,32 +205,40 @@ class SegWriter:
     ) -> Iterator[MaskRow]:
         rows = [row for row, _, _ in part]
         many = len({row.file for row in rows}) < len(rows)
-        with quiet():
-            datasets = [dataset_of(header.data) for _, _, header in (part[:1] if many else part)]
-        count = int(datasets[0].get("NumberOfFrames") or 1) if many else len(rows)
-        info = series.source.info
-        reason = next(filter(None, map(dicom_seg.missing, datasets)), None)
-        if reason is None and count * info["rows"] * info["columns"] > MOST_VOXELS:
-            reason = _TOO_LARGE
-        if reason is not None or not any(row.masked for row in rows):
-            yield from _without(rows, reason or "")
-            return
-        labels = np.zeros((count, info["rows"], info["columns"]), np.uint8)
         places = [row.idx if many else number for number, row in enumerate(rows)]
-        for row, place in zip(rows, places, strict=True):
-            if row.masked:
-                labels[place] = _on_source(series, row)
-        uid = dicom_seg.instance_uid(datasets, labels, self.algorithm)
+        with quiet():  # pydicom's remarks quote headers, and come when a value is first looked at
+            made = self._made(series, part, many, places) if any(row.masked for row in rows) else ""
+        if isinstance(made, str):
+            yield from _without(rows, made)
+            return
+        name = folder.write(f"dicom-seg/{own}.dcm", own, ".dcm", made)
+        yield from (MaskRow(row, name, place, why_not(row)) for row, place in zip(rows, places, strict=True))
+
+    def _made(
+        self, series: Segmented, part: list[tuple[SourceRow, Plane, Headed]], many: bool, places: Sequence[int]
+    ) -> bytes | str:
+        """The bytes of a SEG, or why there is none."""
+        rows, info = [row for row, _, _ in part], series.source.info
         try:
-            with quiet():
-                data = dicom_seg.seg_of(datasets, labels, self.algorithm, uid, self.stamp(uid))
-        except MemoryError:
+            datasets = [dataset_of(header.data) for _, _, header in (part[:1] if many else part)]
+            for dataset in datasets if len(rows) > 1 and not many else ():
+                if not dataset.get("SliceThickness"):  # a SEG must say one
+                    dataset.SliceThickness = f"{_distance(rows):.6g}"
+            if (reason := next(filter(None, map(dicom_seg.missing, datasets)), None)) is not None:
+                return reason
+            count = int(datasets[0].NumberOfFrames) if many else len(rows)
+            if count * info["rows"] * info["columns"] > MOST_VOXELS:
+                return _TOO_LARGE
+            labels = np.zeros((count, info["rows"], info["columns"]), np.uint8)
+            for row, place in zip(rows, places, strict=True):
+                if row.masked:
+                    labels[place] = _on_source(series, row)
+            uid = dicom_seg.instance_uid(datasets, labels, self.algorithm)
+            return dicom_seg.seg_of(datasets, labels, self.algorithm, uid, self.stamp(uid))
+        except (MemoryError, LitsError):
             raise
         except Exception as error:  # highdicom and pydicom refuse headers in many ways; what they say may quote them
-            yield from _without(rows, f"highdicom cannot make a SEG of it ({type(error).__name__})")
-            return
-        name = folder.write(f"dicom-seg/{own}.dcm", own, ".dcm", data)
-        yield from (MaskRow(row, name, place, why_not(row)) for row, place in zip(rows, places, strict=True))
+            return f"highdicom cannot make a SEG of it ({type(error).__name__})"
 
 
 def _planes(series: Segmented) -> tuple[list[tuple[SourceRow, Plane, Headed]], list[MaskRow]]:
@@ -250,6 +262,12 @@ def _planes(series: Segmented) -> tuple[list[tuple[SourceRow, Plane, Headed]], l
             else:
                 placed.append((row, plane, header))
     return placed, left
+
+
+def _distance(rows: Sequence[SourceRow]) -> float:
+    """The usual distance of slices, in mm."""
+    positions = [row.position for row in rows if row.position is not None]
+    return abs(median(after - before for before, after in pairwise(positions)))
 
 
 def _on_source(series: Segmented, row: SourceRow) -> npt.NDArray[np.uint8]:
