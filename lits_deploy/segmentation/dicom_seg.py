@@ -156,6 +156,11 @@ def _segments(algorithm: Algorithm) -> list[Any]:
 
 def _completed(dataset: Dataset) -> Dataset:
     """The source with what a SEG must have, empty where the source has nothing that it could say."""
+    if (
+        not isinstance(dataset.get("SpecificCharacterSet", "ISO_IR 6"), str)
+        or dataset.get("SpecificCharacterSet") == ""
+    ):
+        _in_one_character_set(dataset)
     for keyword in _MAY_BE_EMPTY:
         if keyword not in dataset:
             setattr(dataset, keyword, "")
@@ -166,6 +171,17 @@ def _completed(dataset: Dataset) -> Dataset:
     if "Modality" not in dataset:
         dataset.Modality = "CT"
     return dataset
+
+
+def _in_one_character_set(dataset: Dataset) -> None:
+    """Text in UTF-8, or in ASCII where that will do: highdicom takes neither an empty character set nor several."""
+    texts = {keyword: str(dataset.get(keyword) or "") for keyword in _MAY_BE_EMPTY}
+    for keyword, text in texts.items():
+        setattr(dataset, keyword, text)
+    if all(text.isascii() for text in texts.values()):
+        del dataset.SpecificCharacterSet
+    else:
+        dataset.SpecificCharacterSet = "ISO_IR 192"
 
 
 def _keep_if_valid(dataset: Dataset, keyword: str) -> None:

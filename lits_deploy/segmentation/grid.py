@@ -19,6 +19,7 @@ TOLERANCE = 0.1
 """How far a slice may lie from its place, as a share of the distance of slices; at least TOLERANCE_MM."""
 
 TOLERANCE_MM = 0.05
+TWO_AT_ONE_PLACE = "several slices at one place"
 MOST_GAPS = 3
 """Times more places than slices, and the files that are there are no series of slices."""
 
@@ -76,7 +77,7 @@ def grid_of(planes: Sequence[Plane]) -> Grid | str:
         gap = float(np.median(gaps))
         near = max(TOLERANCE * gap, TOLERANCE_MM)
         if gap <= TOLERANCE_MM or gaps.min() <= near:
-            return "several slices at one place"
+            return TWO_AT_ONE_PLACE
         # Counted from slice to slice: a rounded distance adds up over hundreds of slices.
         places = np.zeros(len(planes), dtype=np.int64)
         places[order[1:]] = np.cumsum(np.rint(gaps / gap).astype(np.int64).clip(min=1))

@@ -20,7 +20,7 @@ from lits_deploy.segmentation import dicom_seg, nifti
 from lits_deploy.segmentation.dicom_seg import Algorithm
 from lits_deploy.segmentation.dicom_source import dataset_of, plane_of
 from lits_deploy.segmentation.folder import MaskFolder
-from lits_deploy.segmentation.grid import Plane, grid_of
+from lits_deploy.segmentation.grid import TWO_AT_ONE_PLACE, Plane, grid_of
 from lits_deploy.segmentation.names import mask_name
 from lits_deploy.segmentation.pictures import png_of
 from lits_deploy.segmentation.place import Place
@@ -226,6 +226,8 @@ class SegWriter:
                     dataset.SliceThickness = f"{_distance(rows):.6g}"
             if (reason := next(filter(None, map(dicom_seg.missing, datasets)), None)) is not None:
                 return reason
+            if len({plane.position for _, plane, _ in part}) < len(part):
+                return TWO_AT_ONE_PLACE
             count = int(datasets[0].NumberOfFrames) if many else len(rows)
             if count * info["rows"] * info["columns"] > MOST_VOXELS:
                 return _TOO_LARGE

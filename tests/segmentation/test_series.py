@@ -101,6 +101,16 @@ def test_uneven_slices_have_no_volume_but_a_seg(bundle: Bundle, tmp_path: Path) 
     assert float(table(tmp_path / "out", "volumes")[0]["liver_ml"]) > 50
 
 
+def test_slices_at_one_place_have_pictures_only(bundle: Bundle, tmp_path: Path) -> None:
+    SERIES.write(tmp_path / "scans")
+    other = SERIES.file(2, SOPInstanceUID=str(generate_uid(entropy_srcs=["other"])))
+    (tmp_path / "scans" / "ct" / "other").write_bytes(other)
+    summary = segment(bundle, tmp_path / "scans", tmp_path / "out", *ALL)
+    assert summary.masks == {"png": 7, "nifti": 0, "dicom-seg": 0}
+    assert summary.without == {f"{kind}: several slices at one place": 7 for kind in ("nifti", "dicom-seg")}
+    assert table(tmp_path / "out", "volumes")[0]["reason"] == "several slices at one place"
+
+
 def test_a_series_that_is_there_twice_counts_once(bundle: Bundle, tmp_path: Path) -> None:
     folder = SERIES.write(tmp_path / "scans")
     segment(bundle, tmp_path / "scans", tmp_path / "once", *ALL)
@@ -166,6 +176,8 @@ def test_what_highdicom_refuses_is_a_reason_that_quotes_nothing(
     [
         {"PatientSex": "unknown", "PatientBirthDate": "last year", "StudyTime": "noon"},
         {"PatientName": None, "PatientID": None, "PatientSex": None, "StudyDate": None, "AccessionNumber": None},
+        {"PatientName": "Yamada^Tarou=山田^太郎", "SpecificCharacterSet": ["", "ISO 2022 IR 87"]},
+        {"PatientName": "A^B", "SpecificCharacterSet": "", "StudyID": None},
         {"PatientName": "山田^太郎", "SpecificCharacterSet": "ISO_IR 192", "StudyID": "長" * 5},
         {"SliceThickness": None, "SpecificCharacterSet": None, "PatientName": "A^B"},
     ],
