@@ -26,8 +26,8 @@ from lits_deploy.segmentation.pictures import png_of
 from lits_deploy.segmentation.place import Place
 from lits_deploy.segmentation.sources import Headed, Source, why_not
 
-MOST_VOXELS = 400 << 20
-"""Labels of one volume in memory: 1,600 slices of 512×512."""
+MOST_VOXELS = 300 << 20
+"""Labels of one volume in memory: 1,200 slices of 512×512, which take highdicom to about 850 MiB (800: 550 MiB)."""
 
 _NO_PLACE = "a picture does not say where it lies: only as png"
 _NO_SERIES = "nothing is known of its series"
