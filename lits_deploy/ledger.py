@@ -354,7 +354,7 @@ class Ledger:
             " LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx"
             f" WHERE file.status != 0 ORDER BY {_BY_SERIES}"
         )
-        return (SourceRow(*row[:-1], bool(row[-1])) for row in self._db.execute(query))
+        return (SourceRow._make((*row[:-1], bool(row[-1]))) for row in self._db.execute(query))
 
     def series(self) -> dict[int, SeriesRow]:
         """All series by number."""
