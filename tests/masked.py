@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pytest
 from PIL import Image
 
 from folder_runs import SALT
@@ -43,6 +46,17 @@ def masks(out: Path, kind: str) -> dict[tuple[str, int], dict[str, str]]:
     """Path and index → row of masks.csv, of one format."""
     rows = [row for row in table(out, "masks") if row["format"] == kind and row["path"]]
     return {(row["path"], int(row["index"])): row for row in rows}
+
+
+def errors_in(path: Path) -> list[str]:
+    """What dciodvfy calls an error in a DICOM file."""
+    done = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True)
+    said = (done.stdout + done.stderr).splitlines()
+    assert "Segmentation" in said, said
+    return [line for line in said if "Error" in line] + ([f"exit code {done.returncode}"] if done.returncode else [])
+
+
+needs_dciodvfy = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dciodvfy (Debian: dicom3tools)")
 
 
 def png(path: Path) -> Pixels:

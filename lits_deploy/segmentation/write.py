@@ -56,7 +56,9 @@ class Segmented:
     def place(self, row: SourceRow) -> Place | str:
         """Where a slice's mask lies on it, or why that is not known."""
         info = self.source.info
-        if info.get("kind") != "picture":
+        if self.source.row is None:
+            return _NO_SERIES
+        if info["kind"] != "picture":
             return Place(size=self.size, rows=info["rows"], columns=info["columns"], turn=info["turn"])
         header = self.headers.get(row.file, "its header was not read")
         if isinstance(header, str):

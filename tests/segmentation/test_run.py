@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -19,6 +20,7 @@ from lits_deploy.errors import BundleError, MissingExtra, OutputError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.base import Batch, Outputs
+from lits_deploy.segmentation import folder as folder_module
 from lits_deploy.segmentation import run as module
 from lits_deploy.segmentation.run import segment_folder
 from masked import make_unet, segment, table
@@ -126,6 +128,26 @@ def test_stopped_while_masks_are_written_it_says_so_and_writes_them_next_time(
     monkeypatch.undo()
     second = segment(bundle, tmp_path / "scans", tmp_path / "out", "nifti")
     assert second.masks == {"nifti": 3}
+
+
+def test_a_full_disk_leaves_the_last_masks_and_is_one_line(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    SERIES[0].write(tmp_path / "scans")
+    segment(bundle, tmp_path / "scans", out, "png")
+    before = tree(out / "masks")
+    (out / ".masks.1.tmp" / "png").mkdir(parents=True)  # as a kill leaves it
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(folder_module.os, "fsync", full)
+    with pytest.raises(OutputError, match="no space left on device"):
+        segment(bundle, tmp_path / "scans", out, "png")
+    monkeypatch.undo()
+    assert tree(out / "masks") == before
+    assert not [path for path in out.iterdir() if path.name.endswith(".tmp")]
 
 
 def test_tables_come_in_every_format(bundle: Bundle, tmp_path: Path) -> None:
