@@ -1,7 +1,8 @@
 """The ledger: what a run has done, in SQLite, one transaction a batch. It is the truth; result tables are copies.
 
     meta    schema, identity of the run, run id
-    file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window, series
+    file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window, series;
+            part: the folder or zip directly below the base that it lies in, none if it lies there itself
     slice   one row a slice of it: index → label (none where the answer is `abstain`), calibrated probabilities,
             position, or the reason why not
     series  one row a series: its name and its study's (pseudonyms unless the user identifies), what its header says
@@ -18,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from lits_deploy.errors import OutputError
 from lits_deploy.files import canonical_json
 from lits_deploy.scans.discover import Found
 
-SCHEMA = 2
+SCHEMA = 3
 FILE_NAME = "ledger.sqlite"
 PENDING, OK, FAILED, ABSTAINED = 0, 1, 2, 3
 
@@ -38,7 +39,7 @@ CREATE TABLE series (
     id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, study TEXT NOT NULL, info TEXT NOT NULL);
 CREATE TABLE file (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, series INTEGER);
+    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, series INTEGER, part TEXT);
 CREATE TABLE slice (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT,
     label INTEGER, p0 REAL, p1 REAL, p2 REAL, position REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
@@ -47,18 +48,20 @@ CREATE TABLE mask (file INTEGER NOT NULL, idx INTEGER NOT NULL, labels BLOB NOT 
 _FOUND = """
 CREATE TEMP TABLE found (
     path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
-    kind TEXT NOT NULL, container TEXT, member INTEGER) WITHOUT ROWID;
+    kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT) WITHOUT ROWID;
+CREATE TEMP TABLE scope (part TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _ADOPT = """
 CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
-    WHERE found.path IS NULL OR found.size != file.size OR found.mtime_ns != file.mtime_ns
-       OR found.reason IS NOT NULL OR file.status = 0 OR (:retry AND file.status = 2);
+    WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT part FROM scope)))
+       OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.reason IS NOT NULL
+       OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
 DELETE FROM mask WHERE file IN (SELECT id FROM gone);
 DELETE FROM file WHERE id IN (SELECT id FROM gone);
 DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
-INSERT INTO file (path, size, mtime_ns, status, reason)
-    SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason FROM found
+INSERT INTO file (path, size, mtime_ns, status, reason, part)
+    SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason, part FROM found
     WHERE path NOT IN (SELECT path FROM file) ORDER BY path;
 DROP TABLE gone;
 """
@@ -106,6 +109,36 @@ class FileRow(NamedTuple):
     sha256: str | None
     window: str | None
     series: SeriesRow | None = None
+
+
+class PartRow(NamedTuple):
+    """What one series (or none) of one part holds: the part as it is written, study, series' number, rows by status."""
+
+    part: str
+    study: str | None
+    series_id: int | None
+    rows: int
+    failed: int
+    withheld: int
+
+
+class SourceRow(NamedTuple):
+    """A slice (or a failed file) and where its file is: number, paths, kind and zip as in PendingFile, the file's hash,
+    its series, the slice's place in file and series, status and reason, and whether it has a mask."""
+
+    file: int
+    path: str
+    place: str
+    kind: str
+    container: str | None
+    member: int | None
+    sha256: str | None
+    series_id: int | None
+    idx: int
+    status: int
+    reason: str | None
+    position: float | None
+    masked: bool
 
 
 class PendingFile(NamedTuple):
@@ -227,22 +260,37 @@ class Ledger:
         name: what is written of a path.
         """
         with self._transaction():
-            rows = ((name(f.path), f.path, f.size, f.mtime_ns, f.reason, f.kind, f.container, f.member) for f in found)
-            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            rows = (
+                (name(f.path), f.path, f.size, f.mtime_ns, f.reason, f.kind, f.container, f.member, _part(f.path, name))
+                for f in found
+            )
+            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def staged(self) -> int:
         """How many files discovery saw."""
         return int(self._db.execute("SELECT count(*) FROM found").fetchone()[0])
 
-    def adopt(self, identity: dict[str, Any], base: str, *, retry_failed: bool = False) -> Counts:
+    def adopt(
+        self,
+        identity: dict[str, Any],
+        base: str,
+        *,
+        retry_failed: bool = False,
+        scope: Collection[str] | None = None,
+    ) -> Counts:
         """Make the staged files the run's files, and this its identity and base folder, in one transaction.
 
         Files that are done and have not changed (size, mtime) stay; changed, new and half-done ones become pending;
         vanished ones leave. Failed files stay failed unless `retry_failed`.
+        scope: names directly below the base, as they are written: discovery saw only these (`Discovery.only`), so that
+        what is done elsewhere stays, and what is half-done there leaves until it is seen again.
         """
+        asked = {"retry": retry_failed, "scoped": scope is not None}
         with self._transaction():
+            self._db.execute("DELETE FROM scope")
+            self._db.executemany("INSERT OR IGNORE INTO scope VALUES (?)", ((part,) for part in scope or ()))
             for statement in _ADOPT.split(";\n"):
-                self._db.execute(statement, {"retry": retry_failed} if ":retry" in statement else {})
+                self._db.execute(statement, asked if ":scoped" in statement else {})
             digest = hashlib.sha256(canonical_json(identity).encode())
             for path, size in self._db.execute("SELECT path, size FROM file ORDER BY path"):
                 digest.update(f"\n{size} {path}".encode())
@@ -295,9 +343,33 @@ class Ledger:
         """The same rows, series by series, along each; those without a series first; streamed."""
         return (ResultRow(*row) for row in self._db.execute(_ROWS.format(order=_BY_SERIES)))
 
+    def sources(self) -> Iterator[SourceRow]:
+        """The slices of the files that this start found, series by series, along each; streamed."""
+        query = (
+            "SELECT file.id, file.path, found.place, found.kind, found.container, found.member, file.sha256, series.id,"
+            " coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),"
+            " slice.position, mask.labels IS NOT NULL"
+            " FROM file JOIN found USING (path) LEFT JOIN slice ON slice.file = file.id"
+            " LEFT JOIN series ON series.id = file.series"
+            " LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx"
+            f" WHERE file.status != 0 ORDER BY {_BY_SERIES}"
+        )
+        return (SourceRow._make((*row[:-1], bool(row[-1]))) for row in self._db.execute(query))
+
     def series(self) -> dict[int, SeriesRow]:
         """All series by number."""
         return {number: SeriesRow(*rest) for number, *rest in self._db.execute("SELECT * FROM series")}
+
+    def parts(self) -> list[PartRow]:
+        """What is in the parts of the last `adopt` with a scope: of files that are done, by part, study and series."""
+        query = (
+            "SELECT coalesce(file.part, file.path) AS whole, series.study, series.id, count(*),"
+            " sum(coalesce(slice.status, file.status) = 2), sum(coalesce(slice.status, 0) = 3 AND slice.p0 IS NULL)"
+            " FROM file LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series"
+            " WHERE whole IN (SELECT part FROM scope) AND file.status != 0"
+            " GROUP BY whole, series.study, series.id ORDER BY whole, series.study, series.name"
+        )
+        return [PartRow(*row) for row in self._db.execute(query)]
 
     def mask(self, file: int, index: int) -> bytes | None:
         """The compressed mask of a segmented slice."""
@@ -380,3 +452,9 @@ class Ledger:
             raise OutputError(
                 f"The ledger {self.path} cannot be written ({error}).", fix="make room, and run the same command again"
             ) from error
+
+
+def _part(path: str, name: Callable[[str], str]) -> str | None:
+    """What is written of the first of a path's folders; None if it has none."""
+    first, slash, _ = path.partition("/")
+    return name(first) if slash else None

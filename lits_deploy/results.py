@@ -3,6 +3,8 @@
     slices    path index status reason label class_name p0 p1 p2 window sha256 study series z_mm
               run_id bundle model artifact precision runtime contract
     studies   one row a series, the most suspicious first: see `studies`
+    volumes   one row a series that was segmented: ml of liver, lesions included, and of tumour (`segmentation.volumes`)
+    masks     one row a slice and format: its mask's file, and its place there, or why it has none
 
 p0…p2 are calibrated: the artifact's temperature is applied. `status` is ok, failed (with its reason) or abstain: the
 reason and no class, either with probabilities, because the network is less sure than the bundle asks, or without,
@@ -23,7 +25,7 @@ from lits_deploy.ledger import ABSTAINED, OK, Ledger, ResultRow, SeriesRow
 from lits_deploy.studies import STUDY_COLUMNS, STUDY_FLOATS, STUDY_INTEGERS, study_rows
 from lits_deploy.tables import FORMATS, Row, Table
 
-__all__ = ["COLUMNS", "FORMATS", "PROVENANCE", "SLICES", "STUDIES", "write_tables"]
+__all__ = ["ALL", "COLUMNS", "FORMATS", "MASKS", "PROVENANCE", "SLICES", "STUDIES", "VOLUMES", "write_tables"]
 
 PROVENANCE = ("run_id", "bundle", "model", "artifact", "precision", "runtime", "contract")
 COLUMNS = (
@@ -32,6 +34,23 @@ COLUMNS = (
 )  # fmt: skip
 SLICES = Table(name="slices", columns=COLUMNS, integers={"index": 32, "label": 8}, floats=("p0", "p1", "p2", "z_mm"))
 STUDIES = Table(name="studies", columns=(*STUDY_COLUMNS, *PROVENANCE), integers=STUDY_INTEGERS, floats=STUDY_FLOATS)
+VOLUMES = Table(
+    name="volumes",
+    columns=(
+        "study", "series", "kind", "orientation", "slices", "segmented", "row_mm", "column_mm", "slice_mm",
+        "liver_ml", "tumour_ml", "reason", "identifiers", *PROVENANCE,
+    ),
+    integers={"slices": 32, "segmented": 32},
+    floats=("row_mm", "column_mm", "slice_mm", "liver_ml", "tumour_ml"),
+)  # fmt: skip
+MASKS = Table(
+    name="masks",
+    columns=("path", "index", "study", "series", "format", "mask", "place", "reason", *PROVENANCE),
+    integers={"index": 32, "place": 32},
+)
+ALL = (SLICES, STUDIES, VOLUMES, MASKS)
+"""Every table that a run may write."""
+
 _STATUS = {OK: "ok", ABSTAINED: "abstain"}
 
 

@@ -53,9 +53,9 @@ def planted_dicom(number: int, **values: object) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about values that the standard would not have
         dataset = dcmread(io.BytesIO(dicom_file(hu_slice(number), number=number, **values)))
-        _plant(dataset, number)
+        plant(dataset, number)
         inner = Dataset()
-        _plant(inner, number, keywords=("PatientName", "PatientID", "StudyInstanceUID", "InstitutionName"))
+        plant(inner, number, keywords=("PatientName", "PatientID", "StudyInstanceUID", "InstitutionName"))
         dataset.ReferencedStudySequence = Sequence([inner])
         dataset.RequestAttributesSequence = Sequence([inner])
         block = dataset.private_block(0x0099, f"{HEADER} PRIVATE", create=True)
@@ -65,7 +65,8 @@ def planted_dicom(number: int, **values: object) -> bytes:
     return buffer.getvalue()
 
 
-def _plant(dataset: Dataset, number: int, keywords: Iterable[str] | None = None) -> None:
+def plant(dataset: Dataset, number: int, keywords: Iterable[str] | None = None) -> None:
+    """Put unmistakable values into every text element that no reader needs, or into those of some keywords."""
     for tag, (vr, vm, _, _, keyword) in DicomDictionary.items():
         chosen = keyword in keywords if keywords is not None else True
         if not keyword or not chosen or keyword in _STRUCTURE or tag >> 16 in (0x0002, 0x0004, 0x0000) or vm == "0":

@@ -26,6 +26,8 @@ COMMANDS = {
     "verify": "Check a bundle's hashes and goldens on this machine.",
     "scan": "List what lies in folders of scans, and what would be skipped, without a model.",
     "classify": "Classify folders of CT slices with a bundle.",
+    "segment": "Segment liver and lesions with a U-Net's bundle: masks and volumes.",
+    "watch": "Classify the studies of an inbox as they become complete.",
     "doctor": "Say what works on this machine and how to install the rest.",
     "benchmark": "Measure latency and accuracy of a bundle on this machine.",
     "demo": "Run everything once on synthetic data: train, export, verify, classify, benchmark.",

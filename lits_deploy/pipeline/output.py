@@ -1,6 +1,7 @@
 """The output folder: one process at a time, one run, nothing of anyone else's overwritten.
 
     OUT/  ledger.sqlite  slices.csv …  studies.csv …  run.json  report.html  .lits-deploy.lock  .lits-deploy.salt
+          volumes.csv …  masks.csv …  masks/                         of a segmentation (`lits_deploy.segmentation`)
 
 With `--ledger`, ledger and lock lie in that folder (a local disk) and only the results in OUT.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ from typing import Any
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import FILE_NAME, Ledger
 from lits_deploy.pseudonyms import SALT_FILE
-from lits_deploy.results import FORMATS, SLICES, STUDIES
+from lits_deploy.results import ALL, FORMATS, SLICES
 
 LOCK = ".lits-deploy.lock"
 RUN_JSON, REPORT = "run.json", "report.html"
+MASKS, MASKS_MARK = "masks", ".lits-deploy"
+"""The folder of masks, and the file in it that tells it from another folder of that name."""
 
 
 class OutputFolder:
@@ -47,6 +51,8 @@ class OutputFolder:
         try:
             for left in (path for name in self._results() for path in self.out.glob(f".{name.name}.*.tmp")):
                 left.unlink()  # of a process that was killed while it wrote
+            for left in self.out.glob(f".{MASKS}.*.tmp"):
+                shutil.rmtree(left, ignore_errors=True)
             if self._overwrite:
                 self._remove_results()
                 self._remove_ledger()
@@ -102,12 +108,14 @@ class OutputFolder:
             os.close(fd)  # its last holder took the file away between open and lock
 
     def _results(self) -> list[Path]:
-        tables = [table.path(self.out, kind) for kind in FORMATS for table in (SLICES, STUDIES)]
+        tables = [table.path(self.out, kind) for kind in FORMATS for table in ALL]
         return [*tables, self.out / RUN_JSON, self.out / REPORT]
 
     def _remove_results(self) -> None:
         for path in self._results():
             path.unlink(missing_ok=True)
+        if (self.out / MASKS / MASKS_MARK).exists():
+            shutil.rmtree(self.out / MASKS, ignore_errors=True)
 
     def _remove_ledger(self) -> None:
         for suffix in ("", "-wal", "-shm"):

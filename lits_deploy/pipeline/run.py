@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -43,7 +43,8 @@ from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.results import write_tables
 from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
 from lits_deploy.scans import FORMATS, Formats
-from lits_deploy.scans.discover import Discovery
+from lits_deploy.scans.discover import UNFINISHED, Discovery
+from lits_deploy.scans.paths import escape
 
 NAMES, RUN = "names", "run"
 """What the ledger notes of a run: how it names things, and what its tables and reports repeat."""
@@ -76,6 +77,7 @@ def run_folder(
     on_progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
     formats: Formats = FORMATS,
+    only: Collection[str] | None = None,
     finish: Callable[[Finished], Sequence[Path]] | None = None,
 ) -> RunSummary:
     """Classify or segment every scan below `roots`; write the result tables and run.json to `out`.
@@ -83,6 +85,8 @@ def run_folder(
     runtime: an open one to use, and leave open, in place of the one that `options` names.
     on_progress: called in this thread, at most ten times a second. stop: lets another thread or a signal handler end
     the run in good order (`pipeline.stop`); the same call then goes on. formats: what is read (`lits_deploy.scans`).
+    only: names of the files and folders directly below the one root that are looked at, less what is still being copied
+    there; results of the others stay (`lits_deploy.watch`). None: everything, and what is gone leaves the results.
     finish: called when all is in the ledger and the tables are written, workers and network still there; gives the
     paths of what else it wrote (reports, masks).
     A file that cannot be used is a row with its reason. Raises UserError for everything the user can mend (bundle,
@@ -92,7 +96,10 @@ def run_folder(
     options, stop = options or ClassifyOptions(), stop or Stop()
     artifact, options = _suitable(bundle, out, task, options)
     skip = [out, *([options.ledger] if options.ledger else [])]
-    discovery = Discovery(roots, recursive=options.recursive, skip=skip, formats=formats)
+    unfinished = () if only is None else UNFINISHED
+    discovery = Discovery(
+        roots, recursive=options.recursive, skip=skip, formats=formats, only=only, unfinished=unfinished
+    )
     workers = options.workers or tuning.default_workers()
     with ExitStack() as stack:
         output = stack.enter_context(OutputFolder(out, ledger_folder=options.ledger, overwrite=options.overwrite))
@@ -113,7 +120,8 @@ def run_folder(
         judge = _judge(task, artifact, options)
         identity, base = _identity(bundle, artifact, info, judge), names.of("base", discovery.base)
         session.resumed = output.check(identity, base, names.mark)
-        counts = output.ledger.adopt(identity, base, retry_failed=options.retry_failed)
+        scope = None if only is None else [names.path(escape(name)) for name in only]
+        counts = output.ledger.adopt(identity, base, retry_failed=options.retry_failed, scope=scope)
         output.ledger.note(NAMES, names.mark)
         output.keep = True
 
@@ -231,6 +239,14 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: 
     )
 
 
+def open_network(
+    bundle: Bundle, out: Path, *, task: Task = "classify", options: ClassifyOptions | None = None
+) -> Runtime:
+    """The network that `run_folder` would open for these, for several runs; the caller closes it."""
+    artifact, options = _suitable(bundle, out, task, options or ClassifyOptions())
+    return _open(bundle, artifact, options, _OUTPUT[task])
+
+
 def _batch(options: ClassifyOptions, runtime: Runtime | None, info: RuntimeInfo) -> int:
     default = tuning.default_batch(info.device)
     return options.batch_size or (min(default, runtime.max_batch) if runtime else default)
@@ -243,7 +259,7 @@ def _discover(discovery: Discovery, ledger: Ledger, naming: Naming, loop: Loop, 
         loop.turn(0)  # a network that cannot be opened is told at once, not after a million files
         if stop.requested:
             raise KeyboardInterrupt
-    if not ledger.staged():
+    if not ledger.staged() and discovery.only is None:
         # No path here: a folder's name may be a patient's.
         others = f" ({sum(discovery.others.values())} other files)" if discovery.others else ""
         deeper = "" if discovery.recursive else ", or --recursive"

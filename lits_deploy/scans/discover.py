@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +28,10 @@ UNREADABLE = -1
 
 _NOT_A_SCAN = "neither a PNG, JPEG, DICOM or NIfTI file nor a zip"
 _INDEX = "a DICOM directory, which is an index: name the folder that it stands in"
+
+UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".incomplete", ".swp", "~")
+"""Ends of the names that programs give to files while they copy them; rsync's start with a dot and are hidden."""
+
 _MAX_SUFFIXES = 50  # kinds of other files told apart; numbered suffixes (.0001, .0002 …) would fill memory
 
 
@@ -55,6 +59,8 @@ class Discovery:
     """Walks the roots when iterated; `others` counts the files that are not scans, by suffix (`DICOMDIR` by name).
 
     roots: files and folders as the user named them; skip: folders never walked into (the output folder).
+    only: names directly below the roots that are looked at, None: all. unfinished: ends of names, in lower case, of
+    what is being copied still and is passed over. Both are for inboxes (`lits_deploy.watch`).
     base: what paths are relative to: the one root folder, the one file's folder, or the roots' common parent.
     A file that is named twice, or named and found, comes twice. A file that is named is a record in any case.
     Raises UserError for a root that does not exist.
@@ -64,6 +70,8 @@ class Discovery:
     recursive: bool = True
     skip: Sequence[Path] = ()
     formats: Formats = FORMATS
+    only: Collection[str] | None = None
+    unfinished: tuple[str, ...] = ()
     others: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -111,7 +119,9 @@ class Discovery:
             try:
                 with os.scandir(folder) as entries:
                     for entry in entries:
-                        if entry.name.startswith("."):
+                        if entry.name.startswith(".") or entry.name.lower().endswith(self.unfinished):
+                            continue
+                        if self.only is not None and folder in self._folders and entry.name not in self.only:
                             continue
                         if entry.is_dir(follow_symlinks=False):
                             stack += [entry.path] if self.recursive else []

@@ -82,8 +82,8 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False) ->
     """Understand a NIfTI file (`scans.Reader`)."""
     packed = data.startswith(_GZIP)
     stream: BinaryIO = gzip.GzipFile(fileobj=io.BytesIO(data)) if packed else io.BytesIO(data)  # type: ignore[assignment]
-    volume, fingerprint = _header(stream)
-    series = _series(volume, f"{fingerprint}-{zlib.crc32(data):08x}")
+    volume, block = volume_of(stream)
+    series = _series(volume, f"{sha256_bytes(block)[:16]}-{zlib.crc32(data):08x}")
     doubt = geometry_doubt(*volume.matrix, volume.spacing_mm, volume.step_mm, volume.lie, contract)
     try:
         _check_size(volume, len(data), packed)
@@ -116,8 +116,8 @@ def _frame(volume: Volume, index: int, **what: Any) -> Frame:
     return Frame(index=index, position=position, **what)
 
 
-def _header(stream: BinaryIO) -> tuple[Volume, str]:
-    """The volume that a header describes, and a hash of it."""
+def volume_of(stream: BinaryIO) -> tuple[Volume, bytes]:
+    """The volume that the header at the start of a stream describes, and the header's bytes. Raises SliceError."""
     start = _take(stream, 4)
     for endian in "<>":
         (size,) = struct.unpack(f"{endian}i", start)
@@ -131,7 +131,7 @@ def _header(stream: BinaryIO) -> tuple[Volume, str]:
         raise SliceError("not a NIfTI file, or its voxels lie in another one")
     try:
         header = _SIZES[size](binaryblock=block, endianness=endian, check=False)
-        return _volume(header, size), sha256_bytes(block)[:16]
+        return _volume(header, size), block
     except SliceError:
         raise
     except Exception as error:  # nibabel raises its own errors, and numpy's, on nonsense

@@ -1,0 +1,50 @@
+"""A DICOM file's kept elements (`headers.dicom`) as a data set again, and where its frames lie."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from lits_deploy.scans.dicom.header import items, number, numbers
+from lits_deploy.segmentation.grid import Plane
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+
+def dataset_of(data: bytes) -> Dataset:
+    """The data set that `headers.dicom` wrote."""
+    from pydicom.filereader import read_dataset
+
+    return read_dataset(io.BytesIO(data), False, True)
+
+
+def plane_of(dataset: Dataset, index: int) -> Plane | str:
+    """Where frame `index` of a file lies, or what its header does not say."""
+    own = items(dataset, 0x52009230)
+    groups = [*own[index : index + 1], *items(dataset, 0x52009229)[:1]]
+    directions = numbers(_holding(groups, 0x00209116, 0x00200037, dataset), 0x00200037, 6)
+    position = numbers(_holding(groups, 0x00209113, 0x00200032, dataset), 0x00200032, 3)
+    measures = _holding(groups, 0x00289110, 0x00280030, dataset)
+    spacing = numbers(measures, 0x00280030, 2)
+    if directions is None or position is None:
+        return "the header does not say where the slice lies"
+    if spacing is None or min(spacing) <= 0:
+        return "the header does not say how large a pixel is"
+    thickness = number(measures, 0x00180050)
+    return Plane(
+        position=position,
+        along_columns=directions[:3],
+        along_rows=directions[3:],
+        spacing=spacing,
+        thickness=thickness if thickness and thickness > 0 else None,
+    )
+
+
+def _holding(groups: list[Dataset], macro: int, attribute: int, top: Dataset) -> Dataset:
+    """The first functional group that holds an attribute, else the top level."""
+    for group in groups:
+        for item in items(group, macro)[:1]:
+            if attribute in item:
+                return item
+    return top

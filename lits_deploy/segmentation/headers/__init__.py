@@ -1,0 +1,28 @@
+"""Readers that decode workers use to read a file's header once more, for what a mask needs and no table may hold.
+
+They satisfy `scans.Reader` and hand everything over in `Series.identifiers`, which the pipeline writes nowhere: under
+`HEADER` what the parent's side of each format understands, in base64. Their slices are told without pixels.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+
+from lits_deploy.scans import Frame, Scan, Series
+
+HEADER = "header"
+
+READERS: Mapping[str, str] = {
+    "picture": "lits_deploy.segmentation.headers.picture",
+    "dicom": "lits_deploy.segmentation.headers.dicom",
+    "nifti": "lits_deploy.segmentation.headers.nifti",
+}
+"""Kind of file (`scans.Formats`) → module that reads its header."""
+
+
+def told(kind: str, rows: int, columns: int, header: bytes) -> Scan:
+    """A file's header as such a reader gives it."""
+    identifiers = {HEADER: b64encode(header).decode("ascii")}
+    series = Series(study="", key="", kind=kind, rows=rows, columns=columns, identifiers=identifiers)
+    return Scan(series=series, window="", frames=iter([Frame(index=0)]))

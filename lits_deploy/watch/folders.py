@@ -1,0 +1,55 @@
+"""The folders of a watch: inbox and output apart, and one watch at a time on an output folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lits_deploy.errors import OutputError, UserError
+from lits_deploy.pipeline.options import ClassifyOptions
+
+LOCK = ".lits-deploy.watch.lock"
+
+
+def check_folders(inbox: Path, out: Path, options: ClassifyOptions, quiet_s: float) -> None:
+    """Raise UserError for what cannot work."""
+    if not inbox.is_dir():
+        raise UserError(f"{inbox} is not a folder.", fix="make the inbox, or name another")
+    if quiet_s < 0:
+        raise UserError(f"A quiet time of {quiet_s:g} s does not work.", fix="use 0 or more")
+    if not options.recursive:
+        raise UserError("An inbox is not watched without its folders.", fix="leave out --no-recursive")
+    for folder in (out, *([options.ledger] if options.ledger else [])):
+        if inbox.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise OutputError(f"{folder} lies in the inbox and would be taken for a study.", fix="--out elsewhere")
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Refuse a second watch on an output folder; between runs, other commands may use the folder.
+
+    A folder that had to be made and holds nothing else in the end is taken away again.
+    """
+    made = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(f"Another watch writes to {folder}.", fix="end it, or --out elsewhere") from error
+        yield
+        made = False
+    finally:
+        if made:
+            with suppress(OSError):
+                if [path.name for path in folder.iterdir()] == [LOCK]:
+                    (folder / LOCK).unlink()
+                    folder.rmdir()
+        os.close(descriptor)

@@ -1,0 +1,259 @@
+"""`watch_folder`: classify the studies of an inbox as they become complete, until asked to stop.
+
+Every run is `pipeline.run.run_folder` over the complete entries alone; the ledger keeps what it has of the others, so
+that earlier results stay while a study grows, and after it has been moved away. Killed and started again, the watch
+compares what is there with the states that the ledger notes as done. Only the first run, over nothing, raises: it finds
+bundle, device and output folder wanting. What goes wrong later is told, and tried again: a full disk or a lost device
+after a while, entries that break a run one by one, and a few times, until they change.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import UserError
+from lits_deploy.files import canonical_json
+from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
+from lits_deploy.pipeline.run import Finished, open_network, run_folder
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pseudonyms import Pseudonyms, salt_of
+from lits_deploy.runtime import Runtime
+from lits_deploy.scans import FORMATS, Formats
+from lits_deploy.scans.paths import escape
+from lits_deploy.watch.changes import Changes, changes_in
+from lits_deploy.watch.folders import alone, check_folders
+from lits_deploy.watch.inbox import EMPTY, Inbox
+from lits_deploy.watch.studies import StudyLine, study_lines
+
+RESCAN_S = 300.0
+"""Everything is looked at this often, whatever the system's notices say."""
+
+PUT_OFF_S = (10.0, 600.0)
+"""Shortest and longest wait after a run that failed; it doubles each time."""
+
+TRIES = 4
+"""Runs that an entry may break before it is set aside until it changes."""
+
+DONE = "watch"
+"""What the ledger notes of a watch: entries and their states that are done, as pseudonyms."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """What a watch tells: a study that is done, and anything else that a person should know, in one line."""
+
+    study: Callable[[StudyLine], None] = lambda _: None
+    note: Callable[[str], None] = lambda _: None
+
+
+def watch_folder(
+    bundle: Bundle,
+    inbox: Path,
+    out: Path,
+    *,
+    options: ClassifyOptions | None = None,
+    quiet_s: float = 30.0,
+    poll: bool = False,
+    runtime: Runtime | None = None,
+    stop: Stop | None = None,
+    talk: Talk | None = None,
+    formats: Formats = FORMATS,
+    finish: Callable[[Finished], Sequence[Path]] | None = None,
+    changes: Changes | None = None,
+    clock: Callable[[], float] = monotonic,
+) -> RunSummary:
+    """Classify every study of `inbox` once nothing in it has changed for `quiet_s` seconds; the last run's summary.
+
+    Ends when `stop` is requested. runtime: an open network to use and leave open. finish: as in `run_folder`, after
+    each run. poll: do not rely on the system's notices. changes, clock: for tests; seconds of a steady clock.
+    Raises UserError for what is wrong at the start: the bundle, the device, a folder, another watch at work.
+    """
+    stop, talk, options = stop or Stop(), talk or Talk(), options or ClassifyOptions()
+    check_folders(inbox, out, options, quiet_s)
+    with ExitStack() as stack:
+        source = changes or changes_in(inbox.resolve(), stop, quiet_s=quiet_s, poll=poll, warn=talk.note)
+        stack.callback(source.close)
+        stack.enter_context(alone(options.ledger or out))
+        network = _Network(bundle, out, options, runtime)
+        stack.callback(network.close)
+        runs = _Runs(bundle, inbox, out, options, network, stop, formats, finish)
+        runs.over({})
+        _Watch(runs, Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done), stop, talk, clock).serve(source)
+    return runs.last
+
+
+class _Network:
+    """The network, opened when it is first asked for and kept, unless the caller owns it."""
+
+    def __init__(self, bundle: Bundle, out: Path, options: ClassifyOptions, given: Runtime | None) -> None:
+        self._bundle, self._out, self._options, self._given = bundle, out, options, given
+        self._opened: Runtime | None = None
+
+    def get(self) -> Runtime:
+        if self._given is None and self._opened is None:
+            self._opened = open_network(self._bundle, self._out, options=self._options)
+        network = self._given or self._opened
+        assert network is not None
+        return network
+
+    def close(self) -> None:
+        """Let go of it; the next `get` opens it anew."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+
+class _Runs:
+    """Runs over some entries, and which states of entries are done. last: summary of the last run."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        inbox: Path,
+        out: Path,
+        options: ClassifyOptions,
+        network: _Network,
+        stop: Stop,
+        formats: Formats,
+        finish: Callable[[Finished], Sequence[Path]] | None,
+    ) -> None:
+        self._bundle, self._inbox, self._out, self._options = bundle, inbox, out, options
+        self._stop, self._formats, self._finish = stop, formats, finish
+        self.network = network
+        self._done: dict[str, str] | None = None
+        self._names: Pseudonyms
+        self.last: RunSummary
+
+    def over(self, states: dict[str, str]) -> list[StudyLine]:
+        """Classify the entries of these names, whose states then are done; what there is to say of their studies.
+
+        Nothing is said, nor done, if the run was asked to stop on its way. Raises what `run_folder` raises.
+        """
+        lines: list[StudyLine] = []
+
+        def finish(finished: Finished) -> Sequence[Path]:
+            ledger = finished.output.ledger
+            if self._done is None:
+                self._done = self._remembered(ledger.noted(DONE))
+            paths = self._finish(finished) if self._finish is not None else ()
+            if not ledger.counts().pending:
+                lines.extend(study_lines(ledger, {self._names.path(escape(name)): self.name(name) for name in states}))
+                self._done = self._done | {self.name(name): self._mark(state) for name, state in states.items()}
+                ledger.note(DONE, canonical_json(self._done))
+            return paths
+
+        self.last = run_folder(
+            self._bundle,
+            [self._inbox],
+            self._out,
+            options=self._options,
+            runtime=self.network.get(),
+            stop=self._stop,
+            formats=self._formats,
+            only=frozenset(states),
+            finish=finish,
+        )
+        self._options = replace(self._options, overwrite=False)
+        return lines
+
+    def is_done(self, name: str, state: str) -> bool:
+        """Whether this state of an entry needs no run; one without any file never did."""
+        done = (self._done or {}).get(self.name(name))
+        return state == EMPTY if done is None else done == self._mark(state)
+
+    def name(self, name: str) -> str:
+        """Pseudonym of an entry."""
+        return self._names.of("entry", name)
+
+    def _mark(self, state: str) -> str:
+        return self._names.of("state", state)
+
+    def _remembered(self, noted: str | None) -> dict[str, str]:
+        """What earlier watches have done, now that the salt is there."""
+        options = self._options
+        salt = salt_of(options.ledger or self._out, options.salt)
+        self._names = Pseudonyms(salt=salt, identify=options.identify, paths=options.pseudonymous)
+        return {} if noted is None else dict(json.loads(noted))
+
+
+class _Watch:
+    """The loop: wait, look, run over what is complete."""
+
+    def __init__(self, runs: _Runs, inbox: Inbox, stop: Stop, talk: Talk, clock: Callable[[], float]) -> None:
+        self._runs, self._inbox, self._stop, self._talk, self._clock = runs, inbox, stop, talk, clock
+        self._failures = 0
+        self._not_before = 0.0
+
+    def serve(self, changes: Changes) -> None:
+        """Until asked to stop."""
+        self._look(None)
+        todo = self._inbox.to_do()
+        self._talk.note(f"Watching {changes.words}. Entries: {len(self._inbox)}, {todo} of them to do.")
+        rescan = self._clock() + RESCAN_S
+        while not self._stop.requested:
+            now = self._clock()
+            names: set[str] | None = None  # a run takes long: what came meanwhile is looked for everywhere
+            if not self._run(now):
+                due = max(self._inbox.next_due(), self._not_before)
+                names = changes.wait(max(0.0, min(rescan, due) - now))
+            if names is None or self._clock() >= rescan:
+                names, rescan = None, self._clock() + RESCAN_S
+            self._look(names)
+
+    def _run(self, now: float) -> bool:
+        """Run over the entries that are complete, if there are any: together, or one that broke a run alone."""
+        if now < self._not_before:
+            return False
+        names = self._inbox.complete(now)
+        names = [name for name in names if not self._inbox.tries(name)] or names[:1]
+        if not names:
+            return False
+        try:
+            lines = self._runs.over(self._inbox.states(names))
+        except KeyboardInterrupt:
+            if not self._stop.requested:
+                raise
+        except UserError as error:
+            self._failures += 1
+            self._not_before = self._clock() + self._wait("A run failed", error.message, self._failures)
+        except Exception as error:
+            tries = self._inbox.tries(names[0]) + 1
+            if len(names) == 1 and tries >= TRIES:
+                self._talk.note(f"Entry {self._runs.name(names[0])} is set aside until it changes: {_place(error)}")
+                self._inbox.put_off(names, float("inf"))
+            else:
+                self._inbox.put_off(names, self._clock() + self._wait("A run broke", _place(error), tries))
+        else:
+            self._failures = 0
+            for line in lines:
+                self._talk.study(line)
+        return True
+
+    def _wait(self, what: str, why: str, times: int) -> float:
+        """Tell of a failure, let go of the network (a lost device is opened anew); seconds until the next try."""
+        self._runs.network.close()
+        seconds: float = min(PUT_OFF_S[0] * 2 ** (times - 1), PUT_OFF_S[1])
+        self._talk.note(f"{what}: {why} It is tried again in {seconds:.0f} s.")
+        return seconds
+
+    def _look(self, names: set[str] | None) -> None:
+        try:
+            self._inbox.look(self._clock(), names)
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else type(error).__name__
+            self._talk.note(f"The inbox cannot be listed ({why}). It is tried again.")
+
+
+def _place(error: Exception) -> str:
+    """Type of an error and where it came from; not what it says, which may quote a name."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {where}, which is a bug."

@@ -1,0 +1,72 @@
+"""What a watch says of each study that is done: counts and rank, under the pseudonym that it has in studies.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from lits_deploy.ledger import Ledger
+from lits_deploy.studies import SeriesSummary, summaries
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyLine:
+    """One study of an entry.
+
+    study: its pseudonym; None for files of the entry that belong to none, or if it holds no scan at all.
+    entry: the entry's pseudonym. slices, failed, withheld: rows in slices.csv, of them failed, of them not judged.
+    rank, ranked: place of its most suspicious series among all that were judged so far; suspicion: as in studies.csv.
+    """
+
+    entry: str
+    study: str | None = None
+    slices: int = 0
+    failed: int = 0
+    withheld: int = 0
+    rank: int | None = None
+    ranked: int = 0
+    suspicion: float | None = None
+
+    def __str__(self) -> str:
+        if not self.slices:
+            return f"entry {self.entry}: no scans"
+        parts = [f"{self.slices:,} slices" if self.slices > 1 else "1 slice"]
+        if self.rank is not None:
+            parts.append(f"rank {self.rank:,} of {self.ranked:,} (suspicion {self.suspicion:.3f})")
+        parts += [f"{n:,} {what}" for n, what in ((self.withheld, "not judged"), (self.failed, "failed")) if n]
+        return f"{f'study {self.study}' if self.study else f'entry {self.entry}'}: {', '.join(parts)}"
+
+
+def study_lines(ledger: Ledger, entries: Mapping[str, str]) -> list[StudyLine]:
+    """A line for every study in the entries that the ledger's last run was over.
+
+    entries: how the ledger writes an entry (a part) → its pseudonym.
+    """
+    series = ledger.series()
+    found = {summary.name: summary for summary in summaries(ledger.rows_by_series(), series)}
+    ranked = sum(summary.rank is not None for summary in found.values())
+    lines, seen = [], set()
+    for (part, study), group in groupby(ledger.parts(), key=lambda row: (row.part, row.study)):
+        rows = list(group)
+        seen.add(part)
+        best = _first(found[series[row.series_id].name] for row in rows if row.series_id is not None)
+        lines.append(
+            StudyLine(
+                entry=entries[part],
+                study=study,
+                slices=sum(row.rows for row in rows),
+                failed=sum(row.failed for row in rows),
+                withheld=sum(row.withheld for row in rows),
+                rank=best.rank if best else None,
+                ranked=ranked,
+                suspicion=best.suspicion if best else None,
+            )
+        )
+    return lines + [StudyLine(entry=entry, ranked=ranked) for part, entry in entries.items() if part not in seen]
+
+
+def _first(candidates: Iterable[SeriesSummary]) -> SeriesSummary | None:
+    """The most suspicious one that has a rank."""
+    ranked = [(summary.rank, summary) for summary in candidates if summary.rank is not None]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None

@@ -1,0 +1,83 @@
+"""`lits-deploy watch` as a process: killed within a study and started again, ended by Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from folder_runs import SIZE, rows
+from lits_deploy.ledger import FILE_NAME
+from pictures import folder_of_slices
+from tiny_bundle import make_tiny_bundle
+
+LONG = 60.0  # seconds until a test gives up
+
+
+def start(bundle: Path, inbox: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "lits_deploy", "watch", str(inbox), "--bundle", str(bundle), "--out", str(out)]
+    command += ["--quiet-s", "0.2", "--salt", "one", "--batch-size", "1", "--workers", "1"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def classified(out: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{out / FILE_NAME}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT count(*) FROM slice").fetchone()[0])
+    except sqlite3.Error:  # not there yet
+        return 0
+
+
+def test_killed_within_a_study_it_goes_on_and_ctrl_c_ends_it(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56).folder
+    inbox, out = tmp_path / "inbox", tmp_path / "out"
+    folder_of_slices(inbox / "Miller", 400, size=SIZE)
+
+    process = start(bundle, inbox, out)
+    until = time.monotonic() + LONG
+    while not classified(out) and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert 0 < classified(out) < 400
+
+    folder_of_slices(inbox / "Smith", 10, size=SIZE)
+    process = start(bundle, inbox, out)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(4)]  # each study holds two series, by their folders
+    process.send_signal(signal.SIGINT)
+    rest, said = process.communicate(timeout=LONG)
+    assert process.returncode == 0, said
+    assert not rest
+    assert all(line.startswith("study ") for line in lines)
+    assert not any(name in "".join(lines) + said for name in ("Miller", "Smith", "slice-"))
+    assert "not for clinical use" in said
+    assert "Traceback" not in said
+
+    command = [
+        sys.executable,
+        "-m",
+        "lits_deploy",
+        "classify",
+        str(bundle),
+        str(inbox),
+        "--out",
+        str(tmp_path / "once"),
+    ]
+    done = subprocess.run([*command, "--salt", "one"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(rows(out)) == 410
+    for name in ("slices.csv", "studies.csv"):
+        assert (out / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+
+
+def test_a_wrong_start_is_one_line(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56).folder
+    process = start(bundle, tmp_path / "none", tmp_path / "out")
+    _, said = process.communicate(timeout=LONG)
+    assert process.returncode == 2
+    assert said.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in said
