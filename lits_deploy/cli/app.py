@@ -25,6 +25,7 @@ COMMANDS = {
     "verify": "Check a bundle's hashes and goldens on this machine.",
     "scan": "List what lies in folders of scans, and what would be skipped, without a model.",
     "classify": "Classify folders of CT slices with a bundle.",
+    "report": "Draw tables and page of a run again from its ledger.",
     "doctor": "Say what works on this machine and how to install the rest.",
     "benchmark": "Measure latency and accuracy of a bundle on this machine.",
     "demo": "Run everything once on synthetic data: train, export, verify, classify, benchmark.",
