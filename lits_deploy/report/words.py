@@ -107,7 +107,7 @@ def overlay_told(view: View) -> str:
     if overlay["kind"] == "cam":
         return (
             f"Over a picture, lines show where {overlay['network']} finds what speaks for a lesion: its "
-            "class-activation map, at half of its highest value (thin) and at 80 % of it (thick). The map is only a few "
+            "class-activation map, at half of its highest value (thin) and at 80 % of it (thick). It is only a few "
             "cells wide; it shows what moved the network, not the outline of a lesion."
         )
     if overlay["kind"] == "labels":
