@@ -89,13 +89,14 @@
     return found;
   };
   for (const strip of all("svg.strip.large")) {
-    const readout = $(".readout", strip.parentElement), columns = strip.viewBox.baseVal.width;
+    const readout = $(".readout", strip.parentElement), width = strip.viewBox.baseVal.width;
     let read = null;
     strip.addEventListener("pointermove", (event) => {
       const source = document.getElementById($("use", strip).getAttribute("href").slice(1));
-      read ??= ["lesion", "liver"].map((kind) => heights($(`path.${kind}`, source), columns));
+      read ??= ["lesion", "liver"].map((kind) => heights($(`path.${kind}`, source), width));
       const box = strip.getBoundingClientRect();
-      const column = Math.min(columns - 1, Math.max(0, Math.floor((event.clientX - box.left) / box.width * columns)));
+      const pointed = Math.floor((event.clientX - box.left) / box.width * width);
+      const column = Math.min(Number(strip.dataset.columns) - 1, Math.max(0, pointed));
       const each = Number(strip.dataset.each), first = column * each + 1;
       const last = Math.min(first + each - 1, Number(strip.dataset.slices));
       const [lesion, both] = [read[0][column], read[1][column]];

@@ -13,6 +13,9 @@ from lits_deploy.ledger import ABSTAINED, ResultRow
 MOST_COLUMNS = 600
 """Columns of a strip; a longer series shows, of as many neighbours as it takes, the most suspicious."""
 
+LEAST_WIDTH = 24
+"""Columns that a strip has room for at least: a single slice does not look like a whole liver."""
+
 UNSURE, WITHHELD, FAILED = 3, 4, 5
 """What a column is that has no class 0…2."""
 
@@ -35,6 +38,11 @@ class Profile:
     columns: tuple[Column, ...]
     slices: int
     each: int
+
+    @property
+    def width(self) -> int:
+        """Columns that the strip has room for."""
+        return max(len(self.columns), LEAST_WIDTH)
 
     def column_of(self, place: int) -> int:
         """The column that shows the slice at a place."""

@@ -221,5 +221,7 @@ class _Troubles:
         for kind in KINDS:
             own = sorted((r for r in self._found.values() if r.kind == kind), key=lambda r: (-r.rows, r.text))
             result[kind] = own[:MOST_REASONS]
+            for reason in result[kind]:
+                reason.listed.sort()
             self.others[kind] += sum(reason.rows for reason in own[MOST_REASONS:])
         return result

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from lits_deploy.report.view import Picture, Series, View
 from lits_deploy.studies import SeriesSummary
 
 DASH = "–"
+_BREAKS = re.compile(r"([/_.-])")
 
 STATUS = {
     "lesion": "with a slice called lesion",
@@ -35,6 +39,11 @@ def probability(value: float | None) -> str:
 def millimetres(value: float | None) -> str:
     """Whole mm."""
     return DASH if value is None else f"{value:.0f} mm"
+
+
+def signed(value: float, digits: int) -> str:
+    """With a proper minus."""
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def count(value: int) -> str:
@@ -69,11 +78,27 @@ def kind_of(series: Series) -> str:
 
 
 def ends_of(series: Series) -> tuple[str, str]:
-    """What stands at both ends of a strip."""
+    """What stands at both ends of a strip; all of it at the left of one that does not fill its width."""
     if series.places is None:
-        return "first slice", "last slice"
-    first, last = series.places
-    return (f"feet {first:.0f} mm", f"{last:.0f} mm head") if series.in_mm else (f"no. {first:g}", f"no. {last:g}")
+        left, right = "first slice", "last slice"
+    elif series.in_mm:
+        left, right = f"feet {signed(series.places[0], 0)} mm", f"{signed(series.places[1], 0)} mm head"
+    else:
+        left, right = (f"no. {place:g}" for place in series.places)
+    if series.profile.width == len(series.profile.columns):
+        return left, right
+    return (left if left == right else f"{left} … {right}"), ""
+
+
+def parted(label: str) -> tuple[str, str]:
+    """A path's folder, and what is in it."""
+    folder, slash, name = label.rpartition("/")
+    return folder + slash, name
+
+
+def breakable(text: str) -> Markup:
+    """Text, escaped, that a browser may break behind `/`, `_`, `-` and `.`."""
+    return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(text))))  # none of these stands in an escaped character
 
 
 def strip_told(series: Series) -> str:
@@ -91,7 +116,7 @@ def place_of(series: Series, picture: Picture) -> str:
     """Where a pictured slice lies along its series."""
     text = f"slice {picture.place + 1} of {series.summary.slices:,}"
     position = picture.row.position
-    return text if position is None or not series.in_mm else f"{text}, z {position:.1f} mm"
+    return text if position is None or not series.in_mm else f"{text}, z {signed(position, 1)} mm"
 
 
 def answer_of(view: View, picture: Picture) -> str:
@@ -152,7 +177,7 @@ def facts(view: View) -> list[tuple[str, str]]:
         (
             "Input contract",
             f"{contract['size']}×{contract['size']}, window "
-            + (f"{window[0]:g}…{window[1]:g} HU" if window else "not declared")
+            + (f"{signed(window[0], 0)}…{signed(window[1], 0)} HU" if window else "not declared")
             + (f", centre {contract['crop']} seen" if contract["crop"] else "")
             + f"; {contract['orientation']}; {contract['sha256'][:12]}",
         ),
@@ -171,5 +196,7 @@ def facts(view: View) -> list[tuple[str, str]]:
                 "never" if below is None else f"where no class reaches {below:.3f}",
             ),
         ]
+    if view.overlay and view.overlay["network"]:
+        found.append(("Over pictures", view.overlay["network"]))
     found.append(("lits-deploy", about["lits_deploy"]))
     return found
