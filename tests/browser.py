@@ -26,7 +26,8 @@ def visit(page: str, folder: Path, script: str) -> tuple[list[str], Any]:
     if binary is None:
         pytest.skip(f"needs Chromium ({' or '.join(_NAMES)})")
     code = (
-        f"const found = (() => {{ try {{ return (() => {{ {script} }})(); }} catch (e) {{ return String(e.stack); }} }})();"
+        f"const use = () => {{ {script} }}; let found;"
+        "try { found = use(); } catch (error) { found = String(error.stack); }"
         f"const out = document.createElement('pre'); out.id = {json.dumps(_FOUND)};"
         "out.textContent = JSON.stringify(found === undefined ? null : found); document.body.append(out);"
     )

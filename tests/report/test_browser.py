@@ -18,7 +18,10 @@ USE = """
 const $ = (s, r = document) => r.querySelector(s), all = (s, r = document) => [...r.querySelectorAll(s)];
 const order = () => all("tbody[data-rank]").filter((b) => !b.hidden).map((b) => b.dataset.rank).join();
 const key = (k) => $(`button[data-key=${k}]`);
-const type = (el, value) => { el.value = value; el.dispatchEvent(new Event(el.tagName === "SELECT" ? "change" : "input")); };
+const type = (el, value) => {
+  el.value = value;
+  el.dispatchEvent(new Event(el.tagName === "SELECT" ? "change" : "input"));
+};
 const open = () => all(".detail").filter((d) => !d.hidden).length;
 const found = {};
 found.start = order();
@@ -34,8 +37,9 @@ type($("#find"), "");
 type($("#status"), "lesion"); found.lesion = order();
 type($("#status"), "");
 $("#all").click(); found.closed = open(); $("#all").click(); found.opened = open();
-const toggle = $("button.toggle"); toggle.click();
-found.toggled = [toggle.getAttribute("aria-expanded"), document.getElementById(toggle.getAttribute("aria-controls")).hidden];
+const toggle = $("button.toggle"), expanded = () => toggle.getAttribute("aria-expanded");
+toggle.click();
+found.toggled = [expanded(), document.getElementById(toggle.getAttribute("aria-controls")).hidden];
 toggle.click();
 $("#lines").click(); found.bare = getComputedStyle($(".lines")).display; $("#lines").click();
 const zooms = all("button.zoom"); zooms[0].click();
@@ -45,7 +49,7 @@ $("#zoomed").close();
 const strip = $("svg.strip.large"), box = strip.getBoundingClientRect();
 const point = (share) => { strip.dispatchEvent(new PointerEvent("pointermove",
   { clientX: box.left + share * box.width, clientY: box.top + 5 })); return $(".readout").textContent; };
-found.readout = [point(9.5 / 24), point(18.5 / 24)];
+found.readout = [point(9.5 / 24), point(19.5 / 24)];
 found.wide = document.documentElement.scrollWidth <= innerWidth;
 found.images = all("img").every((i) => i.naturalWidth === 256 || i.loading === "lazy");
 return found;
@@ -89,7 +93,7 @@ def test_pictures_enlarge_and_lose_their_contours(visited: tuple[list[str], Any]
 
 
 def test_a_strip_tells_its_slices(visited: tuple[list[str], Any]) -> None:
-    assert visited[1]["readout"] == ["slice 10: lesion 0.95, liver 0.02", "slice 19: no answer"]
+    assert visited[1]["readout"] == ["slice 10: lesion 0.95, liver 0.03", "slice 20: no answer"]
 
 
 def test_a_console_error_would_be_seen(tmp_path: Path) -> None:
