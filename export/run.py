@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from export import graph, parity
+from export import cam, graph, parity
 from export.calibrate import Calibration, calibrate
 from export.card import model_card
 from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
@@ -88,6 +88,10 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
 
     golden = np.stack([picture for _, picture in parity.phantom_slices(original, GOLDENS[original.info.task])])
     expected = parity.original_probabilities(original, golden)
+    if original.module.cam is not None:
+        with _runtime(original, folder / MODEL, ("cam",)) as runtime:
+            apart = cam.check(original.module, original.module.outputs, runtime, golden)
+        say(f"  -[✓] class-activation map: {apart:.0e} of its largest value apart (≤ {cam.TOLERANCE:.0e})")
     np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)  # names that `verify` reads
 
     artifact = Artifact(
@@ -112,6 +116,8 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
     model = {"name": original.info.name, "parameters": original.parameters, "source": original.info.source}
     if original.width is not None:
         model["width"] = original.width
+    if original.module.cam is not None:
+        model["cam"] = cam.record(original.module.network)
     manifest = Manifest(
         task=original.info.task,
         model=model,
@@ -139,13 +145,14 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
 
 
-def _runtime(original: Original, path: Path) -> OnnxRuntime:
+def _runtime(original: Original, path: Path, wanted: tuple[str, ...] = ()) -> OnnxRuntime:
+    usual = ("logits", "probabilities") if original.info.task == "classify" else ("probabilities",)
     return OnnxRuntime(
         path,
         device=Device("cpu"),
         precision="fp32",
         shape=original.contract.shape,
-        wanted=("logits", "probabilities") if original.info.task == "classify" else ("probabilities",),
+        wanted=wanted or usual,
         max_batch=16 if original.info.task == "classify" else 4,
     )
 

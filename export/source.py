@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from export.cam import ActivationMap
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
 from lits_deploy.files import sha256_file
@@ -24,21 +26,27 @@ Choice = Literal["best", "last"]
 class Deployed(nn.Module):
     """What is exported: uint8 [N, C, S, S] in, preprocessing, network and softmax inside.
 
-    A classifier returns (logits [N, 3], probabilities [N, 3]); a U-Net (probabilities [N, 3, S, S], labels uint8
-    [N, S, S]).
+    A classifier returns (logits [N, 3], probabilities [N, 3]) and with `cam` the class-activation map of class 2
+    [N, h, w] (`export.cam`); a U-Net (probabilities [N, 3, S, S], labels uint8 [N, S, S]).
     """
 
-    def __init__(self, network: nn.Module, contract: InputContract, task: str) -> None:
+    def __init__(self, network: nn.Module, contract: InputContract, task: str, *, cam: bool = False) -> None:
         super().__init__()
         self.preprocess, self.network, self.task = Preprocess(contract), network, task
+        self.cam = ActivationMap(network) if cam else None
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of what `forward` returns, in order."""
-        return ("logits", "probabilities") if self.task == "classify" else ("probabilities", "labels")
+        if self.task == "classify":
+            return ("logits", "probabilities") if self.cam is None else ("logits", "probabilities", "cam")
+        return ("probabilities", "labels")
 
-    def forward(self, slices: Tensor) -> tuple[Tensor, Tensor]:
-        """Both outputs."""
+    def forward(self, slices: Tensor) -> tuple[Tensor, ...]:
+        """All outputs."""
+        if self.cam is not None:
+            logits, activation = self.cam(self.preprocess(slices))
+            return logits, torch.softmax(logits, dim=1), activation
         logits = self.network(self.preprocess(slices))
         probabilities = torch.softmax(logits, dim=1)
         if self.task == "classify":
@@ -65,6 +73,11 @@ class Original:
     def parameters(self) -> int:
         """Number of parameters, counted."""
         return sum(parameter.numel() for parameter in self.module.network.parameters())
+
+    def with_cam(self) -> Original:
+        """The same, exported with the class-activation map; UserError where the network has none (`export.cam`)."""
+        module = Deployed(self.module.network, self.contract, self.info.task, cam=True).eval()
+        return dataclasses.replace(self, module=module)
 
 
 def from_run(run: Path, *, choice: Choice = "best") -> Original:

@@ -7,6 +7,7 @@
             position, or the reason why not
     series  one row a series: its name and its study's (pseudonyms unless the user identifies), what its header says
     mask    labels of a segmented slice, compressed (`segmentation`)
+    picture a small picture of a suspicious slice with its contours (`report.pictures`), for a page without the scans
     found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it
 
 A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;
@@ -33,6 +34,10 @@ SCHEMA = 3
 FILE_NAME = "ledger.sqlite"
 PENDING, OK, FAILED, ABSTAINED = 0, 1, 2, 3
 
+NAMES, RUN, ABOUT, PICTURES = "names", "run", "about", "pictures"
+"""What is noted of a run (`Ledger.note`): how it names things; classes and provenance, which its tables repeat; what a
+report says of network and machine (`pipeline.about`); what is drawn over pictures (`pipeline.pictures`)."""
+
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (
@@ -44,6 +49,9 @@ CREATE TABLE slice (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT,
     label INTEGER, p0 REAL, p1 REAL, p2 REAL, position REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
 CREATE TABLE mask (file INTEGER NOT NULL, idx INTEGER NOT NULL, labels BLOB NOT NULL, PRIMARY KEY (file, idx));
+CREATE TABLE picture (
+    file INTEGER NOT NULL, idx INTEGER NOT NULL, jpeg BLOB NOT NULL, side INTEGER NOT NULL, contours TEXT NOT NULL,
+    PRIMARY KEY (file, idx));
 """
 _FOUND = """
 CREATE TEMP TABLE found (
@@ -58,6 +66,7 @@ CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path
        OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
 DELETE FROM mask WHERE file IN (SELECT id FROM gone);
+DELETE FROM picture WHERE file IN (SELECT id FROM gone);
 DELETE FROM file WHERE id IN (SELECT id FROM gone);
 DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
 INSERT INTO file (path, size, mtime_ns, status, reason, part)
@@ -68,7 +77,7 @@ DROP TABLE gone;
 _ROWS = """
 SELECT file.path, coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),
        slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256, series.study, series.name,
-       slice.position, series.id
+       slice.position, series.id, file.id
 FROM file LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series
 WHERE file.status != 0 ORDER BY {order}
 """
@@ -153,7 +162,8 @@ class PendingFile(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """A row of the result tables, as far as the ledger knows it; `series_id` leads to `Ledger.series`."""
+    """A row of the result tables, as far as the ledger knows it; `series_id` leads to `Ledger.series`, `file` to the
+    file's pictures."""
 
     path: str
     idx: int
@@ -169,6 +179,17 @@ class ResultRow(NamedTuple):
     series: str | None = None
     position: float | None = None
     series_id: int | None = None
+    file: int | None = None
+
+
+class PictureRow(NamedTuple):
+    """A small picture of a slice: JPEG of side × side pixels, and its contours as JSON (`report.pictures`)."""
+
+    file: int
+    idx: int
+    jpeg: bytes
+    side: int
+    contours: str
 
 
 @dataclass(frozen=True)
@@ -314,6 +335,12 @@ class Ledger:
             yield from map(PendingFile._make, rows)
             after = rows[-1][1]
 
+    def staged_files(self, numbers: Iterable[int]) -> Iterator[PendingFile]:
+        """Files of this start's discovery by their numbers, done or not."""
+        query = "SELECT id, path, place, kind, container, member FROM file JOIN found USING (path) WHERE id = ?"
+        for number in numbers:
+            yield from map(PendingFile._make, self._db.execute(query, (number,)))
+
     def record(self, slices: Iterable[SliceRow], files: Iterable[FileRow], forget: Iterable[int] = ()) -> None:
         """One transaction: drop the slices of `forget` and of failed files, then add slices and mark files as done."""
         slices, files = list(slices), list(files)
@@ -321,7 +348,7 @@ class Ledger:
         masks = [(row.file, row.idx, row.labels) for row in slices if row.labels is not None]
         named = {row.series for row in files if row.series is not None}
         with self._transaction():
-            for table in ("slice", "mask"):
+            for table in ("slice", "mask", "picture"):
                 self._db.executemany(f"DELETE FROM {table} WHERE file = ?", ((number,) for number in drop))
             self._db.executemany("INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (row[:9] for row in slices))
             self._db.executemany("INSERT INTO mask VALUES (?, ?, ?)", masks)
@@ -375,6 +402,21 @@ class Ledger:
         """The compressed mask of a segmented slice."""
         row = self._db.execute("SELECT labels FROM mask WHERE file = ? AND idx = ?", (file, index)).fetchone()
         return None if row is None else row[0]
+
+    def pictures(self) -> Iterator[PictureRow]:
+        """All small pictures, by file and index; streamed."""
+        return map(PictureRow._make, self._db.execute("SELECT * FROM picture ORDER BY file, idx"))
+
+    def pictured(self) -> set[tuple[int, int]]:
+        """(file, index) of the slices that have a picture."""
+        return set(self._db.execute("SELECT file, idx FROM picture"))
+
+    def keep_pictures(self, wanted: Iterable[tuple[int, int]], new: Iterable[PictureRow]) -> None:
+        """One transaction: drop the pictures that are not among `wanted`, and add new ones."""
+        with self._transaction():
+            drop = self.pictured() - set(wanted)
+            self._db.executemany("DELETE FROM picture WHERE file = ? AND idx = ?", drop)
+            self._db.executemany("INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?)", new)
 
     def labels(self) -> dict[int, int]:
         """Classified slices per label, of files that are done."""

@@ -66,14 +66,24 @@ def summaries(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> lis
 
     rows: series by series, along each (`Ledger.rows_by_series`). Slices of one series are held in memory, no more.
     """
-    found = [
-        _summary(None if number is None else series[number], list(group))
-        for number, group in groupby(rows, key=lambda row: row.series_id)
-    ]
-    found.sort(key=lambda s: (-1.0 if s.suspicion is None else s.suspicion, s.max_p2 or 0.0), reverse=True)
-    for place, summary in enumerate((s for s in found if s.suspicion is not None), start=1):
+    return ranked(summary for summary, _ in by_series(rows, series))
+
+
+def by_series(
+    rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]
+) -> Iterator[tuple[SeriesSummary, list[ResultRow]]]:
+    """Every series' summary, not ranked yet, with its rows, in the order of `rows`."""
+    for number, group in groupby(rows, key=lambda row: row.series_id):
+        own = list(group)
+        yield _summary(None if number is None else series[number], own), own
+
+
+def ranked(found: Iterable[SeriesSummary]) -> list[SeriesSummary]:
+    """The summaries by suspicion, the highest first, and their `rank` set; those without an answer last."""
+    ordered = sorted(found, key=lambda s: (-1.0 if s.suspicion is None else s.suspicion, s.max_p2 or 0.0), reverse=True)
+    for place, summary in enumerate((s for s in ordered if s.suspicion is not None), start=1):
         summary.rank = place
-    return found
+    return ordered
 
 
 def study_rows(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> Iterator[tuple[Any, ...]]:

@@ -29,15 +29,17 @@ def make_tiny_bundle(
     task: str = "classify",
     temperature: float = 1.0,
     abstain_below: float | None = None,
+    cam: bool = False,
     **contract_overrides: Any,
 ) -> Bundle:
     """Write a whole bundle (model, goldens, card, manifest) to `folder` and open it.
 
+    cam: with the class-activation map of class 2, 8×8 cells.
     contract_overrides: fields of InputContract, such as `size=64, crop=56, resize="never"`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     contract = InputContract(**{"window_hu": (-40.0, 160.0), **contract_overrides})
-    onnx.save(tiny_graph(contract), folder / "model.onnx")
+    onnx.save(tiny_graph(contract, cam=cam), folder / "model.onnx")
     slices = np.random.default_rng(0).integers(0, 256, (3, *contract.shape), dtype=np.uint8)
     logits = tiny_logits(slices, contract)
     np.savez(folder / "golden.npz", slices=slices, logits=logits, probabilities=softmax(logits))
@@ -49,14 +51,18 @@ def make_tiny_bundle(
         bytes=(folder / "model.onnx").stat().st_size,
         precision="fp32",
         opset=19,
-        outputs=("logits", "probabilities"),
+        outputs=("logits", "probabilities", "cam") if cam else ("logits", "probabilities"),
         tolerance=1e-5,
         temperature=temperature,
         abstain_below=abstain_below,
     )
+    model: dict[str, Any] = {"name": "tiny", "parameters": int(WEIGHTS.size + BIAS.size), "options": {}}
+    if cam:
+        cell = (contract.crop or contract.size) / 8
+        model["cam"] = {"class": 2, "first": (cell - 1) / 2, "step": cell}
     manifest = Manifest(
         task=task,  # type: ignore[arg-type]
-        model={"name": "tiny", "parameters": int(WEIGHTS.size + BIAS.size), "options": {}},
+        model=model,
         contract=contract,
         artifacts=(artifact,),
         files={name: sha256_file(folder / name) for name in ("golden.npz", "README.md")},
@@ -64,8 +70,8 @@ def make_tiny_bundle(
     return write_manifest(folder, manifest)
 
 
-def tiny_graph(contract: InputContract) -> onnx.ModelProto:
-    """The network as ONNX, opset 19."""
+def tiny_graph(contract: InputContract, *, cam: bool = False) -> onnx.ModelProto:
+    """The network as ONNX, opset 19; its map's mean and bias are the logit, as in a real one."""
     size, crop = contract.size, contract.crop or contract.size
     start, end = (size - crop) // 2, (size + crop) // 2
     half = [start, (start + end) // 2]
@@ -96,11 +102,23 @@ def tiny_graph(contract: InputContract) -> onnx.ModelProto:
         constant("weights", WEIGHTS, np.float32),
         constant("bias", BIAS, np.float32),
     ]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in ("logits", "probabilities")]
+    if cam:
+        cell = [crop // 8, crop // 8]
+        share = np.full((8, 8), WEIGHTS[0, 2])
+        share[:4, :4] += 4 * WEIGHTS[1, 2]
+        nodes += [
+            helper.make_node("AveragePool", ["scaled"], ["pooled"], kernel_shape=cell, strides=cell),
+            helper.make_node("Mul", ["pooled", "share"], ["weighted"]),
+            helper.make_node("Squeeze", ["weighted", "channel"], ["cam"]),
+        ]
+        initializers += [constant("share", share, np.float32), constant("channel", [1], np.int64)]
+        outputs.append(helper.make_tensor_value_info("cam", TensorProto.FLOAT, ["N", 8, 8]))
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("slices", TensorProto.UINT8, ["N", *contract.shape])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in ("logits", "probabilities")],
+        outputs,
         initializers,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)

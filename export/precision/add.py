@@ -17,6 +17,7 @@ import onnx
 
 from export import gate
 from export.calibrate import calibrate
+from export.cam import without_cam
 from export.gate.report import write_report
 from export.gate.slices import GateSlices, gate_slices
 from export.precision.calibration_set import COUNT, CalibrationSet, from_phantoms, from_training_patients
@@ -101,7 +102,7 @@ def add_precisions(
         f"reading activations on {calibration.record['slices']} slices of {calibration.record['data']}"
         + (f", {len(calibration.record['patients'])} patients" if "patients" in calibration.record else "")
     )
-    model = onnx.load(folder / base.artifacts[0].file)
+    model = without_cam(onnx.load(folder / base.artifacts[0].file))
     talk.phase("calibration", len(calibration.slices))
     seen = activations(model, calibration.slices, histograms=wanted.int8, progress=talk.progress)
     ranges = {**overflow(model, seen), "data": calibration.record["data"], "slices": calibration.record["slices"]}
@@ -178,6 +179,7 @@ def _write(
         base, name=recipe.name, file=recipe.file, sha256=sha256_file(path), bytes=path.stat().st_size,
         precision=recipe.precision, runtimes=recipe.runtimes, devices=recipe.devices, quantisation=record,
         parity={}, calibration={}, temperature=1.0, abstain_below=None,
+        outputs=tuple(output for output in base.outputs if output != "cam"),
     )  # fmt: skip
 
 

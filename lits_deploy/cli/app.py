@@ -28,6 +28,7 @@ COMMANDS = {
     "classify": "Classify folders of CT slices with a bundle.",
     "segment": "Segment liver and lesions with a U-Net's bundle: masks and volumes.",
     "watch": "Classify the studies of an inbox as they become complete.",
+    "report": "Draw tables and page of a run again from its ledger.",
     "doctor": "Say what works on this machine and how to install the rest.",
     "benchmark": "Measure latency and accuracy of a bundle on this machine.",
     "demo": "Run everything once on synthetic data: train, export, verify, classify, benchmark.",

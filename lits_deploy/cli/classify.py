@@ -46,6 +46,10 @@ def classify(
     memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
     ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
     engine_cache: Path | None = engines.CACHE,
+    report: bool = typer.Option(True, help="Write report.html, with pictures of the most suspicious slices."),
+    segmenter: Path | None = typer.Option(
+        None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
+    ),
 ) -> None:
     """Classify folders of CT slices with a bundle.
 
@@ -54,7 +58,10 @@ def classify(
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import errors, progress_bar
+    from lits_deploy.errors import UserError
+    from lits_deploy.pipeline.after import reporter
     from lits_deploy.pipeline.options import ClassifyOptions, Progress
+    from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.run import run_folder
     from lits_deploy.pipeline.stop import stop_on_signals
 
@@ -79,7 +86,13 @@ def classify(
         ledger=ledger,
         engine_cache=engine_cache,
     )
+    if segmenter is not None and not report:
+        raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     opened = Bundle.open(bundle)
+    unet = None if segmenter is None else Bundle.open(segmenter)
+    # A page that is there is drawn anew even without --report, lest it tell of an older state.
+    said: list[str] = []
+    finish = reporter(opened, options, segmenter=unet, pictures=report, say=said.append)
     with progress_bar() as bar, stop_on_signals() as stop:
         task = bar.add_task("classify", total=None, rate=0.0, note="loading")
         shown = False
@@ -94,8 +107,11 @@ def classify(
             rate = progress.slices / progress.seconds if progress.seconds else 0.0
             bar.update(task, completed=progress.done, rate=rate, note=note)
 
-        summary = run_folder(opened, scans, out, options=options, on_progress=show, stop=stop)
-    for warning in summary.warnings:
+        wanted = report or (out / REPORT).exists()
+        summary = run_folder(
+            opened, scans, out, options=options, on_progress=show, stop=stop, finish=finish if wanted else None
+        )
+    for warning in (*summary.warnings, *said):
         errors.print(f"warning: {warning}", markup=False)
     print_summary(summary)
     raise typer.Exit(130 if summary.stopped else 1 if summary.failed else 0)

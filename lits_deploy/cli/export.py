@@ -41,6 +41,9 @@ def export(
     ),
     data: Path | None = typer.Option(None, help="Take parity slices from this data set's validate split."),
     slices: int = typer.Option(256, min=256, help="Slices that PyTorch and the bundle are compared on."),
+    cam: bool | None = typer.Option(
+        None, "--cam/--no-cam", help="Also the class-activation map, for reports. [default: where the network has one]"
+    ),
     fp16: bool = typer.Option(False, "--fp16", help="Also an FP16 file, judged against the original."),
     int8: bool = typer.Option(False, "--int8", help="Also INT8 files: one for CPUs, one for TensorRT."),
     calibration: str | None = typer.Option(
@@ -77,11 +80,12 @@ def export(
     )  # fmt: skip
     options.check(trt)
     if run is not None and engines.is_bundle(run):
-        if not trt or fp16 or int8 or out or weights or data:
+        if not trt or fp16 or int8 or out or weights or data or cam is not None:
             raise UserError(f"{run} is a bundle already.", fix="build its engines with --trt alone, or export its run")
         engines.build_engines(run, options)
         return
     try:
+        from export.cam import has_cam
         from export.run import export as export_run
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export"):
@@ -101,6 +105,8 @@ def export(
     else:
         original = _from_weights(weights, model, width, window, data)
         target = out or weights.with_name(f"{weights.stem}-bundle")
+    if cam or (cam is None and has_cam(original.module.network)):
+        original = original.with_cam()
     wanted = _wanted(
         fp16, int8, calibration, calibration_slices, gates or [], allow_failing,
         report or target.with_name(f"{target.resolve().name}-gates"),

@@ -35,6 +35,7 @@ class Session:
     begun_files: float = 0.0
     ended_files: float = 0.0
     tables_written: float = 0.0
+    finished: float = 0.0
 
 
 def write_run_json(
@@ -99,7 +100,7 @@ def _timings(session: Session, loop: Loop, summary: RunSummary) -> dict[str, Any
         return None if moment is None else round(moment - session.begun, 4)
 
     return {
-        "wall_s": since_call(session.tables_written),
+        "wall_s": since_call(session.finished),
         "files_s": round(summary.seconds, 4),
         "slices_per_s": round(summary.slices_per_s, 3),
         "stages": {
@@ -108,6 +109,7 @@ def _timings(session: Session, loop: Loop, summary: RunSummary) -> dict[str, Any
             "wait_s": round(loop.inference.wait_s, 4),
             "infer_s": round(loop.inference.infer_s, 4),
             "write_s": round(loop.write_s + session.tables_written - session.ended_files, 4),
+            "report_s": round(session.finished - session.tables_written, 4),
         },
         "start_up": {
             "workers_ready_s": since_call(loop.pool.ready_at),

@@ -26,8 +26,9 @@ from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
 from lits_deploy.files import canonical_json
-from lits_deploy.ledger import Counts, Ledger
+from lits_deploy.ledger import ABOUT, NAMES, RUN, Counts, Ledger
 from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.about import about
 from lits_deploy.pipeline.inference import InferenceThread
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.loop import Loop
@@ -45,9 +46,6 @@ from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
 from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.discover import UNFINISHED, Discovery
 from lits_deploy.scans.paths import escape
-
-NAMES, RUN = "names", "run"
-"""What the ledger notes of a run: how it names things, and what its tables and reports repeat."""
 
 _STAGE = 1000  # files noted in the ledger at once during discovery
 _OUTPUT: dict[Task, str] = {"classify": "logits", "segment": "labels"}
@@ -122,7 +120,12 @@ def run_folder(
         session.resumed = output.check(identity, base, names.mark)
         scope = None if only is None else [names.path(escape(name)) for name in only]
         counts = output.ledger.adopt(identity, base, retry_failed=options.retry_failed, scope=scope)
+        classes = bundle.manifest.contract.classes
+        provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
         output.ledger.note(NAMES, names.mark)
+        output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
+        told = about(bundle, artifact, info, abstain_below=judge.to_json().get("abstain_below"))
+        output.ledger.note(ABOUT, canonical_json(told))
         output.keep = True
 
         batch = _batch(options, runtime, info)
@@ -131,15 +134,13 @@ def run_folder(
         if counts.pending:
             loop.run(slots, _jobs(output.ledger, discovery, formats), counts, judge, naming)
         session.ended_files = monotonic()
-        provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
         kinds = tuple(dict.fromkeys([*options.formats, *output.tables_there()]))
-        classes = bundle.manifest.contract.classes
-        output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
         tables = write_tables(out, kinds, output.ledger, classes=classes, provenance=provenance)
+        session.tables_written = monotonic()
         if finish is not None:
             tables += tuple(finish(Finished(output, loop, slots, discovery, artifact, stop)))
         loop.pool.close()
-        session.tables_written = monotonic()
+        session.finished = monotonic()
         summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
         write_run_json(
             summary.run_json,

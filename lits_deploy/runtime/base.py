@@ -22,12 +22,14 @@ Batch = npt.NDArray[np.uint8]
 class Outputs:
     """What a graph returned for N slices; None for an output it does not have or was not asked for.
 
-    logits, probabilities: float32 [N, 3] (classifier) or probabilities [N, 3, S, S] (U-Net); labels: uint8 [N, S, S].
+    logits, probabilities: float32 [N, 3] (classifier) or probabilities [N, 3, S, S] (U-Net); labels: uint8 [N, S, S];
+    cam: float32 [N, h, w], class-activation map of class 2 (`manifest.model["cam"]` says where its cells lie).
     """
 
     logits: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
     labels: npt.NDArray[np.uint8] | None = None
+    cam: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,13 +114,21 @@ class ResNet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(inputs, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
+    def maps(self, x: Tensor) -> Tensor:
+        """The last feature maps [N, C, 7, 7]; `head` of their spatial means is the answer."""
         x = self.pool(self.stem(x))
         for stage in self.stages:
             x = stage(x)
-        pooled: Tensor = self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1))
+        return x
+
+    def answer(self, maps: Tensor) -> Tensor:
+        """Logits of the last feature maps."""
+        pooled: Tensor = self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(maps, 1), 1))
         return pooled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        return self.answer(self.maps(x))
 
 
 def resnet18() -> ResNet:

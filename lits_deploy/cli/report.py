@@ -1,0 +1,35 @@
+"""`lits-deploy report`: tables and page of a run, drawn again from its ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from lits_deploy import DISCLAIMER
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def report(
+    out: Path = typer.Argument(..., help="OUT of a `classify` run, finished or not."),
+    formats: str = typer.Option("", "--format", help="Tables to add: csv, parquet, jsonl, joined by commas."),
+    ledger: Path | None = typer.Option(None, help="Folder of its ledger, if the run had one elsewhere."),
+) -> None:
+    """Draw tables and report.html again from a run's ledger.
+
+    Needs neither the scans nor a network: pictures of suspicious slices are in the ledger, and whoever has it can see
+    them.
+    """
+    from lits_deploy.cli.console import console
+    from lits_deploy.errors import UserError
+    from lits_deploy.pipeline.redraw import redraw
+    from lits_deploy.tables import FORMATS
+
+    wanted = tuple(name.strip() for name in formats.split(",") if name.strip())
+    if unknown := sorted(set(wanted) - set(FORMATS)):
+        raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
+    for path in redraw(out, formats=wanted, ledger_folder=ledger):
+        console.print(f"→ {path}", markup=False)
+    console.print(DISCLAIMER)

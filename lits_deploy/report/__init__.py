@@ -1,0 +1,10 @@
+"""The page a person reads: series ranked by suspicion, and why, drawn from a ledger alone.
+
+    choose      which slices of which series get a picture
+    pictures    a slice as a small JPEG, a class-activation map or a mask as contours
+    view        ledger → what the page shows, as plain records
+    strip       a series' probabilities along z as SVG
+    page        records → report.html: one file, no network, no other file
+
+Knows nothing about scans and networks: `pipeline.pictures` has the pictures made and puts them into the ledger.
+"""

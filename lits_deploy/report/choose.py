@@ -1,0 +1,44 @@
+"""Which slices get a picture: the peaks of lesion probability in the most suspicious series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from lits_deploy.ledger import ResultRow, SeriesRow
+from lits_deploy.studies import SeriesSummary, by_series, ranked
+
+SERIES, SLICES = 30, 6
+"""Most series with pictures, and most pictures of one."""
+
+WORTH = 0.1
+"""Lesion probability below which a slice gets no picture, but for a series' highest, and no heat contour."""
+
+SPREAD = 40
+"""Pictures of a series of N slices lie at least N / SPREAD slices apart: six neighbours show one place six times."""
+
+Key = tuple[int, int]
+"""File and index of a slice."""
+
+
+def chosen(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> list[tuple[SeriesSummary, list[ResultRow]]]:
+    """The most suspicious series with the slices to picture, the highest probability first.
+
+    rows: series by series, along each (`Ledger.rows_by_series`).
+    """
+    own = {id(summary): (summary, peaks(group)) for summary, group in by_series(rows, series)}
+    order = [summary for summary in ranked(summary for summary, _ in own.values()) if summary.suspicion is not None]
+    return [own[id(summary)] for summary in order[:SERIES]]
+
+
+def peaks(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """Up to SLICES of a series' answered slices: by lesion probability, apart from each other, none below WORTH but the
+    first. Failed and withheld slices have no picture."""
+    answered = [(place, row) for place, row in enumerate(rows) if row.p2 is not None and row.file is not None]
+    gap = max(1, round(len(answered) / SPREAD))
+    taken: list[tuple[int, ResultRow]] = []
+    for place, row in sorted(answered, key=lambda entry: (-(entry[1].p2 or 0.0), entry[0])):
+        if len(taken) == SLICES or (taken and (row.p2 or 0.0) < WORTH):
+            break
+        if all(abs(place - other) >= gap for other, _ in taken):
+            taken.append((place, row))
+    return [row for _, row in taken]

@@ -1,0 +1,73 @@
+"""report.html: one file that opens anywhere, offline, on a phone and on paper; equal ledgers give equal bytes.
+
+Paths, reasons and names of series come from outside and may be hostile. They reach the page through Jinja's autoescape
+alone, as text between tags or in attributes; drawings are made of numbers (`strip`). A security policy in the page
+forbids everything but its own style sheet, its own script (both by hash) and its pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from lits_deploy import DISCLAIMER
+from lits_deploy.errors import OutputError
+from lits_deploy.files import write_text
+from lits_deploy.ledger import Ledger
+from lits_deploy.report import strip, words
+from lits_deploy.report.choose import SERIES, SLICES, WORTH
+from lits_deploy.report.view import MOST_STRIPS, View, view
+from lits_deploy.studies import NEIGHBOURS
+
+TEMPLATE, STYLE, SCRIPT = "page.html.jinja", "page.css", "page.js"
+
+
+def write_page(ledger: Ledger, path: Path) -> Path:
+    """Draw the ledger's page, whole or not at all. Raises OutputError where it cannot be written."""
+    text = page(view(ledger))
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}).", fix="make room") from error
+    return path
+
+
+def page(shown: View) -> str:
+    """The whole page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    style, script = _inline(STYLE), _inline(SCRIPT)
+    return environment.get_template(TEMPLATE).render(
+        v=shown, words=words, strip=strip, style=style, script=script, policy=_policy(style, script),
+        disclaimer=DISCLAIMER, jpeg=_data_url, neighbours=NEIGHBOURS, pictured=SERIES, pictures_each=SLICES,
+        worth=WORTH, strips=MOST_STRIPS,
+    )  # fmt: skip
+
+
+@cache
+def _inline(name: str) -> Markup:
+    """One of our own files, to stand between its tags as it is."""
+    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def _policy(style: str, script: str) -> str:
+    """Content security policy: nothing from anywhere, and only what this module put in."""
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; "
+        f"script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _data_url(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

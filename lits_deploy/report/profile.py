@@ -1,0 +1,71 @@
+"""A series along z as a row of columns, one a slice, however many slices there are.
+
+Knows nothing about ledgers' files or about SVG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lits_deploy.ledger import ABSTAINED, ResultRow
+
+MOST_COLUMNS = 600
+"""Columns of a strip; a longer series shows, of as many neighbours as it takes, the most suspicious."""
+
+LEAST_WIDTH = 24
+"""Columns that a strip has room for at least: a single slice does not look like a whole liver."""
+
+UNSURE, WITHHELD, FAILED = 3, 4, 5
+"""What a column is that has no class 0…2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One slice, or the most suspicious of some neighbours: lesion and liver probability (None: no answer), what it is
+    (class 0…2, UNSURE, WITHHELD, FAILED), and the place of its slice in the series, from 0."""
+
+    p2: float | None
+    p1: float | None
+    what: int
+    place: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """The columns of a series of `slices` slices, in order; `each`: slices in a column."""
+
+    columns: tuple[Column, ...]
+    slices: int
+    each: int
+
+    @property
+    def width(self) -> int:
+        """Columns that the strip has room for."""
+        return max(len(self.columns), LEAST_WIDTH)
+
+    def column_of(self, place: int) -> int:
+        """The column that shows the slice at a place."""
+        return place // self.each
+
+
+def profile(rows: Sequence[ResultRow]) -> Profile:
+    """The profile of a series' rows, which are in order along it."""
+    each = -(-len(rows) // MOST_COLUMNS) if rows else 1
+    columns = [_column(place, row) for place, row in enumerate(rows)]
+    shown = [max(columns[at : at + each], key=_weight) for at in range(0, len(columns), each)]
+    return Profile(columns=tuple(shown), slices=len(rows), each=each)
+
+
+def _column(place: int, row: ResultRow) -> Column:
+    if row.label is not None:
+        what = row.label
+    elif row.status == ABSTAINED:
+        what = WITHHELD if row.p2 is None else UNSURE
+    else:
+        what = FAILED
+    return Column(p2=row.p2, p1=row.p1, what=what, place=place)
+
+
+def _weight(column: Column) -> tuple[float, bool]:
+    return (-1.0 if column.p2 is None else column.p2), column.what in (0, 1, 2)

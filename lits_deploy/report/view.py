@@ -1,0 +1,227 @@
+"""From a ledger to what the page shows, as plain records; nothing here is markup.
+
+One pass over the rows, series by series; what is kept of a series is its summary, its profile (at most 600 columns)
+and its pictures, so memory grows with series and not with slices. Lists are cut where a page would become too large,
+and say how much the tables hold beyond.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from lits_deploy.errors import OutputError
+from lits_deploy.ledger import ABOUT, ABSTAINED, FAILED, NAMES, PICTURES, RUN, Counts, Ledger, PictureRow, ResultRow
+from lits_deploy.report.choose import Key
+from lits_deploy.report.pictures import Contours, from_json
+from lits_deploy.report.profile import Profile, profile
+from lits_deploy.studies import SeriesSummary, by_series, ranked
+
+MOST_SERIES, MOST_STRIPS = 2_000, 500
+"""Series listed, and those of them with a strip and details."""
+
+MOST_REASONS, MOST_LISTED = 40, 25
+"""Reasons shown of a kind, and places listed under each."""
+
+KINDS = ("failed", "withheld", "unsure")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A pictured slice: its row, its place in the series from 0, the JPEG, and the contours over it."""
+
+    row: ResultRow
+    place: int
+    jpeg: bytes
+    side: int
+    contours: Contours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A series as the page shows it. label: what its paths have in common; places: (first, last) position along it."""
+
+    summary: SeriesSummary
+    label: str
+    places: tuple[float, float] | None
+    profile: Profile
+    pictures: tuple[Picture, ...] = ()
+
+    @property
+    def in_mm(self) -> bool:
+        """True where positions are mm, and rise towards the head."""
+        return self.summary.info.get("kind") != "picture"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What a reader can filter by."""
+        s = self.summary
+        answered = ["lesion" if s.classes[2] else "no-lesion"] if s.answered else ["no-answer"]
+        return (*answered, *(kind for kind in KINDS if getattr(s, kind)))
+
+
+@dataclass(kw_only=True)
+class Reason:
+    """Rows of one kind and reason. listed: path, first and last index of neighbouring rows; `more` rows are not."""
+
+    kind: str
+    text: str
+    rows: int = 0
+    listed: list[tuple[str, int, int]] = field(default_factory=list)
+    more: int = 0
+
+    def add(self, path: str, index: int) -> None:
+        """One more row."""
+        self.rows += 1
+        if self.listed and not self.more and self.listed[-1][0] == path and self.listed[-1][2] + 1 == index:
+            self.listed[-1] = (path, self.listed[-1][1], index)
+        elif len(self.listed) < MOST_LISTED:
+            self.listed.append((path, index, index))
+        else:
+            self.more += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """All that the page shows.
+
+    series: the most suspicious first, at most MOST_SERIES; hidden: how many more there are. reasons: by kind, the most
+    frequent first; other_reasons: rows of reasons that are not shown, by kind. labels: slices per class. overlay: the
+    note of what is drawn over pictures (`pipeline.pictures`), or None where none were made.
+    """
+
+    classes: tuple[str, ...]
+    provenance: dict[str, str]
+    about: dict[str, Any] | None
+    counts: Counts
+    labels: dict[int, int]
+    slices: int
+    studies: int
+    series: tuple[Series, ...]
+    hidden: int
+    reasons: dict[str, list[Reason]]
+    other_reasons: dict[str, int]
+    overlay: dict[str, Any] | None
+    identified: bool
+    hashed_paths: bool
+
+    @property
+    def of_kind(self) -> dict[str, int]:
+        """Rows without a class, by kind."""
+        return {
+            kind: sum(reason.rows for reason in self.reasons[kind]) + self.other_reasons.get(kind, 0) for kind in KINDS
+        }
+
+
+def view(ledger: Ledger) -> View:
+    """Read it all. Raises OutputError for a ledger whose run never got as far as its first file."""
+    noted = ledger.noted(RUN)
+    if noted is None:
+        raise OutputError(f"{ledger.path} holds no run yet.", fix="run the command that made it once more")
+    run, names = json.loads(noted), ledger.noted(NAMES) or ""
+    hashed = names.endswith("-paths")
+    troubles = _Troubles()
+    series_rows, pictures = ledger.series(), _Pictures(ledger.pictures())
+    found: dict[int, Series] = {}
+    slices = 0
+    for summary, rows in by_series(ledger.rows_by_series(), series_rows):
+        slices += len(rows)
+        troubles.add(rows)
+        if summary.name is not None:
+            found[id(summary)] = _series(summary, rows, pictures, hashed=hashed)
+    order = [found[id(summary)] for summary in ranked(series.summary for series in found.values())]
+    about, overlay = ledger.noted(ABOUT), ledger.noted(PICTURES)
+    return View(
+        classes=tuple(run["classes"]),
+        provenance=run["provenance"],
+        about=None if about is None else json.loads(about),
+        counts=ledger.counts(),
+        labels=ledger.labels(),
+        slices=slices,
+        studies=len({series.summary.study for series in order}),
+        series=tuple(order[:MOST_SERIES]),
+        hidden=max(0, len(order) - MOST_SERIES),
+        reasons=troubles.shown(),
+        other_reasons=troubles.others,
+        overlay=None if overlay is None else json.loads(overlay),
+        identified="-identified" in names,
+        hashed_paths=hashed,
+    )
+
+
+def common_label(paths: Sequence[str]) -> str | None:
+    """What paths have in common from their start, `…` for the rest; None where that is nothing."""
+    first, last = min(paths), max(paths)
+    if first == last:
+        return first
+    same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    shared = "".join(character for character, _ in same)
+    if all(path[len(shared) : len(shared) + 1].isdigit() for path in (first, last)):
+        shared = shared.rstrip("0123456789")  # the rest of a number is no name
+    return f"{shared}…" if shared else None
+
+
+def _series(summary: SeriesSummary, rows: list[ResultRow], pictures: _Pictures, *, hashed: bool) -> Series:
+    label = None if hashed else common_label([row.path for row in rows])
+    positions = [row.position for row in rows if row.position is not None]
+    return Series(
+        summary=summary,
+        label=label or f"series {summary.name}",
+        places=(positions[0], positions[-1]) if positions else None,
+        profile=profile(rows),
+        pictures=pictures.of(rows),
+    )
+
+
+class _Pictures:
+    """All pictures of the ledger, at most some hundred, by slice."""
+
+    def __init__(self, rows: Iterable[PictureRow]) -> None:
+        self._by_slice: dict[Key, PictureRow] = {(row.file, row.idx): row for row in rows}
+
+    def of(self, rows: Sequence[ResultRow]) -> tuple[Picture, ...]:
+        """Those of a series, along it."""
+        found = []
+        for place, row in enumerate(rows):
+            if row.file is not None and (picture := self._by_slice.get((row.file, row.idx))):
+                contours = from_json(picture.contours)
+                found.append(Picture(row=row, place=place, jpeg=picture.jpeg, side=picture.side, contours=contours))
+        return tuple(found)
+
+
+class _Troubles:
+    """Rows without a class, by kind and reason. Of reasons beyond ten times the shown ones only the rows are counted:
+    a reason may hold a number, and a folder may hold many of them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], Reason] = {}
+        self.others: dict[str, int] = dict.fromkeys(KINDS, 0)
+
+    def add(self, rows: Iterable[ResultRow]) -> None:
+        """The rows of a series."""
+        for row in rows:
+            if row.status == FAILED:
+                kind = "failed"
+            elif row.status == ABSTAINED:
+                kind = "withheld" if row.p2 is None else "unsure"
+            else:
+                continue
+            key = (kind, row.reason or "no reason noted")
+            if key not in self._found and len(self._found) >= 10 * MOST_REASONS:
+                self.others[kind] += 1
+                continue
+            self._found.setdefault(key, Reason(kind=key[0], text=key[1])).add(row.path, row.idx)
+
+    def shown(self) -> dict[str, list[Reason]]:
+        """The most frequent reasons of each kind; the rows of the others are added to `others`."""
+        result = {}
+        for kind in KINDS:
+            own = sorted((r for r in self._found.values() if r.kind == kind), key=lambda r: (-r.rows, r.text))
+            result[kind] = own[:MOST_REASONS]
+            for reason in result[kind]:
+                reason.listed.sort()
+            self.others[kind] += sum(reason.rows for reason in own[MOST_REASONS:])
+        return result

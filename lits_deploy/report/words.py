@@ -1,0 +1,202 @@
+"""Numbers and states as a reader wants them; None is a dash."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from lits_deploy.report.view import Picture, Series, View
+from lits_deploy.studies import SeriesSummary
+
+DASH = "–"
+_BREAKS = re.compile(r"([/_.-])")
+
+STATUS = {
+    "lesion": "with a slice called lesion",
+    "no-lesion": "without a slice called lesion",
+    "unsure": "with unsure slices",
+    "withheld": "with slices not judged",
+    "failed": "with failures",
+    "no-answer": "without any answer",
+}
+"""The filters, in order: tag of a series → what is chosen."""
+
+KINDS = {"failed": "failed", "withheld": "not judged", "unsure": "unsure"}
+EXPLAINED = {
+    "failed": "could not be read or computed",
+    "withheld": "were kept from the network by a check of the input: they are not what it was trained for",
+    "unsure": "got probabilities and no class: the network is less sure than its bundle asks",
+}
+
+
+def probability(value: float | None) -> str:
+    """Two decimals."""
+    return DASH if value is None else f"{value:.2f}"
+
+
+def millimetres(value: float | None) -> str:
+    """Whole mm."""
+    return DASH if value is None else f"{value:.0f} mm"
+
+
+def signed(value: float, digits: int) -> str:
+    """With a proper minus."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def count(value: int) -> str:
+    """With thousands separated."""
+    return f"{value:,}"
+
+
+def amount(value: int, one: str, many: str | None = None) -> str:
+    """`1 slice`, `2 slices`."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def run_of(s: SeriesSummary) -> str:
+    """The longest run of slices called lesion."""
+    if not s.answered:
+        return DASH
+    if not s.longest_lesion_run:
+        return "none"
+    length = "" if s.lesion_run_mm is None else f", {s.lesion_run_mm:.0f} mm"
+    return amount(s.longest_lesion_run, "slice") + length
+
+
+def kind_of(series: Series) -> str:
+    """What kind of series it is: `DICOM CT, axial`, `pictures`."""
+    info = series.summary.info
+    if info.get("kind") == "picture":
+        return "pictures"
+    names = {"dicom": "DICOM", "nifti": "NIfTI"}
+    first = " ".join(str(part) for part in (names.get(str(info.get("kind")), ""), info.get("modality")) if part)
+    turned = str(info.get("orientation") or "")
+    return ", ".join(part for part in (first, turned if turned != "unknown" else "") if part) or "series"
+
+
+def ends_of(series: Series) -> tuple[str, str]:
+    """What stands at both ends of a strip; all of it at the left of one that does not fill its width."""
+    if series.places is None:
+        left, right = "first slice", "last slice"
+    elif series.in_mm:
+        left, right = f"feet {signed(series.places[0], 0)} mm", f"{signed(series.places[1], 0)} mm head"
+    else:
+        left, right = (f"no. {place:g}" for place in series.places)
+    if series.profile.width == len(series.profile.columns):
+        return left, right
+    return (left if left == right else f"{left} … {right}"), ""
+
+
+def parted(label: str) -> tuple[str, str]:
+    """A path's folder, and what is in it."""
+    folder, slash, name = label.rpartition("/")
+    return folder + slash, name
+
+
+def breakable(text: str) -> Markup:
+    """Text, escaped, that a browser may break behind `/`, `_`, `-` and `.`."""
+    return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(text))))  # none of these stands in an escaped character
+
+
+def strip_told(series: Series) -> str:
+    """A strip in words, for those who do not see it."""
+    s = series.summary
+    if not s.answered:
+        return f"{amount(s.slices, 'slice')}, none of them judged"
+    return (
+        f"{amount(s.slices, 'slice')}; called lesion {s.classes[2]}, liver {s.classes[1]}, no liver {s.classes[0]}; "
+        f"highest lesion probability {probability(s.max_p2)}"
+    )
+
+
+def place_of(series: Series, picture: Picture) -> str:
+    """Where a pictured slice lies along its series."""
+    text = f"slice {picture.place + 1} of {series.summary.slices:,}"
+    position = picture.row.position
+    return text if position is None or not series.in_mm else f"{text}, z {signed(position, 1)} mm"
+
+
+def answer_of(view: View, picture: Picture) -> str:
+    """What the slice was called."""
+    return "unsure" if picture.row.label is None else view.classes[picture.row.label]
+
+
+def overlay_told(view: View) -> str:
+    """What is drawn over the pictures, in a sentence or two."""
+    overlay = view.overlay
+    if overlay is None:
+        return "No pictures were made in this run."
+    if overlay["kind"] == "cam":
+        return (
+            f"Over a picture, lines show where {overlay['network']} finds what speaks for a lesion: its "
+            "class-activation map, at half of its highest value (thin) and at 80 % of it (thick). It is only a few "
+            "cells wide; it shows what moved the network, not the outline of a lesion."
+        )
+    if overlay["kind"] == "labels":
+        return f"Over a picture, lines are the outlines that {overlay['network']} gives: liver green, lesions red."
+    return f"Nothing is drawn over the pictures: {overlay['why']}."
+
+
+def tested(view: View) -> str | None:
+    """How far the network can be trusted, from its bundle: sensitivity and precision of `lesion` on unseen slices."""
+    test: dict[str, Any] | None = (view.about or {}).get("test")
+    if not test or len(test.get("confusion", ())) != 3:
+        return None
+    rows = test["confusion"]
+    lesions, called = sum(rows[2]), sum(row[2] for row in rows)
+    unseen = "patients it had not seen" if test.get("split_by") == "patient" else "its test split"
+    if not lesions or not called:
+        return None
+    return (
+        f"Measured on {test['slices']:,} slices of {unseen}: of 100 slices with a lesion it called "
+        f"{100 * rows[2][2] / lesions:.0f} a lesion, and of 100 slices it called a lesion, "
+        f"{100 * rows[2][2] / called:.0f} had one."
+    )
+
+
+def facts(view: View) -> list[tuple[str, str]]:
+    """Identity of the run: name and value, in reading order."""
+    p, about = view.provenance, view.about
+    found = [("Run", p["run_id"])]
+    if about is None:
+        return [*found, *((name.capitalize(), value) for name, value in p.items() if name != "run_id")]
+    contract, runtime, artifact = about["contract"], about["runtime"], about["artifact"]
+    window = contract["window_hu"]
+    parameters = about["model"]["parameters"]
+    found += [
+        ("Network", about["model"]["name"] + (f", {parameters:,} parameters" if parameters else "")),
+        ("Bundle", about["bundle"]),
+        ("Artifact", f"{artifact['name']} ({runtime['precision']}), SHA-256 {artifact['sha256']}"),
+        (
+            "Runtime",
+            f"{runtime['name']} {runtime['version']} on {runtime['device']} ({', '.join(runtime['providers'])})",
+        ),
+        (
+            "Input contract",
+            f"{contract['size']}×{contract['size']}, window "
+            + (f"{signed(window[0], 0)}…{signed(window[1], 0)} HU" if window else "not declared")
+            + (f", centre {contract['crop']} seen" if contract["crop"] else "")
+            + f"; {contract['orientation']}; {contract['sha256'][:12]}",
+        ),
+    ]
+    if about["task"] == "classify":
+        fitted, below = about["calibrated_on"], about["abstain_below"]
+        how = (
+            f"fitted on {fitted['slices']:,} slices of {amount(fitted['patients'], 'patient')}"
+            if fitted
+            else "not fitted"
+        )
+        found += [
+            ("Temperature", f"{about['temperature']:.3f} ({how})"),
+            (
+                "Abstains",
+                "never" if below is None else f"where no class reaches {below:.3f}",
+            ),
+        ]
+    if view.overlay and view.overlay["network"]:
+        found.append(("Over pictures", view.overlay["network"]))
+    found.append(("lits-deploy", about["lits_deploy"]))
+    return found

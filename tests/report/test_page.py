@@ -1,0 +1,197 @@
+"""The page: nothing hostile gets through, nothing comes from outside, it is small, equal ledgers give equal bytes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ledgers import BASE, make_ledger
+from lits_deploy import DISCLAIMER
+from lits_deploy.errors import OutputError
+from lits_deploy.ledger import Ledger
+from lits_deploy.report.page import page, write_page
+from lits_deploy.report.view import MOST_LISTED, MOST_REASONS, MOST_STRIPS, Reason, common_label, view
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}&amp;"
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes, and texts, as a browser would understand them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("wbr", "bdi", "span"):
+            self.words.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.words)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    with make_ledger(tmp_path_factory.mktemp("plain")) as ledger:
+        return page(view(ledger))
+
+
+def test_hostile_paths_reasons_and_identifiers_are_text(tmp_path: Path) -> None:
+    with make_ledger(
+        tmp_path,
+        path=lambda n, k: f"{HOSTILE}/{n}/{k}",
+        reason=HOSTILE,
+        identifiers={HOSTILE: HOSTILE},
+        names="a-identified",
+    ) as ledger:
+        text = page(view(ledger))
+    parsed = Parsed(text)
+    assert [tag for tag, _ in parsed.tags].count("script") == 1
+    assert all("src" not in attributes or str(attributes["src"]).startswith("data:image/jpeg;base64,")
+               for _, attributes in parsed.tags)  # fmt: skip
+    assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
+    assert parsed.text.count(HOSTILE) > 4, "and it is all there to be read"
+
+
+def test_nothing_comes_from_outside_and_the_policy_allows_only_what_is_here(plain: str) -> None:
+    parsed = Parsed(plain)
+    for tag, attributes in parsed.tags:
+        assert tag not in {"link", "iframe", "object", "embed", "base"}
+        assert "style" not in attributes, "the policy would refuse it"
+        for name in ("src", "href"):
+            if (target := attributes.get(name)) is not None:
+                assert target.startswith(("#", "data:image/jpeg;base64,"))
+    assert not re.search(r"https?://|url\(|@import", plain)
+    (policy,) = (str(a["content"]) for tag, a in parsed.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    for tag in ("style", "script"):
+        (inline,) = re.findall(rf"<{tag}>(.*?)</{tag}>", plain, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_it_says_what_it_is_not_and_what_judged_the_slices(plain: str) -> None:
+    text = " ".join(Parsed(plain).text.split())
+    assert text.count(DISCLAIMER) == 2
+    for said in (
+        "4 series of 4 studies, 80 slices, judged by x",
+        "of 100 slices with a lesion it called 50 a lesion, and of 100 slices it called a lesion, 50 had one",
+        "Network tiny, 9 parameters",
+        "Runtime fake 0 on cpu (fake)",
+        "window −40…160 HU, centre 224 seen",
+        "Temperature 1.500 (fitted on 10 slices of 2 patients)",
+        "Abstains where no class reaches 0.500",
+        "the highest mean of the calibrated lesion probability over 3 neighbouring slices",
+        "its class-activation map",
+    ):
+        assert said in text, said
+
+
+def test_series_stand_by_suspicion_with_their_pictures(plain: str) -> None:
+    tags = Parsed(plain).tags
+    ranks = [(a["data-rank"], float(str(a["data-suspicion"]))) for tag, a in tags if tag == "tbody"]
+    assert [rank for rank, _ in ranks] == ["1", "2", "3", "4"]
+    assert [p for _, p in ranks] == sorted((p for _, p in ranks), reverse=True)
+    assert "study-000/IM0010.dcm, index 0" in Parsed(plain).text
+    images = [a for tag, a in tags if tag == "img"]
+    assert 4 <= len(images) <= 24
+    assert all(a["alt"] and a["loading"] == "lazy" for a in images)
+    assert images[0]["alt"] == "slice 7 of 20, z 35.0 mm: liver, lesion probability 0.42"
+
+
+def test_reasons_are_grouped_and_listed(plain: str) -> None:
+    text = " ".join(Parsed(plain).text.split())
+    assert "failed 4 could not be read or computed 4 × the file is empty study-000/IM0002.dcm" in text
+    assert "4 × no body in the picture" in text
+    assert "4 × unsure: no class reaches 0.5" in text
+
+
+def test_nobody_is_named_unless_asked_for(tmp_path: Path) -> None:
+    name = {"PatientName": "UNMISTAKABLE^NAME"}
+    with make_ledger(tmp_path / "hashed") as ledger:
+        hashed = page(view(ledger))
+    assert "no identifier from a header is on this page" in hashed
+    assert BASE not in hashed
+    with make_ledger(tmp_path / "clear", identifiers=name, names="abcdef-identified") as ledger:
+        clear = page(view(ledger))
+    assert "UNMISTAKABLE^NAME" in clear
+    assert "this page is patient data" in clear
+    with make_ledger(tmp_path / "paths", path=lambda n, k: f"{7 * n + 3:03d}{k:09d}", names="abcdef-paths") as ledger:
+        pseudonymous = page(view(ledger))
+    assert "series series0000" in pseudonymous, "what hashes have in common is no name"
+    assert "Paths are hashed, too." in pseudonymous
+
+
+def test_equal_ledgers_give_equal_bytes(plain: str, tmp_path: Path) -> None:
+    with make_ledger(tmp_path / "again") as ledger:
+        assert page(view(ledger)) == plain
+        first = write_page(ledger, tmp_path / "report.html").read_bytes()
+        assert write_page(ledger, tmp_path / "report.html").read_bytes() == first == plain.encode()
+    with Ledger(tmp_path / "again") as ledger:
+        assert page(view(ledger)) == plain
+
+
+def test_ten_thousand_slices_stay_far_below_ten_megabytes(tmp_path: Path) -> None:
+    with make_ledger(
+        tmp_path, series=100, slices=100, path=lambda n, k: f"archive/2024/patient-{n:04d}/series-2/IM-0001-{k:04d}.dcm"
+    ) as ledger:
+        assert len(ledger.pictured()) == 180
+        text = page(view(ledger))
+    assert 2_000_000 < len(text.encode()) < 8_000_000
+    assert text.count("<figure>") == 180
+
+
+def test_long_lists_are_cut_and_say_so(tmp_path: Path) -> None:
+    with make_ledger(tmp_path, series=MOST_LISTED + 5, slices=4, overlay=None) as ledger:
+        text = page(view(ledger))
+    assert "and 5 more: filter slices.csv for this reason" in text
+    assert "No pictures were made in this run." in text
+    shown = Reason(kind="failed", text="x")
+    for index in (0, 1, 2, 7):
+        shown.add("volume.nii", index)
+    shown.add("other.nii", 0)
+    assert shown.listed == [("volume.nii", 0, 2), ("volume.nii", 7, 7), ("other.nii", 0, 0)]
+    assert (shown.rows, shown.more) == (5, 0)
+
+
+def test_many_reasons_and_many_series_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lits_deploy.report.view.MOST_REASONS", 1)
+    monkeypatch.setattr("lits_deploy.report.view.MOST_SERIES", 3)
+    with make_ledger(tmp_path, series=5) as ledger:
+        shown = view(ledger)
+        assert (len(shown.series), shown.hidden) == (3, 2)
+        assert "2 less suspicious series are in studies.csv only" in page(shown)
+    assert MOST_REASONS > 1
+    assert MOST_STRIPS < 2_000
+
+
+def test_a_run_that_never_began_has_no_page(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger, pytest.raises(OutputError, match="holds no run yet"):
+        view(ledger)
+
+
+def test_a_ledger_without_notes_of_its_network_still_has_a_page(tmp_path: Path) -> None:
+    with make_ledger(tmp_path) as ledger:
+        ledger._db.execute("DELETE FROM meta WHERE key IN ('about', 'pictures')")
+        text = page(view(ledger))
+    assert "<dt>Runtime</dt><dd>x</dd>" in text
+
+
+def test_labels_are_what_paths_share() -> None:
+    assert common_label(["a/volume-009_0002.jpg", "a/volume-009_0102.jpg"]) == "a/volume-009_…"
+    assert common_label(["a/IM1", "a/IM23"]) == "a/IM…"
+    assert common_label(["one.nii.gz", "one.nii.gz"]) == "one.nii.gz"
+    assert common_label(["a/1", "b/2"]) is None
