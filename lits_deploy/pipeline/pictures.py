@@ -60,9 +60,15 @@ def cam_overlay(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, thread
     if grid is None or not having:
         return Overlay(kind="none", why="the bundle has no class-activation map")
     own = having[0] is artifact and info.name != "fake"
-    where = {"runtime": info.name, "device": info.device} if own else {"runtime": "auto", "device": "cpu"}
     load = partial(
-        open_runtime, bundle, **where, artifact=having[0], max_batch=_BATCH, threads=threads, wanted=("cam",)
+        open_runtime,
+        bundle,
+        runtime=info.name if own else "auto",
+        device=info.device if own else "cpu",
+        artifact=having[0],
+        max_batch=_BATCH,
+        threads=threads,
+        wanted=("cam",),
     )
 
     def draw(outputs: Outputs, n: int, p2: float) -> Contours:

@@ -18,12 +18,12 @@ from typing import Any
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
-from lits_deploy.ledger import Ledger, SeriesRow
+from lits_deploy.ledger import RUN, Ledger, SeriesRow
 from lits_deploy.masks import unpacked
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import MASKS as FOLDER
 from lits_deploy.pipeline.output import MASKS_MARK
-from lits_deploy.pipeline.run import RUN, Finished, run_folder
+from lits_deploy.pipeline.run import Finished, run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.results import MASKS, PROVENANCE, VOLUMES
 from lits_deploy.runtime import Runtime

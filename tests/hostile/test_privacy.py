@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from planted import BASE, BIRTHDAY, DIGITS, HEADER, NAMES, everything, found_in, planted_dicom, planted_scans, read_back
 
 from lits_deploy.bundle import Bundle
+from planted import BASE, BIRTHDAY, DIGITS, HEADER, NAMES, everything, found_in, planted_dicom, planted_scans, read_back
 from tiny_bundle import make_tiny_bundle
 
 SECRET = (HEADER, DIGITS, BIRTHDAY, BASE)
