@@ -52,8 +52,8 @@ def write_run_json(
     """Write run.json, whole or not at all."""
     assert loop.opened is not None
     asked = dataclasses.asdict(options)
-    for name in ("ledger", "engine_cache"):
-        asked[name] = None if asked[name] is None else "elsewhere"  # a path may hold a name
+    asked["ledger"] = None if options.ledger is None else "elsewhere"  # a path may hold a name
+    asked["engine_cache"] = None if options.engine_cache is None else str(options.engine_cache)
     asked["salt"] = None if options.salt is None else "given"
     write_json(
         path,

@@ -329,7 +329,7 @@ def test_run_json_says_what_ran_and_how_long(bundle: Bundle, scans: Path, tmp_pa
     assert record["tables"] == ["slices.csv", "studies.csv", "slices.jsonl", "studies.jsonl"]
     assert record["resumed"] is record["stopped"] is False
     stages = record["timings"]["stages"]
-    assert set(stages) == {"discover_s", "decode_s", "wait_s", "infer_s", "write_s"}
+    assert set(stages) == {"discover_s", "decode_s", "wait_s", "infer_s", "write_s", "report_s"}
     assert all(seconds >= 0 for seconds in stages.values())
     start = record["timings"]["start_up"]
     assert 0 < start["first_file_s"] <= start["first_result_s"] <= record["timings"]["wall_s"]
