@@ -25,6 +25,7 @@ from benchmarks.inputs import Inputs
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
+from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.paths import unescape
 
 
@@ -111,9 +112,9 @@ def steady_rate(timings: dict[str, Any], slices: int, batch: int) -> float | Non
     return float((slices - batch) / seconds) if seconds > 0 else None
 
 
-def read_labels(out: Path) -> dict[str, int | None]:
-    """Real path of each file → its class, None for a failed one, from slices.csv of a run."""
-    base = unescape(json.loads((out / "run.json").read_text(encoding="utf-8"))["scans"])
+def read_labels(out: Path, roots: Sequence[Path]) -> dict[str, int | None]:
+    """Real path of each file → its class, None for a failed one, from slices.csv of a run over `roots`."""
+    base = Discovery(roots).base  # no file of a run names it
     with (out / "slices.csv").open(newline="", encoding="utf-8") as stream:
         return {
             os.path.realpath(os.path.join(base, unescape(row["path"]))): int(row["label"]) if row["label"] else None  # noqa: PTH118
@@ -153,7 +154,7 @@ def end_to_end(
             bundle, files, out, threads=threads, artifact=artifact, runtime=runtime, device=device,
             engine_cache=engine_cache,
         )  # fmt: skip
-        labels = read_labels(out)
+        labels = read_labels(out, files)
     found = np.array([_label(labels.get(os.path.realpath(file))) for file in files])
     wrong = int(((found != scored.classes) & scored.sure).sum())
     error = f"{wrong} of {len(files)} slices have another class than in the accuracy run" if wrong else None

@@ -81,7 +81,7 @@ class Comparison:
                 self.bundle, roots or self.scans.roots, Path(out) / "out", threads=self.threads,
                 artifact=self.artifact, runtime=self.runtime, device="cpu",
             )  # fmt: skip
-            labels = folder.read_labels(Path(out) / "out")
+            labels = folder.read_labels(Path(out) / "out", roots or self.scans.roots)
         return {**values, "labels": [labels.get(file) for file in self.scans.files]}
 
     def plain(

@@ -32,7 +32,7 @@ from lits_deploy.scans.orient import Lie
 DARK, LIGHT = 16, 240
 """Greys up to DARK and from LIGHT on: air and bone of a windowed slice, and all of a mask."""
 
-LEAST_MID, LEAST_GREYS, MOST_WHITE = 0.04, 100, 0.5
+LEAST_MID, LEAST_GREYS, MOST_WHITE = 0.04, 85, 0.5
 
 BODY_HU, SOFT_HU = -300.0, (-200.0, 300.0)
 LEAST_BODY, LEAST_AIR, LEAST_SOFT, LEAST_LEVELS = 0.05, 0.01, 0.5, 40

@@ -13,6 +13,7 @@ from benchmarks.cold import cold_start
 from benchmarks.folder import classify_fresh, read_labels, steady_rate
 from benchmarks.fresh import ChildError, run_fresh
 from lits_deploy.bundle import Bundle
+from pictures import grey_pixels
 from tiny_bundle import make_tiny_bundle
 
 
@@ -54,13 +55,14 @@ def test_a_folder_in_a_fresh_process(bundle: Bundle, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
     for index in range(20):
-        Image.fromarray(np.full((64, 64), index * 12, np.uint8)).save(tmp_path / "scans" / f"{index:02d}.png")
+        picture = (grey_pixels(64) // 2 + index * 6).astype(np.uint8)  # not flat: that would be withheld
+        Image.fromarray(picture).save(tmp_path / "scans" / f"{index:02d}.png")
     (tmp_path / "scans" / "bad.png").write_bytes(b"not a picture")
     values = classify_fresh(bundle, [tmp_path / "scans"], tmp_path / "out", threads=1)
     assert (values["slices"], values["files"], values["failed"]) == (20, 21, 1)
     assert values["wall_s"] < values["process_s"]
     assert values["slices_per_second"] == pytest.approx(20 / values["wall_s"])
-    labels = read_labels(tmp_path / "out")
+    labels = read_labels(tmp_path / "out", [tmp_path / "scans"])
     assert labels[str((tmp_path / "scans" / "bad.png").resolve())] is None
     assert len({label for label in labels.values() if label is not None}) > 1
 

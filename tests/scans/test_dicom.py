@@ -392,6 +392,16 @@ def _meta() -> bytes:
     return b"\x02\0\x10\0UI" + len(syntax).to_bytes(2, "little") + syntax
 
 
+def test_an_empty_element_of_an_unknown_representation_is_empty() -> None:
+    at = ct().index(b"\x10\x00\x20\x00LO")
+    length = int.from_bytes(ct()[at + 6 : at + 8], "little")
+    data = ct()[:at] + b"\x10\x00\x20\x00QQ\0\0" + ct()[at + 8 + length :]
+    series = read(data, CONTRACT).series
+    assert series is not None
+    assert "patient_id" not in series.identifiers
+    assert one(data).pixels is not None
+
+
 def test_a_dicomdir_is_an_index() -> None:
     index = ct_dataset(Modality=None, SOPClassUID="1.2.840.10008.1.3.10", PixelData=None)
     assert withheld(dicom_bytes(index)) == "a DICOM directory: an index, not an image"

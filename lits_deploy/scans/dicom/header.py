@@ -28,8 +28,9 @@ from lits_deploy.scans import kinds
 IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 
-MOST_HEADER = 32 << 20
-"""Bytes before the pixels. A thousand frames of enhanced CT take two or three MiB."""
+MOST_HEADER = 12 << 20
+"""Bytes before the pixels. A thousand frames of enhanced CT take two or three MiB; twelve MiB of empty items keep
+pydicom busy for 10 to 20 s and in 700 MiB, which the limits of a worker still allow."""
 
 MOST_ELEMENTS = 50_000
 MOST_INFLATED = 512 << 20
@@ -165,7 +166,7 @@ def raw(dataset: Dataset, tag: int) -> tuple[bytes, str]:
     """An element's bytes, and `<` or `>`; empty where it is missing, no plain value or longer than MOST_VALUE."""
     if tag not in dataset:
         return b"", "<"
-    element = dataset.get_item(tag)
+    element = dataset.get_item(tag, keep_deferred=True)
     value = getattr(element, "value", None)
     endian = "<" if getattr(element, "is_little_endian", True) else ">"
     return (value, endian) if isinstance(value, bytes) and len(value) <= MOST_VALUE else (b"", endian)
