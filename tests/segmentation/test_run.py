@@ -143,7 +143,7 @@ def test_a_full_disk_leaves_the_last_masks_and_is_one_line(
         raise OSError(errno.ENOSPC, "no space")
 
     monkeypatch.setattr(folder_module.os, "fsync", full)
-    with pytest.raises(OutputError, match="make room|no space left on device"):
+    with pytest.raises(OutputError, match="make room"):
         segment(bundle, tmp_path / "scans", out, "png")
     monkeypatch.undo()
     assert tree(out / "masks") == before
