@@ -114,13 +114,23 @@ class ResNet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(inputs, classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits."""
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What each stage gives, the finest first: [N, 64·expansion, 54, 54] to [N, 512·expansion, 7, 7]."""
         x = self.pool(self.stem(x))
+        maps = []
         for stage in self.stages:
             x = stage(x)
-        pooled: Tensor = self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1))
-        return pooled
+            maps.append(x)
+        return maps
+
+    def classify(self, coarsest: Tensor) -> Tensor:
+        """Logits from the last stage's maps."""
+        out: Tensor = self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(coarsest, 1), 1))
+        return out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        return self.classify(self.features(x)[-1])
 
 
 def resnet18() -> ResNet:
