@@ -30,6 +30,7 @@ class TrainConfig:
     The rest is off in the thesis's recipe (`train.strong` says what it is for): sampling: every slice once, or classes
     alike (`train.data.feed`). optimiser: adamw decouples the weight decay. average: decay of the moving average of
     weights, 0 for none. masks: weight of the masks as a classifier's second target; dice: of a U-Net's Dice loss.
+    half_size: first epochs that see slices of half the side, at a quarter of the cost.
     recipe: where the settings came from; it changes nothing by itself.
     """
 
@@ -55,6 +56,7 @@ class TrainConfig:
     average: float = 0.0
     masks: float = 0.0
     dice: float = 0.0
+    half_size: int = 0
     compiled: bool = False
     contract: InputContract
 

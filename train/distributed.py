@@ -1,8 +1,8 @@
 """Training in several processes (`torchrun --nproc-per-node N -m train …`): who this one is, and what they share.
 
-Each process takes its part of every batch; BatchNorm uses the statistics of the whole batch, and gradients are averaged by
-DistributedDataParallel. So N processes train what one does, up to rounding: gloo on CPUs, NCCL on GPUs (which has
-never run). With one process everything here does nothing.
+Each process takes its part of every batch; BatchNorm uses the statistics of the whole batch, and gradients are averaged
+by DistributedDataParallel. So N processes train what one does, up to rounding: gloo on CPUs, NCCL on GPUs (which
+has never run). With one process everything here does nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ def rank() -> int:
 def wanted() -> int:
     """How many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def launched_rank() -> int:
+    """The rank that torchrun gave this process, known before it has joined the others; 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
 
 
 @contextlib.contextmanager
@@ -70,7 +75,8 @@ def agreed(value: bool) -> bool:
 def synchronise_(model: nn.Module, device: torch.device) -> nn.Module:
     """Let every BatchNorm use the statistics of the whole batch; names of parameters and buffers stay."""
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
     for module in model.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SharedBatchNorm
@@ -88,7 +94,9 @@ class SharedBatchNorm(nn.BatchNorm2d):
         count = float(total(torch.tensor(float(x.numel() // x.shape[1]))))
         mean, square = _Sum.apply(sums) / count
         variance = square - mean.square()
-        assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
         with torch.no_grad():
             share = self.momentum or 0.1
             self.running_mean.lerp_(mean, share)
@@ -96,7 +104,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
             self.num_batches_tracked += 1
         scale = self.weight * torch.rsqrt(variance + self.eps)
         offset = self.bias - mean * scale
-        return (x * scale[:, None, None] + offset[:, None, None]).to(x.dtype)
+        out: Tensor = (x * scale[:, None, None] + offset[:, None, None]).to(x.dtype)
+        return out
 
 
 class _Sum(torch.autograd.Function):

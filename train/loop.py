@@ -55,7 +55,7 @@ def run_epoch(
                 loss.backward()
                 optimiser.step()
                 after_step(step)
-            meter.add(loss, logits, target)
+            meter.add(loss, logits, target, batch.share)
             progress(meter)
     meter.merge()
     return meter.result()

@@ -1,7 +1,8 @@
 """What is minimised: cross-entropy as in the thesis; Dice beside it; masks as a classifier's second target.
 
-In a distributed run each process sees a part of the batch. Cross-entropies are divided by the weight of the whole
-batch, so that the mean of the processes' gradients is the gradient of the whole batch; Dice is taken over each process's part.
+In a distributed run each process sees a part of the batch. The cross-entropy of classes or pixels is divided by the
+weight of the whole batch, so that the mean of the processes' gradients is the gradient of the whole batch. Dice and the
+loss of a classifier's maps are those of each process's part.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Objective(nn.Module):
 
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         weight: Tensor | None = self.weight  # type: ignore[assignment]
-        if distributed.processes() == 1:
+        if distributed.processes() == 1 or not torch.is_grad_enabled():  # evaluation takes whole batches
             return F.cross_entropy(logits, target, weight=weight)
         summed = F.cross_entropy(logits, target, weight=weight, reduction="sum")
         mass = target.new_tensor(target.numel(), dtype=torch.float32) if weight is None else weight[target].sum()

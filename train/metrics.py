@@ -25,11 +25,11 @@ class Meter:
         self.matrix = torch.zeros(classes * classes, dtype=torch.int64, device=device)
         self._lesion: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
-        """One batch: mean loss, logits [N, K, …], target [N, …]."""
+    def add(self, loss: Tensor, logits: Tensor, target: Tensor, share: float | None = None) -> None:
+        """One batch: mean loss, logits [N, K, …], target [N, …]; share: slices the loss counts for, N if None."""
         count = len(target)
         self.slices += count
-        self.loss += loss.detach().double() * count
+        self.loss += loss.detach().double() * (count if share is None else share)
         predicted = logits.detach().argmax(dim=1)
         self.matrix += torch.bincount((target * self.classes + predicted).flatten(), minlength=self.classes**2)
         if self.task == "classify":

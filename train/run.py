@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import platform
 import time
 from datetime import datetime, timezone
@@ -48,7 +47,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
     """
     watch = observer or Observer()
     layout = read_layout(config.data)
-    if distributed.wanted() == 1 or os.environ.get("RANK") == "0":
+    if distributed.launched_rank() == 0:
         _open_folder(config, out, resume, layout)
     if config.contract.window_hu is None:
         watch.say(f"note: {config.data} declares no window; recorded as unknown (--window LOW HIGH declares it).")

@@ -19,7 +19,7 @@ from train.average import Average
 from train.config import TrainConfig
 from train.data.augment import named
 from train.data.dataset import SliceDataset, class_weights
-from train.data.feed import Feed, Order
+from train.data.feed import Feed, Order, half
 from train.data.layout import Layout
 from train.loop import cosine, run_epoch
 from train.losses import Objective
@@ -69,7 +69,7 @@ class Session:
         self.inner: nn.Module = inner
         self.network: nn.Module = inner if self.average is None else self.average.model
         self.trained = None if self.network is self.model else self.model
-        self.optimiser = _optimiser(self.model, config, self.device)
+        self.optimiser = _optimiser(self.model, config)
         self.preprocess = Preprocess(config.contract)
         self.feeds = {split: self._feed(layout, split, masks) for split in layout.splits}
         self.objective = self._objective()
@@ -150,9 +150,12 @@ class Session:
                 self.average.follow(self.inner, first + step)
 
         self.model.train()
+        batches = feed.batches(epoch)
+        if epoch < config.half_size:
+            batches = (half(batch) for batch in batches)
         self.watch.start(f"epoch {epoch + 1}/{config.epochs}", len(feed.data))
         return run_epoch(
-            self.forward, feed.batches(epoch), self.objective, self.preprocess, task=self.info.task,
+            self.forward, batches, self.objective, self.preprocess, task=self.info.task,
             device=self.device, optimiser=self.optimiser, rate=rate, amp=config.amp, after_step=after_step,
             progress=self.watch.batch,
         )  # fmt: skip
@@ -173,8 +176,8 @@ class Session:
         return row, checked
 
 
-def _optimiser(model: nn.Module, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """Adam or AdamW in one fused kernel; bit-equal from run to run on a CPU."""
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    # Tensors, not numbers, where a compiled or captured step reads the rate.
-    return kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    made: torch.optim.Optimizer = kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from enum import Enum
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.errors import DataError, DeviceError, MissingExtra, OutputError
+from lits_deploy.errors import DataError, DeviceError, MissingExtra, OutputError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -131,6 +132,9 @@ def train(
     dice: float | None = typer.Option(
         None, min=0.0, help="Weight of the Dice loss beside a U-Net's cross-entropy. [thesis: 0]"
     ),
+    half_size: int | None = typer.Option(
+        None, min=0, help="First epochs that see slices of half the side, at a quarter of the cost. [thesis: 0]"
+    ),
     init: Init = typer.Option(Init.default, help="Initial weights: PyTorch's, or Kaiming normal (Section 5.3)."),
     width: int | None = typer.Option(None, min=1, help="Channels of the U-Net's first stage. [default: 64]"),
     window: tuple[float, float] | None = typer.Option(
@@ -154,6 +158,7 @@ def train(
     info = network(model)
     contract = _contract(data, info.crop, window, resize.value)
     try:
+        from train import distributed
         from train.config import TrainConfig
         from train.run import train as train_run
         from train.settings import RECIPES
@@ -164,12 +169,16 @@ def train(
 
     from lits_deploy.cli.console import console
 
+    if distributed.wanted() > 1:
+        if out is None:
+            raise UserError("Several processes need one folder.", fix="give --out RUN")
+        console.quiet = distributed.launched_rank() > 0  # one process speaks for all
     target = _device(device)
     folder = out or (_newest_run(model) if resume else Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
     given = {
         "epochs": epochs, "lr": lr, "weight_decay": weight_decay, "optimiser": optimiser, "augment": augment,
         "schedule": schedule, "class_weights": class_weights, "sampling": sampling, "average": average, "masks": masks,
-        "dice": dice,
+        "dice": dice, "half_size": half_size,
     }  # fmt: skip
     settings = RECIPES[recipe.value](info) | {
         name: value.value if isinstance(value, Enum) else value for name, value in given.items() if value is not None
@@ -203,7 +212,10 @@ def _device(text: str) -> torch.device:
     import torch
 
     from lits_deploy.runtime.device import Device
+    from train import distributed
 
+    if distributed.wanted() > 1 and text == "auto" and torch.cuda.is_available():
+        text = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     found = Device.parse(text, auto=Device("cuda") if torch.cuda.is_available() else Device("cpu"))
     if found.kind == "cuda" and found.index >= torch.cuda.device_count():
         raise DeviceError(f"{found} was asked for; PyTorch sees {torch.cuda.device_count()} GPUs.", fix="--device cpu")
@@ -216,7 +228,7 @@ def _amp(amp: Amp, device: torch.device) -> bool:
     if amp is Amp.auto:
         if device.type == "cuda":
             return torch.cuda.is_bf16_supported()
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return torch.cpu._is_avx512_bf16_supported() is True  # without it bf16 is emulated, and slow
     return amp is Amp.on
 
 

@@ -71,7 +71,7 @@ def test_the_crop_alone_moves_and_changes_nothing() -> None:
 
 
 def test_flips_give_the_four_mirror_images() -> None:
-    images, masks = pictures(1)
+    images, _ = pictures(1)
     flip = dataclasses.replace(NOTHING, flips=True)
     seen, _ = flip(images.expand(64, -1, -1, -1), None, numbers(0, list(range(64))))
     mirrors = [images[0], images[0].flip(1), images[0].flip(2), images[0].flip(1, 2)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
 from train.data.augment import named
 from train.data.dataset import SliceDataset
-from train.data.feed import Feed, fits
+from train.data.feed import Batch, Feed, fits, half
 from train.data.layout import read_layout
 
 CPU = torch.device("cpu")
@@ -31,7 +30,7 @@ def feed(data: SliceDataset, **changes: Any) -> Feed:
 
 
 def test_an_epoch_is_every_slice_once_in_an_order_of_its_own(data: SliceDataset) -> None:
-    plans = [np.concatenate([indices for indices, _ in feed(data).plan(epoch)]) for epoch in (0, 0, 1)]
+    plans = [np.concatenate([part.indices for part in feed(data).plan(epoch)]) for epoch in (0, 0, 1)]
     assert sorted(plans[0]) == list(range(8))
     assert np.array_equal(plans[0], plans[1])
     assert not np.array_equal(plans[0], plans[2])
@@ -41,7 +40,7 @@ def test_an_epoch_is_every_slice_once_in_an_order_of_its_own(data: SliceDataset)
 
 def test_classes_alike_and_no_two_views_of_a_slice_alike(data: SliceDataset) -> None:
     plan = feed(data, order="balanced").plan(4)
-    indices, keys = (np.concatenate(parts) for parts in zip(*plan, strict=True))
+    indices, keys = np.concatenate([part.indices for part in plan]), np.concatenate([part.keys for part in plan])
     counts = np.bincount(data.targets.numpy()[indices], minlength=3)
     assert len(indices) == 8
     assert counts.min() >= 2, "each class a third"
@@ -73,6 +72,23 @@ def test_a_last_batch_smaller_than_the_number_of_processes_is_left_out(data: Sli
     parts = [feed(data, batch_size=7, part=(rank, 2)) for rank in range(2)]
     assert [[len(batch) for batch in part.batches(0)] for part in parts] == [[4], [3]]
     assert [len(part) for part in parts] == [1, 1]
+    assert [batch.share for part in parts for batch in part.batches(0)] == [3.5, 3.5]
+
+
+def test_evaluation_in_processes_takes_whole_batches_and_leaves_none_out(data: SliceDataset) -> None:
+    parts = [Feed(data, batch_size=7, device=CPU, part=(rank, 2)) for rank in range(2)]
+    assert [[planned.indices.tolist() for planned in part.plan(0)] for part in parts] == [[list(range(7))], [[7]]]
+
+
+def test_half_size_keeps_small_lesions(data: SliceDataset) -> None:
+    masks = torch.zeros(1, 256, 256, dtype=torch.uint8)
+    masks[0, 100, 101] = 2
+    slices = torch.arange(256, dtype=torch.uint8).expand(1, 1, 256, 256)
+    small = half(Batch(slices=slices, targets=torch.tensor([2]), masks=masks, share=1.0))
+    assert small.slices.shape == (1, 1, 128, 128)
+    assert small.slices[0, 0, 0].tolist() == [round(2 * i + 0.5) for i in range(128)]
+    assert small.masks is not None
+    assert torch.nonzero(small.masks).tolist() == [[0, 50, 50]]
 
 
 def test_data_always_fits_where_it_lies_already(data: SliceDataset) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -29,14 +30,27 @@ SHARE_OF_MEMORY = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Slices uint8 [N, C, H, W], classes int64 [N], label maps uint8 [N, H, W] where they are needed."""
+    """Slices uint8 [N, C, H, W], classes int64 [N], label maps uint8 [N, H, W] where they are needed.
+
+    share: the number of slices that its mean loss counts for in the mean of an epoch: N, or where a batch is divided
+    among processes, its whole size over their number.
+    """
 
     slices: Tensor
     targets: Tensor
     masks: Tensor | None
+    share: float
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+class Planned(NamedTuple):
+    """Indices of the slices of a batch, the keys of their random numbers, and `Batch.share`."""
+
+    indices: Indices
+    keys: Indices
+    share: float
 
 
 class Feed:
@@ -45,7 +59,8 @@ class Feed:
     order: `file` for evaluation; `shuffled`: every slice once; `balanced`: as many slices, each class a third of them
     (rare ones several times, each time augmented anew). workers: processes of the DataLoader path, 0 for none.
     resident: the data set lies on the device; None: where it fits (`fits`). part: (process, processes) of a
-    distributed run: a batch of batch_size slices is divided among the processes.
+    distributed run: in training, a batch of batch_size slices is divided among the processes; in evaluation, the
+    processes take whole batches in turns.
     """
 
     def __init__(
@@ -68,16 +83,20 @@ class Feed:
         if self.resident:
             self._held = (data.images.to(device), data.targets.to(device), _maybe(data.masks, device))
 
-    def plan(self, epoch: int) -> list[tuple[Indices, Indices]]:
-        """Indices of the slices of each batch, and the keys of their random numbers.
+    def plan(self, epoch: int) -> list[Planned]:
+        """What this process has of each batch.
 
-        A batch with fewer slices than there are processes (the last may be one) is left out.
+        A training batch with fewer slices than there are processes (the last may be one) is left out.
         """
         order, keys = self._order(epoch)
         rank, count = self.part
-        whole = range(0, len(order), self.batch_size)
-        pairs = [(order[start : start + self.batch_size], keys[start : start + self.batch_size]) for start in whole]
-        return [(i[rank::count], k[rank::count]) for i, k in pairs if len(i) >= count]
+        parts = [slice(start, start + self.batch_size) for start in range(0, len(order), self.batch_size)]
+        whole = [Planned(order[part], keys[part], float(len(order[part]))) for part in parts]
+        if self.order == "file":
+            return whole[rank::count]
+        return [
+            Planned(p.indices[rank::count], p.keys[rank::count], p.share / count) for p in whole if p.share >= count
+        ]
 
     def _order(self, epoch: int) -> tuple[Indices, Indices]:
         count = len(self.data)
@@ -102,17 +121,16 @@ class Feed:
     def batches(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one pass, augmented, on the device."""
         plan = self.plan(epoch)
-        for (images, targets, masks), (_, keys) in zip(self._slices(plan), plan, strict=True):
+        for (images, targets, masks), planned in zip(self._slices(plan), plan, strict=True):
             if self.augment is not None:
-                images, masks = self.augment(images, masks, draws(self.seed, epoch, keys, DRAWS))
-            yield Batch(slices=images, targets=targets, masks=masks)
+                images, masks = self.augment(images, masks, draws(self.seed, epoch, planned.keys, DRAWS))
+            yield Batch(slices=images, targets=targets, masks=masks, share=planned.share)
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.data), self.batch_size)
-        return whole + (rest >= self.part[1])
+        return len(self.plan(0))
 
-    def _slices(self, plan: list[tuple[Indices, Indices]]) -> Iterator[Slices]:
-        chosen = [torch.from_numpy(indices) for indices, _ in plan]
+    def _slices(self, plan: list[Planned]) -> Iterator[Slices]:
+        chosen = [torch.from_numpy(planned.indices) for planned in plan]
         if self.resident:
             images, targets, masks = self._held
             for indices in chosen:
@@ -129,6 +147,15 @@ class Feed:
         )
         for images, targets, masks in loader:
             yield images.to(self.device, non_blocking=True), targets.to(self.device), _maybe(masks, self.device)
+
+
+def half(batch: Batch) -> Batch:
+    """Slices of half the side, by the mean of 2×2 pixels; masks by the largest label, so that small lesions survive."""
+    slices = F.avg_pool2d(batch.slices.float(), 2).round_().to(torch.uint8)
+    masks = batch.masks
+    if masks is not None:
+        masks = F.max_pool2d(masks[:, None].float(), 2)[:, 0].to(torch.uint8)
+    return Batch(slices=slices, targets=batch.targets, masks=masks, share=batch.share)
 
 
 def fits(data: SliceDataset, device: torch.device) -> bool:

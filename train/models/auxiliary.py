@@ -1,8 +1,8 @@
 """A segmentation head beside a classifier, in training only: it makes the features say where liver and lesion are.
 
-A classifier of 17 patients has 17 livers to learn from if it is told classes, and a hundred million labelled pixels if it
-is told masks. The head (a feature pyramid, Lin et al. 2017, arXiv 1612.03144) is not part of the network: checkpoints keep
-it apart, and neither export nor evaluation knows it.
+A classifier of 17 patients has 17 livers to learn from if it is told classes, and a hundred million labelled pixels
+if it is told masks. The head (a feature pyramid, Lin et al. 2017, arXiv 1612.03144) is not part of the network:
+checkpoints keep it apart, and neither export nor evaluation knows it.
 """
 
 from __future__ import annotations
