@@ -226,9 +226,10 @@ def _amp(amp: Amp, device: torch.device) -> bool:
     import torch
 
     if amp is Amp.auto:
-        if device.type == "cuda":
-            return torch.cuda.is_bf16_supported()
-        return torch.cpu._is_avx512_bf16_supported() is True  # without it bf16 is emulated, and slow
+        # A CPU without instructions for bf16 emulates it, slowly.
+        cuda = device.type == "cuda"
+        native: bool = torch.cuda.is_bf16_supported() if cuda else torch.cpu._is_avx512_bf16_supported()
+        return native
     return amp is Amp.on
 
 
