@@ -155,8 +155,8 @@ def _training(training: dict[str, Any]) -> list[str]:
         f"Data set {dataset['name']} (source: {dataset.get('source') or 'not declared'}), "
         f"split by {dataset['split_by']}. {counts}.",
         f"Epoch {training['epoch']} of {settings['epochs']} ({training['checkpoint']} checkpoint), recipe {recipe}, "
-        f"{how}, learning rate {settings['lr']:g}, batch {settings['batch_size']}, class weights {settings['class_weights']}, "
-        f"seed {settings['seed']}.",
+        f"{how}, learning rate {settings['lr']:g}, batch {settings['batch_size']}, "
+        f"class weights {settings['class_weights']}, seed {settings['seed']}.",
     ]
 
 
