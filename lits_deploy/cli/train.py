@@ -188,7 +188,8 @@ def train(
         seed=seed, device=str(target), amp=_amp(amp, target), compiled=_compiled(compile_, target), workers=workers,
         recipe=recipe.value, contract=contract, **settings,
     )  # fmt: skip
-    console.print(f"{model}: {info.parameters:,} parameters ({info.source}), {target}, run {folder}")
+    size = f"{info.parameters:,} parameters" if width is None else f"width {width}"
+    console.print(f"{model}: {size} ({info.source}), {target}, run {folder}")
     with _Bars() as bars:
         try:
             figures = train_run(config, folder, resume=resume, observer=bars)

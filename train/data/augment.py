@@ -8,6 +8,7 @@ displacements are one bilinear resampling, so that a slice is interpolated once.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,8 @@ class Augment:
         grid = torch.stack(places, dim=1)
         if self.elastic:
             control = self.elastic * _around(control).reshape(-1, 2, _GRID, _GRID)
-            grid = grid + F.interpolate(control, size=(side, side), mode="bicubic", align_corners=True)
+            basis = _basis(side).to(grid.device)
+            grid = grid + basis @ control @ basis.T
         return grid.movedim(1, -1) * (2.0 / size)
 
     def _intensities(self, images: Tensor, column: dict[str, Tensor]) -> Tensor:
@@ -127,6 +129,17 @@ class Augment:
             mean = x.mean(dim=(1, 2, 3), keepdim=True)
             x = torch.lerp(mean, x, 1.0 + of("contrast", self.jitter)).clamp_(0.0, 255.0)
         return x.round_().to(torch.uint8)
+
+
+@cache
+def _basis(side: int) -> Tensor:
+    """Bicubic interpolation from the control points to a line of pixels, float32 [side, _GRID].
+
+    The interpolation is separable: two small products for a slice in place of sixteen reads for each of its pixels.
+    """
+    points = torch.eye(_GRID)[None, None]
+    size = (side, _GRID)
+    return F.interpolate(points, size=size, mode="bicubic", align_corners=True)[0, 0]
 
 
 def _around(uniform: Tensor) -> Tensor:
