@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lits_deploy.errors import UserError
 from train import distributed
 from train.average import Average
 from train.config import TrainConfig
@@ -53,6 +54,8 @@ class Session:
     def __init__(self, config: TrainConfig, layout: Layout, watch: Observer) -> None:
         self.config, self.watch, self.split_by = config, watch, layout.split_by
         self.info = network(config.model)
+        if config.coarse and not self.info.any_size:
+            raise UserError(f"{self.info.name} takes slices of one size.", fix="--coarse 0")
         self.device = torch.device(config.device)
         torch.manual_seed(config.seed)
         model = build(config.model, width=config.width, init=config.init)
@@ -151,7 +154,7 @@ class Session:
 
         self.model.train()
         batches = feed.batches(epoch)
-        if epoch < config.half_size:
+        if epoch < round(config.coarse * config.epochs):
             batches = (half(batch) for batch in batches)
         self.watch.start(f"epoch {epoch + 1}/{config.epochs}", len(feed.data))
         return run_epoch(

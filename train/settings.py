@@ -25,6 +25,7 @@ def strong(info: Network) -> dict[str, Any]:
         "weight_decay": 0.05,
         "schedule": "cosine",
         "average": 0.99,
+        "coarse": 0.7 if info.any_size else 0.0,
     }
     if info.task == "segment":
         return {**common, "epochs": 12, "lr": 2e-3, "dice": 1.0}

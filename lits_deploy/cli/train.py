@@ -132,8 +132,11 @@ def train(
     dice: float | None = typer.Option(
         None, min=0.0, help="Weight of the Dice loss beside a U-Net's cross-entropy. [thesis: 0]"
     ),
-    half_size: int | None = typer.Option(
-        None, min=0, help="First epochs that see slices of half the side, at a quarter of the cost. [thesis: 0]"
+    coarse: float | None = typer.Option(
+        None,
+        min=0.0,
+        max=1.0,
+        help="Share of the epochs, the first ones, on slices of half the side, at a quarter of the cost. [thesis: 0]",
     ),
     init: Init = typer.Option(Init.default, help="Initial weights: PyTorch's, or Kaiming normal (Section 5.3)."),
     width: int | None = typer.Option(None, min=1, help="Channels of the U-Net's first stage. [default: 64]"),
@@ -178,7 +181,7 @@ def train(
     given = {
         "epochs": epochs, "lr": lr, "weight_decay": weight_decay, "optimiser": optimiser, "augment": augment,
         "schedule": schedule, "class_weights": class_weights, "sampling": sampling, "average": average, "masks": masks,
-        "dice": dice, "half_size": half_size,
+        "dice": dice, "coarse": coarse,
     }  # fmt: skip
     settings = RECIPES[recipe.value](info) | {
         name: value.value if isinstance(value, Enum) else value for name, value in given.items() if value is not None

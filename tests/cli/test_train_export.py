@@ -59,12 +59,12 @@ def test_resume_without_out_takes_the_newest_run(home: Path, monkeypatch: pytest
 
 def test_a_strong_run_exports_like_any_other(home: Path) -> None:
     words = ["train", "--data", str(home / "data"), "--out", str(home / "strong"), "--recipe", "strong", "--model"]
-    words += ["resnet18", "--epochs", "1", "--batch-size", "4", "--half-size", "0"]
+    words += ["resnet18", "--epochs", "1", "--batch-size", "4", "--coarse", "0"]
     result = runner.invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     settings = json.loads((home / "strong" / "config.json").read_text())
     assert settings["recipe"] == "strong"
-    assert (settings["masks"], settings["epochs"], settings["half_size"]) == (
+    assert (settings["masks"], settings["epochs"], settings["coarse"]) == (
         RECIPES["strong"](NETWORKS["resnet18"])["masks"],
         1,
         0,

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import DataError, OutputError
+from lits_deploy.errors import DataError, OutputError, UserError
 from tiny_data import make_tiny_data
 from train import checkpoint
 from train.config import TrainConfig
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 STRONG: dict[str, Any] = {
     "augment": "strong", "sampling": "balanced", "optimiser": "adamw", "schedule": "cosine", "average": 0.9,
-    "half_size": 1, "amp": True,
+    "coarse": 0.5, "amp": True,
 }  # fmt: skip
 
 
@@ -176,6 +176,12 @@ def test_a_run_with_masks_keeps_the_plain_network(data: Path, tmp_path: Path) ->
     assert all(name.startswith("model.") for name in load_file(tmp_path / "run" / "best.safetensors"))
     train(config(data, "alexnet", epochs=1, masks=1.0), tmp_path / "alexnet", observer=Listener())
     assert any("takes no masks" in line for line in said)
+
+
+def test_half_the_side_is_refused_where_the_network_fixes_it(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--coarse 0"):
+        train(config(data, "alexnet", coarse=0.5), tmp_path / "run")
+    assert config(data, "unet", coarse=0.5).differences(config(data, "unet", coarse=0.5, epochs=9)) == ["epochs"]
 
 
 def test_checkpoint_of_another_network_is_refused(run: Path) -> None:

@@ -47,6 +47,11 @@ class Network:
         """Whether it gives the maps of its stages, for the masks as a second target (`train.models.auxiliary`)."""
         return self.builder.startswith("resnet:")
 
+    @property
+    def any_size(self) -> bool:
+        """Whether it takes slices of half the side too: AlexNet's first linear layer fixes the side of its maps."""
+        return self.name != "alexnet"
+
     def to_json(self) -> dict[str, Any]:
         """For `lits-deploy models --json`."""
         values = dataclasses.asdict(self)
