@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lits_deploy import __version__
-from lits_deploy.errors import DataError, OutputError
+from lits_deploy.errors import DataError, OutputError, UserError
 from lits_deploy.files import write_json, write_text
 from lits_deploy.revision import git_revision
 from train import checkpoint, distributed
 from train.config import TrainConfig
 from train.data.layout import Layout, read_layout
 from train.metrics import quality
+from train.models.registry import network
 from train.session import Observer, Session
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
     Raises DataError for unusable data, OutputError where `out` holds another run.
     """
     watch = observer or Observer()
+    if config.coarse and not network(config.model).any_size:
+        raise UserError(f"{config.model} takes slices of one size.", fix="--coarse 0")
     layout = read_layout(config.data)
     if distributed.launched_rank() == 0:
         _open_folder(config, out, resume, layout)

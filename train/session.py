@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from lits_deploy.errors import UserError
 from train import distributed
 from train.average import Average
 from train.config import TrainConfig
@@ -54,8 +53,6 @@ class Session:
     def __init__(self, config: TrainConfig, layout: Layout, watch: Observer) -> None:
         self.config, self.watch, self.split_by = config, watch, layout.split_by
         self.info = network(config.model)
-        if config.coarse and not self.info.any_size:
-            raise UserError(f"{self.info.name} takes slices of one size.", fix="--coarse 0")
         self.device = torch.device(config.device)
         torch.manual_seed(config.seed)
         model = build(config.model, width=config.width, init=config.init)
