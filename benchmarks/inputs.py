@@ -17,10 +17,10 @@ import numpy.typing as npt
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
-from lits_deploy.scans.image import load_slice
+from lits_deploy.scans.image import fit_picture, load_slice
 from lits_deploy.verify import read_golden
 from train.data.layout import SPLITS, Layout, Sample, read_layout
-from train.data.masks import load_mask
+from train.data.masks import fit_labels, load_mask
 
 Slices = npt.NDArray[np.uint8]
 
@@ -80,7 +80,7 @@ def choose_inputs(
     if data is not None:
         say(f"reading slices of {data}")
         return from_layout(bundle, data, most)
-    if bundle.manifest.contract.shape == (1, 256, 256):
+    if bundle.manifest.contract.channels == 1:
         say("making phantoms (there is no --data)")
         return from_phantoms(bundle, min(most, PHANTOMS))
     return from_goldens(bundle)
@@ -130,7 +130,8 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
     """`count` slices of phantoms, whole ones but for the last: they say that a bundle works, nothing about patients."""
     from train.data.phantom import make_phantom
 
-    window = bundle.manifest.contract.window_hu or WINDOW_HU
+    contract = bundle.manifest.contract
+    window = contract.window_hu or WINDOW_HU
     names: list[str] = []
     pictures, labels = [], []
     patient = 0
@@ -138,13 +139,13 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
         phantom = make_phantom(SEED, patient)
         take = min(count - len(names), len(phantom.hu))
         names += [f"phantom-{patient}_{z:04d}" for z in range(take)]
-        pictures.append(window_to_uint8(phantom.hu[:take], window))
-        labels.append(phantom.labels[:take])
+        pictures += [fit_picture(picture, contract) for picture in window_to_uint8(phantom.hu[:take], window)]
+        labels += [fit_labels(mask, contract.size) for mask in phantom.labels[:take]]
         patient += 1
-    masks = np.concatenate(labels)
+    masks = np.stack(labels)
     return Inputs(
         names=tuple(names),
-        slices=np.concatenate(pictures)[:, np.newaxis],
+        slices=np.stack(pictures),
         targets=masks.max(axis=(1, 2)).astype(np.int64),
         masks=masks if bundle.manifest.task == "segment" else None,
         about={

@@ -30,7 +30,6 @@ class TrainConfig:
     The rest is off in the thesis's recipe (`train.strong` says what it is for): sampling: every slice once, or classes
     alike (`train.data.feed`). optimiser: adamw decouples the weight decay. average: decay of the moving average of
     weights, 0 for none. masks: weight of the masks as a classifier's second target; dice: of a U-Net's Dice loss.
-    coarse: share of the epochs, the first ones, that see slices of half the side, at a quarter of the cost.
     recipe: where the settings came from; it changes nothing by itself.
     """
 
@@ -56,7 +55,6 @@ class TrainConfig:
     average: float = 0.0
     masks: float = 0.0
     dice: float = 0.0
-    coarse: float = 0.0
     compiled: bool = False
     contract: InputContract
 
@@ -76,7 +74,7 @@ class TrainConfig:
     def differences(self, other: TrainConfig) -> list[str]:
         """Settings that change the weights and differ; a resumed run must have none."""
         free = {"data", "epochs", "max_minutes", "device", "workers", "recipe"}
-        if self.schedule != "constant" or self.coarse:
-            free.remove("epochs")  # the rate of every step, or its size, depends on how many there will be
+        if self.schedule != "constant":
+            free.remove("epochs")  # the rate of every step depends on how many there will be
         names = [field.name for field in dataclasses.fields(self) if field.name not in free]
         return [n for n in names if getattr(self, n) != getattr(other, n)]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lits_deploy import __version__
+from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, OutputError, UserError
 from lits_deploy.files import write_json, write_text
 from lits_deploy.revision import git_revision
@@ -47,8 +48,8 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
     Raises DataError for unusable data, OutputError where `out` holds another run.
     """
     watch = observer or Observer()
-    if config.coarse and not network(config.model).any_size:
-        raise UserError(f"{config.model} takes slices of one size.", fix="--coarse 0")
+    if config.contract.size != InputContract(window_hu=None).size and not network(config.model).any_size:
+        raise UserError(f"{config.model} takes slices of one size.", fix="leave --size out")
     layout = read_layout(config.data)
     if distributed.launched_rank() == 0:
         _open_folder(config, out, resume, layout)

@@ -19,7 +19,7 @@ from train.average import Average
 from train.config import TrainConfig
 from train.data.augment import named
 from train.data.dataset import SliceDataset, class_weights
-from train.data.feed import Feed, Order, half
+from train.data.feed import Feed, Order
 from train.data.layout import Layout
 from train.loop import cosine, run_epoch
 from train.losses import Objective
@@ -100,7 +100,7 @@ class Session:
             batch_size=config.batch_size,
             device=self.device,
             order=order,
-            augment=named(config.augment, config.contract.crop) if learn else None,
+            augment=named(config.augment, config.contract) if learn else None,
             seed=config.seed,
             workers=config.workers if learn else 0,
             part=(distributed.rank(), distributed.processes()),
@@ -150,12 +150,9 @@ class Session:
                 self.average.follow(self.inner, first + step)
 
         self.model.train()
-        batches = feed.batches(epoch)
-        if epoch < round(config.coarse * config.epochs):
-            batches = (half(batch) for batch in batches)
         self.watch.start(f"epoch {epoch + 1}/{config.epochs}", len(feed.data))
         return run_epoch(
-            self.forward, batches, self.objective, self.preprocess, task=self.info.task,
+            self.forward, feed.batches(epoch), self.objective, self.preprocess, task=self.info.task,
             device=self.device, optimiser=self.optimiser, rate=rate, amp=config.amp, after_step=after_step,
             progress=self.watch.batch,
         )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,11 +133,8 @@ def train(
     dice: float | None = typer.Option(
         None, min=0.0, help="Weight of the Dice loss beside a U-Net's cross-entropy. [thesis: 0]"
     ),
-    coarse: float | None = typer.Option(
-        None,
-        min=0.0,
-        max=1.0,
-        help="Share of the epochs, the first ones, on slices of half the side, at a quarter of the cost. [thesis: 0]",
+    size: int | None = typer.Option(
+        None, min=64, max=512, help="Side that slices are resized to, a multiple of 32. [thesis: 256]"
     ),
     init: Init = typer.Option(Init.default, help="Initial weights: PyTorch's, or Kaiming normal (Section 5.3)."),
     width: int | None = typer.Option(None, min=1, help="Channels of the U-Net's first stage. [default: 64]"),
@@ -159,7 +157,6 @@ def train(
     from train.models.registry import network
 
     info = network(model)
-    contract = _contract(data, info.crop, window, resize.value)
     try:
         from train import distributed
         from train.config import TrainConfig
@@ -181,18 +178,19 @@ def train(
     given = {
         "epochs": epochs, "lr": lr, "weight_decay": weight_decay, "optimiser": optimiser, "augment": augment,
         "schedule": schedule, "class_weights": class_weights, "sampling": sampling, "average": average, "masks": masks,
-        "dice": dice, "coarse": coarse,
+        "dice": dice, "size": size,
     }  # fmt: skip
     settings = RECIPES[recipe.value](info) | {
         name: value.value if isinstance(value, Enum) else value for name, value in given.items() if value is not None
     }
+    contract = _contract(data, info.crop, window, resize.value, settings.pop("size", None))
     config = TrainConfig(
         model=model, data=data, batch_size=batch_size, init=init.value, width=width, max_minutes=max_minutes,
         seed=seed, device=str(target), amp=_amp(amp, target), compiled=_compiled(compile_, target), workers=workers,
         recipe=recipe.value, contract=contract, **settings,
     )  # fmt: skip
-    size = f"{info.parameters:,} parameters" if width is None else f"width {width}"
-    console.print(f"{model}: {size} ({info.source}), {target}, run {folder}")
+    large = f"{info.parameters:,} parameters" if width is None else f"width {width}"
+    console.print(f"{model}: {large} ({info.source}), {target}, run {folder}")
     with _Bars() as bars:
         try:
             figures = train_run(config, folder, resume=resume, observer=bars)
@@ -202,14 +200,21 @@ def train(
     _summary(figures, folder)
 
 
-def _contract(data: Path, crop: int | None, window: tuple[float, float] | None, resize: Any) -> InputContract:
+def _contract(
+    data: Path, crop: int | None, window: tuple[float, float] | None, resize: Any, size: int | None
+) -> InputContract:
     from lits_deploy.contract import InputContract
     from train.data.layout import read_layout
 
     declared = read_layout(data).window_hu
     if window is not None and declared is not None and window != declared:
         raise DataError(f"{data} declares the window {declared} HU, not {window}.", fix="leave --window out")
-    return InputContract(window_hu=window or declared, crop=crop, resize=resize)
+    full = InputContract(window_hu=window or declared, crop=crop, resize=resize)
+    if size is None or size == full.size:
+        return full
+    if size % 32:  # U-Net halves it three times, and the crop must be whole: 7/8 of the side
+        raise UserError(f"Slices of {size} cannot be halved often enough.", fix="--size 128, or a multiple of 32")
+    return replace(full, size=size, crop=None if crop is None else crop * size // full.size)
 
 
 def _device(text: str) -> torch.device:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from lits_deploy.contract import InputContract
@@ -151,3 +152,10 @@ def resized(grey: Image.Image, contract: InputContract) -> Image.Image:
     if side % size == 0:
         return grey.reduce(side // size)  # the exact area mean, 512 → 256 as the 2×2 mean
     return grey.resize((size, size), Image.Resampling.BOX)
+
+
+def fit_picture(picture: npt.NDArray[np.uint8], contract: InputContract) -> npt.NDArray[np.uint8]:
+    """A grey slice uint8 [S, S] as the network takes it, uint8 [C, size, size], resized by the contract's kernel."""
+    if picture.shape[0] != contract.size:
+        picture = np.asarray(resized(Image.fromarray(picture), contract))
+    return np.broadcast_to(picture, contract.shape).copy()

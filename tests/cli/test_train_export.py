@@ -59,20 +59,23 @@ def test_resume_without_out_takes_the_newest_run(home: Path, monkeypatch: pytest
 
 def test_a_strong_run_exports_like_any_other(home: Path) -> None:
     words = ["train", "--data", str(home / "data"), "--out", str(home / "strong"), "--recipe", "strong", "--model"]
-    words += ["resnet18", "--epochs", "1", "--batch-size", "4", "--coarse", "0"]
+    words += ["resnet18", "--epochs", "1", "--batch-size", "4"]
     result = runner.invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     settings = json.loads((home / "strong" / "config.json").read_text())
     assert settings["recipe"] == "strong"
-    assert (settings["masks"], settings["epochs"], settings["coarse"]) == (
+    assert (settings["masks"], settings["epochs"], settings["contract"]["size"]) == (
         RECIPES["strong"](NETWORKS["resnet18"])["masks"],
         1,
-        0,
+        128,
     )
     result = runner.invoke(app, ["export", str(home / "strong")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = Bundle.open(home / "strong-bundle")
     assert bundle.manifest.model["parameters"] == NETWORKS["resnet18"].parameters, "the head for masks stays behind"
+    assert bundle.manifest.contract.shape == (1, 128, 128)
+    result = runner.invoke(app, ["verify", str(bundle.folder)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
     assert "recipe strong, AdamW" in (bundle.folder / "README.md").read_text()
 
 

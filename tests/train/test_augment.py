@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lits_deploy.contract import InputContract
 from train.data.augment import DRAWS, Augment, named
 from train.data.draws import draws
 
@@ -22,6 +23,10 @@ def pictures(count: int = 4) -> tuple[Tensor, Tensor]:
     mask = ((x - 100) ** 2 + (y - 120) ** 2 < 40**2).astype(np.uint8)
     images = rng.normal(60, 12, (count, 1, 256, 256)) + 80 * mask
     return torch.from_numpy(images.clip(0, 255).astype(np.uint8)), torch.from_numpy(np.stack([mask] * count))
+
+
+def contract(crop: int | None) -> InputContract:
+    return InputContract(window_hu=None, crop=crop)
 
 
 def numbers(epoch: int, indices: list[int]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -44,7 +49,7 @@ def test_draws_are_uniform_and_belong_to_their_key() -> None:
 @pytest.mark.parametrize("name", ["thesis", "upright", "strong", "crop"])
 @pytest.mark.parametrize("crop", [224, None])
 def test_same_numbers_same_slice_whatever_the_batch(name: str, crop: int | None) -> None:
-    augment = named(name, crop)
+    augment = named(name, contract(crop))
     assert augment is not None
     images, masks = pictures()
     together, labels = augment(images, masks, numbers(1, [0, 1, 2, 3]))
@@ -82,7 +87,7 @@ def test_flips_give_the_four_mirror_images() -> None:
 
 @pytest.mark.parametrize("name", ["thesis", "upright", "strong"])
 def test_the_mask_moves_with_the_picture(name: str) -> None:
-    augment = named(name, None)
+    augment = named(name, contract(None))
     assert augment is not None
     images, masks = pictures(8)
     moved, labels = dataclasses.replace(augment, level=0.0, gamma=0.0)(images, masks, numbers(0, list(range(8))))
@@ -122,8 +127,8 @@ def test_level_shifts_the_window_and_gamma_bends_it() -> None:
 
 
 def test_the_thesis_flips_jitters_and_crops_only() -> None:
-    assert named("thesis", 224) == Augment(crop=224, jitter=0.2, flips=True)
-    assert named("none", 224) is None
+    assert named("thesis", contract(224)) == Augment(crop=224, jitter=0.2, flips=True)
+    assert named("none", contract(224)) is None
 
 
 def test_global_random_state_is_left_alone() -> None:

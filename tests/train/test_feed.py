@@ -12,7 +12,7 @@ from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
 from train.data.augment import named
 from train.data.dataset import SliceDataset
-from train.data.feed import Batch, Feed, fits, half
+from train.data.feed import Feed, fits
 from train.data.layout import read_layout
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SliceDataset:
 
 def feed(data: SliceDataset, **changes: Any) -> Feed:
     settings: dict[str, Any] = {"batch_size": 3, "device": CPU, "order": "shuffled", "seed": 3, **changes}
-    return Feed(data, augment=named("thesis", 224), **settings)
+    return Feed(data, augment=named("thesis", InputContract(window_hu=None)), **settings)
 
 
 def test_an_epoch_is_every_slice_once_in_an_order_of_its_own(data: SliceDataset) -> None:
@@ -78,17 +78,6 @@ def test_a_last_batch_smaller_than_the_number_of_processes_is_left_out(data: Sli
 def test_evaluation_in_processes_takes_whole_batches_and_leaves_none_out(data: SliceDataset) -> None:
     parts = [Feed(data, batch_size=7, device=CPU, part=(rank, 2)) for rank in range(2)]
     assert [[planned.indices.tolist() for planned in part.plan(0)] for part in parts] == [[list(range(7))], [[7]]]
-
-
-def test_half_size_keeps_small_lesions(data: SliceDataset) -> None:
-    masks = torch.zeros(1, 256, 256, dtype=torch.uint8)
-    masks[0, 100, 101] = 2
-    slices = torch.arange(256, dtype=torch.uint8).expand(1, 1, 256, 256)
-    small = half(Batch(slices=slices, targets=torch.tensor([2]), masks=masks, share=1.0))
-    assert small.slices.shape == (1, 1, 128, 128)
-    assert small.slices[0, 0, 0].tolist() == [round(2 * i + 0.5) for i in range(128)]
-    assert small.masks is not None
-    assert torch.nonzero(small.masks).tolist() == [[0, 50, 50]]
 
 
 def test_data_always_fits_where_it_lies_already(data: SliceDataset) -> None:

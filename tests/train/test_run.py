@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 STRONG: dict[str, Any] = {
     "augment": "strong", "sampling": "balanced", "optimiser": "adamw", "schedule": "cosine", "average": 0.9,
-    "coarse": 0.5, "amp": True,
+    "amp": True,
 }  # fmt: skip
 
 
@@ -178,10 +179,11 @@ def test_a_run_with_masks_keeps_the_plain_network(data: Path, tmp_path: Path) ->
     assert any("takes no masks" in line for line in said)
 
 
-def test_half_the_side_is_refused_where_the_network_fixes_it(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--coarse 0"):
-        train(config(data, "alexnet", coarse=0.5), tmp_path / "run")
-    assert config(data, "unet", coarse=0.5).differences(config(data, "unet", coarse=0.5, epochs=9)) == ["epochs"]
+def test_another_size_is_refused_where_the_network_fixes_it(data: Path, tmp_path: Path) -> None:
+    small = InputContract(window_hu=None, size=128, crop=112)
+    with pytest.raises(UserError, match="leave --size out"):
+        train(dataclasses.replace(config(data, "alexnet"), contract=small), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_checkpoint_of_another_network_is_refused(run: Path) -> None:

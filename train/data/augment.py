@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lits_deploy.contract import InputContract
+
 _COLUMNS = (
     "flip_x", "flip_y", "crop_x", "crop_y", "turn", "zoom", "shift_x", "shift_y", "brightness", "contrast", "level",
     "gamma",
@@ -147,14 +149,16 @@ def _around(uniform: Tensor) -> Tensor:
     return 2.0 * uniform - 1.0
 
 
-def named(name: str, crop: int | None) -> Augment | None:
-    """The augmentation that `--augment` names; None for `none`."""
+def named(name: str, contract: InputContract) -> Augment | None:
+    """The augmentation that `--augment` names, for slices of the contract's size; None for `none`."""
+    crop, pixel = contract.crop, contract.size / 256  # displacements are meant on slices of 256
     return {
         "thesis": Augment(crop=crop),
         "upright": Augment(crop=crop, flips=False, turn=10.0, zoom=0.15),
         "strong": Augment(
-            crop=crop, flips=False, turn=15.0, zoom=0.25, shift=12.0, elastic=6.0, jitter=0.25, level=20.0, gamma=0.4
+            crop=crop, flips=False, turn=15.0, zoom=0.25, shift=12.0 * pixel, elastic=6.0 * pixel, jitter=0.25,
+            level=20.0, gamma=0.4,
         ),
         "crop": Augment(crop=crop, jitter=0.0, flips=False),
         "none": None,
-    }[name]
+    }[name]  # fmt: skip

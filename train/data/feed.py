@@ -13,7 +13,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -147,15 +146,6 @@ class Feed:
         )
         for images, targets, masks in loader:
             yield images.to(self.device, non_blocking=True), targets.to(self.device), _maybe(masks, self.device)
-
-
-def half(batch: Batch) -> Batch:
-    """Slices of half the side, by the mean of 2×2 pixels; masks by the largest label, so that small lesions survive."""
-    slices = F.avg_pool2d(batch.slices.float(), 2).round_().to(torch.uint8)
-    masks = batch.masks
-    if masks is not None:
-        masks = F.max_pool2d(masks[:, None].float(), 2)[:, 0].to(torch.uint8)
-    return Batch(slices=slices, targets=batch.targets, masks=masks, share=batch.share)
 
 
 def fits(data: SliceDataset, device: torch.device) -> bool:

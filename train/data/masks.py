@@ -57,6 +57,11 @@ def load_mask(sample: Sample, size: int) -> npt.NDArray[np.uint8]:
         raise DataError(f"{sample.mask} holds the label {error}.", fix="labels are 0, 1 and 2") from error
     except (SliceError, OSError) as error:
         raise DataError(f"{sample.mask} cannot be read: {error}.", fix="make the mask again") from error
+    return fit_labels(mask, size)
+
+
+def fit_labels(mask: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """A square label map as uint8 [size, size]: the largest label of each tile where the sides divide, else nearest."""
     if mask.shape[0] == size:
         return mask
     factor, rest = divmod(mask.shape[0], size)

@@ -49,7 +49,7 @@ class Network:
 
     @property
     def any_size(self) -> bool:
-        """Whether it takes slices of half the side too: AlexNet's first linear layer fixes the side of its maps."""
+        """Whether it takes slices of another size too: AlexNet's first linear layer fixes the side of its maps."""
         return self.name != "alexnet"
 
     def to_json(self) -> dict[str, Any]:
