@@ -61,7 +61,7 @@ def test_the_card_carries_it(data: Path) -> None:
 
 
 def test_benchmarks_carry_it(data: Path) -> None:
-    assert find_scans(data / "test").line == "data, test split BY SLICE: 4 files"
+    assert find_scans([data / "test"]).line == "data, test split BY SLICE: 4 files"
     document = {
         "bundle": {"task": "classify"}, "against": None, "data": {"split_by": "slice"}, "rows": [], "end_to_end": [],
     }  # fmt: skip
