@@ -1,6 +1,6 @@
 """What the peers' scripts share: reading a picture, writing the CSV, and the two jobs that each is given.
 
-    model    decoded slices in memory to probabilities, at some batch sizes; loading and two warm-up calls before the clock
+    model    decoded slices in memory to probabilities, at some batch sizes; loading and two warm-up calls outside
     folder   files to CSV in the script's own way; loading, workers and the CSV inside the clock, imports outside
 
 A script is what a competent user of its library writes: no hashes, no limits, no ledger, no checks of a file.

@@ -139,9 +139,7 @@ def summary(contest: Contest, rounds: list[dict[str, Result]]) -> list[Result]:
             "peak_mb": middle([f["peak_mb"] for f in folders]),
             "accuracy": _accuracy(labels, targets),
             "other_classes": None if reference is None else max(
-                sum(a != b for a, b in zip(results[reference]["folder"]["labels"], results[entry.name]["folder"]["labels"],
-                                           strict=True))
-                for results in rounds
+                _differing(results[reference], results[entry.name]) for results in rounds
             ),
             "model": None,
         }  # fmt: skip
@@ -156,6 +154,10 @@ def summary(contest: Contest, rounds: list[dict[str, Result]]) -> list[Result]:
             }
         rows.append(row)
     return rows
+
+
+def _differing(one: Result, other: Result) -> int:
+    return sum(a != b for a, b in zip(one["folder"]["labels"], other["folder"]["labels"], strict=True))
 
 
 def _accuracy(labels: list[int | None], targets: list[int | None] | None) -> float | None:

@@ -59,7 +59,5 @@ class OnnxRuntimeScript:
 def child(text: str) -> None:
     """What the fresh process runs."""
     spec: Spec = read_spec(text)
-    script = OnnxRuntimeScript(
-        Path(spec["model"]), size=spec["size"], threads=spec["threads"], device=spec["device"]
-    )
+    script = OnnxRuntimeScript(Path(spec["model"]), size=spec["size"], threads=spec["threads"], device=spec["device"])
     child_of(script, spec)

@@ -78,6 +78,4 @@ class OpenVinoScript:
 def child(text: str) -> None:
     """What the fresh process runs."""
     spec: Spec = read_spec(text)
-    child_of(
-        OpenVinoScript(Path(spec["model"]), size=spec["size"], threads=spec["threads"], mode=spec["mode"]), spec
-    )
+    child_of(OpenVinoScript(Path(spec["model"]), size=spec["size"], threads=spec["threads"], mode=spec["mode"]), spec)

@@ -18,7 +18,8 @@ def lines(document: dict[str, Any]) -> list[str]:
     text = [
         f"# Peers side by side: {document['model'].get('name')}", "",
         f"{machine_line(document)}", "",
-        f"{document['scans']}; {settings['threads']} threads each; {settings['rounds']} rounds in turns, medians (least–most).",
+        f"{document['scans']}; {settings['threads']} threads each; "
+        f"{settings['rounds']} rounds in turns, medians (least–most).",
         "", "## Folder to CSV", "", *markdown_table(_folder_table(rows, plain), left=2),
         "", "## Model only", "", *markdown_table(_model_table(rows), left=2),
         "", "## Aims", "", *markdown_table(_aims_table(document["aims"]), left=1), "",
@@ -31,8 +32,8 @@ def lines(document: dict[str, Any]) -> list[str]:
 
 
 EXPLAINED = (
-    "slices/s of wall: files to CSV, with loading the network and starting workers, without the interpreter's start and "
-    "imports; steady: from the first answers to the last.",
+    "slices/s of wall: files to CSV, with loading the network and starting workers, without the interpreter's start "
+    "and imports; steady: from the first answers to the last.",
     "× plain: median of the rounds' ratios of wall rates to the plain PyTorch script.",
     "model only: decoded slices in memory to classes, after two warm-up calls; for ours see the overhead record.",
     "peak MB: of the main process, without decode workers or DataLoader workers.",
@@ -48,7 +49,8 @@ def _folder_table(rows: list[Row], plain: Row | None) -> tuple[list[str], list[l
         over = None if plain is None else ratio(row["wall"], plain["wall"])
         cells.append(
             [
-                f"**{row['title']}**" if row["ours"] else row["title"], f"{row['library']}, {row['artifact'] or 'fp32'}",
+                f"**{row['title']}**" if row["ours"] else row["title"],
+                f"{row['library']}, {row['artifact'] or 'fp32'}",
                 str(row["batch"]), str(row["workers"]), spread(row["wall"]), number(middle(row["steady"]), 1),
                 number(over, 2), number(row["load_s"], 2), number(row["peak_mb"], 0), number(row["accuracy"], 3),
                 DASH if row["other_classes"] is None else str(row["other_classes"]),
@@ -65,7 +67,9 @@ def _model_table(rows: list[Row]) -> tuple[list[str], list[list[str]]]:
         if row["model"] is None:
             continue
         single = (row["model"].get("1") or {}).get("p50_ms")
-        rates = [spread(row["model"][batch]["slices_per_second"]) if batch in row["model"] else DASH for batch in batches]
+        rates = [
+            spread(row["model"][batch]["slices_per_second"]) if batch in row["model"] else DASH for batch in batches
+        ]
         cells.append([row["title"], f"{row['library']}, {row['artifact'] or 'fp32'}", number(single, 1), *rates])
     return header, cells
 

@@ -1,4 +1,4 @@
-"""A folder the way timm's own inference script does it: `ImageDataset`, `create_loader`, channels_last, a table of top-1.
+"""A folder the way timm's own inference script does it: `ImageDataset`, `create_loader`, channels_last.
 
 Its dataset, transforms and loader do the reading: the picture as grey, centre crop by `crop_pct`, to float, normalised.
 The network takes floats here; its weights are those of the run. timm's dataset reads folders, so the files are linked
