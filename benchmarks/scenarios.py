@@ -11,7 +11,7 @@ from benchmarks.contenders import Contender, Row
 from benchmarks.fresh import ChildError
 from benchmarks.inputs import Inputs
 from benchmarks.latency import STEADY, Feed, Lane, measure
-from benchmarks.percentiles import UNSTEADY
+from benchmarks.percentiles import UNSTEADY, needed_samples
 from benchmarks.plan import OFFLINE_S, SERVER_EFFORT, Plan
 from benchmarks.telemetry import Telemetry
 from lits_deploy.bundle import Bundle
@@ -102,6 +102,9 @@ def server_rows(
                     runtime, Feed(inputs.slices, fastest["batch"]), contender.scored.mismatch, bound_ms=plan.bound_ms,
                     most_rate=fastest["slices_per_second"], effort=SERVER_EFFORT[plan.mode],
                 )  # fmt: skip
+            queries = (row["latency_ms"] or {}).get("samples")
+            if queries is not None and queries < needed_samples(99):
+                row["notes"].append(f"{queries} queries are too few for a p99; it takes {needed_samples(99)}")
         except LitsError as error:
             row["error"] = str(error)
         found.append(row)

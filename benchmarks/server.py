@@ -39,7 +39,7 @@ class ServerEffort:
 
 
 SERVER_FULL = ServerEffort()
-SERVER_QUICK = ServerEffort(least_s=1.0, cap_s=2.0, steps=4)
+SERVER_QUICK = ServerEffort(least_s=1.0, cap_s=8.0, steps=4)
 SERVER_STRICT = ServerEffort(least_s=60.0, cap_s=math.inf, steps=7)
 
 _SPIN_S = 0.0005

@@ -6,6 +6,7 @@ The documents go through a Jinja template with autoescape: names are text, never
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -69,19 +70,30 @@ def frontiers(documents: Sequence[Document]) -> list[tuple[str, Markup]]:
     names = runtimes(documents)
     rate: list[Point] = []
     latency: list[Point] = []
+    sizes: list[Point] = []
     for document in documents:
         model = document["bundle"]["model"].get("name") or document["bundle"]["name"]
         best: dict[tuple[str, str, str], Row] = {}
         for row in [*document["rows"], *document.get("offline", ())]:
             key = (row["runtime"], row["device"], row["artifact"])
-            if row["error"] or row["accuracy"] is None or not row["slices_per_second"]:
+            if row["error"] or not row["slices_per_second"]:
                 continue
             if key not in best or row["slices_per_second"] > best[key]["slices_per_second"]:
                 best[key] = row
-            if row["scenario"] == "single-stream" and row["latency_ms"].get("p50") is not None:
+            known = row["accuracy"] is not None
+            if row["scenario"] == "single-stream" and known and row["latency_ms"].get("p50") is not None:
                 latency.append(_point(row, model, row["latency_ms"]["p50"], names, "ms"))
-        rate += [_point(row, model, row["slices_per_second"], names, "slices/s") for row in best.values()]
+        for row in best.values():
+            point = _point(row, model, row["slices_per_second"], names, "slices/s")
+            sizes.append(dataclasses.replace(point, y=row["size_mb"]))
+            rate += [point] if row["accuracy"] is not None else []
     found = []
+    if len(sizes) > 1:
+        found.append(
+            ("Model file and rate, best batch size: right and down is better",
+             drawings.scatter(sizes, x_name="slices per second (logarithmic)", title="Size over rate",
+                              y_name="MB of the model file (logarithmic)", lower_y_is_better=True, log_y=True))
+        )  # fmt: skip
     if rate:
         found.append(
             ("Accuracy and rate, best batch size: right and up is better",
@@ -100,9 +112,10 @@ def frontiers(documents: Sequence[Document]) -> list[tuple[str, Markup]]:
 def _point(row: Row, model: str, x: float, names: list[str], unit: str) -> Point:
     what = "original" if row["original"] else row["artifact"]
     batch = f", batch {row['batch']}" if row.get("batch") else ""
+    accuracy = "accuracy not known" if row["accuracy"] is None else f"accuracy {row['accuracy']:.3f}"
     return Point(
-        x=x, y=row["accuracy"], label=f"{model} {what}", colour=f"p-{row['precision']}",
-        title=f"{model}, {report.name_of(row)}, {what}{batch}: {x:,.1f} {unit}, accuracy {row['accuracy']:.3f}",
+        x=x, y=row["accuracy"] or 0.0, label=f"{model} {what}", colour=f"p-{row['precision']}",
+        title=f"{model}, {report.name_of(row)}, {what}{batch}: {x:,.1f} {unit}, {accuracy}",
         shape=SHAPES[names.index(row["runtime"]) % len(SHAPES)],
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ Colours are classes of the page's style sheet: `p-fp32`, `p-fp16`, `p-int8` for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -56,7 +56,8 @@ class Axis:
         """Round values within the scale."""
         if self.log:
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-            steps = (1, 2, 5) if last - first <= 3 else (1,)
+            wide = self.high / self.low
+            steps = (1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9) if wide < 4 else (1, 2, 5) if wide < 1000 else (1,)
             found = [step * 10.0**power for power in range(first, last + 1) for step in steps]
         else:
             raw = (self.high - self.low) / 5
@@ -66,13 +67,17 @@ class Axis:
         return [value for value in found if self.low <= value <= self.high]
 
 
-def frontier(points: Sequence[Point], *, lower_x_is_better: bool = False) -> list[Point]:
+def frontier(
+    points: Sequence[Point], *, lower_x_is_better: bool = False, lower_y_is_better: bool = False
+) -> list[Point]:
     """Those that no other beats in both x and y, in the order of x."""
-    better: Callable[[float, float], bool] = (lambda a, b: a <= b) if lower_x_is_better else (lambda a, b: a >= b)
+    across, up = (-1 if lower else 1 for lower in (lower_x_is_better, lower_y_is_better))
 
     def beaten(point: Point) -> bool:
         return any(
-            other.y >= point.y and better(other.x, point.x) and (other.y, other.x) != (point.y, point.x)
+            up * other.y >= up * point.y
+            and across * other.x >= across * point.x
+            and (other.y, other.x) != (point.y, point.x)
             for other in points
         )
 
@@ -80,26 +85,20 @@ def frontier(points: Sequence[Point], *, lower_x_is_better: bool = False) -> lis
 
 
 def scatter(
-    points: Sequence[Point], *, x_name: str, y_name: str, title: str, lower_x_is_better: bool = False
-) -> Markup:
+    points: Sequence[Point], *, x_name: str, y_name: str, title: str, lower_x_is_better: bool = False,
+    lower_y_is_better: bool = False, log_y: bool = False,
+) -> Markup:  # fmt: skip
     """Points on a logarithmic x axis, with the line of those that nothing beats."""
-    x, y = Axis.around([p.x for p in points], log=True), Axis.around([p.y for p in points], log=False)
-    edge = frontier(points, lower_x_is_better=lower_x_is_better)
+    x, y = Axis.around([p.x for p in points], log=True), Axis.around([p.y for p in points], log=log_y)
+    edge = frontier(points, lower_x_is_better=lower_x_is_better, lower_y_is_better=lower_y_is_better)
     body = [_polyline([(x.share(p.x), y.share(p.y)) for p in edge], "edge")] if len(edge) > 1 else []
-    taken: list[tuple[float, float]] = []
+    places = {id(point): _place(x.share(point.x), y.share(point.y)) for point in points}
+    taken = [(px - 6, py - 6, px + 6, py + 6) for px, py in places.values()]
     for point in sorted(points, key=lambda p: (p not in edge, -p.y)):
-        px, py = _place(x.share(point.x), y.share(point.y))
+        px, py = places[id(point)]
         body.append(_mark(px, py, point))
-        if all(
-            abs(px - tx) > 90 or abs(py - ty) > 12 for tx, ty in taken
-        ):  # a label that would lie on another is left out
-            taken.append((px, py))
-            right = px > WIDTH - RIGHT - 120
-            anchor, dx = ("end", -8) if right else ("start", 8)
-            body.append(
-                f'<text class="mark" x="{px + dx:.1f}" y="{py + 3.5:.1f}" text-anchor="{anchor}">'
-                f"{escape(point.label)}</text>"
-            )
+        if (label := _label(px, py, point.label, taken)) is not None:
+            body.append(label)
     return _plot(x, y, body, x_name, y_name, title)
 
 
@@ -130,9 +129,7 @@ def _plot(x: Axis, y: Axis, body: list[str], x_name: str, y_name: str, title: st
         parts.append(f'<text x="{LEFT - 6}" y="{py + 3.5:.1f}" text-anchor="end">{round(value, 6):g}</text>')
     middle = TOP + (HEIGHT - TOP - BOTTOM) / 2
     centre = (LEFT + WIDTH - RIGHT) / 2
-    parts.append(
-        f'<text class="name" x="{centre}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_name)}</text>'
-    )
+    parts.append(f'<text class="name" x="{centre}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_name)}</text>')
     parts.append(
         f'<text class="name" x="13" y="{middle}" text-anchor="middle" transform="rotate(-90 13 {middle})">'
         f"{escape(y_name)}</text>"
@@ -142,6 +139,22 @@ def _plot(x: Axis, y: Axis, body: list[str], x_name: str, y_name: str, title: st
 
 def _place(across: float, up: float) -> tuple[float, float]:
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+
+def _label(x: float, y: float, text: str, taken: list[tuple[float, float, float, float]]) -> str | None:
+    """The text beside, above or below its mark, where it lies on nothing of `taken`; None where there is no room."""
+    width = 5.9 * len(text)
+    for left, middle in ((x + 9, y), (x - 9 - width, y), (x - width / 2, y - 13), (x - width / 2, y + 14)):
+        box = (left, middle - 6, left + width, middle + 6)
+        inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
+        if inside and not any(_overlap(box, other) for other in taken if other != (x - 6, y - 6, x + 6, y + 6)):
+            taken.append(box)
+            return f'<text class="mark" x="{left:.1f}" y="{middle + 3.5:.1f}">{escape(text)}</text>'
+    return None
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _polyline(points: Sequence[tuple[float, float]], kind: str, title: str = "") -> str:

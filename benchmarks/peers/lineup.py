@@ -46,9 +46,15 @@ class Entry:
 
 
 def lineup(bundle: Bundle, device: str) -> list[Entry]:
-    """Ours first, then the peers. device: `cpu` or `cuda`."""
+    """Ours first, then the peers, with the artifacts that passed their gates. device: `cpu` or `cuda`.
+
+    FP16 files are left out on a CPU, where they are computed in FP32.
+    """
     kind = device.partition(":")[0]
-    artifacts = [artifact for artifact in bundle.manifest.artifacts if artifact.gate.get("passed", True)]
+    artifacts = [
+        artifact for artifact in bundle.manifest.artifacts
+        if artifact.gate.get("passed", True) and (kind != "cpu" or artifact.precision != "fp16")
+    ]  # fmt: skip
     found = [
         Entry(
             name=f"ours {runtime} {artifact.name}", title="lits-deploy classify", library=_library(runtime, kind),

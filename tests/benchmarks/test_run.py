@@ -18,14 +18,14 @@ from benchmarks import candidates as candidates_module
 from benchmarks import run as run_module
 from benchmarks import scenarios as scenarios_module
 from benchmarks.candidates import Candidate
+from benchmarks.contenders import SCORING_BATCH
 from benchmarks.fresh import ChildError
 from benchmarks.inputs import choose_inputs
-from benchmarks.contenders import SCORING_BATCH
 from benchmarks.latency import Effort
 from benchmarks.peers.torch_eager import original_candidates
+from benchmarks.plan import Plan
 from benchmarks.plot import draw
 from benchmarks.reference import Reference
-from benchmarks.plan import Plan
 from benchmarks.report import model_table, notes, offline_table, server_table, start_table
 from benchmarks.report_files import CSV_COLUMNS, csv_text, markdown, write_report
 from benchmarks.run import benchmark
@@ -77,7 +77,9 @@ def document(bundle: Bundle, data: Path) -> dict[str, Any]:
         patch.setattr(run_module, "open_reference", lambda *_: reference)
         patch.setattr(scenarios_module, "cold_start", lambda *_, **__: dict(COLD))
         patch.setattr(scenarios_module, "OFFLINE_S", {"full": 0.2})
-        patch.setattr(scenarios_module, "SERVER_EFFORT", {"full": ServerEffort(queries=20, least_s=0.1, cap_s=1.0, steps=2)})
+        patch.setattr(
+            scenarios_module, "SERVER_EFFORT", {"full": ServerEffort(queries=20, least_s=0.1, cap_s=1.0, steps=2)}
+        )
         return benchmark(bundle, Plan(batches=(1, 4), threads=1, effort=EFFORT), against=Path("run"), data=data)
 
 
@@ -157,8 +159,12 @@ def test_offline_and_server_are_checked_and_shown(document: dict[str, Any]) -> N
         assert 1 <= len(row["trials"]) <= 2
         assert all(trial["queries"] >= 2 for trial in row["trials"])
     assert len(offline_table(document)[1]) == len(server_table(document)[1]) == 2
-    assert all(len(cells) == len(header) for header, rows in (offline_table(document), server_table(document)) for cells in rows)
-    assert any(line.startswith("joules: this machine") or line.startswith("J / 1,000") for line in notes(document))
+    assert all(
+        len(cells) == len(header)
+        for header, rows in (offline_table(document), server_table(document))
+        for cells in rows
+    )
+    assert any(line.startswith(("joules: this machine", "J / 1,000")) for line in notes(document))
 
 
 def test_files_are_written_once_more_but_not_over_something_else(document: dict[str, Any], tmp_path: Path) -> None:
