@@ -3,8 +3,8 @@
     python -m benchmarks.frontier [--bundles BUNDLE … --data DATA] [--networks resnet18,…] [--out FOLDER]
 
 A network without a bundle gets random weights: its speed does not depend on them, and it has no accuracy. It is
-exported as FP32 and, for the CPU, INT8 (ranges from phantoms). Each network is measured as `lits-deploy benchmark` does,
-its candidates in turns; one network after the other. Writes docs/results/frontier-<machine>.json, .md and .html.
+exported as FP32 and, for the CPU, INT8 (ranges from phantoms). Each network is measured as `lits-deploy benchmark`
+does, its candidates in turns; one network after the other. Writes docs/results/frontier-<machine>.json, .md and .html.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def lines(document: Document) -> list[str]:
         ]
         for row in sorted(document["rows"], key=lambda row: -(row["slices_per_second"] or 0.0))
     ]  # fmt: skip
-    trained = [name for name in dict.fromkeys(row["network"] for row in document["rows"] if row["trained"])]
+    trained = list(dict.fromkeys(row["network"] for row in document["rows"] if row["trained"]))
     errors = [
         f"- {r['network']} {r['artifact']} on {r['runtime']}: {r['error']}" for r in document["rows"] if r["error"]
     ]
