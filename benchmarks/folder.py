@@ -1,4 +1,4 @@
-"""End to end: a folder of files to a table of results, by `classify_folder` in a fresh process.
+"""End to end: a folder of files to a table of results, by `run_folder` in a fresh process.
 
 The clock of `wall_s` runs from the call to the return: workers start, the network loads, everything is read, decoded,
 classified and written. The interpreter's start and the imports are outside it and inside `process_s`. The steady rate
@@ -53,7 +53,7 @@ def classify_fresh(
 def child(text: str) -> None:
     """What the fresh process runs; libraries are imported before the clock starts."""
     from lits_deploy.pipeline.options import ClassifyOptions
-    from lits_deploy.pipeline.run import classify_folder
+    from lits_deploy.pipeline.run import run_folder
     from lits_deploy.runtime import resolve
     from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
     from lits_deploy.runtime.openvino_ import import_openvino
@@ -73,7 +73,7 @@ def child(text: str) -> None:
         )
         started = perf_counter()
         bundle = Bundle.open(Path(spec["bundle"]))
-        summary = classify_folder(bundle, [Path(root) for root in spec["roots"]], Path(spec["out"]), options=options)
+        summary = run_folder(bundle, [Path(root) for root in spec["roots"]], Path(spec["out"]), options=options)
         wall = perf_counter() - started
     except UserError as error:
         answer_error(error)

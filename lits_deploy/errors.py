@@ -18,6 +18,8 @@ Caught once, in `lits_deploy.cli.app`. Anything else is a bug and keeps its trac
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class LitsError(Exception):
     """Root of the tree."""
@@ -72,7 +74,14 @@ class OutputError(UserError):
 
 
 class SliceError(LitsError):
-    """One file or slice cannot be used; `str(error)` is the reason written to its row. Holds no path."""
+    """One file or slice cannot be used; `str(error)` is the reason written to its row. Holds no path.
+
+    series: of the file, if its header was understood before it failed (a `scans.Series`).
+    """
+
+    def __init__(self, reason: str, *, series: Any = None) -> None:
+        super().__init__(reason)
+        self.series = series
 
 
 class DeviceOutOfMemory(LitsError):  # noqa: N818

@@ -1,13 +1,16 @@
 """The ledger: what a run has done, in SQLite, one transaction a batch. It is the truth; result tables are copies.
 
     meta    schema, identity of the run, run id
-    file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window
-    slice   one row a slice of it: index → label (none where the network abstains) and calibrated probabilities, or
-            the reason why not
-    found   (temporary) what this start's discovery saw, until `adopt` makes it the list of files
+    file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window, series
+    slice   one row a slice of it: index → label (none where the answer is `abstain`), calibrated probabilities,
+            position, or the reason why not
+    series  one row a series: its name and its study's (pseudonyms unless the user identifies), what its header says
+    mask    labels of a segmented slice, compressed (`segmentation`)
+    found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it
 
 A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;
-a power cut may cost the last batches, which are then done again. Knows nothing about bundles or networks.
+a power cut may cost the last batches, which are then done again. Knows nothing about bundles or networks, and stores
+what it is given: `pipeline.naming` decides what may be written of identifiers and paths.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,45 +28,54 @@ from lits_deploy.errors import OutputError
 from lits_deploy.files import canonical_json
 from lits_deploy.scans.discover import Found
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "ledger.sqlite"
 PENDING, OK, FAILED, ABSTAINED = 0, 1, 2, 3
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, study TEXT NOT NULL, info TEXT NOT NULL);
 CREATE TABLE file (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT);
+    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, series INTEGER);
 CREATE TABLE slice (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT,
-    label INTEGER, p0 REAL, p1 REAL, p2 REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
+    label INTEGER, p0 REAL, p1 REAL, p2 REAL, position REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
+CREATE TABLE mask (file INTEGER NOT NULL, idx INTEGER NOT NULL, labels BLOB NOT NULL, PRIMARY KEY (file, idx));
 """
 _FOUND = """
 CREATE TEMP TABLE found (
-    path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT) WITHOUT ROWID;
+    path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
+    kind TEXT NOT NULL, container TEXT, member INTEGER) WITHOUT ROWID;
 """
 _ADOPT = """
 CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
     WHERE found.path IS NULL OR found.size != file.size OR found.mtime_ns != file.mtime_ns
        OR found.reason IS NOT NULL OR file.status = 0 OR (:retry AND file.status = 2);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
+DELETE FROM mask WHERE file IN (SELECT id FROM gone);
 DELETE FROM file WHERE id IN (SELECT id FROM gone);
+DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
 INSERT INTO file (path, size, mtime_ns, status, reason)
     SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason FROM found
     WHERE path NOT IN (SELECT path FROM file) ORDER BY path;
 DROP TABLE gone;
-DROP TABLE found;
 """
 _ROWS = """
 SELECT file.path, coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),
-       slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256
-FROM file LEFT JOIN slice ON slice.file = file.id WHERE file.status != 0 ORDER BY file.path, slice.idx
+       slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256, series.study, series.name,
+       slice.position, series.id
+FROM file LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series
+WHERE file.status != 0 ORDER BY {order}
 """
+_BY_PATH = "file.path, slice.idx"
+_BY_SERIES = "series.study, series.name, slice.position IS NULL, slice.position, file.path, slice.idx"
 
 
 class SliceRow(NamedTuple):
-    """A slice's answer: file's number, place in it, label 0…2 and probabilities; no label where the network abstains;
-    or a reason and None."""
+    """A slice's answer: file's number, place in it, label 0…2 and probabilities; no label for `abstain`; or a reason
+    and None. position: along its series; labels: its mask, compressed, if it was segmented."""
 
     file: int
     idx: int
@@ -73,20 +85,42 @@ class SliceRow(NamedTuple):
     p0: float | None
     p1: float | None
     p2: float | None
+    position: float | None = None
+    labels: bytes | None = None
+
+
+class SeriesRow(NamedTuple):
+    """A series: its name and its study's, and `info`, a JSON object of what its header says (`pipeline.naming`)."""
+
+    name: str
+    study: str
+    info: str
 
 
 class FileRow(NamedTuple):
-    """A file that is done: its number, OK or FAILED, the reason, SHA-256 of its bytes, window of its intensities."""
+    """A file that is done: number, OK or FAILED, reason, SHA-256 of its bytes, window of its intensities, series."""
 
     file: int
     status: int
     reason: str | None
     sha256: str | None
     window: str | None
+    series: SeriesRow | None = None
+
+
+class PendingFile(NamedTuple):
+    """A file to do: number, path as it is written, where discovery found it, reader's kind, and its zip if in one."""
+
+    file: int
+    path: str
+    place: str
+    kind: str
+    container: str | None
+    member: int | None
 
 
 class ResultRow(NamedTuple):
-    """A row of the result tables, as far as the ledger knows it."""
+    """A row of the result tables, as far as the ledger knows it; `series_id` leads to `Ledger.series`."""
 
     path: str
     idx: int
@@ -98,6 +132,10 @@ class ResultRow(NamedTuple):
     p2: float | None
     window: str | None
     sha256: str | None
+    study: str | None = None
+    series: str | None = None
+    position: float | None = None
+    series_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,11 +221,14 @@ class Ledger:
         """The folder that the paths are relative to, escaped."""
         return self._meta("base")
 
-    def stage(self, found: Iterable[Found]) -> None:
-        """Note what discovery saw; nothing changes before `adopt`. The same path again is ignored."""
+    def stage(self, found: Iterable[Found], name: Callable[[str], str] = str) -> None:
+        """Note what discovery saw; nothing changes before `adopt`. The same path again is ignored.
+
+        name: what is written of a path.
+        """
         with self._transaction():
-            rows = ((f.path, f.size, f.mtime_ns, f.reason) for f in found)
-            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?)", rows)
+            rows = ((name(f.path), f.path, f.size, f.mtime_ns, f.reason, f.kind, f.container, f.member) for f in found)
+            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def staged(self) -> int:
         """How many files discovery saw."""
@@ -214,29 +255,54 @@ class Ledger:
         by_status = dict(self._db.execute("SELECT status, count(*) FROM file GROUP BY status"))
         return Counts(by_status.get(PENDING, 0), by_status.get(OK, 0), by_status.get(FAILED, 0))
 
-    def pending(self, page: int) -> Iterator[tuple[int, str]]:
-        """(number, path) of the files to do, in path order, `page` at a time; files may be recorded meanwhile."""
-        query = "SELECT id, path FROM file WHERE status = 0 AND path > ? ORDER BY path LIMIT ?"
+    def pending(self, page: int) -> Iterator[PendingFile]:
+        """The files to do, in path order, `page` at a time; files may be recorded meanwhile."""
+        query = (
+            "SELECT id, path, place, kind, container, member FROM file JOIN found USING (path)"
+            " WHERE status = 0 AND path > ? ORDER BY path LIMIT ?"
+        )
         after = ""
         while rows := self._db.execute(query, (after, page)).fetchall():
-            yield from rows
+            yield from map(PendingFile._make, rows)
             after = rows[-1][1]
 
     def record(self, slices: Iterable[SliceRow], files: Iterable[FileRow], forget: Iterable[int] = ()) -> None:
         """One transaction: drop the slices of `forget` and of failed files, then add slices and mark files as done."""
-        files = list(files)
+        slices, files = list(slices), list(files)
         drop = [*forget, *(row.file for row in files if row.status == FAILED)]
+        masks = [(row.file, row.idx, row.labels) for row in slices if row.labels is not None]
+        named = {row.series for row in files if row.series is not None}
         with self._transaction():
-            self._db.executemany("DELETE FROM slice WHERE file = ?", ((number,) for number in drop))
-            self._db.executemany("INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?)", slices)
+            for table in ("slice", "mask"):
+                self._db.executemany(f"DELETE FROM {table} WHERE file = ?", ((number,) for number in drop))
+            self._db.executemany("INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (row[:9] for row in slices))
+            self._db.executemany("INSERT INTO mask VALUES (?, ?, ?)", masks)
+            self._db.executemany("INSERT OR IGNORE INTO series (name, study, info) VALUES (?, ?, ?)", named)
             self._db.executemany(
-                "UPDATE file SET status = ?, reason = ?, sha256 = ?, window = ? WHERE id = ?",
-                ((row.status, row.reason, row.sha256, row.window, row.file) for row in files),
+                "UPDATE file SET status = ?, reason = ?, sha256 = ?, window = ?,"
+                " series = (SELECT id FROM series WHERE name = ?) WHERE id = ?",
+                (
+                    (row.status, row.reason, row.sha256, row.window, row.series and row.series.name, row.file)
+                    for row in files
+                ),
             )
 
     def rows(self) -> Iterator[ResultRow]:
         """Every result so far, by path and index; streamed."""
-        return (ResultRow(*row) for row in self._db.execute(_ROWS))
+        return (ResultRow(*row) for row in self._db.execute(_ROWS.format(order=_BY_PATH)))
+
+    def rows_by_series(self) -> Iterator[ResultRow]:
+        """The same rows, series by series, along each; those without a series first; streamed."""
+        return (ResultRow(*row) for row in self._db.execute(_ROWS.format(order=_BY_SERIES)))
+
+    def series(self) -> dict[int, SeriesRow]:
+        """All series by number."""
+        return {number: SeriesRow(*rest) for number, *rest in self._db.execute("SELECT * FROM series")}
+
+    def mask(self, file: int, index: int) -> bytes | None:
+        """The compressed mask of a segmented slice."""
+        row = self._db.execute("SELECT labels FROM mask WHERE file = ? AND idx = ?", (file, index)).fetchone()
+        return None if row is None else row[0]
 
     def labels(self) -> dict[int, int]:
         """Classified slices per label, of files that are done."""
@@ -246,10 +312,18 @@ class Ledger:
         )
         return dict(self._db.execute(query))
 
-    def abstained(self) -> int:
+    def unsure(self) -> int:
         """Slices without a class because the network was unsure, of files that are done."""
+        return self._abstained("p0 IS NOT NULL")
+
+    def withheld(self) -> int:
+        """Slices that an input gate kept from the network, of files that are done."""
+        return self._abstained("p0 IS NULL")
+
+    def _abstained(self, which: str) -> int:
         query = (
-            "SELECT count(*) FROM slice JOIN file ON file.id = slice.file WHERE slice.status = 3 AND file.status = 1"
+            "SELECT count(*) FROM slice JOIN file ON file.id = slice.file"
+            f" WHERE slice.status = 3 AND file.status = 1 AND {which}"
         )
         return int(self._db.execute(query).fetchone()[0])
 
@@ -260,11 +334,30 @@ class Ledger:
 
     def reasons(self, most: int = 50) -> dict[str, int]:
         """Failed rows per reason, the `most` frequent first."""
-        query = (
-            "SELECT reason, count(*) AS n FROM (SELECT reason FROM file WHERE status = 2 UNION ALL"
-            " SELECT reason FROM slice WHERE status = 2) GROUP BY reason ORDER BY n DESC, reason LIMIT ?"
+        return self._most_frequent(
+            "SELECT reason FROM file WHERE status = 2 UNION ALL SELECT reason FROM slice WHERE status = 2", most
         )
+
+    def withheld_reasons(self, most: int = 50) -> dict[str, int]:
+        """Slices that an input gate kept from the network, per reason, the `most` frequent first."""
+        return self._most_frequent(
+            "SELECT slice.reason FROM slice JOIN file ON file.id = slice.file"
+            " WHERE slice.status = 3 AND file.status = 1 AND p0 IS NULL",
+            most,
+        )
+
+    def _most_frequent(self, reasons: str, most: int) -> dict[str, int]:
+        query = f"SELECT reason, count(*) AS n FROM ({reasons}) GROUP BY reason ORDER BY n DESC, reason LIMIT ?"
         return dict(self._db.execute(query, (most,)))
+
+    def note(self, key: str, value: str) -> None:
+        """Keep a value of the run under a name of its own."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def noted(self, key: str) -> str | None:
+        """What `note` kept."""
+        return self._meta(key)
 
     def _meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

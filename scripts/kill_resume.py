@@ -24,7 +24,17 @@ TABLES = ("slices.csv", "slices.parquet", "slices.jsonl")
 
 
 def command(args: argparse.Namespace, out: Path) -> list[str]:
-    what = [str(args.bundle), str(args.scans), "--out", str(out), "--format", "csv,parquet,jsonl", *args.options]
+    what = [
+        str(args.bundle),
+        str(args.scans),
+        "--out",
+        str(out),
+        "--format",
+        "csv,parquet,jsonl",
+        "--salt",
+        "one",
+        *args.options,
+    ]
     return [sys.executable, "-m", "lits_deploy", "classify", *what]
 
 

@@ -10,21 +10,24 @@ import psutil
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
-from lits_deploy.pipeline.run import classify_folder
+from lits_deploy.pipeline.run import run_folder
 from lits_deploy.runtime.fake import FakeRuntime
-from lits_deploy.scans import READERS
+from lits_deploy.scans import FORMATS, Formats
 
 SIZE = 64
-TEST_READERS = {**READERS, ".test": "hostile_reader"}
+TEST_FORMATS = Formats(
+    suffixes={**FORMATS.suffixes, ".test": "test"}, readers={**FORMATS.readers, "test": "hostile_reader"}
+)
+SALT = "the same in every test, so that tables compare"
 
 
 def classify(bundle: Bundle, scans: Path | list[Path], out: Path, **arguments: Any) -> RunSummary:
-    """`classify_folder` on a fake network; options and arguments may be mixed."""
+    """`run_folder` on a fake network; options and arguments may be mixed."""
     of_options = {name: arguments.pop(name) for name in list(arguments) if name in ClassifyOptions.__dataclass_fields__}
     roots = scans if isinstance(scans, list) else [scans]
     runtime = arguments.pop("network", None) or FakeRuntime(shape=bundle.manifest.contract.shape)
-    options = ClassifyOptions(**of_options)
-    return classify_folder(bundle, roots, out, options=options, runtime=runtime, readers=TEST_READERS, **arguments)
+    options = ClassifyOptions(**{"salt": SALT, **of_options})
+    return run_folder(bundle, roots, out, options=options, runtime=runtime, formats=TEST_FORMATS, **arguments)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -49,4 +52,11 @@ def tricks(folder: Path, **files: str) -> Path:
 def workers_of(pid: int | None = None) -> list[psutil.Process]:
     """The decode workers of a process (of this one)."""
     children = psutil.Process(pid).children()
-    return [child for child in children if any("lits_deploy.pipeline.worker" in part for part in child.cmdline())]
+    return [child for child in children if _is_worker(child)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("lits_deploy.pipeline.worker" in part for part in process.cmdline())
+    except psutil.Error:  # it has ended meanwhile
+        return False

@@ -21,14 +21,21 @@ import numpy as np
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
+from lits_deploy.scans import Frame, Scan
 
-WINDOW = "tested"
 MAX_BYTES = 1000
 
 
-def read(data: bytes, contract: InputContract) -> Iterator[np.ndarray[Any, Any]]:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+    return Scan(series=None, window="tested", frames=_frames(data, contract))
+
+
+def _frames(data: bytes, contract: InputContract) -> Iterator[Frame]:
+    index = 0
     for step in data.decode().split(" then "):
-        yield from _do(step.split(), contract)
+        for pixels in _do(step.split(), contract):
+            yield Frame(index=index, pixels=pixels)
+            index += 1
 
 
 def _do(words: list[str], contract: InputContract) -> Iterator[np.ndarray[Any, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lits_deploy.errors import OutputError
-from lits_deploy.ledger import FAILED, FILE_NAME, OK, Counts, FileRow, Ledger, SliceRow
+from lits_deploy.ledger import ABSTAINED, FAILED, FILE_NAME, OK, Counts, FileRow, Ledger, SeriesRow, SliceRow
 from lits_deploy.scans.discover import UNREADABLE, Found
 
 IDENTITY = {"bundle": "b", "runtime": "fake"}
@@ -33,7 +33,7 @@ def slice_of(number: int, index: int = 0, label: int = 1) -> SliceRow:
 
 
 def finish(ledger: Ledger, path: str, *, status: int = OK) -> None:
-    number = {path: number for number, path in ledger.pending(100)}[path]
+    number = {row.path: row.file for row in ledger.pending(100)}[path]
     slices = [slice_of(number)] if status == OK else []
     ledger.record(slices, [FileRow(number, status, None if status == OK else "broken", "ab", "unverified")])
 
@@ -41,14 +41,14 @@ def finish(ledger: Ledger, path: str, *, status: int = OK) -> None:
 def test_files_come_in_path_order_page_by_page(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         adopt(ledger, *(found(name) for name in ("b", "a/2", "a-1", "Z", "ä")), found("b"))
-        assert [path for _, path in ledger.pending(2)] == ["Z", "a-1", "a/2", "b", "ä"]
+        assert [row.path for row in ledger.pending(2)] == ["Z", "a-1", "a/2", "b", "ä"]
 
 
 def test_pending_goes_on_while_files_are_recorded(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         adopt(ledger, *(found(f"{i:03d}") for i in range(20)))
         seen = []
-        for number, path in ledger.pending(3):
+        for number, path, *_ in ledger.pending(3):
             seen.append(path)
             ledger.record([slice_of(number)], [FileRow(number, OK, None, "ab", "w")])
         assert len(seen) == 20
@@ -67,7 +67,7 @@ def test_done_files_stay_and_others_change_with_the_disk(tmp_path: Path) -> None
             found("new"),
         )  # fmt: skip
         assert counts == Counts(pending=4, ok=1, failed=1)
-        assert [path for _, path in ledger.pending(9)] == ["new", "resized", "todo", "touched"]
+        assert [row.path for row in ledger.pending(9)] == ["new", "resized", "todo", "touched"]
         assert [row.path for row in ledger.rows()] == ["bad", "same"]
 
 
@@ -98,12 +98,12 @@ def test_a_record_with_a_reason_is_a_failed_row_at_once(tmp_path: Path) -> None:
 def test_half_done_files_start_anew(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         adopt(ledger, found("volume"))
-        ((number, _),) = ledger.pending(9)
+        ((number, *_),) = ledger.pending(9)
         ledger.record([slice_of(number, index) for index in range(3)], [])
         assert list(ledger.rows()) == []
         assert ledger.labels() == {}
         adopt_again(tmp_path, ledger, found("volume"))
-        ((number, _),) = ledger.pending(9)
+        ((number, *_),) = ledger.pending(9)
         ledger.record([slice_of(number, index) for index in range(5)], [FileRow(number, OK, None, "ab", "w")])
         assert [row.idx for row in ledger.rows()] == [0, 1, 2, 3, 4]
 
@@ -111,7 +111,7 @@ def test_half_done_files_start_anew(tmp_path: Path) -> None:
 def test_a_file_that_fails_takes_its_slices_with_it_and_forgotten_ones_make_room(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         adopt(ledger, found("a"), found("b"))
-        (a, _), (b, _) = ledger.pending(9)
+        (a, *_), (b, *_) = ledger.pending(9)
         ledger.record([slice_of(a), slice_of(b)], [])
         ledger.record([slice_of(b)], [FileRow(a, FAILED, "cut off", "ab", None)], forget=[b])
         ledger.record([slice_of(b, 1)], [FileRow(b, OK, None, "cd", "w")])
@@ -125,7 +125,7 @@ def test_a_file_that_fails_takes_its_slices_with_it_and_forgotten_ones_make_room
 def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         adopt(ledger, found("a"))
-        ((number, _),) = ledger.pending(9)
+        ((number, *_),) = ledger.pending(9)
         with pytest.raises(sqlite3.IntegrityError):
             ledger.record([slice_of(number), slice_of(number)], [FileRow(number, OK, None, "ab", "w")])
         assert ledger.counts().pending == 1
@@ -149,7 +149,7 @@ def test_run_id_follows_identity_paths_and_sizes_and_nothing_else(tmp_path: Path
 def test_counts_by_label_and_reason(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         adopt(ledger, *(found(name) for name in "abcd"))
-        numbers = {path: number for number, path in ledger.pending(9)}
+        numbers = {row.path: row.file for row in ledger.pending(9)}
         bad = SliceRow(numbers["a"], 1, FAILED, "not finite", None, None, None, None)
         ledger.record(
             [slice_of(numbers["a"], label=2), bad],
@@ -194,3 +194,49 @@ def test_a_full_disk_is_the_users_error(tmp_path: Path) -> None:
             ledger.record([slice_of(number) for number in range(5000)], [])
         ledger._db.execute("PRAGMA max_page_count = 100000")
         assert ledger.counts() == Counts(0, 0, 0)
+
+
+def test_zip_members_and_names_lead_from_what_is_written_to_where_it_was_found(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.stage([Found("a.zip/1", 5, 1, kind="dicom", container="a.zip", member=7)], name=lambda path: path[::-1])
+        ledger.adopt(IDENTITY, "/scans")
+        (row,) = ledger.pending(9)
+        assert row[1:] == ("1/piz.a", "a.zip/1", "dicom", "a.zip", 7)
+
+
+def test_series_are_kept_once_found_by_their_slices_and_leave_with_their_files(tmp_path: Path) -> None:
+    one, two = SeriesRow("s1", "study", "{}"), SeriesRow("s2", "study", "{}")
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, *(found(name) for name in "abcd"))
+        for (number, path, *_), (series, z) in zip(
+            list(ledger.pending(9)), [(one, 30.0), (one, 10.0), (two, None), (None, None)], strict=True
+        ):
+            row = slice_of(number)._replace(position=z, labels=b"mask" if path == "a" else None)
+            ledger.record([row], [FileRow(number, OK, None, "ab", "w", series)])
+        assert [(row.path, row.series, row.position) for row in ledger.rows_by_series()] == [
+            ("d", None, None), ("b", "s1", 10.0), ("a", "s1", 30.0), ("c", "s2", None),
+        ]  # fmt: skip
+        assert sorted(ledger.series().values()) == [one, two]
+        assert ledger.mask(1, 0) == b"mask"
+        assert ledger.mask(2, 0) is None
+        adopt_again(tmp_path, ledger, found("a"))
+        assert list(ledger.series().values()) == [one]
+
+
+def test_slices_that_a_gate_withheld_are_counted_apart_from_unsure_ones(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, found("a"))
+        ((number, *_),) = ledger.pending(9)
+        unsure = SliceRow(number, 0, ABSTAINED, "unsure", None, 0.4, 0.3, 0.3)
+        held = [SliceRow(number, index, ABSTAINED, "no body", None, None, None, None) for index in (1, 2)]
+        ledger.record([unsure, *held], [FileRow(number, OK, None, "ab", "w")])
+        assert (ledger.unsure(), ledger.withheld(), ledger.failed()) == (1, 2, 0)
+        assert ledger.withheld_reasons() == {"no body": 2}
+
+
+def test_notes_last(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.note("names", "x")
+    with reopen(tmp_path) as ledger:
+        assert ledger.noted("names") == "x"
+        assert ledger.noted("other") is None

@@ -20,7 +20,7 @@ _REASONS_SHOWN = 5
 @app.command()
 def classify(
     bundle: Path = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them."),
-    scans: list[Path] = typer.Argument(..., help="Folders or files: PNG and JPEG slices."),
+    scans: list[Path] = typer.Argument(..., help="Folders, files and zips: DICOM, NIfTI, PNG and JPEG."),
     out: Path = typer.Option(Path("results"), help="Folder for tables, run.json and ledger."),
     runtime: str = typer.Option(
         "auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it."
@@ -38,6 +38,9 @@ def classify(
     overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT."),
     retry_failed: bool = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed."),
     abstain: bool = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure."),
+    identify: bool = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes."),
+    pseudonymous: bool = typer.Option(False, "--pseudonymous", help="Write hashes of file paths, not the paths."),
+    salt: str | None = typer.Option(None, help="Of the hashes, so that runs compare. [default: random, kept in OUT]"),
     time_limit: float = typer.Option(30.0, help="Seconds that decoding one file may take."),
     memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
     ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
@@ -50,7 +53,7 @@ def classify(
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import errors, progress_bar
     from lits_deploy.pipeline.options import ClassifyOptions, Progress
-    from lits_deploy.pipeline.run import classify_folder
+    from lits_deploy.pipeline.run import run_folder
     from lits_deploy.pipeline.stop import stop_on_signals
 
     options = ClassifyOptions(
@@ -66,6 +69,9 @@ def classify(
         overwrite=overwrite,
         retry_failed=retry_failed,
         abstain=abstain,
+        identify=identify,
+        pseudonymous=pseudonymous,
+        salt=salt,
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,
@@ -85,7 +91,7 @@ def classify(
             rate = progress.slices / progress.seconds if progress.seconds else 0.0
             bar.update(task, completed=progress.done, rate=rate, note=note)
 
-        summary = classify_folder(opened, scans, out, options=options, on_progress=show, stop=stop)
+        summary = run_folder(opened, scans, out, options=options, on_progress=show, stop=stop)
     for warning in summary.warnings:
         errors.print(f"warning: {warning}", markup=False)
     print_summary(summary)
@@ -100,8 +106,10 @@ def print_summary(summary: RunSummary) -> None:
         console.print(line, markup=False)
 
     rows = [(name, f"{n:,}") for name, n in summary.classes.items()]
-    if summary.abstained:
-        rows.append(("abstained (unsure)", f"{summary.abstained:,}"))
+    if summary.unsure:
+        rows.append(("abstained: unsure", f"{summary.unsure:,}"))
+    if summary.withheld:
+        rows.append(("abstained: not to be judged", f"{summary.withheld:,}"))
     table(("class", "slices"), rows, right=("slices",))
     if summary.failed:
         say("")

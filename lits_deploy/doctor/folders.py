@@ -132,7 +132,7 @@ def _try_ledger(folder: Path) -> str | None:
         with Ledger(folder) as ledger:
             ledger.stage(Found(name, 1, 1) for name in names)
             ledger.adopt({"trial": True}, "/")
-            for number, _ in list(ledger.pending(len(names))):
+            for number, *_ in list(ledger.pending(len(names))):
                 ledger.record(
                     [SliceRow(number, 0, OK, None, 0, 1.0, 0.0, 0.0)], [FileRow(number, OK, None, "0" * 64, None)]
                 )

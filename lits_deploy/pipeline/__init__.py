@@ -1,6 +1,6 @@
 """A folder of scans through a network: discover → decode → batch → infer → write.
 
-`lits_deploy.pipeline.run.classify_folder` is the entry. Nothing is imported here, because every decode worker imports
+`lits_deploy.pipeline.run.run_folder` is the entry. Nothing is imported here, because every decode worker imports
 this package on its way to `pipeline.worker`.
 
     run         the whole of a run: output folder, identity, ledger, tables, run.json

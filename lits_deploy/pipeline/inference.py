@@ -1,4 +1,4 @@
-"""The one thread that owns the network: batches in, logits out, while the pipeline's thread goes on.
+"""The one thread that owns the network: batches in, one of its outputs out, while the pipeline's thread goes on.
 
 The network is opened here too, next to discovery and the start of the workers; ONNX Runtime lets go of Python's lock
 while it computes. Out of device memory halves the number of slices in one call, for the rest of the run; with one slice
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from lits_deploy.pipeline.slots import Batch
 from lits_deploy.pipeline.workers import Tag
 from lits_deploy.runtime import Runtime, RuntimeInfo
 
-Logits = npt.NDArray[np.float32]
+Output = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,10 @@ class Opened:
 
 @dataclass(frozen=True)
 class Inferred:
-    """Logits float32 [N, 3] of a batch's N slices, in the order of its tags."""
+    """An output of a batch's N slices, in the order of its tags: logits float32 [N, 3] or labels uint8 [N, S, S]."""
 
     batch: Batch[Tag]
-    logits: Logits
+    output: Output
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,20 @@ class Broken:
 class InferenceThread:
     """Runs `open_network` and then every submitted batch; `events` holds what happened, `wake` says that it did.
 
-    close_network: False for a runtime that the caller goes on using.
+    output: which one is handed on, a field of `runtime.Outputs`. close_network: False for a runtime that the caller
+    goes on using.
     infer_s, wait_s: seconds in the network, and waiting for batches after the first. most: slices in one call.
     """
 
     def __init__(
-        self, open_network: Callable[[], Runtime], wake: Callable[[], None], *, close_network: bool = True
+        self,
+        open_network: Callable[[], Runtime],
+        wake: Callable[[], None],
+        *,
+        output: str = "logits",
+        close_network: bool = True,
     ) -> None:
-        self._open, self._wake, self._close_network = open_network, wake, close_network
+        self._open, self._wake, self._output, self._close_network = open_network, wake, output, close_network
         self._work: SimpleQueue[tuple[Batch[Tag], npt.NDArray[np.uint8]] | None] = SimpleQueue()
         self.events: SimpleQueue[Opened | Inferred | Broken] = SimpleQueue()
         self.infer_s = self.wait_s = 0.0
@@ -115,18 +122,18 @@ class InferenceThread:
             self.wait_s += 0.0 if first else begun - asked
             first = False
             batch, slices = work
-            logits = self._logits(network, slices)
+            output = self._infer(network, slices)
             self.infer_s += perf_counter() - begun
-            self._say(Inferred(batch, logits))
+            self._say(Inferred(batch, output))
 
-    def _logits(self, network: Runtime, slices: npt.NDArray[np.uint8]) -> Logits:
-        parts: list[Logits] = []
+    def _infer(self, network: Runtime, slices: npt.NDArray[np.uint8]) -> Output:
+        parts: list[Output] = []
         done = 0
         while done < len(slices):
             assert self.most is not None
             part = slices[done : done + self.most]
             try:
-                logits = network.infer(part).logits
+                output: Output | None = getattr(network.infer(part), self._output)
             except DeviceOutOfMemory as error:
                 if len(part) == 1:
                     raise DeviceError(
@@ -136,9 +143,9 @@ class InferenceThread:
                 self.most = max(1, len(part) // 2)
                 self.halved += 1
                 continue
-            if logits is None:
-                raise ValueError("the network returned no logits")
-            parts.append(logits)
+            if output is None:
+                raise ValueError(f"the network returned no {self._output}")
+            parts.append(output)
             done += len(part)
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 

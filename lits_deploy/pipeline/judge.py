@@ -1,4 +1,7 @@
-"""From a network's logits to a slice's answer: calibrated probabilities, and no class where the network is unsure.
+"""From a network's output to a slice's answer.
+
+A classifier's logits become calibrated probabilities, and no class where the network is unsure; a U-Net's labels
+become a mask.
 
 Knows nothing about files, batches or ledgers.
 """
@@ -12,19 +15,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.masks import packed
 from lits_deploy.metrics import softmax
 
 _NOT_FINITE = "the network's answer is not a finite number"
 
 
 class Answer(NamedTuple):
-    """What is said of a slice: a class 0…2 with its probabilities; no class but probabilities (unsure); or a reason."""
+    """What is said of a slice: a class 0…2 with its probabilities; no class but probabilities (unsure); or a reason.
+
+    labels: its mask, compressed, where it was segmented (`segmentation`); its class is then the largest label in it.
+    """
 
     reason: str | None
     label: int | None
     p0: float | None
     p1: float | None
     p2: float | None
+    labels: bytes | None = None
 
     @property
     def unsure(self) -> bool:
@@ -58,3 +66,17 @@ class Judge:
                 yield Answer(f"unsure: no class reaches {self.abstain_below:.3f}", None, p0, p1, p2)
             else:
                 yield Answer(None, int(label), p0, p1, p2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskJudge:
+    """Reads a U-Net's labels: the answer is the mask, and the largest label in it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """For a run's identity."""
+        return {"task": "segment"}
+
+    def answers(self, labels: npt.NDArray[np.uint8]) -> Iterator[Answer]:
+        """One answer for each mask of uint8 [N, S, S]."""
+        for mask in labels:
+            yield Answer(None, int(mask.max()), None, None, None, packed(mask))

@@ -13,12 +13,13 @@ from time import monotonic, perf_counter
 from lits_deploy.ledger import ABSTAINED, FAILED, OK, Counts, FileRow, Ledger, SliceRow
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.inference import Broken, InferenceThread, Inferred, Opened
-from lits_deploy.pipeline.judge import Judge
+from lits_deploy.pipeline.judge import Judge, MaskJudge
+from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.pipeline.slots import Slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.wakeup import Wakeup
-from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
+from lits_deploy.pipeline.workers import Held, Job, Tag, WorkerPool
 
 
 class Loop:
@@ -39,6 +40,7 @@ class Loop:
         self.opened: Opened | None = None
         self._files: list[FileRow] = []
         self._forget: list[int] = []
+        self._held: list[Held] = []
         self._last_commit = self._last_progress = 0.0
         self._in_network = 0
         self._input_ended = False
@@ -71,9 +73,11 @@ class Loop:
             self.turn(0.5)
         return self.opened
 
-    def run(self, slots: Slots[Tag], jobs: Iterator[Job], counts: Counts, judge: Judge) -> None:
-        """Classify all `jobs`; returns early, in good order, when asked to stop."""
-        self._slots, self._jobs, self._counts, self._judge = slots, jobs, counts, judge
+    def run(
+        self, slots: Slots[Tag], jobs: Iterator[Job], counts: Counts, judge: Judge | MaskJudge, naming: Naming
+    ) -> None:
+        """Have all `jobs` answered; returns early, in good order, when asked to stop."""
+        self._slots, self._jobs, self._counts, self._judge, self._naming = slots, jobs, counts, judge, naming
         self.pool.slots = slots
         self._started = self._last_commit = monotonic()  # again at the first file: workers may be starting still
         self._any_file = False
@@ -100,9 +104,14 @@ class Loop:
         if job.written == job.total:
             self._complete(job)
 
+    def held_back(self, held: Held) -> None:
+        """A slice is not to be judged: that is its answer."""
+        self._held.append(held)
+        held.job.written += 1
+
     def failed_file(self, job: Job) -> None:
         """A file is a failure."""
-        self._files.append(FileRow(job.file, FAILED, job.reason, job.sha256, None))
+        self._files.append(FileRow(job.file, FAILED, job.reason, job.sha256, None, self._naming.series(job)))
         self.failed += 1
 
     def start_again(self, job: Job) -> None:
@@ -132,12 +141,13 @@ class Loop:
     def _answered(self, inferred: Inferred) -> None:
         self._in_network -= 1
         rows = []
-        for tag, answer in zip(inferred.batch.tags, self._judge.answers(inferred.logits), strict=True):
+        for tag, answer in zip(inferred.batch.tags, self._judge.answers(inferred.output), strict=True):
             job = tag.job
             if job.reason is not None or tag.attempt != job.deaths:
                 continue  # a slice of a file that has failed since, or is being decoded anew
             status = OK if answer.label is not None else ABSTAINED if answer.unsure else FAILED
-            rows.append(SliceRow(job.file, tag.index, status, *answer))
+            position = self._naming.position(job, tag.position)
+            rows.append(SliceRow(job.file, tag.index, status, *answer[:5], position, answer.labels))
             self.slices += status != FAILED
             job.written += 1
             if job.written == job.total:
@@ -147,16 +157,23 @@ class Loop:
         self.first_result_at = self.first_result_at or monotonic()
 
     def _complete(self, job: Job) -> None:
-        self._files.append(FileRow(job.file, OK, None, job.sha256, job.window))
+        self._files.append(FileRow(job.file, OK, None, job.sha256, job.window, self._naming.series(job)))
 
     def _commit(self, rows: list[SliceRow]) -> None:
-        if rows or self._files or self._forget:
+        if rows or self._files or self._forget or self._held:
             started = perf_counter()
-            self._ledger.record(rows, self._files, self._forget)
+            self._ledger.record([*rows, *self._held_rows()], self._files, self._forget)
             self.write_s += perf_counter() - started
             self.done += len(self._files)
-            self._files, self._forget = [], []
+            self._files, self._forget, self._held = [], [], []
         self._last_commit = monotonic()
+
+    def _held_rows(self) -> Iterator[SliceRow]:
+        for held in self._held:
+            job = held.job
+            if job.reason is None and held.attempt == job.deaths:  # the file has not failed since, nor begun anew
+                place = self._naming.position(job, held.position)
+                yield SliceRow(job.file, held.index, ABSTAINED, held.reason, None, None, None, None, place)
 
     def _timeout(self) -> float | None:
         times = [time for time in (self.pool.next_deadline(),) if time is not None]

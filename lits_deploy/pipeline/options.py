@@ -19,6 +19,8 @@ class ClassifyOptions:
     batch_size, workers: None chooses for this machine (`pipeline.tuning`).
     formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
     abstain: give no class to a slice that the artifact's threshold calls unsure.
+    identify: write patients and UIDs in clear; pseudonymous: write hashes of paths; salt: of all hashes (`pseudonyms`),
+    None: the output folder's own.
     time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
     changed. overwrite: drop the results of another run from the output folder.
     """
@@ -35,6 +37,9 @@ class ClassifyOptions:
     overwrite: bool = False
     retry_failed: bool = False
     abstain: bool = True
+    identify: bool = False
+    pseudonymous: bool = False
+    salt: str | None = None
     time_limit_s: float = 30.0
     memory_limit_mib: int = 1024
     ledger: Path | None = None
@@ -69,9 +74,9 @@ class Progress:
 class RunSummary:
     """How a run ended.
 
-    files, failed: in the tables; slices: rows with an answer, `abstained` of them without a class; now: slices
-    answered by this start of the run.
-    classes: slices per class name; reasons: failed rows per reason, the most frequent.
+    files, failed: in the tables; slices: rows with an answer of the network, `unsure` of them without a class;
+    withheld: slices that an input gate kept from it; now: slices answered by this start of the run.
+    classes: slices per class name; reasons, withheld_reasons: failed and withheld rows per reason, the most frequent.
     others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
     end; missing: files it has not reached. slices_per_s: over `seconds`, from the first file to the last row.
     """
@@ -79,13 +84,15 @@ class RunSummary:
     files: int
     failed: int
     slices: int
-    abstained: int
+    unsure: int
+    withheld: int
     now: int
     missing: int
     stopped: bool
     resumed: bool
     classes: Mapping[str, int]
     reasons: Mapping[str, int]
+    withheld_reasons: Mapping[str, int]
     others: Mapping[str, int]
     seconds: float
     slices_per_s: float

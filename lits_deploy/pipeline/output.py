@@ -1,6 +1,6 @@
 """The output folder: one process at a time, one run, nothing of anyone else's overwritten.
 
-    OUT/  ledger.sqlite  slices.csv …  run.json  .lits-deploy.lock
+    OUT/  ledger.sqlite  slices.csv …  studies.csv …  run.json  report.html  .lits-deploy.lock  .lits-deploy.salt
 
 With `--ledger`, ledger and lock lie in that folder (a local disk) and only the results in OUT.
 """
@@ -15,10 +15,11 @@ from typing import Any
 
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import FILE_NAME, Ledger
-from lits_deploy.results import FORMATS, table_path
+from lits_deploy.pseudonyms import SALT_FILE
+from lits_deploy.results import FORMATS, SLICES, STUDIES
 
 LOCK = ".lits-deploy.lock"
-RUN_JSON = "run.json"
+RUN_JSON, REPORT = "run.json", "report.html"
 
 
 class OutputFolder:
@@ -64,13 +65,16 @@ class OutputFolder:
         self.ledger.close()
         self._leave()
 
-    def check(self, identity: dict[str, Any], base: str) -> bool:
-        """True if the folder holds this very run, to be resumed; False if it is new; OutputError if it is another."""
+    def check(self, identity: dict[str, Any], base: str, names: str) -> bool:
+        """True if the folder holds this very run, to be resumed; False if it is new; OutputError if it is another.
+
+        base, names: pseudonym of the scans' folder, and mark of the run's pseudonyms.
+        """
         there = self.ledger.identity
         if there is None:
             return False
-        now = {**identity, "scans": base}
-        there = {**there, "scans": self.ledger.base}
+        now = {**identity, "scans": base, "names": names}
+        there = {**there, "scans": self.ledger.base, "names": self.ledger.noted("names")}
         if differing := [key for key in sorted({*now, *there}) if there.get(key) != now.get(key)]:
             what = "; ".join(f"{key} {_short(there.get(key))} there, {_short(now.get(key))} now" for key in differing)
             raise OutputError(f"{self.out} holds another run ({what}).", fix="--out elsewhere, or --overwrite")
@@ -78,7 +82,7 @@ class OutputFolder:
 
     def tables_there(self) -> list[str]:
         """Formats of which the folder holds a table: they are written anew, lest they tell of an older state."""
-        return [kind for kind in FORMATS if table_path(self.out, kind).exists()]
+        return [kind for kind in FORMATS if SLICES.path(self.out, kind).exists()]
 
     def _locked(self, path: Path) -> int:
         while True:
@@ -98,7 +102,8 @@ class OutputFolder:
             os.close(fd)  # its last holder took the file away between open and lock
 
     def _results(self) -> list[Path]:
-        return [*(table_path(self.out, kind) for kind in FORMATS), self.out / RUN_JSON]
+        tables = [table.path(self.out, kind) for kind in FORMATS for table in (SLICES, STUDIES)]
+        return [*tables, self.out / RUN_JSON, self.out / REPORT]
 
     def _remove_results(self) -> None:
         for path in self._results():
@@ -111,7 +116,8 @@ class OutputFolder:
     def _leave(self) -> None:
         if not self.keep:
             self._remove_ledger()
-            (self.ledger_folder / LOCK).unlink(missing_ok=True)
+            for name in (LOCK, SALT_FILE):
+                (self.ledger_folder / name).unlink(missing_ok=True)
             for folder in self._made:
                 with suppress(OSError):
                     folder.rmdir()

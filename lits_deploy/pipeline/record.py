@@ -46,13 +46,13 @@ def write_run_json(
     identity: Mapping[str, Any],
     provenance: Mapping[str, str],
     options: ClassifyOptions,
-    base: str,
     effective: Mapping[str, int],
 ) -> None:
     """Write run.json, whole or not at all."""
     assert loop.opened is not None
     asked = dataclasses.asdict(options)
-    asked["ledger"] = None if options.ledger is None else str(options.ledger)
+    asked["ledger"] = None if options.ledger is None else "elsewhere"  # a path may hold a name
+    asked["salt"] = None if options.salt is None else "given"
     write_json(
         path,
         {
@@ -64,7 +64,6 @@ def write_run_json(
             "stopped": summary.stopped,
             "identity": identity,
             "model": provenance["model"],
-            "scans": base,
             "runtime": dataclasses.asdict(loop.opened.info),
             "versions": _versions(loop.opened.info.name, loop.opened.info.version),
             "machine": _machine(),
@@ -73,11 +72,13 @@ def write_run_json(
                 "files": summary.files,
                 "files_not_reached": summary.missing,
                 "slices": summary.slices,
-                "abstained": summary.abstained,
+                "unsure": summary.unsure,
+                "withheld": summary.withheld,
                 "slices_now": summary.now,
                 "failed": summary.failed,
                 "classes": dict(summary.classes),
                 "reasons": dict(summary.reasons),
+                "withheld_reasons": dict(summary.withheld_reasons),
                 "not_scans": dict(summary.others),
                 "workers_replaced": loop.pool.restarts,
             },

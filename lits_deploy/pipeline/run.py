@@ -1,17 +1,18 @@
-"""`classify_folder`: scans in, ledger and result tables out; the library's entry, which prints nothing.
+"""`run_folder`: scans in, ledger and result tables out; the library's entry, which prints nothing.
 
 Discovery, the start of the workers and the loading of the network happen side by side. A run's identity is bundle,
-artifact, contract, runtime, kind of device and whether it abstains: the same output folder with the same identity goes
-on where it was, with another it is refused.
+artifact, contract, runtime, kind of device, whether it abstains and what it names: the same output folder with the same
+identity goes on where it was, with another it is refused. A classifier's answers are classes (`judge`), a U-Net's are
+masks (`segmentation`); everything else is the same.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -22,13 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.contract import InputContract
+from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
+from lits_deploy.files import canonical_json
 from lits_deploy.ledger import Counts, Ledger
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.inference import InferenceThread
-from lits_deploy.pipeline.judge import Judge
+from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.loop import Loop
+from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
 from lits_deploy.pipeline.process import WorkerSettings
@@ -36,69 +39,98 @@ from lits_deploy.pipeline.record import Session, write_run_json
 from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
+from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.results import write_tables
 from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
-from lits_deploy.scans import READERS
+from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.discover import Discovery
-from lits_deploy.scans.paths import escape
+
+NAMES, RUN = "names", "run"
+"""What the ledger notes of a run: how it names things, and what its tables and reports repeat."""
 
 _STAGE = 1000  # files noted in the ledger at once during discovery
+_OUTPUT: dict[Task, str] = {"classify": "logits", "segment": "labels"}
 
 
-def classify_folder(
+@dataclass(frozen=True)
+class Finished:
+    """A run whose slices are all in the ledger, for what follows: the output folder with its open ledger, the loop with
+    workers and network, the slots, and where the scans are."""
+
+    output: OutputFolder
+    loop: Loop
+    slots: Slots[Tag]
+    discovery: Discovery
+    artifact: Artifact
+    stop: Stop
+
+
+def run_folder(
     bundle: Bundle,
     roots: Sequence[Path],
     out: Path,
     *,
+    task: Task = "classify",
     options: ClassifyOptions | None = None,
     runtime: Runtime | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
-    readers: Mapping[str, str] = READERS,
+    formats: Formats = FORMATS,
+    finish: Callable[[Finished], Sequence[Path]] | None = None,
 ) -> RunSummary:
-    """Classify every scan below `roots` and write the result tables and run.json to `out`.
+    """Classify or segment every scan below `roots`; write the result tables and run.json to `out`.
 
     runtime: an open one to use, and leave open, in place of the one that `options` names.
     on_progress: called in this thread, at most ten times a second. stop: lets another thread or a signal handler end
-    the run in good order (`pipeline.stop`); the same call then goes on. readers: suffix → module (`lits_deploy.scans`).
+    the run in good order (`pipeline.stop`); the same call then goes on. formats: what is read (`lits_deploy.scans`).
+    finish: called when all is in the ledger and the tables are written, workers and network still there; gives the
+    paths of what else it wrote (reports, masks).
     A file that cannot be used is a row with its reason. Raises UserError for everything the user can mend (bundle,
     device, folders), KeyboardInterrupt if asked to stop before the first file.
     """
     session = Session(started=datetime.now(timezone.utc), begun=monotonic())
     options, stop = options or ClassifyOptions(), stop or Stop()
-    artifact, options = _suitable(bundle, out, options)
+    artifact, options = _suitable(bundle, out, task, options)
     skip = [out, *([options.ledger] if options.ledger else [])]
-    discovery = Discovery(roots, recursive=options.recursive, skip=skip, readers=readers)
+    discovery = Discovery(roots, recursive=options.recursive, skip=skip, formats=formats)
     workers = options.workers or tuning.default_workers()
     with ExitStack() as stack:
         output = stack.enter_context(OutputFolder(out, ledger_folder=options.ledger, overwrite=options.overwrite))
         loop = Loop(output.ledger, stop, on_progress)
         stack.callback(loop.close)
-        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, options, readers)
-        _start_network(stack, loop, lambda: runtime or _open(bundle, artifact, options), close=runtime is None)
-
-        _discover(discovery, output.ledger, loop, stop)
+        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, options, formats)
+        wanted = _OUTPUT[task]
+        _start_network(
+            stack, loop, lambda: runtime or _open(bundle, artifact, options, wanted), wanted, close=runtime is None
+        )
+        names = Pseudonyms(
+            salt=salt_of(output.ledger_folder, options.salt), identify=options.identify, paths=options.pseudonymous
+        )
+        naming = Naming(names=names)
+        _discover(discovery, output.ledger, naming, loop, stop)
         session.discovered = monotonic()
         info = loop.wait_for_network().info
-        judge = Judge(
-            temperature=artifact.temperature, abstain_below=artifact.abstain_below if options.abstain else None
-        )
-        identity, base = _identity(bundle, artifact, info, judge), escape(discovery.base)
-        session.resumed = output.check(identity, base)
+        judge = _judge(task, artifact, options)
+        identity, base = _identity(bundle, artifact, info, judge), names.of("base", discovery.base)
+        session.resumed = output.check(identity, base, names.mark)
         counts = output.ledger.adopt(identity, base, retry_failed=options.retry_failed)
+        output.ledger.note(NAMES, names.mark)
         output.keep = True
 
         batch = _batch(options, runtime, info)
         slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(workers, batch), batch=batch)
         session.begun_files = monotonic()
         if counts.pending:
-            loop.run(slots, _jobs(output.ledger, discovery, readers), counts, judge)
+            loop.run(slots, _jobs(output.ledger, discovery, formats), counts, judge, naming)
         session.ended_files = monotonic()
-        loop.pool.close()
         provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
         kinds = tuple(dict.fromkeys([*options.formats, *output.tables_there()]))
         classes = bundle.manifest.contract.classes
-        tables = write_tables(out, kinds, output.ledger.rows, classes=classes, provenance=provenance)
+        output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
+        tables = write_tables(out, kinds, output.ledger, classes=classes, provenance=provenance)
+        if finish is not None:
+            tables += tuple(finish(Finished(output, loop, slots, discovery, artifact, stop)))
+        loop.pool.close()
         session.tables_written = monotonic()
         summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
         write_run_json(
@@ -109,7 +141,6 @@ def classify_folder(
             identity=identity,
             provenance=provenance,
             options=options,
-            base=base,
             effective={"batch_size": batch, "workers": workers},
         )
     return summary
@@ -121,7 +152,7 @@ def _start_workers(
     contract: InputContract,
     workers: int,
     options: ClassifyOptions,
-    readers: Mapping[str, str],
+    formats: Formats,
 ) -> npt.NDArray[np.uint8]:
     """Start the decode workers; the memory that they write to, with room for any batch size that may be chosen.
 
@@ -136,7 +167,7 @@ def _start_workers(
         memory_fd=memory_fd,
         slots=room,
         memory_limit_mib=options.memory_limit_mib,
-        preload=tuple(readers.values())[:1],
+        preload=tuple(formats.readers.values())[:1],
     )
     loop.pool = WorkerPool(
         settings,
@@ -144,6 +175,7 @@ def _start_workers(
         loop.selector,
         time_limit_s=options.time_limit_s,
         on_decoded=loop.decoded,
+        on_held=loop.held_back,
         on_failed=loop.failed_file,
         on_again=loop.start_again,
     )
@@ -152,32 +184,41 @@ def _start_workers(
     return map_slots(memory_fd, room, contract.shape)
 
 
-def _start_network(stack: ExitStack, loop: Loop, open_network: Callable[[], Runtime], *, close: bool) -> None:
-    loop.inference = InferenceThread(open_network, loop.wakeup.wake, close_network=close)
+def _start_network(
+    stack: ExitStack, loop: Loop, open_network: Callable[[], Runtime], wanted: str, *, close: bool
+) -> None:
+    loop.inference = InferenceThread(open_network, loop.wakeup.wake, output=wanted, close_network=close)
     # A second Ctrl-C does not wait for the network; anything else does, for it may be loading.
     stack.push(lambda kind, *_: loop.inference.close(wait=kind is not KeyboardInterrupt))
     loop.inference.start()
 
 
-def _suitable(bundle: Bundle, out: Path, options: ClassifyOptions) -> tuple[Artifact, ClassifyOptions]:
+def _suitable(bundle: Bundle, out: Path, task: Task, options: ClassifyOptions) -> tuple[Artifact, ClassifyOptions]:
     """The artifact to use, and the options with the runtime and device that a precision settles."""
     manifest = bundle.manifest
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(f"{out} lies in the bundle, which is never written to.", fix="--out elsewhere")
-    if manifest.task != "classify":
+    if manifest.task != task:
+        needed, does = ("classifier", "segments") if task == "classify" else ("U-Net", "classifies")
         raise BundleError(
-            f"{bundle.folder} segments ({manifest.model.get('name', 'U-Net')}); `classify` needs a classifier.",
-            fix="export a classifier (see `lits-deploy models`)",
+            f"{bundle.folder} {does} ({manifest.model.get('name', 'unnamed')}); `{task}` needs a {needed}.",
+            fix=f"export a {needed} (see `lits-deploy models`)",
         )
     if manifest.contract.channels != 1 or len(manifest.contract.classes) != 3:
-        raise ContractError("`classify` reads slices with one channel and writes three classes.", fix="another bundle")
+        raise ContractError(f"`{task}` reads slices with one channel and tells three classes.", fix="another bundle")
     if options.precision is None:
         return bundle.artifact(options.artifact), options
     chosen = choose(bundle, options.precision, runtime=options.runtime, device=options.device)
     return chosen.artifact, replace(options, runtime=chosen.runtime, device=chosen.device)
 
 
-def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> Runtime:
+def _judge(task: Task, artifact: Artifact, options: ClassifyOptions) -> Judge | MaskJudge:
+    if task == "segment":
+        return MaskJudge()
+    return Judge(temperature=artifact.temperature, abstain_below=artifact.abstain_below if options.abstain else None)
+
+
+def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: str) -> Runtime:
     return open_runtime(
         bundle,
         runtime=options.runtime,
@@ -185,7 +226,7 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> Runti
         artifact=artifact,
         max_batch=options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH),
         threads=options.threads,
-        wanted=("logits",),
+        wanted=(wanted,),
     )
 
 
@@ -194,27 +235,30 @@ def _batch(options: ClassifyOptions, runtime: Runtime | None, info: RuntimeInfo)
     return options.batch_size or (min(default, runtime.max_batch) if runtime else default)
 
 
-def _discover(discovery: Discovery, ledger: Ledger, loop: Loop, stop: Stop) -> None:
+def _discover(discovery: Discovery, ledger: Ledger, naming: Naming, loop: Loop, stop: Stop) -> None:
     records = iter(discovery)
     while some := list(islice(records, _STAGE)):
-        ledger.stage(some)
+        ledger.stage(some, naming.path)
         loop.turn(0)  # a network that cannot be opened is told at once, not after a million files
         if stop.requested:
             raise KeyboardInterrupt
     if not ledger.staged():
-        named = ", ".join(str(root) for root in discovery.roots[:3]) + (" …" if len(discovery.roots) > 3 else "")
+        # No path here: a folder's name may be a patient's.
         others = f" ({sum(discovery.others.values())} other files)" if discovery.others else ""
-        looked_for = " ".join(sorted(discovery.readers))
         deeper = "" if discovery.recursive else ", or --recursive"
-        raise UserError(f"No scans in {named}{others}: looked for {looked_for}.", fix=f"name another folder{deeper}")
+        raise UserError(
+            f"No scans where you pointed{others}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
+            fix=f"name another folder{deeper}",
+        )
 
 
-def _jobs(ledger: Ledger, discovery: Discovery, readers: Mapping[str, str]) -> Iterator[Job]:
-    for number, path in ledger.pending(tuning.PAGE):
-        yield Job(number, discovery.real_path(path), readers[os.path.splitext(path)[1].lower()])  # noqa: PTH122
+def _jobs(ledger: Ledger, discovery: Discovery, formats: Formats) -> Iterator[Job]:
+    for row in ledger.pending(tuning.PAGE):
+        path = discovery.real_path(row.container or row.place)
+        yield Job(row.file, path, formats.readers[row.kind], name=row.place, kind=row.kind, member=row.member)
 
 
-def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge) -> dict[str, Any]:
+def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge | MaskJudge) -> dict[str, Any]:
     """All that changes results; versions do not count, so that a run survives an update."""
     return {
         "bundle": bundle.sha256,
@@ -253,7 +297,7 @@ def _summary(
 ) -> RunSummary:
     ledger = output.ledger
     counts: Counts = ledger.counts()
-    labels, abstained = ledger.labels(), ledger.abstained()
+    labels, unsure = ledger.labels(), ledger.unsure()
     warnings = [artifact.warning] if artifact.warning else []
     if loop.inference.halved:
         warnings.append(f"The device was short of memory: batches of {loop.inference.most} from then on.")
@@ -262,14 +306,16 @@ def _summary(
     return RunSummary(
         files=counts.all - counts.pending,
         failed=ledger.failed(),
-        slices=sum(labels.values()) + abstained,
-        abstained=abstained,
+        slices=sum(labels.values()) + unsure,
+        unsure=unsure,
+        withheld=ledger.withheld(),
         now=loop.slices,
         missing=counts.pending,
         stopped=bool(counts.pending) and stop.requested,
         resumed=session.resumed,
         classes={name: labels.get(label, 0) for label, name in enumerate(classes)},
         reasons=ledger.reasons(),
+        withheld_reasons=ledger.withheld_reasons(),
         others=dict(discovery.others.most_common()),
         seconds=loop.seconds,
         slices_per_s=loop.slices / loop.seconds if loop.seconds else 0.0,

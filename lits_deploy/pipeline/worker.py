@@ -3,13 +3,19 @@
 Started by `pipeline.workers`, and light: numpy, Pillow and a reader. It talks in JSON, one line a message.
 
     in    {"file": 7, "path": "…", "reader": "lits_deploy.scans.image", "slots": [3]}    decode this; slots to use
+          "member": 12                with it: the 12th entry of the zip at that path
+          "headers": true             with it: tell of the slices, decode none
+          "only": [40, 41]            with it: no other slices of the file than these
           {"slots": [9, 10]}                                                             slots that were asked for
           a message with "forget": true first drops every unused slot: the parent took them back
     out   {"ready": true}
-          {"file": 7, "filled": [3]}                                                     so far; another slot, please
-          {"file": 7, "filled": [9], "done": true, "sha256": "…", "window": "…", "ms": 0.6}
-          {"file": 7, "failed": "the PNG is truncated", "sha256": "…", "ms": 0.2}
+          {"file": 7, "filled": [[3, 0, 12.5]], "held": []}                              so far; another slot, please
+          {"file": 7, "filled": [[9, 1, 15.0]], "held": [[2, "no body in the picture", 17.5]], "done": true,
+           "sha256": "…", "window": "…", "series": {…}, "ms": 0.6}
+          {"file": 7, "failed": "the PNG is truncated", "sha256": "…", "series": null, "ms": 0.2}
           {"file": 7, "memory": true}                                                    and the worker ends
+
+`filled` tells slot, index and position of a slice, `held` index, reason and position of one that is not to be judged.
 
 It never outlives its parent, takes no Ctrl-C, dumps no core (a core would hold a patient's pixels) and gets no more
 memory for a file than its limit.
@@ -18,6 +24,7 @@ memory for a file than its limit.
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import hashlib
 import importlib
 import json
@@ -30,12 +37,15 @@ from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.pipeline.slots import map_slots
 from lits_deploy.scans import Reader, Slice
+
+if TYPE_CHECKING:
+    from lits_deploy.scans import Scan
 
 _PR_SET_PDEATHSIG = 1
 
@@ -82,6 +92,20 @@ class Link:
             self._jobs.append(message)
 
 
+class _Told:
+    """What is to be reported of a file next: slices in slots, and slices that are not to be judged."""
+
+    def __init__(self) -> None:
+        self.filled: list[list[Any]] = []
+        self.held: list[list[Any]] = []
+
+    def take(self) -> dict[str, Any]:
+        """As a message says it; empty from then on."""
+        said = {"filled": self.filled, "held": self.held}
+        self.filled, self.held = [], []
+        return said
+
+
 class Decoder:
     """Decodes files into slots, one after the other, within the memory limit.
 
@@ -93,6 +117,7 @@ class Decoder:
         self._link, self._contract, self._limit = link, contract, limit_bytes
         self._memory = map_slots(fd, slots, contract.shape)
         self._readers: dict[str, Reader] = {}
+        self._waited = 0.0
 
     def load(self, name: str) -> Reader:
         """The reader module of that name, imported outside the memory limit, which then counts from here."""
@@ -105,23 +130,18 @@ class Decoder:
     def decode(self, job: dict[str, Any]) -> None:
         """Decode one file and answer; every failure of the file is an answer, too."""
         answer: dict[str, Any] = {"file": job["file"]}
-        filled: list[int] = []
+        told = _Told()
         started = perf_counter()
-        waited = 0.0
+        self._waited = 0.0
         try:
             reader = self.load(job["reader"])
-            data = _read_file(os.fsencode(job["path"]), reader.MAX_BYTES)
+            data = _read(job, reader.MAX_BYTES)
             answer["sha256"] = hashlib.sha256(data).hexdigest()
-            for pixels in reader.read(data, self._contract):
-                if not self._link.slots:
-                    self._link.send(file=job["file"], filled=filled)
-                    filled = []
-                    asked = perf_counter()
-                    self._link.wait_for_slot()
-                    waited += perf_counter() - asked
-                self._write(pixels)
-                filled.append(self._link.slots.popleft())
-            answer |= {"filled": filled, "done": True, "window": reader.WINDOW}
+            scan = reader.read(data, self._contract, headers_only=job.get("headers", False))
+            del data
+            answer["series"] = _plain(scan.series)
+            self._decode_frames(scan, job, told)
+            answer |= {**told.take(), "done": True, "window": scan.window}
         except MemoryError:
             # The heap may be in pieces: a fresh worker tries again, and the next files are not made to pay.
             _limit_memory(None)
@@ -129,13 +149,31 @@ class Decoder:
             os._exit(0)
         except SliceError as error:
             answer["failed"] = str(error)
+            answer["series"] = answer.get("series") or _plain(error.series)
         except OSError as error:
             answer["failed"] = f"the file cannot be read ({os.strerror(error.errno).lower() if error.errno else 'I/O'})"
         except Exception as error:  # a reader's bug; its message stays out, for it may quote the file
             answer["failed"] = f"the decoder failed ({type(error).__name__})"
         if "failed" in answer:
-            self._link.slots.extendleft(reversed(filled))  # never reported, so still ours
-        self._link.send(**answer, ms=round(1000 * (perf_counter() - started - waited), 3))
+            self._link.slots.extendleft(slot for slot, *_ in reversed(told.filled))  # never reported, so still ours
+        self._link.send(**answer, ms=round(1000 * (perf_counter() - started - self._waited), 3))
+
+    def _decode_frames(self, scan: Scan, job: dict[str, Any], told: _Told) -> None:
+        """Decode the slices into slots, as many as the job asks for; reports whenever it needs another slot."""
+        only = None if job.get("only") is None else set(job["only"])
+        for frame in scan.frames:
+            if only is not None and frame.index not in only:
+                continue
+            if frame.pixels is None:
+                told.held.append([frame.index, frame.withheld, frame.position])
+                continue
+            if not self._link.slots:
+                self._link.send(file=job["file"], **told.take())
+                asked = perf_counter()
+                self._link.wait_for_slot()
+                self._waited += perf_counter() - asked
+            self._write(frame.pixels)
+            told.filled.append([self._link.slots.popleft(), frame.index, frame.position])
 
     def _write(self, pixels: Slice) -> None:
         if pixels.shape != self._contract.shape or pixels.dtype.name != "uint8":
@@ -176,6 +214,20 @@ def _limit_memory(limit_bytes: int | None) -> None:
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         allowed = in_use + limit_bytes if most == resource.RLIM_INFINITY else min(most, in_use + limit_bytes)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
+
+
+def _plain(series: Any) -> dict[str, Any] | None:
+    return None if series is None else dataclasses.asdict(series)
+
+
+def _read(job: dict[str, Any], most: int) -> bytes:
+    """The bytes of a job's file, or of its member of a zip; SliceError if there are more than `most`."""
+    path = os.fsencode(job["path"])
+    if job.get("member") is None:
+        return _read_file(path, most)
+    from lits_deploy.scans.archive import read_member
+
+    return read_member(path, job["member"], most)
 
 
 def _read_file(path: bytes, most: int) -> bytes:

@@ -19,6 +19,7 @@ from lits_deploy.errors import LitsError
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.process import WorkerProcess, WorkerSettings
 from lits_deploy.pipeline.slots import Slots
+from lits_deploy.scans import Series
 
 _LONG_PATH = 1000  # characters, up to 6 bytes each; a full queue of them must fit a pipe, or the parent would stand
 _ATTEMPTS = 2
@@ -29,30 +30,57 @@ _FAILED_STARTS = 5  # in a row, before the installation is blamed
 class Job:
     """One file on its way through the pipeline.
 
-    file: its number in the ledger; path: the operating system's; reader: the module that reads it.
+    file: its number in the ledger; path: the operating system's (of its zip, if it is the zip's `member`); name: as
+    discovery found it; kind, reader: of file, and the module that reads it.
+    headers: tell of its slices and decode none; only: the indices of the slices to decode (None: all).
     deaths: decoders that died over it; it also tells an earlier attempt's slices from those of this one.
-    seen, total: slices decoded so far, and in all once that is known; written: those that the ledger has.
+    seen, total: slices decoded or held back so far, and in all once that is known; written: those that are answered.
+    series: what its header says, as far as it was understood.
     """
 
     file: int
     path: str
     reader: str
+    name: str = ""
+    kind: str = ""
+    member: int | None = None
+    headers: bool = False
+    only: tuple[int, ...] | None = None
     deaths: int = 0
     seen: int = 0
     total: int | None = None
     written: int = 0
     sha256: str | None = None
     window: str | None = None
+    series: Series | None = None
     reason: str | None = None
+
+    def message(self) -> dict[str, Any]:
+        """As a worker takes it (`pipeline.worker`)."""
+        extra = {"member": self.member, "headers": self.headers or None, "only": self.only}
+        told = {key: value for key, value in extra.items() if value is not None}
+        return {"file": self.file, "path": self.path, "reader": self.reader, **told}
 
 
 @dataclass(frozen=True)
 class Tag:
-    """Whose slice lies in a slot."""
+    """Whose slice lies in a slot. position: in mm along its series (`scans.Frame`)."""
 
     job: Job
     attempt: int
     index: int
+    position: float | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A slice that is not to be judged, and why (None: only its header was wanted)."""
+
+    job: Job
+    attempt: int
+    index: int
+    reason: str | None
+    position: float | None
 
 
 @dataclass(eq=False)
@@ -71,7 +99,7 @@ class _Worker:
         """Send slots, and a job with them."""
         message: dict[str, Any] = {"slots": slots}
         if job is not None:
-            message |= {"file": job.file, "path": job.path, "reader": job.reader}
+            message |= job.message()
             self.jobs.append(job)
         if self.forget:
             message["forget"], self.forget = True, False
@@ -84,7 +112,8 @@ class _Worker:
 class WorkerPool:
     """`count` workers that turn jobs into filled slots of `slots` (set before `feed`).
 
-    on_decoded(job): all its slices lie in slots. on_failed(job): `job.reason` says why. on_again(job): it starts anew.
+    on_decoded(job): all its slices lie in slots or were held back. on_held(held): one was. on_failed(job): `job.reason`
+    says why. on_again(job): it starts anew.
     """
 
     def __init__(
@@ -95,11 +124,12 @@ class WorkerPool:
         *,
         time_limit_s: float,
         on_decoded: Callable[[Job], None],
+        on_held: Callable[[Held], None],
         on_failed: Callable[[Job], None],
         on_again: Callable[[Job], None],
     ) -> None:
         self._settings, self._count, self._selector, self._time_limit_s = settings, count, selector, time_limit_s
-        self._on_decoded, self._on_failed, self._on_again = on_decoded, on_failed, on_again
+        self._on_decoded, self._on_held, self._on_failed, self._on_again = on_decoded, on_held, on_failed, on_again
         self._workers: list[_Worker] = []
         self._again: deque[Job] = deque()
         self._failed_starts = 0
@@ -204,15 +234,18 @@ class WorkerPool:
         if message.get("memory"):
             worker.swollen = True
             return
-        for slot in message.get("filled", ()):
+        for slot, index, position in message.get("filled", ()):
             worker.leases.remove(slot)
-            self.slots.fill(slot, Tag(job, job.deaths, job.seen))
-            job.seen += 1
+            self.slots.fill(slot, Tag(job, job.deaths, index, position))
+        for index, reason, position in message.get("held", ()):
+            self._on_held(Held(job, job.deaths, index, reason, position))
+        job.seen += len(message.get("filled", ())) + len(message.get("held", ()))
         if "ms" not in message:
             worker.hungry, worker.since = True, None
             return
         self.decode_ms += message["ms"]
         job.sha256, job.window = message.get("sha256"), message.get("window")
+        job.series = None if message.get("series") is None else Series(**message["series"])
         worker.jobs.popleft()
         worker.since = monotonic() if worker.jobs else None
         if "failed" in message:
@@ -275,5 +308,8 @@ def _makes_sense(worker: _Worker, message: Any) -> bool:
         return False
     if "ready" in message:
         return not worker.ready
-    filled = message.get("filled", [])
-    return bool(worker.jobs) and message.get("file") == worker.jobs[0].file and worker.leases.issuperset(filled)
+    filled, held = message.get("filled", []), message.get("held", [])
+    if not all(isinstance(entry, list) and len(entry) == 3 for entry in (*filled, *held)):
+        return False
+    mine = bool(worker.jobs) and message.get("file") == worker.jobs[0].file
+    return mine and worker.leases.issuperset(slot for slot, *_ in filled)

@@ -1,66 +1,86 @@
-"""Which files below the given roots are scans, told by their suffix; one record each, as a stream.
+"""Which files below the given roots, and inside their zips, are scans; one record each, as a stream.
 
 The order is the file system's: the ledger sorts by path, so that a folder of a million files needs no list in memory.
 Hidden files and folders are skipped, and so is the output folder. Symbolic links are followed, but every folder is
 walked once: under its real name if that lies below a root, else under its first link; so loops end.
-Knows nothing about what is inside the files.
+The kind is told by the suffix or, where that leaves it open, by the first bytes (`scans.kinds`). A zip is a folder,
+listed and never unpacked (`scans.archive`).
+Knows nothing about whether the files are whole.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lits_deploy.errors import UserError
-from lits_deploy.scans import READERS
+from lits_deploy.errors import SliceError, UserError
+from lits_deploy.scans import FORMATS, ZIP, Formats, kinds
+from lits_deploy.scans.archive import Archive, Member
 from lits_deploy.scans.paths import escape, unescape
 
 UNREADABLE = -1
 """Size of a record that is a failure already: a later, readable file of that path counts as changed."""
 
+_NOT_A_SCAN = "neither a PNG, JPEG, DICOM or NIfTI file nor a zip"
+_INDEX = "a DICOM directory, which is an index: name the folder that it stands in"
 _MAX_SUFFIXES = 50  # kinds of other files told apart; numbered suffixes (.0001, .0002 …) would fill memory
 
 
 @dataclass(frozen=True)
 class Found:
-    """A scan file. path: escaped, relative to the base, with `/`; reason: why it is a failed row already, or None."""
+    """A scan file, or one inside a zip.
+
+    path: escaped, relative to the base, with `/`; of a zip's member: the zip's path, `/` and the member's name.
+    size: bytes (of a member: unpacked); mtime_ns: the file's (of a member: the zip's).
+    reason: why it is a failed row already, or None. kind: which reader it is for (`scans.Formats`).
+    container: the zip's path where this is a member, and member its number in the zip's directory.
+    """
 
     path: str
     size: int
     mtime_ns: int
     reason: str | None = None
+    kind: str = ""
+    container: str | None = None
+    member: int | None = None
 
 
 @dataclass
 class Discovery:
-    """Walks the roots when iterated; `others` counts the files that are not scans, by suffix.
+    """Walks the roots when iterated; `others` counts the files that are not scans, by suffix (`DICOMDIR` by name).
 
     roots: files and folders as the user named them; skip: folders never walked into (the output folder).
     base: what paths are relative to: the one root folder, the one file's folder, or the roots' common parent.
-    A file that is named twice, or named and found, comes twice. Raises UserError for a root that does not exist.
+    A file that is named twice, or named and found, comes twice. A file that is named is a record in any case.
+    Raises UserError for a root that does not exist.
     """
 
     roots: Sequence[Path]
     recursive: bool = True
     skip: Sequence[Path] = ()
-    readers: Mapping[str, str] = field(default_factory=lambda: READERS)
+    formats: Formats = FORMATS
     others: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         if not self.roots:
             raise UserError("No scans were named.", fix="name files or folders")
         self._folders, self._files = set[str](), set[str]()
-        for root in self.roots:
+        for place, root in enumerate(self.roots, start=1):
             if root.is_dir():
                 self._folders.add(os.path.realpath(root))
             elif root.exists():  # a linked file keeps its own name
                 self._files.add(os.path.join(os.path.realpath(root.parent), root.name))  # noqa: PTH118
             else:
-                raise UserError(f"{root} does not exist.", fix="name files or folders that are there")
+                # No path here: a folder's name may be a patient's.
+                raise UserError(
+                    f"Number {place} of the {len(self.roots)} folders and files of scans named does not exist.",
+                    fix="name files or folders that are there",
+                )
         self.base = os.path.commonpath(self._folders | {os.path.dirname(file) for file in self._files})  # noqa: PTH120
         self._prefix = len(self.base.rstrip("/")) + 1
 
@@ -74,7 +94,7 @@ class Discovery:
         walked: set[tuple[int, int] | None] = skipped - {_identity(folder) for folder in self._folders}
         links: list[str] = []
         for file in sorted(self._files):
-            yield self._named_file(file)
+            yield from self._named_file(file)
         yield from self._walk(sorted(self._folders), walked, links)
         while links:  # last and in order, so that real names win whatever the file system's order
             batch, links = sorted(links), []
@@ -97,21 +117,100 @@ class Discovery:
                             stack += [entry.path] if self.recursive else []
                         elif entry.is_symlink() and _is_folder(entry):
                             links += [entry.path] if self.recursive else []
-                        elif (suffix := _suffix(entry.name)) in self.readers:
-                            yield self._record(entry.path)
                         else:
-                            self._count_other(suffix)
+                            yield from self._file(entry.path, entry.name)
             except OSError as error:
                 name = self._relative(folder) + "/"
                 yield Found(name, UNREADABLE, 0, f"the folder cannot be listed ({_why(error)})")
 
-    def _named_file(self, path: str) -> Found:
-        if _suffix(path) in self.readers:
-            return self._record(path)
-        known = " ".join(sorted(self.readers))
-        return Found(self._relative(path), UNREADABLE, 0, f"its suffix is none of those that are read: {known}")
+    def _named_file(self, path: str) -> Iterator[Found]:
+        none = True
+        for found in self._file(path, os.path.basename(path)):  # noqa: PTH119
+            yield found
+            none = False
+        if none:
+            reason = _INDEX if kinds.is_dicomdir(os.path.basename(path)) else _NOT_A_SCAN  # noqa: PTH119
+            reason = "no scan is in this zip" if kinds.suffix_of(path) == ".zip" else reason
+            yield Found(self._relative(path), UNREADABLE, 0, reason)
 
-    def _record(self, path: str) -> Found:
+    def _file(self, path: str, name: str) -> Iterator[Found]:
+        """The records of one file: one, none if it is no scan, or those of a zip's members."""
+        suffix = kinds.suffix_of(name)
+        settled = self._by_suffix(suffix, name)
+        content = settled or self._look(path)
+        if isinstance(content, Found):
+            yield content
+        elif content.kind == ZIP:
+            yield from self._zip(path, suffix)
+        elif content.kind in self.formats.readers:
+            yield self._record(path, content.kind or "")
+        elif content.reason:
+            yield Found(self._relative(path), UNREADABLE, 0, content.reason)
+        else:
+            self._count_other("DICOMDIR" if content.kind == kinds.DICOMDIR else suffix)
+
+    def _by_suffix(self, suffix: str, name: str) -> kinds.Content | None:
+        """What the name alone settles."""
+        if (kind := self.formats.suffixes.get(suffix)) is not None:
+            return kinds.Content(kind)
+        if (reason := kinds.UNREAD_SUFFIXES.get(suffix)) is not None:
+            return kinds.Content(reason=reason)
+        if suffix in kinds.OTHER_SUFFIXES:
+            return kinds.Content()
+        return kinds.Content(kinds.DICOMDIR) if kinds.is_dicomdir(name) else None
+
+    def _look(self, path: str) -> kinds.Content | Found:
+        """What a file is by its first bytes; a pipe or device, which is never waited for, is nothing."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    return kinds.Content()
+                return kinds.by_content(os.read(fd, kinds.HEAD))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            if error.errno in (errno.ENXIO, errno.ELOOP):  # a socket; a link to itself
+                return kinds.Content()
+            return Found(self._relative(path), UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
+
+    def _zip(self, path: str, suffix: str) -> Iterator[Found]:
+        container, some = self._relative(path), False
+        try:
+            with Archive(path) as archive:
+                for member in archive.members():
+                    found = self._member(archive, container, member)
+                    some |= found is not None
+                    if found is not None:
+                        yield found
+        except SliceError as error:
+            yield Found(container, UNREADABLE, 0, str(error))
+        except OSError as error:
+            yield Found(container, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
+        else:
+            if not some:
+                self._count_other(suffix)
+
+    def _member(self, archive: Archive, container: str, member: Member) -> Found | None:
+        path, name = f"{container}/{member.label}", member.label.rpartition("/")[2]
+        suffix, reason = kinds.suffix_of(name), member.reason
+        content = self._by_suffix(suffix, name)
+        if content is None and reason is None:
+            try:
+                content = kinds.by_content(archive.head(member.number, kinds.HEAD))
+            except SliceError as error:
+                reason = str(error)
+        kind = content.kind if content else None
+        if content is not None and kind not in self.formats.readers:
+            reason = "a zip inside a zip: unpack it" if kind == ZIP else content.reason
+            if reason is None:
+                self._count_other("DICOMDIR" if kind == kinds.DICOMDIR else suffix)
+                return None
+        if reason is not None:
+            return Found(path, UNREADABLE, 0, reason, container=container, member=member.number)
+        return Found(path, member.size, archive.mtime_ns, None, kind or "", container, member.number)
+
+    def _record(self, path: str, kind: str) -> Found:
         relative = self._relative(path)
         try:
             status = os.stat(path)  # noqa: PTH116 - a Path per file costs more than the call
@@ -119,7 +218,7 @@ class Discovery:
             return Found(relative, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
         if not stat.S_ISREG(status.st_mode):
             return Found(relative, UNREADABLE, 0, "not a regular file")
-        return Found(relative, status.st_size, status.st_mtime_ns)
+        return Found(relative, status.st_size, status.st_mtime_ns, None, kind)
 
     def _relative(self, path: str) -> str:
         return escape(path[self._prefix :])
@@ -142,10 +241,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122
 
 
 def _why(error: OSError) -> str:

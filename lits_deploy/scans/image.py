@@ -1,6 +1,6 @@
 """PNG and JPEG slices: 8-bit grey pictures in, uint8 [1, S, S] out, anything doubtful refused with its reason.
 
-A picture carries no HU, so its intensity window cannot be checked: WINDOW says so in every row. EXIF orientation,
+A picture carries no HU, so its intensity window cannot be checked, and every row says so. EXIF orientation,
 colour profiles and gamma are never applied: a picture that asks to be turned is refused, profile and gamma are
 ignored. A JPEG whose pixel data was altered without breaking its structure cannot be told from a whole one.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,9 @@ from PIL import Image, UnidentifiedImageError
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Slice, png
+from lits_deploy.scans import Frame, Scan, Slice, png
+from lits_deploy.scans.gates import grey_doubt
 
-WINDOW = "unverified"
 MAX_BYTES = 256 << 20
 """64 megapixels with four channels, uncompressed."""
 
@@ -47,15 +48,40 @@ def load_slice(source: Path | bytes, contract: InputContract) -> Slice:
     return _decode(source if isinstance(source, bytes) else source.read_bytes(), contract)
 
 
-def read(data: bytes, contract: InputContract) -> Iterator[Slice]:
-    """Yield the one slice of a PNG's or JPEG's bytes, uint8 [1, S, S]; SliceError where it cannot be used."""
-    yield _decode(data, contract)
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+    """The one slice of a PNG or JPEG (`scans.Reader`); empty pictures and masks are withheld (`scans.gates`)."""
+    return Scan(series=None, window="unverified", frames=_frames(data, contract, headers_only))
+
+
+def _frames(data: bytes, contract: InputContract, headers_only: bool) -> Iterator[Frame]:
+    if headers_only:
+        with _checked(data, contract):
+            pass
+        yield Frame(index=0)
+        return
+    pixels = _decode(data, contract)
+    doubt = grey_doubt(pixels[0])
+    yield Frame(index=0, pixels=None if doubt else pixels, withheld=doubt)
 
 
 _DEEP_REASON = "16 bits a pixel: window it to 8 bits (HU low → 0, HU high → 255) as the network's contract says"
 
 
 def _decode(data: bytes, contract: InputContract) -> Slice:
+    with _checked(data, contract) as image:
+        try:
+            image.load()
+        except MemoryError:
+            raise
+        except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
+            raise SliceError(f"the {image.format} is truncated or damaged") from error
+        _check_orientation(image)
+        return np.asarray(resized(_grey(image), contract), dtype=np.uint8)[np.newaxis]
+
+
+@contextmanager
+def _checked(data: bytes, contract: InputContract) -> Iterator[Image.Image]:
+    """The picture, opened and not decoded, once its header shows nothing that must be refused."""
     if contract.channels != 1:
         raise SliceError(f"the network takes {contract.channels} channels, a picture has one")
     if not data:
@@ -68,14 +94,7 @@ def _decode(data: bytes, contract: InputContract) -> Slice:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with _open(data, is_png) as image:
             _check_header(image, contract)
-            try:
-                image.load()
-            except MemoryError:
-                raise
-            except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
-                raise SliceError(f"the {image.format} is truncated or damaged") from error
-            _check_orientation(image)
-            return np.asarray(resized(_grey(image), contract), dtype=np.uint8)[np.newaxis]
+            yield image
 
 
 def _open(data: bytes, is_png: bool) -> Image.Image:

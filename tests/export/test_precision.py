@@ -29,7 +29,7 @@ from lits_deploy.cli.app import app
 from lits_deploy.cli.artifacts import show_artifacts
 from lits_deploy.errors import BundleError, DataError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.run import classify_folder
+from lits_deploy.pipeline.run import run_folder
 from lits_deploy.runtime import choose, open_runtime
 from lits_deploy.verify import read_golden, verify
 from tiny_data import make_tiny_data
@@ -254,7 +254,7 @@ def test_shuffled_classes_are_caught_and_marked_where_they_are_allowed(
     show_artifacts(bad)
     assert "FAILED, allowed" in capsys.readouterr().out
     assert original.data is not None
-    summary = classify_folder(
+    summary = run_folder(
         bad, [original.data / "test" / "images"], tmp_path / "out",
         options=ClassifyOptions(precision="fp16", runtime="onnxruntime", device="cpu", workers=1),
     )  # fmt: skip

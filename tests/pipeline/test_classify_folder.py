@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from folder_runs import SIZE, classify, outcome, rows
+from folder_runs import SALT, SIZE, classify, outcome, rows
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
-from lits_deploy.pipeline.run import classify_folder
+from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.base import Batch, Outputs
 from lits_deploy.runtime.fake import FakeRuntime
@@ -60,7 +60,7 @@ def test_the_bundles_own_network_and_temperature_are_used(scans: Path, tmp_path:
     for temperature in (1.0, 2.0):
         bundle = make_tiny_bundle(tmp_path / f"bundle-{temperature}", temperature=temperature, size=SIZE, crop=56)
         out = tmp_path / f"out-{temperature}"
-        summary = classify_folder(bundle, [scans], out)
+        summary = run_folder(bundle, [scans], out)
         assert summary.device == "cpu"
         results[temperature] = [[float(row[f"p{i}"]) for i in range(3)] for row in rows(out)]
     sharp, soft = np.sqrt(np.array(results[1.0])), np.array(results[2.0])
@@ -72,7 +72,7 @@ def test_tables_do_not_depend_on_batch_size_and_workers(bundle: Bundle, scans: P
     tables = set()
     for number, (batch, workers) in enumerate([(1, 1), (4, 2), (32, 3)]):
         out = tmp_path / f"out{number}"
-        classify_folder(bundle, [scans], out, options=ClassifyOptions(batch_size=batch, workers=workers))
+        run_folder(bundle, [scans], out, options=ClassifyOptions(batch_size=batch, workers=workers, salt=SALT))
         tables.add((out / "slices.csv").read_bytes())
     assert len(tables) == 1
 
@@ -193,8 +193,8 @@ def test_another_run_in_the_output_folder_is_refused(bundle: Bundle, scans: Path
     with pytest.raises(OutputError, match=f"bundle {bundle.sha256[:12]} there, {other.sha256[:12]} now.*--overwrite"):
         classify(other, scans, out)
     with pytest.raises(OutputError, match="runtime fake there, onnxruntime now"):
-        classify_folder(bundle, [scans], out, options=ClassifyOptions(runtime="onnxruntime"))
-    with pytest.raises(OutputError, match=r"scans .*/scans there, .*/study-0 now"):
+        run_folder(bundle, [scans], out, options=ClassifyOptions(runtime="onnxruntime"))
+    with pytest.raises(OutputError, match=r"scans [0-9a-f]{12} there, [0-9a-f]{12} now"):
         classify(bundle, scans / "study-0", out)
     assert (out / "slices.csv").read_bytes() == before
     assert classify(bundle, scans, out).now == 0  # nothing was lost
@@ -239,14 +239,14 @@ def test_a_run_that_cannot_start_leaves_nothing_behind(
         return
     options = ClassifyOptions(**{problem: asked[problem]}) if problem in asked else None  # type: ignore[arg-type]
     expected = {
-        "nothing": r"No scans in .*: looked for \.jpe \.jpeg \.jpg \.png",
+        "nothing": r"No scans where you pointed: looked for DICOM",
         "missing": "does not exist",
         "device": "cuda:63",
         "artifact": "no artifact `int3`",
         "runtime": "`abacus` is not a runtime",
     }
     with pytest.raises(UserError, match=expected[problem]):
-        classify_folder(bundle, [root], tmp_path / "out", options=options)
+        run_folder(bundle, [root], tmp_path / "out", options=options)
     assert not (tmp_path / "out").exists()
 
 
@@ -326,7 +326,7 @@ def test_run_json_says_what_ran_and_how_long(bundle: Bundle, scans: Path, tmp_pa
     assert {"lits-deploy", "python", "numpy", "pillow", "fake"} <= set(record["versions"])
     assert record["counts"]["slices"] == 21
     assert record["counts"]["reasons"] == {"the file is empty": 1}
-    assert record["tables"] == ["slices.csv", "slices.jsonl"]
+    assert record["tables"] == ["slices.csv", "studies.csv", "slices.jsonl", "studies.jsonl"]
     assert record["resumed"] is record["stopped"] is False
     stages = record["timings"]["stages"]
     assert set(stages) == {"discover_s", "decode_s", "wait_s", "infer_s", "write_s"}
@@ -340,13 +340,13 @@ def test_tables_of_an_older_state_are_not_left_lying(bundle: Bundle, scans: Path
     classify(bundle, scans, tmp_path / "out", formats=("csv", "jsonl"))
     save(scans / "new.png", grey_pixels(SIZE, 50))
     summary = classify(bundle, scans, tmp_path / "out", formats=("csv",))
-    assert [table.name for table in summary.tables] == ["slices.csv", "slices.jsonl"]
+    assert [table.name for table in summary.tables] == ["slices.csv", "studies.csv", "slices.jsonl", "studies.jsonl"]
     assert len((tmp_path / "out/slices.jsonl").read_text().splitlines()) == 22
 
 
 def test_the_ledger_may_lie_elsewhere(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     classify(bundle, scans, tmp_path / "out", ledger=tmp_path / "local")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["run.json", "slices.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["run.json", "slices.csv", "studies.csv"]
     assert classify(bundle, scans, tmp_path / "out", ledger=tmp_path / "local").now == 0
 
 

@@ -51,7 +51,7 @@ def test_batches_are_answered_in_order_and_the_network_closed() -> None:
     assert isinstance(opened, Opened)
     assert opened.info.name == "fake"
     assert [answer.batch.buffer for answer in answers] == [0, 1, 2]
-    assert [answer.logits.shape for answer in answers] == [(3, 3), (1, 3), (8, 3)]
+    assert [answer.output.shape for answer in answers] == [(3, 3), (1, 3), (8, 3)]
     assert runtime.closed
     assert thread.infer_s > 0
 
@@ -65,7 +65,7 @@ def test_a_network_of_the_callers_stays_open() -> None:
 def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
     runtime = FakeRuntime(shape=SHAPE, memory_for=3)
     thread, (_, *answers) = run(runtime, [8, 8])
-    assert all(isinstance(answer, Inferred) and answer.logits.shape == (8, 3) for answer in answers)
+    assert all(isinstance(answer, Inferred) and answer.output.shape == (8, 3) for answer in answers)
     assert runtime.batches == [2] * 8
     assert (thread.most, thread.halved) == (2, 2)
 
@@ -74,7 +74,7 @@ def test_a_batch_larger_than_the_network_takes_is_split() -> None:
     runtime = FakeRuntime(shape=SHAPE, max_batch=3)
     _, (_, answer) = run(runtime, [8])
     assert runtime.batches == [3, 3, 2]
-    assert answer.logits.shape == (8, 3)
+    assert answer.output.shape == (8, 3)
 
 
 def test_no_memory_for_one_slice_is_an_error_that_says_what_to_do() -> None:

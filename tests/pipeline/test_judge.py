@@ -13,7 +13,7 @@ from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.metrics import softmax
 from lits_deploy.pipeline.judge import Judge
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.run import classify_folder
+from lits_deploy.pipeline.run import run_folder
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 
@@ -25,7 +25,7 @@ def test_sure_unsure_and_broken_answers() -> None:
     assert (sure.label, sure.reason, sure.unsure) == (0, None, False)
     assert (unsure.label, unsure.reason, unsure.unsure) == (None, "unsure: no class reaches 0.500", True)
     assert [unsure.p0, unsure.p1, unsure.p2] == pytest.approx(softmax(LOGITS[1]).tolist())
-    assert broken[1:] == (None, None, None, None)
+    assert broken[1:] == (None, None, None, None, None)
     assert (broken.reason, broken.unsure) == ("the network's answer is not a finite number", False)
 
 
@@ -45,15 +45,15 @@ def test_without_a_threshold_every_number_is_an_answer() -> None:
 def test_unsure_slices_keep_their_probabilities_and_lose_their_class(tmp_path: Path) -> None:
     folder = folder_of_slices(tmp_path / "scans", 9)
     bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56)
-    plain = classify_folder(bundle, [folder], tmp_path / "plain", options=ClassifyOptions(runtime="onnxruntime"))
+    plain = run_folder(bundle, [folder], tmp_path / "plain", options=ClassifyOptions(runtime="onnxruntime"))
     every = rows(tmp_path / "plain")
     highest = sorted(max(float(row[f"p{k}"]) for k in range(3)) for row in every)
     threshold = (highest[2] + highest[3]) / 2
 
     strict = make_tiny_bundle(tmp_path / "strict", size=SIZE, crop=56, abstain_below=threshold)
     out = tmp_path / "out"
-    summary = classify_folder(strict, [folder], out, options=ClassifyOptions(runtime="onnxruntime"))
-    assert (summary.slices, summary.abstained, summary.failed) == (plain.slices, 3, 0)
+    summary = run_folder(strict, [folder], out, options=ClassifyOptions(runtime="onnxruntime"))
+    assert (summary.slices, summary.unsure, summary.failed) == (plain.slices, 3, 0)
     assert sum(summary.classes.values()) == plain.slices - 3
     unsure = [row for row in rows(out) if row["status"] == "abstain"]
     assert len(unsure) == 3
@@ -63,14 +63,14 @@ def test_unsure_slices_keep_their_probabilities_and_lose_their_class(tmp_path: P
     assert [(row["path"], row["p0"], row["p2"]) for row in rows(out)] == [
         (row["path"], row["p0"], row["p2"]) for row in every
     ]
-    assert json.loads((out / "run.json").read_text())["counts"]["abstained"] == 3
+    assert json.loads((out / "run.json").read_text())["counts"]["unsure"] == 3
 
     with pytest.raises(OutputError, match="abstain_below"):
-        classify_folder(strict, [folder], out, options=ClassifyOptions(runtime="onnxruntime", abstain=False))
-    answered = classify_folder(
+        run_folder(strict, [folder], out, options=ClassifyOptions(runtime="onnxruntime", abstain=False))
+    answered = run_folder(
         strict, [folder], tmp_path / "all", options=ClassifyOptions(runtime="onnxruntime", abstain=False)
     )
-    assert answered.abstained == 0
+    assert answered.unsure == 0
     assert [row["label"] for row in rows(tmp_path / "all")] == [row["label"] for row in every]
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
+import socket
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +14,10 @@ from typing import Any
 import pytest
 
 from lits_deploy.errors import UserError
-from lits_deploy.scans import discover
+from lits_deploy.scans import Formats, discover
 from lits_deploy.scans.discover import UNREADABLE, Discovery
+from pictures import encoded, grey_pixels
+from scan_files import ct, nifti, stack
 
 
 def touch(path: Path) -> Path:
@@ -48,11 +54,11 @@ def test_a_single_file_is_its_name_and_several_roots_share_a_parent(tmp_path: Pa
 
 
 def test_hidden_files_the_output_and_other_files_are_no_scans(tmp_path: Path) -> None:
-    for name in (".a.png", ".git/b.png", "out/old.png", "c.png", "notes.txt", "series.dcm", "README"):
+    for name in (".a.png", ".git/b.png", "out/old.png", "c.png", "notes.txt", "table.csv", "README"):
         touch(tmp_path / name)
     discovery = Discovery([tmp_path], skip=[tmp_path / "out"])
     assert [found.path for found in discovery] == ["c.png"]
-    assert discovery.others == {".txt": 1, ".dcm": 1, "": 1}
+    assert discovery.others == {".txt": 1, ".csv": 1, "": 1}
     assert names(tmp_path / "out", skip=[tmp_path / "out"]) == ["old.png"]  # named: walked
 
 
@@ -98,10 +104,134 @@ def test_a_folder_that_cannot_be_listed_is_a_record(tmp_path: Path, monkeypatch:
     assert found == {"locked/": "the folder cannot be listed (permission denied)", "open/b.png": None}
 
 
-def test_a_named_file_of_another_kind_is_a_record(tmp_path: Path) -> None:
-    (found,) = Discovery([touch(tmp_path / "scan.dcm")])
-    assert found.path == "scan.dcm"
-    assert found.reason == "its suffix is none of those that are read: .jpe .jpeg .jpg .png"
+def test_a_file_that_is_named_is_a_record_whatever_it_is(tmp_path: Path) -> None:
+    def reason(name: str, data: bytes = b"x") -> str | None:
+        (tmp_path / name).write_bytes(data)
+        (found,) = Discovery([tmp_path / name])
+        assert found.path == name
+        return found.reason
+
+    for name in ("notes.txt", "README", "scan.0001"):
+        assert reason(name) == "neither a PNG, JPEG, DICOM or NIfTI file nor a zip"
+    assert "name the folder" in (reason("DICOMDIR") or "")
+    assert reason("empty.zip", b"PK\x05\x06" + bytes(18)) == "no scan is in this zip"
+    assert reason("series.dcm") is None
+
+
+def kinds_in(folder: Path, **options: Any) -> dict[str, str]:
+    found = {record.path: record.reason or record.kind for record in Discovery([folder], **options)}
+    assert all(found.values())
+    return found
+
+
+def test_kinds_come_from_the_suffix_or_the_content(tmp_path: Path) -> None:
+    for name in ("a.png", "b.JPG", "c.dcm", "d.ima", "e.nii", "f.nii.gz", "lfs.NII.GZ"):
+        touch(tmp_path / name)
+    (tmp_path / "IM0001").write_bytes(ct())
+    (tmp_path / "1.2.840.113").write_bytes(ct())
+    (tmp_path / "volume").write_bytes(nifti(stack(1)))
+    (tmp_path / "packed.gz").write_bytes(gzip.compress(nifti(stack(1))))
+    (tmp_path / "picture.tmp").write_bytes(encoded(grey_pixels()))
+    assert kinds_in(tmp_path) == {
+        "a.png": "picture", "b.JPG": "picture", "c.dcm": "dicom", "d.ima": "dicom", "e.nii": "nifti",
+        "f.nii.gz": "nifti", "lfs.NII.GZ": "nifti", "IM0001": "dicom", "1.2.840.113": "dicom", "volume": "nifti",
+        "packed.gz": "nifti", "picture.tmp": "picture",
+    }  # fmt: skip
+
+
+def test_what_is_recognised_and_not_read_is_a_failure(tmp_path: Path) -> None:
+    for name in ("a.tiff", "b.nrrd", "c.7z"):
+        touch(tmp_path / name)
+    (tmp_path / "scan").write_bytes(b"NRRD0004\n")
+    assert {path: reason.partition(":")[0] for path, reason in kinds_in(tmp_path).items()} == {
+        "a.tiff": "a TIFF picture", "b.nrrd": "an NRRD volume", "c.7z": "a 7-Zip archive", "scan": "an NRRD volume",
+    }  # fmt: skip
+
+
+def test_only_what_the_suffix_leaves_open_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.dcm", "c.txt", "d.tif", "DICOMDIR", "e.nii.gz", "IM1", "f.0001"):
+        touch(tmp_path / name)
+    opened: list[str] = []
+    open_ = os.open
+    monkeypatch.setattr(discover.os, "open", lambda path, *rest: opened.append(Path(path).name) or open_(path, *rest))
+    discovery = Discovery([tmp_path])
+    assert len(list(discovery)) == 4
+    assert sorted(opened) == ["IM1", "f.0001"]
+    assert discovery.others == {".txt": 1, "DICOMDIR": 1, "": 1, ".0001": 1}
+
+
+def test_a_file_of_unknown_kind_that_cannot_be_opened_is_a_record_and_a_pipe_is_none(tmp_path: Path) -> None:
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        discovery = Discovery([tmp_path])
+        (found,) = discovery
+    assert (found.path, found.reason) == ("broken", "the file cannot be read (no such file or directory)")
+    assert discovery.others == {"": 2}
+
+
+def test_a_zip_is_a_folder(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as out:
+        out.writestr("a.png", "x")
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as out:
+        out.writestr("a.png", encoded(grey_pixels()))
+        out.writestr("series/IM1", ct())
+        out.writestr("../up.dcm", b"x")
+        out.writestr("notes.txt", "x")
+        out.writestr("DICOMDIR", "x")
+        out.writestr("README", "x")
+        out.writestr("b.tif", "x")
+        out.writestr("deep.zip", inner.getvalue())
+        out.writestr("deep", inner.getvalue())
+        out.writestr(".hidden.png", "x")
+    discovery = Discovery([tmp_path])
+    found = {record.path: record for record in discovery}
+    assert {path: record.reason or record.kind for path, record in found.items()} == {
+        "study.zip/a.png": "picture",
+        "study.zip/series/IM1": "dicom",
+        "study.zip/\\x2e\\x2e/up.dcm": "dicom",
+        "study.zip/b.tif": "a TIFF picture: only PNG and JPEG pictures are read",
+        "study.zip/deep.zip": "a zip inside a zip: unpack it",
+        "study.zip/deep": "a zip inside a zip: unpack it",
+    }
+    assert discovery.others == {".txt": 1, "": 1, "DICOMDIR": 1}
+    one = found["study.zip/series/IM1"]
+    assert (one.container, one.member, one.size) == ("study.zip", 1, len(ct()))
+    assert one.mtime_ns == (tmp_path / "study.zip").stat().st_mtime_ns
+    assert Path(discovery.real_path("study.zip")).samefile(tmp_path / "study.zip")
+
+
+def test_a_broken_zip_is_one_record_and_one_without_scans_is_another_file(tmp_path: Path) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04" + bytes(50))
+    (tmp_path / "empty.zip").write_bytes(b"PK\x05\x06" + bytes(18))
+    (tmp_path / "lost.zip").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "no-suffix").write_bytes((tmp_path / "broken.zip").read_bytes())
+    discovery = Discovery([tmp_path])
+    assert {record.path: record.reason for record in discovery} == {
+        "broken.zip": "the zip is truncated or damaged",
+        "no-suffix": "the zip is truncated or damaged",
+        "lost.zip": "the file cannot be read (no such file or directory)",
+    }
+    assert discovery.others == {".zip": 1}
+
+
+def test_a_zip_under_a_name_that_is_not_utf8_is_found_again(tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/caf\xe9.zip"
+    with zipfile.ZipFile(os.fsdecode(raw), "w") as out:
+        out.writestr("é.png", "x")
+    discovery = Discovery([tmp_path])
+    (found,) = discovery
+    assert (found.path, found.container) == ("caf\\xe9.zip/é.png", "caf\\xe9.zip")
+    assert os.fsencode(discovery.real_path(found.container or "")) == raw
+
+
+def test_other_formats_may_be_given(tmp_path: Path) -> None:
+    touch(tmp_path / "a.test")
+    (tmp_path / "b").write_bytes(ct())
+    formats = Formats(suffixes={".test": "test"}, readers={"test": "hostile_reader"})
+    assert kinds_in(tmp_path, formats=formats) == {"a.test": "test"}
 
 
 def test_a_root_that_is_not_there_is_the_users_error(tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""Supervised decoding without a network: for surveys of headers, and for pictures of slices that were judged before.
+
+The same workers, limits and supervision as in a run (`pipeline.workers`): what hangs, swells or dies costs its file.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import selectors
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from time import monotonic
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.contract import InputContract
+from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.process import WorkerSettings
+from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
+from lits_deploy.pipeline.workers import Held, Job, Tag, WorkerPool
+
+_BATCH = 8
+
+
+def fetch(
+    jobs: Iterable[Job],
+    contract: InputContract,
+    *,
+    on_slice: Callable[[Tag, npt.NDArray[np.uint8]], None] = lambda _tag, _pixels: None,
+    on_held: Callable[[Held], None] = lambda _: None,
+    on_done: Callable[[Job], None] = lambda _: None,
+    workers: int | None = None,
+    time_limit_s: float = 30.0,
+    memory_limit_mib: int = 1024,
+) -> None:
+    """Decode every job (`Job.headers`, `Job.only`) and hand out what comes, in this thread.
+
+    on_slice: uint8 [C, S, S], valid during the call; on_held: slices that are not to be judged, and with headers every
+    slice; on_done: after all of a file's, with `job.reason` where it failed. A file whose decoder died is handed out
+    anew: `Tag.attempt` and `Held.attempt` then differ from `job.deaths`, so keep slices by job and drop older attempts.
+    """
+    selector = selectors.DefaultSelector()
+    count = workers or tuning.default_workers()
+    buffers = tuning.buffers_for(count, _BATCH)
+    with ExitStack() as stack:
+        stack.callback(selector.close)
+        descriptor = create_memory(buffers * _BATCH * math.prod(contract.shape))
+        stack.callback(os.close, descriptor)
+        settings = WorkerSettings(
+            contract=contract,
+            memory_fd=descriptor,
+            slots=buffers * _BATCH,
+            memory_limit_mib=memory_limit_mib,
+            preload=(),
+        )
+        pool = WorkerPool(
+            settings,
+            count,
+            selector,
+            time_limit_s=time_limit_s,
+            on_decoded=on_done,
+            on_held=on_held,
+            on_failed=on_done,
+            on_again=lambda _: None,
+        )
+        stack.callback(pool.close)
+        slots: Slots[Tag] = Slots(
+            map_slots(descriptor, buffers * _BATCH, contract.shape), buffers=buffers, batch=_BATCH
+        )
+        pool.slots = slots
+        pool.start()
+        _serve(pool, slots, selector, iter(jobs), on_slice)
+
+
+def _serve(
+    pool: WorkerPool,
+    slots: Slots[Tag],
+    selector: selectors.BaseSelector,
+    jobs: Iterable[Job],
+    on_slice: Callable[[Tag, npt.NDArray[np.uint8]], None],
+) -> None:
+    source, ended = iter(jobs), False
+
+    def next_job() -> Job | None:
+        nonlocal ended
+        job = next(source, None)
+        ended = job is None
+        return job
+
+    while True:
+        pool.feed(next_job)
+        for batch in list(slots.take_ready(end_of_input=True)):
+            for number, tag in enumerate(batch.tags):
+                on_slice(tag, slots.memory[batch.first + number])
+            slots.release(batch)
+        if ended and not pool.busy:
+            return
+        deadline = pool.next_deadline()
+        for key, _ in selector.select(None if deadline is None else max(0.0, deadline - monotonic())):
+            if selector.get_map().get(key.fileobj) is key:
+                key.data()
+        pool.check_time()

@@ -1,0 +1,45 @@
+"""What may be written of a file: its path or a pseudonym of it, and its series under the name that privacy allows.
+
+The one place where clear identifiers from headers end: nothing of them goes further unless the user asks to identify.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from lits_deploy.files import canonical_json
+from lits_deploy.ledger import SeriesRow
+from lits_deploy.pipeline.workers import Job
+from lits_deploy.pseudonyms import Pseudonyms
+from lits_deploy.scans import Series
+from lits_deploy.scans.picture_series import place_of
+
+_CLEAR = ("study", "key", "identifiers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Naming:
+    """Names what the ledger keeps, under a run's pseudonyms."""
+
+    names: Pseudonyms
+
+    def path(self, path: str) -> str:
+        """What is written of a path as discovery found it."""
+        return self.names.path(path)
+
+    def series(self, job: Job) -> SeriesRow | None:
+        """The series of a file: by its header, for pictures by their path; None where nothing is known."""
+        series = place_of(job.name)[0] if job.series is None and job.kind == "picture" else job.series
+        return None if series is None else self._row(series)
+
+    def position(self, job: Job, position: float | None) -> float | None:
+        """The place of a slice along its series: mm, for pictures the number in their name."""
+        return place_of(job.name)[1] if job.kind == "picture" else position
+
+    def _row(self, series: Series) -> SeriesRow:
+        info = {key: value for key, value in dataclasses.asdict(series).items() if key not in _CLEAR}
+        name, study = self.names.of("series", series.key), self.names.of("study", series.study)
+        if self.names.identify:
+            info["identifiers"] = dict(series.identifiers)
+        return SeriesRow(name, study, canonical_json(info))

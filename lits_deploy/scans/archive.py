@@ -1,0 +1,229 @@
+"""Zips as folders: what is in one, and one member's bytes; nothing is ever unpacked to disk.
+
+A zip is listed from its central directory alone. What could hurt is refused before it is inflated: too many entries,
+entries that share bytes (a small bomb that inflates many times), a member that claims to be huge or to shrink as no
+scan does, encryption, methods other than stored and deflate. A member's name is a label and never a place: `..`,
+leading slashes and control characters are escaped, so that no row's path can look outside its zip.
+Knows nothing about what the members are.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from lits_deploy.errors import SliceError
+from lits_deploy.scans.paths import escape
+
+MOST_ENTRIES = 100_000
+MOST_DIRECTORY = 64 << 20
+"""Bytes of a central directory: 100,000 entries with names of 600 bytes."""
+
+MOST_MEMBER = 1 << 30
+MOST_RATIO, SMALL = 500, 1 << 20
+"""How many times a member of more than SMALL bytes may inflate: CT slices 2 to 3, label volumes up to about 400."""
+
+ENCRYPTED = "it is encrypted: unpack it"
+CHANGED = "the zip has changed since it was listed"
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_END, _END64, _LOCATOR, _ENTRY = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x01\x02"
+_CHUNK = 1 << 20
+_SKIPPED = "__MACOSX"  # resource forks; all other hidden names start with a dot
+
+
+class Member(NamedTuple):
+    """number: its place in the directory. label: its name as a printable path. size: unpacked. reason: why unusable."""
+
+    number: int
+    label: str
+    size: int
+    reason: str | None
+
+
+class Archive:
+    """An open zip. Raises SliceError, with the reason for one failed row, for a zip that is broken or a bomb."""
+
+    def __init__(self, path: str | bytes) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._stream: BinaryIO = os.fdopen(fd, "rb")
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise SliceError("not a regular file")
+            self.identity, self.mtime_ns = identity(status), status.st_mtime_ns
+            self._zip = _opened(self._stream, status.st_size)
+            self._infos = self._zip.infolist()
+            _refuse_overlaps(self._infos, self._zip.start_dir)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def members(self) -> Iterator[Member]:
+        """All files in it but hidden ones; of several with one name the first, as a failure."""
+        names = Counter(info.filename for info in self._infos)
+        told = set()
+        for number, info in enumerate(self._infos):
+            parts = PurePosixPath(info.filename).parts
+            hidden = any((part.startswith(".") and part != "..") or part == _SKIPPED for part in parts)
+            if info.filename.endswith("/") or hidden or info.filename in told:
+                continue
+            reason = _doubt(info)
+            if names[info.filename] > 1:
+                told.add(info.filename)
+                reason = f"{names[info.filename]} files of this name in the zip"
+            yield Member(number, label(info.filename), info.file_size, reason)
+
+    def head(self, number: int, most: int) -> bytes:
+        """The first bytes of a member. Raises SliceError."""
+        return self._read(self._infos[number], most)
+
+    def read(self, number: int, most: int) -> bytes:
+        """A member's bytes, its checksum proven. Raises SliceError where it is larger than `most` or damaged."""
+        if not 0 <= number < len(self._infos):
+            raise SliceError(CHANGED)
+        info = self._infos[number]
+        if (reason := _doubt(info)) is not None:
+            raise SliceError(reason)
+        if info.file_size > most:
+            raise SliceError(f"{info.file_size / 2**20:.0f} MiB: larger than any slice")
+        data = self._read(info, info.file_size + 1)
+        if len(data) != info.file_size:
+            raise SliceError("the zip is damaged: this file in it is truncated")
+        return data
+
+    def _read(self, info: zipfile.ZipInfo, most: int) -> bytes:
+        whole = io.BytesIO()  # gives up its buffer without a copy
+        try:
+            with self._zip.open(info) as member:
+                while whole.tell() < most and (chunk := member.read(min(_CHUNK, most - whole.tell()))):
+                    whole.write(chunk)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # zipfile raises nearly anything on hostile bytes
+            raise SliceError("the zip is damaged: this file in it cannot be unpacked") from error
+        return whole.getvalue()
+
+
+_last: tuple[bytes, Archive] | None = None
+
+
+def read_member(path: bytes, member: int, most: int, *, mtime_ns: int | None = None) -> bytes:
+    """The bytes of a zip's member, its checksum proven.
+
+    path: the zip's; member: the number that `Archive.members` gave; most: bytes that are accepted. mtime_ns: of the
+    zip when it was listed; if given, another one is a failure, because the number may stand for another file now.
+    The last zip stays open, one for this process, and is opened anew when the file has changed. Raises SliceError,
+    OSError.
+    """
+    global _last
+    status = os.stat(path)  # noqa: PTH116
+    if mtime_ns is not None and status.st_mtime_ns != mtime_ns:
+        raise SliceError(CHANGED)
+    if _last is None or _last[0] != path or _last[1].identity != identity(status):
+        close_last()
+        _last = (path, Archive(path))
+    return _last[1].read(member, most)
+
+
+def close_last() -> None:
+    """Close the zip that `read_member` keeps open."""
+    global _last
+    if _last is not None:
+        _last[1].close()
+        _last = None
+
+
+def identity(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What tells a file from another, or from itself after a change."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def label(name: str) -> str:
+    """A member's name as a printable relative path that stays below its zip, unique for each name."""
+    parts = escape(name).split("/")
+    return "/".join(part.replace(".", "\\x2e") if part in ("..", ".") else part or "\\x2f" for part in parts)
+
+
+def _doubt(info: zipfile.ZipInfo) -> str | None:
+    if info.flag_bits & 1:
+        return ENCRYPTED
+    if info.compress_type not in _METHODS:
+        return "its compression is not read: only stored and deflated files are"
+    if info.file_size > MOST_MEMBER:
+        return f"{info.file_size / 2**20:.0f} MiB: larger than any scan"
+    if info.file_size > SMALL and info.file_size > MOST_RATIO * info.compress_size:
+        return f"it claims to inflate more than {MOST_RATIO} times: a zip bomb?"
+    return None
+
+
+def _opened(stream: BinaryIO, size: int) -> zipfile.ZipFile:
+    """The zip, once its directory is known to be small: zipfile keeps an object for every entry."""
+    start, length = _directory(stream, size)
+    if length > MOST_DIRECTORY:
+        raise SliceError(f"a directory of {length >> 20} MiB: a zip bomb?")
+    if _count(stream, start, length) > MOST_ENTRIES:
+        raise SliceError(f"more than {MOST_ENTRIES:,} files in one zip: unpack it")
+    try:
+        return zipfile.ZipFile(stream)
+    except (MemoryError, OSError):
+        raise
+    except UnicodeDecodeError as error:
+        raise SliceError("a name in the zip is marked as UTF-8 and is not: unpack it") from error
+    except Exception as error:
+        raise SliceError("the zip is damaged") from error
+
+
+def _directory(stream: BinaryIO, size: int) -> tuple[int, int]:
+    """Where the central directory starts, and its length, by the record at the end of the file (APPNOTE 4.3.16)."""
+    tail_start = max(0, size - (1 << 16) - 22)
+    stream.seek(tail_start)
+    tail = stream.read((1 << 16) + 22)
+    at = tail.rfind(_END)
+    if at < 0 or at + 22 > len(tail):
+        raise SliceError("the zip is truncated or damaged")
+    (length,) = struct.unpack_from("<I", tail, at + 12)
+    end = tail_start + at
+    stream.seek(max(0, end - 20))
+    locator = stream.read(20)
+    if locator[:4] == _LOCATOR:
+        stream.seek(max(0, end - 76))  # where zipfile looks, too, whatever the locator says
+        record = stream.read(56)
+        if record[:4] == _END64 and len(record) == 56:
+            (length,) = struct.unpack_from("<Q", record, 40)
+            end -= 76
+    return max(0, end - length), length
+
+
+def _count(stream: BinaryIO, start: int, length: int) -> int:
+    """Entries of a central directory, counted and not believed."""
+    stream.seek(start)
+    directory, at, count = stream.read(length), 0, 0
+    while directory[at : at + 4] == _ENTRY and at + 46 <= len(directory) and count <= MOST_ENTRIES:
+        at += 46 + sum(struct.unpack_from("<HHH", directory, at + 28))
+        count += 1
+    return count
+
+
+def _refuse_overlaps(infos: list[zipfile.ZipInfo], directory: int) -> None:
+    """Raise SliceError where two entries share bytes, as in a bomb that inflates one kernel many times."""
+    spans = sorted((info.header_offset, info.header_offset + 30 + info.compress_size) for info in infos)
+    starts = [start for start, _ in spans[1:]] + [directory]
+    if any(end > start for (_, end), start in zip(spans, starts, strict=False)):
+        raise SliceError("its entries overlap: a zip bomb?")

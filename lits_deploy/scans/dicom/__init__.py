@@ -1,0 +1,87 @@
+"""DICOM slices: CT images in HU → the network's input, everything else withheld with a reason that says what it is.
+
+    header   bytes → elements, under limits         series   elements → series, geometry, HU, header gates
+    pixels   pixel data → stored values             this     one after the other, frame by frame
+
+A file that is broken raises SliceError; one that is whole but not an axial CT slice of a body is withheld. Pixels are
+decoded only of frames that their header lets pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import SliceError
+from lits_deploy.scans import Frame, Scan, Series
+from lits_deploy.scans.dicom.header import Pixels, parse
+from lits_deploy.scans.dicom.pixels import Layout, decode
+from lits_deploy.scans.dicom.series import Placed, Told, tell
+from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
+
+MAX_BYTES = 640 << 20
+"""A thousand uncompressed slices of 512×512 are 500 MiB."""
+
+BEYOND = "values reach beyond the bits that the header says are stored"
+
+
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+    """Understand a DICOM file (`scans.Reader`)."""
+    header = parse(data)
+    told = tell(header, contract)
+    frames = _placed(told)
+    if not headers_only and any(frame.doubt is None for frame in told.frames):
+        if header.pixels is None:
+            raise SliceError("a CT image without pixel data: the file is truncated", series=told.series)
+        frames = _decoded(told, header.pixels, header.syntax, contract)
+    return Scan(series=told.series, window=window_words(contract), frames=frames)
+
+
+def _placed(told: Told) -> Iterator[Frame]:
+    for index, placed in enumerate(told.frames):
+        yield Frame(index=index, withheld=placed.doubt, position=placed.position)
+
+
+def _decoded(told: Told, pixels: Pixels, syntax: str, contract: InputContract) -> Iterator[Frame]:
+    assert told.layout is not None
+    try:
+        check_window(contract)
+        layout = told.layout
+        for index, (placed, stored) in enumerate(zip(told.frames, decode(pixels, layout, syntax), strict=True)):
+            yield replace(_judged(placed, stored, layout, told.series, contract), index=index)
+    except SliceError as error:
+        raise SliceError(str(error), series=told.series) from error
+
+
+def _judged(placed: Placed, stored: npt.NDArray[Any], layout: Layout, series: Series, contract: InputContract) -> Frame:
+    frame = Frame(index=0, withheld=placed.doubt, position=placed.position)
+    if placed.doubt is not None or placed.rescale is None:
+        return frame
+    values = _in_stored_bits(stored, layout, placed.rescale)
+    if values is None:
+        return replace(frame, withheld=BEYOND)
+    slice_, doubt = finish(values, placed.rescale, series.turn, contract)
+    return replace(frame, pixels=slice_, withheld=doubt)
+
+
+def _in_stored_bits(stored: npt.NDArray[Any], layout: Layout, rescale: Rescale) -> npt.NDArray[Any] | None:
+    """The values as the bits that are stored say; None where other bits carry something and it is no padding.
+
+    What else could be up there are overlays of old, or the header is wrong: which of the two, no header tells surely.
+    """
+    spare = layout.allocated - layout.stored
+    if spare == 0 or stored.dtype.itemsize * 8 != layout.allocated:
+        return stored
+    cut = (stored.astype(layout.dtype) << spare) >> spare
+    other = cut != stored
+    if not other.any():
+        return stored
+    if rescale.padding is not None:
+        low, high = rescale.padding
+        if bool(((stored >= low) & (stored <= high))[other].all()):
+            return stored
+    return None

@@ -1,0 +1,219 @@
+"""The elements of a DICOM file up to its pixels: parsed under limits, and read as plain values, never as prose.
+
+pydicom parses the structure (PS3.10, PS3.5). It is handed the bytes after the file meta information, because left
+alone it inflates a deflated data set without limit. Values are then read from the raw bytes of a few known elements: no
+character set is decoded, nothing is validated, and nothing that a header says can end in a warning or a log.
+Knows nothing about what the values mean.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+
+from lits_deploy.errors import SliceError
+from lits_deploy.scans import kinds
+
+IMPLICIT, EXPLICIT, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+MOST_HEADER = 32 << 20
+"""Bytes before the pixels. A thousand frames of enhanced CT take two or three MiB."""
+
+MOST_ELEMENTS = 50_000
+MOST_INFLATED = 512 << 20
+MOST_VALUE = 4096
+"""Bytes of a value that is looked at; the longest that matter have a few dozen."""
+
+logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its log quotes headers, too
+
+_PIXEL_DATA, _UNDEFINED = 0x7FE00010, 0xFFFFFFFF
+_LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """Where the pixel data lie: `length` bytes of `data` from `start` on; None: encapsulated, up to a delimiter."""
+
+    data: bytes
+    start: int
+    length: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """syntax: transfer syntax UID. dataset: all elements before the pixels. pixels: None where there are none."""
+
+    syntax: str
+    dataset: Dataset
+    pixels: Pixels | None
+
+
+def parse(data: bytes) -> Header:
+    """Parse a DICOM file's bytes up to its pixels. Raises SliceError for what is none, or is broken or a bomb."""
+    preamble = data[128:132] == b"DICM"
+    if not preamble and not kinds.looks_like_dicom(data[: kinds.HEAD]):
+        raise SliceError("the file is empty" if not data else "not a DICOM file")
+    with quiet():
+        try:
+            syntax, start = _meta(data, 132 if preamble else 0)
+            if syntax == DEFLATED:
+                data, start = _inflated(data, start), 0
+            return _body(data, start, syntax)
+        except (SliceError, MemoryError):
+            raise
+        except RecursionError as error:
+            raise SliceError("the DICOM header is nested too deeply") from error
+        except Exception as error:  # pydicom raises nearly anything on hostile bytes
+            raise SliceError("the DICOM header is damaged") from error
+
+
+def _meta(data: bytes, start: int) -> tuple[str, int]:
+    """The transfer syntax, and where the data set starts. Without file meta information the bytes must tell."""
+    stream = io.BytesIO(data)
+    stream.seek(start)
+    syntax = ""
+    if data[start : start + 2] == b"\x02\0":
+        meta = read_dataset(stream, False, True, stop_when=_Stop(lambda tag: tag >> 16 != 2))
+        syntax = text(meta, 0x00020010)
+    return syntax or _guess(data, stream.tell()), stream.tell()
+
+
+def _guess(data: bytes, start: int) -> str:
+    head = data[start : start + 6]
+    if len(head) < 6:
+        raise SliceError("the DICOM file is truncated: it ends before its data set")
+    explicit = head[4:6].isalpha() and head[4:6].isupper()
+    if struct.unpack("<H", head[:2])[0] > 0xFF:  # 0x0008 the other way round
+        return BIG_ENDIAN
+    return EXPLICIT if explicit else IMPLICIT
+
+
+def _inflated(data: bytes, start: int) -> bytes:
+    inflate, pieces, size, view = zlib.decompressobj(-zlib.MAX_WBITS), [], 0, memoryview(data)
+    try:
+        for at in range(start, len(data), _CHUNK):
+            rest: bytes | memoryview = view[at : at + _CHUNK]
+            while len(rest):
+                pieces.append(inflate.decompress(rest, MOST_INFLATED + 1 - size))
+                size += len(pieces[-1])
+                if size > MOST_INFLATED:
+                    raise SliceError(f"it inflates to more than {MOST_INFLATED >> 20} MiB: a deflate bomb?")
+                rest = inflate.unconsumed_tail
+    except zlib.error as error:
+        raise SliceError("the deflated DICOM data are damaged") from error
+    return b"".join(pieces)
+
+
+def _body(data: bytes, start: int, syntax: str) -> Header:
+    stop = _Stop(lambda tag: tag >= _PIXEL_DATA)
+    cut = len(data) - start > MOST_HEADER
+    stream = io.BytesIO(data[start : start + MOST_HEADER] if cut else data)
+    stream.seek(0 if cut else start)
+    dataset = read_dataset(stream, syntax == IMPLICIT, syntax != BIG_ENDIAN, stop_when=stop)
+    if not len(dataset):
+        raise SliceError("the DICOM file holds no data set that can be read")
+    if stop.tag is None and cut:
+        raise SliceError(f"a DICOM header of more than {MOST_HEADER >> 20} MiB")
+    if stop.tag != _PIXEL_DATA:
+        return Header(syntax=syntax, dataset=dataset, pixels=None)
+    value = stream.tell() + (start if cut else 0) + (12 if stop.vr in _LONG else 8)
+    length = None if stop.length == _UNDEFINED else stop.length
+    return Header(syntax=syntax, dataset=dataset, pixels=Pixels(data=data, start=value, length=length))
+
+
+class _Stop:
+    """Ends parsing at the first top-level element that `here` names, and remembers it; counts those before."""
+
+    def __init__(self, here: Any) -> None:
+        self._here, self._count = here, 0
+        self.tag: int | None = None
+        self.vr: str | None = None
+        self.length = 0
+
+    def __call__(self, tag: int, vr: str | None, length: int) -> bool:
+        self._count += 1
+        if self._count > MOST_ELEMENTS:
+            raise SliceError(f"more than {MOST_ELEMENTS:,} elements in the DICOM header")
+        if not self._here(int(tag)):
+            return False
+        self.tag, self.vr, self.length = int(tag), vr, length
+        return True
+
+
+@contextmanager
+def quiet(action: Literal["ignore", "error"] = "ignore") -> Iterator[None]:
+    """Keep pydicom's warnings, which quote the header, from the terminal; or make errors of them."""
+    with warnings.catch_warnings():  # of this process: read in one thread of it
+        warnings.simplefilter(action)
+        yield
+
+
+def raw(dataset: Dataset, tag: int) -> tuple[bytes, str]:
+    """An element's bytes, and `<` or `>`; empty where it is missing, no plain value or longer than MOST_VALUE."""
+    if tag not in dataset:
+        return b"", "<"
+    element = dataset.get_item(tag)
+    value = getattr(element, "value", None)
+    endian = "<" if getattr(element, "is_little_endian", True) else ">"
+    return (value, endian) if isinstance(value, bytes) and len(value) <= MOST_VALUE else (b"", endian)
+
+
+def texts(dataset: Dataset, tag: int) -> list[str]:
+    """The values of a CS, UI, DS or IS element as text, stripped; none where it is missing or empty."""
+    value = raw(dataset, tag)[0].decode("latin-1").strip("\0 \r\n\t")
+    return [part.strip("\0 ") for part in value.split("\\")] if value else []
+
+
+def text(dataset: Dataset, tag: int) -> str:
+    """The first value of a CS, UI, DS or IS element; empty where there is none."""
+    found = texts(dataset, tag)
+    return found[0] if found else ""
+
+
+def numbers(dataset: Dataset, tag: int, count: int) -> tuple[float, ...] | None:
+    """The values of a DS or IS element if there are exactly `count`, all of them finite."""
+    try:
+        values = tuple(float(part) for part in texts(dataset, tag))
+    except ValueError:
+        return None
+    sane = len(values) == count and all(math.isfinite(value) and abs(value) < 1e9 for value in values)
+    return values if sane else None
+
+
+def number(dataset: Dataset, tag: int) -> float | None:
+    """The only value of a DS or IS element."""
+    found = numbers(dataset, tag, 1)
+    return found[0] if found else None
+
+
+def integer(dataset: Dataset, tag: int, *, signed: bool = False) -> int | None:
+    """The first value of a US or SS element."""
+    value, endian = raw(dataset, tag)
+    return int(struct.unpack(endian + ("h" if signed else "H"), value[:2])[0]) if len(value) >= 2 else None
+
+
+def items(dataset: Dataset, tag: int) -> list[Dataset]:
+    """The items of a sequence; none where it is missing or broken."""
+    if tag not in dataset:
+        return []
+    with quiet():
+        try:
+            element = dataset[tag]
+            return list(element.value) if element.VR == "SQ" else []
+        except (MemoryError, SliceError):
+            raise
+        except Exception:  # as above: the sequence is as good as missing
+            return []

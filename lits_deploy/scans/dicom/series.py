@@ -1,0 +1,301 @@
+"""What a DICOM header means: the series, where each frame lies, how its values become HU, and whether to judge it.
+
+Attributes are those of the CT Image IOD (PS3.3, A.3) and, for files of many frames, of the functional groups of
+Enhanced CT (A.38); a frame's own group goes before the shared one, and that before the top level.
+Only the words below ever leave a header as text: anything else that a file says is compared and dropped, and
+identifiers go into `Series.identifiers` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import SliceError
+from lits_deploy.files import sha256_bytes
+from lits_deploy.scans import Series
+from lits_deploy.scans.dicom.header import Header, integer, items, number, numbers, quiet, raw, text, texts
+from lits_deploy.scans.dicom.pixels import Layout, check_length
+from lits_deploy.scans.gates import geometry_doubt
+from lits_deploy.scans.hounsfield import Rescale
+from lits_deploy.scans.orient import Lie, lie_of
+
+MODALITIES = frozenset(
+    "CT MR PT NM CR DX DR MG US XA RF OT SC SEG SR PR KO REG FID RTSTRUCT RTDOSE RTPLAN RTRECORD RTIMAGE ECG EPS HD AU"  # noqa: SIM905
+    " ES GM SM XC OP OCT OPT IO PX BI LS ST TG AR IVUS IVOCT DOC PLAN ASMT M3D BMD BDUS RWV SMR VA DMS OAM OPM OPV KER"
+    " LEN SRF TEXTUREMAP CFM CTPROTOCOL ANN RESP RAW".split()
+)
+"""Defined terms of Modality (PS3.3, C.7.3.1.1.1); no other text of that element is repeated."""
+
+CT_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
+    "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT
+    "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT
+}
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_INDEX = "1.2.840.10008.1.3.10"
+
+MOST_SIDE = 4096
+MOST_FRAMES = 20_000
+
+_LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
+_SCREENS = {"SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE", "DOSE_INFO", "DOSE REPORT", "PROTOCOL"}
+_PLAIN = {"", "AXIAL", "VOLUME", "NONE", "HELICAL", "SPIRAL", "OTHER"}  # third value of a derived image that is a slice
+
+_IDENTIFIERS = {
+    "patient_id": 0x00100020,
+    "patient_name": 0x00100010,
+    "patient_birth_date": 0x00100030,
+    "accession_number": 0x00080050,
+    "study_uid": 0x0020000D,
+    "study_date": 0x00080020,
+    "study_description": 0x00081030,
+    "series_uid": 0x0020000E,
+    "series_number": 0x00200011,
+    "series_description": 0x0008103E,
+    "frame_of_reference_uid": 0x00200052,
+}
+_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A frame's header. position: mm along the normal, or None. rescale: None where no HU can be had.
+
+    lie, spacing_mm (between rows, between columns): None where nothing says it. doubt: why the frame is not to be
+    judged whatever its pixels are, or None.
+    """
+
+    lie: Lie | None
+    spacing_mm: tuple[float, float] | None
+    position: float | None
+    rescale: Rescale | None
+    doubt: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a header tells. layout: None where it describes no picture that could be decoded; frames: then just one."""
+
+    series: Series
+    layout: Layout | None
+    frames: Sequence[Placed]
+
+
+def tell(header: Header, contract: InputContract) -> Told:
+    """Series and frames of a parsed file. Raises SliceError, with the series, where image attributes are nonsense
+    or claim more frames than the file holds."""
+    dataset = header.dataset
+    doubt = _file_doubt(dataset)
+    rows, columns = integer(dataset, 0x00280010) or 0, integer(dataset, 0x00280011) or 0
+    shared, own = items(dataset, _SHARED_GROUPS)[:1], items(dataset, _FRAME_GROUPS)
+    first = _Groups(own[:1] + shared, dataset)
+    lie, spacing = _lie(first), _spacing(first)
+    series = _series(dataset, first, lie, spacing, rows, columns)
+    if doubt is not None:
+        place = _position(first, lie)
+        only = Placed(lie=lie, spacing_mm=spacing, position=place, rescale=None, doubt=doubt)
+        return Told(series=series, layout=None, frames=[only])
+    try:
+        layout = _layout(dataset, rows, columns)
+        if header.pixels is not None:
+            check_length(header.pixels, layout, header.syntax)
+    except SliceError as error:
+        raise SliceError(str(error), series=series) from None
+    frames = []
+    for index in range(layout.frames):
+        groups = _Groups(own[index : index + 1] + shared, dataset)
+        placed = _placed(groups, layout, contract)
+        if layout.frames > 1 and not own:
+            placed = _withhold(placed, "one of several frames without a position of its own")
+        elif (placed.lie and placed.lie.turn) != (lie and lie.turn) or placed.spacing_mm != spacing:
+            placed = _withhold(placed, "it lies otherwise than the first frame of its file")
+        frames.append(placed)
+    return Told(series=series, layout=layout, frames=frames)
+
+
+class _Groups:
+    """A frame's functional groups, then the shared ones, then the top level."""
+
+    def __init__(self, groups: list[Dataset], top: Dataset) -> None:
+        self._groups, self.top = groups, top
+
+    def holding(self, macro: int, attribute: int) -> Dataset:
+        """The data set in which an attribute of a functional group macro is to be looked for."""
+        for group in self._groups:
+            for item in items(group, macro)[:1]:
+                if attribute in item:
+                    return item
+        return self.top
+
+
+def _file_doubt(dataset: Dataset) -> str | None:
+    """Why nothing in the file is a CT slice in HU."""
+    modality, sop_class = text(dataset, 0x00080060), text(dataset, 0x00080016)
+    if sop_class == _INDEX or 0x00041220 in dataset:
+        return "a DICOM directory: an index, not an image"
+    if modality != "CT":
+        known = modality in MODALITIES
+        return f"modality {modality}: not a CT image" if known else "not known to be CT: modality missing or unknown"
+    if f"{sop_class}.".startswith(f"{SECONDARY_CAPTURE}."):
+        return "a secondary capture: a picture of a CT image"
+    if sop_class and sop_class not in CT_CLASSES:
+        return "not a CT image but another object of modality CT"
+    photometric = text(dataset, 0x00280004)
+    if (integer(dataset, 0x00280002) or 1) != 1 or photometric.startswith(("RGB", "YBR", "PALETTE")):
+        return "colour: a screenshot, not a CT slice"
+    if photometric == "MONOCHROME1":
+        return "MONOCHROME1: an inverted picture, not a CT slice as scanners store it"
+    if text(dataset, 0x00280301) == "YES":
+        return "annotations are burnt into the pixels"
+    return None
+
+
+def _type_doubt(image_type: list[str]) -> str | None:
+    """Why an image of this ImageType or FrameType is no slice as scanned; stays silent where it is missing."""
+    words = {word.upper() for word in image_type}
+    if words & _LOCALIZERS:
+        return "a localizer, not a slice"
+    if words & _SCREENS:
+        return "a screenshot or dose report, not a CT slice"
+    kinds = [word.upper() for word in image_type[:3]] + [""] * (3 - len(image_type))
+    if kinds[1] == "SECONDARY" or (kinds[0] == "DERIVED" and kinds[2] not in _PLAIN):
+        return "a derived image (reformatted, projected or computed), not a slice as scanned"
+    return None
+
+
+def _layout(dataset: Dataset, rows: int, columns: int) -> Layout:
+    if not 0 < rows <= MOST_SIDE or not 0 < columns <= MOST_SIDE:
+        raise SliceError(f"{columns}×{rows} pixels: more than any slice has" if rows * columns else "no pixels a slice")
+    frames = 1
+    if text(dataset, 0x00280008):
+        claimed = number(dataset, 0x00280008)
+        if claimed is None or not 0 < claimed <= MOST_FRAMES or claimed != int(claimed):
+            raise SliceError("the number of frames is no number, none, or beyond any series")
+        frames = int(claimed)
+    allocated = integer(dataset, 0x00280100) or 0
+    stored = integer(dataset, 0x00280101) or allocated
+    high = integer(dataset, 0x00280102)
+    representation = integer(dataset, 0x00280103) or 0
+    sane = allocated in (8, 16, 32) and 0 < stored <= allocated and representation in (0, 1)
+    if not sane or (high is not None and high != stored - 1):
+        raise SliceError("a layout of bits that no CT image has")
+    return Layout(
+        frames=frames, rows=rows, columns=columns, allocated=allocated, stored=stored, signed=representation == 1
+    )
+
+
+def _placed(groups: _Groups, layout: Layout, contract: InputContract) -> Placed:
+    lie, spacing = _lie(groups), _spacing(groups)
+    values = groups.holding(0x00289145, 0x00281053)
+    slope, intercept = number(values, 0x00281053), number(values, 0x00281052)
+    unit = text(values, 0x00281054)
+    rescale, doubt = None, _type_doubt(_image_type(groups))
+    if doubt is None:
+        thickness = number(groups.holding(0x00289110, 0x00180050), 0x00180050)
+        doubt = geometry_doubt(layout.rows, layout.columns, spacing, thickness, lie, contract)
+    if slope is None or intercept is None or slope == 0:
+        doubt = doubt or "the header does not say how its values become HU"
+    elif unit not in ("", "HU"):
+        doubt = doubt or "its values are no HU"
+    else:
+        rescale = Rescale(slope=slope, intercept=intercept, padding=_padding(groups, layout))
+    return Placed(lie=lie, spacing_mm=spacing, position=_position(groups, lie), rescale=rescale, doubt=doubt)
+
+
+def _withhold(placed: Placed, reason: str) -> Placed:
+    return Placed(
+        lie=placed.lie,
+        spacing_mm=placed.spacing_mm,
+        position=placed.position,
+        rescale=placed.rescale,
+        doubt=placed.doubt or reason,
+    )
+
+
+def _image_type(groups: _Groups) -> list[str]:
+    return texts(groups.holding(0x00189329, 0x00089007), 0x00089007) or texts(groups.top, 0x00080008)
+
+
+def _lie(groups: _Groups) -> Lie | None:
+    six = _directions(groups)
+    return None if six is None else lie_of(six[:3], six[3:])
+
+
+def _directions(groups: _Groups) -> tuple[float, ...] | None:
+    """Image Orientation (Patient): first the direction along a row, in which the column rises."""
+    return numbers(groups.holding(0x00209116, 0x00200037), 0x00200037, 6)
+
+
+def _position(groups: _Groups, lie: Lie | None) -> float | None:
+    three = numbers(groups.holding(0x00209113, 0x00200032), 0x00200032, 3)
+    if three is None or lie is None:
+        return None
+    return round(sum(a * b for a, b in zip(three, lie.normal, strict=True)), 3)
+
+
+def _spacing(groups: _Groups) -> tuple[float, float] | None:
+    """Pixel Spacing: the distance of rows, then that of columns."""
+    two = numbers(groups.holding(0x00289110, 0x00280030), 0x00280030, 2)
+    return (round(two[0], 4), round(two[1], 4)) if two is not None and min(two) > 0 else None
+
+
+def _padding(groups: _Groups, layout: Layout) -> tuple[float, float] | None:
+    """Pixel Padding Value up to Pixel Padding Range Limit, whichever is the larger."""
+    value = integer(groups.top, 0x00280120, signed=layout.signed)
+    if value is None:
+        return None
+    limit = integer(groups.top, 0x00280121, signed=layout.signed)
+    other = value if limit is None else limit
+    return min(value, other), max(value, other)
+
+
+def _series(
+    dataset: Dataset, first: _Groups, lie: Lie | None, spacing: tuple[float, float] | None, rows: int, columns: int
+) -> Series:
+    modality = text(dataset, 0x00080060)
+    identifiers = {name: value for name, tag in _IDENTIFIERS.items() if (value := _readable(dataset, tag))}
+    directions = _directions(first) or ()
+    facts = [
+        identifiers,
+        modality if modality in MODALITIES else None,
+        None if lie is None else [lie.words, lie.turn, [round(value, 2) + 0.0 for value in directions]],
+        spacing,
+        rows,
+        columns,
+    ]
+    nobody = json.dumps(identifiers.get("patient_id", ""))
+    return Series(
+        study=identifiers.get("study_uid") or f"no study UID, patient {nobody}",
+        key=sha256_bytes(json.dumps(facts, sort_keys=True).encode()),
+        kind="dicom",
+        modality=facts[1] if isinstance(facts[1], str) else None,
+        rows=rows,
+        columns=columns,
+        spacing_mm=spacing,
+        turn="" if lie is None else lie.turn,
+        orientation="unknown" if lie is None else lie.words,
+        identifiers=identifiers,
+    )
+
+
+def _readable(dataset: Dataset, tag: int) -> str:
+    """An identifier as a person wrote it, in the file's character set, on one line; raw where that fails."""
+    value, _ = raw(dataset, tag)
+    if not value:
+        return ""
+    plain = value.decode("latin-1")
+    if not plain.isascii():
+        with quiet():
+            try:
+                plain = str(dataset[tag].value)
+            except MemoryError:
+                raise
+            except Exception:  # an unknown character set: the bytes as they are
+                plain = value.decode("latin-1")
+    printable = "".join(character if character.isprintable() else " " for character in plain)
+    return printable.encode("utf-8", "replace").decode().strip()

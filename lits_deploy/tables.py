@@ -1,0 +1,86 @@
+"""A table in CSV, Parquet or JSON lines: the same columns and rows, streamed, whole or not at all.
+
+Equal rows give equal bytes. Knows nothing about what the rows mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from lits_deploy.errors import OutputError, UserError
+from lits_deploy.files import atomic_path
+
+FORMATS = ("csv", "parquet", "jsonl")
+ROW_GROUP = 16_384
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table's name, its columns, and which of them are whole numbers; floats are told by their values.
+
+    integers: column → bits. floats: columns that hold floats, float32 in Parquet.
+    """
+
+    name: str
+    columns: Sequence[str]
+    integers: dict[str, int] = field(default_factory=dict)
+    floats: Sequence[str] = ()
+
+    def path(self, folder: Path, kind: str) -> Path:
+        """Where the table of a format lies."""
+        return folder / f"{self.name}.{kind}"
+
+    def write(self, folder: Path, kind: str, rows: Iterable[Row]) -> Path:
+        """Write the rows, None where a cell is empty; the path. Raises OutputError where the folder is not writable."""
+        path = self.path(folder, kind)
+        writer = {"csv": self._csv, "parquet": self._parquet, "jsonl": self._jsonl}[kind]
+        try:
+            with atomic_path(path) as temporary:
+                writer(temporary, rows)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error.strerror or error}).", fix="make room") from error
+        return path
+
+    def _csv(self, path: Path, rows: Iterable[Row]) -> None:
+        """RFC 4180 in UTF-8 with `\\n`; floats with six decimals."""
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(self.columns)
+            writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+
+    def _jsonl(self, path: Path, rows: Iterable[Row]) -> None:
+        """One JSON object a line; floats rounded to six decimals, null where a cell is empty."""
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            for row in rows:
+                cells = (round(cell, 6) if isinstance(cell, float) else cell for cell in row)
+                stream.write(json.dumps(dict(zip(self.columns, cells, strict=True)), ensure_ascii=False) + "\n")
+
+    def _parquet(self, path: Path, rows: Iterable[Row]) -> None:
+        """Typed columns, in row groups of ROW_GROUP."""
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise UserError("Parquet needs pyarrow, which is not installed.", fix="pip install pyarrow") from error
+        widths = {8: pyarrow.int8(), 32: pyarrow.int32(), 64: pyarrow.int64()}
+        special = {name: widths[bits] for name, bits in self.integers.items()}
+        special |= dict.fromkeys(self.floats, pyarrow.float32())
+        schema = pyarrow.schema([(name, special.get(name, pyarrow.string())) for name in self.columns])
+        with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+            for group in _groups(rows):
+                columns = [pyarrow.array(cells, field.type) for cells, field in zip(zip(*group), schema)]  # noqa: B905
+                writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema), row_group_size=ROW_GROUP)
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    iterator = iter(rows)
+    while group := list(islice(iterator, ROW_GROUP)):
+        yield group

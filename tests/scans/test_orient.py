@@ -1,0 +1,131 @@
+"""The eight turns and the square: exact, invertible, and right for directions in the patient."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lits_deploy.scans.orient import TURNS, Lie, lie_of, margins, squared, turned, turned_back, unsquared
+
+LEFT, BACK, HEAD = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+
+
+def minus(direction: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(-value for value in direction)
+
+
+def lie(across: tuple[float, ...], down: tuple[float, ...]) -> Lie:
+    found = lie_of(across, down)
+    assert found is not None
+    return found
+
+
+shapes = st.tuples(st.integers(1, 9), st.integers(1, 9))
+
+
+@given(shapes, st.sampled_from(sorted(TURNS)))
+def test_every_turn_comes_back(shape: tuple[int, int], name: str) -> None:
+    pixels = np.arange(2 * math.prod(shape)).reshape(2, *shape)
+    np.testing.assert_array_equal(turned_back(turned(pixels, name), name), pixels)
+
+
+def test_the_eight_turns_are_eight_and_named_for_what_they_do() -> None:
+    pixels = np.arange(6).reshape(2, 3)
+    assert len({turned(pixels, name).tobytes() + bytes(turned(pixels, name).shape) for name in TURNS}) == 8
+    np.testing.assert_array_equal(turned(pixels, "rotate-left"), np.rot90(pixels))
+    np.testing.assert_array_equal(turned(pixels, "rotate-right"), np.rot90(pixels, 3))
+    np.testing.assert_array_equal(turned(pixels, "rotate-180"), np.rot90(pixels, 2))
+    np.testing.assert_array_equal(turned(pixels, "transpose"), pixels.T)
+    np.testing.assert_array_equal(turned(pixels, "flip-rows"), pixels[::-1])
+    np.testing.assert_array_equal(turned(pixels, "flip-columns"), pixels[:, ::-1])
+
+
+@given(shapes, st.integers(-5, 5))
+def test_a_square_holds_the_picture_in_its_middle(shape: tuple[int, int], fill: int) -> None:
+    pixels = np.arange(math.prod(shape)).reshape(shape) + 100
+    square = squared(pixels, fill)
+    assert square.shape == (max(shape), max(shape))
+    np.testing.assert_array_equal(unsquared(square, *shape), pixels)
+    assert (square == fill).sum() == square.size - pixels.size
+    top, bottom, left, right = margins(*shape)
+    assert abs(top - bottom) <= 1
+    assert abs(left - right) <= 1
+
+
+AXES = [
+    (across, down)
+    for a, b in ((LEFT, BACK), (BACK, LEFT))
+    for across, down in itertools.product((a, minus(a)), (b, minus(b)))
+]
+
+
+@pytest.mark.parametrize(("across", "down"), AXES)
+def test_any_axial_slice_ends_with_left_on_the_right_and_the_back_below(
+    across: tuple[float, ...], down: tuple[float, ...]
+) -> None:
+    found = lie(across, down)
+    assert found.axial
+    assert found.words == "axial"
+    np.testing.assert_allclose(found.normal, HEAD, atol=1e-12)
+    rows, columns = np.mgrid[0:5, 0:7]
+    position = np.multiply.outer(np.array(across), columns) + np.multiply.outer(np.array(down), rows)
+    x, y, _ = turned(position, found.turn)
+    assert (np.diff(x, axis=1) == 1).all()
+    assert (np.diff(y, axis=0) == 1).all()
+    assert (np.diff(x, axis=0) == 0).all()
+
+
+def test_the_series_of_this_project_that_runs_from_back_to_front_is_flipped() -> None:
+    assert lie(LEFT, minus(BACK)).turn == "flip-rows"  # ../shared/data/scans/dicom_lits_volume0
+    assert lie(LEFT, BACK).turn == ""
+    assert lie(minus(LEFT), minus(BACK)).turn == "rotate-180"
+
+
+def tilted(degrees: float) -> tuple[float, float, float]:
+    angle = math.radians(degrees)
+    return (0.0, math.cos(angle), -math.sin(angle))
+
+
+@pytest.mark.parametrize(
+    ("degrees", "words"), [(0.4, "axial"), (12, "axial, tilted 12°"), (20, "axial, tilted 20°"), (-20, None)]
+)
+def test_a_tilted_gantry_is_axial(degrees: float, words: str | None) -> None:
+    found = lie(LEFT, tilted(degrees))
+    assert found.axial
+    assert found.turn == ""
+    assert found.words == (words or "axial, tilted 20°")
+    assert found.normal[2] > 0.9
+
+
+def test_others_are_named_and_not_turned() -> None:
+    assert (lie(LEFT, tilted(25)).axial, lie(LEFT, tilted(25)).words) == (False, "oblique")
+    assert lie(LEFT, minus(HEAD)).words == "coronal"
+    assert lie(BACK, minus(HEAD)).words == "sagittal"
+    half = (math.sqrt(0.5), math.sqrt(0.5), 0.0)
+    in_plane = lie(half, (-half[0], half[1], 0.0))
+    assert (in_plane.axial, in_plane.turn, in_plane.words) == (False, "", "axial, turned in its plane")
+    assert lie(LEFT, minus(HEAD)).turn == ""
+
+
+@pytest.mark.parametrize(
+    ("across", "down"),
+    [
+        (LEFT, LEFT),
+        (LEFT, (0.1, 1.0, 0.0)),
+        ((0.0, 0.0, 0.0), BACK),
+        (LEFT, (math.nan, 1.0, 0.0)),
+        (LEFT, (0.0, 1.0)),
+        ((math.inf, 0.0, 0.0), BACK),
+    ],
+)
+def test_what_are_no_two_directions_gives_none(across: tuple[float, ...], down: tuple[float, ...]) -> None:
+    assert lie_of(across, down) is None
+
+
+def test_directions_need_no_unit_length() -> None:
+    assert lie((3.0, 0.0, 0.0), (0.0, -0.5, 0.0)).turn == "flip-rows"
