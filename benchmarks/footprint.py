@@ -200,7 +200,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-FUNCTION = "classify_folder"
+FUNCTION = "run_folder"
 """The pipeline's entry, which the command calls."""
 
 
