@@ -86,7 +86,7 @@ class Contest:
                     self.bundle, self.scans.roots if whole else [Path(file) for file in files], Path(place) / "out",
                     threads=self.threads, artifact=entry.artifact, runtime=entry.runtime, device=self.device,
                 )  # fmt: skip
-                labels = folder.read_labels(Path(place) / "out")
+                labels = folder.read_labels(Path(place) / "out", values.pop("base"))
                 return {**values, "labels": [labels.get(file) for file in files]}
             batch, workers = setting or self.settings[entry.name]
             spec = spec_of(entry, self.bundle, self.run, self.threads, self.device)

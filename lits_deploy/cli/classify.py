@@ -33,6 +33,9 @@ def classify(
     batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
     workers: int | None = typer.Option(None, min=1, help="Decode processes [cores less one, 1 to 4]."),
     threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
+    tune: bool = typer.Option(
+        False, "--tune", help="Measure which batch size and threads are fastest here, and remember it for this bundle."
+    ),
     recursive: bool = typer.Option(True, help="Look into folders below."),
     formats: str = typer.Option("csv", "--format", help="Tables to write: csv, parquet, jsonl, joined by commas."),
     overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT."),
@@ -64,6 +67,7 @@ def classify(
         batch_size=batch_size,
         workers=workers,
         threads=threads,
+        tune=tune,
         recursive=recursive,
         formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
         overwrite=overwrite,

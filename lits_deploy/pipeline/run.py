@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,7 @@ from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import Counts, Ledger
-from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.inference import InferenceThread
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.loop import Loop
@@ -91,6 +91,7 @@ def run_folder(
     session = Session(started=datetime.now(timezone.utc), begun=monotonic())
     options, stop = options or ClassifyOptions(), stop or Stop()
     artifact, options = _suitable(bundle, out, task, options)
+    options, setting = (options, None) if runtime else _tuned(bundle, artifact, options, _OUTPUT[task])
     skip = [out, *([options.ledger] if options.ledger else [])]
     discovery = Discovery(roots, recursive=options.recursive, skip=skip, formats=formats)
     workers = options.workers or tuning.default_workers()
@@ -141,7 +142,7 @@ def run_folder(
             identity=identity,
             provenance=provenance,
             options=options,
-            effective={"batch_size": batch, "workers": workers},
+            effective={"batch_size": batch, "workers": workers, "tuned": None if setting is None else asdict(setting)},
         )
     return summary
 
@@ -158,7 +159,7 @@ def _start_workers(
 
     The batch size depends on the device, which is not known yet. Memory that is not used is never touched.
     """
-    most = options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH)
+    most = options.batch_size or tuning.GPU_BATCH
     room = max(tuning.buffers_for(workers, batch) * batch for batch in range(1, most + 1))
     memory_fd = create_memory(room * math.prod(contract.shape))
     stack.callback(os.close, memory_fd)
@@ -212,6 +213,31 @@ def _suitable(bundle: Bundle, out: Path, task: Task, options: ClassifyOptions) -
     return chosen.artifact, replace(options, runtime=chosen.runtime, device=chosen.device)
 
 
+def _tuned(
+    bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: str
+) -> tuple[ClassifyOptions, tuned.Setting | None]:
+    """The options with the batch size and threads that are fastest here, where that is known or to be found out now.
+
+    What the user set stays. Tuning takes some seconds and opens the network for itself.
+    """
+    if options.batch_size and options.threads and not options.tune:
+        return options, None
+    key = tuned.box_and_bundle(bundle, artifact, options.runtime, options.device)
+    setting = tuned.remembered(key)
+    if options.tune:
+
+        def open_network(most: int, threads: int) -> Runtime:
+            return _open(bundle, artifact, replace(options, batch_size=most, threads=threads), wanted)
+
+        tried = tuned.measure(open_network, device=key["device"])
+        setting = tried[0]
+        tuned.remember(key, setting, tried)
+    if setting is None:
+        return options, None
+    batch, threads = options.batch_size or setting.batch, options.threads or setting.threads
+    return replace(options, batch_size=batch, threads=threads), setting
+
+
 def _judge(task: Task, artifact: Artifact, options: ClassifyOptions) -> Judge | MaskJudge:
     if task == "segment":
         return MaskJudge()
@@ -224,7 +250,7 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: 
         runtime=options.runtime,
         device=options.device,
         artifact=artifact,
-        max_batch=options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH),
+        max_batch=options.batch_size or tuning.GPU_BATCH,
         threads=options.threads,
         wanted=(wanted,),
     )
