@@ -156,7 +156,7 @@ def _decode(rates: dict[str, float]) -> str:
 
 
 def _peak(document: dict[str, Any], kind: str) -> float:
-    return max(value for name, value in document["arithmetic_gflops"].items() if kind in name)
+    return max(float(value) for name, value in document["arithmetic_gflops"].items() if kind in name)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-_BYTES = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.INT8: 1, TensorProto.UINT8: 1, TensorProto.INT32: 4,
-          TensorProto.INT64: 8, TensorProto.BOOL: 1}  # fmt: skip
+_BYTES: dict[int, int] = {
+    TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.INT8: 1, TensorProto.UINT8: 1, TensorProto.INT32: 4,
+    TensorProto.INT64: 8, TensorProto.BOOL: 1,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

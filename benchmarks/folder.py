@@ -115,13 +115,14 @@ def steady_rate(timings: dict[str, Any], slices: int, batch: int) -> float | Non
 def read_labels(out: Path, base: str) -> dict[str, int | None]:
     """Real path of each file → its class, from slices.csv of a run over pictures; None for one that has no class.
 
-    base: what its paths are relative to. A file that an input gate withheld is left out.
+    base: what its paths are relative to. The run was told not to abstain, so whatever has that status was withheld by
+    an input gate: it is left out.
     """
     with (out / "slices.csv").open(newline="", encoding="utf-8") as stream:
         return {
             os.path.realpath(os.path.join(base, unescape(row["path"]))): int(row["label"]) if row["label"] else None  # noqa: PTH118
             for row in csv.DictReader(stream)
-            if row["status"] != "withheld"
+            if row["status"] != "abstain"
         }
 
 

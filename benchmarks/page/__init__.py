@@ -40,7 +40,8 @@ def page(documents: Sequence[Document]) -> str:
 
 
 def _name(document: Document) -> str:
-    return f"{document['bundle']['model'].get('name')} ({document['bundle']['name']})"
+    model, bundle = document["bundle"]["model"].get("name"), document["bundle"]["name"]
+    return str(bundle) if model in (None, bundle) else f"{model} ({bundle})"
 
 
 def _part(document: Document) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def frontiers(documents: Sequence[Document]) -> list[tuple[str, Markup]]:
                 latency.append(_point(row, model, row["latency_ms"]["p50"], names, "ms"))
         for row in best.values():
             point = _point(row, model, row["slices_per_second"], names, "slices/s")
-            sizes.append(dataclasses.replace(point, y=row["size_mb"]))
+            sizes += [dataclasses.replace(point, y=row["size_mb"])] if row["size_mb"] > 0 else []
             rate += [point] if row["accuracy"] is not None else []
     found = []
     if len(sizes) > 1:

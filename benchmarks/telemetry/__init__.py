@@ -66,9 +66,9 @@ class Telemetry:
 def throttled(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Why figures taken between two snapshots may be those of a throttled machine; empty where nothing says so."""
     found = []
-    counts = [values.get("cpu_throttles") for values in (before, after)]
-    if None not in counts and counts[1] > counts[0]:
-        found.append(f"the processor throttled {counts[1] - counts[0]} times")
+    first, last = before.get("cpu_throttles"), after.get("cpu_throttles")
+    if first is not None and last is not None and last > first:
+        found.append(f"the processor throttled {last - first} times")
     reasons = {reason for values in (before, after) for reason in (values.get("gpu") or {}).get("throttle_reasons", ())}
     if reasons:
         found.append(f"the GPU reported: {', '.join(sorted(reasons))}")

@@ -24,7 +24,8 @@ runner = CliRunner()
 def row(network: str, rate: float, sensitivity: float | None, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "network": network, "bundle": f"{network}-bundle", "artifact": "fp32", "runtime": "openvino", "device": "cpu",
-        "batch": 1, "slices_per_second": rate, "latency_ms": {"p90": 1000 / max(rate, 1)}, "size_mb": 45.0, "accuracy": 0.7,
+        "batch": 1, "slices_per_second": rate, "latency_ms": {"p90": 1000 / max(rate, 1)}, "size_mb": 45.0,
+        "accuracy": 0.7,
         "sensitivity": sensitivity, "cold": {"peak_mb": 200.0}, "error": None, "original": False, "precision": "fp32",
     }  # fmt: skip
     return {**values, **changes}

@@ -54,13 +54,14 @@ def test_a_folder_in_a_fresh_process(bundle: Bundle, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
     for index in range(20):
-        Image.fromarray(np.full((64, 64), index * 12, np.uint8)).save(tmp_path / "scans" / f"{index:02d}.png")
+        ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64) ** (0.3 + 0.1 * index)  # as many shades as a slice has
+        Image.fromarray((250 * ramp).astype(np.uint8)).save(tmp_path / "scans" / f"{index:02d}.png")
     (tmp_path / "scans" / "bad.png").write_bytes(b"not a picture")
     values = classify_fresh(bundle, [tmp_path / "scans"], tmp_path / "out", threads=1)
     assert (values["slices"], values["files"], values["failed"]) == (20, 21, 1)
     assert values["wall_s"] < values["process_s"]
     assert values["slices_per_second"] == pytest.approx(20 / values["wall_s"])
-    labels = read_labels(tmp_path / "out")
+    labels = read_labels(tmp_path / "out", values["base"])
     assert labels[str((tmp_path / "scans" / "bad.png").resolve())] is None
     assert len({label for label in labels.values() if label is not None}) > 1
 

@@ -78,4 +78,4 @@ def test_the_command(tmp_path: Path) -> None:
     call = ["benchmark", "page", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(tmp_path / "p.html")]
     done = runner.invoke(app, call, catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    assert "a (a), b (b)" in (tmp_path / "p.html").read_text()
+    assert "Benchmark of a, b" in (tmp_path / "p.html").read_text()

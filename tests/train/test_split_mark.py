@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.report import csv_text, model_table
+from benchmarks.report import model_table
+from benchmarks.report_files import csv_text
 from benchmarks.scans import find_scans
 from export.card import model_card
 from lits_deploy.cli.app import app
