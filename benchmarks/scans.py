@@ -35,7 +35,8 @@ def find_scans(folders: Sequence[Path], limit: int | None = None) -> Scans:
     # Of a split of a data set: its masks are no scans.
     roots = [folder / "images" if (folder / "images").is_dir() else folder for folder in folders]
     discovery = Discovery(roots)
-    files = sorted(os.path.realpath(discovery.real_path(found.path)) for found in discovery)
+    found = [one for one in discovery if one.kind == "picture" and one.container is None]  # what the peers read
+    files = sorted(os.path.realpath(discovery.real_path(one.path)) for one in found)
     if not files:
         raise UserError(f"There are no PNG or JPEG slices in {folders[0]}.", fix="give --scans FOLDER")
     of = len(files)

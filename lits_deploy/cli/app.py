@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Measure a run or a bundle on labelled slices: figures, plots, one page.",
     "bundle": "Look into a bundle, pack it into one file and unpack it (inspect, pack, unpack).",
     "verify": "Check a bundle's hashes and goldens on this machine.",
+    "scan": "List what lies in folders of scans, and what would be skipped, without a model.",
     "classify": "Classify folders of CT slices with a bundle.",
     "doctor": "Say what works on this machine and how to install the rest.",
     "benchmark": "Measure latency and accuracy of a bundle on this machine; compare measurements.",

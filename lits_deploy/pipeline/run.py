@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -91,7 +92,10 @@ def run_folder(
     session = Session(started=datetime.now(timezone.utc), begun=monotonic())
     options, stop = options or ClassifyOptions(), stop or Stop()
     artifact, options = _suitable(bundle, out, task, options)
-    options, setting = (options, None) if runtime else _tuned(bundle, artifact, options, _OUTPUT[task])
+    if runtime is None:
+        setting, why_not, options = tuned.find(bundle, artifact, options, partial(_open, wanted=_OUTPUT[task]))
+    else:
+        setting, why_not = None, None
     skip = [out, *([options.ledger] if options.ledger else [])]
     discovery = Discovery(roots, recursive=options.recursive, skip=skip, formats=formats)
     workers = options.workers or tuning.default_workers()
@@ -134,6 +138,8 @@ def run_folder(
         loop.pool.close()
         session.tables_written = monotonic()
         summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
+        if why_not is not None:
+            summary = replace(summary, warnings=(*summary.warnings, why_not))
         write_run_json(
             summary.run_json,
             summary=summary,
@@ -142,7 +148,11 @@ def run_folder(
             identity=identity,
             provenance=provenance,
             options=options,
-            effective={"batch_size": batch, "workers": workers, "tuned": None if setting is None else asdict(setting)},
+            effective={
+                "batch_size": batch,
+                "workers": workers,
+                "tuned": setting and asdict(setting),
+            },
         )
     return summary
 
@@ -211,31 +221,6 @@ def _suitable(bundle: Bundle, out: Path, task: Task, options: ClassifyOptions) -
         return bundle.artifact(options.artifact), options
     chosen = choose(bundle, options.precision, runtime=options.runtime, device=options.device)
     return chosen.artifact, replace(options, runtime=chosen.runtime, device=chosen.device)
-
-
-def _tuned(
-    bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: str
-) -> tuple[ClassifyOptions, tuned.Setting | None]:
-    """The options with the batch size and threads that are fastest here, where that is known or to be found out now.
-
-    What the user set stays. Tuning takes some seconds and opens the network for itself.
-    """
-    if options.batch_size and options.threads and not options.tune:
-        return options, None
-    key = tuned.box_and_bundle(bundle, artifact, options.runtime, options.device)
-    setting = tuned.remembered(key)
-    if options.tune:
-
-        def open_network(most: int, threads: int) -> Runtime:
-            return _open(bundle, artifact, replace(options, batch_size=most, threads=threads), wanted)
-
-        tried = tuned.measure(open_network, device=key["device"])
-        setting = tried[0]
-        tuned.remember(key, setting, tried)
-    if setting is None:
-        return options, None
-    batch, threads = options.batch_size or setting.batch, options.threads or setting.threads
-    return replace(options, batch_size=batch, threads=threads), setting
 
 
 def _judge(task: Task, artifact: Artifact, options: ClassifyOptions) -> Judge | MaskJudge:

@@ -5,6 +5,8 @@ its version, device, processor and number of cores. Later runs of the same bundl
 asked; `--batch-size` and `--threads` come before it. It changes how fast something happens, not what is in the tables
 (on a GPU, answers may move within the artifact's tolerance, as with any batch size).
 
+On a machine where other programs compute, what is found holds for the moment: the run takes it, and nothing is kept.
+
 The network is timed alone: decoders take their share of the cores beside every setting alike. A default is left only
 for something that is faster by more than what a re-run may change (`BETTER`).
 """
@@ -16,11 +18,11 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from time import perf_counter, process_time
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.files import canonical_json, write_json
 from lits_deploy.machine import processor
 from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import Runtime, resolve
 
 SCHEMA = 1
@@ -38,6 +41,9 @@ BETTER = 1.03
 
 STEP_S, PASSES = 0.25, 3
 """A setting is timed for at least STEP_S in each pass, in turns; its best pass counts."""
+
+BUSY = 0.1
+"""Share of the cores' time that other programs may take while a setting is found that is to be remembered."""
 
 _DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "onnxruntime-tensorrt": ("onnxruntime-gpu",),
@@ -55,6 +61,49 @@ class Setting:
     batch: int
     threads: int
     slices_per_s: float
+
+
+class OpenArtifact(Protocol):
+    """Opens an artifact as the options say."""
+
+    def __call__(self, bundle: Bundle, artifact: Artifact, options: ClassifyOptions, /) -> Runtime:
+        """The caller closes it."""
+        ...
+
+
+class Found(NamedTuple):
+    """What there is for a run: the setting, why it was not remembered, and the options with it."""
+
+    setting: Setting | None
+    why_not: str | None
+    options: ClassifyOptions
+
+
+def find(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, open_artifact: OpenArtifact) -> Found:
+    """The batch size and threads that are fastest here: remembered, or measured now where the options ask for it.
+
+    What the user set stays. Measuring takes some seconds and opens the network for itself.
+    """
+    if options.batch_size and options.threads and not options.tune:
+        return Found(None, None, options)
+    key = box_and_bundle(bundle, artifact, options.runtime, options.device)
+    setting, why_not = remembered(key), None
+    if options.tune:
+
+        def open_network(most: int, threads: int) -> Runtime:
+            return open_artifact(bundle, artifact, replace(options, batch_size=most, threads=threads))
+
+        others = Others()
+        tried = measure(open_network, device=key["device"])
+        setting, share = tried[0], others.share()
+        if share > BUSY:
+            why_not = f"Other programs took {100 * share:.0f} % of the processor while tuning: nothing was remembered."
+        elif not remember(key, setting, tried):
+            why_not = "The user's cache cannot be written: what tuning found was not remembered."
+    if setting is None:
+        return Found(None, None, options)
+    batch, threads = options.batch_size or setting.batch, options.threads or setting.threads
+    return Found(setting, why_not, replace(options, batch_size=batch, threads=threads))
 
 
 def box_and_bundle(bundle: Bundle, artifact: Artifact, runtime: str, device: str) -> dict[str, Any]:
@@ -118,6 +167,30 @@ def measure(open_network: Open, *, device: str, batches: Sequence[int] = (), ste
         found.remove(default)
         found.insert(0, default)
     return found
+
+
+class Others:
+    """Share of the cores' time that other programs have taken since this was made; 0 where the system does not tell."""
+
+    def __init__(self) -> None:
+        self._begun = self._ticks(), process_time()
+
+    def share(self) -> float:
+        """From 0 to 1."""
+        (total, idle), own = self._ticks(), process_time()
+        (first, rest), before = self._begun
+        ticks = os.sysconf("SC_CLK_TCK")
+        spent = (total - first) / ticks
+        return max(0.0, (spent - (idle - rest) / ticks - (own - before)) / spent) if spent > 0 else 0.0
+
+    @staticmethod
+    def _ticks() -> tuple[int, int]:
+        """Of all cores: in all, and idle."""
+        try:
+            fields = [int(word) for word in Path("/proc/stat").read_text().partition("\n")[0].split()[1:9]]
+        except (OSError, ValueError):
+            return 0, 0
+        return sum(fields), fields[3] + fields[4]
 
 
 def _rate(network: Runtime, slices: Any, step_s: float) -> float:

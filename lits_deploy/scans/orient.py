@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,6 +115,11 @@ def lie_of(along_columns: Sequence[float], along_rows: Sequence[float]) -> Lie |
 
     Both are x, y, z in DICOM's axes, of any length. None where they are no two directions at right angles (to 3°).
     """
+    return _lie_of(tuple(along_columns), tuple(along_rows))
+
+
+@lru_cache(maxsize=64)  # the slices of a series lie alike
+def _lie_of(along_columns: tuple[float, ...], along_rows: tuple[float, ...]) -> Lie | None:
     across, down = _unit(along_columns), _unit(along_rows)
     if across is None or down is None or abs(float(across @ down)) > math.sin(math.radians(3)):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,14 @@ def test_a_clearly_faster_batch_wins_and_the_default_stays_otherwise() -> None:
     assert (found[0].batch, found[0].threads) == (tuning.CPU_BATCH, tuning.cores())
 
 
+def test_others_are_told_from_ones_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([(0, 0), (100 * os.sysconf("SC_CLK_TCK"), 40 * os.sysconf("SC_CLK_TCK"))])
+    monkeypatch.setattr(tuned.Others, "_ticks", staticmethod(lambda: next(ticks)))
+    own = iter([1.0, 31.0])
+    monkeypatch.setattr(tuned, "process_time", lambda: next(own))
+    assert tuned.Others().share() == pytest.approx(0.3)  # 60 s busy, 30 of them ours, of 100
+
+
 def test_a_batch_without_memory_is_left_out() -> None:
     seconds = dict.fromkeys((4, 8, 16), 0.001)
     found = tuned.measure(lambda *_: Paced(seconds, memory_for=8), device="cpu", batches=(4, 8, 16), step_s=0.0)
@@ -88,6 +97,13 @@ def test_a_run_takes_it_and_what_the_user_says_comes_first(
         return [tuned.Setting(batch=2, threads=1, slices_per_s=9.0)]
 
     monkeypatch.setattr(tuned, "measure", measured)
+    monkeypatch.setattr(tuned.Others, "share", lambda _: 0.5)
+    busy = run_folder(
+        bundle, [tmp_path / "scans"], tmp_path / "busy", options=ClassifyOptions(device="cpu", workers=1, tune=True)
+    )
+    assert busy.warnings == ("Other programs took 50 % of the processor while tuning: nothing was remembered.",)
+    monkeypatch.setattr(tuned.Others, "share", lambda _: 0.0)
+    asked.clear()
 
     def options_of(name: str, options: ClassifyOptions) -> dict[str, object]:
         summary = run_folder(bundle, [tmp_path / "scans"], tmp_path / name, options=options)

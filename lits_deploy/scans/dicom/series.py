@@ -59,6 +59,8 @@ _IDENTIFIERS = {
     "series_description": 0x0008103E,
     "frame_of_reference_uid": 0x00200052,
 }
+_HU_UNITS = {"", "HU", "US"}  # US: unspecified, which GDCM, and ITK with it, writes into every CT that names none
+
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 
 
@@ -200,7 +202,7 @@ def _placed(groups: _Groups, layout: Layout, contract: InputContract) -> Placed:
         doubt = geometry_doubt(layout.rows, layout.columns, spacing, thickness, lie, contract)
     if slope is None or intercept is None or slope == 0:
         doubt = doubt or "the header does not say how its values become HU"
-    elif unit not in ("", "HU"):
+    elif unit not in _HU_UNITS:
         doubt = doubt or "its values are no HU"
     else:
         rescale = Rescale(slope=slope, intercept=intercept, padding=_padding(groups, layout))
