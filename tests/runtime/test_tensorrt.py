@@ -222,7 +222,7 @@ def test_the_pipeline_halves_until_it_fits() -> None:
     assert isinstance(thread.events.get(), Opened)
     answer = thread.events.get()
     assert isinstance(answer, Inferred)
-    np.testing.assert_array_equal(answer.logits, compute(batch)["logits"].astype(np.float32))
+    np.testing.assert_array_equal(answer.output, compute(batch)["logits"].astype(np.float32))
     assert (thread.most, thread.halved) == (3, 3)  # 27 → 13 → 6 → 3; 6 needs the bucket of 8
     thread.close(wait=True)
     assert cuda.leaks() == {}
