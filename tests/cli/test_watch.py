@@ -60,7 +60,7 @@ def test_killed_within_a_study_it_goes_on_and_ctrl_c_ends_it(tmp_path: Path) -> 
     done = subprocess.run([*command, "--salt", "one"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(rows(out)) == 410
-    for name in ("slices.csv", "studies.csv"):
+    for name in ("slices.csv", "studies.csv", "report.html"):
         assert (out / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
 
 
