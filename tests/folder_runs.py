@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from lits_deploy.bundle import Bundle
+from lits_deploy.ledger import FILE_NAME
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.runtime.fake import FakeRuntime
@@ -47,6 +49,15 @@ def tricks(folder: Path, **files: str) -> Path:
     for name, trick in files.items():
         (folder / f"{name}.test").write_text(trick)
     return folder
+
+
+def answered(out: Path) -> int:
+    """Slices in the ledger of a run that another process may be at; 0 before there is one."""
+    try:
+        with sqlite3.connect(f"file:{out / FILE_NAME}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT count(*) FROM slice").fetchone()[0])
+    except sqlite3.Error:
+        return 0
 
 
 def workers_of(pid: int | None = None) -> list[psutil.Process]:

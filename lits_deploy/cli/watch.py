@@ -40,6 +40,10 @@ def watch(
     time_limit: float = typer.Option(30.0, help="Seconds that decoding one file may take."),
     memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
     ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
+    report: bool = typer.Option(True, help="Draw report.html anew after each study, with pictures."),
+    segmenter: Path | None = typer.Option(
+        None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
+    ),
 ) -> None:
     """Classify the studies of an inbox, each once it is complete, until Ctrl-C.
 
@@ -50,7 +54,10 @@ def watch(
     from lits_deploy import DISCLAIMER
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, errors
+    from lits_deploy.errors import UserError
+    from lits_deploy.pipeline.after import reporter
     from lits_deploy.pipeline.options import ClassifyOptions
+    from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.watch.service import Talk, watch_folder
 
@@ -76,9 +83,17 @@ def watch(
         study=lambda line: console.print(str(line), markup=False),
         note=lambda note: errors.print(note, markup=False),
     )
+    if segmenter is not None and not report:
+        raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     opened = Bundle.open(bundle)
+    unet = None if segmenter is None else Bundle.open(segmenter)
+    # A page that is there is drawn anew even without --report, lest it tell of an older state.
+    page = reporter(opened, options, segmenter=unet, pictures=report, say=talk.note)
+    finish = page if report or (out / REPORT).exists() else None
     errors.print(DISCLAIMER, markup=False)
     with stop_on_signals() as stop:
-        summary = watch_folder(opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk)
+        summary = watch_folder(
+            opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish
+        )
     errors.print("Stopped: the same command goes on from here.", markup=False)
     raise typer.Exit(130 if summary.stopped else 0)

@@ -15,7 +15,7 @@ import pytest
 
 from lits_deploy.errors import UserError
 from lits_deploy.scans import Formats, discover
-from lits_deploy.scans.discover import UNREADABLE, Discovery
+from lits_deploy.scans.discover import UNFINISHED, UNREADABLE, Discovery
 from pictures import encoded, grey_pixels
 from scan_files import ct, nifti, stack
 
@@ -51,6 +51,17 @@ def test_a_single_file_is_its_name_and_several_roots_share_a_parent(tmp_path: Pa
     assert names(one, two) == ["x/1.png", "y/1.png"]
     assert names(tmp_path / "x", tmp_path / "y") == ["x/1.png", "y/1.png"]
     assert set(names(tmp_path / "x", tmp_path, one)) == {"x/1.png", "y/1.png"}
+
+
+def test_an_inbox_is_looked_into_by_entries_and_copies_in_progress_are_passed_over(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.dcm.part", "a/b.TMP/4.png", "b/1.png", "c.png", "d.png", "deep/a/5.png"):
+        touch(tmp_path / name).write_bytes(ct())
+    (tmp_path / "link").symlink_to("b")
+    assert names(tmp_path, only={"a"}) == ["a/1.png", "a/2.dcm.part", "a/b.TMP/4.png"]
+    assert names(tmp_path, only={"a", "c.png"}, unfinished=UNFINISHED) == ["a/1.png", "c.png"]
+    assert names(tmp_path, only={"deep"}) == ["deep/a/5.png"]
+    assert names(tmp_path, only={"link"}) == ["link/1.png"]
+    assert names(tmp_path, only=()) == []
 
 
 def test_hidden_files_the_output_and_other_files_are_no_scans(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,8 +143,8 @@ def test_a_full_disk_leaves_the_last_masks_and_is_one_line(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
-    monkeypatch.setattr(folder_module.os, "fsync", full)
-    with pytest.raises(OutputError, match="make room"):
+    monkeypatch.setattr(folder_module, "os", SimpleNamespace(fsync=full, strerror=os.strerror, getpid=os.getpid))
+    with pytest.raises(OutputError, match="no space left on device"):
         segment(bundle, tmp_path / "scans", out, "png")
     monkeypatch.undo()
     assert tree(out / "masks") == before
