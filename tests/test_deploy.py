@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from lits_deploy.bundle import Bundle
+from pictures import grey_pixels, save
 from tiny_bundle import make_tiny_bundle
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -26,9 +26,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
     folder = tmp_path / "scans of tonight"
-    folder.mkdir()
     for index in range(3):
-        Image.new("L", (64, 64), 60 * index).save(folder / f"{index}.png")
+        save(folder / f"{index}.png", grey_pixels(64, index))  # a flat one would be withheld: no body in it
     return folder
 
 
