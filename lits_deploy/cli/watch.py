@@ -40,6 +40,7 @@ def watch(
     time_limit: float = typer.Option(30.0, help="Seconds that decoding one file may take."),
     memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
     ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
+    report: bool = typer.Option(True, help="Draw report.html after every study."),
 ) -> None:
     """Classify the studies of an inbox, each once it is complete, until Ctrl-C.
 
@@ -50,6 +51,7 @@ def watch(
     from lits_deploy import DISCLAIMER
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, errors
+    from lits_deploy.pipeline.after import reporter
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.watch.service import Talk, watch_folder
@@ -77,8 +79,11 @@ def watch(
         note=lambda note: errors.print(note, markup=False),
     )
     opened = Bundle.open(bundle)
+    finish = reporter(opened, options, say=talk.note) if report else None
     errors.print(DISCLAIMER, markup=False)
     with stop_on_signals() as stop:
-        summary = watch_folder(opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk)
+        summary = watch_folder(
+            opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish
+        )
     errors.print("Stopped: the same command goes on from here.", markup=False)
     raise typer.Exit(130 if summary.stopped else 0)
