@@ -122,10 +122,15 @@ def _summary(series: SeriesRow | None, rows: Sequence[ResultRow]) -> SeriesSumma
     p2 = [row.p2 for row in answered if row.p2 is not None]
     if p2:
         summary.max_p2, summary.mean_p2 = max(p2), fmean(p2)
-        width = min(NEIGHBOURS, len(p2))
-        summary.suspicion = max(fmean(p2[start : start + width]) for start in range(len(p2) - width + 1))
+        summary.suspicion = suspicion(p2)
         summary.top = max(answered, key=lambda row: -1.0 if row.p2 is None else row.p2)
     return summary
+
+
+def suspicion(p2: Sequence[float]) -> float | None:
+    """The highest mean over NEIGHBOURS of lesion probabilities along a series; None of none."""
+    width = min(NEIGHBOURS, len(p2))
+    return max((fmean(p2[start : start + width]) for start in range(len(p2) - width + 1)), default=None) if p2 else None
 
 
 def longest_run(flags: Sequence[bool | None]) -> tuple[int, int] | None:

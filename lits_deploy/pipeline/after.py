@@ -46,7 +46,7 @@ def reporter(
             try:
                 draw_pictures(
                     ledger, run.discovery, overlay, bundle.manifest.contract, options=options, formats=formats,
-                    stop=run.stop, say=say,
+                    stop=run.stop, kept={} if run.loop.kept is None else run.loop.kept.pixels, say=say,
                 )  # fmt: skip
             except KeyboardInterrupt:
                 say("Stopped before the report had its pictures: the same command draws them.")

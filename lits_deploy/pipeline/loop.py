@@ -14,6 +14,7 @@ from lits_deploy.ledger import ABSTAINED, FAILED, OK, Counts, FileRow, Ledger, S
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.inference import Broken, InferenceThread, Inferred, Opened
 from lits_deploy.pipeline.judge import Judge, MaskJudge
+from lits_deploy.pipeline.kept import Kept
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.pipeline.slots import Slots
@@ -26,7 +27,8 @@ class Loop:
     """Runs the pipeline over the ledger's pending files.
 
     `pool` and `inference` are set by the caller, who also starts and closes them, before `wait_for_network`.
-    slices: answered by this loop, abstentions included. write_s: seconds in the ledger. seconds: `run` took.
+    kept: set by the caller where pixels are wanted afterwards. slices: answered by this loop, abstentions included.
+    write_s: seconds in the ledger. seconds: `run` took.
     """
 
     def __init__(self, ledger: Ledger, stop: Stop, on_progress: Callable[[Progress], None] | None) -> None:
@@ -38,6 +40,7 @@ class Loop:
         self.pool: WorkerPool
         self.inference: InferenceThread
         self.opened: Opened | None = None
+        self.kept: Kept | None = None
         self._files: list[FileRow] = []
         self._forget: list[int] = []
         self._held: list[Held] = []
@@ -111,11 +114,15 @@ class Loop:
 
     def failed_file(self, job: Job) -> None:
         """A file is a failure."""
+        if self.kept is not None:
+            self.kept.forget(job)
         self._files.append(FileRow(job.file, FAILED, job.reason, job.sha256, None, self._naming.series(job)))
         self.failed += 1
 
     def start_again(self, job: Job) -> None:
         """A file is decoded anew: what the ledger has of it goes with the next commit."""
+        if self.kept is not None:
+            self.kept.forget(job)
         if job.written:
             self._forget.append(job.file)
             job.written = 0
@@ -141,7 +148,8 @@ class Loop:
     def _answered(self, inferred: Inferred) -> None:
         self._in_network -= 1
         rows = []
-        for tag, answer in zip(inferred.batch.tags, self._judge.answers(inferred.output), strict=True):
+        answers = zip(inferred.batch.tags, self._judge.answers(inferred.output), strict=True)
+        for slot, (tag, answer) in enumerate(answers, start=inferred.batch.first):
             job = tag.job
             if job.reason is not None or tag.attempt != job.deaths:
                 continue  # a slice of a file that has failed since, or is being decoded anew
@@ -149,6 +157,8 @@ class Loop:
             position = self._naming.position(job, tag.position)
             rows.append(SliceRow(job.file, tag.index, status, *answer[:5], position, answer.labels))
             self.slices += status != FAILED
+            if self.kept is not None and answer.p2 is not None:
+                self.kept.add(job, tag.index, answer.p2, self._slots.memory[slot])
             job.written += 1
             if job.written == job.total:
                 self._complete(job)
@@ -157,6 +167,8 @@ class Loop:
         self.first_result_at = self.first_result_at or monotonic()
 
     def _complete(self, job: Job) -> None:
+        if self.kept is not None:
+            self.kept.done(job)
         self._files.append(FileRow(job.file, OK, None, job.sha256, job.window, self._naming.series(job)))
 
     def _commit(self, rows: list[SliceRow]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, ContractError, DeviceOutOfMemory, LitsError
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import PICTURES, Ledger, PictureRow, ResultRow
+from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.fetch import fetch
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
@@ -116,9 +118,12 @@ def draw_pictures(
     options: ClassifyOptions,
     formats: Formats,
     stop: Stop,
+    kept: Mapping[Key, Slice] = MappingProxyType({}),
     say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Give the ledger's most suspicious slices their pictures.
+
+    kept: pixels that need not be decoded again (`kept`).
 
     A slice that cannot be decoded any more has none. A network that cannot be opened leaves the pictures without
     contours; the note says why, and `say` gets the error. Raises KeyboardInterrupt when asked to stop; the ledger is
@@ -129,7 +134,9 @@ def draw_pictures(
         wanted |= {(row.file, row.idx): row for row in rows if row.file is not None}
     there = ledger.pictured() if ledger.noted(PICTURES) == overlay.note else set()
     missing = {key: row for key, row in wanted.items() if key not in there}
-    pixels = _decoded(ledger, discovery, missing, contract, options=options, formats=formats, stop=stop)
+    pixels = {key: kept[key] for key in missing.keys() & kept.keys()}
+    others = {key: row for key, row in missing.items() if key not in kept}
+    pixels |= _decoded(ledger, discovery, others, contract, options=options, formats=formats, stop=stop)
     found = {key: missing[key] for key in sorted(pixels)}
     contours, overlay = _looked_at(found, pixels, overlay, stop, say)
     made = [PictureRow(*key, *thumbnail(pixels[key]), to_json(contours.get(key, {}))) for key in found]
@@ -160,15 +167,16 @@ def _decoded(
             raise KeyboardInterrupt
         pixels[tag.job.file, tag.index] = slot.copy()
 
-    jobs = [
+    jobs = [  # nothing to do for the network meanwhile: its core decodes, too
         Job(
             row.file, discovery.real_path(row.container or row.place), formats.readers[row.kind], name=row.place,
             kind=row.kind, member=row.member, only=tuple(only[row.file]),
         )
         for row in ledger.staged_files(only)
     ]  # fmt: skip
+    workers = options.workers or min(len(jobs), tuning.default_workers(spare=0))
     fetch(
-        jobs, contract, on_slice=keep, workers=options.workers, time_limit_s=options.time_limit_s,
+        jobs, contract, on_slice=keep, workers=workers, time_limit_s=options.time_limit_s,
         memory_limit_mib=options.memory_limit_mib,
     )  # fmt: skip
     return pixels

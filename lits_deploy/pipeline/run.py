@@ -31,6 +31,7 @@ from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.about import about
 from lits_deploy.pipeline.inference import InferenceThread
 from lits_deploy.pipeline.judge import Judge, MaskJudge
+from lits_deploy.pipeline.kept import Kept
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
@@ -102,6 +103,7 @@ def run_folder(
     with ExitStack() as stack:
         output = stack.enter_context(OutputFolder(out, ledger_folder=options.ledger, overwrite=options.overwrite))
         loop = Loop(output.ledger, stop, on_progress)
+        loop.kept = Kept() if finish is not None and task == "classify" else None
         stack.callback(loop.close)
         memory = _start_workers(stack, loop, bundle.manifest.contract, workers, options, formats)
         wanted = _OUTPUT[task]

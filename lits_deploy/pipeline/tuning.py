@@ -41,9 +41,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_workers() -> int:
-    """One core is left to the network; four workers feed any of them."""
-    return max(1, min(4, cores() - 1))
+def default_workers(*, spare: int = 1) -> int:
+    """One core is left to the network; four workers feed any of them. spare: cores left to others."""
+    return max(1, min(4, cores() - spare))
 
 
 def default_batch(device: str) -> int:

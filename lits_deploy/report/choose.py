@@ -25,20 +25,26 @@ def chosen(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> list[t
 
     rows: series by series, along each (`Ledger.rows_by_series`).
     """
-    own = {id(summary): (summary, peaks(group)) for summary, group in by_series(rows, series)}
+    groups = ((summary, group) for summary, group in by_series(rows, series) if summary.name is not None)
+    own = {id(summary): (summary, peaks(group)) for summary, group in groups}
     order = [summary for summary in ranked(summary for summary, _ in own.values()) if summary.suspicion is not None]
     return [own[id(summary)] for summary in order[:SERIES]]
 
 
 def peaks(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Up to SLICES of a series' answered slices: by lesion probability, apart from each other, none below WORTH but the
-    first. Failed and withheld slices have no picture."""
-    answered = [(place, row) for place, row in enumerate(rows) if row.p2 is not None and row.file is not None]
-    gap = max(1, round(len(answered) / SPREAD))
-    taken: list[tuple[int, ResultRow]] = []
-    for place, row in sorted(answered, key=lambda entry: (-(entry[1].p2 or 0.0), entry[0])):
-        if len(taken) == SLICES or (taken and (row.p2 or 0.0) < WORTH):
+    first. Failed and withheld slices have no picture, and keep no distance."""
+    answered = [row for row in rows if row.p2 is not None and row.file is not None]
+    return [answered[place] for place in places([row.p2 or 0.0 for row in answered])]
+
+
+def places(p2: Sequence[float]) -> list[int]:
+    """The same of lesion probabilities along a series: places of the peaks, the highest first."""
+    gap = max(1, round(len(p2) / SPREAD))
+    taken: list[int] = []
+    for place in sorted(range(len(p2)), key=lambda place: (-p2[place], place)):
+        if len(taken) == SLICES or (taken and p2[place] < WORTH):
             break
-        if all(abs(place - other) >= gap for other, _ in taken):
-            taken.append((place, row))
-    return [row for _, row in taken]
+        if all(abs(place - other) >= gap for other in taken):
+            taken.append(place)
+    return taken

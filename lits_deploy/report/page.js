@@ -133,6 +133,12 @@
   });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
+  // On paper the explanation is open.
+  const how = $("details.how");
+  let was = how.open;
+  addEventListener("beforeprint", () => { was = how.open; how.open = true; });
+  addEventListener("afterprint", () => { how.open = was; });
+
   // The browser may have kept what was typed before a reload.
   filter();
   showLines();

@@ -91,9 +91,10 @@ def ends_of(series: Series) -> tuple[str, str]:
 
 
 def parted(label: str) -> tuple[str, str]:
-    """A path's folder, and what is in it."""
-    folder, slash, name = label.rpartition("/")
-    return folder + slash, name
+    """A path's folder, and what is in it; of a folder's content as a whole, the folder is what counts."""
+    end = len(label) - len("/…") if label.endswith("/…") else len(label)
+    cut = label.rfind("/", 0, end) + 1
+    return label[:cut], label[cut:]
 
 
 def breakable(text: str) -> Markup:

@@ -14,8 +14,9 @@ from torch import nn
 from typer.testing import CliRunner
 
 from export import cam, graph
-from export.precision.fp16 import to_fp16
 from export.precision.layers import weighted
+from export.precision.make import recipes
+from export.precision.ranges import activations
 from export.source import Deployed, Original, from_weights
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
@@ -115,7 +116,14 @@ def test_without_the_map_the_graph_is_the_one_that_never_had_it(files: tuple[Pat
     assert len(pruned.graph.initializer) == len(plain.graph.initializer)
     assert pruned.graph.node[weighted(pruned)[-1]].op_type == "Gemm", "the head is the last layer with a weight again"
     assert cam.without_cam(plain) == plain
-    assert [value.name for value in to_fp16(pruned).graph.output] == ["logits", "probabilities"]
+
+
+def test_no_other_precision_carries_the_map(files: tuple[Path, Path]) -> None:
+    pruned = cam.without_cam(onnx.load(files[1]))
+    seen = activations(pruned, slices(1), histograms=False)
+    for recipe in recipes(with_fp16=True, with_int8=True):
+        made = recipe.make(pruned, seen)
+        assert [value.name for value in made.graph.output] == ["logits", "probabilities"]
 
 
 def test_an_exported_map_that_is_wrong_is_found(original: Original, files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -304,6 +304,18 @@ def test_redrawing_nothing_or_what_is_in_use_is_an_error(bundle: Bundle, scans: 
         redraw(tmp_path / "new")
 
 
+def test_a_segmented_run_has_a_page_too(scans: Path, tmp_path: Path) -> None:
+    unet = make_tiny_bundle(tmp_path / "unet", task="segment", size=SIZE, crop=None)
+    options = ClassifyOptions(salt=SALT, batch_size=1)
+    network = Segmenting(shape=(1, SIZE, SIZE))
+    run_folder(unet, [scans], tmp_path / "out", task="segment", options=options, runtime=network)
+    redraw(tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "called lesion 0, liver 9, no liver 0; highest lesion probability –" in page
+    assert 'class="liver" x="0" width="9"' in page, "the ribbon says it without probabilities"
+    assert "<dt>Temperature" not in page
+
+
 def test_without_pictures_the_page_is_drawn_with_those_there_are(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     run(bundle, scans, tmp_path / "out", pictures=False)
     assert kept(tmp_path / "out") == {}

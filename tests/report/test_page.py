@@ -14,6 +14,7 @@ from ledgers import BASE, make_ledger
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import Ledger
+from lits_deploy.report import words
 from lits_deploy.report.page import page, write_page
 from lits_deploy.report.view import MOST_LISTED, MOST_REASONS, MOST_STRIPS, Reason, common_label, view
 
@@ -195,3 +196,10 @@ def test_labels_are_what_paths_share() -> None:
     assert common_label(["a/IM1", "a/IM23"]) == "a/IM…"
     assert common_label(["one.nii.gz", "one.nii.gz"]) == "one.nii.gz"
     assert common_label(["a/1", "b/2"]) is None
+
+
+def test_labels_part_where_the_eye_should_go() -> None:
+    assert words.parted("a/b/IM…") == ("a/b/", "IM…")
+    assert words.parted("a/b/…") == ("a/", "b/…")
+    assert words.parted("one.nii") == ("", "one.nii")
+    assert words.breakable("a/<b>_c.d") == "a/<wbr>&lt;b&gt;_<wbr>c.<wbr>d"

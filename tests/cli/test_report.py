@@ -1,0 +1,82 @@
+"""`classify --report`, `--segmenter` and `report`: what is written, and what is refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from folder_runs import SIZE
+from lits_deploy import DISCLAIMER
+from lits_deploy.bundle import Bundle
+from lits_deploy.cli.app import app
+from lits_deploy.errors import ContractError, OutputError, UserError
+from pictures import folder_of_slices
+from tiny_bundle import make_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_tiny_bundle(tmp_path_factory.mktemp("bundle"), size=SIZE, crop=56, cam=True)
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    return folder_of_slices(tmp_path / "scans", 6, size=SIZE)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_a_run_writes_a_report_and_the_command_draws_it_again(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = run("classify", bundle.folder, scans, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert f"→ {out}/report.html" in done.output
+    page = (out / "report.html").read_bytes()
+    assert b"<figure>" in page
+    (out / "report.html").unlink()
+    done = run("report", out, "--format", "parquet")
+    assert done.exit_code == 0, done.output
+    assert (out / "report.html").read_bytes() == page
+    assert (out / "studies.parquet").exists()
+    assert DISCLAIMER in done.output
+
+
+def test_without_report_there_is_none_but_an_older_one_is_not_left_lying(
+    bundle: Bundle, scans: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run("classify", bundle.folder, scans, "--out", out, "--no-report").exit_code == 0
+    assert not (out / "report.html").exists()
+    assert run("report", out).exit_code == 0
+    assert "No pictures were made in this run." in (out / "report.html").read_text()
+    folder_of_slices(scans, 9, size=SIZE)
+    assert run("classify", bundle.folder, scans, "--out", out, "--no-report").exit_code == 0
+    assert "9 slices" in (out / "report.html").read_text()
+
+
+def test_what_cannot_be_done_is_refused_before_the_run(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
+    other = make_tiny_bundle(tmp_path / "unet", task="segment", size=SIZE, crop=None, window_hu=(-100.0, 400.0))
+    out = tmp_path / "out"
+    for arguments, error, says in (
+        (("--segmenter", other.folder), ContractError, "sees slices otherwise"),
+        (("--segmenter", other.folder, "--no-report"), UserError, "draws into the report"),
+        (("--segmenter", tmp_path / "none"), UserError, "does not exist"),
+    ):
+        done = run("classify", bundle.folder, scans, "--out", out, *arguments)
+        assert isinstance(done.exception, error), done.output
+        assert says in str(done.exception)
+        assert not out.exists()
+
+
+def test_report_says_what_it_needs(tmp_path: Path) -> None:
+    done = run("report", tmp_path)
+    assert isinstance(done.exception, OutputError)
+    assert "holds no ledger.sqlite" in str(done.exception)
+    done = run("report", tmp_path, "--format", "xlsx")
+    assert "`xlsx` is not a result format" in str(done.exception)
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database at all, but long enough to be looked at" * 20)
+    assert isinstance(run("report", tmp_path).exception, OutputError)
