@@ -81,6 +81,7 @@ SELECT file.path, coalesce(slice.idx, 0), coalesce(slice.status, file.status), c
 FROM file LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series
 WHERE file.status != 0 ORDER BY {order}
 """
+_PENDING = "SELECT id, path, place, kind, container, member, found.mtime_ns FROM file JOIN found USING (path)"
 _BY_PATH = "file.path, slice.idx"
 _BY_SERIES = "series.study, series.name, slice.position IS NULL, slice.position, file.path, slice.idx"
 
@@ -132,8 +133,8 @@ class PartRow(NamedTuple):
 
 
 class SourceRow(NamedTuple):
-    """A slice (or a failed file) and where its file is: number, paths, kind and zip as in PendingFile, the file's hash,
-    its series, the slice's place in file and series, status and reason, and whether it has a mask."""
+    """A slice (or a failed file) and where its file is: number to mtime as in PendingFile, the file's hash, its series,
+    the slice's place in file and series, status and reason, and whether it has a mask."""
 
     file: int
     path: str
@@ -141,6 +142,7 @@ class SourceRow(NamedTuple):
     kind: str
     container: str | None
     member: int | None
+    mtime_ns: int
     sha256: str | None
     series_id: int | None
     idx: int
@@ -151,7 +153,8 @@ class SourceRow(NamedTuple):
 
 
 class PendingFile(NamedTuple):
-    """A file to do: number, path as it is written, where discovery found it, reader's kind, and its zip if in one."""
+    """A file to do: number, path as it is written, where discovery found it, reader's kind, its zip if in one, and the
+    time of its (or the zip's) last change then."""
 
     file: int
     path: str
@@ -159,6 +162,7 @@ class PendingFile(NamedTuple):
     kind: str
     container: str | None
     member: int | None
+    mtime_ns: int
 
 
 class ResultRow(NamedTuple):
@@ -326,10 +330,7 @@ class Ledger:
 
     def pending(self, page: int) -> Iterator[PendingFile]:
         """The files to do, in path order, `page` at a time; files may be recorded meanwhile."""
-        query = (
-            "SELECT id, path, place, kind, container, member FROM file JOIN found USING (path)"
-            " WHERE status = 0 AND path > ? ORDER BY path LIMIT ?"
-        )
+        query = f"{_PENDING} WHERE status = 0 AND path > ? ORDER BY path LIMIT ?"
         after = ""
         while rows := self._db.execute(query, (after, page)).fetchall():
             yield from map(PendingFile._make, rows)
@@ -337,7 +338,7 @@ class Ledger:
 
     def staged_files(self, numbers: Iterable[int]) -> Iterator[PendingFile]:
         """Files of this start's discovery by their numbers, done or not."""
-        query = "SELECT id, path, place, kind, container, member FROM file JOIN found USING (path) WHERE id = ?"
+        query = f"{_PENDING} WHERE id = ?"
         for number in numbers:
             yield from map(PendingFile._make, self._db.execute(query, (number,)))
 
@@ -373,9 +374,9 @@ class Ledger:
     def sources(self) -> Iterator[SourceRow]:
         """The slices of the files that this start found, series by series, along each; streamed."""
         query = (
-            "SELECT file.id, file.path, found.place, found.kind, found.container, found.member, file.sha256, series.id,"
-            " coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),"
-            " slice.position, mask.labels IS NOT NULL"
+            "SELECT file.id, file.path, found.place, found.kind, found.container, found.member, found.mtime_ns,"
+            " file.sha256, series.id, coalesce(slice.idx, 0), coalesce(slice.status, file.status),"
+            " coalesce(slice.reason, file.reason), slice.position, mask.labels IS NOT NULL"
             " FROM file JOIN found USING (path) LEFT JOIN slice ON slice.file = file.id"
             " LEFT JOIN series ON series.id = file.series"
             " LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx"

@@ -201,7 +201,7 @@ def test_zip_members_and_names_lead_from_what_is_written_to_where_it_was_found(t
         ledger.stage([Found("a.zip/1", 5, 1, kind="dicom", container="a.zip", member=7)], name=lambda path: path[::-1])
         ledger.adopt(IDENTITY, "/scans")
         (row,) = ledger.pending(9)
-        assert row[1:] == ("1/piz.a", "a.zip/1", "dicom", "a.zip", 7)
+        assert row[1:] == ("1/piz.a", "a.zip/1", "dicom", "a.zip", 7, 1)
 
 
 def test_series_are_kept_once_found_by_their_slices_and_leave_with_their_files(tmp_path: Path) -> None:

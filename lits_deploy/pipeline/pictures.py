@@ -168,12 +168,9 @@ def _decoded(
         pixels[tag.job.file, tag.index] = slot.copy()
 
     jobs = [  # nothing to do for the network meanwhile: its core decodes, too
-        Job(
-            row.file, discovery.real_path(row.container or row.place), formats.readers[row.kind], name=row.place,
-            kind=row.kind, member=row.member, only=tuple(only[row.file]),
-        )
+        Job.of(row, discovery.real_path, formats.readers, only=tuple(only[row.file]))
         for row in ledger.staged_files(only)
-    ]  # fmt: skip
+    ]
     workers = options.workers or min(len(jobs), tuning.default_workers(spare=0))
     fetch(
         jobs, contract, on_slice=keep, workers=workers, time_limit_s=options.time_limit_s,

@@ -274,8 +274,7 @@ def _discover(discovery: Discovery, ledger: Ledger, naming: Naming, loop: Loop, 
 
 def _jobs(ledger: Ledger, discovery: Discovery, formats: Formats) -> Iterator[Job]:
     for row in ledger.pending(tuning.PAGE):
-        path = discovery.real_path(row.container or row.place)
-        yield Job(row.file, path, formats.readers[row.kind], name=row.place, kind=row.kind, member=row.member)
+        yield Job.of(row, discovery.real_path, formats.readers)
 
 
 def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge | MaskJudge) -> dict[str, Any]:

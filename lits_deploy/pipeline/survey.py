@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
+from lits_deploy.ledger import PendingFile
 from lits_deploy.pipeline.fetch import fetch
 from lits_deploy.pipeline.workers import Held, Job, Tag
 from lits_deploy.scans import FORMATS, Formats
@@ -84,12 +85,5 @@ def _jobs(discovery: Discovery, survey: Survey, formats: Formats, *, headers: bo
         if found.reason is not None:
             survey.add(found.path, None, failure=found.reason)
             continue
-        yield Job(
-            number,
-            discovery.real_path(found.container or found.path),
-            formats.readers[found.kind],
-            name=found.path,
-            kind=found.kind,
-            member=found.member,
-            headers=headers,
-        )
+        row = PendingFile(number, found.path, found.path, found.kind, found.container, found.member, found.mtime_ns)
+        yield Job.of(row, discovery.real_path, formats.readers, headers=headers)

@@ -3,7 +3,7 @@
 Started by `pipeline.workers`, and light: numpy, Pillow and a reader. It talks in JSON, one line a message.
 
     in    {"file": 7, "path": "…", "reader": "lits_deploy.scans.image", "slots": [3]}    decode this; slots to use
-          "member": 12                with it: the 12th entry of the zip at that path
+          "member": 12, "mtime_ns": …  with it: the 12th entry of the zip at that path, last changed then
           "headers": true             with it: tell of the slices, decode none
           "only": [40, 41]            with it: no other slices of the file than these
           {"slots": [9, 10]}                                                             slots that were asked for
@@ -227,7 +227,7 @@ def _read(job: dict[str, Any], most: int) -> bytes:
         return _read_file(path, most)
     from lits_deploy.scans.archive import read_member
 
-    return read_member(path, job["member"], most)
+    return read_member(path, job["member"], most, mtime_ns=job["mtime_ns"])
 
 
 def _read_file(path: bytes, most: int) -> bytes:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import selectors
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from lits_deploy.errors import LitsError
+from lits_deploy.ledger import PendingFile, SourceRow
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.process import WorkerProcess, WorkerSettings
 from lits_deploy.pipeline.slots import Slots
@@ -31,7 +32,8 @@ class Job:
     """One file on its way through the pipeline.
 
     file: its number in the ledger; path: the operating system's (of its zip, if it is the zip's `member`); name: as
-    discovery found it; kind, reader: of file, and the module that reads it.
+    discovery found it; kind, reader: of file, and the module that reads it. mtime_ns: of the zip when it was listed: of
+    another one the member's number may mean another file.
     headers: tell of its slices and decode none; only: the indices of the slices to decode (None: all).
     deaths: decoders that died over it; it also tells an earlier attempt's slices from those of this one.
     seen, total: slices decoded or held back so far, and in all once that is known; written: those that are answered.
@@ -44,6 +46,7 @@ class Job:
     name: str = ""
     kind: str = ""
     member: int | None = None
+    mtime_ns: int | None = None
     headers: bool = False
     only: tuple[int, ...] | None = None
     deaths: int = 0
@@ -55,9 +58,19 @@ class Job:
     series: Series | None = None
     reason: str | None = None
 
+    @classmethod
+    def of(
+        cls, row: PendingFile | SourceRow, real_path: Callable[[str], str], readers: Mapping[str, str], **more: Any
+    ) -> Job:
+        """The job for a file of a discovery. real_path: the operating system's path of a path as discovery found it."""
+        return cls(
+            row.file, real_path(row.container or row.place), readers[row.kind], name=row.place, kind=row.kind,
+            member=row.member, mtime_ns=None if row.member is None else row.mtime_ns, **more,
+        )  # fmt: skip
+
     def message(self) -> dict[str, Any]:
         """As a worker takes it (`pipeline.worker`)."""
-        extra = {"member": self.member, "headers": self.headers or None, "only": self.only}
+        extra = {"member": self.member, "mtime_ns": self.mtime_ns, "headers": self.headers or None, "only": self.only}
         told = {key: value for key, value in extra.items() if value is not None}
         return {"file": self.file, "path": self.path, "reader": self.reader, **told}
 

@@ -100,18 +100,7 @@ def read_headers(
             data = b64decode(job.series.identifiers[HEADER])
             found[job.file] = Headed(rows=job.series.rows, columns=job.series.columns, data=data)
 
-    jobs = (
-        Job(
-            row.file,
-            real_path(row.container or row.place),
-            READERS[row.kind],
-            name=row.place,
-            kind=row.kind,
-            member=row.member,
-            headers=True,
-        )
-        for row in files.values()
-    )
+    jobs = (Job.of(row, real_path, READERS, headers=True) for row in files.values())
     if files:
         fetch(
             jobs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import OutputError
 from lits_deploy.runtime.base import Batch, Outputs
 from lits_deploy.runtime.fake import FakeRuntime
-from pictures import folder_of_slices, grey_pixels, save
+from pictures import encoded, folder_of_slices, grey_pixels, save
 from tiny_bundle import make_tiny_bundle
 
 
@@ -94,6 +95,33 @@ def test_files_that_go_or_change_between_discovery_and_decoding(bundle: Bundle, 
     assert result[files[-2]] == "the file is empty"
     assert result[files[-4]] in ("not a regular file", "the file cannot be read (is a directory)")
     assert all(result[path] == "ok" for path in files[:-4])
+
+
+def test_a_zip_that_changes_after_it_was_listed_never_lends_its_bytes_to_another_name(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    scans = folder_of_slices(tmp_path / "scans", 20)
+    names = [f"{number:02d}.png" for number in range(20)]
+
+    def write(order: list[str]) -> None:
+        with zipfile.ZipFile(scans / "z.zip", "w") as archive:
+            for number, name in enumerate(order):
+                archive.writestr(name, encoded(grey_pixels(SIZE, number)))
+
+    class Meddling(FakeRuntime):
+        done = False
+
+        def _infer(self, batch: Batch) -> Outputs:
+            if not self.done:
+                self.done = True
+                write(names[::-1])
+            return super()._infer(batch)
+
+    write(names)
+    classify(bundle, scans, tmp_path / "out", network=Meddling(shape=(1, SIZE, SIZE)), batch_size=1, workers=1)
+    inside = {path: reason for path, reason in outcome(tmp_path / "out").items() if path.startswith("z.zip/")}
+    assert len(inside) == 20
+    assert set(inside.values()) == {"the zip has changed since it was listed"}
 
 
 def test_odd_names_are_rows_that_lead_back_to_their_files(bundle: Bundle, tmp_path: Path) -> None:
