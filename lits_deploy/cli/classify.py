@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import engines
+from lits_deploy.cli import engines, run_options
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
     from lits_deploy.pipeline.options import RunSummary
@@ -21,35 +22,29 @@ _REASONS_SHOWN = 5
 @app.command()
 def classify(
     bundle: Path = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them."),
-    scans: list[Path] = typer.Argument(..., help="Folders, files and zips: DICOM, NIfTI, PNG and JPEG."),
+    scans: list[Path] = run_options.SCANS,
     out: Path = typer.Option(Path("results"), help="Folder for tables, run.json and ledger."),
-    runtime: str = typer.Option(
-        "auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it."
-    ),
-    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error."),
-    precision: str | None = typer.Option(
-        None, help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use. [default: fp32]"
-    ),
-    artifact: str | None = typer.Option(None, help="In place of --precision: a model file of the bundle by its name."),
-    batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
-    workers: int | None = typer.Option(None, min=1, help="Decode processes [cores less one, 1 to 4]."),
-    threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
-    recursive: bool = typer.Option(True, help="Look into folders below."),
-    formats: str = typer.Option("csv", "--format", help="Tables to write: csv, parquet, jsonl, joined by commas."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT."),
-    retry_failed: bool = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed."),
-    abstain: bool = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure."),
-    identify: bool = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes."),
-    pseudonymous: bool = typer.Option(False, "--pseudonymous", help="Write hashes of file paths, not the paths."),
-    salt: str | None = typer.Option(None, help="Of the hashes, so that runs compare. [default: random, kept in OUT]"),
-    time_limit: float = typer.Option(30.0, help="Seconds that decoding one file may take."),
-    memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
-    ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
+    runtime: str = run_options.RUNTIME,
+    device: str = run_options.DEVICE,
+    precision: str | None = run_options.PRECISION,
+    artifact: str | None = run_options.ARTIFACT,
+    batch_size: int | None = run_options.BATCH_SIZE,
+    workers: int | None = run_options.WORKERS,
+    threads: int = run_options.THREADS,
+    recursive: bool = run_options.RECURSIVE,
+    formats: str = typer.Option("csv", "--format", help=run_options.TABLES_HELP),
+    overwrite: bool = run_options.OVERWRITE,
+    retry_failed: bool = run_options.RETRY_FAILED,
+    abstain: bool = run_options.ABSTAIN,
+    identify: bool = run_options.IDENTIFY,
+    pseudonymous: bool = run_options.PSEUDONYMOUS,
+    salt: str | None = run_options.SALT,
+    time_limit: float = run_options.TIME_LIMIT,
+    memory_limit: int = run_options.MEMORY_LIMIT,
+    ledger: Path | None = run_options.LEDGER,
     engine_cache: Path | None = engines.CACHE,
     report: bool = typer.Option(True, help="Write report.html, with pictures of the most suspicious slices."),
-    segmenter: Path | None = typer.Option(
-        None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
-    ),
+    segmenter: Path | None = run_options.SEGMENTER,
 ) -> None:
     """Classify folders of CT slices with a bundle.
 
@@ -60,7 +55,7 @@ def classify(
     from lits_deploy.cli.console import errors, progress_bar
     from lits_deploy.errors import UserError
     from lits_deploy.pipeline.after import reporter
-    from lits_deploy.pipeline.options import ClassifyOptions, Progress
+    from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.run import run_folder
     from lits_deploy.pipeline.stop import stop_on_signals
@@ -74,7 +69,7 @@ def classify(
         workers=workers,
         threads=threads,
         recursive=recursive,
-        formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+        formats=run_options.names(formats),
         overwrite=overwrite,
         retry_failed=retry_failed,
         abstain=abstain,
@@ -94,19 +89,7 @@ def classify(
     said: list[str] = []
     finish = reporter(opened, options, segmenter=unet, pictures=report, say=said.append)
     with progress_bar() as bar, stop_on_signals() as stop:
-        task = bar.add_task("classify", total=None, rate=0.0, note="loading")
-        shown = False
-
-        def show(progress: Progress) -> None:
-            nonlocal shown
-            if not shown:  # so that the time left does not count what an earlier start of the run had done
-                bar.reset(task, total=progress.files, completed=progress.done)
-                shown = True
-            note = f"{progress.failed} failed" if progress.failed else ""
-            note = "stopping after this batch" if stop.requested else progress.note or note
-            rate = progress.slices / progress.seconds if progress.seconds else 0.0
-            bar.update(task, completed=progress.done, rate=rate, note=note)
-
+        show = run_options.progress_shown(bar, "classify", stop)
         wanted = report or (out / REPORT).exists()
         summary = run_folder(
             opened, scans, out, options=options, on_progress=show, stop=stop, finish=finish if wanted else None
@@ -130,13 +113,10 @@ def print_summary(summary: RunSummary) -> None:
     if summary.withheld:
         rows.append(("abstained: not to be judged", f"{summary.withheld:,}"))
     table(("class", "slices"), rows, right=("slices",))
+    if summary.withheld:
+        _reasons(f"not to be judged ({summary.withheld:,})", "slices", summary.withheld, summary.withheld_reasons)
     if summary.failed:
-        say("")
-        shown = list(summary.reasons.items())[:_REASONS_SHOWN]
-        rows = [(reason, f"{n:,}") for reason, n in shown]
-        if rest := summary.failed - sum(n for _, n in shown):
-            rows.append(("other reasons", f"{rest:,}"))
-        table((f"failed ({summary.failed:,})", "rows"), rows, right=("rows",))
+        _reasons(f"failed ({summary.failed:,})", "rows", summary.failed, summary.reasons)
     say("")
     speed = f": {summary.slices_per_s:,.1f} slices/s" if summary.now else ""
     earlier = f", {summary.slices - summary.now:,} before" if summary.resumed else ""
@@ -149,3 +129,15 @@ def print_summary(summary: RunSummary) -> None:
     if summary.stopped:
         say(f"Stopped with {summary.missing:,} files to go: the same command goes on from here.")
     say(DISCLAIMER)
+
+
+def _reasons(title: str, unit: str, count: int, reasons: Mapping[str, int]) -> None:
+    """The most frequent reasons, and how many rows have others."""
+    from lits_deploy.cli.console import console, table
+
+    shown = list(reasons.items())[:_REASONS_SHOWN]
+    rows = [(reason, f"{n:,}") for reason, n in shown]
+    if rest := count - sum(n for _, n in shown):
+        rows.append(("other reasons", f"{rest:,}"))
+    console.print("")
+    table((title, unit), rows, right=(unit,))

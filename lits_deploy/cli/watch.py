@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from lits_deploy.cli import engines, run_options
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
@@ -20,30 +22,25 @@ def watch(
     poll: bool = typer.Option(
         False, "--poll", help="Look again and again instead of waiting for notices; so on network shares in any case."
     ),
-    runtime: str = typer.Option(
-        "auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it."
-    ),
-    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error."),
-    precision: str | None = typer.Option(
-        None, help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use. [default: fp32]"
-    ),
-    artifact: str | None = typer.Option(None, help="In place of --precision: a model file of the bundle by its name."),
-    batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
-    workers: int | None = typer.Option(None, min=1, help="Decode processes [cores less one, 1 to 4]."),
-    threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
-    formats: str = typer.Option("csv", "--format", help="Tables to write: csv, parquet, jsonl, joined by commas."),
-    overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT."),
-    abstain: bool = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure."),
-    identify: bool = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes."),
-    pseudonymous: bool = typer.Option(False, "--pseudonymous", help="Write hashes of file paths, not the paths."),
-    salt: str | None = typer.Option(None, help="Of the hashes, so that runs compare. [default: random, kept in OUT]"),
-    time_limit: float = typer.Option(30.0, help="Seconds that decoding one file may take."),
-    memory_limit: int = typer.Option(1024, help="MiB that decoding one file may take."),
-    ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share."),
+    runtime: str = run_options.RUNTIME,
+    device: str = run_options.DEVICE,
+    precision: str | None = run_options.PRECISION,
+    artifact: str | None = run_options.ARTIFACT,
+    batch_size: int | None = run_options.BATCH_SIZE,
+    workers: int | None = run_options.WORKERS,
+    threads: int = run_options.THREADS,
+    formats: str = typer.Option("csv", "--format", help=run_options.TABLES_HELP),
+    overwrite: bool = run_options.OVERWRITE,
+    abstain: bool = run_options.ABSTAIN,
+    identify: bool = run_options.IDENTIFY,
+    pseudonymous: bool = run_options.PSEUDONYMOUS,
+    salt: str | None = run_options.SALT,
+    time_limit: float = run_options.TIME_LIMIT,
+    memory_limit: int = run_options.MEMORY_LIMIT,
+    ledger: Path | None = run_options.LEDGER,
+    engine_cache: Path | None = engines.CACHE,
     report: bool = typer.Option(True, help="Draw report.html anew after each study, with pictures."),
-    segmenter: Path | None = typer.Option(
-        None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
-    ),
+    segmenter: Path | None = run_options.SEGMENTER,
 ) -> None:
     """Classify the studies of an inbox, each once it is complete, until Ctrl-C.
 
@@ -69,7 +66,7 @@ def watch(
         batch_size=batch_size,
         workers=workers,
         threads=threads,
-        formats=tuple(name.strip() for name in formats.split(",") if name.strip()),
+        formats=run_options.names(formats),
         overwrite=overwrite,
         abstain=abstain,
         identify=identify,
@@ -78,6 +75,7 @@ def watch(
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,
+        engine_cache=engine_cache,
     )
     talk = Talk(
         study=lambda line: console.print(str(line), markup=False),

@@ -1,0 +1,68 @@
+"""What `classify`, `segment` and `watch` have in common: their options, their progress, and names joined by commas.
+
+Typer reads an option from a parameter's default, so the same object serves every command that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:  # a command's help needs no pipeline
+    from rich.progress import Progress as Bar
+
+    from lits_deploy.pipeline.options import Progress
+    from lits_deploy.pipeline.stop import Stop
+
+SCANS = typer.Argument(..., help="Folders, files and zips: DICOM, NIfTI, PNG and JPEG.")
+RUNTIME = typer.Option("auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it.")
+DEVICE = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error.")
+PRECISION = typer.Option(
+    None, help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use. [default: fp32]"
+)
+ARTIFACT = typer.Option(None, help="In place of --precision: a model file of the bundle by its name.")
+BATCH_SIZE = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU].")
+WORKERS = typer.Option(None, min=1, help="Decode processes [cores less one, 1 to 4].")
+THREADS = typer.Option(0, min=0, help="CPU threads of the network; 0: every core.")
+RECURSIVE = typer.Option(True, help="Look into folders below.")
+TABLES_HELP = "Tables to write: csv, parquet, jsonl, joined by commas."
+OVERWRITE = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
+RETRY_FAILED = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
+ABSTAIN = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")
+IDENTIFY = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes.")
+PSEUDONYMOUS = typer.Option(False, "--pseudonymous", help="Write hashes of file paths, not the paths.")
+SALT = typer.Option(None, help="Of the hashes, so that runs compare. [default: random, kept in OUT]")
+TIME_LIMIT = typer.Option(30.0, help="Seconds that decoding one file may take.")
+MEMORY_LIMIT = typer.Option(1024, help="MiB that decoding one file may take.")
+LEDGER = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")
+SEGMENTER = typer.Option(
+    None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
+)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names joined by commas, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def progress_shown(bar: Bar, name: str, stop: Stop, *, last: str = "") -> Callable[[Progress], None]:
+    """An `on_progress` that draws a run on a bar. last: what is done once every file has been answered."""
+    task = bar.add_task(name, total=None, rate=0.0, note="loading")
+    shown = False
+
+    def show(progress: Progress) -> None:
+        nonlocal shown
+        if not shown:  # so that the time left does not count what an earlier start of the run had done
+            bar.reset(task, total=progress.files, completed=progress.done)
+            shown = True
+        note = progress.note or (f"{progress.failed} failed" if progress.failed else "")
+        if stop.requested:
+            note = "stopping after this batch"
+        elif last and progress.done == progress.files:
+            note = last
+        rate = progress.slices / progress.seconds if progress.seconds else 0.0
+        bar.update(task, completed=progress.done, rate=rate, note=note)
+
+    return show
