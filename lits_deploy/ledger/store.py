@@ -1,19 +1,4 @@
-"""The ledger: what a run has done, in SQLite, one transaction a batch. It is the truth; result tables are copies.
-
-    meta    schema, identity of the run, run id
-    file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window, series;
-            part: the folder or zip directly below the base that it lies in, none if it lies there itself
-    slice   one row a slice of it: index → label (none where the answer is `abstain`), calibrated probabilities,
-            position, or the reason why not
-    series  one row a series: its name and its study's (pseudonyms unless the user identifies), what its header says
-    mask    labels of a segmented slice, compressed (`segmentation`)
-    picture a small picture of a suspicious slice with its contours (`report.pictures`), for a page without the scans
-    found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it
-
-A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;
-a power cut may cost the last batches, which are then done again. Knows nothing about bundles or networks, and stores
-what it is given: `pipeline.naming` decides what may be written of identifiers and paths.
-"""
+"""The open ledger: reads and writes, one transaction a batch (`lits_deploy.ledger`)."""
 
 from __future__ import annotations
 
@@ -22,192 +7,29 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from lits_deploy.errors import OutputError
 from lits_deploy.files import canonical_json
+from lits_deploy.ledger import schema
+from lits_deploy.ledger.rows import (
+    FAILED,
+    OK,
+    PENDING,
+    Counts,
+    FileRow,
+    PartRow,
+    PendingFile,
+    PictureRow,
+    ResultRow,
+    SeriesRow,
+    SliceRow,
+    SourceRow,
+)
 from lits_deploy.scans.discover import Found
 
-SCHEMA = 3
 FILE_NAME = "ledger.sqlite"
-PENDING, OK, FAILED, ABSTAINED = 0, 1, 2, 3
-
-NAMES, RUN, ABOUT, PICTURES = "names", "run", "about", "pictures"
-"""What is noted of a run (`Ledger.note`): how it names things; classes and provenance, which its tables repeat; what a
-report says of network and machine (`pipeline.about`); what is drawn over pictures (`pipeline.pictures`)."""
-
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE series (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, study TEXT NOT NULL, info TEXT NOT NULL);
-CREATE TABLE file (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, series INTEGER, part TEXT);
-CREATE TABLE slice (
-    file INTEGER NOT NULL, idx INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT,
-    label INTEGER, p0 REAL, p1 REAL, p2 REAL, position REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
-CREATE TABLE mask (file INTEGER NOT NULL, idx INTEGER NOT NULL, labels BLOB NOT NULL, PRIMARY KEY (file, idx));
-CREATE TABLE picture (
-    file INTEGER NOT NULL, idx INTEGER NOT NULL, jpeg BLOB NOT NULL, side INTEGER NOT NULL, contours TEXT NOT NULL,
-    PRIMARY KEY (file, idx));
-"""
-_FOUND = """
-CREATE TEMP TABLE found (
-    path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
-    kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT) WITHOUT ROWID;
-CREATE TEMP TABLE scope (part TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
-_ADOPT = """
-CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
-    WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT part FROM scope)))
-       OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.reason IS NOT NULL
-       OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
-DELETE FROM slice WHERE file IN (SELECT id FROM gone);
-DELETE FROM mask WHERE file IN (SELECT id FROM gone);
-DELETE FROM picture WHERE file IN (SELECT id FROM gone);
-DELETE FROM file WHERE id IN (SELECT id FROM gone);
-DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
-INSERT INTO file (path, size, mtime_ns, status, reason, part)
-    SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason, part FROM found
-    WHERE path NOT IN (SELECT path FROM file) ORDER BY path;
-DROP TABLE gone;
-"""
-_ROWS = """
-SELECT file.path, coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),
-       slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256, series.study, series.name,
-       slice.position, series.id, file.id
-FROM file LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series
-WHERE file.status != 0 ORDER BY {order}
-"""
-_PENDING = "SELECT id, path, place, kind, container, member, found.mtime_ns FROM file JOIN found USING (path)"
-_BY_PATH = "file.path, slice.idx"
-_BY_SERIES = "series.study, series.name, slice.position IS NULL, slice.position, file.path, slice.idx"
-
-
-class SliceRow(NamedTuple):
-    """A slice's answer: file's number, place in it, label 0…2 and probabilities; no label for `abstain`; or a reason
-    and None. position: along its series; labels: its mask, compressed, if it was segmented."""
-
-    file: int
-    idx: int
-    status: int
-    reason: str | None
-    label: int | None
-    p0: float | None
-    p1: float | None
-    p2: float | None
-    position: float | None = None
-    labels: bytes | None = None
-
-
-class SeriesRow(NamedTuple):
-    """A series: its name and its study's, and `info`, a JSON object of what its header says (`pipeline.naming`)."""
-
-    name: str
-    study: str
-    info: str
-
-
-class FileRow(NamedTuple):
-    """A file that is done: number, OK or FAILED, reason, SHA-256 of its bytes, window of its intensities, series."""
-
-    file: int
-    status: int
-    reason: str | None
-    sha256: str | None
-    window: str | None
-    series: SeriesRow | None = None
-
-
-class PartRow(NamedTuple):
-    """What one series (or none) of one part holds: the part as it is written, study, series' number, rows by status."""
-
-    part: str
-    study: str | None
-    series_id: int | None
-    rows: int
-    failed: int
-    withheld: int
-
-
-class SourceRow(NamedTuple):
-    """A slice (or a failed file) and where its file is: number to mtime as in PendingFile, the file's hash, its series,
-    the slice's place in file and series, status and reason, and whether it has a mask."""
-
-    file: int
-    path: str
-    place: str
-    kind: str
-    container: str | None
-    member: int | None
-    mtime_ns: int
-    sha256: str | None
-    series_id: int | None
-    idx: int
-    status: int
-    reason: str | None
-    position: float | None
-    masked: bool
-
-
-class PendingFile(NamedTuple):
-    """A file to do: number, path as it is written, where discovery found it, reader's kind, its zip if in one, and the
-    time of its (or the zip's) last change then."""
-
-    file: int
-    path: str
-    place: str
-    kind: str
-    container: str | None
-    member: int | None
-    mtime_ns: int
-
-
-class ResultRow(NamedTuple):
-    """A row of the result tables, as far as the ledger knows it; `series_id` leads to `Ledger.series`, `file` to the
-    file's pictures."""
-
-    path: str
-    idx: int
-    status: int
-    reason: str | None
-    label: int | None
-    p0: float | None
-    p1: float | None
-    p2: float | None
-    window: str | None
-    sha256: str | None
-    study: str | None = None
-    series: str | None = None
-    position: float | None = None
-    series_id: int | None = None
-    file: int | None = None
-
-
-class PictureRow(NamedTuple):
-    """A small picture of a slice: JPEG of side × side pixels, and its contours as JSON (`report.pictures`)."""
-
-    file: int
-    idx: int
-    jpeg: bytes
-    side: int
-    contours: str
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Files by status."""
-
-    pending: int
-    ok: int
-    failed: int
-
-    @property
-    def all(self) -> int:
-        """Files in the ledger."""
-        return self.pending + self.ok + self.failed
 
 
 class Ledger:
@@ -237,15 +59,15 @@ class Ledger:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             with self._transaction():
-                for statement in _TABLES.split(";\n"):
+                for statement in schema.TABLES.split(";\n"):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
-        elif version != SCHEMA:
+                self._db.execute(f"PRAGMA user_version = {schema.SCHEMA}")
+        elif version != schema.SCHEMA:
             raise OutputError(
-                f"{self.path} has schema {version}; this version reads {SCHEMA}.",
+                f"{self.path} has schema {version}; this version reads {schema.SCHEMA}.",
                 fix="--out elsewhere, --overwrite, or the lits-deploy that made it",
             )
-        self._db.executescript(_FOUND)
+        self._db.executescript(schema.FOUND)
 
     def _unusable(self, error: sqlite3.Error) -> OutputError:
         return OutputError(
@@ -314,7 +136,7 @@ class Ledger:
         with self._transaction():
             self._db.execute("DELETE FROM scope")
             self._db.executemany("INSERT OR IGNORE INTO scope VALUES (?)", ((part,) for part in scope or ()))
-            for statement in _ADOPT.split(";\n"):
+            for statement in schema.ADOPT.split(";\n"):
                 self._db.execute(statement, asked if ":scoped" in statement else {})
             digest = hashlib.sha256(canonical_json(identity).encode())
             for path, size in self._db.execute("SELECT path, size FROM file ORDER BY path"):
@@ -330,7 +152,7 @@ class Ledger:
 
     def pending(self, page: int) -> Iterator[PendingFile]:
         """The files to do, in path order, `page` at a time; files may be recorded meanwhile."""
-        query = f"{_PENDING} WHERE status = 0 AND path > ? ORDER BY path LIMIT ?"
+        query = f"{schema.PENDING_FILES} WHERE status = 0 AND path > ? ORDER BY path LIMIT ?"
         after = ""
         while rows := self._db.execute(query, (after, page)).fetchall():
             yield from map(PendingFile._make, rows)
@@ -338,7 +160,7 @@ class Ledger:
 
     def staged_files(self, numbers: Iterable[int]) -> Iterator[PendingFile]:
         """Files of this start's discovery by their numbers, done or not."""
-        query = f"{_PENDING} WHERE id = ?"
+        query = f"{schema.PENDING_FILES} WHERE id = ?"
         for number in numbers:
             yield from map(PendingFile._make, self._db.execute(query, (number,)))
 
@@ -365,11 +187,11 @@ class Ledger:
 
     def rows(self) -> Iterator[ResultRow]:
         """Every result so far, by path and index; streamed."""
-        return (ResultRow(*row) for row in self._db.execute(_ROWS.format(order=_BY_PATH)))
+        return (ResultRow(*row) for row in self._db.execute(schema.ROWS.format(order=schema.BY_PATH)))
 
     def rows_by_series(self) -> Iterator[ResultRow]:
         """The same rows, series by series, along each; those without a series first; streamed."""
-        return (ResultRow(*row) for row in self._db.execute(_ROWS.format(order=_BY_SERIES)))
+        return (ResultRow(*row) for row in self._db.execute(schema.ROWS.format(order=schema.BY_SERIES)))
 
     def sources(self) -> Iterator[SourceRow]:
         """The slices of the files that this start found, series by series, along each; streamed."""
@@ -380,7 +202,7 @@ class Ledger:
             " FROM file JOIN found USING (path) LEFT JOIN slice ON slice.file = file.id"
             " LEFT JOIN series ON series.id = file.series"
             " LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx"
-            f" WHERE file.status != 0 ORDER BY {_BY_SERIES}"
+            f" WHERE file.status != 0 ORDER BY {schema.BY_SERIES}"
         )
         return (SourceRow._make((*row[:-1], bool(row[-1]))) for row in self._db.execute(query))
 
