@@ -22,7 +22,7 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_works() -> Iterator[None]:
-    """A shell starts background jobs with Ctrl-C ignored, and children inherit that: tests of Ctrl-C would fail there."""
+    """A shell starts background jobs with Ctrl-C ignored, and children inherit that: its tests would fail there."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
