@@ -39,6 +39,7 @@ class OutputFolder:
         self._overwrite = overwrite
         self._made = [folder for folder in (self.out, self.ledger_folder) if not folder.exists()]
         self.keep = False
+        self._out_lock: int | None = None
         self.ledger: Ledger
 
     def __enter__(self) -> OutputFolder:
@@ -49,6 +50,9 @@ class OutputFolder:
         except OSError as error:
             raise OutputError(f"{self.out} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
         try:
+            if self.ledger_folder.resolve() != self.out.resolve():
+                with suppress(OSError):  # a network share may have no locks; another ledger's run is then not seen
+                    self._out_lock = self._locked(self.out / LOCK)
             for left in (path for name in self._results() for path in self.out.glob(f".{name.name}.*.tmp")):
                 left.unlink()  # of a process that was killed while it wrote
             for left in self.out.glob(f".{MASKS}.*.tmp"):
@@ -122,6 +126,9 @@ class OutputFolder:
             (self.ledger_folder / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
 
     def _leave(self) -> None:
+        if self._out_lock is not None:
+            (self.out / LOCK).unlink(missing_ok=True)
+            os.close(self._out_lock)
         if not self.keep:
             self._remove_ledger()
             for name in (LOCK, SALT_FILE):

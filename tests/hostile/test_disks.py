@@ -15,6 +15,7 @@ from folder_runs import SIZE, classify, outcome, rows
 from hostile_corpus import dicom_file, hu_slice
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import OutputError
+from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.runtime.base import Batch, Outputs
 from lits_deploy.runtime.fake import FakeRuntime
 from pictures import encoded, folder_of_slices, grey_pixels, save
@@ -142,6 +143,18 @@ def test_odd_names_are_rows_that_lead_back_to_their_files(bundle: Bundle, tmp_pa
     assert len(set(paths)) == 7
     assert all(path.isprintable() for path in paths)
     assert all(row["status"] == "ok" for row in rows(tmp_path / "out"))
+
+
+def test_two_runs_with_ledgers_of_their_own_do_not_share_an_output_folder(bundle: Bundle, tmp_path: Path) -> None:
+    scans = folder_of_slices(tmp_path / "scans", 2)
+    with (
+        OutputFolder(tmp_path / "out", ledger_folder=tmp_path / "a"),
+        pytest.raises(OutputError, match="Another lits-deploy"),
+    ):
+        classify(bundle, scans, tmp_path / "out", ledger=tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+    assert classify(bundle, scans, tmp_path / "out", ledger=tmp_path / "b").slices == 2
+    assert not (tmp_path / "out/.lits-deploy.lock").exists()
 
 
 def test_links_in_circles_and_pipes_do_not_hang(bundle: Bundle, tmp_path: Path) -> None:
