@@ -149,12 +149,14 @@ def _training(training: dict[str, Any]) -> list[str]:
     splits = [split for split in SPLITS if split in slices]
     counts = "; ".join(f"{split}: {slices[split]} slices of {len(patients[split])} patients" for split in splits)
     settings = training["settings"]
+    how = {"adam": "Adam", "adamw": "AdamW"}[settings.get("optimiser", "adam")]
+    recipe = settings.get("recipe", "thesis")
     return [
         f"Data set {dataset['name']} (source: {dataset.get('source') or 'not declared'}), "
         f"split by {dataset['split_by']}. {counts}.",
-        f"Epoch {training['epoch']} of {settings['epochs']} ({training['checkpoint']} checkpoint), Adam, learning rate "
-        f"{settings['lr']:g}, batch {settings['batch_size']}, class weights {settings['class_weights']}, "
-        f"seed {settings['seed']}.",
+        f"Epoch {training['epoch']} of {settings['epochs']} ({training['checkpoint']} checkpoint), recipe {recipe}, "
+        f"{how}, learning rate {settings['lr']:g}, batch {settings['batch_size']}, "
+        f"class weights {settings['class_weights']}, seed {settings['seed']}.",
     ]
 
 

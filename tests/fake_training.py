@@ -18,7 +18,8 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.data.layout import read_layout
 from train.models.registry import build, network
-from train.run import BEST, LAST, Observer, _open_folder
+from train.run import BEST, LAST, _open_folder
+from train.session import Observer
 
 PICTURED = ("resnet18", "resnet34", "unet")
 SECONDS = 60.0

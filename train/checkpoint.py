@@ -17,12 +17,24 @@ from torch import Tensor, nn
 from lits_deploy.errors import DataError
 from lits_deploy.files import atomic_path, write_json
 
-_MODEL, _OPTIMISER = "model.", "optimiser."
+_MODEL, _OPTIMISER, _TRAINED = "model.", "optimiser.", "trained."
 
 
-def save(path: Path, model: nn.Module, record: dict[str, Any], optimiser: torch.optim.Optimizer | None = None) -> None:
-    """Write `path` (.safetensors) and its .json record; tensors keep their dtypes. Shared tensors are stored once."""
+def save(
+    path: Path,
+    model: nn.Module,
+    record: dict[str, Any],
+    optimiser: torch.optim.Optimizer | None = None,
+    trained: nn.Module | None = None,
+) -> None:
+    """Write `path` (.safetensors) and its .json record; tensors keep their dtypes. Shared tensors are stored once.
+
+    model: the network itself. trained: what the optimiser changes, where that is more or another than the network: with
+    a head for training only, or where the network is an average.
+    """
     tensors = {_MODEL + name: value for name, value in _unshared(model).items()}
+    if trained is not None:
+        tensors.update({_TRAINED + name: value for name, value in _unshared(trained).items()})
     if optimiser is not None:
         for index, state in optimiser.state_dict()["state"].items():
             tensors.update({f"{_OPTIMISER}{index}.{key}": torch.as_tensor(value) for key, value in state.items()})
@@ -47,15 +59,25 @@ def read_record(path: Path) -> dict[str, Any]:
     return record
 
 
-def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> dict[str, Any]:
-    """Fill a model (and optimiser) of the same architecture; returns the record. DataError where they do not fit."""
+def load(
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer | None = None,
+    trained: nn.Module | None = None,
+) -> dict[str, Any]:
+    """Fill a model (and the rest that `save` took) of the same architecture; returns the record.
+
+    DataError where they do not fit.
+    """
     record = read_record(path)
     tensors: dict[str, Tensor] = {}
     with safe_open(path, framework="pt") as stream:
         for name in stream.keys():  # noqa: SIM118 - not a dictionary
             tensors[name] = stream.get_tensor(name)
-    weights = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
-    load_weights(model, weights, path)
+    for prefix, module in ((_MODEL, model), (_TRAINED, trained)):
+        if module is not None:
+            weights = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            load_weights(module, weights, path)
     if optimiser is not None:
         if not any(name.startswith(_OPTIMISER) for name in tensors):
             raise DataError(f"{path} holds weights without their optimiser: no run goes on from it.", fix="train anew")
@@ -65,6 +87,7 @@ def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None =
                 index, key = name.removeprefix(_OPTIMISER).split(".", 1)
                 state.setdefault(int(index), {})[key] = value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+        _lay_out(optimiser)
     return record
 
 
@@ -84,6 +107,18 @@ def copy_weights(source: Path, target: Path) -> None:
         save_file(tensors, temporary, metadata={"record": json.dumps(record)})
         temporary.chmod(0o644)
     write_json(target.with_suffix(".json"), record)
+
+
+def _lay_out(optimiser: torch.optim.Optimizer) -> None:
+    """Give each moment the memory layout of its parameter.
+
+    A fused optimiser walks both in the order of their memory: a channels_last weight with a contiguous moment would be
+    stepped by the moments of other weights, silently (PyTorch 2.14, CPU).
+    """
+    for parameter, state in optimiser.state.items():
+        for key, value in state.items():
+            if value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

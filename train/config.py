@@ -12,7 +12,10 @@ from train.models.registry import Init
 
 Weights = Literal["none", "balanced"]
 Schedule = Literal["constant", "cosine"]
-Augmentation = Literal["thesis", "upright", "crop", "none"]
+Augmentation = Literal["thesis", "upright", "strong", "crop", "none"]
+Sampling = Literal["all", "balanced"]
+Optimiser = Literal["adam", "adamw"]
+Recipe = Literal["thesis", "strong"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +27,12 @@ class TrainConfig:
     schedule: the thesis's constant learning rate, or `train.loop.cosine`.
     augment: the thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips; the crop
         alone; or nothing. width is for U-Net.
-    amp: bf16 autocast, decided once `auto` is resolved.
+    amp: bf16 autocast, decided once `auto` is resolved. compiled: through torch.compile, likewise.
+    The rest is off in the thesis's recipe (`train.settings` says what it is for): sampling: every slice once, or
+    classes alike (`train.data.feed`). optimiser: adamw decouples the weight decay. average: decay of the moving average
+    of weights, 0 for none. masks: weight of the masks as a classifier's second target; dice: of a U-Net's Dice loss.
+    coarse: share of the epochs, the first ones, that see slices of half the side, at a quarter of the cost.
+    recipe: where the settings came from; it changes nothing by itself.
     """
 
     model: str
@@ -43,6 +51,14 @@ class TrainConfig:
     device: str = "cpu"
     amp: bool = False
     workers: int = 0
+    recipe: Recipe = "thesis"
+    sampling: Sampling = "all"
+    optimiser: Optimiser = "adam"
+    average: float = 0.0
+    masks: float = 0.0
+    dice: float = 0.0
+    coarse: float = 0.0
+    compiled: bool = False
     contract: InputContract
 
     def to_json(self) -> dict[str, Any]:
@@ -60,8 +76,8 @@ class TrainConfig:
 
     def differences(self, other: TrainConfig) -> list[str]:
         """Settings that change the weights and differ; a resumed run must have none."""
-        free = {"data", "epochs", "max_minutes", "device", "workers"}
-        if self.schedule != "constant":
-            free.remove("epochs")  # the rate of every step depends on how many there will be
+        free = {"data", "epochs", "max_minutes", "device", "workers", "recipe"}
+        if self.schedule != "constant" or self.coarse:
+            free.remove("epochs")  # the rate of every step, or its size, depends on how many there will be
         names = [field.name for field in dataclasses.fields(self) if field.name not in free]
         return [n for n in names if getattr(self, n) != getattr(other, n)]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lits_deploy.contract import Task
 from lits_deploy.metrics import auroc, balanced_accuracy, per_class_accuracy, segmentation_summary_of
+from train import distributed
 
 
 class Meter:
@@ -24,11 +25,11 @@ class Meter:
         self.matrix = torch.zeros(classes * classes, dtype=torch.int64, device=device)
         self._lesion: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, logits: Tensor, target: Tensor) -> None:
-        """One batch: mean loss, logits [N, K, …], target [N, …]."""
+    def add(self, loss: Tensor, logits: Tensor, target: Tensor, share: float | None = None) -> None:
+        """One batch: mean loss, logits [N, K, …], target [N, …]; share: slices the loss counts for, N if None."""
         count = len(target)
         self.slices += count
-        self.loss += loss.detach().double() * count
+        self.loss += loss.detach().double() * (count if share is None else share)
         predicted = logits.detach().argmax(dim=1)
         self.matrix += torch.bincount((target * self.classes + predicted).flatten(), minlength=self.classes**2)
         if self.task == "classify":
@@ -37,6 +38,16 @@ class Meter:
     def mean_loss(self) -> float:
         """Mean loss per slice so far."""
         return float(self.loss) / max(1, self.slices)
+
+    def merge(self) -> None:
+        """Add up what all processes of a distributed run have counted."""
+        if distributed.processes() == 1:
+            return
+        parts = distributed.gathered((self.slices, self.loss.cpu(), self.matrix.cpu(), _on_host(self._lesion)))
+        self.slices = sum(slices for slices, _, _, _ in parts)
+        self.loss = sum((loss for _, loss, _, _ in parts), torch.zeros((), dtype=torch.float64))
+        self.matrix = sum((matrix for _, _, matrix, _ in parts), torch.zeros_like(self.matrix, device="cpu"))
+        self._lesion = [pair for _, _, _, pairs in parts for pair in pairs]
 
     def result(self) -> dict[str, Any]:
         """loss, accuracy, balanced_accuracy, class_accuracy [K], confusion [K, K]; AUROC, or Dice and IoU."""
@@ -58,6 +69,10 @@ class Meter:
         area = auroc(lesion, score)
         values["lesion_auroc"] = None if np.isnan(area) else area
         return values
+
+
+def _on_host(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    return [(a.cpu(), b.cpu()) for a, b in pairs]
 
 
 def quality(result: dict[str, Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from enum import Enum
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.errors import DataError, DeviceError, MissingExtra, OutputError
+from lits_deploy.errors import DataError, DeviceError, MissingExtra, OutputError, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +30,13 @@ class ClassWeights(str, Enum):
     balanced = "balanced"
 
 
+class Recipe(str, Enum):
+    """--recipe."""
+
+    thesis = "thesis"
+    strong = "strong"
+
+
 class Schedule(str, Enum):
     """--schedule."""
 
@@ -41,8 +49,23 @@ class Augmentation(str, Enum):
 
     thesis = "thesis"
     upright = "upright"
+    strong = "strong"
     crop = "crop"
     none = "none"
+
+
+class Sampling(str, Enum):
+    """--sampling."""
+
+    all = "all"
+    balanced = "balanced"
+
+
+class Optimiser(str, Enum):
+    """--optimiser."""
+
+    adam = "adam"
+    adamw = "adamw"
 
 
 class Init(str, Enum):
@@ -60,6 +83,14 @@ class Resize(str, Enum):
     never = "never"
 
 
+class Compile(str, Enum):
+    """--compile."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
 class Amp(str, Enum):
     """--amp."""
 
@@ -73,17 +104,41 @@ def train(
     data: Path = typer.Option(Path("data"), help="Folder with train/, validate/ and test/."),
     model: str = typer.Option("resnet18", help="A name that `lits-deploy models` lists."),
     out: Path | None = typer.Option(None, help="Folder of the run. [default: runs/MODEL-TIME]"),
-    epochs: int = typer.Option(15, min=1),
-    batch_size: int = typer.Option(32, min=1),
-    lr: float = typer.Option(1e-4, help="Adam's learning rate."),
-    weight_decay: float = typer.Option(1e-5, help="L2 penalty inside Adam."),
-    augment: Augmentation = typer.Option(
-        Augmentation.thesis,
-        help="The thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips, for slices "
-        "that all stand one way; the crop alone; or nothing.",
+    recipe: Recipe = typer.Option(
+        Recipe.thesis,
+        help="The thesis's settings, or those that did best on patients never seen; single options override either.",
     ),
-    schedule: Schedule = typer.Option(Schedule.constant, help="Learning rate: constant, or cosine down to 0."),
-    class_weights: ClassWeights = typer.Option(ClassWeights.none, help="Weights of the cross-entropy."),
+    epochs: int | None = typer.Option(None, min=1, help="[thesis: 15]"),
+    batch_size: int = typer.Option(32, min=1),
+    lr: float | None = typer.Option(None, help="Learning rate. [thesis: 1e-4]"),
+    weight_decay: float | None = typer.Option(None, help="L2 penalty inside Adam, or AdamW's decay. [thesis: 1e-5]"),
+    optimiser: Optimiser | None = typer.Option(None, help="[thesis: adam]"),
+    augment: Augmentation | None = typer.Option(
+        None,
+        help="The thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips, for slices "
+        "that all stand one way; strong: more of that, shifts, elastic, window and gamma; the crop alone; or nothing. "
+        "[thesis: thesis]",
+    ),
+    schedule: Schedule | None = typer.Option(
+        None, help="Learning rate: constant, or cosine down to 0. [thesis: constant]"
+    ),
+    class_weights: ClassWeights | None = typer.Option(None, help="Weights of the cross-entropy. [thesis: none]"),
+    sampling: Sampling | None = typer.Option(None, help="Every slice once an epoch, or classes alike. [thesis: all]"),
+    average: float | None = typer.Option(
+        None, min=0.0, max=0.99999, help="Decay of the moving average of weights; 0: none. [thesis: 0]"
+    ),
+    masks: float | None = typer.Option(
+        None, min=0.0, help="Weight of the masks as a classifier's second target. [thesis: 0]"
+    ),
+    dice: float | None = typer.Option(
+        None, min=0.0, help="Weight of the Dice loss beside a U-Net's cross-entropy. [thesis: 0]"
+    ),
+    coarse: float | None = typer.Option(
+        None,
+        min=0.0,
+        max=1.0,
+        help="Share of the epochs, the first ones, on slices of half the side, at a quarter of the cost. [thesis: 0]",
+    ),
     init: Init = typer.Option(Init.default, help="Initial weights: PyTorch's, or Kaiming normal (Section 5.3)."),
     width: int | None = typer.Option(None, min=1, help="Channels of the U-Net's first stage. [default: 64]"),
     window: tuple[float, float] | None = typer.Option(
@@ -93,8 +148,9 @@ def train(
     max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes of training."),
     seed: int = typer.Option(0, min=0),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
-    amp: Amp = typer.Option(Amp.auto, help="bf16 autocast; auto: on a GPU that has it."),
-    workers: int = typer.Option(-1, help="Processes that augment; -1: none on the CPU, up to 8 on a GPU."),
+    amp: Amp = typer.Option(Amp.auto, help="bf16 autocast; auto: where the hardware has it."),
+    compile_: Compile = typer.Option(Compile.auto, "--compile", help="torch.compile; auto: on a GPU."),
+    workers: int = typer.Option(0, min=0, help="Processes that fetch slices, where they do not fit on the GPU."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in OUT."),
 ) -> None:
     """Train a network of the thesis on CT slices.
@@ -106,8 +162,10 @@ def train(
     info = network(model)
     contract = _contract(data, info.crop, window, resize.value)
     try:
+        from train import distributed
         from train.config import TrainConfig
         from train.run import train as train_run
+        from train.settings import RECIPES
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("torch", "torchvision", "safetensors", "matplotlib"):
             raise
@@ -115,17 +173,27 @@ def train(
 
     from lits_deploy.cli.console import console
 
+    if distributed.wanted() > 1:
+        if out is None:
+            raise UserError("Several processes need one folder.", fix="give --out RUN")
+        console.quiet = distributed.launched_rank() > 0  # one process speaks for all
     target = torch_device(device)
     folder = out or (_newest_run(model) if resume else Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}")
+    given = {
+        "epochs": epochs, "lr": lr, "weight_decay": weight_decay, "optimiser": optimiser, "augment": augment,
+        "schedule": schedule, "class_weights": class_weights, "sampling": sampling, "average": average, "masks": masks,
+        "dice": dice, "coarse": coarse,
+    }  # fmt: skip
+    settings = RECIPES[recipe.value](info) | {
+        name: value.value if isinstance(value, Enum) else value for name, value in given.items() if value is not None
+    }
     config = TrainConfig(
-        model=model, data=data, epochs=epochs, batch_size=batch_size, lr=lr, weight_decay=weight_decay,
-        schedule=schedule.value, augment=augment.value,
-        class_weights=class_weights.value, init=init.value, width=width, max_minutes=max_minutes, seed=seed,
-        device=str(target), amp=use_amp(amp, target),
-        workers=workers if workers >= 0 else (8 if target.type == "cuda" else 0),
-        contract=contract,
+        model=model, data=data, batch_size=batch_size, init=init.value, width=width, max_minutes=max_minutes,
+        seed=seed, device=str(target), amp=use_amp(amp, target), compiled=_compiled(compile_, target), workers=workers,
+        recipe=recipe.value, contract=contract, **settings,
     )  # fmt: skip
-    console.print(f"{model}: {info.parameters:,} parameters ({info.source}), {target}, run {folder}")
+    size = f"{info.parameters:,} parameters" if width is None else f"width {width}"
+    console.print(f"{model}: {size} ({info.source}), {target}, run {folder}")
     with Bars() as bars:
         try:
             figures = train_run(config, folder, resume=resume, observer=bars)
@@ -150,7 +218,10 @@ def torch_device(text: str) -> torch.device:
     import torch
 
     from lits_deploy.runtime.device import Device
+    from train import distributed
 
+    if distributed.wanted() > 1 and text == "auto" and torch.cuda.is_available():
+        text = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     found = Device.parse(text, auto=Device("cuda") if torch.cuda.is_available() else Device("cpu"))
     if found.kind == "cuda" and found.index >= torch.cuda.device_count():
         raise DeviceError(f"{found} was asked for; PyTorch sees {torch.cuda.device_count()} GPUs.", fix="--device cpu")
@@ -162,8 +233,15 @@ def use_amp(amp: Amp, device: torch.device) -> bool:
     import torch
 
     if amp is Amp.auto:
-        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+        # A CPU without instructions for bf16 emulates it, slowly.
+        cuda = device.type == "cuda"
+        native: bool = torch.cuda.is_bf16_supported() if cuda else torch.cpu._is_avx512_bf16_supported()
+        return native
     return amp is Amp.on
+
+
+def _compiled(choice: Compile, device: torch.device) -> bool:
+    return device.type == "cuda" if choice is Compile.auto else choice is Compile.on
 
 
 def _newest_run(model: str) -> Path:

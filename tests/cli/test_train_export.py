@@ -13,7 +13,8 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import DataError, DeviceError, OutputError, UserError
 from tiny_data import make_tiny_data
-from train.models.registry import build
+from train.models.registry import NETWORKS, build
+from train.settings import RECIPES
 
 runner = CliRunner()
 SMALL = ["--model", "unet", "--width", "2", "--epochs", "1", "--batch-size", "4"]
@@ -54,6 +55,25 @@ def test_resume_without_out_takes_the_newest_run(home: Path, monkeypatch: pytest
     assert "resumed after epoch 1" in result.output
     (run,) = [path for path in (home / "runs").glob("unet-*") if (path / "config.json").is_file()]
     assert json.loads((run / "last.json").read_text())["epoch"] == 2
+
+
+def test_a_strong_run_exports_like_any_other(home: Path) -> None:
+    words = ["train", "--data", str(home / "data"), "--out", str(home / "strong"), "--recipe", "strong", "--model"]
+    words += ["resnet18", "--epochs", "1", "--batch-size", "4", "--coarse", "0"]
+    result = runner.invoke(app, words, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    settings = json.loads((home / "strong" / "config.json").read_text())
+    assert settings["recipe"] == "strong"
+    assert (settings["masks"], settings["epochs"], settings["coarse"]) == (
+        RECIPES["strong"](NETWORKS["resnet18"])["masks"],
+        1,
+        0,
+    )
+    result = runner.invoke(app, ["export", str(home / "strong")], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    bundle = Bundle.open(home / "strong-bundle")
+    assert bundle.manifest.model["parameters"] == NETWORKS["resnet18"].parameters, "the head for masks stays behind"
+    assert "recipe strong, AdamW" in (bundle.folder / "README.md").read_text()
 
 
 def test_weights_of_a_registered_network(home: Path) -> None:

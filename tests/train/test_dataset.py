@@ -1,4 +1,4 @@
-"""Slices in memory: targets, weights, and randomness that depends on nothing but (seed, epoch, index)."""
+"""Slices in memory: targets, masks and weights; and the preprocessing of the graph."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from PIL import Image
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
 from tiny_data import make_tiny_data
-from train.data.augment import Augment
-from train.data.dataset import SliceDataset, class_weights, loader
+from train.data.dataset import SliceDataset, class_weights
 from train.data.layout import read_layout
 from train.preprocess import Preprocess
 
@@ -25,8 +24,8 @@ def root(tmp_path: Path) -> Path:
     return make_tiny_data(tmp_path / "data")
 
 
-def dataset(root: Path, *, masks: bool = False, augment: Augment | None = None) -> SliceDataset:
-    return SliceDataset(read_layout(root).splits["train"], CONTRACT, masks=masks, augment=augment, seed=3)
+def dataset(root: Path, *, masks: bool = False) -> SliceDataset:
+    return SliceDataset(read_layout(root).splits["train"], CONTRACT, masks=masks)
 
 
 def test_targets_are_the_largest_label(root: Path) -> None:
@@ -36,62 +35,15 @@ def test_targets_are_the_largest_label(root: Path) -> None:
     assert data.targets.tolist() == [0, 1, 2, 0] * 2
     assert data.masks is not None
     assert data.masks.flatten(1).amax(1).tolist() == data.targets.tolist()
+    assert data.bytes == 8 * 2 * 256 * 256
 
 
-def test_augmentation_is_the_same_again_and_differs_by_epoch(root: Path) -> None:
-    data = dataset(root, augment=Augment(crop=224))
-    once, again, other = data[0, 2][0], data[0, 2][0], data[1, 2][0]
-    assert once.shape == (1, 224, 224)
-    assert torch.equal(once, again)
-    assert not torch.equal(once, other)
-
-
-def test_without_flips_and_jitter_only_the_crop_moves(root: Path) -> None:
-    data = dataset(root, augment=Augment(crop=None, jitter=0.0, flips=False))
-    assert all(torch.equal(data[epoch, 1][0], data.images[1]) for epoch in range(4))
-    cropped = dataset(root, augment=Augment(crop=224, jitter=0.0, flips=False))[0, 1][0]
-    windows = data.images[1].unfold(1, 224, 1).unfold(2, 224, 1)[0].flatten(0, 1)
-    assert (windows == cropped).flatten(1).all(dim=1).sum() == 1
-
-
-def test_turns_and_zooms_move_a_little_and_the_mask_with_it(root: Path) -> None:
-    data = dataset(root, masks=True, augment=Augment(crop=None, jitter=0.0, flips=False, turn=10.0, zoom=0.15))
-    assert data.masks is not None
-    centre = torch.nonzero(data.masks[1] == 1).float().mean(dim=0)
-    for epoch in range(4):
-        image, mask = data[epoch, 1]
-        assert not torch.equal(image, data.images[1])
-        assert image[0][mask == 1].float().mean() - image[0][mask == 0].float().mean() > 60
-        assert torch.nonzero(mask == 1).float().mean(dim=0).sub(centre).abs().max() < 16, "left stays left"
-
-
-def test_augmentation_leaves_the_global_random_state_alone(root: Path) -> None:
-    data = dataset(root, augment=Augment(crop=224))
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    data[0, 0]
-    assert torch.equal(torch.rand(1), expected)
-
-
-def test_mask_moves_with_the_image(root: Path) -> None:
-    data = dataset(root, masks=True, augment=Augment(crop=None, jitter=0.0))
-    for epoch in range(4):
-        image, mask = data[epoch, 1]
-        inside = image[0][mask == 1].float().mean() - image[0][mask == 0].float().mean()
-        assert inside > 60, "the bright disc is where its mask is"
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_batches_do_not_depend_on_workers(root: Path, workers: int) -> None:
-    data = dataset(root, augment=Augment(crop=224))
-    batches, sampler = loader(data, batch_size=3, shuffle=True, workers=workers)
-    sampler.epoch = 5
-    order = [index for _, index in sampler]
-    assert sorted(order) == list(range(8))
-    slices = torch.cat([images for images, _ in batches])
-    expected = torch.stack([data[5, index][0] for index in order])
-    assert torch.equal(slices, expected)
+def test_a_tensor_of_indices_gives_those_slices(root: Path) -> None:
+    data = dataset(root)
+    images, targets, masks = data[torch.tensor([2, 5])]
+    assert torch.equal(images, torch.stack([data.images[2], data.images[5]]))
+    assert targets.tolist() == [2, 1]
+    assert masks is None
 
 
 def test_balanced_weights() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import DataError, OutputError
+from lits_deploy.errors import DataError, OutputError, UserError
 from tiny_data import make_tiny_data
 from train import checkpoint
 from train.config import TrainConfig
@@ -47,9 +48,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_data(tmp_path_factory.mktemp("tiny") / "data")
 
 
-@pytest.mark.parametrize("model", ["unet", "resnet18"])
-def test_resumed_run_equals_undisturbed_run(data: Path, tmp_path: Path, model: str) -> None:
-    changes = {"epochs": 2} if model == "resnet18" else {"schedule": "cosine"}
+STRONG: dict[str, Any] = {
+    "augment": "strong", "sampling": "balanced", "optimiser": "adamw", "schedule": "cosine", "average": 0.9,
+    "coarse": 0.5, "amp": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "changes"),
+    [
+        ("unet", {"schedule": "cosine"}),
+        ("unet", {**STRONG, "dice": 1.0}),
+        ("resnet18", {**STRONG, "masks": 1.0, "epochs": 2}),
+    ],
+    ids=["unet-thesis", "unet-strong", "resnet18-strong"],
+)
+def test_resumed_run_equals_undisturbed_run(data: Path, tmp_path: Path, model: str, changes: dict[str, Any]) -> None:
     settings = config(data, model, **changes)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     train(settings, straight)
@@ -60,6 +74,7 @@ def test_resumed_run_equals_undisturbed_run(data: Path, tmp_path: Path, model: s
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert any(name.startswith("optimiser.") for name in ours)
+    assert any(name.startswith("trained.") for name in ours) == ("average" in changes)
     strip = [{k: v for k, v in row.items() if "second" not in k} for row in rows_of(broken)]
     assert strip == [{k: v for k, v in row.items() if "second" not in k} for row in rows_of(straight)]
 
@@ -150,6 +165,52 @@ def test_cosine_rises_then_falls_to_nothing() -> None:
     assert max(rates) == rates[9] > 0.97e-3
     assert rates[9:] == sorted(rates[9:], reverse=True)
     assert rates[-1] < 1e-6
+
+
+def test_moments_take_the_layout_of_their_weights(tmp_path: Path) -> None:
+    """A fused optimiser steps weights and moments in the order of their memory, and says nothing where they differ."""
+    x = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    def conv() -> tuple[Any, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        made: Any = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return made, torch.optim.Adam(made.parameters(), lr=0.1, fused=True)
+
+    def step(model: Any, optimiser: torch.optim.Optimizer) -> None:
+        optimiser.zero_grad()
+        model(x).square().mean().backward()
+        optimiser.step()
+
+    straight, its_optimiser = conv()
+    step(straight, its_optimiser)
+    checkpoint.save(tmp_path / "one.safetensors", straight, {}, its_optimiser)
+    step(straight, its_optimiser)
+    resumed, optimiser = conv()
+    checkpoint.load(tmp_path / "one.safetensors", resumed, optimiser)
+    assert optimiser.state[resumed.weight]["exp_avg"].stride() == resumed.weight.stride()
+    step(resumed, optimiser)
+    assert torch.equal(resumed.weight, straight.weight)
+
+
+def test_a_run_with_masks_keeps_the_plain_network(data: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Listener(Observer):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    train(config(data, "resnet18", epochs=1, masks=1.0, average=0.9), tmp_path / "run")
+    for name in ("best", "last"):
+        checkpoint.load(tmp_path / "run" / f"{name}.safetensors", build("resnet18"))
+    assert all(name.startswith("model.") for name in load_file(tmp_path / "run" / "best.safetensors"))
+    train(config(data, "alexnet", epochs=1, masks=1.0), tmp_path / "alexnet", observer=Listener())
+    assert any("takes no masks" in line for line in said)
+
+
+def test_half_the_side_is_refused_where_the_network_fixes_it(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--coarse 0"):
+        train(config(data, "alexnet", coarse=0.5), tmp_path / "run")
+    assert config(data, "unet", coarse=0.5).differences(config(data, "unet", coarse=0.5, epochs=9)) == ["epochs"]
 
 
 def test_checkpoint_of_another_network_is_refused(run: Path) -> None:

@@ -1,26 +1,44 @@
-"""The thesis's augmentation (Section 5.2): flips with p = 0.5, colour jitter, random crop; and others beside it.
+"""Augmentation of whole batches on the device they are trained on: the thesis's (Section 5.2), and others beside it.
 
-torchvision's v2 transforms on uint8, so that training sees the same rounding as a picture file.
+The thesis names flips with p = 0.5, colour jitter and a random crop. Slices stay uint8, so that training sees the
+rounding of a picture file. Flips and crops alone move pixels and change none; turns, zooms, shifts and elastic
+displacements are one bilinear resampling, so that a slice is interpolated once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision import tv_tensors
-from torchvision.transforms import v2
+
+_COLUMNS = (
+    "flip_x", "flip_y", "crop_x", "crop_y", "turn", "zoom", "shift_x", "shift_y", "brightness", "contrast", "level",
+    "gamma",
+)  # fmt: skip
+_GRID = 5
+"""Control points of the elastic displacement along each side."""
+
+DRAWS = len(_COLUMNS) + 2 * _GRID**2
+"""Random numbers that a slice takes, whatever is switched on: switching one thing on moves nothing else."""
+
+Numbers = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Flips, brightness and contrast jitter, small turns and zooms, and for classifiers a random crop.
+    """What is done to a slice, each in a range around nothing.
 
     crop: side in pixels, None for U-Net (whole slices). jitter: relative range of brightness and contrast; the thesis
     gives none, ±0.2 is our choice (hue and saturation do nothing to grey). flips: off, left stays left, which tells
     a short training the liver from the spleen. turn: largest rotation in degrees; zoom: largest relative change of
-    size; both 0 in the thesis.
+    size; shift: largest displacement in pixels; elastic: largest displacement of a control point in pixels; level:
+    largest shift of the window in grey levels of 255; gamma: largest change of log2 of the exponent. All 0 in the
+    thesis.
     """
 
     crop: int | None
@@ -28,23 +46,115 @@ class Augment:
     flips: bool = True
     turn: float = 0.0
     zoom: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+    level: float = 0.0
+    gamma: float = 0.0
 
-    def __call__(self, image: Tensor, mask: Tensor | None, *, seed: int) -> tuple[Tensor, Tensor | None]:
-        """Transform one uint8 [C, H, W] and its label map [H, W] together; same seed, same result."""
-        steps: list[v2.Transform] = [v2.Identity()]
-        if self.flips:
-            steps += [v2.RandomHorizontalFlip(0.5), v2.RandomVerticalFlip(0.5)]
-        if self.turn or self.zoom:
-            scale = (1.0 - self.zoom, 1.0 + self.zoom)
-            steps.append(v2.RandomAffine(self.turn, scale=scale, interpolation=v2.InterpolationMode.BILINEAR))
+    def __call__(self, images: Tensor, masks: Tensor | None, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
+        """Transform uint8 [N, C, S, S] and label maps uint8 [N, S, S] together, on the device they are on.
+
+        numbers: uniform [N, DRAWS] (`train.data.draws`). Same numbers, same result, whatever else is in the batch.
+        """
+        values = torch.from_numpy(numbers.astype(np.float32)).to(images.device)
+        column = dict(zip(_COLUMNS, values.T, strict=False))
+        if self.turn or self.zoom or self.shift or self.elastic:
+            grid = self._grid(column, values[:, len(_COLUMNS) :], images.shape[-1])
+            moved = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            if masks is not None:
+                labels = F.grid_sample(masks[:, None].float(), grid, mode="nearest", align_corners=False)
+                masks = labels[:, 0].to(torch.uint8)
+            return self._intensities(moved, column), masks
+        rows, columns = self._places(column, images.shape[-1])
+        if rows is not None and columns is not None:
+            index = torch.arange(len(images), device=images.device)[:, None, None]
+            images = images.movedim(1, -1)[index, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+            if masks is not None:
+                masks = masks[index, rows[:, :, None], columns[:, None, :]]
+        return self._intensities(images, column), masks
+
+    def _places(self, column: dict[str, Tensor], size: int) -> tuple[Tensor | None, Tensor | None]:
+        """Source rows and columns of every output pixel, int64 [N, side] each; None where nothing moves."""
+        if self.crop is None and not self.flips:
+            return None, None
+        side = self.crop or size
+        found = []
+        for axis in ("y", "x"):
+            start = (column[f"crop_{axis}"] * (size - side + 1)).long()
+            places = start[:, None] + torch.arange(side, device=start.device)
+            if self.flips:  # of the slice, before the crop
+                places = torch.where(column[f"flip_{axis}"][:, None] < 0.5, size - 1 - places, places)
+            found.append(places)
+        return found[0], found[1]
+
+    def _grid(self, column: dict[str, Tensor], control: Tensor, size: int) -> Tensor:
+        """Where each output pixel is read, float32 [N, side, side, 2] as (x, y), −1…1 over the slice's edges."""
+        side = self.crop or size
+        angle = torch.deg2rad(self.turn * _around(column["turn"]))
+        scale = 1.0 / (1.0 + self.zoom * _around(column["zoom"]))
+        cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+        line = torch.arange(side, device=angle.device) - (side - 1) / 2
+        y, x = line[None, :, None], line[None, None, :]
+        places = []
+        for name, across, along in (("x", cosine, -sine), ("y", sine, cosine)):
+            place = across[:, None, None] * x + along[:, None, None] * y
+            if self.crop is not None:
+                place = place + ((size - side) * (column[f"crop_{name}"] - 0.5))[:, None, None]
+            place = place + (self.shift * _around(column[f"shift_{name}"]))[:, None, None]
+            if self.flips:
+                place = torch.where(column[f"flip_{name}"][:, None, None] < 0.5, -place, place)
+            places.append(place)
+        grid = torch.stack(places, dim=1)
+        if self.elastic:
+            control = self.elastic * _around(control).reshape(-1, 2, _GRID, _GRID)
+            basis = _basis(side).to(grid.device)
+            grid = grid + basis @ control @ basis.T
+        return grid.movedim(1, -1) * (2.0 / size)
+
+    def _intensities(self, images: Tensor, column: dict[str, Tensor]) -> Tensor:
+        """Brightness, contrast, window level and gamma, then back to uint8 [N, C, H, W]."""
+        if not (self.jitter or self.level or self.gamma):
+            return images if images.dtype == torch.uint8 else images.round_().to(torch.uint8)
+
+        def of(name: str, amount: float) -> Tensor:
+            return (amount * _around(column[name]))[:, None, None, None]
+
+        x = images.float()
+        if self.level:
+            x = (x + of("level", self.level)).clamp_(0.0, 255.0)
+        if self.gamma:
+            x = 255.0 * (x / 255.0).pow_(torch.exp2(of("gamma", self.gamma)))
         if self.jitter:
-            steps.append(v2.ColorJitter(brightness=self.jitter, contrast=self.jitter))
-        if self.crop is not None:
-            steps.append(v2.RandomCrop(self.crop))
-        transform = v2.Compose(steps)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if mask is None:
-                return transform(image), None
-            out, label = transform(tv_tensors.Image(image), tv_tensors.Mask(mask))
-        return out.as_subclass(Tensor), label.as_subclass(Tensor)
+            x = (x * (1.0 + of("brightness", self.jitter))).clamp_(0.0, 255.0)
+            mean = x.mean(dim=(1, 2, 3), keepdim=True)
+            x = torch.lerp(mean, x, 1.0 + of("contrast", self.jitter)).clamp_(0.0, 255.0)
+        return x.round_().to(torch.uint8)
+
+
+@cache
+def _basis(side: int) -> Tensor:
+    """Bicubic interpolation from the control points to a line of pixels, float32 [side, _GRID].
+
+    The interpolation is separable: two small products for a slice in place of sixteen reads for each of its pixels.
+    """
+    points = torch.eye(_GRID)[None, None]
+    size = (side, _GRID)
+    return F.interpolate(points, size=size, mode="bicubic", align_corners=True)[0, 0]
+
+
+def _around(uniform: Tensor) -> Tensor:
+    """[0, 1) → [−1, 1)."""
+    return 2.0 * uniform - 1.0
+
+
+def named(name: str, crop: int | None) -> Augment | None:
+    """The augmentation that `--augment` names; None for `none`."""
+    return {
+        "thesis": Augment(crop=crop),
+        "upright": Augment(crop=crop, flips=False, turn=10.0, zoom=0.15),
+        "strong": Augment(
+            crop=crop, flips=False, turn=15.0, zoom=0.25, shift=12.0, elastic=6.0, jitter=0.25, level=20.0, gamma=0.4
+        ),
+        "crop": Augment(crop=crop, jitter=0.0, flips=False),
+        "none": None,
+    }[name]

@@ -1,49 +1,38 @@
-"""Slices and targets in memory, and the batches made from them.
+"""Slices and targets in memory, as uint8: 64 KiB a slice, and as much again with masks.
 
-A slice is decoded once, by the code that the edge box decodes with (`lits_deploy.scans`), and kept as uint8: 64 KiB a
-slice. Augmentation is seeded by (seed, epoch, index) for each slice, so batches do not depend on the number of
-workers, and a resumed epoch equals an undisturbed one.
+A slice is decoded once, by the code that the edge box decodes with (`lits_deploy.scans`). What is made of it for a
+network is `train.data.feed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans.image import load_slice
-from train.data.augment import Augment
 from train.data.layout import Sample
 from train.data.masks import load_mask
 
-Key = tuple[int, int]
-"""(epoch, index): what the sampler hands out, so that a slice's randomness needs no state."""
+Slices = tuple[Tensor, Tensor, Tensor | None]
+"""uint8 [N, C, S, S], class int64 [N], label maps uint8 [N, S, S] or None."""
 
 
-class SliceDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Slices uint8 [C, S, S] with a class (int64 scalar) or label map (int64 [S, S]).
+class SliceDataset(Dataset[Slices]):
+    """All slices of a split: `images` uint8 [N, C, S, S], `targets` int64 [N], `masks` uint8 [N, S, S] or None.
 
-    `targets` is int64 [N], the class of every slice, whatever the task.
+    `targets` is the class of every slice, whatever the task. Indexed by a tensor of indices, it gives those slices.
     """
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        contract: InputContract,
-        *,
-        masks: bool,
-        augment: Augment | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.samples, self.contract, self.augment, self.seed = tuple(samples), contract, augment, seed
+    def __init__(self, samples: Sequence[Sample], contract: InputContract, *, masks: bool) -> None:
+        self.samples, self.contract = tuple(samples), contract
         with ThreadPoolExecutor() as pool:
             loaded = list(pool.map(lambda sample: self._load(sample, masks), self.samples))
         self.images = torch.from_numpy(np.stack([image for image, _, _ in loaded]))
@@ -67,53 +56,13 @@ class SliceDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        epoch, index = key
-        image = self.images[index]
-        mask = None if self.masks is None else self.masks[index]
-        if self.augment is not None:
-            image, mask = self.augment(image, mask, seed=slice_seed(self.seed, epoch, index))
-        return image, self.targets[index] if mask is None else mask.long()
+    def __getitem__(self, indices: Tensor) -> Slices:
+        return self.images[indices], self.targets[indices], None if self.masks is None else self.masks[indices]
 
-
-def slice_seed(seed: int, epoch: int, index: int) -> int:
-    """A 63-bit seed for one slice in one epoch."""
-    return int(
-        np.random.SeedSequence([seed, epoch, index]).generate_state(2, np.uint32).view(np.uint64)[0] >> np.uint64(1)
-    )
-
-
-class EpochSampler(Sampler[Key]):
-    """All indices once an epoch, shuffled by (seed, epoch), as (epoch, index)."""
-
-    def __init__(self, count: int, *, seed: int, shuffle: bool) -> None:
-        self.count, self.seed, self.shuffle, self.epoch = count, seed, shuffle, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[Key]:
-        order = np.arange(self.count)
-        if self.shuffle:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
-        return ((self.epoch, int(index)) for index in order)
-
-
-def loader(
-    data: SliceDataset, *, batch_size: int, shuffle: bool, workers: int, pin: bool = False
-) -> tuple[DataLoader[Any], EpochSampler]:
-    """Batches of (uint8 [N, C, H, W], int64 targets) and the sampler whose `epoch` to set before each pass."""
-    sampler = EpochSampler(len(data), seed=data.seed, shuffle=shuffle)
-    batches: DataLoader[Any] = DataLoader(
-        data,
-        batch_size=batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        multiprocessing_context="fork" if workers else None,  # the decoded slices are shared, not copied
-        pin_memory=pin,
-    )
-    return batches, sampler
+    @property
+    def bytes(self) -> int:
+        """Memory that images and masks take."""
+        return self.images.nbytes + (0 if self.masks is None else self.masks.nbytes)
 
 
 def class_weights(targets: Tensor, classes: int = 3) -> Tensor:

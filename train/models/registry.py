@@ -42,6 +42,16 @@ class Network:
         side = self.crop or 256
         return f"1×{side}×{side}"
 
+    @property
+    def stages(self) -> bool:
+        """Whether it gives the maps of its stages, for the masks as a second target (`train.models.auxiliary`)."""
+        return self.builder.startswith("resnet:")
+
+    @property
+    def any_size(self) -> bool:
+        """Whether it takes slices of half the side too: AlexNet's first linear layer fixes the side of its maps."""
+        return self.name != "alexnet"
+
     def to_json(self) -> dict[str, Any]:
         """For `lits-deploy models --json`."""
         values = dataclasses.asdict(self)

@@ -114,15 +114,21 @@ class ResNet(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(inputs, classes)
 
-    def maps(self, x: Tensor) -> Tensor:
-        """The last feature maps [N, C, 7, 7]; `head` of their spatial means is the answer."""
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What each stage gives, the finest first: [N, 64·expansion, 54, 54] to [N, 512·expansion, 7, 7]."""
         x = self.pool(self.stem(x))
+        maps = []
         for stage in self.stages:
             x = stage(x)
-        return x
+            maps.append(x)
+        return maps
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The last stage's maps [N, C, 7, 7]; `head` of their spatial means is the answer."""
+        return self.features(x)[-1]
 
     def answer(self, maps: Tensor) -> Tensor:
-        """Logits of the last feature maps."""
+        """Logits of the last stage's maps."""
         pooled: Tensor = self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(maps, 1), 1))
         return pooled
 

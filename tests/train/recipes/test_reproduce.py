@@ -22,7 +22,7 @@ from train.recipes.lab.bench import Settings
 from train.recipes.lab.reproduce import reproduce
 from train.recipes.lab.scale import TINY, parse_scale
 from train.recipes.registry import RECIPES, Recipe
-from train.run import Observer
+from train.session import Observer
 
 EVERYTHING = {
     "table1": {"table1"}, "fig1-2": {"fig1", "fig2"}, "table5": {"parameters", "table3", "table4", "table5"},

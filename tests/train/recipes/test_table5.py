@@ -12,7 +12,7 @@ from train.recipes.lab.reproduce import reproduce
 from train.recipes.lab.scale import FULL
 from train.recipes.registry import RECIPES
 from train.recipes.table5 import as_printed
-from train.run import Observer
+from train.session import Observer
 
 
 @pytest.fixture(scope="module")

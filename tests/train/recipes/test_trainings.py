@@ -18,7 +18,8 @@ from train.config import TrainConfig
 from train.recipes.lab import trainings
 from train.recipes.lab.runs import Run
 from train.recipes.lab.trainings import Wanted, epochs_within, trained
-from train.run import LAST, Observer
+from train.run import LAST
+from train.session import Observer
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def _no_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's own plots and TensorBoard events take longer than these trainings."""
     monkeypatch.setattr("train.plots.curves", lambda *_, **__: None)
     monkeypatch.setattr("train.plots.confusion", lambda *_, **__: None)
-    monkeypatch.setattr("train.run._Session._tensorboard", lambda *_: None)
+    monkeypatch.setattr("train.run._Keeper._tensorboard", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

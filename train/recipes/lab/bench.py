@@ -28,7 +28,7 @@ from train.recipes.lab.tables import Table
 from train.recipes.lab.trainings import Wanted, trained
 from train.recipes.lab.words import footnote
 from train.recipes.registry import Recipe
-from train.run import Observer
+from train.session import Observer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -27,7 +27,7 @@ from train.recipes.lab.readme import readme
 from train.recipes.lab.result import document, epochs_csv, link_runs
 from train.recipes.lab.words import RESULT
 from train.recipes.registry import Recipe
-from train.run import Observer
+from train.session import Observer
 
 MARK, LOCK = "reproduce.json", ".lock"
 

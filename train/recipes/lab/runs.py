@@ -20,7 +20,8 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.metrics import Meter
 from train.models.registry import build
-from train.run import BEST, LAST, Observer
+from train.run import BEST, LAST
+from train.session import Observer
 
 EVERY_EPOCH = "every_epoch.json"
 Figures = dict[str, Any]

@@ -19,9 +19,10 @@ from lits_deploy.machine import processor
 from train import checkpoint
 from train.config import TrainConfig
 from train.recipes.lab.runs import EVERY_EPOCH, Figures, Recorder, Run, keep_snapshot, read_every_epoch, read_rows, slim
-from train.run import LAST, Observer, train
+from train.run import LAST, train
+from train.session import Observer
 
-UNNAMED = ("data", "epochs", "max_minutes", "device", "workers")
+UNNAMED = ("data", "epochs", "max_minutes", "device", "workers", "recipe")
 """Settings that do not change the weights of an epoch."""
 
 TEST = "test.json"

@@ -1,0 +1,184 @@
+"""Training speed of each network beside a plain PyTorch loop, in one run on the same hardware.
+
+    python -m benchmarks.training_speed [--data DATA] [--networks NAME …] [--batch 32] [--out FILE.json]
+
+    plain      decoded slices in memory, torchvision transforms, DataLoader (the better of 0 and 2 workers by trial),
+               FP32, Adam (`benchmarks.peers.plain_training`)
+    plain_cl   the same in channels_last
+    fp32       `lits-deploy train` without autocast: slices resident, augmentation in batches, channels_last, fused Adam
+    bf16       the same with bf16 autocast
+    compiled   the same through torch.compile (with --compile)
+
+Candidates take turns, in an order that moves on by one each round; each is built, warmed up by one epoch of the
+few slices that are measured on, and then timed for whole epochs until --seconds have passed. A rate is the median of
+the rounds, a ratio the median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
+from benchmarks.peers.plain_training import PlainTraining
+from benchmarks.training_floor import floor
+from lits_deploy.contract import InputContract
+from lits_deploy.files import write_json
+from train.config import TrainConfig
+from train.data.dataset import SliceDataset
+from train.data.layout import Layout, read_layout
+from train.data.phantom import write_slices
+from train.models.registry import NETWORKS, network
+from train.session import Observer, Session
+
+SCHEMA = 1
+OURS: dict[str, dict[str, Any]] = {"fp32": {}, "bf16": {"amp": True}, "compiled": {"amp": True, "compiled": True}}
+
+Epoch = Callable[[], Any]
+
+
+class Comparison:
+    """The candidates for one network on a few slices."""
+
+    def __init__(self, name: str, layout: Layout, device: torch.device, *, batch: int, width: int | None) -> None:
+        self.info, self.layout, self.device, self.batch = network(name), layout, device, batch
+        self.width = width if name == "unet" else None
+        self.contract = InputContract(window_hu=layout.window_hu, crop=self.info.crop)
+        masks = self.info.task == "segment"
+        self.data = SliceDataset(layout.splits["train"], self.contract, masks=masks)
+        self.workers = 0
+
+    def build(self, candidate: str) -> Epoch:
+        """A function that trains one epoch."""
+        if candidate.startswith("plain"):
+            return PlainTraining(
+                self.info.name, self.info.task, self.data, width=self.width, batch=self.batch, workers=self.workers,
+                device=self.device, channels_last=candidate == "plain_cl",
+            ).epoch  # fmt: skip
+        config = TrainConfig(
+            model=self.info.name, data=self.layout.root, batch_size=self.batch, width=self.width,
+            device=str(self.device), contract=self.contract,
+        )  # fmt: skip
+        session = Session(replace(config, **OURS[candidate]), self.layout, Observer())
+        return lambda: session.learn(0)
+
+    def rate(self, candidate: str, seconds: float) -> float:
+        """Slices per second over whole epochs, after one that is not timed."""
+        epoch = self.build(candidate)
+        epoch()
+        self._wait()
+        began, done = time.perf_counter(), 0
+        while done == 0 or time.perf_counter() - began < seconds:
+            epoch()
+            done += len(self.data)
+        self._wait()
+        rate = done / (time.perf_counter() - began)
+        del epoch
+        gc.collect()
+        return rate
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def run(self, candidates: list[str], *, rounds: int, seconds: float) -> dict[str, Any]:
+        """Every candidate in every round."""
+        trials = {}
+        for workers in (0, 2):
+            self.workers = workers
+            trials[workers] = self.rate("plain", 0.0)
+        self.workers = max(trials, key=trials.__getitem__)
+        rates: dict[str, list[float]] = {candidate: [] for candidate in candidates}
+        for turn in range(rounds):
+            shift = turn % len(candidates)
+            for candidate in candidates[shift:] + candidates[:shift]:
+                rates[candidate].append(self.rate(candidate, seconds))
+        peers = [candidate for candidate in candidates if candidate.startswith("plain")]
+        cost = floor(self.info.name, width=self.width)
+        return {
+            "network": cost.name,
+            "gflop_a_slice": 3 * cost.flops / 1e9,
+            "plain_workers": self.workers,
+            "slices_per_second": {candidate: median(found) for candidate, found in rates.items()},
+            "rounds": rates,
+            "ratios": {
+                f"{candidate}/{peer}": median(a / b for a, b in zip(rates[candidate], rates[peer], strict=True))
+                for candidate in candidates
+                for peer in peers
+                if candidate not in peers
+            },
+        }
+
+
+def few(layout: Layout, count: int) -> Layout:
+    """The first `count` slices for training, and one of the others, which are not used."""
+    splits = {split: samples[: count if split == "train" else 1] for split, samples in layout.splits.items()}
+    return Layout(layout.root, splits, layout.declared)
+
+
+def measure(given: argparse.Namespace, data: Path) -> dict[str, Any]:
+    """The record of one comparison."""
+    device = torch.device(given.device)
+    candidates = ["plain", "plain_cl", "fp32", "bf16"] + (["compiled"] if given.compile else [])
+    layout = few(read_layout(data), given.slices)
+    machine, ticks = describe_machine(), processor_ticks()
+    found = []
+    for name in given.networks:
+        comparison = Comparison(name, layout, device, batch=given.batch, width=given.width)
+        found.append(comparison.run(candidates, rounds=given.rounds, seconds=given.seconds))
+        print(line(found[-1]), flush=True)
+    return {
+        "schema": SCHEMA,
+        "what": "training speed",
+        "machine": machine,
+        "notes": busy_notes(machine, stolen_share(ticks, processor_ticks())),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "batch": given.batch,
+        "slices": len(layout.splits["train"]),
+        "networks": found,
+    }
+
+
+def line(found: dict[str, Any]) -> str:
+    """One network as text."""
+    rates = ", ".join(f"{name} {rate:.1f}" for name, rate in found["slices_per_second"].items())
+    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in found["ratios"].items())
+    return f"{found['network']}: slices/s {rates}; ratios {ratios} (plain with {found['plain_workers']} workers)"
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = argparse.ArgumentParser(description="Training speed beside a plain PyTorch loop.")
+    parser.add_argument("--data", type=Path, help="training layout; phantoms are made without it")
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=["resnet18"], metavar="NAME")
+    parser.add_argument("--width", type=int, help="of the U-Net")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--slices", type=int, default=96, help="in the epoch that is timed")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=5.0, help="least time of each candidate in each round")
+    parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="lits-deploy-training-") as temporary:
+        if given.data is None:
+            write_slices(Path(temporary), 1 + given.slices // 20, 0)
+        record = measure(given, given.data or Path(temporary))
+    for note in record["notes"]:
+        print(f"note: {note}")
+    if given.out is not None:
+        write_json(given.out, record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,189 @@
+"""Network, optimiser and data of a run in memory, and one epoch of it. Knows no folders: `train.run` keeps them.
+
+Two modules may be at work: the *network*, which is evaluated, kept and exported, and the *trained* one, which the
+optimiser changes. They are one and the same in the thesis's recipe; otherwise the trained one may have a head for
+masks, and the network may be an average of its weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from train import distributed
+from train.average import Average
+from train.config import TrainConfig
+from train.data.augment import named
+from train.data.dataset import SliceDataset, class_weights
+from train.data.feed import Feed, Order, half
+from train.data.layout import Layout
+from train.loop import cosine, run_epoch
+from train.losses import Objective
+from train.metrics import Meter
+from train.models.registry import build, network
+from train.preprocess import Preprocess
+
+
+class Observer:
+    """What a run tells while it goes on; the command line draws it, tests ignore it."""
+
+    def say(self, line: str) -> None:
+        """A line for the user."""
+
+    def start(self, what: str, slices: int) -> None:
+        """A pass over `slices` slices begins."""
+
+    def batch(self, meter: Meter) -> None:
+        """A batch is done."""
+
+    def measure(self, epoch: int, validate: dict[str, Any], evaluate: Callable[[str], dict[str, Any]]) -> None:
+        """An epoch's weights can be measured further before its checkpoint is written; changes nothing in the run.
+
+        validate: all figures on validate (`Meter.result`); evaluate: takes a split, gives the same figures on it.
+        """
+
+    def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
+        """An epoch is done; `row` is its line of metrics.csv."""
+
+
+class Session:
+    """A run in memory.
+
+    `network` is what is kept; `trained` is None where that is what the optimiser changes.
+    """
+
+    def __init__(self, config: TrainConfig, layout: Layout, watch: Observer) -> None:
+        self.config, self.watch, self.split_by = config, watch, layout.split_by
+        self.info = network(config.model)
+        self.device = torch.device(config.device)
+        torch.manual_seed(config.seed)
+        model = build(config.model, width=config.width, init=config.init)
+        masks = self._masks(layout)
+        if masks:
+            from train.models.auxiliary import WithMasks
+
+            model = WithMasks(model)  # type: ignore[arg-type]
+        if distributed.processes() > 1:
+            model = distributed.synchronise_(model, self.device)
+        self.model = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        inner = self.model.network if masks else self.model
+        self.average = Average(inner, config.average) if config.average else None
+        self.inner: nn.Module = inner
+        self.network: nn.Module = inner if self.average is None else self.average.model
+        self.trained = None if self.network is self.model else self.model
+        self.optimiser = _optimiser(self.model, config)
+        self.preprocess = Preprocess(config.contract)
+        self.feeds = {split: self._feed(layout, split, masks) for split in layout.splits}
+        self.objective = self._objective()
+        self.forward = self._forward()
+
+    def _masks(self, layout: Layout) -> bool:
+        """Whether a classifier is told where liver and lesion are, too."""
+        if not self.config.masks or self.info.task == "segment":
+            return False
+        if not self.info.stages:
+            self.watch.say(f"note: {self.info.name} takes no masks as a second target; trained on classes alone.")
+            return False
+        if any(sample.mask is None for sample in layout.splits["train"]):
+            self.watch.say("note: this data set has classes, not masks; trained on classes alone.")
+            return False
+        return True
+
+    def _feed(self, layout: Layout, split: str, masks: bool) -> Feed:
+        config, learn = self.config, split == "train"
+        data = SliceDataset(
+            layout.splits[split], config.contract, masks=self.info.task == "segment" or (masks and learn)
+        )
+        order: Order = "file"
+        if learn:
+            order = "shuffled" if config.sampling == "all" else "balanced"
+        return Feed(
+            data,
+            batch_size=config.batch_size,
+            device=self.device,
+            order=order,
+            augment=named(config.augment, config.contract.crop) if learn else None,
+            seed=config.seed,
+            workers=config.workers if learn else 0,
+            part=(distributed.rank(), distributed.processes()),
+        )
+
+    def _objective(self) -> Objective:
+        config, train = self.config, self.feeds["train"].data
+        weight = None
+        if config.class_weights == "balanced":
+            segment = self.info.task == "segment"
+            weight = class_weights(train.masks if segment and train.masks is not None else train.targets)
+        return Objective(self.info.task, weight=weight, dice=config.dice, masks=config.masks).to(self.device)
+
+    def _forward(self) -> Callable[..., Any]:
+        model: Any = self.model
+        if distributed.processes() > 1:
+            ids = [self.device] if self.device.type == "cuda" else None
+            model = nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        if self.config.compiled:
+            model = torch.compile(model)
+        return model  # type: ignore[no-any-return]
+
+    def evaluate(self, split: str, what: str | None = None) -> dict[str, Any]:
+        """Figures of the network on a split; `what` names the pass where the split does not."""
+        self.network.eval()
+        feed = self.feeds[split]
+        self.watch.start(what or split, len(feed.data))
+        return run_epoch(
+            self.network, feed.batches(), self.objective, self.preprocess, task=self.info.task, device=self.device,
+            amp=self.config.amp, progress=self.watch.batch,
+        )  # fmt: skip
+
+    def learn(self, epoch: int) -> dict[str, Any]:
+        """One pass over the training split."""
+        config, feed = self.config, self.feeds["train"]
+        torch.manual_seed((config.seed * 1_000_003 + epoch + 1) * distributed.processes() + distributed.rank())
+        first = epoch * len(feed)
+        rate: Callable[[int], float] | None = None
+        if config.schedule == "cosine":
+            steps = config.epochs * len(feed)
+
+            def rate(step: int) -> float:
+                return cosine(first + step, steps, config.lr)
+
+        def after_step(step: int) -> None:
+            if self.average is not None:
+                self.average.follow(self.inner, first + step)
+
+        self.model.train()
+        batches = feed.batches(epoch)
+        if epoch < round(config.coarse * config.epochs):
+            batches = (half(batch) for batch in batches)
+        self.watch.start(f"epoch {epoch + 1}/{config.epochs}", len(feed.data))
+        return run_epoch(
+            self.forward, batches, self.objective, self.preprocess, task=self.info.task,
+            device=self.device, optimiser=self.optimiser, rate=rate, amp=config.amp, after_step=after_step,
+            progress=self.watch.batch,
+        )  # fmt: skip
+
+    def epoch(self, epoch: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Train and validate once; returns the row of metrics.csv and validate's figures."""
+        began = time.perf_counter()
+        learned = self.learn(epoch)
+        seconds = time.perf_counter() - began
+        checked = self.evaluate("validate")
+        row: dict[str, Any] = {"epoch": epoch + 1, "seconds": seconds, "slices_per_second": learned["slices"] / seconds}
+        row |= {f"train_{name}": learned[name] for name in ("loss", "accuracy")}
+        names = ("loss", "accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
+        row |= {f"validate_{name}": checked.get(name) for name in names}
+        row |= {f"validate_class{index}": value for index, value in enumerate(checked["class_accuracy"])}
+        row |= {f"validate_dice{index}": value for index, value in enumerate(checked.get("dice", [])) if index}
+        row["split_by"] = self.split_by
+        return row, checked
+
+
+def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW in one fused kernel; bit-equal from run to run on a CPU."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
+    made: torch.optim.Optimizer = kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    return made

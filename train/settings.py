@@ -1,0 +1,35 @@
+"""The two recipes of `lits-deploy train --recipe`, as settings of `TrainConfig`. Imports no torch.
+
+Not to be confused with `train.recipes`, which repeats the thesis's tables and figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from train.models.registry import Network
+
+
+def thesis(info: Network) -> dict[str, Any]:
+    """Section 5.2: the defaults of `TrainConfig`."""
+    return {}
+
+
+def strong(info: Network) -> dict[str, Any]:
+    """What did best on validate patients of LiTS (17 to train on; docs/log.md, 2026-11-25), on no others."""
+    common: dict[str, Any] = {
+        "augment": "strong",
+        "sampling": "balanced",
+        "optimiser": "adamw",
+        "weight_decay": 0.05,
+        "schedule": "cosine",
+        "average": 0.99,
+        "coarse": 0.7 if info.any_size else 0.0,
+    }
+    if info.task == "segment":
+        return {**common, "epochs": 12, "lr": 2e-3, "dice": 1.0}
+    return {**common, "epochs": 12, "lr": 5e-4, "masks": 1.0}
+
+
+RECIPES: dict[str, Callable[[Network], dict[str, Any]]] = {"thesis": thesis, "strong": strong}
