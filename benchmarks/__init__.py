@@ -1,5 +1,5 @@
 """How fast a bundle is on this machine, how right it is, and how both compare with the original.
 
-The method stands in README.md of this folder. Nothing here imports torch at import: only `benchmarks.peers.torch_eager`
-and `benchmarks.peers.plain_pytorch_script` speak PyTorch, and only when a run is given to compare with.
+The method stands in README.md of this folder. Nothing here imports torch at import: only modules of
+`benchmarks.peers` speak PyTorch, and only when a run is given to compare with.
 """

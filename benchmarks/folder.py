@@ -75,9 +75,10 @@ def child(text: str) -> None:
             abstain=False,  # peers always answer
             engine_cache=None if spec["engine_cache"] is None else Path(spec["engine_cache"]),
         )
+        roots = [Path(root) for root in spec["roots"]]
         started = perf_counter()
         bundle = Bundle.open(Path(spec["bundle"]))
-        summary = run_folder(bundle, [Path(root) for root in spec["roots"]], Path(spec["out"]), options=options)
+        summary = run_folder(bundle, roots, Path(spec["out"]), options=options)
         wall = perf_counter() - started
     except UserError as error:
         answer_error(error)
@@ -97,6 +98,7 @@ def child(text: str) -> None:
             "workers": run["options"]["workers"],
             "peak_mb": peak_resident_bytes() / 1e6,
             "version": run["runtime"]["version"],
+            "withheld": summary.withheld,
             "stages": timings["stages"],
             "start_up": timings["start_up"],
         }
@@ -113,12 +115,16 @@ def steady_rate(timings: dict[str, Any], slices: int, batch: int) -> float | Non
 
 
 def read_labels(out: Path, roots: Sequence[Path]) -> dict[str, int | None]:
-    """Real path of each file → its class, None for a failed one, from slices.csv of a run over `roots`."""
+    """Real path of each file → its class, from slices.csv of a run over pictures below `roots`; None for a failed one.
+
+    The run was told not to abstain, so whatever has that status was withheld by an input gate: it is left out.
+    """
     base = Discovery(roots).base  # no file of a run names it
     with (out / "slices.csv").open(newline="", encoding="utf-8") as stream:
         return {
             os.path.realpath(os.path.join(base, unescape(row["path"]))): int(row["label"]) if row["label"] else None  # noqa: PTH118
             for row in csv.DictReader(stream)
+            if row["status"] != "abstain"
         }
 
 
@@ -155,8 +161,10 @@ def end_to_end(
             engine_cache=engine_cache,
         )  # fmt: skip
         labels = read_labels(out, files)
-    found = np.array([_label(labels.get(os.path.realpath(file))) for file in files])
-    wrong = int(((found != scored.classes) & scored.sure).sum())
+    real = [os.path.realpath(file) for file in files]
+    found = np.array([_label(labels.get(path)) for path in real])
+    judged = np.array([path in labels for path in real])  # the others were withheld by an input gate
+    wrong = int(((found != scored.classes) & scored.sure & judged).sum())
     error = f"{wrong} of {len(files)} slices have another class than in the accuracy run" if wrong else None
     return {**row, "error": error}
 

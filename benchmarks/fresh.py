@@ -16,7 +16,7 @@ from typing import Any
 
 from lits_deploy.errors import LitsError, UserError
 
-_ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 
 _START = """
 import sys
@@ -43,7 +43,7 @@ def run_fresh(module: str, spec: dict[str, Any], *, threads: int) -> dict[str, A
     of the process, is added. Raises ChildError.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-c", _START, str(_ROOT), module]
+    command = [sys.executable, "-c", _START, str(ROOT), module]
     started = time.perf_counter()
     done = subprocess.run(
         command, input=json.dumps(spec), capture_output=True, text=True, errors="replace", env=environment, check=False

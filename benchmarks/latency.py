@@ -9,9 +9,10 @@ is made that is not timed: it wakes the candidate's threads. Nothing that was ti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from statistics import median
 from time import perf_counter, process_time, sleep
 from typing import Any
@@ -21,6 +22,7 @@ import numpy.typing as npt
 
 from benchmarks.inputs import Slices
 from benchmarks.percentiles import needed_samples, summarise_ms
+from benchmarks.telemetry import Meter
 from lits_deploy.errors import LitsError
 from lits_deploy.runtime import Outputs, Runtime
 
@@ -39,13 +41,15 @@ would take a core from the next candidate.
 class Effort:
     """How long to measure a row.
 
-    samples: enough; cap_s: seconds of timed calls after which fewer will do; floor: calls made in any case.
+    samples: enough; cap_s: seconds of timed calls after which fewer will do; floor: calls made in any case; least_s:
+    seconds of timed calls that there must be, however many calls that takes.
     Warm-up lasts `warmup_calls` and `warmup_s`, whichever is longer, but ends after `warmup_cap_s` and two calls.
     """
 
     samples: int = needed_samples(99)
     cap_s: float = 20.0
     floor: int = needed_samples(50)
+    least_s: float = 0.0
     warmup_calls: int = 10
     warmup_s: float = 1.0
     warmup_cap_s: float = 5.0
@@ -53,6 +57,19 @@ class Effort:
 
 FULL = Effort()
 QUICK = Effort(cap_s=2.0, floor=3, warmup_s=0.5, warmup_cap_s=1.0)
+STRICT = Effort(cap_s=60.0, least_s=60.0, floor=needed_samples(90), warmup_s=5.0, warmup_cap_s=20.0)
+"""A minute of timed calls for every row, and calls enough for p90; batch 1 gets them for p99 (`strict_for`)."""
+
+WINDOWS = 3
+"""Parts of a row's timed calls whose rates are compared (Model Navigator's three windows)."""
+
+STEADY = 0.10
+"""Largest spread of the windows' rates, over their mean, of a row that counts as steady."""
+
+
+def strict_for(batch: int) -> Effort:
+    """STRICT for a batch size."""
+    return replace(STRICT, floor=STRICT.samples) if batch == 1 else STRICT
 
 
 class Feed:
@@ -95,22 +112,54 @@ class Lane:
     estimate_s: float = 0.0
     position: int = 0
     error: str | None = None
+    meter: Meter | None = None
+    joules: float = 0.0
 
     def result(self, batch: int) -> dict[str, Any]:
-        """`latency_ms` (see `percentiles`), `slices_per_second` over the same windows, `timed_s`, `blocks`."""
+        """`latency_ms` (see `percentiles`), `slices_per_second` over the same windows, `timed_s`, `blocks`, `energy`.
+
+        windows: rates of the calls' thirds in slices per second, and their spread over the mean. distribution_ms:
+        see `distribution`.
+        """
         slices = len(self.seconds) * batch
         return {
             "latency_ms": summarise_ms(self.seconds),
             "slices_per_second": slices / self.window_s if self.window_s > 0 else None,
             "timed_s": self.window_s,
             "blocks": len(self.blocks),
+            "windows": windows(self.seconds, batch),
+            "energy": energy(self.meter, self.joules, slices),
+            "distribution_ms": distribution(self.seconds),
         }
 
     def calls_left(self, effort: Effort) -> int:
         """Calls still to time: up to `samples`, as many as `cap_s` holds at the pace so far, at least `floor`."""
         pace = self.window_s / len(self.seconds) if self.seconds else self.estimate_s
         fit = effort.samples if pace <= 0 else int(effort.cap_s / pace)
-        return max(effort.floor, min(effort.samples, fit)) - len(self.seconds)
+        least = math.ceil(effort.least_s / pace) if pace > 0 else 0
+        return max(effort.floor, min(effort.samples, fit), least) - len(self.seconds)
+
+
+def windows(seconds: Sequence[float], batch: int) -> dict[str, Any] | None:
+    """Rates of the first, second and last third of the calls, and (largest − smallest) / mean; None from too few."""
+    if len(seconds) < WINDOWS:
+        return None
+    edges = [len(seconds) * part // WINDOWS for part in range(WINDOWS + 1)]
+    rates = [(end - start) * batch / math.fsum(seconds[start:end]) for start, end in pairwise(edges)]
+    return {"slices_per_second": rates, "spread": (max(rates) - min(rates)) / (math.fsum(rates) / len(rates))}
+
+
+def distribution(seconds: Sequence[float]) -> list[float]:
+    """The calls' latencies in ms at 51 equal steps from the fastest to the slowest: what a curve is drawn from."""
+    ordered = sorted(1000 * value for value in seconds)
+    return [round(ordered[round(step * (len(ordered) - 1) / 50)], 4) for step in range(51)] if ordered else []
+
+
+def energy(meter: Meter | None, joules: float, slices: int) -> dict[str, Any] | None:
+    """Joules, and joules per 1,000 slices; None where nothing was read."""
+    if meter is None or not slices or joules <= 0:
+        return None
+    return {"of": meter.of, "joules": joules, "joules_per_1000_slices": 1000 * joules / slices}
 
 
 def measure(lanes: list[Lane], feed: Feed, batch: int, effort: Effort) -> None:
@@ -154,10 +203,11 @@ def _warm_up(lane: Lane, feed: Feed, batch: int, effort: Effort) -> None:
 def _block(lane: Lane, feed: Feed, batch: int, calls: int) -> None:
     if calls < 1:
         return
-    _wait_for_silence()
+    wait_for_silence()
     lane.runtime.infer(feed.batch(lane.position, batch))
     lane.position = feed.after(lane.position, batch)
     answers: list[tuple[int, Outputs]] = []
+    joules = lane.meter.joules() if lane.meter else 0.0
     opened = perf_counter()
     for _ in range(calls):
         slices = feed.batch(lane.position, batch)
@@ -167,6 +217,7 @@ def _block(lane: Lane, feed: Feed, batch: int, calls: int) -> None:
         answers.append((lane.position, outputs))
         lane.position = feed.after(lane.position, batch)
     lane.window_s += perf_counter() - opened
+    lane.joules += lane.meter.joules() - joules if lane.meter else 0.0
     lane.blocks.append(calls)
     for position, outputs in answers:
         if problem := lane.check(feed.indices(position, batch), outputs):
@@ -174,7 +225,8 @@ def _block(lane: Lane, feed: Feed, batch: int, calls: int) -> None:
             return
 
 
-def _wait_for_silence() -> None:
+def wait_for_silence() -> None:
+    """Return when this process uses no processor any more, or after QUIET_MOST_S."""
     deadline = perf_counter() + QUIET_MOST_S
     while perf_counter() < deadline:
         used = process_time()

@@ -1,30 +1,15 @@
-"""The document of a benchmark as tables: for the terminal, Markdown and CSV. Draws from the document alone."""
+"""A benchmark as tables and notes, for terminal, Markdown and page. Draws from the document alone."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from pathlib import Path
 from typing import Any
-
-from lits_deploy.errors import OutputError
-from lits_deploy.files import write_json, write_text
-
-JSON, CSV, MARKDOWN, PLOT = "benchmark.json", "benchmark.csv", "benchmark.md", "latency.png"
 
 DASH = "–"
 """Not known, or not from so few samples."""
 
 Row = dict[str, Any]
 Table = tuple[list[str], list[list[str]]]
-
-CSV_COLUMNS = (
-    "scenario", "runtime", "version", "device", "artifact", "precision", "batch", "threads", "workers", "calls",
-    "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "cv", "slices_per_second", "steady_slices_per_second",
-    "speedup", "wall_s", "load_s", "first_ms", "size_mb", "peak_mb", "slices", "failed", "accuracy", "same_class",
-    "error", "split_by",
-)  # fmt: skip
 
 
 def name_of(row: Row) -> str:
@@ -44,12 +29,14 @@ def model_table(document: dict[str, Any]) -> Table:
     compared = document["against"] is not None
     header = ["runtime", "precision", "batch", "calls", "p50 ms", "p90 ms", "p99 ms", "slices/s"]
     header += ["× PyTorch"] if compared else []
+    energy = any(row.get("energy") for row in document["rows"])
+    header += ["CV %", "thirds ±%", *(["J / 1,000"] if energy else [])]
     header += ["size MB", "peak MB", _accuracy_name(document), "same class"]
     rows = []
     for row in document["rows"]:
         latency, cold = row["latency_ms"] or {}, row["cold"] or {}
         if row["error"] is not None:
-            cells = ["error", *[""] * (4 + compared)]
+            cells = ["error", *[""] * (6 + compared + energy)]
         else:
             cells = [
                 str(latency["samples"]),
@@ -57,6 +44,8 @@ def model_table(document: dict[str, Any]) -> Table:
                 number(row["slices_per_second"], 1),
             ]
             cells += [number(row["speedup"], 2)] if compared else []
+            cells += [_percent(latency.get("cv")), _percent((row.get("windows") or {}).get("spread"))]
+            cells += [_joules(row)] if energy else []
         cells = [name_of(row), precision_of(row), str(row["batch"]), *cells]
         cells += [number(row["size_mb"], 1), number(cold.get("peak_mb"), 0), _accuracy(row), _same(row)]
         rows.append(cells)
@@ -65,11 +54,12 @@ def model_table(document: dict[str, Any]) -> Table:
 
 def start_table(document: dict[str, Any]) -> Table:
     """Cold start in a fresh process, apart from the steady state: loading, first inference, peak memory."""
-    header = ["runtime", "precision", "batch", "load s", "first call ms", "whole process s", "peak MB"]
+    header = ["runtime", "precision", "batch", "build s", "load s", "first call ms", "whole process s", "peak MB"]
     rows = []
     for row in document["rows"]:
         cold = row["cold"] or {}
-        cells = [number(cold.get("load_s"), 2), number(cold.get("first_ms"), 1), number(cold.get("process_s"), 2)]
+        cells = [number(cold.get("build_s"), 1)]
+        cells += [number(cold.get("load_s"), 2), number(cold.get("first_ms"), 1), number(cold.get("process_s"), 2)]
         rows.append([name_of(row), precision_of(row), str(row["batch"]), *cells, number(cold.get("peak_mb"), 0)])
     return header, rows
 
@@ -92,10 +82,46 @@ def folder_table(document: dict[str, Any]) -> Table:
     return header, rows
 
 
+def offline_table(document: dict[str, Any]) -> Table:
+    """All slices at hand: the rate alone counts."""
+    header = ["runtime", "precision", "batch", "slices", "seconds", "slices/s", "thirds ±%", "J / 1,000"]
+    header += [_accuracy_name(document)]
+    rows = []
+    for row in document.get("offline", ()):
+        cells = ["error", *[""] * 5]
+        if row["error"] is None:
+            cells = [
+                str(row["batch"]), f"{row['slices']:,}", number(row["timed_s"], 1),
+                number(row["slices_per_second"], 1), _percent((row["windows"] or {}).get("spread")), _joules(row),
+            ]  # fmt: skip
+        rows.append([name_of(row), precision_of(row), *cells, _accuracy(row)])
+    return header, rows
+
+
+def server_table(document: dict[str, Any]) -> Table:
+    """Slices that arrive at random: the highest rate at which 99 % are answered in time."""
+    header = ["runtime", "precision", "bound ms", "slices/s in time", "of offline", "p50 ms", "p99 ms", "queries"]
+    header += ["slices a call", _accuracy_name(document)]
+    rows = []
+    for row in document.get("server", ()):
+        cells = ["error", *[""] * 6]
+        if row["error"] is None:
+            latency, rate = row["latency_ms"] or {}, row["slices_per_second"]
+            cells = [
+                number(row["bound_ms"], 0), "none" if rate is None else number(rate, 1),
+                DASH if rate is None else f"{100 * rate / row['most_rate']:.0f} %",
+                number(latency.get("p50"), 1), number(latency.get("p99"), 1),
+                number(latency.get("samples"), 0), number(row["mean_batch"], 1),
+            ]  # fmt: skip
+        rows.append([name_of(row), precision_of(row), *cells, _accuracy(row)])
+    return header, rows
+
+
 def tables(document: dict[str, Any]) -> list[tuple[str, Table]]:
     """Titles and tables that have rows."""
-    named = [("model only", model_table(document)), ("cold start", start_table(document))]
-    named.append(("end to end", folder_table(document)))
+    named = [("single stream and batches", model_table(document)), ("offline", offline_table(document))]
+    named += [("server", server_table(document)), ("cold start", start_table(document))]
+    named.append(("folder", folder_table(document)))
     return [(title, table) for title, table in named if table[1]]
 
 
@@ -108,16 +134,29 @@ def notes(document: dict[str, Any]) -> list[str]:
         lines.append(f"same class: as {whose}, on {same['slices']} slices.")
     threads = document["settings"]["threads"]
     lines.append(
-        f"model only: {threads} threads each, candidates in turns; "
-        "a call is one batch, from uint8 slices to answers on the host."
+        f"single stream and batches: {threads} threads each, candidates in turns; "
+        "a call is one batch, from uint8 slices to answers on the host; CV: coefficient of variation of all calls; "
+        "thirds: (fastest − slowest) / mean of the rates of the calls' three thirds."
     )
     lines.append(
         "cold start: a fresh process with that network alone; load is importing the library, checking hashes and "
         "building the session; peak MB is its resident memory."
     )
+    if document.get("offline"):
+        lines.append("offline: pass after pass over all slices, at the batch size that was fastest before.")
+    if document.get("server"):
+        lines.append(
+            "server: slices arrive one by one at random (Poisson); the highest rate found at which 99 % are answered "
+            "within the bound, counted from their arrival; what waits goes into the next call together."
+        )
+    if any(row.get("energy") for row in document["rows"]):
+        of = sorted({row["energy"]["of"] for row in document["rows"] if row.get("energy")})
+        lines.append(f"J / 1,000: joules per 1,000 slices of {'; '.join(of)}.")
+    else:
+        lines.append("joules: this machine tells no power that may be read.")
     if document["end_to_end"]:
         lines.append(
-            "end to end: `classify` from files to table, start of workers and loading of the network included; steady "
+            "folder: `classify` from files to table, start of workers and loading of the network included; steady "
             "without the first batch and before; peak MB without the decode workers."
         )
     short = sorted({(f"p{p}", n) for row in document["rows"] for p, n in _needed(row) if p in (50, 90, 99)})
@@ -126,10 +165,9 @@ def notes(document: dict[str, Any]) -> list[str]:
             f"{DASH}: too few calls for that percentile; it takes " + ", ".join(f"{n} for {p}" for p, n in short) + "."
         )
     lines += document["notes"]
-    for row in [*document["rows"], *document["end_to_end"]]:
-        where = f"{name_of(row)} {precision_of(row)}, " + (
-            f"batch {row['batch']}" if row["scenario"] == "model-only" else "end to end"
-        )
+    for row in all_rows(document):
+        timed = row["scenario"] in ("single-stream", "batch")
+        where = f"{name_of(row)} {precision_of(row)}, " + (f"batch {row['batch']}" if timed else row["scenario"])
         lines += [f"{where}: {text}" for text in [*([row["error"]] if row["error"] else []), *row["notes"]]]
     return lines
 
@@ -146,55 +184,22 @@ def machine_line(document: dict[str, Any]) -> str:
     return ", ".join(parts) + f"; load average {load} at the start, {machine['date']}"
 
 
-def markdown(document: dict[str, Any]) -> str:
-    """benchmark.md."""
-    bundle, against = document["bundle"], document["against"]
-    lines = [f"# Benchmark of {bundle['name']}", "", f"{bundle['model'].get('name')}, bundle `{bundle['sha256'][:12]}`"]
-    if against is not None:
-        lines[-1] += f", against the run {against['run']} (`{against['checkpoint_sha256'][:12]}`)"
-    lines += ["", machine_line(document)]
-    for title, table in tables(document):
-        lines += ["", f"## {title.capitalize()}", "", *markdown_table(table)]
-    lines += ["", *(f"- {line}" for line in notes(document)), "", document["disclaimer"], ""]
-    return "\n".join(lines)
-
-
-def csv_text(document: dict[str, Any]) -> str:
-    """benchmark.csv: one line for each row of both tables; an empty cell is not known."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in [*document["rows"], *document["end_to_end"]]:
-        latency, cold = row.get("latency_ms") or {}, row.get("cold") or {}
-        values = {**cold, **row, "calls": latency.get("samples"), "cv": latency.get("cv")}
-        values |= {f"{name}_ms": latency.get(name) for name in ("mean", "p50", "p90", "p95", "p99")}
-        values["same_class"] = row["same_class"]["share"] if row["same_class"] else None
-        values["split_by"] = document["data"].get("split_by")
-        writer.writerow(values)
-    return text.getvalue()
-
-
-def check_out(out: Path) -> None:
-    """OutputError where `out` is a file, or a folder that holds something else than a benchmark."""
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / JSON).is_file()):
-        raise OutputError(f"{out} holds something else than a benchmark.", fix="give another --out")
-
-
-def write_report(document: dict[str, Any], out: Path) -> list[str]:
-    """Write benchmark.json, .csv and .md into `out`; their names."""
-    check_out(out)
-    try:
-        write_json(out / JSON, document)
-        write_text(out / CSV, csv_text(document))
-        write_text(out / MARKDOWN, markdown(document))
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror or error}).", fix="give another --out") from error
-    return [JSON, CSV, MARKDOWN]
-
-
 def number(value: float | None, digits: int) -> str:
     """A figure for a table, or a dash."""
     return DASH if value is None else f"{value:,.{digits}f}"
+
+
+def all_rows(document: dict[str, Any]) -> list[Row]:
+    """Every row of a document, whatever its scenario."""
+    return [row for key in ("rows", "offline", "server", "end_to_end") for row in document.get(key, ())]
+
+
+def _percent(value: float | None) -> str:
+    return number(None if value is None else 100 * value, 1)
+
+
+def _joules(row: Row) -> str:
+    return number((row.get("energy") or {}).get("joules_per_1000_slices"), 1)
 
 
 def _needed(row: Row) -> list[tuple[int, int]]:

@@ -1,1 +1,4 @@
-"""What the bundle is measured against. `torch_eager` and `plain_pytorch_script` import torch; nothing else does."""
+"""What we are measured against: each library as its own users would write it. `python -m benchmarks.peers` runs them.
+
+`torch_*`, `timm_script`, `ultralytics_script` and `random_networks` import torch; nothing else here does.
+"""

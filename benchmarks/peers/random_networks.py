@@ -16,7 +16,7 @@ from benchmarks.gpu_rows import Contestant, Open, Subject, contestants_of
 from benchmarks.peers.torch_gpu import MODES, TorchGpu
 from export.graph import OPSET, write_onnx
 from export.parity import original_probabilities, phantom_slices
-from export.precision.make import FP16, INT8_TENSORRT
+from export.precision.make import FP16, INT8_TENSORRT, Recipe
 from export.precision.ranges import activations
 from export.source import Deployed, Original
 from lits_deploy.bundle import CARD, GOLDEN, Artifact, Bundle, Manifest, write_manifest
@@ -73,16 +73,17 @@ def random_original(name: str, *, width: int | None = None) -> Original:
 
 def make_bundle(
     original: Original, folder: Path, golden: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-    expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]], *, recipes: Sequence[Recipe] = (FP16, INT8_TENSORRT),
 ) -> Bundle:  # fmt: skip
-    """fp32, fp16 and int8-trt, without any gate: the goldens decide on each runtime."""
+    """fp32 and what `recipes` make of it, without any gate: the goldens decide on each runtime."""
     folder.mkdir(parents=True)
-    files = {"fp32": folder / "model.onnx", "fp16": folder / FP16.file, "int8-trt": folder / INT8_TENSORRT.file}
+    files = {"fp32": folder / "model.onnx", **{recipe.name: folder / recipe.file for recipe in recipes}}
     write_onnx(original, files["fp32"])
     model = onnx.load(files["fp32"])
     seen = activations(model, golden[:4])
-    onnx.save(FP16.make(model, seen), files["fp16"])
-    onnx.save(INT8_TENSORRT.make(model, seen), files["int8-trt"])
+    for recipe in recipes:
+        onnx.save(recipe.make(model, seen), files[recipe.name])
+    placed = {recipe.name: recipe for recipe in recipes}
     np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)
     write_text(folder / CARD, f"# {original.info.name}\n\nRandom weights, for checks of speed.\n")
     artifacts = tuple(
@@ -90,7 +91,8 @@ def make_bundle(
             name=name, file=path.name, sha256=sha256_file(path), bytes=path.stat().st_size,
             precision=name.partition("-")[0], opset=OPSET, outputs=original.module.outputs,
             tolerance=TOLERANCES[name.partition("-")[0]],
-            runtimes=INT8_TENSORRT.runtimes if name == "int8-trt" else (),
+            runtimes=placed[name].runtimes if name in placed else (),
+            devices=placed[name].devices if name in placed else (),
         )
         for name, path in files.items()
     )  # fmt: skip

@@ -30,7 +30,8 @@ COMMANDS = {
     "watch": "Classify the studies of an inbox as they become complete.",
     "report": "Draw tables and page of a run again from its ledger.",
     "doctor": "Say what works on this machine and how to install the rest.",
-    "benchmark": "Measure latency and accuracy of a bundle on this machine.",
+    "benchmark": "Measure latency and accuracy of a bundle on this machine; compare measurements.",
+    "choose": "Measure bundles on this machine and recommend one within limits.",
     "demo": "Run everything once on synthetic data: train, export, verify, classify, benchmark.",
 }
 """Every command and its line of help; the module of the same name in this package defines `app`."""

@@ -26,6 +26,9 @@ ARTIFACT = typer.Option(None, help="In place of --precision: a model file of the
 BATCH_SIZE = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU].")
 WORKERS = typer.Option(None, min=1, help="Decode processes [cores less one, 1 to 4].")
 THREADS = typer.Option(0, min=0, help="CPU threads of the network; 0: every core.")
+TUNE = typer.Option(
+    False, "--tune", help="Measure which batch size and threads are fastest here, and remember it for this bundle."
+)
 RECURSIVE = typer.Option(True, help="Look into folders below.")
 TABLES_HELP = "Tables to write: csv, parquet, jsonl, joined by commas."
 OVERWRITE = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")

@@ -16,7 +16,8 @@ class ClassifyOptions:
 
     runtime, device, artifact, threads, engine_cache: as in `runtime.open_runtime`; artifact None takes the first.
     precision: in place of artifact, takes the one of that precision that is placed for the runtime.
-    batch_size, workers: None chooses for this machine (`pipeline.tuning`).
+    batch_size, workers: None chooses for this machine (`pipeline.tuning`); what was found by an earlier tuning of this
+    artifact on this box comes first (`pipeline.tuned`). tune: measure that now, and remember it.
     formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
     abstain: give no class to a slice that the artifact's threshold calls unsure.
     identify: write patients and UIDs in clear; pseudonymous: write hashes of paths; salt: of all hashes (`pseudonyms`),
@@ -32,6 +33,7 @@ class ClassifyOptions:
     batch_size: int | None = None
     workers: int | None = None
     threads: int = 0
+    tune: bool = False
     recursive: bool = True
     formats: tuple[str, ...] = ("csv",)
     overwrite: bool = False

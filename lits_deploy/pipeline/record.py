@@ -47,7 +47,7 @@ def write_run_json(
     identity: Mapping[str, Any],
     provenance: Mapping[str, str],
     options: ClassifyOptions,
-    effective: Mapping[str, int],
+    effective: Mapping[str, Any],
 ) -> None:
     """Write run.json, whole or not at all."""
     assert loop.opened is not None

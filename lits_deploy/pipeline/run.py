@@ -12,8 +12,9 @@ import math
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from time import monotonic
@@ -27,7 +28,7 @@ from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import ABOUT, NAMES, RUN, Counts, Ledger
-from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.about import about
 from lits_deploy.pipeline.inference import InferenceThread
 from lits_deploy.pipeline.judge import Judge, MaskJudge
@@ -94,6 +95,10 @@ def run_folder(
     session = Session(started=datetime.now(timezone.utc), begun=monotonic())
     options, stop = options or ClassifyOptions(), stop or Stop()
     artifact, options = _suitable(bundle, out, task, options)
+    if runtime is None:
+        setting, why_not, options = tuned.find(bundle, artifact, options, partial(_open, wanted=_OUTPUT[task]))
+    else:
+        setting, why_not = None, None
     skip = [out, *([options.ledger] if options.ledger else [])]
     unfinished = () if only is None else UNFINISHED
     discovery = Discovery(
@@ -144,6 +149,8 @@ def run_folder(
         loop.pool.close()
         session.finished = monotonic()
         summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
+        if why_not is not None:
+            summary = replace(summary, warnings=(*summary.warnings, why_not))
         write_run_json(
             summary.run_json,
             summary=summary,
@@ -152,7 +159,11 @@ def run_folder(
             identity=identity,
             provenance=provenance,
             options=options,
-            effective={"batch_size": batch, "workers": workers},
+            effective={
+                "batch_size": batch,
+                "workers": workers,
+                "tuned": setting and asdict(setting),
+            },
         )
     return summary
 
@@ -169,7 +180,7 @@ def _start_workers(
 
     The batch size depends on the device, which is not known yet. Memory that is not used is never touched.
     """
-    most = options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH)
+    most = options.batch_size or tuning.GPU_BATCH
     room = max(tuning.buffers_for(workers, batch) * batch for batch in range(1, most + 1))
     memory_fd = create_memory(room * math.prod(contract.shape))
     stack.callback(os.close, memory_fd)
@@ -235,7 +246,7 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: 
         runtime=options.runtime,
         device=options.device,
         artifact=artifact,
-        max_batch=options.batch_size or max(tuning.CPU_BATCH, tuning.GPU_BATCH),
+        max_batch=options.batch_size or tuning.GPU_BATCH,
         threads=options.threads,
         wanted=(wanted,),
         engine_cache=options.engine_cache,

@@ -20,6 +20,12 @@ MIN_BUFFERS = 3
 CPU_BATCH, GPU_BATCH = 8, 32
 """Default slices in a batch."""
 
+CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8, 16, 32), (8, 16, 32, 64, 128)
+"""Batch sizes that `--tune` tries."""
+
+MOST_BATCH = 128
+"""Largest batch size that there is room for unless the user asks for more."""
+
 WORKER_NICE = 0
 """Added to a decode worker's niceness, where workers and the network share the cores. Not measured yet."""
 

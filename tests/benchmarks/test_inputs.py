@@ -82,14 +82,14 @@ def test_without_data_phantoms_and_where_they_do_not_fit_goldens(bundle: Bundle,
 
 
 def test_scans_of_a_split_leave_its_masks_out_and_know_its_targets(data: Path, tmp_path: Path) -> None:
-    scans = find_scans(data / "test")
+    scans = find_scans([data / "test"])
     assert len(scans.files) == 6
     assert scans.targets == [0, 1, 2, 0, 1, 2]
     assert scans.roots == [data / "test" / "images"]
-    part = find_scans(data / "test" / "images", limit=2)
+    part = find_scans([data / "test" / "images"], limit=2)
     assert part.targets == [0, 2]
     assert [str(root) for root in part.roots] == part.files
-    assert find_scans(data / "validate" / "masks").targets is None
+    assert find_scans([data / "validate" / "masks"]).targets is None
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no PNG or JPEG"):
-        find_scans(tmp_path / "empty")
+        find_scans([tmp_path / "empty"])

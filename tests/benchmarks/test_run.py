@@ -16,15 +16,20 @@ from torch import Tensor, nn
 
 from benchmarks import candidates as candidates_module
 from benchmarks import run as run_module
+from benchmarks import scenarios as scenarios_module
 from benchmarks.candidates import Candidate
+from benchmarks.contenders import SCORING_BATCH
 from benchmarks.fresh import ChildError
 from benchmarks.inputs import choose_inputs
 from benchmarks.latency import Effort
 from benchmarks.peers.torch_eager import original_candidates
+from benchmarks.plan import Plan
 from benchmarks.plot import draw
 from benchmarks.reference import Reference
-from benchmarks.report import CSV_COLUMNS, csv_text, markdown, model_table, notes, start_table, write_report
+from benchmarks.report import model_table, notes, offline_table, server_table, start_table
+from benchmarks.report_files import CSV_COLUMNS, csv_text, markdown, write_report
 from benchmarks.run import benchmark
+from benchmarks.server import ServerEffort
 from export.source import Deployed, Original
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import OutputError
@@ -70,8 +75,12 @@ def document(bundle: Bundle, data: Path) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates_module, "places", lambda: [("onnxruntime", "cpu")])
         patch.setattr(run_module, "open_reference", lambda *_: reference)
-        patch.setattr(run_module, "cold_start", lambda *_, **__: dict(COLD))
-        return benchmark(bundle, against=Path("run"), data=data, batches=(1, 4), threads=1, effort=EFFORT)
+        patch.setattr(scenarios_module, "cold_start", lambda *_, **__: dict(COLD))
+        patch.setattr(scenarios_module, "OFFLINE_S", {"full": 0.2})
+        patch.setattr(
+            scenarios_module, "SERVER_EFFORT", {"full": ServerEffort(queries=20, least_s=0.1, cap_s=1.0, steps=2)}
+        )
+        return benchmark(bundle, Plan(batches=(1, 4), threads=1, effort=EFFORT), against=Path("run"), data=data)
 
 
 def test_rows_are_candidates_times_batches(document: dict[str, Any]) -> None:
@@ -99,15 +108,18 @@ def test_accuracy_is_that_of_the_network(document: dict[str, Any], bundle: Bundl
 def test_the_folder_run_is_checked_and_counted(document: dict[str, Any]) -> None:
     (row,) = document["end_to_end"]
     assert row["error"] is None
-    assert (row["files"], row["slices"], row["failed"]) == (12, 12, 0)
+    assert (row["files"], row["failed"]) == (12, 0)
+    assert row["slices"] + row["withheld"] == 12  # some of the tiny pictures have too few shades for a slice
+    assert row["slices"] > 6
     assert row["process_s"] > row["wall_s"] > 0
 
 
 def test_document_is_json_and_says_where_and_on_what(document: dict[str, Any]) -> None:
     again = json.loads(json.dumps(document, allow_nan=False))
-    assert again["schema"] == 1
+    assert (again["kind"], again["schema"]) == ("benchmark", 2)
     assert set(again) == {
-        "schema", "disclaimer", "machine", "bundle", "against", "data", "settings", "rows", "end_to_end", "notes",
+        "kind", "schema", "disclaimer", "machine", "telemetry", "bundle", "against", "data", "settings", "rows",
+        "offline", "server", "end_to_end", "notes",
     }  # fmt: skip
     assert {"processor", "cores", "governor", "load_average", "libraries", "git", "date", "stolen_share"} <= set(
         again["machine"]
@@ -123,21 +135,45 @@ def test_tables_show_a_dash_for_a_percentile_without_samples(document: dict[str,
     assert header.index("accuracy") > header.index("× PyTorch")
     assert all(row[header.index("same class")] == "12/12" for row in rows)
     assert any("662 for p99" in line for line in notes(document))
-    assert start_table(document)[1][0][3:] == ["0.50", "3.0", "1.00", "90"]
+    assert start_table(document)[1][0][3:] == ["–", "0.50", "3.0", "1.00", "90"]
 
 
 def test_csv_has_every_row_and_column(document: dict[str, Any]) -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(document))))
     assert tuple(rows[0]) == CSV_COLUMNS
-    assert [row["scenario"] for row in rows] == ["model-only"] * 4 + ["end-to-end"]
+    assert [row["scenario"] for row in rows] == [
+        *["single-stream"] * 2, *["batch"] * 2, *["offline"] * 2, *["server"] * 2, "folder",
+    ]  # fmt: skip
     assert rows[0]["p99_ms"] == ""
     assert float(rows[0]["peak_mb"]) == 90.0
-    assert rows[4]["slices"] == "12"
+    assert int(rows[8]["slices"]) == document["end_to_end"][0]["slices"]
+
+
+def test_offline_and_server_are_checked_and_shown(document: dict[str, Any]) -> None:
+    assert [row["error"] for row in document["offline"]] == [None, None]
+    for row in document["offline"]:
+        assert row["slices"] >= 12
+        assert row["timed_s"] >= 0.2
+        assert len(row["windows"]["slices_per_second"]) == 3
+    for row in document["server"]:
+        assert row["error"] is None
+        assert row["bound_ms"] == 100.0
+        assert 1 <= len(row["trials"]) <= 2
+        assert all(trial["queries"] >= 2 for trial in row["trials"])
+    assert len(offline_table(document)[1]) == len(server_table(document)[1]) == 2
+    assert all(
+        len(cells) == len(header)
+        for header, rows in (offline_table(document), server_table(document))
+        for cells in rows
+    )
+    assert any(line.startswith(("joules: this machine", "J / 1,000")) for line in notes(document))
 
 
 def test_files_are_written_once_more_but_not_over_something_else(document: dict[str, Any], tmp_path: Path) -> None:
     for _ in range(2):
-        assert write_report(document, tmp_path / "out") == ["benchmark.json", "benchmark.csv", "benchmark.md"]
+        assert write_report(document, tmp_path / "out") == [
+            "benchmark.json", "benchmark.csv", "benchmark.md", "benchmark.html",
+        ]  # fmt: skip
     assert draw(document, tmp_path / "out" / "latency.png")
     assert (tmp_path / "out" / "latency.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
@@ -155,7 +191,7 @@ class Forgetful(FakeRuntime):
     def _infer(self, batch: Batch) -> Outputs:
         outputs = super()._infer(batch)
         assert outputs.probabilities is not None
-        if self.max_batch == run_module.SCORING_BATCH:
+        if self.max_batch == SCORING_BATCH:
             return outputs
         return Outputs(probabilities=np.roll(outputs.probabilities, 1, axis=1))
 
@@ -186,9 +222,9 @@ def test_wrong_answers_and_failed_starts_become_error_rows(
         return {"error": "3 of 12 slices have another class than in the accuracy run"}
 
     monkeypatch.setattr(run_module, "candidates_of", lambda *_: candidates)
-    monkeypatch.setattr(run_module, "cold_start", start)
-    monkeypatch.setattr(run_module.folder, "end_to_end", folder)
-    document = benchmark(bundle, data=data, batches=(4,), effort=EFFORT)
+    monkeypatch.setattr(scenarios_module, "cold_start", start)
+    monkeypatch.setattr(scenarios_module.folder, "end_to_end", folder)
+    document = benchmark(bundle, Plan(batches=(4,), effort=EFFORT, scenarios=("batch", "folder")), data=data)
     right, forgetful, swollen = document["rows"]
     assert right["error"] is None
     assert right["speedup"] is None  # nothing to compare with
@@ -218,9 +254,9 @@ def test_no_speed_up_without_accuracy(tmp_path: Path, monkeypatch: pytest.Monkey
         fake_candidate("PyTorch eager", open=opened, original=True, artifact="original"),
     ]
     monkeypatch.setattr(run_module, "candidates_of", lambda *_: both)
-    monkeypatch.setattr(run_module, "cold_start", lambda *_, **__: dict(COLD))
-    monkeypatch.setattr(run_module.folder, "end_to_end", lambda *_, **__: {"error": "not here"})
-    document = benchmark(bundle, batches=(2,), effort=EFFORT)
+    monkeypatch.setattr(scenarios_module, "cold_start", lambda *_, **__: dict(COLD))
+    monkeypatch.setattr(scenarios_module.folder, "end_to_end", lambda *_, **__: {"error": "not here"})
+    document = benchmark(bundle, Plan(batches=(2,), effort=EFFORT, scenarios=("batch", "folder")))
     assert all(row["accuracy"] is None and row["speedup"] is None for row in document["rows"])
     assert all(row["slices_per_second"] for row in document["rows"])
 
@@ -231,7 +267,7 @@ def test_a_gain_that_costs_accuracy_is_noted() -> None:
          "precision": precision, "slices_per_second": rate, "speedup": None}
         for original, accuracy, precision, rate in ((False, 0.80, "int8", 90.0), (True, 0.90, "fp32", 30.0))
     ]  # fmt: skip
-    run_module._compare(rows)
+    scenarios_module.compare(rows)
     assert rows[0]["speedup"] == 3.0
     assert rows[0]["notes"] == ["88.9 % of the accuracy of PyTorch: its speed is no gain"]
     assert rows[1]["notes"] == []

@@ -43,10 +43,12 @@ def test_an_edge_box_without_pytorch(home: Path) -> None:
     done = edge_box(home, "bundle", "--data", "data", "--batch", "1,4", "--quick")
     assert done.returncode == 0, done.stderr
     out = home / "benchmark-bundle"
-    assert {path.name for path in out.iterdir()} == {"benchmark.json", "benchmark.csv", "benchmark.md"}
+    assert {path.name for path in out.iterdir()} == {
+        "benchmark.json", "benchmark.csv", "benchmark.md", "benchmark.html",
+    }  # fmt: skip
     assert "no plot: matplotlib is not installed. Fix: pip install 'lits-deploy[bench]'" in done.stdout
     lines = done.stdout.splitlines()
-    assert lines[-2] == "benchmark-bundle: benchmark.json, benchmark.csv, benchmark.md"
+    assert lines[-2] == "benchmark-bundle: benchmark.json, benchmark.csv, benchmark.md, benchmark.html"
     assert lines[-1] == "Not a medical device, not for clinical use."
     (header,) = [line for line in lines if "p99 ms" in line]
     for column in ("precision", "slices/s", "size MB", "peak MB", "accuracy", "same class"):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.report import csv_text, model_table
+from benchmarks.report import model_table
+from benchmarks.report_files import csv_text
 from benchmarks.scans import find_scans
 from export.card import model_card
 from lits_deploy.cli.app import app
@@ -61,7 +62,7 @@ def test_the_card_carries_it(data: Path) -> None:
 
 
 def test_benchmarks_carry_it(data: Path) -> None:
-    assert find_scans(data / "test").line == "data, test split BY SLICE: 4 files"
+    assert find_scans([data / "test"]).line == "data, test split BY SLICE: 4 files"
     document = {
         "bundle": {"task": "classify"}, "against": None, "data": {"split_by": "slice"}, "rows": [], "end_to_end": [],
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`lits-deploy benchmark`: parse, call `benchmarks.run.benchmark`, print the tables, write the files."""
+"""`lits-deploy benchmark BUNDLE`: parse, call `benchmarks.run.benchmark`, print the tables, write the files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
-def benchmark(
+def run(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
     against: Path | None = typer.Option(None, metavar="RUN", help="Training run to compare with, in PyTorch."),
     data: Path | None = typer.Option(
@@ -22,7 +22,16 @@ def benchmark(
     ),
     batch: str = typer.Option("1,8,32", help="Batch sizes, with commas."),
     threads: int = typer.Option(0, min=0, help="Threads of every candidate; 0: every core this process may use."),
+    scenario: str | None = typer.Option(
+        None, help="single-stream, batch, offline, server, folder, with commas. [default: all; with --quick no server]"
+    ),
+    server_p99: float = typer.Option(100.0, help="Bound in ms that 99 % of the slices must keep in `server`."),
     quick: bool = typer.Option(False, "--quick", help="About two seconds a row and at most 96 slices."),
+    strict: bool = typer.Option(
+        False,
+        "--strict",
+        help="A minute and calls enough for p90 (batch 1: p99) a row; thirds within 10 %, else exit 1.",
+    ),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: benchmark-BUNDLE]"),
     engine_cache: Path | None = engines.CACHE,
 ) -> None:
@@ -30,20 +39,26 @@ def benchmark(
 
     Candidates take turns, inputs are distinct, no outlier is dropped, and there is no percentile from too few calls.
     """
-    batches = _batches(batch)
-    from benchmarks.report import check_out, machine_line, notes, tables, write_report
-    from benchmarks.run import benchmark as run_benchmark
+    batches = batch_sizes(batch)
+    if quick and strict:
+        raise UserError("--quick and --strict exclude each other.", fix="give one of them")
+    from benchmarks.plan import SCENARIOS, Plan
+    from benchmarks.report import all_rows, machine_line, notes, tables
+    from benchmarks.report_files import check_out, write_report
+    from benchmarks.run import benchmark
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, errors, table
 
+    usual = [name for name in SCENARIOS if name != "server" or not quick]
+    chosen = usual if scenario is None else [name.strip() for name in scenario.split(",")]
+    plan = Plan(
+        batches=batches, threads=threads, mode="strict" if strict else "quick" if quick else "full",
+        scenarios=tuple(chosen), bound_ms=server_p99, engine_cache=engine_cache,
+    )  # fmt: skip
     opened = Bundle.open(bundle)
     target = out or Path(f"benchmark-{bundle.resolve().name}")
     check_out(target)
-    document = run_benchmark(
-        opened, against=against, data=data, batches=batches, threads=threads, quick=quick,
-        engine_cache=engine_cache,
-        say=lambda line: errors.print(line, markup=False),
-    )  # fmt: skip
+    document = benchmark(opened, plan, against=against, data=data, say=lambda line: errors.print(line, markup=False))
     for title, (header, rows) in tables(document):
         table(header, rows, right=[name for name in header if name not in ("runtime", "precision")], title=title)
         console.print()
@@ -54,11 +69,12 @@ def benchmark(
     names += _draw(document, target)
     console.print(f"{target}: {', '.join(names)}", markup=False)
     console.print(document["disclaimer"])
-    if any(row["error"] for row in [*document["rows"], *document["end_to_end"]]):
+    if any(row["error"] or row.get("valid") is False for row in all_rows(document)):
         raise typer.Exit(1)
 
 
-def _batches(text: str) -> tuple[int, ...]:
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """`1,8` → (1, 8), each once."""
     try:
         batches = tuple(dict.fromkeys(int(part) for part in text.split(",")))
     except ValueError:
@@ -70,7 +86,7 @@ def _batches(text: str) -> tuple[int, ...]:
 
 def _draw(document: dict[str, Any], out: Path) -> list[str]:
     from benchmarks.plot import draw
-    from benchmarks.report import PLOT
+    from benchmarks.report_files import PLOT
     from lits_deploy.cli.console import console
 
     try:

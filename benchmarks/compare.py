@@ -1,0 +1,159 @@
+"""Two benchmarks, before and after: what became slower, larger or less accurate by more than it may.
+
+Rows are matched by scenario, runtime, device, artifact, original or not, batch size and threads. A row that was there
+and is missing or failed is a regression; a new one is not. Figures of two machines, or of a machine that was busy, say
+nothing about the code: differing machines are named, and the caller decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.report import all_rows, name_of, precision_of
+
+Row = dict[str, Any]
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Largest changes for the worse that pass. Shares (0.1: ten per cent), except accuracy, in absolute terms."""
+
+    throughput: float = 0.10
+    latency: float = 0.10
+    tail: float = 0.25
+    start: float = 0.25
+    memory: float = 0.10
+    size: float = 0.01
+    accuracy: float = 0.005
+    energy: float = 0.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One figure of one row in both. worse: by how much (a share, or absolute for accuracy); negative is better."""
+
+    row: str
+    figure: str
+    before: float
+    after: float
+    worse: float
+    limit: float
+
+    @property
+    def regression(self) -> bool:
+        """Worse by more than the limit."""
+        return self.worse > self.limit + 1e-12
+
+    def to_json(self) -> dict[str, Any]:
+        """For --json."""
+        return {
+            "row": self.row, "figure": self.figure, "before": self.before, "after": self.after, "worse": self.worse,
+            "limit": self.limit, "regression": self.regression,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """changes: of every figure in both; gone: rows that were there, and what became of them; notes: to read first."""
+
+    changes: list[Change]
+    gone: list[str]
+    new: list[str]
+    notes: list[str]
+
+    @property
+    def regressions(self) -> list[Change]:
+        """Changes beyond their limits."""
+        return [change for change in self.changes if change.regression]
+
+    @property
+    def passed(self) -> bool:
+        """No regression, and no row lost."""
+        return not self.regressions and not self.gone
+
+
+def compare(before: dict[str, Any], after: dict[str, Any], limits: Limits | None = None) -> Comparison:
+    """Hold every row of `after` against its like in `before`."""
+    limits = limits or Limits()
+    old, new = ({_key(row): row for row in all_rows(document)} for document in (before, after))
+    changes: list[Change] = []
+    gone: list[str] = []
+    for key, row in old.items():
+        if row["error"] is not None:
+            continue
+        other = new.get(key)
+        if other is None or other["error"] is not None:
+            gone.append(f"{_title(row)}: {'missing' if other is None else other['error']}")
+            continue
+        changes += _changes(row, other, limits)
+    fresh = [_title(row) for key, row in new.items() if key not in old and row["error"] is None]
+    return Comparison(changes=changes, gone=gone, new=fresh, notes=_notes(before, after))
+
+
+def _key(row: Row) -> Key:
+    batch = row.get("batch") if row["scenario"] in ("single-stream", "batch") else None
+    return (row["scenario"], row["runtime"], row["device"], row["artifact"], row["original"], batch, row["threads"])
+
+
+def _title(row: Row) -> str:
+    timed = row["scenario"] in ("single-stream", "batch")
+    where = f"batch {row['batch']}" if timed else row["scenario"]
+    return f"{name_of(row)} {precision_of(row)}, {where}"
+
+
+def _changes(row: Row, other: Row, limits: Limits) -> list[Change]:
+    found = []
+    shares = [
+        ("slices/s", "slices_per_second", limits.throughput, True),
+        ("steady slices/s", "steady_slices_per_second", limits.throughput, True),
+        ("p50 ms", "latency_ms.p50", limits.latency, False),
+        ("p90 ms", "latency_ms.p90", limits.latency, False),
+        ("p99 ms", "latency_ms.p99", limits.tail, False),
+        ("load s", "cold.load_s", limits.start, False),
+        ("first call ms", "cold.first_ms", limits.start, False),
+        ("peak MB", "cold.peak_mb", limits.memory, False),
+        ("size MB", "size_mb", limits.size, False),
+        ("joules per 1,000 slices", "energy.joules_per_1000_slices", limits.energy, False),
+    ]
+    if row["scenario"] == "server":
+        shares = [("slices/s in time", "slices_per_second", limits.throughput, True)]
+    for figure, path, limit, more_is_better in shares:
+        a, b = _get(row, path), _get(other, path)
+        if a is None or b is None or a <= 0:
+            continue
+        worse = (a - b) / a if more_is_better else (b - a) / a
+        found.append(Change(row=_title(row), figure=figure, before=a, after=b, worse=worse, limit=limit))
+    if row["accuracy"] is not None and other["accuracy"] is not None:
+        a, b = row["accuracy"], other["accuracy"]
+        found.append(Change(row=_title(row), figure="accuracy", before=a, after=b, worse=a - b, limit=limits.accuracy))
+    return found
+
+
+def _get(row: Row, path: str) -> float | None:
+    value: Any = row
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return None if value is None else float(value)
+
+
+def _notes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    found = []
+    for what in ("processor", "cores", "gpus", "board"):
+        a, b = before["machine"].get(what), after["machine"].get(what)
+        if a != b:
+            found.append(f"another machine: {what} {a or 'none'} before, {b or 'none'} after")
+    for name in sorted({*before["machine"]["libraries"], *after["machine"]["libraries"]}):
+        a, b = (document["machine"]["libraries"].get(name, "none") for document in (before, after))
+        if a != b:
+            found.append(f"{name} {a} before, {b} after")
+    if before["bundle"]["sha256"] != after["bundle"]["sha256"]:
+        found.append(
+            f"another bundle: {before['bundle']['sha256'][:12]} before, {after['bundle']['sha256'][:12]} after"
+        )
+    if before["data"]["line"] != after["data"]["line"]:
+        found.append(f"other slices: {before['data']['line']} before, {after['data']['line']} after")
+    for name, document in (("before", before), ("after", after)):
+        found += [f"{name}: {note}" for note in document["notes"] if "not idle" in note or "other machines" in note]
+    return found

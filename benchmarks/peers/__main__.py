@@ -1,0 +1,73 @@
+"""Our pipeline and its peers on one folder, side by side in one run.
+
+    python -m benchmarks.peers BUNDLE --against RUN --scans FOLDER [FOLDER …] [--limit N] [--rounds 3]
+
+Writes docs/results/peers-<machine>.json and .md. Peers that are not installed are named as not measured
+(`pip install 'lits-deploy[peers]'`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.peers.contest import Contest, aims, summary
+from benchmarks.peers.lineup import lineup
+from benchmarks.peers.table import lines
+from benchmarks.records import RESULTS, Session, write_record
+from benchmarks.scans import find_scans
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import BundleError, LitsError
+from lits_deploy.pipeline.tuning import cores
+
+SCHEMA = 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; exits 2 with one line for a user's error."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--against", type=Path, required=True, metavar="RUN", help="training run of the same network")
+    parser.add_argument("--scans", type=Path, required=True, nargs="+", metavar="FOLDER", help="PNG or JPEG slices")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=int, metavar="N", help="take N files, evenly spread")
+    parser.add_argument("--threads", type=int, default=0, help="0: every core")
+    parser.add_argument("--only", metavar="TEXT", action="append", help="candidates with TEXT in their name")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
+    parser.add_argument("--name", help="of the machine, in the file names")
+    given = parser.parse_args(arguments)
+    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    try:
+        session, bundle = Session(), Bundle.open(given.bundle)
+        if bundle.manifest.task != "classify":
+            raise BundleError(f"{bundle.folder} segments; this compares classifiers.", fix="export a classifier")
+        scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
+        entries = [
+            entry
+            for entry in lineup(bundle, given.device)
+            if not given.only or any(text in entry.name for text in given.only)
+        ]
+        with Contest(bundle, given.against, scans, entries, threads=threads, device=given.device) as contest:
+            contest.prepare(say)
+            rows = summary(contest, contest.rounds(max(1, given.rounds), say))
+    except LitsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    document = session.document(
+        "peers", SCHEMA,
+        bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256}, model=bundle.manifest.model,
+        run=given.against.resolve().name, scans=scans.line, rows=rows, aims=aims(rows), failed=contest.failed,
+        settings={
+            "threads": threads, "rounds": max(1, given.rounds), "device": given.device, "trials": contest.trials,
+        },
+    )  # fmt: skip
+    text = lines(document)
+    print("\n".join(text))
+    print("wrote", *write_record(document, text, given.out, given.name))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

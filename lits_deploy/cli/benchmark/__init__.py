@@ -1,0 +1,50 @@
+"""`lits-deploy benchmark BUNDLE`, and beside it `benchmark compare` and `benchmark page`. One module a command.
+
+A first word that is none of the commands is a bundle: `benchmark BUNDLE …` is `benchmark run BUNDLE …`. A bundle that
+bears a command's name is given as `./compare`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from lits_deploy.cli.lazy import LazyCommands
+
+COMMANDS = {
+    "run": "Measure a bundle on this machine; `benchmark BUNDLE` means the same.",
+    "compare": "Two benchmarks, before and after: exits 1 on a regression.",
+    "page": "One page from several benchmarks, with the frontier over all of them.",
+}
+
+
+class _Commands(LazyCommands):
+    commands_here = COMMANDS
+    package = "lits_deploy.cli.benchmark"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in (*COMMANDS, "--help", "-h"):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Help shows the options of `run` too, since that is what most people look for."""
+        self.format_commands(ctx, formatter)
+        run = self.get_command(ctx, "run")
+        run.format_options(ctx, formatter)
+
+
+app = typer.Typer(
+    cls=_Commands, rich_markup_mode=None, add_completion=False, no_args_is_help=True,
+    subcommand_metavar="BUNDLE [OPTIONS] | COMMAND …",
+)  # fmt: skip
+
+
+@app.callback()
+def _benchmark() -> None:
+    """Measure latency, throughput, memory and accuracy of a bundle on this machine, and compare measurements.
+
+    Scenarios follow MLPerf Inference. Candidates take turns, inputs are distinct, no outlier is dropped, and there is
+    no percentile from too few calls.
+    """

@@ -1,0 +1,93 @@
+"""`lits-deploy benchmark compare BEFORE AFTER`: what became worse, and exit 1 if it is too much."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from benchmarks.compare import Change
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def compare(
+    before: Path = typer.Argument(..., help="benchmark.json, or the folder that holds it."),
+    after: Path = typer.Argument(..., help="The same, made later."),
+    throughput: float = typer.Option(10.0, help="Per cent that slices/s may fall."),
+    latency: float = typer.Option(10.0, help="Per cent that p50 and p90 may rise."),
+    tail: float = typer.Option(25.0, help="Per cent that p99 may rise."),
+    start: float = typer.Option(25.0, help="Per cent that loading and the first call may take longer."),
+    memory: float = typer.Option(10.0, help="Per cent that peak memory may grow."),
+    size: float = typer.Option(1.0, help="Per cent that a model file may grow."),
+    energy: float = typer.Option(15.0, help="Per cent that joules per 1,000 slices may rise."),
+    accuracy: float = typer.Option(0.5, help="Points (of 100) that accuracy may fall."),
+    across_machines: bool = typer.Option(False, "--across-machines", help="Compare two machines all the same."),
+    everything: bool = typer.Option(False, "--all", help="Show every figure, not only changes beyond half the limit."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Hold two benchmarks against each other.
+
+    A row that was measured before and is missing or failed after is a regression. Exit codes: 0 nothing became worse
+    than it may, 1 something did, 2 an error.
+    """
+    from benchmarks.compare import Limits
+    from benchmarks.compare import compare as hold
+    from benchmarks.report_files import read_benchmark
+    from lits_deploy.cli.console import console, table
+    from lits_deploy.errors import UserError
+
+    limits = Limits(
+        throughput=throughput / 100, latency=latency / 100, tail=tail / 100, start=start / 100, memory=memory / 100,
+        size=size / 100, accuracy=accuracy / 100, energy=energy / 100,
+    )  # fmt: skip
+    found = hold(read_benchmark(before), read_benchmark(after), limits)
+    if not across_machines and (other := [note for note in found.notes if note.startswith("another machine")]):
+        raise UserError(f"These are two machines ({other[0]}).", fix="--across-machines, if that is what you want")
+    if not found.changes and not found.gone:
+        raise UserError("The two benchmarks have no row in common.", fix="measure the same bundle and batch sizes")
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "passed": found.passed, "changes": [change.to_json() for change in found.changes],
+                    "gone": found.gone, "new": found.new, "notes": found.notes,
+                },
+                indent=2, ensure_ascii=False,
+            )
+        )  # fmt: skip
+        raise typer.Exit(0 if found.passed else 1)
+    shown = [c for c in found.changes if everything or c.regression or abs(c.worse) > c.limit / 2]
+    shown.sort(key=lambda change: -change.worse / max(change.limit, 1e-9))
+    rows = [_cells(change) for change in shown]
+    if rows:
+        table(
+            ("row", "figure", "before", "after", "change", "limit", ""),
+            rows,
+            right=("before", "after", "change", "limit"),
+        )
+    for line in found.gone:
+        console.print(f"REGRESSION: {line}", markup=False)
+    for line in (*(f"new: {name}" for name in found.new), *found.notes):
+        console.print(f"- {line}", markup=False)
+    console.print(
+        f"{len(found.changes)} figures compared, {len(found.regressions)} worse than they may be, "
+        f"{len(found.gone)} rows lost: {'passed' if found.passed else 'FAILED'}",
+        markup=False,
+    )
+    raise typer.Exit(0 if found.passed else 1)
+
+
+def _cells(change: Change) -> tuple[str, ...]:
+    digits = 4 if change.figure == "accuracy" else 2
+    points = change.figure == "accuracy"
+    moved = (change.after - change.before) if points else (change.after - change.before) / change.before
+    unit = " pt" if points else " %"
+    return (
+        change.row, change.figure, f"{change.before:,.{digits}f}", f"{change.after:,.{digits}f}",
+        f"{100 * moved:+.1f}{unit}", f"{100 * change.limit:g}{unit}", "REGRESSION" if change.regression else "",
+    )  # fmt: skip

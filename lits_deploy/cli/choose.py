@@ -1,0 +1,107 @@
+"""`lits-deploy choose`: measure bundles on this box and recommend one, with the reason."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def choose(
+    bundles: list[Path] = typer.Argument(..., help="Bundles of classifiers."),
+    latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),
+    min_sensitivity: float | None = typer.Option(None, help="Least share of lesion slices found, such as 0.6."),
+    min_accuracy: float | None = typer.Option(None, help="Least share of slices with the right class."),
+    max_mb: float | None = typer.Option(None, help="Largest model file, in MB."),
+    max_memory_mb: float | None = typer.Option(
+        None, help="Most resident memory of a process with that network, in MB."
+    ),
+    min_rate: float | None = typer.Option(None, help="Least slices per second."),
+    data: Path | None = typer.Option(None, help="Data set whose test split is scored; needed for the accuracy limits."),
+    batch: str = typer.Option("1,4,8,16,32", help="Batch sizes to try, with commas."),
+    threads: int = typer.Option(0, min=0, help="Threads of every candidate; 0: every core."),
+    quick: bool = typer.Option(False, "--quick", help="About 1.5 seconds a row and at most 96 slices."),
+    out: Path | None = typer.Option(None, help="Write everything measured to this JSON file."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Say which network, precision, runtime and batch size to use on this machine, and why the others lost.
+
+    The fastest within all limits is recommended; of those within 5 % of it the more sensitive, then the smaller. Exit
+    codes: 0 one is recommended, 1 nothing keeps the limits, 2 an error.
+    """
+    from benchmarks.choose import Limits
+    from benchmarks.choose import choose as measure
+    from lits_deploy.bundle import Bundle
+    from lits_deploy.cli.benchmark.run import batch_sizes
+    from lits_deploy.cli.console import errors
+    from lits_deploy.files import write_json
+
+    limits = Limits(
+        latency_ms=latency_ms, min_sensitivity=min_sensitivity, min_accuracy=min_accuracy, max_mb=max_mb,
+        max_memory_mb=max_memory_mb, min_rate=min_rate,
+    )  # fmt: skip
+    document = measure(
+        [Bundle.open(bundle) for bundle in bundles], limits, data=data, batches=batch_sizes(batch), threads=threads,
+        quick=quick, say=lambda line: errors.print(line, markup=False),
+    )  # fmt: skip
+    if out is not None:
+        write_json(out, document)
+    if as_json:
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        show(document, {bundle.resolve().name: bundle for bundle in bundles})
+    raise typer.Exit(1 if document["chosen"] is None else 0)
+
+
+def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
+    """The table, the reason and the next command."""
+    from benchmarks.report import machine_line
+    from lits_deploy.cli.console import console, table
+
+    def number(value: float | None, digits: int) -> str:
+        return "–" if value is None else f"{value:,.{digits}f}"
+
+    header = (
+        "network",
+        "bundle",
+        "artifact",
+        "runtime",
+        "batch",
+        "slices/s",
+        "p90 ms",
+        "MB",
+        "sensitivity",
+        "accuracy",
+    )
+    rows = [
+        (
+            str(row["network"]), row["bundle"], row["artifact"],
+            row["runtime"] + ("" if row["device"] == "cpu" else f" {row['device']}"), str(row["batch"]),
+            number(row["slices_per_second"], 1), number((row["latency_ms"] or {}).get("p90"), 1),
+            number(row["size_mb"], 1), number(row["sensitivity"], 3), number(row["accuracy"], 3), row["verdict"],
+        )
+        for row in document["rows"]
+    ]  # fmt: skip
+    table((*header, "verdict"), rows, right=header[4:])
+    console.print()
+    console.print(document["reason"], markup=False)
+    for name, line in document["data"].items():
+        console.print(f"- {name}: {line}", markup=False)
+    for note in document["notes"]:
+        console.print(f"- {note}", markup=False)
+    console.print(machine_line(document), markup=False)
+    if document["chosen"] is not None:
+        options = document["rows"][document["chosen"]]["options"]
+        bundle = folders.get(document["rows"][document["chosen"]]["bundle"], Path("BUNDLE"))
+        console.print(
+            f"next:  lits-deploy classify {shlex.quote(str(bundle))} SCANS --artifact {options['artifact']} "
+            f"--runtime {options['runtime']} --device {options['device']} --batch-size {options['batch']}",
+            markup=False,
+        )
+    console.print(document["disclaimer"])

@@ -1,0 +1,139 @@
+"""The peers' scripts answer as the pipeline does; who takes part; ratios and aims from made-up rounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from benchmarks.flops import count
+from benchmarks.folder import classify_fresh, read_labels
+from benchmarks.peers.common import folder_job, model_job, read_ahead, read_grey
+from benchmarks.peers.contest import aims, ratio
+from benchmarks.peers.lineup import lineup
+from benchmarks.peers.onnxruntime_script import OnnxRuntimeScript
+from benchmarks.peers.openvino_script import OpenVinoScript
+from benchmarks.peers.table import lines
+from benchmarks.peers.ultralytics_script import adapted
+from benchmarks.records import Session, machine_name, write_record
+from benchmarks.scans import Scans, find_scans
+from lits_deploy.bundle import Bundle
+from tiny_bundle import make_tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return make_tiny_bundle(tmp_path_factory.mktemp("peers") / "bundle")
+
+
+def script_of(name: str, bundle: Bundle) -> Any:
+    model, size = bundle.path_of(bundle.artifact()), bundle.manifest.contract.size
+    if name == "onnxruntime":
+        return OnnxRuntimeScript(model, size=size, threads=1)
+    return OpenVinoScript(model, size=size, threads=1, mode=name)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Scans:
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("peers") / "scans"
+    folder.mkdir()
+    from PIL import Image
+
+    for index in range(11):
+        grey = (rng.random((256, 256)) ** (0.3 + 0.2 * index) * 250).astype(np.uint8)
+        Image.fromarray(grey).save(folder / f"{index:02d}.png")
+    return find_scans([folder])
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "latency", "throughput"])
+def test_scripts_classify_as_the_pipeline_does(name: str, bundle: Bundle, scans: Scans, tmp_path: Path) -> None:
+    classify_fresh(bundle, scans.roots, tmp_path / "ours", threads=1, device="cpu")
+    labels = read_labels(tmp_path / "ours", scans.roots)
+    expected = [labels[file] for file in scans.files]
+    done = folder_job(script_of(name, bundle), scans.files, tmp_path / "out.csv", batch=4, workers=1)
+    assert done["labels"] == expected
+    assert done["wall_s"] > done["load_s"] > 0
+    model = model_job(script_of(name, bundle), {"files": scans.files, "size": 256, "batches": [4, 1]})
+    assert model["labels"] == expected
+    assert list(model["slices_per_second"]) == ["4", "1"]
+    assert (model["latency_ms"]["1"] is None) == (name == "throughput")
+
+
+def test_reading_ahead_keeps_the_order(scans: Scans) -> None:
+    pieces = list(read_ahead(scans.files, 256, 4, 2))
+    assert [len(piece) for piece in pieces] == [4, 4, 3]
+    whole = np.concatenate(pieces)[:, 0]
+    assert all((whole[i] == read_grey(file, 256)).all() for i, file in enumerate(scans.files))
+
+
+def test_ultralytics_input_leads_to_the_same_answers(bundle: Bundle, scans: Scans, tmp_path: Path) -> None:
+    import onnxruntime
+
+    model = onnx.load(bundle.path_of(bundle.artifact()))
+    onnx.save(adapted(model, 256, ("a", "b", "c")), tmp_path / "u.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "u.onnx"), providers=["CPUExecutionProvider"])
+    slices = np.stack([read_grey(file, 256) for file in scans.files])[:, np.newaxis]
+    colour = np.repeat(slices.astype(np.float32) / 255.0, 3, axis=1)
+    (found,) = session.run(None, {"images": colour})
+    script = script_of("onnxruntime", bundle)
+    script.load()
+    np.testing.assert_array_equal(found, script.classify(slices))
+    assert session.get_modelmeta().custom_metadata_map["task"] == "classify"
+
+
+def test_who_takes_part(bundle: Bundle) -> None:
+    entries = lineup(bundle, "cpu")
+    names = [entry.name for entry in entries]
+    assert len(set(names)) == len(names)
+    assert {"plain", "plain channels_last", "torch.compile", "timm", "onnxruntime fp32"} <= set(names)
+    assert {"openvino latency fp32", "openvino throughput fp32", "ultralytics fp32"} <= set(names)
+    assert "torch-tensorrt" in {entry.name for entry in lineup(bundle, "cuda")}
+    assert all(entry.ours == entry.name.startswith("ours ") for entry in entries)
+
+
+def row(name: str, wall: list[float], *, library: str = "openvino cpu", precision: str = "fp32") -> dict[str, Any]:
+    ours = name.startswith("ours")
+    return {
+        "name": name, "title": name, "ours": ours, "library": library, "precision": precision, "artifact": precision,
+        "batch": 8, "workers": 1, "wall": wall, "steady": wall, "process_s": wall, "load_s": 0.2, "peak_mb": 200.0,
+        "accuracy": 0.7, "other_classes": 0,
+        "model": None if ours else {"1": {"slices_per_second": wall, "p50_ms": 9.0}},
+    }  # fmt: skip
+
+
+def test_aims_are_medians_of_the_rounds_ratios(tmp_path: Path) -> None:
+    rows = [
+        row("ours fp32", [100.0, 90.0, 200.0]), row("ours int8", [400.0, 400.0, 400.0], precision="int8"),
+        row("plain", [50.0, 60.0, 100.0], library="PyTorch cpu"), row("latency", [100.0, 100.0, 100.0]),
+        row("throughput", [80.0, 80.0, 80.0]),
+    ]  # fmt: skip
+    assert ratio([2.0, 9.0], [1.0, 3.0]) == 2.5
+    found = aims(rows)
+    assert [(aim["aim"], aim["ratio"], aim["reached"]) for aim in found] == [
+        (1.8, pytest.approx(2.0), True), (3.0, pytest.approx(400 / 60), True), (1.0, pytest.approx(1.0), True),
+    ]  # fmt: skip
+    assert "best peer (latency)" in found[2]["what"]
+    document = Session().document(
+        "peers", 1, model={"name": "tiny"}, scans="s", rows=rows, aims=found, failed={"timm": "timm is not installed"},
+        settings={"threads": 2, "rounds": 3},
+    )  # fmt: skip
+    text = lines(document)
+    assert any("timm is not installed" in line for line in text)
+    assert text[-1] == "Not a medical device, not for clinical use."
+    paths = write_record(document, text, tmp_path)
+    assert [path.suffix for path in paths] == [".json", ".md"]
+    assert paths[0].stem == f"peers-{machine_name(document['machine'])}"
+
+
+def test_work_of_a_graph_is_counted(bundle: Bundle) -> None:
+    work = count(bundle.path_of(bundle.artifact()))
+    assert work.flops == 2 * 2 * 3  # one product [1, 2] × [2, 3]
+    assert work.activation_bytes > 4 * 256 * 256
+    from benchmarks.ceilings import _convolution
+
+    conv = count(_convolution())
+    assert conv.flops == 2 * 256 * 28 * 28 * 256 * 9
+    assert conv.weight_bytes == 4 * 256 * 256 * 9

@@ -1,0 +1,124 @@
+"""Tuning: the faster setting is found, a default stays unless beaten clearly, what is remembered is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.pipeline import tuned, tuning
+from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.pipeline.run import run_folder
+from lits_deploy.runtime import Batch, Outputs, Runtime, places
+from lits_deploy.runtime.fake import FakeRuntime
+from tiny_bundle import make_tiny_bundle
+
+
+class Paced(FakeRuntime):
+    """Takes `seconds[batch]` for a batch."""
+
+    def __init__(self, seconds: dict[int, float], memory_for: int | None = None) -> None:
+        super().__init__(shape=(1, 8, 8), max_batch=64, memory_for=memory_for)
+        self.seconds = seconds
+
+    def _infer(self, batch: Batch) -> Outputs:
+        time.sleep(self.seconds[len(batch)])
+        return super()._infer(batch)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return make_tiny_bundle(tmp_path / "bundle")
+
+
+def test_a_clearly_faster_batch_wins_and_the_default_stays_otherwise() -> None:
+    fast = {4: 0.02, 8: 0.04, 16: 0.008}  # 200, 200 and 2000 slices/s
+    found = tuned.measure(lambda *_: Paced(fast), device="cpu", batches=(4, 8, 16), step_s=0.0)
+    assert found[0].batch == 16
+    assert found[0].slices_per_s > 2 * next(one for one in found if one.batch == 8).slices_per_s
+    even = {size: 0.02 * size for size in (4, 8, 16)}
+    found = tuned.measure(lambda *_: Paced(even), device="cpu", batches=(4, 8, 16), step_s=0.0)
+    assert (found[0].batch, found[0].threads) == (tuning.CPU_BATCH, tuning.cores())
+
+
+def test_others_are_told_from_ones_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([(0, 0), (100 * os.sysconf("SC_CLK_TCK"), 40 * os.sysconf("SC_CLK_TCK"))])
+    monkeypatch.setattr(tuned.Others, "_ticks", staticmethod(lambda: next(ticks)))
+    own = iter([1.0, 31.0])
+    monkeypatch.setattr(tuned, "process_time", lambda: next(own))
+    assert tuned.Others().share() == pytest.approx(0.3)  # 60 s busy, 30 of them ours, of 100
+
+
+def test_a_batch_without_memory_is_left_out() -> None:
+    seconds = dict.fromkeys((4, 8, 16), 0.001)
+    found = tuned.measure(lambda *_: Paced(seconds, memory_for=8), device="cpu", batches=(4, 8, 16), step_s=0.0)
+    assert {one.batch for one in found} == {4, 8}
+
+
+def test_what_is_remembered_is_for_this_box_and_bundle_and_must_make_sense(bundle: Bundle) -> None:
+    runtime, device = places()[0]
+    key = tuned.box_and_bundle(bundle, bundle.artifact(), runtime, device)
+    assert tuned.remembered(key) is None
+    setting = tuned.Setting(batch=16, threads=1, slices_per_s=123.0)
+    assert tuned.remember(key, setting, [setting])
+    assert tuned.remembered(key) == setting
+    assert tuned.remembered({**key, "processor": "another"}) is None
+    path = tuned._path(key)
+    record = json.loads(path.read_text())
+    for nonsense in ({"batch": 10**6}, {"batch": "16"}, {"threads": -1}, {"more": 1}):
+        path.write_text(json.dumps({**record, "setting": {**record["setting"], **nonsense}}))
+        assert tuned.remembered(key) is None
+    path.write_text("{")
+    assert tuned.remembered(key) is None
+
+
+def test_a_run_takes_it_and_what_the_user_says_comes_first(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "scans").mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        Image.fromarray(rng.integers(0, 256, (256, 256)).astype(np.uint8)).save(tmp_path / "scans" / f"{index}.png")
+    asked: list[str] = []
+
+    def measured(open_network: tuned.Open, *, device: str) -> list[tuned.Setting]:
+        asked.append(device)
+        with open_network(4, 1) as network:
+            assert isinstance(network, Runtime)
+            assert network.max_batch == 4
+        return [tuned.Setting(batch=2, threads=1, slices_per_s=9.0)]
+
+    monkeypatch.setattr(tuned, "measure", measured)
+    monkeypatch.setattr(tuned.Others, "share", lambda _: 0.5)
+    busy = run_folder(
+        bundle, [tmp_path / "scans"], tmp_path / "busy", options=ClassifyOptions(device="cpu", workers=1, tune=True)
+    )
+    assert busy.warnings == ("Other programs took 50 % of the processor while tuning: nothing was remembered.",)
+    monkeypatch.setattr(tuned.Others, "share", lambda _: 0.0)
+    asked.clear()
+
+    def options_of(name: str, options: ClassifyOptions) -> dict[str, object]:
+        summary = run_folder(bundle, [tmp_path / "scans"], tmp_path / name, options=options)
+        values: dict[str, object] = json.loads(summary.run_json.read_text())["options"]
+        return values
+
+    plain = ClassifyOptions(device="cpu", workers=1, salt="s")
+    first = options_of("a", plain)
+    assert (first["batch_size"], first["tuned"]) == (tuning.CPU_BATCH, None)
+    found = options_of("b", replace(plain, tune=True))
+    assert (found["batch_size"], found["threads"]) == (2, 1)
+    later = options_of("c", plain)
+    assert (later["batch_size"], later["tuned"]) == (2, {"batch": 2, "threads": 1, "slices_per_s": 9.0})
+    own = options_of("d", replace(plain, batch_size=3))
+    assert own["batch_size"] == 3
+    assert asked == ["cpu"]
+    tables = {name: (tmp_path / name / "slices.csv").read_bytes() for name in "abcd"}
+    assert len(set(tables.values())) == 1, tables
