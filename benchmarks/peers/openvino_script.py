@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_ahead, read_spec
+from lits_deploy.runtime import signal_stack
 from lits_deploy.runtime.openvino_ import import_openvino
 
 OUTPUT = "probabilities"
@@ -35,7 +36,8 @@ class OpenVinoScript:
             "INFERENCE_PRECISION_HINT": "f32",
         }  # fmt: skip
         core = self._ov.Core()
-        self._network = core.compile_model(core.read_model(str(self.model)), "CPU", options)
+        with signal_stack.kept():
+            self._network = core.compile_model(core.read_model(str(self.model)), "CPU", options)
         self._request = self._network.create_infer_request()
 
     def classify(self, slices: Slices) -> Probabilities:

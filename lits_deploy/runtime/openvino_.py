@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lits_deploy.errors import BundleError, DeviceError, MissingExtra
+from lits_deploy.runtime import signal_stack
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
 
@@ -62,7 +63,8 @@ class OpenVino(Runtime):
             "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
         }
         try:
-            network = core.compile_model(core.read_model(str(model)), "CPU", options)
+            with signal_stack.kept():
+                network = core.compile_model(core.read_model(str(model)), "CPU", options)
         except Exception as error:  # OpenVINO raises RuntimeError with a paragraph of C++ locations
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BundleError(f"OpenVINO cannot load {model.name}: {reason[-1][:300]}", fix="export again") from error
@@ -72,7 +74,8 @@ class OpenVino(Runtime):
         self._version, self._threads = str(ov.__version__).split("-")[0], options["INFERENCE_NUM_THREADS"]
 
     def _infer(self, batch: Batch) -> Outputs:
-        self._request.infer({0: self._tensor(np.ascontiguousarray(batch), shared_memory=True)})
+        with signal_stack.kept():
+            self._request.infer({0: self._tensor(np.ascontiguousarray(batch), shared_memory=True)})
         # The request's own memory is overwritten by the next batch: copies leave here.
         return Outputs(**{name: self._request.get_tensor(name).data.copy() for name in self._wanted})
 
@@ -84,4 +87,5 @@ class OpenVino(Runtime):
 
     def close(self) -> None:
         """Drop the compiled network."""
-        del self._request
+        with signal_stack.kept():
+            del self._request

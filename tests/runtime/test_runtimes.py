@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +77,36 @@ def test_openvino_is_the_default_on_the_cpu_and_computes_the_same(bundle: Bundle
     assert first.logits == pytest.approx(expected.logits, abs=1e-5)
     assert again.logits is not None
     assert len(again.logits) == 4
+
+
+TWO_NETWORKS = """
+import gc, signal, sys
+import subprocess
+import sys
+from pathlib import Path
+import numpy as np
+from lits_deploy.bundle import Bundle
+from lits_deploy.runtime import open_runtime
+
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+bundle = Bundle.open(Path(sys.argv[1]))
+two = [open_runtime(bundle, runtime="openvino", max_batch=1) for _ in range(2)]
+for network in two:
+    network.infer(np.zeros((1, *network.shape), np.uint8))
+while two:
+    two.pop(0).close()
+gc.collect()
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@needs_openvino
+def test_a_signal_after_two_openvino_networks(bundle: Bundle) -> None:
+    """OpenVINO leaves a freed signal stack behind: in a process of its own, since a failure is a crash."""
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_NETWORKS, str(bundle.folder)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 @needs_openvino
