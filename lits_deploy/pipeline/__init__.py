@@ -8,6 +8,6 @@ this package on its way to `pipeline.worker`.
     workers     the parent's side of the decode processes: hand out, time out, restart, try again
     worker      the child's side: read, decode, write into the slot, answer
     slots       shared memory, and the book of who may write where
-    inference   the one thread that owns the network
+    inference   the threads that own the network
     stop        how Ctrl-C gets in;  tuning: every number that trades speed
 """

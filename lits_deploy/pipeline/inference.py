@@ -1,8 +1,10 @@
-"""The one thread that owns the network: batches in, one of its outputs out, while the pipeline's thread goes on.
+"""The threads that own the network: batches in, one of its outputs out, while the pipeline's thread goes on.
 
-The network is opened here too, next to discovery and the start of the workers; ONNX Runtime lets go of Python's lock
-while it computes. Out of device memory halves the number of slices in one call, for the rest of the run; with one slice
-it is an error that says so. Knows nothing about files or ledgers.
+The network is opened here too, next to discovery and the start of the workers; runtimes let go of Python's lock while
+they compute. One thread serves each of the network's lanes: a batch then waits for no other, and a core that a decoder
+takes for a moment holds up one lane, not all. Answers come in the order in which they are ready. Out of device memory
+halves the number of slices in one call, for the rest of the run; with one slice it is an error that says so. Knows
+nothing about files or ledgers.
 """
 
 from __future__ import annotations
@@ -27,10 +29,11 @@ Output = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Opened:
-    """The network is loaded; seconds: what that took."""
+    """The network is loaded; seconds: what that took; lanes: batches that it computes at once."""
 
     info: RuntimeInfo
     seconds: float
+    lanes: int
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,13 @@ class Broken:
     error: BaseException
 
 
-class InferenceThread:
+class InferenceThreads:
     """Runs `open_network` and then every submitted batch; `events` holds what happened, `wake` says that it did.
 
     output: which one is handed on, a field of `runtime.Outputs`. close_network: False for a runtime that the caller
     goes on using.
-    infer_s, wait_s: seconds in the network, and waiting for batches after the first. most: slices in one call.
+    infer_s, wait_s: seconds in the network, and waiting for batches after the first, mean of the lanes.
+    most: slices in one call.
     """
 
     def __init__(
@@ -67,10 +71,21 @@ class InferenceThread:
         self._open, self._wake, self._output, self._close_network = open_network, wake, output, close_network
         self._work: SimpleQueue[tuple[Batch[Tag], npt.NDArray[np.uint8]] | None] = SimpleQueue()
         self.events: SimpleQueue[Opened | Inferred | Broken] = SimpleQueue()
-        self.infer_s = self.wait_s = 0.0
+        self._spent: list[tuple[float, float]] = []  # (infer, wait) of every batch
+        self._lanes = 1
         self.most: int | None = None
         self.halved = 0
         self._thread = threading.Thread(target=self._run, name="lits-deploy-inference", daemon=True)
+
+    @property
+    def infer_s(self) -> float:
+        """Seconds in the network."""
+        return sum(infer for infer, _ in self._spent) / self._lanes
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds of waiting for a batch."""
+        return sum(wait for _, wait in self._spent) / self._lanes
 
     def start(self) -> None:
         """Start opening the network."""
@@ -92,7 +107,7 @@ class InferenceThread:
             taken.append(work[0])
 
     def close(self, *, wait: bool) -> None:
-        """End the thread after the batch it is at; `wait` until it has let go of the network."""
+        """End the threads after the batches they are at; `wait` until they have let go of the network."""
         self._work.put(None)
         if wait and self._thread.is_alive():
             self._thread.join()
@@ -101,10 +116,18 @@ class InferenceThread:
         try:
             started = perf_counter()
             network = self._open()
-            self.most = network.max_batch
-            self._say(Opened(network.describe(), perf_counter() - started))
+            self.most, self._lanes = network.max_batch, network.lanes
+            self._say(Opened(network.describe(), perf_counter() - started, network.lanes))
+            others = [
+                threading.Thread(target=self._serve, args=(network,), name=f"lits-deploy-inference-{lane}", daemon=True)
+                for lane in range(1, network.lanes)
+            ]
             try:
+                for thread in others:
+                    thread.start()
                 self._serve(network)
+                for thread in others:
+                    thread.join()
             finally:
                 if self._close_network:
                     network.close()
@@ -112,18 +135,24 @@ class InferenceThread:
             self._say(Broken(error))
 
     def _serve(self, network: Runtime) -> None:
+        try:
+            self._answer_all(network)
+        except BaseException as error:  # likewise
+            self._say(Broken(error))
+
+    def _answer_all(self, network: Runtime) -> None:
         first = True
         while True:
             asked = perf_counter()
             work = self._work.get()
             if work is None:
+                self._work.put(None)  # for the next lane
                 return
             begun = perf_counter()
-            self.wait_s += 0.0 if first else begun - asked
-            first = False
             batch, slices = work
             output = self._infer(network, slices)
-            self.infer_s += perf_counter() - begun
+            self._spent.append((perf_counter() - begun, 0.0 if first else begun - asked))
+            first = False
             self._say(Inferred(batch, output))
 
     def _infer(self, network: Runtime, slices: npt.NDArray[np.uint8]) -> Output:

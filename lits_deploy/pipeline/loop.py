@@ -12,7 +12,7 @@ from time import monotonic, perf_counter
 
 from lits_deploy.ledger import ABSTAINED, FAILED, OK, Counts, FileRow, Ledger, SliceRow
 from lits_deploy.pipeline import tuning
-from lits_deploy.pipeline.inference import Broken, InferenceThread, Inferred, Opened
+from lits_deploy.pipeline.inference import Broken, InferenceThreads, Inferred, Opened
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.kept import Kept
 from lits_deploy.pipeline.naming import Naming
@@ -38,7 +38,7 @@ class Loop:
         self.selector.register(self.wakeup, selectors.EVENT_READ, self._woken)
         self._stop.wakes(self.wakeup.wake)
         self.pool: WorkerPool
-        self.inference: InferenceThread
+        self.inference: InferenceThreads
         self.opened: Opened | None = None
         self.kept: Kept | None = None
         self._files: list[FileRow] = []

@@ -30,7 +30,7 @@ from lits_deploy.files import canonical_json
 from lits_deploy.ledger import ABOUT, NAMES, RUN, Counts, Ledger
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.about import about
-from lits_deploy.pipeline.inference import InferenceThread
+from lits_deploy.pipeline.inference import InferenceThreads
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.kept import Kept
 from lits_deploy.pipeline.loop import Loop
@@ -96,7 +96,7 @@ def run_folder(
     options, stop = options or ClassifyOptions(), stop or Stop()
     artifact, options = _suitable(bundle, out, task, options)
     if runtime is None:
-        setting, why_not, options = tuned.find(bundle, artifact, options, partial(_open, wanted=_OUTPUT[task]))
+        setting, why_not, options = tuned.find(bundle, artifact, options, partial(_open, task=task))
     else:
         setting, why_not = None, None
     skip = [out, *([options.ledger] if options.ledger else [])]
@@ -111,9 +111,8 @@ def run_folder(
         loop.kept = Kept() if finish is not None and task == "classify" else None
         stack.callback(loop.close)
         memory = _start_workers(stack, loop, bundle.manifest.contract, workers, options, formats)
-        wanted = _OUTPUT[task]
         _start_network(
-            stack, loop, lambda: runtime or _open(bundle, artifact, options, wanted), wanted, close=runtime is None
+            stack, loop, lambda: runtime or _open(bundle, artifact, options, task), _OUTPUT[task], close=runtime is None
         )
         names = Pseudonyms(
             salt=salt_of(output.ledger_folder, options.salt), identify=options.identify, paths=options.pseudonymous
@@ -121,7 +120,8 @@ def run_folder(
         naming = Naming(names=names)
         _discover(discovery, output.ledger, naming, loop, stop)
         session.discovered = monotonic()
-        info = loop.wait_for_network().info
+        opened = loop.wait_for_network()
+        info = opened.info
         judge = _judge(task, artifact, options)
         identity, base = _identity(bundle, artifact, info, judge), names.of("base", discovery.base)
         session.resumed = output.check(identity, base, names.mark)
@@ -136,7 +136,7 @@ def run_folder(
         output.keep = True
 
         batch = _batch(options, runtime, info)
-        slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(workers, batch), batch=batch)
+        slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(workers, batch, opened.lanes), batch=batch)
         session.begun_files = monotonic()
         if counts.pending:
             loop.run(slots, _jobs(output.ledger, discovery, formats), counts, judge, naming)
@@ -162,6 +162,7 @@ def run_folder(
             effective={
                 "batch_size": batch,
                 "workers": workers,
+                "lanes": opened.lanes,
                 "tuned": setting and asdict(setting),
             },
         )
@@ -178,10 +179,10 @@ def _start_workers(
 ) -> npt.NDArray[np.uint8]:
     """Start the decode workers; the memory that they write to, with room for any batch size that may be chosen.
 
-    The batch size depends on the device, which is not known yet. Memory that is not used is never touched.
+    Batch size and lanes depend on the device, which is not known yet. Memory that is not used is never touched.
     """
     most = options.batch_size or tuning.GPU_BATCH
-    room = max(tuning.buffers_for(workers, batch) * batch for batch in range(1, most + 1))
+    room = max(tuning.buffers_for(workers, batch, tuning.MOST_LANES) * batch for batch in range(1, most + 1))
     memory_fd = create_memory(room * math.prod(contract.shape))
     stack.callback(os.close, memory_fd)
     settings = WorkerSettings(
@@ -209,7 +210,7 @@ def _start_workers(
 def _start_network(
     stack: ExitStack, loop: Loop, open_network: Callable[[], Runtime], wanted: str, *, close: bool
 ) -> None:
-    loop.inference = InferenceThread(open_network, loop.wakeup.wake, output=wanted, close_network=close)
+    loop.inference = InferenceThreads(open_network, loop.wakeup.wake, output=wanted, close_network=close)
     # A second Ctrl-C does not wait for the network; anything else does, for it may be loading.
     stack.push(lambda kind, *_: loop.inference.close(wait=kind is not KeyboardInterrupt))
     loop.inference.start()
@@ -240,7 +241,7 @@ def _judge(task: Task, artifact: Artifact, options: ClassifyOptions) -> Judge | 
     return Judge(temperature=artifact.temperature, abstain_below=artifact.abstain_below if options.abstain else None)
 
 
-def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: str) -> Runtime:
+def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, task: Task) -> Runtime:
     return open_runtime(
         bundle,
         runtime=options.runtime,
@@ -248,7 +249,9 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, wanted: 
         artifact=artifact,
         max_batch=options.batch_size or tuning.GPU_BATCH,
         threads=options.threads,
-        wanted=(wanted,),
+        # A U-Net's activations take hundreds of MB a batch: one at a time.
+        lanes=tuning.default_lanes(options.threads) if task == "classify" else 1,
+        wanted=(_OUTPUT[task],),
         engine_cache=options.engine_cache,
     )
 
@@ -258,7 +261,7 @@ def open_network(
 ) -> Runtime:
     """The network that `run_folder` would open for these, for several runs; the caller closes it."""
     artifact, options = _suitable(bundle, out, task, options or ClassifyOptions())
-    return _open(bundle, artifact, options, _OUTPUT[task])
+    return _open(bundle, artifact, options, task)
 
 
 def _batch(options: ClassifyOptions, runtime: Runtime | None, info: RuntimeInfo) -> int:

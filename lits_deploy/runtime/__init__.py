@@ -110,6 +110,7 @@ def open_runtime(
     artifact: Artifact | None = None,
     max_batch: int = 32,
     threads: int = 0,
+    lanes: int = 1,
     wanted: tuple[str, ...] | None = None,
     engine_cache: Path | None = None,
 ) -> Runtime:
@@ -117,7 +118,8 @@ def open_runtime(
 
     runtime: one of RUNTIMES, or `auto`: OpenVINO on the CPU where it is installed, else ONNX Runtime; on a GPU ONNX
     Runtime, or TensorRT where that is all there is. device: `auto` takes CUDA where it works, else the CPU; anything
-    else is taken at its word or refused (DeviceError). wanted: graph outputs to return; None takes `logits` and
+    else is taken at its word or refused (DeviceError). threads, lanes: on a CPU; `lanes` calls of `infer` may be under
+    way at once, each on its share of the threads. wanted: graph outputs to return; None takes `logits` and
     `probabilities` of a classifier, `labels` of a U-Net. engine_cache: folder where TensorRT finds its engine, or
     builds it first, which may take minutes; None: `engines.cache.default_folder`. Raises BundleError for an artifact
     that is not placed for the runtime: it may be slow there, or wrong.
@@ -145,5 +147,6 @@ def open_runtime(
         wanted=wanted or default,
         max_batch=max_batch,
         threads=threads,
+        lanes=lanes,
         **options,
     )

@@ -48,8 +48,9 @@ class Runtime(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, *, shape: tuple[int, int, int], max_batch: int) -> None:
-        self.shape, self.max_batch = shape, max_batch
+    def __init__(self, *, shape: tuple[int, int, int], max_batch: int, lanes: int = 1) -> None:
+        """lanes: calls of `infer` that may be under way at once, from threads of their own."""
+        self.shape, self.max_batch, self.lanes = shape, max_batch, lanes
 
     def infer(self, batch: Batch) -> Outputs:
         """Run uint8 [N, C, H, W], 1 ≤ N ≤ max_batch. Raises ContractError, DeviceOutOfMemory."""

@@ -24,8 +24,9 @@ class FakeRuntime(Runtime):
         max_batch: int = 32,
         seconds_per_batch: float = 0.0,
         memory_for: int | None = None,
+        lanes: int = 1,
     ) -> None:
-        super().__init__(shape=shape, max_batch=max_batch)
+        super().__init__(shape=shape, max_batch=max_batch, lanes=lanes)
         self.seconds_per_batch, self.memory_for = seconds_per_batch, memory_for
         self.batches: list[int] = []
 

@@ -67,7 +67,7 @@ class OnnxRuntime(Runtime):
     """An ONNX file in an `InferenceSession`.
 
     wanted: outputs to return, in the graph's names; others are not copied to the host.
-    threads: intra-op threads on the CPU; 0 takes every core this process may use.
+    threads: on the CPU, shared by the lanes; 0 takes every core this process may use. On a GPU there is one lane.
     accelerator: the provider to take on a GPU; nodes that TensorRT does not know go to CUDA, none to the CPU.
     """
 
@@ -83,12 +83,13 @@ class OnnxRuntime(Runtime):
         wanted: tuple[str, ...],
         max_batch: int,
         threads: int = 0,
+        lanes: int = 1,
         accelerator: Literal["cuda", "tensorrt"] = "cuda",
     ) -> None:
-        super().__init__(shape=shape, max_batch=max_batch)
+        super().__init__(shape=shape, max_batch=max_batch, lanes=lanes if device.kind == "cpu" else 1)
         ort = import_onnxruntime()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = max(1, (threads or len(os.sched_getaffinity(0))) // self.lanes)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]

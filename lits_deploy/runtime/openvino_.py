@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +35,7 @@ def import_openvino() -> Any:
 
 
 class OpenVino(Runtime):
-    """An ONNX file compiled for the CPU, one stream over `threads` threads (0: every core this process may use).
+    """An ONNX file compiled for the CPU: `threads` threads (0: every core this process may use) in `lanes` streams.
 
     wanted: outputs to return, in the graph's names.
     """
@@ -51,14 +52,15 @@ class OpenVino(Runtime):
         wanted: tuple[str, ...],
         max_batch: int,
         threads: int = 0,
+        lanes: int = 1,
     ) -> None:
-        super().__init__(shape=shape, max_batch=max_batch)
+        super().__init__(shape=shape, max_batch=max_batch, lanes=lanes)
         if device.kind != "cpu":
             raise DeviceError(f"OpenVINO runs on the CPU here, not on {device}.", fix="--runtime onnxruntime")
         ov = import_openvino()
         core = ov.Core()
         options = {
-            "PERFORMANCE_HINT": "LATENCY",  # one stream: a batch uses all threads
+            "NUM_STREAMS": lanes,  # with one, a batch uses all threads
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
         }
@@ -68,16 +70,22 @@ class OpenVino(Runtime):
         except Exception as error:  # OpenVINO raises RuntimeError with a paragraph of C++ locations
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BundleError(f"OpenVINO cannot load {model.name}: {reason[-1][:300]}", fix="export again") from error
-        self._request = network.create_infer_request()
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(lanes):
+            self._requests.put(network.create_infer_request())
         self._tensor = ov.Tensor
         self._wanted, self._precision = wanted, precision
         self._version, self._threads = str(ov.__version__).split("-")[0], options["INFERENCE_NUM_THREADS"]
 
     def _infer(self, batch: Batch) -> Outputs:
-        with signal_stack.kept():
-            self._request.infer({0: self._tensor(np.ascontiguousarray(batch), shared_memory=True)})
-        # The request's own memory is overwritten by the next batch: copies leave here.
-        return Outputs(**{name: self._request.get_tensor(name).data.copy() for name in self._wanted})
+        request = self._requests.get()
+        try:
+            with signal_stack.kept():
+                request.infer({0: self._tensor(np.ascontiguousarray(batch), shared_memory=True)})
+            # The request's own memory is overwritten by the next batch: copies leave here.
+            return Outputs(**{name: request.get_tensor(name).data.copy() for name in self._wanted})
+        finally:
+            self._requests.put(request)
 
     def describe(self) -> RuntimeInfo:
         """One provider, the CPU plug-in."""
@@ -88,4 +96,4 @@ class OpenVino(Runtime):
     def close(self) -> None:
         """Drop the compiled network."""
         with signal_stack.kept():
-            del self._request
+            del self._requests

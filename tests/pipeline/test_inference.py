@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lits_deploy.errors import DeviceError
-from lits_deploy.pipeline.inference import Broken, InferenceThread, Inferred, Opened
+from lits_deploy.pipeline.inference import Broken, InferenceThreads, Inferred, Opened
 from lits_deploy.pipeline.slots import Batch
 from lits_deploy.runtime import Outputs
 from lits_deploy.runtime.fake import FakeRuntime
@@ -25,7 +25,7 @@ class Closing(FakeRuntime):
         self.closed = True
 
 
-def events(thread: InferenceThread, woken: threading.Semaphore, count: int) -> list[Any]:
+def events(thread: InferenceThreads, woken: threading.Semaphore, count: int) -> list[Any]:
     found = []
     for _ in range(count):
         assert woken.acquire(timeout=10)
@@ -33,9 +33,9 @@ def events(thread: InferenceThread, woken: threading.Semaphore, count: int) -> l
     return found
 
 
-def run(runtime: FakeRuntime, sizes: list[int], *, close_network: bool = True) -> tuple[InferenceThread, list[Any]]:
+def run(runtime: FakeRuntime, sizes: list[int], *, close_network: bool = True) -> tuple[InferenceThreads, list[Any]]:
     woken = threading.Semaphore(0)
-    thread = InferenceThread(lambda: runtime, woken.release, close_network=close_network)
+    thread = InferenceThreads(lambda: runtime, woken.release, close_network=close_network)
     thread.start()
     for number, size in enumerate(sizes):
         batch: Batch[Any] = Batch(number, 0, tuple(range(size)))
@@ -54,6 +54,33 @@ def test_batches_are_answered_in_order_and_the_network_closed() -> None:
     assert [answer.output.shape for answer in answers] == [(3, 3), (1, 3), (8, 3)]
     assert runtime.closed
     assert thread.infer_s > 0
+
+
+def test_every_lane_has_a_batch_at_once() -> None:
+    class Together(Closing):
+        meet = threading.Barrier(3, timeout=10)
+
+        def _infer(self, batch: Any) -> Outputs:
+            self.meet.wait()
+            return super()._infer(batch)
+
+    runtime = Together(shape=SHAPE, lanes=3)
+    thread, (opened, *answers) = run(runtime, [2] * 6)
+    assert opened.lanes == 3
+    assert sorted(answer.batch.buffer for answer in answers) == list(range(6))
+    for answer in answers:  # each has its own
+        np.testing.assert_allclose(answer.output[:, 1], 4 * answer.batch.buffer / 255, rtol=1e-5)
+    assert runtime.closed
+    assert thread.infer_s > 0
+
+
+def test_what_breaks_in_a_lane_is_told() -> None:
+    class Breaks(FakeRuntime):
+        def _infer(self, batch: Any) -> Outputs:
+            raise RuntimeError(threading.current_thread().name)
+
+    _, (_, *broken) = run(Breaks(shape=SHAPE, lanes=2), [1])
+    assert [type(event) for event in broken] == [Broken]
 
 
 def test_a_network_of_the_callers_stays_open() -> None:
@@ -86,7 +113,7 @@ def test_no_memory_for_one_slice_is_an_error_that_says_what_to_do() -> None:
 
 def test_batches_that_were_not_begun_can_be_taken_back() -> None:
     woken = threading.Semaphore(0)
-    thread = InferenceThread(lambda: FakeRuntime(shape=SHAPE, seconds_per_batch=0.3), woken.release)
+    thread = InferenceThreads(lambda: FakeRuntime(shape=SHAPE, seconds_per_batch=0.3), woken.release)
     thread.start()
     for number in range(3):
         thread.submit(Batch(number, 0, ()), np.zeros((1, *SHAPE), np.uint8))
@@ -103,7 +130,7 @@ def test_a_network_that_cannot_be_opened_is_reported() -> None:
         raise DeviceError("no such device", fix="--device cpu")
 
     woken = threading.Semaphore(0)
-    thread = InferenceThread(refuse, woken.release)
+    thread = InferenceThreads(refuse, woken.release)
     thread.start()
     (broken,) = events(thread, woken, 1)
     assert isinstance(broken, Broken)

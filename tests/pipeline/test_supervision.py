@@ -243,4 +243,6 @@ def test_queues_are_deep_enough_never_to_run_dry() -> None:
     assert tuning.QUEUE_DEPTH >= 2
     for workers in (1, 4):
         for batch in (1, 8, 32):
-            assert tuning.buffers_for(workers, batch) * batch >= workers * tuning.QUEUE_DEPTH + 2 * batch
+            for lanes in (1, 2, 4):
+                room = tuning.buffers_for(workers, batch, lanes) * batch
+                assert room >= workers * tuning.QUEUE_DEPTH + (lanes + 1) * batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -79,10 +80,26 @@ def test_openvino_is_the_default_on_the_cpu_and_computes_the_same(bundle: Bundle
     assert len(again.logits) == 4
 
 
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
+def test_lanes_compute_at_once_what_one_does(name: str, bundle: Bundle) -> None:
+    parts = [slices(1 + number % 4) for number in range(12)]
+    with open_runtime(bundle, runtime=name, device="cpu", threads=2) as one:
+        assert one.lanes == 1
+        expected = [one.infer(part).logits for part in parts]
+    with open_runtime(bundle, runtime=name, device="cpu", threads=2, lanes=2) as both, ThreadPoolExecutor(2) as threads:
+        assert both.lanes == 2
+        found = [outputs.logits for outputs in threads.map(both.infer, parts)]
+    for a, b in zip(expected, found, strict=True):
+        assert a is not None
+        assert b is not None
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
 TWO_NETWORKS = """
 import gc, signal, sys
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 from lits_deploy.bundle import Bundle

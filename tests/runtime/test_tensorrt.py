@@ -9,7 +9,7 @@ import pytest
 
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory
 from lits_deploy.gpu.recording import RecordingCuda
-from lits_deploy.pipeline.inference import InferenceThread, Inferred, Opened
+from lits_deploy.pipeline.inference import InferenceThreads, Inferred, Opened
 from lits_deploy.pipeline.slots import Batch
 from lits_deploy.runtime import Device
 from lits_deploy.runtime.tensorrt_ import TensorRt, bucket_sizes
@@ -213,7 +213,7 @@ def test_the_pipeline_halves_until_it_fits() -> None:
     cuda = RecordingCuda()
     runtime = opened(cuda, memory_for=4)
     woken = threading.Semaphore(0)
-    thread = InferenceThread(lambda: runtime, woken.release)
+    thread = InferenceThreads(lambda: runtime, woken.release)
     thread.start()
     batch = slices(27)
     thread.submit(Batch(0, 0, ()), batch)
