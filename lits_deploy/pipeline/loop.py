@@ -27,6 +27,7 @@ class Loop:
     """Runs the pipeline over the ledger's pending files.
 
     `pool` and `inference` are set by the caller, who also starts and closes them, before `wait_for_network`.
+    most_workers: set by the caller where the pool may grow while the network waits for slices.
     kept: set by the caller where pixels are wanted afterwards. slices: answered by this loop, abstentions included.
     write_s: seconds in the ledger. seconds: `run` took.
     """
@@ -41,6 +42,7 @@ class Loop:
         self.inference: InferenceThreads
         self.opened: Opened | None = None
         self.kept: Kept | None = None
+        self.most_workers = 0
         self._files: list[FileRow] = []
         self._forget: list[int] = []
         self._held: list[Held] = []
@@ -84,6 +86,7 @@ class Loop:
         self.pool.slots = slots
         self._started = self._last_commit = monotonic()  # again at the first file: workers may be starting still
         self._any_file = False
+        self._looked_at, self._had_waited = monotonic(), self.inference.wait_s
         while True:
             if not self._stop.requested:
                 self.pool.feed(self._next_job)
@@ -97,6 +100,7 @@ class Loop:
             self.turn(self._timeout())
             if self._files and monotonic() - self._last_commit > tuning.COMMIT_EVERY_S:
                 self._commit([])
+            self._grow_where_starved()
             self._report(final=False)
         self._commit([])
         self.seconds = monotonic() - self._started
@@ -126,6 +130,16 @@ class Loop:
         if job.written:
             self._forget.append(job.file)
             job.written = 0
+
+    def _grow_where_starved(self) -> None:
+        """Reading is to be the bottleneck only where no core is left for it."""
+        spent = monotonic() - self._looked_at
+        if spent < tuning.GROW_EVERY_S or self._input_ended or self.pool.count >= self.most_workers:
+            return
+        waited = self.inference.wait_s
+        if waited - self._had_waited > tuning.STARVED * spent:
+            self.pool.grow()
+        self._looked_at, self._had_waited = monotonic(), waited
 
     def _next_job(self) -> Job | None:
         if not self._any_file:

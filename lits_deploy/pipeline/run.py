@@ -108,9 +108,11 @@ def run_folder(
     with ExitStack() as stack:
         output = stack.enter_context(OutputFolder(out, ledger_folder=options.ledger, overwrite=options.overwrite))
         loop = Loop(output.ledger, stop, on_progress)
+        loop.most_workers = 0 if options.workers else tuning.most_workers()
         loop.kept = Kept() if finish is not None and task == "classify" else None
         stack.callback(loop.close)
-        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, options, formats)
+        most = max(workers, loop.most_workers)
+        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, most, options, formats)
         _start_network(
             stack, loop, lambda: runtime or _open(bundle, artifact, options, task), _OUTPUT[task], close=runtime is None
         )
@@ -136,7 +138,7 @@ def run_folder(
         output.keep = True
 
         batch = _batch(options, runtime, info)
-        slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(workers, batch, opened.lanes), batch=batch)
+        slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(most, batch, opened.lanes), batch=batch)
         session.begun_files = monotonic()
         if counts.pending:
             loop.run(slots, _jobs(output.ledger, discovery, formats), counts, judge, naming)
@@ -162,6 +164,7 @@ def run_folder(
             effective={
                 "batch_size": batch,
                 "workers": workers,
+                "workers_at_the_end": loop.pool.count,
                 "lanes": opened.lanes,
                 "tuned": setting and asdict(setting),
             },
@@ -174,15 +177,16 @@ def _start_workers(
     loop: Loop,
     contract: InputContract,
     workers: int,
+    most: int,
     options: ClassifyOptions,
     formats: Formats,
 ) -> npt.NDArray[np.uint8]:
-    """Start the decode workers; the memory that they write to, with room for any batch size that may be chosen.
+    """Start the decode workers; the memory that up to `most` write to, with room for any batch size that may come.
 
     Batch size and lanes depend on the device, which is not known yet. Memory that is not used is never touched.
     """
-    most = options.batch_size or tuning.GPU_BATCH
-    room = max(tuning.buffers_for(workers, batch, tuning.MOST_LANES) * batch for batch in range(1, most + 1))
+    largest = options.batch_size or tuning.GPU_BATCH
+    room = max(tuning.buffers_for(most, batch, tuning.MOST_LANES) * batch for batch in range(1, largest + 1))
     memory_fd = create_memory(room * math.prod(contract.shape))
     stack.callback(os.close, memory_fd)
     settings = WorkerSettings(

@@ -38,6 +38,9 @@ WORKER_NICE = 0
 COMMIT_EVERY_S = 1.0
 """Failed files wait at most this long for the ledger; slices are written batch by batch."""
 
+GROW_EVERY_S, STARVED = 0.5, 0.2
+"""Every so often one more decode worker is started if the network has waited for more than this share of the time."""
+
 PROGRESS_EVERY_S = 0.1
 """Least time between two calls of `on_progress`."""
 
@@ -56,6 +59,11 @@ def cores() -> int:
 def default_workers(*, spare: int = 1) -> int:
     """One core is left to the network; four workers feed any of them. spare: cores left to others."""
     return max(1, min(4, cores() - spare))
+
+
+def most_workers() -> int:
+    """How many decode workers a run may grow to while the network waits for them: one a core, up to eight."""
+    return max(default_workers(), min(8, cores()))
 
 
 def default_batch(device: str) -> int:

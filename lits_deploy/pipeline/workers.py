@@ -161,6 +161,16 @@ class WorkerPool:
             self._selector.register(worker.process.err, selectors.EVENT_READ, partial(self._read_err, worker))
 
     @property
+    def count(self) -> int:
+        """Workers there are to be."""
+        return self._count
+
+    def grow(self) -> None:
+        """Start one more."""
+        self._count += 1
+        self.start()
+
+    @property
     def busy(self) -> bool:
         """True while a job is with a worker or waits for another try."""
         return bool(self._again) or any(worker.jobs for worker in self._workers)
