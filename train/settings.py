@@ -1,4 +1,4 @@
-"""The two recipes of `lits-deploy train --recipe`, as settings of `TrainConfig`. Imports no torch.
+"""The two recipes of `lits-deploy train --recipe`: settings of `TrainConfig`, and the side of slices. Imports no torch.
 
 Not to be confused with `train.recipes`, which repeats the thesis's tables and figures.
 """
@@ -9,6 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from train.models.registry import Network
+
+FULL_SIZE = 256
+"""Side of the thesis's slices."""
 
 
 def thesis(info: Network) -> dict[str, Any]:
@@ -25,11 +28,10 @@ def strong(info: Network) -> dict[str, Any]:
         "weight_decay": 0.05,
         "schedule": "cosine",
         "average": 0.99,
-        "coarse": 0.7 if info.any_size else 0.0,
     }
     if info.task == "segment":
-        return {**common, "epochs": 12, "lr": 2e-3, "dice": 1.0}
-    return {**common, "epochs": 12, "lr": 5e-4, "masks": 1.0}
+        return {**common, "epochs": 12, "lr": 2e-3, "dice": 1.0, "coarse": 0.7}
+    return {**common, "epochs": 14, "lr": 5e-4, "masks": 1.0, "size": 128 if info.any_size else FULL_SIZE}
 
 
 RECIPES: dict[str, Callable[[Network], dict[str, Any]]] = {"thesis": thesis, "strong": strong}

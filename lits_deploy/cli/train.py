@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lits_deploy.contract import InputContract
     from train.metrics import Meter
+    from train.models.registry import Network
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -144,6 +145,12 @@ def train(
     window: tuple[float, float] | None = typer.Option(
         None, metavar="LOW HIGH", help="Window of the slices in HU, where dataset.json does not say."
     ),
+    size: int | None = typer.Option(
+        None,
+        min=64,
+        max=512,
+        help="Side of the slices that the network is given, here and later; crop, and cost, go with it. [thesis: 256]",
+    ),
     resize: Resize = typer.Option(Resize.box, help="What to do with square slices of another size, here and later."),
     max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes of training."),
     seed: int = typer.Option(0, min=0),
@@ -160,12 +167,11 @@ def train(
     from train.models.registry import network
 
     info = network(model)
-    contract = _contract(data, info.crop, window, resize.value)
     try:
         from train import distributed
         from train.config import TrainConfig
         from train.run import train as train_run
-        from train.settings import RECIPES
+        from train.settings import FULL_SIZE, RECIPES
     except ImportError as error:
         if (error.name or "").split(".")[0] not in ("torch", "torchvision", "safetensors", "matplotlib"):
             raise
@@ -187,6 +193,8 @@ def train(
     settings = RECIPES[recipe.value](info) | {
         name: value.value if isinstance(value, Enum) else value for name, value in given.items() if value is not None
     }
+    usual = settings.pop("size", FULL_SIZE)
+    contract = _contract(data, info, usual if size is None else size, window, resize.value)
     config = TrainConfig(
         model=model, data=data, batch_size=batch_size, init=init.value, width=width, max_minutes=max_minutes,
         seed=seed, device=str(target), amp=use_amp(amp, target), compiled=_compiled(compile_, target), workers=workers,
@@ -203,14 +211,22 @@ def train(
     _summary(figures, folder)
 
 
-def _contract(data: Path, crop: int | None, window: tuple[float, float] | None, resize: Any) -> InputContract:
+def _contract(data: Path, info: Network, size: int, window: tuple[float, float] | None, resize: Any) -> InputContract:
     from lits_deploy.contract import InputContract
     from train.data.layout import read_layout
+    from train.settings import FULL_SIZE
 
     declared = read_layout(data).window_hu
     if window is not None and declared is not None and window != declared:
         raise DataError(f"{data} declares the window {declared} HU, not {window}.", fix="leave --window out")
-    return InputContract(window_hu=window or declared, crop=crop, resize=resize)
+    if size != FULL_SIZE and not info.any_size:
+        raise UserError(f"{info.name} takes slices of {FULL_SIZE} pixels only.", fix=f"--size {FULL_SIZE}")
+    if size % 32:  # five halvings
+        raise UserError(f"{size} pixels cannot be halved five times.", fix=f"--size {max(64, size // 32 * 32)}")
+    if size > FULL_SIZE and resize == "never":
+        raise UserError(f"--resize never allows no slices of {size} pixels.", fix="--resize box")
+    crop = None if info.crop is None else info.crop * size // FULL_SIZE
+    return InputContract(window_hu=window or declared, crop=crop, resize=resize, size=size)
 
 
 def torch_device(text: str) -> torch.device:

@@ -6,7 +6,7 @@ The one place where clear identifiers from headers end: nothing of them goes fur
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import SeriesRow
@@ -14,6 +14,8 @@ from lits_deploy.pipeline.workers import Job
 from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.scans import Series
 from lits_deploy.scans.picture_series import place_of
+
+_KEPT_ROWS = 256
 
 _CLEAR = ("study", "key", "identifiers")
 
@@ -23,6 +25,7 @@ class Naming:
     """Names what the ledger keeps, under a run's pseudonyms."""
 
     names: Pseudonyms
+    _rows: dict[tuple[str, str, str], SeriesRow] = field(default_factory=dict, repr=False)
 
     def path(self, path: str) -> str:
         """What is written of a path as discovery found it."""
@@ -31,7 +34,14 @@ class Naming:
     def series(self, job: Job) -> SeriesRow | None:
         """The series of a file: by its header, for pictures by their path; None where nothing is known."""
         series = place_of(job.name)[0] if job.series is None and job.kind == "picture" else job.series
-        return None if series is None else self._row(series)
+        if series is None:
+            return None
+        key = series.kind, series.study, series.key  # the rest is a function of it, equal in all files of a series
+        if key not in self._rows:
+            if len(self._rows) >= _KEPT_ROWS:
+                self._rows.clear()
+            self._rows[key] = self._row(series)
+        return self._rows[key]
 
     def position(self, job: Job, position: float | None) -> float | None:
         """The place of a slice along its series: mm, for pictures the number in their name."""

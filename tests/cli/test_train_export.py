@@ -59,20 +59,18 @@ def test_resume_without_out_takes_the_newest_run(home: Path, monkeypatch: pytest
 
 def test_a_strong_run_exports_like_any_other(home: Path) -> None:
     words = ["train", "--data", str(home / "data"), "--out", str(home / "strong"), "--recipe", "strong", "--model"]
-    words += ["resnet18", "--epochs", "1", "--batch-size", "4", "--coarse", "0"]
+    words += ["resnet18", "--epochs", "1", "--batch-size", "4"]
     result = runner.invoke(app, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     settings = json.loads((home / "strong" / "config.json").read_text())
     assert settings["recipe"] == "strong"
-    assert (settings["masks"], settings["epochs"], settings["coarse"]) == (
-        RECIPES["strong"](NETWORKS["resnet18"])["masks"],
-        1,
-        0,
-    )
+    assert (settings["masks"], settings["epochs"]) == (RECIPES["strong"](NETWORKS["resnet18"])["masks"], 1)
+    assert (settings["contract"]["size"], settings["contract"]["crop"]) == (128, 112)
     result = runner.invoke(app, ["export", str(home / "strong")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = Bundle.open(home / "strong-bundle")
     assert bundle.manifest.model["parameters"] == NETWORKS["resnet18"].parameters, "the head for masks stays behind"
+    assert bundle.manifest.contract.shape == (1, 128, 128)
     assert "recipe strong, AdamW" in (bundle.folder / "README.md").read_text()
 
 
@@ -110,3 +108,17 @@ def test_mistakes_name_the_fix(
     with pytest.raises(error, match=says) as caught:
         runner.invoke(app, arguments, catch_exceptions=False)
     assert caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--model", "alexnet", "--size", "128"], "alexnet takes slices of 256 pixels only. Fix: --size 256"),
+        (["--size", "100"], "100 pixels cannot be halved five times. Fix: --size 96"),
+        (["--size", "288", "--resize", "never"], "--resize never allows no slices of 288 pixels. Fix: --resize box"),
+    ],
+)
+def test_sides_that_a_network_cannot_take(home: Path, words: list[str], says: str) -> None:
+    result = runner.invoke(app, ["train", "--data", str(home / "data"), *words])
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.split())
