@@ -17,10 +17,11 @@ import numpy.typing as npt
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
-from lits_deploy.scans.image import load_slice
+from lits_deploy.scans import Slice
+from lits_deploy.scans.image import fitted, load_slice
 from lits_deploy.verify import read_golden
 from train.data.layout import SPLITS, Layout, Sample, read_layout
-from train.data.masks import load_mask
+from train.data.masks import fitted_mask, load_mask
 
 Slices = npt.NDArray[np.uint8]
 
@@ -130,21 +131,23 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
     """`count` slices of phantoms, whole ones but for the last: they say that a bundle works, nothing about patients."""
     from train.data.phantom import make_phantom
 
-    window = bundle.manifest.contract.window_hu or WINDOW_HU
+    contract = bundle.manifest.contract
+    window = contract.window_hu or WINDOW_HU
     names: list[str] = []
-    pictures, labels = [], []
+    pictures: list[Slice] = []
+    labels: list[Slice] = []
     patient = 0
     while len(names) < count:
         phantom = make_phantom(SEED, patient)
         take = min(count - len(names), len(phantom.hu))
         names += [f"phantom-{patient}_{z:04d}" for z in range(take)]
-        pictures.append(window_to_uint8(phantom.hu[:take], window))
-        labels.append(phantom.labels[:take])
+        pictures += [fitted(picture, contract) for picture in window_to_uint8(phantom.hu[:take], window)]
+        labels += [fitted_mask(mask, contract.size) for mask in phantom.labels[:take]]
         patient += 1
-    masks = np.concatenate(labels)
+    masks = np.stack(labels)
     return Inputs(
         names=tuple(names),
-        slices=np.concatenate(pictures)[:, np.newaxis],
+        slices=np.stack(pictures),
         targets=masks.max(axis=(1, 2)).astype(np.int64),
         masks=masks if bundle.manifest.task == "segment" else None,
         about={

@@ -13,7 +13,7 @@ from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, ParityError, SliceError
 from lits_deploy.parity import Parity
 from lits_deploy.runtime import Runtime
-from lits_deploy.scans.image import load_slice
+from lits_deploy.scans.image import fitted, load_slice
 from train.data.layout import read_layout
 from train.data.phantom import make_phantom
 
@@ -67,7 +67,7 @@ def phantom_slices(original: Original, count: int) -> Iterator[tuple[str, npt.ND
         order = np.random.default_rng([PHANTOM_SEED, patient]).permutation(4 * len(pictures))[:count]
         for z, mirror in zip(*np.divmod(order, 4), strict=True):
             picture = pictures[z][:: -1 if mirror & 2 else 1, :: -1 if mirror & 1 else 1]
-            yield f"phantom-{patient}_{z:04d}-{mirror}", np.broadcast_to(picture, original.contract.shape).copy()
+            yield f"phantom-{patient}_{z:04d}-{mirror}", fitted(picture, original.contract)
         count -= len(order)
         patient += 1
 

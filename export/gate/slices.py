@@ -12,9 +12,9 @@ from export.parity import PHANTOM_SEED
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, SliceError
-from lits_deploy.scans.image import load_slice
+from lits_deploy.scans.image import fitted, load_slice
 from train.data.layout import Sample, read_layout
-from train.data.masks import load_mask
+from train.data.masks import fitted_mask, load_mask
 from train.data.phantom import make_phantom
 
 MOST = 2_048
@@ -87,7 +87,7 @@ class GateSlices:
             for z, (picture, mask) in enumerate(zip(pictures, phantom.labels, strict=True)):
                 yield Judged(
                     name=f"phantom-{patient}_{z:04d}", patient=f"phantom-{patient}", target=int(mask.max()),
-                    picture=np.broadcast_to(picture, contract.shape).copy(), mask=mask,
+                    picture=fitted(picture, contract), mask=fitted_mask(mask, contract.size),
                 )  # fmt: skip
 
 

@@ -200,8 +200,8 @@ def train(
         seed=seed, device=str(target), amp=use_amp(amp, target), compiled=_compiled(compile_, target), workers=workers,
         recipe=recipe.value, contract=contract, **settings,
     )  # fmt: skip
-    size = f"{info.parameters:,} parameters" if width is None else f"width {width}"
-    console.print(f"{model}: {size} ({info.source}), {target}, run {folder}")
+    what = f"{info.parameters:,} parameters" if width is None else f"width {width}"
+    console.print(f"{model}: {what} ({info.source}), {target}, run {folder}")
     with Bars() as bars:
         try:
             figures = train_run(config, folder, resume=resume, observer=bars)

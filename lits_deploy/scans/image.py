@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from lits_deploy.contract import InputContract
@@ -158,6 +159,12 @@ def _grey(image: Image.Image) -> Image.Image:
     if spread.max() > MAX_SPREAD or spread.mean() > MAX_MEAN_SPREAD:
         raise SliceError("colour, not grey")
     return rgba.convert("L")  # luma, which leaves equal channels as they are
+
+
+def fitted(pixels: npt.NDArray[np.uint8], contract: InputContract) -> Slice:
+    """A square slice uint8 [S, S] as the network takes it: uint8 [1, size, size]."""
+    grey = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(resized(grey, contract), dtype=np.uint8)[np.newaxis]
 
 
 def resized(grey: Image.Image, contract: InputContract) -> Image.Image:

@@ -49,7 +49,7 @@ def read_labels(path: Path) -> npt.NDArray[np.uint8]:
 
 
 def load_mask(sample: Sample, size: int) -> npt.NDArray[np.uint8]:
-    """The label map uint8 [size, size] of a sample; other square sizes are resized to the nearest label."""
+    """The label map uint8 [size, size] of a sample (`fitted_mask`)."""
     assert sample.mask is not None
     try:
         mask = read_labels(sample.mask)
@@ -57,6 +57,11 @@ def load_mask(sample: Sample, size: int) -> npt.NDArray[np.uint8]:
         raise DataError(f"{sample.mask} holds the label {error}.", fix="labels are 0, 1 and 2") from error
     except (SliceError, OSError) as error:
         raise DataError(f"{sample.mask} cannot be read: {error}.", fix="make the mask again") from error
+    return fitted_mask(mask, size)
+
+
+def fitted_mask(mask: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """A square label map as uint8 [size, size]: the largest label of each tile, else the nearest label."""
     if mask.shape[0] == size:
         return mask
     factor, rest = divmod(mask.shape[0], size)
