@@ -72,9 +72,9 @@
   }
   order.addEventListener("change", () => sort(order.value, order.value !== "name"));
 
-  // Contours on and off.
-  const lines = $("#lines"), showLines = () => document.documentElement.classList.toggle("bare", !lines.checked);
-  lines.addEventListener("change", showLines);
+  // Contours on and off; without any there is no box for it.
+  const lines = $("#lines"), showLines = () => document.documentElement.classList.toggle("bare", !lines?.checked);
+  lines?.addEventListener("change", showLines);
 
   // A strip tells the slice under the pointer.
   const probability = (value) => (value / 100).toFixed(2);
