@@ -8,17 +8,16 @@ the best rate that this machine reached for that kind of work, on all cores at o
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
-from pathlib import Path
 from typing import Any
 
 from benchmarks.ceilings import arithmetic, files_and_memory
 from benchmarks.flops import count
 from benchmarks.fresh import run_fresh
 from benchmarks.peers.lineup import lineup, spec_of
-from benchmarks.records import RESULTS, Session, write_record
+from benchmarks.record_command import conclude, parser_of
+from benchmarks.records import Session
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
@@ -32,13 +31,7 @@ ROW_BYTES = 150
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; exits 2 with one line for a user's error."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.floor", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--scans", type=Path, required=True, nargs="+", metavar="FOLDER")
-    parser.add_argument("--limit", type=int, default=512, metavar="N")
-    parser.add_argument("--threads", type=int, default=0, help="0: every core")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
-    parser.add_argument("--name", help="of the machine, in the file names")
+    parser = parser_of("floor", __doc__, limit=512)
     given = parser.parse_args(arguments)
     try:
         session, bundle = Session(), Bundle.open(given.bundle)
@@ -73,10 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         rates=rates, arithmetic_gflops=products, work=work, bare_slices_s=bare,
     )  # fmt: skip
     document["floors"] = [floor(document, artifact) for artifact in work]
-    text = lines(document)
-    print("\n".join(text))
-    print("wrote", *write_record(document, text, given.out, given.name))
-    return 0
+    return conclude(document, lines(document), given)
 
 
 def _size(shape: tuple[int, int, int]) -> int:

@@ -8,7 +8,6 @@ processes share once for each; PSS shares them out. Writes docs/results/footprin
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -20,7 +19,8 @@ from typing import Any
 
 from benchmarks.fresh import ROOT
 from benchmarks.peers.lineup import Entry, lineup
-from benchmarks.records import RESULTS, Session, middle, spread, write_record
+from benchmarks.record_command import conclude, parser_of
+from benchmarks.records import Session, middle, spread
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
@@ -157,16 +157,8 @@ def _judged(value: float, aim: float, unit: str, asked: bool) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; exits 2 with one line for a user's error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.footprint", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--scans", type=Path, required=True, nargs="+", metavar="FOLDER")
-    parser.add_argument("--limit", type=int, metavar="N")
+    parser = parser_of("footprint", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="starts of each; memory is watched in two runs")
-    parser.add_argument("--threads", type=int, default=0, help="0: every core")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
-    parser.add_argument("--name", help="of the machine, in the file names")
     given = parser.parse_args(arguments)
     rows: list[Result] = []
     try:
@@ -194,10 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
         "footprint", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},
         model=bundle.manifest.model, scans=scans.line, threads=threads, rounds=max(1, given.rounds), rows=rows,
     )  # fmt: skip
-    text = lines(document)
-    print("\n".join(text))
-    print("wrote", *write_record(document, text, given.out, given.name))
-    return 0
+    return conclude(document, lines(document), given)
 
 
 FUNCTION = "run_folder"

@@ -10,7 +10,6 @@ in an order that moves on. Overhead is 1 − ours / bare: by wall (start-up, wor
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,8 @@ from typing import Any
 from benchmarks.fresh import run_fresh
 from benchmarks.peers.contest import Contest
 from benchmarks.peers.lineup import Entry, lineup, spec_of
-from benchmarks.records import RESULTS, Session, middle, spread, write_record
+from benchmarks.record_command import conclude, parser_of
+from benchmarks.records import Session, middle, spread
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
@@ -128,16 +128,8 @@ def lines(document: Result) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; exits 2 with one line for a user's error."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.overhead", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--scans", type=Path, required=True, nargs="+", metavar="FOLDER")
-    parser.add_argument("--limit", type=int, metavar="N")
+    parser = parser_of("overhead", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=0, help="0: every core")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
-    parser.add_argument("--name", help="of the machine, in the file names")
     given = parser.parse_args(arguments)
     try:
         session, bundle = Session(), Bundle.open(given.bundle)
@@ -156,10 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         "overhead", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},
         model=bundle.manifest.model, scans=scans.line, threads=threads, rounds=max(1, given.rounds), rows=rows,
     )  # fmt: skip
-    text = lines(document)
-    print("\n".join(text))
-    print("wrote", *write_record(document, text, given.out, given.name))
-    return 0
+    return conclude(document, lines(document), given)
 
 
 if __name__ == "__main__":

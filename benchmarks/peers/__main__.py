@@ -8,14 +8,14 @@ Writes docs/results/peers-<machine>.json and .md. Peers that are not installed a
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from benchmarks.peers.contest import Contest, aims, summary
 from benchmarks.peers.lineup import lineup
 from benchmarks.peers.table import lines
-from benchmarks.records import RESULTS, Session, write_record
+from benchmarks.record_command import conclude, parser_of
+from benchmarks.records import Session
 from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, LitsError
@@ -26,17 +26,11 @@ SCHEMA = 1
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; exits 2 with one line for a user's error."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("bundle", type=Path)
+    parser = parser_of("peers", __doc__)
     parser.add_argument("--against", type=Path, required=True, metavar="RUN", help="training run of the same network")
-    parser.add_argument("--scans", type=Path, required=True, nargs="+", metavar="FOLDER", help="PNG or JPEG slices")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--limit", type=int, metavar="N", help="take N files, evenly spread")
-    parser.add_argument("--threads", type=int, default=0, help="0: every core")
     parser.add_argument("--only", metavar="TEXT", action="append", help="candidates with TEXT in their name")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
-    parser.add_argument("--name", help="of the machine, in the file names")
     given = parser.parse_args(arguments)
     say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     try:
@@ -63,10 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
             "threads": threads, "rounds": max(1, given.rounds), "device": given.device, "trials": contest.trials,
         },
     )  # fmt: skip
-    text = lines(document)
-    print("\n".join(text))
-    print("wrote", *write_record(document, text, given.out, given.name))
-    return 0
+    return conclude(document, lines(document), given)
 
 
 if __name__ == "__main__":

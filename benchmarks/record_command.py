@@ -1,0 +1,29 @@
+"""What the commands for the record have in common: their arguments, and printing and writing what was found."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.records import RESULTS, write_record
+
+
+def parser_of(name: str, doc: str | None, *, limit: int | None = None) -> argparse.ArgumentParser:
+    """Bundle, scans and where the record goes; name: of the module; limit: default number of files (None: all)."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=(doc or "").partition("\n")[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--scans", type=Path, required=True, nargs="+", metavar="FOLDER", help="PNG or JPEG slices")
+    parser.add_argument("--limit", type=int, default=limit, metavar="N", help="take N files, evenly spread")
+    parser.add_argument("--threads", type=int, default=0, help="0: every core")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
+    parser.add_argument("--name", help="of the machine, in the file names")
+    return parser
+
+
+def conclude(document: dict[str, Any], text: Sequence[str], given: argparse.Namespace) -> int:
+    """Print a record's lines and write it; 0."""
+    print("\n".join(text))
+    print("wrote", *write_record(document, text, given.out, given.name))
+    return 0
