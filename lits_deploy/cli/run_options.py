@@ -24,7 +24,9 @@ PRECISION = typer.Option(
 )
 ARTIFACT = typer.Option(None, help="In place of --precision: a model file of the bundle by its name.")
 BATCH_SIZE = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU].")
-WORKERS = typer.Option(None, min=1, help="Decode processes [cores less one, 1 to 4].")
+WORKERS = typer.Option(
+    None, min=1, help="Decode processes [cores less one, 1 to 4; more are added while the network waits]."
+)
 THREADS = typer.Option(0, min=0, help="CPU threads of the network; 0: every core.")
 TUNE = typer.Option(
     False, "--tune", help="Measure which batch size and threads are fastest here, and remember it for this bundle."

@@ -71,8 +71,8 @@ class InferenceThreads:
         self._open, self._wake, self._output, self._close_network = open_network, wake, output, close_network
         self._work: SimpleQueue[tuple[Batch[Tag], npt.NDArray[np.uint8]] | None] = SimpleQueue()
         self.events: SimpleQueue[Opened | Inferred | Broken] = SimpleQueue()
-        self._spent: list[tuple[float, float]] = []  # (infer, wait) of every batch
-        self._lanes = 1
+        self._infer_s = self._wait_s = 0.0  # of all lanes together
+        self._lanes, self._adding = 1, threading.Lock()
         self.most: int | None = None
         self.halved = 0
         self._thread = threading.Thread(target=self._run, name="lits-deploy-inference", daemon=True)
@@ -80,12 +80,12 @@ class InferenceThreads:
     @property
     def infer_s(self) -> float:
         """Seconds in the network."""
-        return sum(infer for infer, _ in self._spent) / self._lanes
+        return self._infer_s / self._lanes
 
     @property
     def wait_s(self) -> float:
         """Seconds of waiting for a batch."""
-        return sum(wait for _, wait in self._spent) / self._lanes
+        return self._wait_s / self._lanes
 
     def start(self) -> None:
         """Start opening the network."""
@@ -151,7 +151,9 @@ class InferenceThreads:
             begun = perf_counter()
             batch, slices = work
             output = self._infer(network, slices)
-            self._spent.append((perf_counter() - begun, 0.0 if first else begun - asked))
+            with self._adding:
+                self._infer_s += perf_counter() - begun
+                self._wait_s += 0.0 if first else begun - asked
             first = False
             self._say(Inferred(batch, output))
 
