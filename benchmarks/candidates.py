@@ -94,7 +94,9 @@ def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
     if spec["kind"] == "original":
         from benchmarks.peers.torch_eager import open_original
 
-        return lambda batch: open_original(Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch)
+        return lambda batch: open_original(
+            Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch, flips=spec["flips"]
+        )
     bundle = Bundle.open(Path(spec["bundle"]))
     cache = None if spec["engine_cache"] is None else Path(spec["engine_cache"])
     open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"], cache)

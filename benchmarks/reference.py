@@ -44,7 +44,7 @@ def open_reference(bundle: Bundle, run: Path, threads: int) -> Reference:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export", "benchmarks"):
             raise
         raise MissingExtra(f"{error.name}, which --against needs,", "train") from error
-    original = from_run(run)
+    original = from_run(run).with_flips(bundle.manifest.model.get("flips", "none"))
     if original.contract != bundle.manifest.contract:
         raise ContractError(
             f"{run} and the bundle take different inputs, so they cannot be compared.",

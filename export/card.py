@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from export.flips import Flips, views
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Artifact
 from lits_deploy.contract import InputContract
@@ -32,6 +33,7 @@ def model_card(
         f"Axial abdominal CT slices, {contract.size}×{contract.size}, 8 bit grey, {contract.orientation}; window "
         + (f"{window[0]:g}…{window[1]:g} HU." if window else "unknown: the training data declared none."),
         "Classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(contract.classes)) + ".",
+        *_flips(model.get("flips", "none")),
         "",
         "    lits-deploy verify .",
         "    lits-deploy classify . SCANS --out OUT" if task == "classify" else "    lits-deploy benchmark .",
@@ -100,6 +102,15 @@ def gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], left
             f"training patients ({calibration_set['data']}; list and hash in manifest.json)."
         )
     return [*lines, ""]
+
+
+def _flips(flips: Flips) -> list[str]:
+    if flips == "none":
+        return []
+    return [
+        f"Each slice is answered together with its mirror images (test-time flips: {flips}), at {views(flips)} "
+        "passes of the network; the figures of the training below are without them."
+    ]
 
 
 def change(figures: dict[str, Any], key: str) -> str:

@@ -116,6 +116,8 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
     model = {"name": original.info.name, "parameters": original.parameters, "source": original.info.source}
     if original.width is not None:
         model["width"] = original.width
+    if original.module.flips != "none":
+        model["flips"] = original.module.flips
     if original.module.cam is not None:
         model["cam"] = cam.record(original.module.network)
     manifest = Manifest(

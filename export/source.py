@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from export.cam import ActivationMap
+from export.flips import Flips, merged, mirrored, unmirrored
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
 from lits_deploy.files import sha256_file
@@ -27,12 +28,15 @@ class Deployed(nn.Module):
     """What is exported: uint8 [N, C, S, S] in, preprocessing, network and softmax inside.
 
     A classifier returns (logits [N, 3], probabilities [N, 3]) and with `cam` the class-activation map of class 2
-    [N, h, w] (`export.cam`); a U-Net (probabilities [N, 3, S, S], labels uint8 [N, S, S]).
+    [N, h, w] (`export.cam`); a U-Net (probabilities [N, 3, S, S], labels uint8 [N, S, S]). flips: mirror images that
+    are answered with each slice (`export.flips`); the map is of the slice as it is.
     """
 
-    def __init__(self, network: nn.Module, contract: InputContract, task: str, *, cam: bool = False) -> None:
+    def __init__(
+        self, network: nn.Module, contract: InputContract, task: str, *, cam: bool = False, flips: Flips = "none"
+    ) -> None:
         super().__init__()
-        self.preprocess, self.network, self.task = Preprocess(contract), network, task
+        self.preprocess, self.network, self.task, self.flips = Preprocess(contract), network, task, flips
         self.cam = ActivationMap(network) if cam else None
 
     @property
@@ -44,10 +48,12 @@ class Deployed(nn.Module):
 
     def forward(self, slices: Tensor) -> tuple[Tensor, ...]:
         """All outputs."""
+        x = mirrored(self.preprocess(slices), self.flips)
         if self.cam is not None:
-            logits, activation = self.cam(self.preprocess(slices))
-            return logits, torch.softmax(logits, dim=1), activation
-        logits = self.network(self.preprocess(slices))
+            logits, activation = self.cam(x)
+            logits = merged(logits, self.flips)
+            return logits, torch.softmax(logits, dim=1), unmirrored(activation, self.flips)
+        logits = merged(self.network(x), self.flips)
         probabilities = torch.softmax(logits, dim=1)
         if self.task == "classify":
             return logits, probabilities
@@ -76,7 +82,14 @@ class Original:
 
     def with_cam(self) -> Original:
         """The same, exported with the class-activation map; UserError where the network has none (`export.cam`)."""
-        module = Deployed(self.module.network, self.contract, self.info.task, cam=True).eval()
+        return self._deployed(cam=True, flips=self.module.flips)
+
+    def with_flips(self, flips: Flips) -> Original:
+        """The same, answering mirror images with each slice (`export.flips`)."""
+        return self._deployed(cam=self.module.cam is not None, flips=flips)
+
+    def _deployed(self, *, cam: bool, flips: Flips) -> Original:
+        module = Deployed(self.module.network, self.contract, self.info.task, cam=cam, flips=flips).eval()
         return dataclasses.replace(self, module=module)
 
 

@@ -13,6 +13,7 @@ from typing import ClassVar
 import torch
 
 from benchmarks.candidates import Candidate
+from export.flips import Flips
 from export.source import Original, from_run
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.parity import FP32_TOLERANCE
@@ -60,9 +61,9 @@ class TorchEager(Runtime):
         del self._module
 
 
-def open_original(run: Path, device: str, threads: int, *, max_batch: int) -> TorchEager:
-    """The best checkpoint of a run, ready to infer."""
-    return TorchEager(from_run(run), device=device, threads=threads, max_batch=max_batch)
+def open_original(run: Path, device: str, threads: int, *, max_batch: int, flips: Flips = "none") -> TorchEager:
+    """The best checkpoint of a run, ready to infer; flips: as the bundle answers (`export.flips`)."""
+    return TorchEager(from_run(run).with_flips(flips), device=device, threads=threads, max_batch=max_batch)
 
 
 def original_candidates(run: Path, original: Original, threads: int) -> list[Candidate]:
@@ -75,7 +76,10 @@ def original_candidates(run: Path, original: Original, threads: int) -> list[Can
         return Candidate(
             runtime=TorchEager.name, device=device, artifact="original", precision="fp32",
             size_bytes=weight_bytes(original), tolerance=FP32_TOLERANCE, open=open_it, original=True,
-            spec={"kind": "original", "run": str(run.resolve()), "device": device, "threads": threads},
+            spec={
+                "kind": "original", "run": str(run.resolve()), "device": device, "threads": threads,
+                "flips": original.module.flips,
+            },
         )  # fmt: skip
 
     return [candidate("cpu"), *([candidate("cuda:0")] if torch.cuda.is_available() else [])]

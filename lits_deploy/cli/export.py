@@ -26,6 +26,14 @@ class Checkpoint(str, Enum):
     last = "last"
 
 
+class Flips(str, Enum):
+    """--flips, as `export.flips` knows them."""
+
+    none = "none"
+    sides = "sides"
+    all = "all"
+
+
 @app.command()
 def export(
     run: Path | None = typer.Argument(
@@ -43,6 +51,9 @@ def export(
     slices: int = typer.Option(256, min=256, help="Slices that PyTorch and the bundle are compared on."),
     cam: bool | None = typer.Option(
         None, "--cam/--no-cam", help="Also the class-activation map, for reports. [default: where the network has one]"
+    ),
+    flips: Flips = typer.Option(
+        Flips.none, help="Answer with the mean over mirror images, too: left-right (sides, 2 passes) or all four."
     ),
     fp16: bool = typer.Option(False, "--fp16", help="Also an FP16 file, judged against the original."),
     int8: bool = typer.Option(False, "--int8", help="Also INT8 files: one for CPUs, one for TensorRT."),
@@ -80,7 +91,7 @@ def export(
     )  # fmt: skip
     options.check(trt)
     if run is not None and engines.is_bundle(run):
-        if not trt or fp16 or int8 or out or weights or data or cam is not None:
+        if not trt or fp16 or int8 or out or weights or data or cam is not None or flips is not Flips.none:
             raise UserError(f"{run} is a bundle already.", fix="build its engines with --trt alone, or export its run")
         engines.build_engines(run, options)
         return
@@ -105,6 +116,7 @@ def export(
     else:
         original = _from_weights(weights, model, width, window, data)
         target = out or weights.with_name(f"{weights.stem}-bundle")
+    original = original.with_flips(flips.value)
     if cam or (cam is None and has_cam(original.module.network)):
         original = original.with_cam()
     wanted = _wanted(

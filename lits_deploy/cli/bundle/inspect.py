@@ -78,7 +78,8 @@ def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:
     size = f", {parameters:,} parameters" if isinstance(parameters, int) else ""
     source = f" ({m.model['source']} of the thesis)" if m.model.get("source") else ""
     width = f", width {m.model['width']}" if m.model.get("width") is not None else ""
-    lines = [f"{m.model.get('name', 'unnamed')}{width}: {_TASKS[m.task]}{size}{source}", DISCLAIMER, ""]
+    flips = f", test-time flips: {m.model['flips']}" if m.model.get("flips") else ""
+    lines = [f"{m.model.get('name', 'unnamed')}{width}: {_TASKS[m.task]}{size}{source}{flips}", DISCLAIMER, ""]
     lines += _item("takes", *_takes(bundle))
     lines += _item("answers", ", ".join(f"{index} {label}" for index, label in enumerate(m.contract.classes)))
     lines += _item("measured", *_measured(m.metrics, m.training))
