@@ -1,8 +1,9 @@
 """The input contract: what a network was trained to see, frozen, hashed and enforced.
 
-The host's order of work is HU → window → 8 bit → orient → resize, and ends at uint8 [channels, size, size]. Everything
-after it (cast, centre crop, scale, normalise) is inside the exported graph. Training uses this same record, so there
-is one preprocessing. This module knows nothing about file formats (`lits_deploy.scans`) or graphs (`export`).
+The host's order of work is HU → window → 8 bit → orient → resize → neighbours, and ends at uint8 [channels, size,
+size]. Everything after it (cast, centre crop, scale, normalise) is inside the exported graph. Training uses this same
+record, so there is one preprocessing. This module knows nothing about file formats (`lits_deploy.scans`) or graphs
+(`export`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class InputContract:
     window_hu: (low, high) in HU that map to 0 and 255; None where the training data did not declare one, and then
         input in HU (DICOM, NIfTI) is refused. There is no default. A PNG or JPEG carries no HU, so its window cannot
         be checked: results call it *unverified*.
-    channels: 1. A field, so that neighbouring slices can become channels.
+    channels: 1, or an odd number of neighbouring slices of the series with the slice itself in the middle
+        (`scans.neighbours`).
     size: side of the square slice in pixels.
     crop: side of the centre crop inside the graph; None for U-Net, which sees the whole slice.
     resize: kernel for square slices of another size; "never" makes them a failed row. "box" is the area mean, which
@@ -55,6 +57,8 @@ class InputContract:
     def __post_init__(self) -> None:
         if self.window_hu is not None and not self.window_hu[0] < self.window_hu[1]:
             raise ContractError(f"The window {self.window_hu} HU is empty.", fix="give LOW HIGH with LOW < HIGH")
+        if self.channels < 1 or self.channels % 2 == 0:
+            raise ContractError(f"{self.channels} channels have no slice in the middle.", fix="1, 3, 5 …")
         if self.crop is not None and not 0 < self.crop <= self.size:
             raise ContractError(f"A crop of {self.crop} does not fit a slice of {self.size}.", fix="crop ≤ size")
         if self.std <= 0:
