@@ -18,9 +18,9 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
 from lits_deploy.scans import Slice
-from lits_deploy.scans.image import fitted, load_slice
 from lits_deploy.verify import read_golden
 from train.data.layout import SPLITS, Layout, Sample, read_layout
+from train.data.load import fitted_slice, load_sample
 from train.data.masks import fitted_mask, load_mask
 
 Slices = npt.NDArray[np.uint8]
@@ -81,7 +81,7 @@ def choose_inputs(
     if data is not None:
         say(f"reading slices of {data}")
         return from_layout(bundle, data, most)
-    if bundle.manifest.contract.shape == (1, 256, 256):
+    if bundle.manifest.contract.size == 256:
         say("making phantoms (there is no --data)")
         return from_phantoms(bundle, min(most, PHANTOMS))
     return from_goldens(bundle)
@@ -141,7 +141,8 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
         phantom = make_phantom(SEED, patient)
         take = min(count - len(names), len(phantom.hu))
         names += [f"phantom-{patient}_{z:04d}" for z in range(take)]
-        pictures += [fitted(picture, contract) for picture in window_to_uint8(phantom.hu[:take], window)]
+        volume = window_to_uint8(phantom.hu, window)
+        pictures += [fitted_slice(volume, z, contract) for z in range(take)]
         labels += [fitted_mask(mask, contract.size) for mask in phantom.labels[:take]]
         patient += 1
     masks = np.stack(labels)
@@ -195,7 +196,7 @@ def _read(samples: list[Sample], contract: InputContract) -> tuple[list[Sample],
     picked, loaded = [], []
     for sample in samples:
         try:
-            loaded.append(load_slice(sample.image, contract))
+            loaded.append(load_sample(sample, contract))
         except (SliceError, OSError):
             continue
         picked.append(sample)

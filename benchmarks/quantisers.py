@@ -39,8 +39,8 @@ from lits_deploy.files import write_json
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
-from lits_deploy.scans.image import load_slice
 from train.data.layout import read_layout
+from train.data.load import load_sample
 from train.data.masks import load_mask
 
 BATCH = 8
@@ -78,7 +78,7 @@ def read_split(original: Original, data: Path, split: str, most: int) -> list[Ju
     for place in places:
         sample, size = samples[place], original.contract.size
         target = int(sample.target or 0) if sample.mask is None else int(load_mask(sample, size).max())
-        picture = load_slice(sample.image, original.contract)
+        picture = load_sample(sample, original.contract)
         slices.append(Judged(name=sample.image.stem, patient=sample.patient, target=target, picture=picture, mask=None))
     return slices
 

@@ -25,8 +25,8 @@ from lits_deploy.metrics.calibration import (
     negative_log_likelihood,
 )
 from lits_deploy.runtime import Runtime
-from lits_deploy.scans.image import load_slice
 from train.data.layout import Layout, Sample, read_layout
+from train.data.load import load_sample
 from train.data.masks import load_mask
 
 MOST = 2_048
@@ -113,7 +113,7 @@ def _answers(
         slices = []
         for sample in samples[start : start + runtime.max_batch]:
             try:
-                picture = load_slice(sample.image, original.contract)
+                picture = load_sample(sample, original.contract)
                 target = sample.target if sample.mask is None else int(load_mask(sample, original.contract.size).max())
             except (SliceError, DataError):
                 continue

@@ -56,7 +56,7 @@ def model_card(
         *gates(artifacts, calibration_set or {}, left_out or {}),
         *_calibration(artifacts),
         "## Limits",
-        "A slice is judged alone, without its neighbours. Other scanners, phases, windows, orientations and patients",
+        _context(contract.channels) + " Other scanners, phases, windows, orientations and patients",
         "than those of the training data were not tried.",
         "",
     ]
@@ -102,6 +102,12 @@ def gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], left
             f"training patients ({calibration_set['data']}; list and hash in manifest.json)."
         )
     return [*lines, ""]
+
+
+def _context(channels: int) -> str:
+    if channels == 1:
+        return "A slice is judged alone, without its neighbours."
+    return f"The network sees {channels} slices at once, neighbours of their series, and judges the one in the middle."
 
 
 def _flips(flips: Flips) -> list[str]:

@@ -13,8 +13,8 @@ from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, ParityError, SliceError
 from lits_deploy.parity import Parity
 from lits_deploy.runtime import Runtime
-from lits_deploy.scans.image import fitted, load_slice
 from train.data.layout import read_layout
+from train.data.load import fitted_slice, load_sample
 from train.data.phantom import make_phantom
 
 MINIMUM = 256
@@ -42,7 +42,7 @@ def parity_slices(original: Original, count: int = MINIMUM) -> tuple[str, NamedS
             samples = ()
         for index in np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)):
             try:
-                slices.append(load_slice(samples[index].image, original.contract))
+                slices.append(load_sample(samples[index], original.contract))
             except SliceError:
                 continue
             names.append(samples[index].image.stem)
@@ -66,8 +66,8 @@ def phantom_slices(original: Original, count: int) -> Iterator[tuple[str, npt.ND
         pictures = window_to_uint8(phantom.hu, window)
         order = np.random.default_rng([PHANTOM_SEED, patient]).permutation(4 * len(pictures))[:count]
         for z, mirror in zip(*np.divmod(order, 4), strict=True):
-            picture = pictures[z][:: -1 if mirror & 2 else 1, :: -1 if mirror & 1 else 1]
-            yield f"phantom-{patient}_{z:04d}-{mirror}", fitted(picture, original.contract)
+            volume = pictures[:, :: -1 if mirror & 2 else 1, :: -1 if mirror & 1 else 1]
+            yield f"phantom-{patient}_{z:04d}-{mirror}", fitted_slice(volume, z, original.contract)
         count -= len(order)
         patient += 1
 

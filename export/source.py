@@ -100,7 +100,7 @@ def from_run(run: Path, *, choice: Choice = "best") -> Original:
     path = run / f"{choice}.safetensors"
     record = checkpoint.read_record(path)
     config = TrainConfig.from_json(record["config"])
-    model = build(config.model, width=config.width)
+    model = build(config.model, width=config.width, channels=config.contract.channels)
     checkpoint.load(path, model)
     described = json.loads((run / "config.json").read_text(encoding="utf-8"))
     metrics: dict[str, Any] = {"validate": record["metrics"]}
@@ -140,7 +140,7 @@ def from_weights(path: Path, model: str, *, width: int | None, contract: InputCo
             ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise DataError(f"{path} is not a plain state dict.", fix="torch.save(model.state_dict(), FILE)")
-    built = build(model, width=width)
+    built = build(model, width=width, channels=contract.channels)
     checkpoint.load_weights(built, weights, path)
     training = {"weights": path.name, "weights_sha256": sha256_file(path)}
     return _original(built, model, width, contract, training, {}, None)

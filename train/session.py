@@ -61,7 +61,7 @@ class Session:
         self.info = network(config.model)
         self.device = torch.device(config.device)
         torch.manual_seed(config.seed)
-        model = build(config.model, width=config.width, init=config.init)
+        model = build(config.model, width=config.width, channels=config.contract.channels, init=config.init)
         masks = self._masks(layout)
         if masks:
             from train.models.auxiliary import WithMasks

@@ -17,8 +17,8 @@ from benchmarks.evaluation.testset import slice_number
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, DeviceError, DeviceOutOfMemory, SliceError
 from lits_deploy.runtime import Outputs, Runtime
-from lits_deploy.scans.image import load_slice
 from train.data.layout import Sample
+from train.data.load import load_sample
 from train.data.masks import load_mask
 
 NOT_FINITE = "the network's answer is not a finite number"
@@ -88,7 +88,7 @@ def _read(sample: Sample, contract: InputContract, identity: Identity) -> tuple[
     number = slice_number(sample)
     try:
         data = sample.image.read_bytes()
-        picture = load_slice(data, contract)
+        picture = load_sample(sample, contract, data)
     except SliceError as error:
         return Answer(sample=sample, number=number, reason=str(error)), None
     except OSError as error:

@@ -12,8 +12,8 @@ from export.parity import PHANTOM_SEED
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, SliceError
-from lits_deploy.scans.image import fitted, load_slice
 from train.data.layout import Sample, read_layout
+from train.data.load import fitted_slice, load_sample
 from train.data.masks import fitted_mask, load_mask
 from train.data.phantom import make_phantom
 
@@ -71,7 +71,7 @@ class GateSlices:
         contract, masks = self.original.contract, self.original.info.task == "segment"
         for sample in self.samples:
             try:
-                picture = load_slice(sample.image, contract)
+                picture = load_sample(sample, contract)
                 mask = None if sample.mask is None else load_mask(sample, contract.size)
             except (SliceError, DataError):
                 continue
@@ -84,10 +84,10 @@ class GateSlices:
         for patient in range(PHANTOM_PATIENTS):
             phantom = make_phantom(PHANTOM_SEED, patient)
             pictures = window_to_uint8(phantom.hu, contract.window_hu or (-40.0, 160.0))
-            for z, (picture, mask) in enumerate(zip(pictures, phantom.labels, strict=True)):
+            for z, mask in enumerate(phantom.labels):
                 yield Judged(
                     name=f"phantom-{patient}_{z:04d}", patient=f"phantom-{patient}", target=int(mask.max()),
-                    picture=fitted(picture, contract), mask=fitted_mask(mask, contract.size),
+                    picture=fitted_slice(pictures, z, contract), mask=fitted_mask(mask, contract.size),
                 )  # fmt: skip
 
 

@@ -23,7 +23,9 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.scans.image import load_slice
+from lits_deploy.scans.neighbours import alone
 from train.data.layout import SPLITS, Sample, read_layout
+from train.data.load import load_sample
 from train.data.masks import load_mask
 
 COUNT = 512
@@ -162,7 +164,7 @@ def _class(sample: Sample, size: int) -> int:
 
 def _load(sample: Sample, contract: InputContract) -> npt.NDArray[np.uint8]:
     try:
-        return load_slice(sample.image, contract)
+        return load_sample(sample, contract)
     except SliceError as error:
         raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
 
@@ -170,7 +172,7 @@ def _load(sample: Sample, contract: InputContract) -> npt.NDArray[np.uint8]:
 def _fingerprint(sample: Sample, contract: InputContract) -> str | None:
     """Hash of a slice's pixels, so that a copy in another format is found; None for what proves nothing."""
     try:
-        picture = load_slice(sample.image, contract)
+        picture = load_slice(sample.image, alone(contract))
     except SliceError:
         return None
     return None if picture.min() == picture.max() else sha256_bytes(picture.tobytes())

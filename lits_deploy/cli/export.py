@@ -44,6 +44,7 @@ def export(
     weights: Path | None = typer.Option(None, help="Export a plain state dict of --model instead of a run."),
     model: str | None = typer.Option(None, help="With --weights: a name that `lits-deploy models` lists."),
     width: int | None = typer.Option(None, help="With --weights: channels of the U-Net's first stage."),
+    channels: int = typer.Option(1, min=1, help="With --weights: slices it was trained to see at once."),
     window: tuple[float, float] | None = typer.Option(
         None, metavar="LOW HIGH", help="With --weights: the window in HU it was trained through."
     ),
@@ -81,8 +82,10 @@ def export(
     judged on the validate split, on the runtimes they are for; one that fails its gate is left out and the exit code
     is 1.
     """
-    if weights is None and (model or width or window):
-        raise UserError("--model, --width and --window go with --weights.", fix="leave them out; the run knows")
+    if weights is None and (model or width or window or channels > 1):
+        raise UserError(
+            "--model, --width, --channels and --window go with --weights.", fix="leave them out; the run knows"
+        )
     if not (fp16 or int8) and (calibration or gates or allow_failing or report):
         raise UserError("--calibration, --gate, --allow-failing, --report go with --fp16 or --int8.", fix="add one")
     options = engines.EngineOptions(
@@ -114,7 +117,7 @@ def export(
         original = _from_run(source, checkpoint, data)
         target = out or source.with_name(f"{source.resolve().name}-bundle")
     else:
-        original = _from_weights(weights, model, width, window, data)
+        original = _from_weights(weights, model, width, channels, window, data)
         target = out or weights.with_name(f"{weights.stem}-bundle")
     original = original.with_flips(flips.value)
     if cam or (cam is None and has_cam(original.module.network)):
@@ -179,8 +182,9 @@ def _from_run(run: Path, checkpoint: Checkpoint, data: Path | None) -> Original:
 
 
 def _from_weights(
-    weights: Path, model: str | None, width: int | None, window: tuple[float, float] | None, data: Path | None
-) -> Original:
+    weights: Path, model: str | None, width: int | None, channels: int, window: tuple[float, float] | None,
+    data: Path | None,
+) -> Original:  # fmt: skip
     from dataclasses import replace
 
     from export.source import from_weights
@@ -189,5 +193,5 @@ def _from_weights(
 
     if model is None:
         raise UserError("--weights needs --model.", fix="name the network, see `lits-deploy models`")
-    contract = InputContract(window_hu=window, crop=network(model).crop)
+    contract = InputContract(window_hu=window, crop=network(model).crop, channels=channels)
     return replace(from_weights(weights, model, width=width, contract=contract), data=data)

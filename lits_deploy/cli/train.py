@@ -151,6 +151,9 @@ def train(
         max=512,
         help="Side of the slices that the network is given, here and later; crop, and cost, go with it. [thesis: 256]",
     ),
+    channels: int | None = typer.Option(
+        None, min=1, max=9, help="Slices the network sees at once, neighbours around the one it judges. [thesis: 1]"
+    ),
     resize: Resize = typer.Option(Resize.box, help="What to do with square slices of another size, here and later."),
     max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes of training."),
     seed: int = typer.Option(0, min=0),
@@ -193,14 +196,18 @@ def train(
     settings = RECIPES[recipe.value](info) | {
         name: value.value if isinstance(value, Enum) else value for name, value in given.items() if value is not None
     }
-    usual = settings.pop("size", FULL_SIZE)
-    contract = _contract(data, info, usual if size is None else size, window, resize.value)
+    shape = {"size": FULL_SIZE, "channels": 1}
+    shape = {name: settings.pop(name, usual) for name, usual in shape.items()}
+    shape |= {name: value for name, value in {"size": size, "channels": channels}.items() if value is not None}
+    contract = _contract(data, info, shape["size"], shape["channels"], window, resize.value)
     config = TrainConfig(
         model=model, data=data, batch_size=batch_size, init=init.value, width=width, max_minutes=max_minutes,
         seed=seed, device=str(target), amp=use_amp(amp, target), compiled=_compiled(compile_, target), workers=workers,
         recipe=recipe.value, contract=contract, **settings,
     )  # fmt: skip
     what = f"{info.parameters:,} parameters" if width is None else f"width {width}"
+    if contract.channels > 1:
+        what = f"{contract.channels} slices at once" + ("" if width is None else f", {what}")
     console.print(f"{model}: {what} ({info.source}), {target}, run {folder}")
     with Bars() as bars:
         try:
@@ -211,7 +218,9 @@ def train(
     _summary(figures, folder)
 
 
-def _contract(data: Path, info: Network, size: int, window: tuple[float, float] | None, resize: Any) -> InputContract:
+def _contract(
+    data: Path, info: Network, size: int, channels: int, window: tuple[float, float] | None, resize: Any
+) -> InputContract:
     from lits_deploy.contract import InputContract
     from train.data.layout import read_layout
     from train.settings import FULL_SIZE
@@ -226,7 +235,7 @@ def _contract(data: Path, info: Network, size: int, window: tuple[float, float] 
     if size > FULL_SIZE and resize == "never":
         raise UserError(f"--resize never allows no slices of {size} pixels.", fix="--resize box")
     crop = None if info.crop is None else info.crop * size // FULL_SIZE
-    return InputContract(window_hu=window or declared, crop=crop, resize=resize, size=size)
+    return InputContract(window_hu=window or declared, crop=crop, resize=resize, size=size, channels=channels)
 
 
 def torch_device(text: str) -> torch.device:

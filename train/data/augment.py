@@ -23,7 +23,7 @@ _COLUMNS = (
 _GRID = 5
 """Control points of the elastic displacement along each side."""
 
-DRAWS = len(_COLUMNS) + 2 * _GRID**2
+DRAWS = len(_COLUMNS) + 2 * _GRID**2 + 1
 """Random numbers that a slice takes, whatever is switched on: switching one thing on moves nothing else."""
 
 Numbers = npt.NDArray[np.float64]
@@ -37,8 +37,8 @@ class Augment:
     gives none, ±0.2 is our choice (hue and saturation do nothing to grey). flips: off, left stays left, which tells
     a short training the liver from the spleen. turn: largest rotation in degrees; zoom: largest relative change of
     size; shift: largest displacement in pixels; elastic: largest displacement of a control point in pixels; level:
-    largest shift of the window in grey levels of 255; gamma: largest change of log2 of the exponent. All 0 in the
-    thesis.
+    largest shift of the window in grey levels of 255; gamma: largest change of log2 of the exponent. reverse: the
+    neighbours in either order, for a series may be numbered from either end. All off in the thesis.
     """
 
     crop: int | None
@@ -50,6 +50,7 @@ class Augment:
     elastic: float = 0.0
     level: float = 0.0
     gamma: float = 0.0
+    reverse: bool = False
 
     def __call__(self, images: Tensor, masks: Tensor | None, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
         """Transform uint8 [N, C, S, S] and label maps uint8 [N, S, S] together, on the device they are on.
@@ -58,8 +59,10 @@ class Augment:
         """
         values = torch.from_numpy(numbers.astype(np.float32)).to(images.device)
         column = dict(zip(_COLUMNS, values.T, strict=False))
+        if self.reverse and images.shape[1] > 1:
+            images = torch.where(values[:, -1, None, None, None] < 0.5, images.flip(1), images)
         if self.turn or self.zoom or self.shift or self.elastic:
-            grid = self._grid(column, values[:, len(_COLUMNS) :], images.shape[-1])
+            grid = self._grid(column, values[:, len(_COLUMNS) : -1], images.shape[-1])
             moved = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             if masks is not None:
                 labels = F.grid_sample(masks[:, None].float(), grid, mode="nearest", align_corners=False)
@@ -153,7 +156,16 @@ def named(name: str, crop: int | None) -> Augment | None:
         "thesis": Augment(crop=crop),
         "upright": Augment(crop=crop, flips=False, turn=10.0, zoom=0.15),
         "strong": Augment(
-            crop=crop, flips=False, turn=15.0, zoom=0.25, shift=12.0, elastic=6.0, jitter=0.25, level=20.0, gamma=0.4
+            crop=crop,
+            flips=False,
+            turn=15.0,
+            zoom=0.25,
+            shift=12.0,
+            elastic=6.0,
+            jitter=0.25,
+            level=20.0,
+            gamma=0.4,
+            reverse=True,
         ),
         "crop": Augment(crop=crop, jitter=0.0, flips=False),
         "none": None,

@@ -1,7 +1,7 @@
 """Slices and targets in memory, as uint8: 64 KiB a slice, and as much again with masks.
 
-A slice is decoded once, by the code that the edge box decodes with (`lits_deploy.scans`). What is made of it for a
-network is `train.data.feed`.
+A slice is held once, whatever the number of slices it is a neighbour of, and decoded once, by the code that the edge
+box decodes with (`lits_deploy.scans`). What is made of it for a network is `train.data.feed`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans.image import load_slice
+from lits_deploy.scans.neighbours import alone
 from train.data.layout import Sample
 from train.data.masks import load_mask
 
@@ -26,9 +27,10 @@ Slices = tuple[Tensor, Tensor, Tensor | None]
 
 
 class SliceDataset(Dataset[Slices]):
-    """All slices of a split: `images` uint8 [N, C, S, S], `targets` int64 [N], `masks` uint8 [N, S, S] or None.
+    """All slices of a split: `images` uint8 [N, 1, S, S], `targets` int64 [N], `masks` uint8 [N, S, S] or None.
 
-    `targets` is the class of every slice, whatever the task. Indexed by a tensor of indices, it gives those slices.
+    `targets` is the class of every slice, whatever the task. `beside` int64 [N, C]: the slices that are each one's
+    channels. Indexed by a tensor of indices, it gives those slices with their neighbours, uint8 [n, C, S, S].
     """
 
     def __init__(self, samples: Sequence[Sample], contract: InputContract, *, masks: bool) -> None:
@@ -37,11 +39,12 @@ class SliceDataset(Dataset[Slices]):
             loaded = list(pool.map(lambda sample: self._load(sample, masks), self.samples))
         self.images = torch.from_numpy(np.stack([image for image, _, _ in loaded]))
         self.targets = torch.tensor([target for _, target, _ in loaded], dtype=torch.int64)
+        self.beside = torch.tensor(_beside(self.samples, contract.channels), dtype=torch.int64)
         self.masks = torch.from_numpy(np.stack([m for _, _, m in loaded if m is not None])) if masks else None
 
     def _load(self, sample: Sample, masks: bool) -> tuple[npt.NDArray[np.uint8], int, npt.NDArray[np.uint8] | None]:
         try:
-            image = load_slice(sample.image, self.contract)
+            image = load_slice(sample.image, alone(self.contract))
         except SliceError as error:
             raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
         if sample.mask is None:
@@ -57,12 +60,23 @@ class SliceDataset(Dataset[Slices]):
         return len(self.samples)
 
     def __getitem__(self, indices: Tensor) -> Slices:
-        return self.images[indices], self.targets[indices], None if self.masks is None else self.masks[indices]
+        masks = None if self.masks is None else self.masks[indices]
+        return gathered(self.images, self.beside[indices]), self.targets[indices], masks
 
     @property
     def bytes(self) -> int:
         """Memory that images and masks take."""
         return self.images.nbytes + (0 if self.masks is None else self.masks.nbytes)
+
+
+def gathered(images: Tensor, beside: Tensor) -> Tensor:
+    """Slices with their neighbours: of uint8 [N, 1, S, S] those that int64 [n, C] names, uint8 [n, C, S, S]."""
+    return images[:, 0][beside]
+
+
+def _beside(samples: tuple[Sample, ...], channels: int) -> list[list[int]]:
+    index = {sample.image: place for place, sample in enumerate(samples)}
+    return [[index.get(path, place) for path in sample.beside(channels)] for place, sample in enumerate(samples)]
 
 
 def class_weights(targets: Tensor, classes: int = 3) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from train.data.augment import DRAWS, Augment
-from train.data.dataset import SliceDataset, Slices
+from train.data.dataset import SliceDataset, Slices, gathered
 from train.data.draws import draws
 
 Order = Literal["file", "shuffled", "balanced"]
@@ -79,9 +79,11 @@ class Feed:
         self.data, self.batch_size, self.device, self.order = data, batch_size, device, order
         self.augment, self.seed, self.workers, self.part = augment, seed, workers, part
         self.resident = fits(data, device) if resident is None else resident
-        self._held = (data.images, data.targets, data.masks)
+        self._held = (data.images, data.beside, data.targets, data.masks)
         if self.resident:
-            self._held = (data.images.to(device), data.targets.to(device), _maybe(data.masks, device))
+            self._held = (
+                data.images.to(device), data.beside.to(device), data.targets.to(device), _maybe(data.masks, device)
+            )  # fmt: skip
 
     def plan(self, epoch: int) -> list[Planned]:
         """What this process has of each batch.
@@ -132,10 +134,10 @@ class Feed:
     def _slices(self, plan: list[Planned]) -> Iterator[Slices]:
         chosen = [torch.from_numpy(planned.indices) for planned in plan]
         if self.resident:
-            images, targets, masks = self._held
+            images, beside, targets, masks = self._held
             for indices in chosen:
                 there = indices.to(self.device)
-                yield images[there], targets[there], None if masks is None else masks[there]
+                yield gathered(images, beside[there]), targets[there], None if masks is None else masks[there]
             return
         loader: DataLoader[Any] = DataLoader(
             self.data,

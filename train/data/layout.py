@@ -15,13 +15,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lits_deploy.errors import DataError
+from lits_deploy.scans.picture_series import place_of
 
 SPLITS = ("train", "validate", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -30,12 +31,23 @@ _NAME = re.compile(r"volume-(\d+)_(\d+)")
 
 @dataclass(frozen=True)
 class Sample:
-    """One slice: its picture, its mask or its given class, its patient."""
+    """One slice: its picture, its mask or its given class, its patient.
+
+    row, place: the pictures of its series, in order, and where it stands among them; alone where its name tells none.
+    """
 
     image: Path
     mask: Path | None
     target: int | None
     patient: str
+    row: tuple[Path, ...] = field(default=(), compare=False, repr=False)
+    place: int = field(default=0, compare=False, repr=False)
+
+    def beside(self, channels: int) -> tuple[Path, ...]:
+        """The pictures that become its channels, its own in the middle (`lits_deploy.scans.neighbours`)."""
+        row = self.row or (self.image,)
+        near = range(self.place - channels // 2, self.place + channels // 2 + 1)
+        return tuple(row[min(max(place, 0), len(row) - 1)] for place in near)
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,22 @@ def _read_split(folder: Path) -> tuple[Sample, ...]:
                 fix="name slices volume-VVV_SSSS, or add a patient column to targets.csv",
             )
         samples.append(sample)
-    return tuple(samples)
+    return _in_rows(samples)
+
+
+def _in_rows(samples: list[Sample]) -> tuple[Sample, ...]:
+    """The samples, each told of the others of its series."""
+    rows: defaultdict[str, list[tuple[float, Path]]] = defaultdict(list)
+    places = [place_of(sample.image.name) for sample in samples]
+    for sample, (series, number) in zip(samples, places, strict=True):
+        if number is not None:
+            rows[series.key].append((number, sample.image))
+    ordered = {key: tuple(image for _, image in sorted(members)) for key, members in rows.items()}
+    found = {image: place for row in ordered.values() for place, image in enumerate(row)}
+    return tuple(
+        sample if number is None else replace(sample, row=ordered[series.key], place=found[sample.image])
+        for sample, (series, number) in zip(samples, places, strict=True)
+    )
 
 
 def _read_targets(table: Path) -> dict[str, tuple[int, str]]:

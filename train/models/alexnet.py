@@ -13,10 +13,10 @@ class AlexNet(nn.Module):
     `activation=nn.ReLU` gives. Dropout 0.5 before both hidden linear layers.
     """
 
-    def __init__(self, *, activation: type[nn.Module] = nn.Tanh, classes: int = 3) -> None:
+    def __init__(self, *, activation: type[nn.Module] = nn.Tanh, channels: int = 1, classes: int = 3) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(1, 96, 11, stride=4, padding=1),
+            nn.Conv2d(channels, 96, 11, stride=4, padding=1),
             activation(),
             nn.MaxPool2d(3, stride=2),
             nn.Conv2d(96, 256, 5, padding=2),
@@ -46,6 +46,6 @@ class AlexNet(nn.Module):
         return out
 
 
-def alexnet() -> AlexNet:
+def alexnet(channels: int = 1) -> AlexNet:
     """The thesis's AlexNet, with tanh."""
-    return AlexNet()
+    return AlexNet(channels=channels)

@@ -93,10 +93,11 @@ def network(name: str) -> Network:
     return NETWORKS[name]
 
 
-def build(name: str, *, width: int | None = None, init: Init = "default") -> nn.Module:
+def build(name: str, *, width: int | None = None, channels: int = 1, init: Init = "default") -> nn.Module:
     """A freshly initialised network in training mode, weights from torch's global random state.
 
-    width: channels of the U-Net's first stage (UNET_WIDTH by default); UserError for other networks.
+    width: channels of the U-Net's first stage (UNET_WIDTH by default); UserError for other networks. channels: of the
+    input, where the thesis has one.
     init: `default` is PyTorch's; `kaiming` draws every convolution and linear weight from a Kaiming normal (Section
     5.3; which layers is our choice) and sets their biases to zero.
     """
@@ -105,7 +106,7 @@ def build(name: str, *, width: int | None = None, init: Init = "default") -> nn.
     factory = getattr(importlib.import_module(f"train.models.{module}"), function)
     if width is not None and name != "unet":
         raise UserError(f"--width is for unet; {name} has the thesis's widths.", fix="leave --width out")
-    built: nn.Module = factory(width or UNET_WIDTH) if name == "unet" else factory()
+    built: nn.Module = factory(width or UNET_WIDTH, channels=channels) if name == "unet" else factory(channels=channels)
     if init == "kaiming":
         from train.models.init import kaiming_
 

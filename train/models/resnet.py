@@ -73,7 +73,7 @@ class Bottleneck(_Residual):
 
 
 class ResNet(nn.Module):
-    """[N, 1, 224, 224] float32 → logits [N, 3]; stages of side 110 (stem), 54 (pool), 54, 27, 14, 7.
+    """[N, channels, 224, 224] float32 → logits [N, 3]; stages of side 110 (stem), 54 (pool), 54, 27, 14, 7.
 
     tied: as in the printed code `3 * [ResBlock(...)]`, the blocks of a stage that keep its shape are one object,
     so their weights are shared. The printed parameter counts are those of independent blocks, the default.
@@ -87,12 +87,13 @@ class ResNet(nn.Module):
         biases: Biases,
         shortcut: bool = True,
         tied: bool = False,
+        channels: int = 1,
         classes: int = 3,
     ) -> None:
         super().__init__()
         bias = biases == "all"
         self.stem = nn.Sequential(
-            nn.Conv2d(1, 64, 7, stride=2, padding=1, bias=biases != "none"),
+            nn.Conv2d(channels, 64, 7, stride=2, padding=1, bias=biases != "none"),
             nn.BatchNorm2d(64),
             nn.ReLU(inplace=True),
         )
@@ -137,31 +138,31 @@ class ResNet(nn.Module):
         return self.answer(self.maps(x))
 
 
-def resnet18() -> ResNet:
+def resnet18(channels: int = 1) -> ResNet:
     """11,176,579 parameters: every convolution has a bias."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), biases="all")
+    return ResNet(BasicBlock, (2, 2, 2, 2), biases="all", channels=channels)
 
 
-def resnet34() -> ResNet:
+def resnet34(channels: int = 1) -> ResNet:
     """21,279,939 parameters: no convolution has a bias."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none")
+    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", channels=channels)
 
 
-def resnet34_plain() -> ResNet:
+def resnet34_plain(channels: int = 1) -> ResNet:
     """ResNet34 without shortcut connections (Figures 6 to 8)."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", shortcut=False)
+    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", shortcut=False, channels=channels)
 
 
-def resnet34_tied() -> ResNet:
+def resnet34_tied(channels: int = 1) -> ResNet:
     """ResNet34 as the printed code builds it: one block object repeated within a stage."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", tied=True)
+    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", tied=True, channels=channels)
 
 
-def resnet50() -> ResNet:
+def resnet50(channels: int = 1) -> ResNet:
     """23,507,971 parameters: only the stem's convolution has a bias."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), biases="stem")
+    return ResNet(Bottleneck, (3, 4, 6, 3), biases="stem", channels=channels)
 
 
-def resnet152() -> ResNet:
+def resnet152(channels: int = 1) -> ResNet:
     """58,143,683 parameters: no convolution has a bias."""
-    return ResNet(Bottleneck, (3, 8, 36, 3), biases="none")
+    return ResNet(Bottleneck, (3, 8, 36, 3), biases="none", channels=channels)

@@ -22,12 +22,12 @@ def _double(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """[N, 1, H, W] float32, H and W multiples of 8 → logits [N, 3, H, W]."""
+    """[N, channels, H, W] float32, H and W multiples of 8 → logits [N, 3, H, W]."""
 
-    def __init__(self, width: int, *, classes: int = 3) -> None:
+    def __init__(self, width: int, *, channels: int = 1, classes: int = 3) -> None:
         super().__init__()
         sizes = [width, 2 * width, 4 * width]
-        self.down = nn.ModuleList([_double(i, o) for i, o in zip([1, *sizes], sizes, strict=False)])
+        self.down = nn.ModuleList([_double(i, o) for i, o in zip([channels, *sizes], sizes, strict=False)])
         self.pool = nn.MaxPool2d(2)
         self.bottom = _double(sizes[-1], 8 * width)
         self.up = nn.ModuleList([nn.ConvTranspose2d(2 * o, o, 2, stride=2) for o in reversed(sizes)])
@@ -48,6 +48,6 @@ class UNet(nn.Module):
         return out
 
 
-def unet(width: int) -> UNet:
+def unet(width: int, channels: int = 1) -> UNet:
     """The U-Net of our channel counts."""
-    return UNet(width)
+    return UNet(width, channels=channels)

@@ -1,0 +1,41 @@
+"""Slices as a network takes them: one, or with its neighbours as channels. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.contract import InputContract
+from lits_deploy.errors import SliceError
+from lits_deploy.scans import Slice
+from lits_deploy.scans.image import fitted, load_slice
+from lits_deploy.scans.neighbours import alone, stacked
+from train.data.layout import Sample
+
+
+def load_sample(sample: Sample, contract: InputContract, data: bytes | None = None) -> Slice:
+    """A sample as uint8 [C, S, S]; data: its picture's bytes, where they are at hand.
+
+    Raises SliceError or OSError where its own picture cannot be used; a neighbour that cannot is replaced (`stacked`).
+    """
+    one = alone(contract)
+    own = load_slice(sample.image if data is None else data, one)
+    if contract.channels == 1:
+        return own
+    return stacked([own if p == sample.image else _usable(p, one) for p in sample.beside(contract.channels)])
+
+
+def _usable(path: Path, contract: InputContract) -> Slice | None:
+    try:
+        return load_slice(path, contract)
+    except (SliceError, OSError):
+        return None
+
+
+def fitted_slice(volume: npt.NDArray[np.uint8], index: int, contract: InputContract) -> Slice:
+    """Slice `index` of a volume uint8 [Z, S, S] with its neighbours there: uint8 [C, size, size]."""
+    half = contract.channels // 2
+    near = np.clip(np.arange(index - half, index + half + 1), 0, len(volume) - 1)
+    return np.concatenate([fitted(volume[place], contract) for place in near])
