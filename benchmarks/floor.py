@@ -16,11 +16,10 @@ from benchmarks.ceilings import arithmetic, files_and_memory
 from benchmarks.flops import count
 from benchmarks.fresh import run_fresh
 from benchmarks.peers.lineup import lineup, spec_of
-from benchmarks.record_command import conclude, parser_of
+from benchmarks.record_command import conclude, open_classifier, parser_of
 from benchmarks.records import Session
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
-from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.pipeline.tuning import CPU_BATCH, cores
 
@@ -34,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = parser_of("floor", __doc__, limit=512)
     given = parser.parse_args(arguments)
     try:
-        session, bundle = Session(), Bundle.open(given.bundle)
+        session, bundle = Session(), open_classifier(given.bundle)
         scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
         contract = bundle.manifest.contract
         print("files and memory", file=sys.stderr)

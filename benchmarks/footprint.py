@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.fresh import ROOT
 from benchmarks.peers.lineup import Entry, lineup
-from benchmarks.record_command import conclude, parser_of
+from benchmarks.record_command import conclude, open_classifier, parser_of
 from benchmarks.records import Session, middle, spread
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import Scans, find_scans
@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
             import psutil  # noqa: F401
         except ImportError as error:
             raise MissingExtra("psutil", "bench") from error
-        session, bundle = Session(), Bundle.open(given.bundle)
+        session, bundle = Session(), open_classifier(given.bundle)
         scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
         for file in scans.files:
             Path(file).read_bytes()

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.fresh import run_fresh
 from benchmarks.peers.contest import Contest
 from benchmarks.peers.lineup import Entry, lineup, spec_of
-from benchmarks.record_command import conclude, parser_of
+from benchmarks.record_command import conclude, open_classifier, parser_of
 from benchmarks.records import Session, middle, spread
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
     try:
-        session, bundle = Session(), Bundle.open(given.bundle)
+        session, bundle = Session(), open_classifier(given.bundle)
         scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
         found = pairs(bundle)
         entries = [entry for pair in found for entry in pair]

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.records import RESULTS, write_record
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import BundleError
 
 
 def parser_of(name: str, doc: str | None, *, limit: int | None = None) -> argparse.ArgumentParser:
@@ -20,6 +22,19 @@ def parser_of(name: str, doc: str | None, *, limit: int | None = None) -> argpar
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--name", help="of the machine, in the file names")
     return parser
+
+
+def open_classifier(folder: Path) -> Bundle:
+    """A classifier's bundle; BundleError where it segments, or sees neighbouring slices, which no peer reads."""
+    bundle = Bundle.open(folder)
+    if bundle.manifest.task != "classify":
+        raise BundleError(f"{folder} segments; this compares classifiers.", fix="export a classifier")
+    if bundle.manifest.contract.channels != 1:
+        raise BundleError(
+            f"{folder} sees {bundle.manifest.contract.channels} slices at once; this compares networks of one.",
+            fix="train one with --channels 1",
+        )
+    return bundle
 
 
 def conclude(document: dict[str, Any], text: Sequence[str], given: argparse.Namespace) -> int:

@@ -14,11 +14,10 @@ from pathlib import Path
 from benchmarks.peers.contest import Contest, aims, summary
 from benchmarks.peers.lineup import lineup
 from benchmarks.peers.table import lines
-from benchmarks.record_command import conclude, parser_of
+from benchmarks.record_command import conclude, open_classifier, parser_of
 from benchmarks.records import Session
 from benchmarks.scans import find_scans
-from lits_deploy.bundle import Bundle
-from lits_deploy.errors import BundleError, LitsError
+from lits_deploy.errors import LitsError
 from lits_deploy.pipeline.tuning import cores
 
 SCHEMA = 1
@@ -34,9 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
     try:
-        session, bundle = Session(), Bundle.open(given.bundle)
-        if bundle.manifest.task != "classify":
-            raise BundleError(f"{bundle.folder} segments; this compares classifiers.", fix="export a classifier")
+        session, bundle = Session(), open_classifier(given.bundle)
         scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
         entries = [
             entry
