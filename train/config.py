@@ -31,6 +31,7 @@ class TrainConfig:
     The rest is off in the thesis's recipe (`train.settings` says what it is for): sampling: every slice once, or
     classes alike (`train.data.feed`). optimiser: adamw decouples the weight decay. average: decay of the moving average
     of weights, 0 for none. masks: weight of the masks as a classifier's second target; dice: of a U-Net's Dice loss.
+    mixup: parameter of its Beta distribution (`train.mixup`), 0 for none.
     coarse: share of the epochs, the first ones, that see slices of half the side, at a quarter of the cost.
     recipe: where the settings came from; it changes nothing by itself.
     """
@@ -57,6 +58,7 @@ class TrainConfig:
     average: float = 0.0
     masks: float = 0.0
     dice: float = 0.0
+    mixup: float = 0.0
     coarse: float = 0.0
     compiled: bool = False
     contract: InputContract

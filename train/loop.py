@@ -13,6 +13,7 @@ from lits_deploy.contract import Task
 from train.data.feed import Batch
 from train.losses import Objective
 from train.metrics import Meter
+from train.mixup import Mix
 from train.preprocess import Preprocess
 
 Progress = Callable[[Meter], None]
@@ -29,6 +30,7 @@ def run_epoch(
     device: torch.device,
     optimiser: torch.optim.Optimizer | None = None,
     rate: Callable[[int], float] | None = None,
+    mix: Callable[[int, int], Mix | None] = lambda _step, _count: None,
     amp: bool = False,
     after_step: Callable[[int], None] = lambda _: None,
     progress: Progress = lambda _: None,
@@ -36,8 +38,8 @@ def run_epoch(
     """Train for one pass (with an optimiser) or evaluate (without); returns `Meter.result()` over all processes.
 
     model: in the mode (training or not) that is wanted. rate: learning rate of the n-th batch of this pass; None leaves
-    the optimiser's. after_step: called with n. channels_last throughout: on 2 CPU cores it trained ResNet18 1.6 times
-    as fast as the default layout (docs/log.md, 2026-11-23).
+    the optimiser's. mix: of the n-th batch, of so many slices (`train.mixup`). after_step: called with n. channels_last
+    throughout: on 2 CPU cores it trained ResNet18 1.6 times as fast as the default layout (docs/log.md, 2026-11-23).
     """
     training = optimiser is not None
     meter = Meter(task, 3, device)
@@ -45,8 +47,11 @@ def run_epoch(
     with torch.set_grad_enabled(training):
         for step, batch in enumerate(batches):
             x = preprocess(batch.slices).contiguous(memory_format=torch.channels_last)
+            mixed = mix(step, len(batch))
+            if mixed is not None:
+                x = mixed.of(x)
             with autocast:
-                loss, logits, target = objective(model(x), batch)
+                loss, logits, target = objective(model(x), batch, mixed)
             if optimiser is not None:
                 if rate is not None:
                     for group in optimiser.param_groups:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lits_deploy.contract import Task
 from train import distributed
 from train.data.feed import Batch
+from train.mixup import Mix
 from train.models.auxiliary import cells
 
 Outputs = Tensor | tuple[Tensor, Tensor]
@@ -31,8 +32,8 @@ class Objective(nn.Module):
         self.task, self.dice, self.masks = task, dice, masks
         self.register_buffer("weight", weight)
 
-    def forward(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """The loss, and what the figures are made from."""
+    def forward(self, outputs: Outputs, batch: Batch, mix: Mix | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, and what the figures are made from; of mixed slices the target is the larger part's."""
         logits, maps = outputs if isinstance(outputs, tuple) else (outputs, None)
         if self.task == "segment":
             assert batch.masks is not None
@@ -40,11 +41,15 @@ class Objective(nn.Module):
         else:
             target = batch.targets
         loss = self._cross_entropy(logits, target)
+        if mix is not None:
+            loss = torch.lerp(self._cross_entropy(logits, target[mix.partner]), loss, mix.share)
         if self.task == "segment" and self.dice:
-            loss = loss + self.dice * dice_loss(logits, one_hot(target, logits.shape[1]))
+            shares = one_hot(target, logits.shape[1])
+            loss = loss + self.dice * dice_loss(logits, shares if mix is None else mix.of(shares))
         if maps is not None:
             assert batch.masks is not None
             shares = cells(batch.masks, maps.shape[-1], maps.shape[1])
+            shares = shares if mix is None else mix.of(shares)
             loss = loss + self.masks * (F.cross_entropy(maps.float(), shares) + dice_loss(maps, shares))
         return loss, logits, target
 

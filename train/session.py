@@ -24,6 +24,7 @@ from train.data.layout import Layout
 from train.loop import cosine, run_epoch
 from train.losses import Objective
 from train.metrics import Meter
+from train.mixup import Mix, draw
 from train.models.registry import build, network
 from train.preprocess import Preprocess
 
@@ -151,6 +152,9 @@ class Session:
             def rate(step: int) -> float:
                 return cosine(first + step, steps, config.lr)
 
+        def mix(step: int, count: int) -> Mix | None:
+            return draw(config.mixup, (config.seed, epoch, step), count, self.device)
+
         def after_step(step: int) -> None:
             if self.average is not None:
                 self.average.follow(self.inner, first + step)
@@ -163,7 +167,7 @@ class Session:
         return run_epoch(
             self.forward, batches, self.objective, self.preprocess, task=self.info.task,
             device=self.device, optimiser=self.optimiser, rate=rate, amp=config.amp, after_step=after_step,
-            progress=self.watch.batch,
+            progress=self.watch.batch, mix=mix,
         )  # fmt: skip
 
     def epoch(self, epoch: int) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -134,6 +134,9 @@ def train(
     dice: float | None = typer.Option(
         None, min=0.0, help="Weight of the Dice loss beside a U-Net's cross-entropy. [thesis: 0]"
     ),
+    mixup: float | None = typer.Option(
+        None, min=0.0, help="Blend slices with others of their batch: parameter of the Beta distribution. [thesis: 0]"
+    ),
     coarse: float | None = typer.Option(
         None,
         min=0.0,
@@ -191,7 +194,7 @@ def train(
     given = {
         "epochs": epochs, "lr": lr, "weight_decay": weight_decay, "optimiser": optimiser, "augment": augment,
         "schedule": schedule, "class_weights": class_weights, "sampling": sampling, "average": average, "masks": masks,
-        "dice": dice, "coarse": coarse,
+        "dice": dice, "mixup": mixup, "coarse": coarse,
     }  # fmt: skip
     settings = RECIPES[recipe.value](info) | {
         name: value.value if isinstance(value, Enum) else value for name, value in given.items() if value is not None

@@ -47,7 +47,7 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     )  # fmt: skip
     train(config, tmp_path / "one")
 
-    rows = [list(csv.DictReader((tmp_path / run / "metrics.csv").open())) for run in ("two", "one")]
+    rows = [list(csv.DictReader((tmp_path / run / "metrics.csv").read_text().splitlines())) for run in ("two", "one")]
     for two, one in zip(*rows, strict=True):
         for name in ("train_loss", "validate_loss", "validate_dice1"):
             assert float(two[name]) == pytest.approx(float(one[name]), rel=2e-3, abs=1e-4), name
