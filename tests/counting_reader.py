@@ -1,4 +1,4 @@
-"""A reader of `.test` files that hold a grey value: it notes each one that it decodes in the file that DECODED names."""
+"""A reader of `.test` files that hold a grey value; it notes each that it decodes in the file that DECODED names."""
 
 from __future__ import annotations
 

@@ -75,12 +75,15 @@ class Beside:
         self._db.execute(schema.TURN_OF_OTHERS)
         for _, group in groupby(self._db.execute(schema.PLACES), key=lambda row: row[1]):
             members = [_Member(*row) for row in group]
-            places = ((member.series, member.position) for member in members)
-            for member, indices in zip(members, around(places, channels), strict=True):
-                near = [None if members[index] is member else members[index] for index in indices]
-                self._db.execute("INSERT INTO turn (file, near, digest) VALUES (?, ?, ?)", _told(member, near))
-                if any(one is not None and one.path in retried for one in near):
-                    self._db.execute("INSERT INTO again VALUES (?)", (member.file,))
+            found = around(((member.series, member.position) for member in members), channels)
+            rows = [
+                (member, [None if members[index] is member else members[index] for index in indices])
+                for member, indices in zip(members, found, strict=True)
+            ]
+            told = (_told(member, near) for member, near in rows)
+            self._db.executemany("INSERT INTO turn (file, near, digest) VALUES (?, ?, ?)", told)
+            again = (member.file for member, near in rows if any(one and one.path in retried for one in near))
+            self._db.executemany("INSERT INTO again VALUES (?)", ((file,) for file in again))
         for statement in schema.SETTLE.split(";\n"):
             self._db.execute(statement)
 

@@ -16,7 +16,7 @@ Started by `pipeline.workers`, and light: numpy, Pillow and a reader. It talks i
            "sha256": "…", "window": "…", "series": {…}, "ms": 0.6}
           {"file": 7, "failed": "the PNG is truncated", "sha256": "…", "series": null, "ms": 0.2}
           {"file": 7, "memory": true}                                                    and the worker ends
-          {"file": 7, "beside": 2}    the neighbour for channel 2 is read and decoded next: what happens now is its fault
+          {"file": 7, "beside": 2}    the neighbour for channel 2 is decoded next: what happens now is its fault
 
 `filled` tells slot, index and position of a slice, `held` index, reason and position of one that is not to be judged.
 
