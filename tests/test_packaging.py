@@ -36,7 +36,7 @@ def test_top_level_is_exactly_the_four_packages(wheel: Path) -> None:
     assert not [name for name in names if name.startswith("benchmarks/results/")]
     assert all(f"{package}/py.typed" in names for package in top)
     assert "lits_deploy/doctor/probe.onnx" in names
-    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 2_000_000
+    assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 2_500_000  # source: no data, no results
 
 
 def test_installed_without_torch_it_helps_verifies_and_classifies(wheel: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 The graph is what `export` makes, in small: uint8 [N, 1, S, S] → cast → centre crop → scale → (mean, mean of a quarter)
 → matrix → `logits`, softmax → `probabilities`. Its answer is smooth in the grey values, and a darker slice is class 0.
+Of several channels it sees a mean in which each has a weight of its own, so that their order matters.
 """
 
 from __future__ import annotations
@@ -81,7 +82,9 @@ def tiny_graph(contract: InputContract, *, cam: bool = False) -> onnx.ModelProto
 
     nodes = [
         helper.make_node("Cast", ["slices"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Slice", ["float", "start", "end", "axes"], ["cropped"]),
+        helper.make_node("Mul", ["float", "shares"], ["weighted_channels"]),
+        helper.make_node("ReduceSum", ["weighted_channels", "channel"], ["mixed"], keepdims=1),
+        helper.make_node("Slice", ["mixed", "start", "end", "axes"], ["cropped"]),
         helper.make_node("Mul", ["cropped", "scale"], ["scaled"]),
         helper.make_node("ReduceMean", ["scaled", "pixels"], ["mean"], keepdims=0),
         helper.make_node("Slice", ["scaled", "zeros", "quarter_end", "axes"], ["quarter"]),
@@ -96,6 +99,8 @@ def tiny_graph(contract: InputContract, *, cam: bool = False) -> onnx.ModelProto
         constant("end", [end, end], np.int64),
         constant("axes", [2, 3], np.int64),
         constant("pixels", [2, 3], np.int64),
+        constant("channel", [1], np.int64),
+        constant("shares", channel_shares(contract.channels), np.float32),
         constant("zeros", [0, 0], np.int64),
         constant("quarter_end", [half[1] - half[0]] * 2, np.int64),
         constant("scale", contract.scale, np.float32),
@@ -112,7 +117,7 @@ def tiny_graph(contract: InputContract, *, cam: bool = False) -> onnx.ModelProto
             helper.make_node("Mul", ["pooled", "share"], ["weighted"]),
             helper.make_node("Squeeze", ["weighted", "channel"], ["cam"]),
         ]
-        initializers += [constant("share", share, np.float32), constant("channel", [1], np.int64)]
+        initializers.append(constant("share", share, np.float32))
         outputs.append(helper.make_tensor_value_info("cam", TensorProto.FLOAT, ["N", 8, 8]))
     graph = helper.make_graph(
         nodes,
@@ -126,11 +131,18 @@ def tiny_graph(contract: InputContract, *, cam: bool = False) -> onnx.ModelProto
     return model
 
 
+def channel_shares(channels: int) -> np.ndarray[Any, Any]:
+    """Weights [1, C, 1, 1] that add up to 1, later channels more."""
+    shares = np.arange(1, channels + 1, dtype=np.float64)
+    return (shares / shares.sum()).reshape(1, channels, 1, 1)
+
+
 def tiny_logits(slices: np.ndarray[Any, Any], contract: InputContract) -> np.ndarray[Any, Any]:
     """The network in numpy: float32 [N, 3]."""
     crop = contract.crop or contract.size
     start = (contract.size - crop) // 2
     x = slices[:, :, start : start + crop, start : start + crop].astype(np.float64) * contract.scale
+    x = (x * channel_shares(contract.channels)).sum(axis=1, keepdims=True)
     quarter = x[:, :, : crop // 2, : crop // 2]
     features = np.concatenate([x.mean(axis=(2, 3)), quarter.mean(axis=(2, 3))], axis=1)
     return (features @ WEIGHTS + BIAS).astype(np.float32)

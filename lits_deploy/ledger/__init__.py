@@ -8,6 +8,7 @@
     series  one row a series: its name and its study's (pseudonyms unless the user identifies), what its header says
     mask    labels of a segmented slice, compressed (`segmentation`)
     picture a small picture of a suspicious slice with its contours (`report.pictures`), for a page without the scans
+    beside  only where a network sees neighbouring slices: what stood beside a file (`ledger.beside`)
     found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it
 
 A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;

@@ -50,3 +50,52 @@ WHERE file.status != 0 ORDER BY {order}
 PENDING_FILES = "SELECT id, path, place, kind, container, member, found.mtime_ns FROM file JOIN found USING (path)"
 BY_PATH = "file.path, slice.idx"
 BY_SERIES = "series.study, series.name, slice.position IS NULL, slice.position, file.path, slice.idx"
+
+FAILED_FOUND = "SELECT path FROM file JOIN found USING (path) WHERE file.status = 2"
+BESIDE = """
+CREATE TABLE IF NOT EXISTS beside (file INTEGER PRIMARY KEY, digest TEXT NOT NULL);
+CREATE TEMP TABLE place (path TEXT PRIMARY KEY, series TEXT NOT NULL, position REAL NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE turn (number INTEGER PRIMARY KEY, file INTEGER NOT NULL UNIQUE, near TEXT NOT NULL,
+    digest TEXT NOT NULL);
+CREATE TEMP TABLE again (file INTEGER PRIMARY KEY);
+"""
+KNOWN_PLACES = """
+INSERT INTO place SELECT file.path, series.name, min(slice.position)
+    FROM file JOIN found USING (path) JOIN slice ON slice.file = file.id JOIN series ON series.id = file.series
+    WHERE file.status = 1 AND found.kind = ? AND found.reason IS NULL
+      AND found.size = file.size AND found.mtime_ns = file.mtime_ns
+    GROUP BY file.id HAVING count(*) = 1 AND min(slice.position) IS NOT NULL
+"""
+UNKNOWN_PLACES = """
+SELECT path, found.place, kind, container, member, found.mtime_ns FROM found LEFT JOIN file USING (path)
+WHERE kind = ? AND found.reason IS NULL AND path > ?
+  AND (file.status IS NOT 1 OR found.size != file.size OR found.mtime_ns != file.mtime_ns)
+ORDER BY path LIMIT ?
+"""
+PLACES = """
+SELECT file.id, at.series, at.position, file.path, file.size, file.mtime_ns FROM temp.place AS at JOIN file USING (path)
+ORDER BY at.series, at.position, file.path
+"""
+TURN_OF_OTHERS = """
+INSERT INTO turn (file, near, digest) SELECT file.id, '', '' FROM file JOIN found USING (path)
+    WHERE path NOT IN (SELECT path FROM temp.place) ORDER BY path
+"""
+SETTLE = """
+INSERT OR IGNORE INTO again SELECT turn.file FROM turn LEFT JOIN beside USING (file)
+    WHERE beside.digest IS NOT turn.digest;
+DELETE FROM again WHERE file NOT IN (SELECT id FROM file WHERE status = 1);
+DELETE FROM slice WHERE file IN (SELECT file FROM again);
+DELETE FROM mask WHERE file IN (SELECT file FROM again);
+DELETE FROM picture WHERE file IN (SELECT file FROM again);
+UPDATE file SET status = 0, reason = NULL, sha256 = NULL, window = NULL, series = NULL
+    WHERE id IN (SELECT file FROM again);
+DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
+INSERT OR REPLACE INTO beside SELECT file, digest FROM turn;
+DELETE FROM beside WHERE file NOT IN (SELECT id FROM file);
+"""
+PENDING_TURNS = """
+SELECT file.id, file.path, found.place, found.kind, found.container, found.member, found.mtime_ns,
+       turn.near, turn.number
+FROM turn JOIN file ON file.id = turn.file JOIN found USING (path)
+WHERE file.status = 0 AND turn.number > ? ORDER BY turn.number LIMIT ?
+"""

@@ -7,12 +7,14 @@ import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lits_deploy.errors import OutputError
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import schema
+from lits_deploy.ledger.beside import Beside
 from lits_deploy.ledger.rows import (
     FAILED,
     OK,
@@ -124,6 +126,7 @@ class Ledger:
         *,
         retry_failed: bool = False,
         scope: Collection[str] | None = None,
+        channels: int = 1,
     ) -> Counts:
         """Make the staged files the run's files, and this its identity and base folder, in one transaction.
 
@@ -131,19 +134,28 @@ class Ledger:
         vanished ones leave. Failed files stay failed unless `retry_failed`.
         scope: names directly below the base, as they are written: discovery saw only these (`Discovery.only`), so that
         what is done elsewhere stays, and what is half-done there leaves until it is seen again.
+        channels: of the network; files that stand beside others than before are pending, too (`beside`).
         """
         asked = {"retry": retry_failed, "scoped": scope is not None}
         with self._transaction():
             self._db.execute("DELETE FROM scope")
             self._db.executemany("INSERT OR IGNORE INTO scope VALUES (?)", ((part,) for part in scope or ()))
+            retried = {path for (path,) in self._db.execute(schema.FAILED_FOUND)} if retry_failed else set[str]()
             for statement in schema.ADOPT.split(";\n"):
                 self._db.execute(statement, asked if ":scoped" in statement else {})
+            if channels > 1:
+                self.beside.settle(channels, retried)
             digest = hashlib.sha256(canonical_json(identity).encode())
             for path, size in self._db.execute("SELECT path, size FROM file ORDER BY path"):
                 digest.update(f"\n{size} {path}".encode())
             values = {"identity": canonical_json(identity), "base": base, "run_id": digest.hexdigest()[:16]}
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
         return self.counts()
+
+    @cached_property
+    def beside(self) -> Beside:
+        """What stands beside what."""
+        return Beside(self._db, self._transaction)
 
     def counts(self) -> Counts:
         """Files by status."""

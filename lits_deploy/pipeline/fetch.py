@@ -19,9 +19,11 @@ from lits_deploy.contract import InputContract
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.process import WorkerSettings
 from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
+from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Held, Job, Tag, WorkerPool
 
 _BATCH = 8
+_LOOK_S = 0.5  # a request to stop is seen that soon, whatever the decoders are at
 
 
 def fetch(
@@ -34,12 +36,14 @@ def fetch(
     workers: int | None = None,
     time_limit_s: float = 30.0,
     memory_limit_mib: int = 1024,
+    stop: Stop | None = None,
 ) -> None:
     """Decode every job (`Job.headers`, `Job.only`) and hand out what comes, in this thread.
 
     on_slice: uint8 [C, S, S], valid during the call; on_held: slices that are not to be judged, and with headers every
     slice; on_done: after all of a file's, with `job.reason` where it failed. A file whose decoder died is handed out
     anew: `Tag.attempt` and `Held.attempt` then differ from `job.deaths`, so keep slices by job and drop older attempts.
+    Raises KeyboardInterrupt when `stop` is requested.
     """
     selector = selectors.DefaultSelector()
     count = workers or tuning.default_workers()
@@ -71,7 +75,7 @@ def fetch(
         )
         pool.slots = slots
         pool.start()
-        _serve(pool, slots, selector, iter(jobs), on_slice)
+        _serve(pool, slots, selector, iter(jobs), on_slice, stop or Stop())
 
 
 def _serve(
@@ -80,6 +84,7 @@ def _serve(
     selector: selectors.BaseSelector,
     jobs: Iterable[Job],
     on_slice: Callable[[Tag, npt.NDArray[np.uint8]], None],
+    stop: Stop,
 ) -> None:
     source, ended = iter(jobs), False
 
@@ -97,8 +102,10 @@ def _serve(
             slots.release(batch)
         if ended and not pool.busy:
             return
-        deadline = pool.next_deadline()
-        for key, _ in selector.select(None if deadline is None else max(0.0, deadline - monotonic())):
+        if stop.requested:
+            raise KeyboardInterrupt
+        deadline = min(pool.next_deadline() or math.inf, monotonic() + _LOOK_S)
+        for key, _ in selector.select(max(0.0, deadline - monotonic())):
             if selector.get_map().get(key.fileobj) is key:
                 key.data()
         pool.check_time()

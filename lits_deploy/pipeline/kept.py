@@ -17,7 +17,7 @@ from lits_deploy.scans import Slice
 from lits_deploy.studies import suspicion
 
 MOST = 96
-"""Slices of a file that are held until all its answers are there: 6 MB of 256×256."""
+"""Slices of a file that are held until all its answers are there: 6 MB of 256×256 for each channel."""
 
 
 @dataclass

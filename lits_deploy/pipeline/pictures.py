@@ -7,7 +7,7 @@ the reason. Pictures that the ledger has already stay, as long as they were draw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 
@@ -21,6 +21,7 @@ from lits_deploy.files import canonical_json
 from lits_deploy.ledger import PICTURES, Ledger, PictureRow, ResultRow
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.fetch import fetch
+from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Job, Tag
@@ -95,7 +96,10 @@ def label_overlay(segmenter: Bundle, options: ClassifyOptions) -> Overlay:
 
 
 def check_segmenter(bundle: Bundle, segmenter: Bundle) -> None:
-    """Raises BundleError for a bundle that does not segment, ContractError for one that sees slices otherwise."""
+    """Raises BundleError for a bundle that does not segment, ContractError for one that sees slices otherwise.
+
+    One that sees fewer neighbouring slices than the classifier is given those in the middle.
+    """
     if segmenter.manifest.task != "segment":
         raise BundleError(f"{segmenter.folder} does not segment.", fix="--segmenter takes the bundle of a U-Net")
 
@@ -103,7 +107,8 @@ def check_segmenter(bundle: Bundle, segmenter: Bundle) -> None:
         names = ("window_hu", "channels", "size", "resize", "orientation")
         return {name: getattr(contract, name) for name in names}
 
-    ours, theirs = seen(bundle.manifest.contract), seen(segmenter.manifest.contract)
+    contract, other = bundle.manifest.contract, segmenter.manifest.contract
+    ours, theirs = seen(contract), seen(replace(other, channels=max(contract.channels, other.channels)))
     if differing := [name for name in ours if ours[name] != theirs[name]]:
         told = ", ".join(f"{name} {theirs[name]} for {ours[name]}" for name in differing)
         raise ContractError(f"The segmenter sees slices otherwise ({told}).", fix="train both with one contract")
@@ -167,10 +172,14 @@ def _decoded(
             raise KeyboardInterrupt
         pixels[tag.job.file, tag.index] = slot.copy()
 
+    neighbours = Neighbours(ledger=ledger, discovery=discovery, formats=formats)
     jobs = [  # nothing to do for the network meanwhile: its core decodes, too
-        Job.of(row, discovery.real_path, formats.readers, only=tuple(only[row.file]))
+        Job.of(
+            row, discovery.real_path, formats.readers, only=tuple(only[row.file]),
+            beside=neighbours.of(row.file) if contract.channels > 1 else (),
+        )
         for row in ledger.staged_files(only)
-    ]
+    ]  # fmt: skip
     workers = options.workers or min(len(jobs), tuning.default_workers(spare=0))
     fetch(
         jobs, contract, on_slice=keep, workers=workers, time_limit_s=options.time_limit_s,
@@ -210,12 +219,18 @@ def _answers(
 ) -> list[tuple[Key, Outputs, int]]:  # fmt: skip
     """Each slice's place in the network's outputs; one by one where the device has no room for all."""
     try:
-        outputs = network.infer(np.stack([pixels[key] for key in keys]))
+        outputs = network.infer(np.stack([_central(pixels[key], network.shape[0]) for key in keys]))
     except DeviceOutOfMemory:
         if len(keys) == 1:
             raise
         return [answer for key in keys for answer in _answers(network, [key], pixels)]
     return [(key, outputs, n) for n, key in enumerate(keys)]
+
+
+def _central(pixels: Slice, channels: int) -> Slice:
+    """The middle slices of uint8 [C, S, S]: what a network of fewer channels would be given of the same series."""
+    first = (len(pixels) - channels) // 2
+    return pixels[first : first + channels]
 
 
 def _without_paths(error: LitsError) -> str:

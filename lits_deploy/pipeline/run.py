@@ -35,6 +35,7 @@ from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.kept import Kept
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.naming import Naming
+from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
 from lits_deploy.pipeline.process import WorkerSettings
@@ -87,6 +88,7 @@ def run_folder(
     the run in good order (`pipeline.stop`); the same call then goes on. formats: what is read (`lits_deploy.scans`).
     only: names of the files and folders directly below the one root that are looked at, less what is still being copied
     there; results of the others stay (`lits_deploy.watch`). None: everything, and what is gone leaves the results.
+    A network of several channels is given the slices beside each (`pipeline.neighbours`): DICOM headers are read first.
     finish: called when all is in the ledger and the tables are written, workers and network still there; gives the
     paths of what else it wrote (reports, masks).
     A file that cannot be used is a row with its reason. Raises UserError for everything the user can mend (bundle,
@@ -127,9 +129,15 @@ def run_folder(
         judge = _judge(task, artifact, options)
         identity, base = _identity(bundle, artifact, info, judge), names.of("base", discovery.base)
         session.resumed = output.check(identity, base, names.mark)
+        contract, neighbours = bundle.manifest.contract, None
+        if contract.channels > 1:
+            neighbours = Neighbours(ledger=output.ledger, discovery=discovery, formats=formats)
+            neighbours.find_places(naming, contract, options, stop, on_progress)
         scope = None if only is None else [names.path(escape(name)) for name in only]
-        counts = output.ledger.adopt(identity, base, retry_failed=options.retry_failed, scope=scope)
-        classes = bundle.manifest.contract.classes
+        counts = output.ledger.adopt(
+            identity, base, retry_failed=options.retry_failed, scope=scope, channels=contract.channels
+        )
+        classes = contract.classes
         provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
         output.ledger.note(NAMES, names.mark)
         output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
@@ -141,7 +149,8 @@ def run_folder(
         slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(most, batch, opened.lanes), batch=batch)
         session.begun_files = monotonic()
         if counts.pending:
-            loop.run(slots, _jobs(output.ledger, discovery, formats), counts, judge, naming)
+            jobs = _jobs(output.ledger, discovery, formats) if neighbours is None else neighbours.jobs()
+            loop.run(slots, jobs, counts, judge, naming)
         session.ended_files = monotonic()
         kinds = tuple(dict.fromkeys([*options.formats, *output.tables_there()]))
         tables = write_tables(out, kinds, output.ledger, classes=classes, provenance=provenance)
@@ -201,6 +210,7 @@ def _start_workers(
         workers,
         loop.selector,
         time_limit_s=options.time_limit_s,
+        lot=tuning.LOT if contract.channels > 1 else 1,
         on_decoded=loop.decoded,
         on_held=loop.held_back,
         on_failed=loop.failed_file,
@@ -231,8 +241,8 @@ def _suitable(bundle: Bundle, out: Path, task: Task, options: ClassifyOptions) -
             f"{bundle.folder} {does} ({manifest.model.get('name', 'unnamed')}); `{task}` needs a {needed}.",
             fix=f"export a {needed} (see `lits-deploy models`)",
         )
-    if manifest.contract.channels != 1 or len(manifest.contract.classes) != 3:
-        raise ContractError(f"`{task}` reads slices with one channel and tells three classes.", fix="another bundle")
+    if len(manifest.contract.classes) != 3:
+        raise ContractError(f"`{task}` tells three classes.", fix="another bundle")
     if options.precision is None:
         return bundle.artifact(options.artifact), options
     chosen = choose(bundle, options.precision, runtime=options.runtime, device=options.device)

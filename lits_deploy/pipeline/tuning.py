@@ -44,6 +44,11 @@ GROW_EVERY_S, STARVED = 0.5, 0.2
 PROGRESS_EVERY_S = 0.1
 """Least time between two calls of `on_progress`."""
 
+LOT = 16
+"""Files of one slice in a row that one worker gets where each is another's neighbour: of 3 channels it then decodes
+18 for 16, in place of 2 (of two workers) or 3 (of more) for each.
+"""
+
 PAGE = 512
 """Pending files read from the ledger at once."""
 

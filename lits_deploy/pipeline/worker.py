@@ -6,6 +6,8 @@ Started by `pipeline.workers`, and light: numpy, Pillow and a reader. It talks i
           "member": 12, "mtime_ns": …  with it: the 12th entry of the zip at that path, last changed then
           "headers": true             with it: tell of the slices, decode none
           "only": [40, 41]            with it: no other slices of the file than these
+          "beside": [["…", null, null], null, …]  with it: path, member and mtime_ns of the files that become channels
+                                      of its one slice, null in the middle and where none is (`scans.neighbours`)
           {"slots": [9, 10]}                                                             slots that were asked for
           a message with "forget": true first drops every unused slot: the parent took them back
     out   {"ready": true}
@@ -14,6 +16,7 @@ Started by `pipeline.workers`, and light: numpy, Pillow and a reader. It talks i
            "sha256": "…", "window": "…", "series": {…}, "ms": 0.6}
           {"file": 7, "failed": "the PNG is truncated", "sha256": "…", "series": null, "ms": 0.2}
           {"file": 7, "memory": true}                                                    and the worker ends
+          {"file": 7, "beside": 2}    the neighbour for channel 2 is decoded next: what happens now is its fault
 
 `filled` tells slot, index and position of a slice, `held` index, reason and position of one that is not to be judged.
 
@@ -24,28 +27,30 @@ memory for a file than its limit.
 from __future__ import annotations
 
 import ctypes
-import dataclasses
 import hashlib
 import importlib
 import json
 import os
 import resource
 import signal
-import stat
 import sys
 from collections import deque
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
+from lits_deploy.pipeline.one_slice import LEAST_KEPT, Kept, OneSlice, bytes_of, check, decode_one, plain, reason_of
 from lits_deploy.pipeline.slots import map_slots
 from lits_deploy.scans import Reader, Slice
+from lits_deploy.scans.neighbours import alone, in_file, stacked
 
 if TYPE_CHECKING:
-    from lits_deploy.scans import Scan
+    from lits_deploy.scans import Frame
 
 _PR_SET_PDEATHSIG = 1
 
@@ -115,8 +120,10 @@ class Decoder:
 
     def __init__(self, link: Link, contract: InputContract, fd: int, slots: int, limit_bytes: int) -> None:
         self._link, self._contract, self._limit = link, contract, limit_bytes
+        self._alone = alone(contract)
         self._memory = map_slots(fd, slots, contract.shape)
         self._readers: dict[str, Reader] = {}
+        self._kept = Kept(max(LEAST_KEPT, 2 * contract.channels))
         self._waited = 0.0
 
     def load(self, name: str) -> Reader:
@@ -134,34 +141,69 @@ class Decoder:
         started = perf_counter()
         self._waited = 0.0
         try:
-            reader = self.load(job["reader"])
-            data = _read(job, reader.MAX_BYTES)
-            answer["sha256"] = hashlib.sha256(data).hexdigest()
-            scan = reader.read(data, self._contract, headers_only=job.get("headers", False))
-            del data
-            answer["series"] = _plain(scan.series)
-            self._decode_frames(scan, job, told)
-            answer |= {**told.take(), "done": True, "window": scan.window}
+            window = self._decode_beside(job, answer, told) if "beside" in job else self._decode(job, answer, told)
+            answer |= {**told.take(), "done": True, "window": window}
         except MemoryError:
             # The heap may be in pieces: a fresh worker tries again, and the next files are not made to pay.
             _limit_memory(None)
             self._link.send(file=job["file"], memory=True)
             os._exit(0)
-        except SliceError as error:
-            answer["failed"] = str(error)
-            answer["series"] = answer.get("series") or _plain(error.series)
-        except OSError as error:
-            answer["failed"] = f"the file cannot be read ({os.strerror(error.errno).lower() if error.errno else 'I/O'})"
-        except Exception as error:  # a reader's bug; its message stays out, for it may quote the file
-            answer["failed"] = f"the decoder failed ({type(error).__name__})"
+        except Exception as error:
+            answer["failed"] = reason_of(error)
+            if isinstance(error, SliceError):
+                answer["series"] = answer.get("series") or plain(error.series)
         if "failed" in answer:
             self._link.slots.extendleft(slot for slot, *_ in reversed(told.filled))  # never reported, so still ours
         self._link.send(**answer, ms=round(1000 * (perf_counter() - started - self._waited), 3))
 
-    def _decode_frames(self, scan: Scan, job: dict[str, Any], told: _Told) -> None:
+    def _decode(self, job: dict[str, Any], answer: dict[str, Any], told: _Told) -> str:
+        """Decode a file whose neighbouring slices are in it, or that has none; its window."""
+        reader = self.load(job["reader"])
+        data = bytes_of(job, reader.MAX_BYTES)
+        answer["sha256"] = hashlib.sha256(data).hexdigest()
+        headers = job.get("headers", False)
+        scan = reader.read(data, self._alone, headers_only=headers)
+        del data
+        answer["series"] = plain(scan.series)
+        single = headers or self._contract.channels == 1
+        self._decode_frames(scan.frames if single else in_file(scan.frames, self._contract.channels), job, told)
+        return scan.window
+
+    def _decode_beside(self, job: dict[str, Any], answer: dict[str, Any], told: _Told) -> str:
+        """Decode a file of one slice, and those beside it unless they are at hand; its window."""
+        own = self._one(job, job["reader"])
+        answer |= {"sha256": own.sha256, "series": own.series}
+        if own.frame is None:
+            raise SliceError(own.failed or "")
+        frame = own.frame
+        if own.pixels is not None:
+            frame = replace(frame, pixels=stacked([*self._beside(job, own.pixels)]))
+        self._decode_frames([frame], job, told)
+        return own.window
+
+    def _beside(self, job: dict[str, Any], own: Slice) -> Iterable[Slice | None]:
+        """The channels of a slice, uint8 [1, S, S] each; None for a neighbour that cannot be used."""
+        for place, beside in enumerate(job["beside"]):
+            if beside is None:
+                yield own if place == len(job["beside"]) // 2 else None
+            else:
+                source = dict(zip(("path", "member", "mtime_ns"), beside, strict=True))
+                yield self._one(source, job["reader"], said={"file": job["file"], "beside": place}).pixels
+
+    def _one(self, source: Mapping[str, Any], reader: str, *, said: dict[str, Any] | None = None) -> OneSlice:
+        """A file of one slice. said: to the parent, before it is read and decoded."""
+
+        def decode() -> OneSlice:
+            if said is not None:
+                self._link.send(**said)
+            return decode_one(source, self.load(reader), self._alone)
+
+        return self._kept.get(source, decode)
+
+    def _decode_frames(self, frames: Iterable[Frame], job: dict[str, Any], told: _Told) -> None:
         """Decode the slices into slots, as many as the job asks for; reports whenever it needs another slot."""
         only = None if job.get("only") is None else set(job["only"])
-        for frame in scan.frames:
+        for frame in frames:
             if only is not None and frame.index not in only:
                 continue
             if frame.pixels is None:
@@ -176,8 +218,7 @@ class Decoder:
             told.filled.append([self._link.slots.popleft(), frame.index, frame.position])
 
     def _write(self, pixels: Slice) -> None:
-        if pixels.shape != self._contract.shape or pixels.dtype.name != "uint8":
-            raise TypeError(f"the reader gave {pixels.dtype} {pixels.shape}, not uint8 {self._contract.shape}")
+        check(pixels, self._contract)
         self._memory[self._link.slots[0]] = pixels
 
 
@@ -214,28 +255,3 @@ def _limit_memory(limit_bytes: int | None) -> None:
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         allowed = in_use + limit_bytes if most == resource.RLIM_INFINITY else min(most, in_use + limit_bytes)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
-
-
-def _plain(series: Any) -> dict[str, Any] | None:
-    return None if series is None else dataclasses.asdict(series)
-
-
-def _read(job: dict[str, Any], most: int) -> bytes:
-    """The bytes of a job's file, or of its member of a zip; SliceError if there are more than `most`."""
-    path = os.fsencode(job["path"])
-    if job.get("member") is None:
-        return _read_file(path, most)
-    from lits_deploy.scans.archive import read_member
-
-    return read_member(path, job["member"], most, mtime_ns=job["mtime_ns"])
-
-
-def _read_file(path: bytes, most: int) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # not to wait for a pipe that took the file's place
-    with os.fdopen(fd, "rb", buffering=0) as stream:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise SliceError("not a regular file")
-        if status.st_size > most:
-            raise SliceError(f"{status.st_size / 2**20:.0f} MiB: larger than any slice")
-        return stream.readall()

@@ -1,19 +1,21 @@
 """The parent's side of the decode workers: hand out files and slots, judge their answers, replace the dead.
 
 A file whose worker dies gets a second try in a fresh one: the death may have come from outside. A second death, or more
-time than the limit, is a failure of that file; the files behind it in the worker's queue go to others. Everything here
-runs in the pipeline's one thread and waits for nobody.
+time than the limit, is a failure of that file; the files behind it in the worker's queue go to others. Where it happens
+over a neighbour of the file (`Job.beside`), the file is decoded once more without that neighbour.
+Everything here runs in the pipeline's one thread and waits for nobody.
 """
 
 from __future__ import annotations
 
 import selectors
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from lits_deploy.errors import LitsError
 from lits_deploy.ledger import PendingFile, SourceRow
@@ -27,6 +29,14 @@ _ATTEMPTS = 2
 _FAILED_STARTS = 5  # in a row, before the installation is blamed
 
 
+class Source(NamedTuple):
+    """Where a neighbour of a file lies; as in Job."""
+
+    path: str
+    member: int | None
+    mtime_ns: int | None
+
+
 @dataclass(eq=False)
 class Job:
     """One file on its way through the pipeline.
@@ -35,7 +45,10 @@ class Job:
     discovery found it; kind, reader: of file, and the module that reads it. mtime_ns: of the zip when it was listed: of
     another one the member's number may mean another file.
     headers: tell of its slices and decode none; only: the indices of the slices to decode (None: all).
-    deaths: decoders that died over it; it also tells an earlier attempt's slices from those of this one.
+    beside: of a file of one slice the files, of the same kind, that become its channels (None: itself in the middle,
+    elsewhere none to be used); empty where its neighbours are slices of its own. at: the neighbour that is decoded now.
+    deaths: decoders that died over it; it also tells an earlier attempt's slices from those of this one. died: how many
+    of them over which neighbour (None: over the file itself).
     seen, total: slices decoded or held back so far, and in all once that is known; written: those that are answered.
     series: what its header says, as far as it was understood.
     """
@@ -49,7 +62,10 @@ class Job:
     mtime_ns: int | None = None
     headers: bool = False
     only: tuple[int, ...] | None = None
+    beside: tuple[Source | None, ...] = ()
+    at: int | None = None
     deaths: int = 0
+    died: Counter[int | None] = field(default_factory=Counter)
     seen: int = 0
     total: int | None = None
     written: int = 0
@@ -70,9 +86,20 @@ class Job:
 
     def message(self) -> dict[str, Any]:
         """As a worker takes it (`pipeline.worker`)."""
-        extra = {"member": self.member, "mtime_ns": self.mtime_ns, "headers": self.headers or None, "only": self.only}
+        extra = {"member": self.member, "mtime_ns": self.mtime_ns, "headers": self.headers or None, "only": self.only,
+                 "beside": self.beside or None}  # fmt: skip
         told = {key: value for key, value in extra.items() if value is not None}
         return {"file": self.file, "path": self.path, "reader": self.reader, **told}
+
+    @property
+    def source(self) -> Source:
+        """Where it lies, for a job that it is a neighbour of."""
+        return Source(self.path, self.member, self.mtime_ns)
+
+    @property
+    def letters(self) -> int:
+        """Of all paths in the message."""
+        return len(self.path) + sum(len(source.path) for source in self.beside if source is not None)
 
 
 @dataclass(frozen=True)
@@ -106,6 +133,7 @@ class _Worker:
     forget: bool = False  # its unused slots were taken back; the next message says so
     since: float | None = None  # when decoding of its first job began or went on; None while nothing is decoded
     jobs: deque[Job] = field(default_factory=deque)
+    lot: deque[Job] = field(default_factory=deque)  # jobs that are kept for it
     leases: set[int] = field(default_factory=set)
 
     def tell(self, slots: list[int], job: Job | None = None) -> None:
@@ -125,6 +153,7 @@ class _Worker:
 class WorkerPool:
     """`count` workers that turn jobs into filled slots of `slots` (set before `feed`).
 
+    lot: jobs in a row that go to one worker, where neighbours follow each other: it has them at hand then.
     on_decoded(job): all its slices lie in slots or were held back. on_held(held): one was. on_failed(job): `job.reason`
     says why. on_again(job): it starts anew.
     """
@@ -136,6 +165,7 @@ class WorkerPool:
         selector: selectors.BaseSelector,
         *,
         time_limit_s: float,
+        lot: int = 1,
         on_decoded: Callable[[Job], None],
         on_held: Callable[[Held], None],
         on_failed: Callable[[Job], None],
@@ -143,6 +173,7 @@ class WorkerPool:
     ) -> None:
         self._settings, self._count, self._selector, self._time_limit_s = settings, count, selector, time_limit_s
         self._on_decoded, self._on_held, self._on_failed, self._on_again = on_decoded, on_held, on_failed, on_again
+        self._lot = lot
         self._workers: list[_Worker] = []
         self._again: deque[Job] = deque()
         self._failed_starts = 0
@@ -172,8 +203,8 @@ class WorkerPool:
 
     @property
     def busy(self) -> bool:
-        """True while a job is with a worker or waits for another try."""
-        return bool(self._again) or any(worker.jobs for worker in self._workers)
+        """True while a job is with a worker, kept for one, or waits for another try."""
+        return bool(self._again) or any(worker.jobs or worker.lot for worker in self._workers)
 
     def feed(self, next_job: Callable[[], Job | None]) -> None:
         """Give every worker as much work as its queue takes and the free slots allow."""
@@ -186,9 +217,9 @@ class WorkerPool:
             lease = self.slots.lease() if len(worker.leases) <= len(worker.jobs) else None
             if lease is None and len(worker.leases) <= len(worker.jobs):
                 break
-            job = self._again.popleft() if self._again else next_job()
+            job = self._again.popleft() if self._again else self._next_of(worker, next_job)
             self._input_ended = job is None
-            if job is None or (worker.jobs and len(job.path) > _LONG_PATH):
+            if job is None or (worker.jobs and job.letters > _LONG_PATH):
                 if job is not None:
                     self._again.appendleft(job)
                 if lease is not None:
@@ -202,6 +233,17 @@ class WorkerPool:
                 worker.forget = True
         if len(self._workers) < self._count and (self.busy or not self._input_ended):
             self.start()
+
+    def _next_of(self, worker: _Worker, next_job: Callable[[], Job | None]) -> Job | None:
+        """The next job of a worker's lot; at the end of the input one of the longest lot, from its end."""
+        if self._lot == 1:
+            return next_job()
+        if not worker.lot:
+            worker.lot.extend(islice(iter(next_job, None), self._lot))
+        if worker.lot:
+            return worker.lot.popleft()
+        longest = max((one.lot for one in self._workers), key=len)
+        return longest.pop() if longest else None
 
     def next_deadline(self) -> float | None:
         """When (monotonic seconds) `check_time` has something to do, if nothing is heard before."""
@@ -223,8 +265,9 @@ class WorkerPool:
                 self._lost(worker)
             elif worker.ready and worker.since is not None and now - worker.since > self._time_limit_s:
                 self._drop(worker)
-                self._fail(worker.jobs.popleft(), f"decoding took longer than {self._time_limit_s:g} s")
-                self._again.extendleft(reversed(worker.jobs))
+                reason = f"decoding took longer than {self._time_limit_s:g} s"
+                self._end_badly(worker.jobs.popleft(), reason, attempts=1)
+                self._again.extendleft(reversed([*worker.jobs, *worker.lot]))
 
     def close(self) -> None:
         """End all workers; nothing is asked of them any more."""
@@ -257,6 +300,9 @@ class WorkerPool:
         if message.get("memory"):
             worker.swollen = True
             return
+        if "beside" in message:
+            job.at, worker.since = message["beside"], monotonic()  # each file has the whole of the time
+            return
         for slot, index, position in message.get("filled", ()):
             worker.leases.remove(slot)
             self.slots.fill(slot, Tag(job, job.deaths, index, position))
@@ -287,19 +333,26 @@ class WorkerPool:
             if self._failed_starts >= _FAILED_STARTS:
                 raise LitsError(f"Decode workers do not start ({how}): {worker.process.said}")
         if worker.jobs:
-            job = worker.jobs.popleft()
-            job.deaths += 1
-            if job.deaths < _ATTEMPTS:
-                job.seen, job.total = 0, None
-                self._on_again(job)
-                self._again.append(job)
-            elif worker.swollen:
-                self._fail(job, f"decoding took more than {self._settings.memory_limit_mib} MiB of memory")
-            else:
-                self._fail(job, f"the decoder died ({how})")
-        self._again.extendleft(reversed(worker.jobs))
+            too_much = f"decoding took more than {self._settings.memory_limit_mib} MiB of memory"
+            reason = too_much if worker.swollen else f"the decoder died ({how})"
+            self._end_badly(worker.jobs.popleft(), reason, attempts=_ATTEMPTS)
+        self._again.extendleft(reversed([*worker.jobs, *worker.lot]))
         if not worker.ready:
             self.start()
+
+    def _end_badly(self, job: Job, reason: str, *, attempts: int) -> None:
+        """A decoder ended over a job: it fails after so many times, unless one of its neighbours is to blame."""
+        at, job.at = job.at, None
+        job.deaths += 1
+        job.died[at] += 1
+        if job.died[at] >= attempts:
+            if at is None:
+                self._fail(job, reason)
+                return
+            job.beside = tuple(None if place == at else source for place, source in enumerate(job.beside))
+        job.seen, job.total = 0, None
+        self._on_again(job)
+        self._again.append(job)
 
     def _fail(self, job: Job, reason: str) -> None:
         job.reason = reason
@@ -331,8 +384,16 @@ def _makes_sense(worker: _Worker, message: Any) -> bool:
         return False
     if "ready" in message:
         return not worker.ready
+    if "beside" in message and not _is_beside(worker, message["beside"]):
+        return False
     filled, held = message.get("filled", []), message.get("held", [])
     if not all(isinstance(entry, list) and len(entry) == 3 for entry in (*filled, *held)):
         return False
     mine = bool(worker.jobs) and message.get("file") == worker.jobs[0].file
     return mine and worker.leases.issuperset(slot for slot, *_ in filled)
+
+
+def _is_beside(worker: _Worker, place: Any) -> bool:
+    """True for the place of a neighbour of the worker's first job."""
+    beside = worker.jobs[0].beside if worker.jobs else ()
+    return isinstance(place, int) and 0 <= place < len(beside) and beside[place] is not None

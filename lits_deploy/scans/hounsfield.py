@@ -19,6 +19,7 @@ from lits_deploy.errors import SliceError
 from lits_deploy.scans import Slice
 from lits_deploy.scans.gates import hu_doubt, sample
 from lits_deploy.scans.image import resized
+from lits_deploy.scans.neighbours import check_alone
 from lits_deploy.scans.orient import squared, turned
 
 AIR_HU = -1024.0
@@ -71,8 +72,7 @@ def finish(
     turn: how it has to be turned, a name of `scans.orient`. Raises SliceError where the contract names no window.
     """
     window = check_window(contract)
-    if contract.channels != 1:
-        raise SliceError(f"the network takes {contract.channels} channels, a slice has one")
+    check_alone(contract)
     if (doubt := hu_doubt(rescale.hu(sample(stored)))) is not None:
         return None, doubt
     grey = windowed(stored, rescale, window)

@@ -21,6 +21,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Frame, Scan, Slice, png
 from lits_deploy.scans.gates import grey_doubt
+from lits_deploy.scans.neighbours import check_alone
 
 MAX_BYTES = 256 << 20
 """64 megapixels with four channels, uncompressed."""
@@ -83,8 +84,7 @@ def _decode(data: bytes, contract: InputContract) -> Slice:
 @contextmanager
 def _checked(data: bytes, contract: InputContract) -> Iterator[Image.Image]:
     """The picture, opened and not decoded, once its header shows nothing that must be refused."""
-    if contract.channels != 1:
-        raise SliceError(f"the network takes {contract.channels} channels, a picture has one")
+    check_alone(contract)
     if not data:
         raise SliceError("the file is empty")
     is_png = data.startswith(png.SIGNATURE)

@@ -8,20 +8,27 @@ Knows nothing of how slices are found and decoded.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, groupby, repeat
 
 import numpy as np
 
 from lits_deploy.contract import InputContract
-from lits_deploy.scans import Slice
+from lits_deploy.scans import Frame, Slice
 from lits_deploy.scans.picture_series import place_of
 
 
 def alone(contract: InputContract) -> InputContract:
     """The contract that a reader decodes one slice for: of one channel."""
     return contract if contract.channels == 1 else replace(contract, channels=1)
+
+
+def check_alone(contract: InputContract) -> None:
+    """Raise ValueError where a reader is given another contract than `alone`: a slip of its caller."""
+    if contract.channels != 1:
+        raise ValueError(f"a slice has one channel, not {contract.channels}: give readers neighbours.alone(contract)")
 
 
 def stacked(slices: Sequence[Slice | None]) -> Slice:
@@ -39,7 +46,8 @@ def around(places: Iterable[tuple[Hashable, float | None]], channels: int) -> li
     """For each slice the indices of those that become its channels.
 
     places: series and position of each slice. A slice without a position stands alone, and so is its own neighbour.
-    Slices of one position keep the order they come in.
+    Of several slices at one position (a copy of a series, phases of a contrast agent) the n-th is beside the n-th, or
+    the last, of the next position: never a slice beside its own copy.
     """
     series: defaultdict[Hashable, list[tuple[float, int]]] = defaultdict(list)
     found: list[tuple[int, ...]] = []
@@ -49,10 +57,11 @@ def around(places: Iterable[tuple[Hashable, float | None]], channels: int) -> li
             series[key].append((position, index))
     half = channels // 2
     for members in series.values():
-        order = [index for _, index in sorted(members)]
-        for place, index in enumerate(order):
-            wanted = range(place - half, place + half + 1)
-            found[index] = tuple(order[min(max(near, 0), len(order) - 1)] for near in wanted)
+        order = [[index for _, index in group] for _, group in groupby(sorted(members), key=lambda one: one[0])]
+        for place, here in enumerate(order):
+            near = [order[min(max(place + step, 0), len(order) - 1)] for step in range(-half, half + 1)]
+            for nth, index in enumerate(here):
+                found[index] = tuple(there[min(nth, len(there) - 1)] for there in near)
     return found
 
 
@@ -60,3 +69,28 @@ def around_pictures(paths: Sequence[str], channels: int) -> list[tuple[int, ...]
     """`around` for pictures, whose series and places their paths tell (`picture_series`); paths with `/`."""
     places = (place_of(path) for path in paths)
     return around(((series.key, number) for series, number in places), channels)
+
+
+def in_file(frames: Iterable[Frame], channels: int) -> Iterator[Frame]:
+    """The frames of a file of many slices, each with those beside it as its channels: pixels [1, S, S] → [C, S, S].
+
+    A file that is written from head to feet (its positions fall) is turned round: channels rise along the series.
+    Frames that are withheld stay as they are, and are beside nobody. `channels` frames are in memory, no more.
+    """
+    half = channels // 2
+    near: deque[Frame | None] = deque([None] * half, channels)
+    after: Iterable[Frame | None] = repeat(None, half)
+    for frame in chain(frames, after):
+        near.append(frame)
+        middle = near[half] if len(near) == channels else None
+        if middle is None:
+            continue
+        if middle.pixels is not None:
+            slices = [None if one is None else one.pixels for one in near]
+            middle = replace(middle, pixels=stacked(slices[::-1] if _falls(near) else slices))
+        yield middle
+
+
+def _falls(near: Iterable[Frame | None]) -> bool:
+    positions = [one.position for one in near if one is not None and one.position is not None]
+    return len(positions) > 1 and positions[-1] < positions[0]

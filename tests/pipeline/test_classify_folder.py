@@ -266,13 +266,13 @@ def test_halves_of_tables_that_a_killed_run_left_are_taken_away(bundle: Bundle, 
     assert (tmp_path / "out/.other.tmp").exists()
 
 
-def test_only_classifiers_with_one_channel_are_taken(scans: Path, tmp_path: Path) -> None:
+def test_only_classifiers_of_three_classes_are_taken(scans: Path, tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "unet", size=SIZE, crop=None, task="segment")
     with pytest.raises(BundleError, match="segments"):
         classify(bundle, scans, tmp_path / "out")
-    bundle = make_tiny_bundle(tmp_path / "channels", size=SIZE, crop=56)
-    bundle = with_manifest(bundle, contract=dataclasses.replace(bundle.manifest.contract, channels=3))
-    with pytest.raises(ContractError, match="one channel"):
+    bundle = make_tiny_bundle(tmp_path / "classes", size=SIZE, crop=56)
+    bundle = with_manifest(bundle, contract=dataclasses.replace(bundle.manifest.contract, classes=("no", "yes")))
+    with pytest.raises(ContractError, match="three classes"):
         classify(bundle, scans, tmp_path / "out")
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from folder_runs import SIZE, tricks
 from lits_deploy.contract import InputContract
 from lits_deploy.pipeline.fetch import fetch
-from lits_deploy.pipeline.workers import Job
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pipeline.workers import Job, Tag
 
 CONTRACT = InputContract(window_hu=None, size=SIZE, crop=56)
 
@@ -45,6 +49,28 @@ def test_only_the_slices_that_were_asked_for_are_decoded(tmp_path: Path) -> None
     slices, ended = run(tmp_path, "many", only=(3, 39))
     assert slices == {("many", 3): 3, ("many", 39): 39}
     assert ended == {"many": None}
+
+
+def test_slices_of_a_file_come_with_those_beside_them(tmp_path: Path) -> None:
+    tricks(tmp_path, many="slices 40")
+    found: dict[int, list[int]] = {}
+
+    def on_slice(tag: Tag, pixels: np.ndarray) -> None:  # type: ignore[type-arg]
+        found[tag.index] = pixels[:, 0, 0].tolist()
+
+    job = Job(0, str(tmp_path / "many.test"), "hostile_reader", only=(0, 20, 39))
+    fetch([job], replace(CONTRACT, channels=5), on_slice=on_slice)
+    assert found == {0: [0, 0, 0, 1, 2], 20: [18, 19, 20, 21, 22], 39: [37, 38, 39, 39, 39]}
+
+
+def test_a_request_to_stop_waits_for_no_decoder(tmp_path: Path) -> None:
+    tricks(tmp_path, slow="hang")
+    stop = Stop()
+    timer = threading.Timer(0.5, stop.request)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        fetch([Job(0, str(tmp_path / "slow.test"), "hostile_reader")], CONTRACT, stop=stop, time_limit_s=60)
+    timer.join()
 
 
 def test_nothing_to_fetch_is_nothing(tmp_path: Path) -> None:

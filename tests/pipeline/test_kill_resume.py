@@ -13,6 +13,7 @@ import zipfile
 from pathlib import Path
 
 import psutil
+import pytest
 
 from folder_runs import SIZE, workers_of
 from hostile_corpus import dicom_file, hu_slice, nifti_file, originals
@@ -50,8 +51,10 @@ def run(*arguments: Path) -> int:
     return done.returncode
 
 
-def test_killed_and_resumed_runs_give_the_same_bytes(tmp_path: Path) -> None:
-    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56, window_hu=(-160.0, 240.0)).folder
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_killed_and_resumed_runs_give_the_same_bytes(tmp_path: Path, channels: int) -> None:
+    contract = {"size": SIZE, "crop": 56, "window_hu": (-160.0, 240.0), "channels": channels}
+    bundle = make_tiny_bundle(tmp_path / "bundle", **contract).folder
     scans = mixed_scans(tmp_path / "scans")
     started = time.monotonic()
     assert run(bundle, scans, tmp_path / "undisturbed") == 1

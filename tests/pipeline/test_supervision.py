@@ -159,8 +159,13 @@ def test_workers_that_cannot_start_are_told_with_their_words(
     assert not workers_of()
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [{"file": 99, "filled": [0, 1, 2], "ms": 1}, {"file": 1, "beside": 0}, [1]],
+    ids=["slots", "neighbour", "list"],
+)
 def test_a_worker_that_talks_nonsense_is_replaced(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nonsense: object
 ) -> None:
     marker = tmp_path / "marker"
     boot = f"""
@@ -169,7 +174,7 @@ if not pathlib.Path({str(marker)!r}).exists():
     pathlib.Path({str(marker)!r}).touch()
     print(json.dumps({{"ready": True}}), flush=True)
     sys.stdin.readline()
-    print(json.dumps({{"file": 99, "filled": [0, 1, 2], "ms": 1}}), flush=True)
+    print(json.dumps({nonsense!r}), flush=True)
     sys.stdin.read()
 """
     monkeypatch.setattr(process, "_BOOT", boot + process._BOOT)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import ContractError
-from lits_deploy.scans.neighbours import alone, around, around_pictures, stacked
+from lits_deploy.scans import Frame
+from lits_deploy.scans.neighbours import alone, around, around_pictures, in_file, stacked
 
 
 def plane(value: int) -> np.ndarray:
@@ -49,3 +52,53 @@ def test_the_contract_wants_a_middle() -> None:
     for channels in (0, 2, -1):
         with pytest.raises(ContractError, match="no slice in the middle"):
             InputContract(window_hu=(-40, 160), channels=channels)
+
+
+def test_a_copy_of_a_slice_is_not_its_neighbour() -> None:
+    twice = [("a", 1.0), ("a", 2.0), ("a", 3.0)] * 2
+    assert around(twice, 3) == [(0, 0, 1), (0, 1, 2), (1, 2, 2), (3, 3, 4), (3, 4, 5), (4, 5, 5)]
+    assert around([*twice[:3], ("a", 2.0)], 3) == [(0, 0, 1), (0, 1, 2), (1, 2, 2), (0, 3, 2)]
+
+
+def frames(*values: int | None, falling: bool = False) -> list[Frame]:
+    """Frames of these values; None: withheld."""
+    return [
+        Frame(
+            index=index,
+            pixels=None if value is None else plane(value),
+            withheld=None if value is not None else "no body",
+            position=100.0 - index if falling else None,
+        )
+        for index, value in enumerate(values)
+    ]
+
+
+def channels_of(found: list[Frame]) -> list[list[int] | None]:
+    return [None if frame.pixels is None else frame.pixels[:, 0, 0].tolist() for frame in found]
+
+
+def test_frames_of_a_file_have_those_beside_them() -> None:
+    found = list(in_file(frames(1, 2, None, 4, 5), 3))
+    assert [frame.index for frame in found] == list(range(5))
+    assert found[2].withheld == "no body"
+    assert channels_of(found) == [[1, 1, 2], [1, 2, 2], None, [4, 4, 5], [4, 5, 5]]
+    assert channels_of(list(in_file(frames(7), 5))) == [[7] * 5]
+    assert channels_of(list(in_file(frames(1, 2), 5))) == [[1, 1, 1, 2, 2], [1, 1, 2, 2, 2]]
+    assert list(in_file([], 3)) == []
+
+
+def test_a_file_from_head_to_feet_is_turned_round() -> None:
+    assert channels_of(list(in_file(frames(3, 2, 1, falling=True), 3))) == [[2, 3, 3], [1, 2, 3], [1, 1, 2]]
+
+
+def test_frames_of_a_file_are_not_gathered_in_memory() -> None:
+    drawn = 0
+
+    def endless() -> Iterator[Frame]:
+        nonlocal drawn
+        for drawn in range(1, 1000):
+            yield Frame(index=drawn - 1, pixels=plane(drawn % 256))
+
+    stream = in_file(endless(), 5)
+    assert next(stream).index == 0
+    assert drawn == 3

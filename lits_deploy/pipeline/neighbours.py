@@ -1,0 +1,133 @@
+"""Where the slices of a run stand in their series, and who is beside whom: for networks of several channels.
+
+Slices of one file have their neighbours there (`scans.neighbours.in_file`); this is about files of one slice. The place
+of a picture is in its path. That of a DICOM file is in its header, which decode workers read before the run, under its
+limits; files that are done have told theirs, so a run that goes on reads the others' alone. All files of the run's
+scope take part, done, failed or pending; one that tells no place, or cannot be read, stands alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from time import monotonic
+
+from lits_deploy.contract import InputContract
+from lits_deploy.ledger import Ledger
+from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.fetch import fetch
+from lits_deploy.pipeline.naming import Naming
+from lits_deploy.pipeline.options import ClassifyOptions, Progress
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pipeline.workers import Held, Job, Source
+from lits_deploy.scans import Formats
+from lits_deploy.scans.discover import Discovery
+from lits_deploy.scans.neighbours import alone
+
+_BY_PATH, _BY_HEADER = "picture", "dicom"
+
+_LOT = 1000  # places put into the ledger at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Finds the places of a run's files (before `Ledger.adopt`), and then their neighbours."""
+
+    ledger: Ledger
+    discovery: Discovery
+    formats: Formats
+
+    def find_places(
+        self,
+        naming: Naming,
+        contract: InputContract,
+        options: ClassifyOptions,
+        stop: Stop,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Have the ledger know series and position of every file that has them.
+
+        Raises KeyboardInterrupt when asked to stop: nothing has changed then.
+        """
+        self.ledger.beside.known((_BY_PATH, _BY_HEADER))
+        places = _Places(self.ledger, naming)
+        for job in self._jobs(_BY_PATH):
+            places.add(job, naming.position(job, None))
+            if stop.requested:
+                raise KeyboardInterrupt
+        self._read_headers(places, contract, options, stop, on_progress)
+        places.put()
+
+    def jobs(self) -> Iterator[Job]:
+        """The files to do with those beside them, series by series and along each."""
+        for row, near in self.ledger.beside.pending(tuning.PAGE):
+            beside = self._sources(near)
+            yield Job.of(row, self.discovery.real_path, self.formats.readers, beside=beside)
+
+    def of(self, file: int) -> tuple[Source | None, ...]:
+        """The files that become the channels of a file of one slice (`Job.beside`)."""
+        return self._sources(self.ledger.beside.near(file))
+
+    def _sources(self, near: tuple[int | None, ...]) -> tuple[Source | None, ...]:
+        rows = {row.file: row for row in self.ledger.staged_files(number for number in set(near) if number is not None)}
+        jobs = {number: Job.of(row, self.discovery.real_path, self.formats.readers) for number, row in rows.items()}
+        return tuple(None if number is None else jobs[number].source for number in near)
+
+    def _jobs(self, kind: str) -> Iterator[Job]:
+        for row in self.ledger.beside.unknown(kind, tuning.PAGE):
+            yield Job.of(row, self.discovery.real_path, self.formats.readers, headers=True)
+
+    def _read_headers(
+        self,
+        places: _Places,
+        contract: InputContract,
+        options: ClassifyOptions,
+        stop: Stop,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        jobs = self._jobs(_BY_HEADER)
+        first = next(jobs, None)
+        if first is None:  # no decoders are started for nothing
+            return
+        positions: dict[Job, tuple[int, float | None]] = {}
+        files, read, told = self.ledger.staged(), 0, monotonic()
+
+        def on_held(held: Held) -> None:
+            if held.index == 0:
+                positions[held.job] = held.attempt, held.position
+
+        def on_done(job: Job) -> None:
+            nonlocal read, told
+            attempt, position = positions.pop(job, (0, None))
+            if job.reason is None and job.total == 1 and attempt == job.deaths:
+                places.add(job, position)
+            read += 1
+            if on_progress is not None and monotonic() - told > tuning.PROGRESS_EVERY_S:
+                told = monotonic()
+                note = f"{read:,} headers read, for neighbouring slices"
+                on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
+
+        fetch(
+            chain([first], jobs), alone(contract), on_held=on_held, on_done=on_done, workers=options.workers,
+            time_limit_s=options.time_limit_s, memory_limit_mib=options.memory_limit_mib, stop=stop,
+        )  # fmt: skip
+
+
+class _Places:
+    """Places on their way into the ledger, under the names that series have there."""
+
+    def __init__(self, ledger: Ledger, naming: Naming) -> None:
+        self._ledger, self._naming = ledger, naming
+        self._rows: list[tuple[str, str, float]] = []
+
+    def add(self, job: Job, position: float | None) -> None:
+        series = self._naming.series(job)
+        if series is not None and position is not None:
+            self._rows.append((self._naming.path(job.name), series.name, position))
+        if len(self._rows) >= _LOT:
+            self.put()
+
+    def put(self) -> None:
+        self._ledger.beside.put(self._rows)
+        self._rows = []
