@@ -1,4 +1,4 @@
-"""The two recipes of `lits-deploy train --recipe`: settings of `TrainConfig`, and the side of slices. Imports no torch.
+"""The two recipes of `lits-deploy train --recipe`: settings of `TrainConfig`, side and number of slices. Imports no torch.
 
 Not to be confused with `train.recipes`, which repeats the thesis's tables and figures.
 """
@@ -20,7 +20,7 @@ def thesis(info: Network) -> dict[str, Any]:
 
 
 def strong(info: Network) -> dict[str, Any]:
-    """What did best on validate patients of LiTS (17 to train on; docs/log.md, 2026-11-25), on no others."""
+    """What did best on validate patients of LiTS (17 to train on; docs/log.md, 2026-11-25 and 28), on no others."""
     common: dict[str, Any] = {
         "augment": "strong",
         "sampling": "balanced",
@@ -30,6 +30,7 @@ def strong(info: Network) -> dict[str, Any]:
         "average": 0.99,
         "epochs": 14,
         "size": 128 if info.any_size else FULL_SIZE,
+        "channels": 3,
     }
     if info.task == "segment":
         return {**common, "lr": 2e-3, "dice": 1.0}

@@ -133,3 +133,22 @@ def test_global_random_state_is_left_alone() -> None:
     torch.manual_seed(1)
     Augment(crop=224)(images, None, numbers(0, [0, 1]))
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_noise_has_its_strength_and_blur_keeps_the_mean() -> None:
+    grey = torch.full((400, 3, 32, 32), 128, dtype=torch.uint8)
+    noisy, _ = dataclasses.replace(NOTHING, noise=10.0)(grey, None, draws(0, 0, np.arange(400), DRAWS))
+    spread = (noisy.float() - 128).flatten(1).std(dim=1)
+    assert 0.2 < (spread > 0.3).float().mean() < 0.4
+    assert 9.0 < spread.max() < 11.0
+    loud = noisy[spread.argmax()].float() - 128
+    assert abs(float(torch.corrcoef(loud.flatten(1))[0, 1])) < 0.15, "each channel has its own"
+    assert noisy[spread > 1].float().mean() == pytest.approx(128, abs=0.5)
+
+    images, _ = pictures(40)
+    blurred, _ = dataclasses.replace(NOTHING, blur=1.0)(images, None, draws(0, 0, np.arange(40), DRAWS))
+    changed = (blurred != images).flatten(1).any(dim=1)
+    assert 0.1 < changed.float().mean() < 0.5
+    before, after = images[changed].float(), blurred[changed].float()
+    assert after.mean() == pytest.approx(float(before.mean()), abs=0.3)
+    assert (after.std(dim=(2, 3)) < before.std(dim=(2, 3))).all()

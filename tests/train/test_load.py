@@ -14,7 +14,6 @@ from lits_deploy.errors import SliceError
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone
 from tiny_data import make_tiny_data
-from train.data.augment import DRAWS, Augment
 from train.data.dataset import SliceDataset
 from train.data.feed import Feed
 from train.data.layout import Sample, read_layout
@@ -78,13 +77,3 @@ def test_a_slice_of_a_volume_has_its_neighbours_there() -> None:
     assert fitted_slice(volume, 0, contract)[:, 0, 0].tolist() == [0, 0, 1]
     assert fitted_slice(volume, 3, contract)[:, 0, 0].tolist() == [2, 3, 3]
     assert fitted_slice(volume, 2, alone(contract)).shape == (1, 32, 32)
-
-
-def test_neighbours_are_shown_in_either_order_and_the_slice_stays_in_the_middle() -> None:
-    images = (torch.arange(3, dtype=torch.uint8)[None, :, None, None] * torch.ones(64, 1, 4, 4)).to(torch.uint8)
-    augment = Augment(crop=None, flips=False, jitter=0.0, reverse=True)
-    shown, _ = augment(images, None, np.random.default_rng(0).random((64, DRAWS)))
-    orders = {tuple(one) for one in shown[:, :, 0, 0].tolist()}
-    assert orders == {(0, 1, 2), (2, 1, 0)}
-    same, _ = Augment(crop=None, flips=False, jitter=0.0)(images, None, np.random.default_rng(0).random((64, DRAWS)))
-    assert torch.equal(same, images)

@@ -23,7 +23,11 @@ _COLUMNS = (
 _GRID = 5
 """Control points of the elastic displacement along each side."""
 
-DRAWS = len(_COLUMNS) + 2 * _GRID**2 + 1
+_LATER = ("noise", "noise_x", "noise_y", "blur")
+_MIXED = 0.3
+"""Of the slices, how many get noise, and how many are blurred."""
+
+DRAWS = len(_COLUMNS) + 2 * _GRID**2 + len(_LATER)
 """Random numbers that a slice takes, whatever is switched on: switching one thing on moves nothing else."""
 
 Numbers = npt.NDArray[np.float64]
@@ -37,8 +41,9 @@ class Augment:
     gives none, ±0.2 is our choice (hue and saturation do nothing to grey). flips: off, left stays left, which tells
     a short training the liver from the spleen. turn: largest rotation in degrees; zoom: largest relative change of
     size; shift: largest displacement in pixels; elastic: largest displacement of a control point in pixels; level:
-    largest shift of the window in grey levels of 255; gamma: largest change of log2 of the exponent. reverse: the
-    neighbours in either order, for a series may be numbered from either end. All off in the thesis.
+    largest shift of the window in grey levels of 255; gamma: largest change of log2 of the exponent. noise:
+    largest standard deviation of added Gaussian noise in grey levels; blur: largest share of the mean of 3×3 pixels;
+    each in three slices of ten. All 0 in the thesis. Neighbours in the channels are treated alike, but for their noise.
     """
 
     crop: int | None
@@ -50,7 +55,8 @@ class Augment:
     elastic: float = 0.0
     level: float = 0.0
     gamma: float = 0.0
-    reverse: bool = False
+    noise: float = 0.0
+    blur: float = 0.0
 
     def __call__(self, images: Tensor, masks: Tensor | None, numbers: Numbers) -> tuple[Tensor, Tensor | None]:
         """Transform uint8 [N, C, S, S] and label maps uint8 [N, S, S] together, on the device they are on.
@@ -59,10 +65,9 @@ class Augment:
         """
         values = torch.from_numpy(numbers.astype(np.float32)).to(images.device)
         column = dict(zip(_COLUMNS, values.T, strict=False))
-        if self.reverse and images.shape[1] > 1:
-            images = torch.where(values[:, -1, None, None, None] < 0.5, images.flip(1), images)
+        column |= dict(zip(_LATER, values[:, -len(_LATER) :].T, strict=True))
         if self.turn or self.zoom or self.shift or self.elastic:
-            grid = self._grid(column, values[:, len(_COLUMNS) : -1], images.shape[-1])
+            grid = self._grid(column, values[:, len(_COLUMNS) : -len(_LATER)], images.shape[-1])
             moved = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             if masks is not None:
                 labels = F.grid_sample(masks[:, None].float(), grid, mode="nearest", align_corners=False)
@@ -115,8 +120,8 @@ class Augment:
         return grid.movedim(1, -1) * (2.0 / size)
 
     def _intensities(self, images: Tensor, column: dict[str, Tensor]) -> Tensor:
-        """Brightness, contrast, window level and gamma, then back to uint8 [N, C, H, W]."""
-        if not (self.jitter or self.level or self.gamma):
+        """Brightness, contrast, window level, gamma, noise and blur, then back to uint8 [N, C, H, W]."""
+        if not (self.jitter or self.level or self.gamma or self.noise or self.blur):
             return images if images.dtype == torch.uint8 else images.round_().to(torch.uint8)
 
         def of(name: str, amount: float) -> Tensor:
@@ -131,6 +136,12 @@ class Augment:
             x = (x * (1.0 + of("brightness", self.jitter))).clamp_(0.0, 255.0)
             mean = x.mean(dim=(1, 2, 3), keepdim=True)
             x = torch.lerp(mean, x, 1.0 + of("contrast", self.jitter)).clamp_(0.0, 255.0)
+        if self.noise:
+            x = x + _some(column["noise"], self.noise) * _noise_at(column, x)
+        if self.blur:
+            blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+            x = torch.lerp(x, blurred, _some(column["blur"], self.blur))
+        x = x.clamp_(0.0, 255.0)
         return x.round_().to(torch.uint8)
 
 
@@ -143,6 +154,26 @@ def _basis(side: int) -> Tensor:
     points = torch.eye(_GRID)[None, None]
     size = (side, _GRID)
     return F.interpolate(points, size=size, mode="bicubic", align_corners=True)[0, 0]
+
+
+@cache
+def _noise(channels: int, side: int, device: torch.device) -> Tensor:
+    """Standard normal noise, float32 [C, 2·side, 2·side]; each slice reads a window of it: no state is drawn from."""
+    values = np.random.default_rng(0).standard_normal((channels, 2 * side, 2 * side), dtype=np.float32)
+    return torch.from_numpy(values).to(device)
+
+
+def _noise_at(column: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Noise for each slice of [N, C, H, W], of the same shape."""
+    side = max(x.shape[-2:])
+    field, line = _noise(x.shape[1], side, x.device), torch.arange(side, device=x.device)
+    rows, columns = ((column[f"noise_{axis}"] * side).long()[:, None] + line for axis in ("y", "x"))
+    return field[:, rows[:, : x.shape[-2], None], columns[:, None, : x.shape[-1]]].movedim(0, 1)
+
+
+def _some(uniform: Tensor, most: float) -> Tensor:
+    """[0, 1) → 0 for most slices, for a share of _MIXED uniform up to `most`; [N, 1, 1, 1]."""
+    return ((uniform - (1.0 - _MIXED)).clamp(min=0.0) * (most / _MIXED))[:, None, None, None]
 
 
 def _around(uniform: Tensor) -> Tensor:
@@ -162,10 +193,11 @@ def named(name: str, crop: int | None) -> Augment | None:
             zoom=0.25,
             shift=12.0,
             elastic=6.0,
-            jitter=0.25,
-            level=20.0,
-            gamma=0.4,
-            reverse=True,
+            jitter=0.3,
+            level=40.0,
+            gamma=0.5,
+            noise=10.0,
+            blur=1.0,
         ),
         "crop": Augment(crop=crop, jitter=0.0, flips=False),
         "none": None,
