@@ -80,11 +80,17 @@ def tiny_graph(contract: InputContract, *, cam: bool = False) -> onnx.ModelProto
     def constant(name: str, values: Any, dtype: Any) -> onnx.TensorProto:
         return numpy_helper.from_array(np.asarray(values, dtype=dtype), name)
 
+    mixing, source = [], "float"
+    if contract.channels > 1:
+        source = "mixed"
+        mixing = [
+            helper.make_node("Mul", ["float", "shares"], ["weighted_channels"]),
+            helper.make_node("ReduceSum", ["weighted_channels", "channel"], ["mixed"], keepdims=1),
+        ]
     nodes = [
         helper.make_node("Cast", ["slices"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["float", "shares"], ["weighted_channels"]),
-        helper.make_node("ReduceSum", ["weighted_channels", "channel"], ["mixed"], keepdims=1),
-        helper.make_node("Slice", ["mixed", "start", "end", "axes"], ["cropped"]),
+        *mixing,
+        helper.make_node("Slice", [source, "start", "end", "axes"], ["cropped"]),
         helper.make_node("Mul", ["cropped", "scale"], ["scaled"]),
         helper.make_node("ReduceMean", ["scaled", "pixels"], ["mean"], keepdims=0),
         helper.make_node("Slice", ["scaled", "zeros", "quarter_end", "axes"], ["quarter"]),

@@ -69,8 +69,10 @@ def test_a_strong_run_exports_like_any_other(home: Path) -> None:
     result = runner.invoke(app, ["export", str(home / "strong")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = Bundle.open(home / "strong-bundle")
-    assert bundle.manifest.model["parameters"] == NETWORKS["resnet18"].parameters, "the head for masks stays behind"
-    assert bundle.manifest.contract.shape == (1, 128, 128)
+    two_more_channels = 2 * 64 * 7 * 7
+    parameters = NETWORKS["resnet18"].parameters + two_more_channels
+    assert bundle.manifest.model["parameters"] == parameters, "the head for masks stays behind"
+    assert bundle.manifest.contract.shape == (3, 128, 128)
     assert "recipe strong, AdamW" in (bundle.folder / "README.md").read_text()
 
 
