@@ -1,4 +1,4 @@
-"""The two recipes of `lits-deploy train --recipe`: settings of `TrainConfig`, side and number of slices. Imports no torch.
+"""The two recipes of `lits-deploy train --recipe`: settings of `TrainConfig`, side and number of slices; no torch.
 
 Not to be confused with `train.recipes`, which repeats the thesis's tables and figures.
 """
