@@ -12,12 +12,15 @@ from collections import defaultdict, deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, groupby, repeat
+from typing import TypeVar
 
 import numpy as np
 
 from lits_deploy.contract import InputContract
 from lits_deploy.scans import Frame, Slice
 from lits_deploy.scans.picture_series import place_of
+
+T = TypeVar("T")
 
 
 def alone(contract: InputContract) -> InputContract:
@@ -33,13 +36,18 @@ def check_alone(contract: InputContract) -> None:
 
 def stacked(slices: Sequence[Slice | None]) -> Slice:
     """Uint8 [1, S, S] of each channel → [C, S, S]. None: a neighbour that cannot be used; never the middle one."""
-    middle = len(slices) // 2
-    filled = list(slices)
-    for places in (range(middle - 1, -1, -1), range(middle + 1, len(slices))):
-        last = slices[middle]
-        for place in places:
-            last = filled[place] = last if filled[place] is None else filled[place]
+    filled = replaced(slices, [one is not None for one in slices])
     return np.concatenate([one for one in filled if one is not None])
+
+
+def replaced(channels: Sequence[T], usable: Sequence[bool]) -> list[T]:
+    """The channels, each that is not usable by the next one towards the middle; the middle one stays."""
+    middle, filled = len(channels) // 2, list(channels)
+    for places in (range(middle - 1, -1, -1), range(middle + 1, len(channels))):
+        last = channels[middle]
+        for place in places:
+            last = filled[place] = filled[place] if usable[place] else last
+    return filled
 
 
 def around(places: Iterable[tuple[Hashable, float | None]], channels: int) -> list[tuple[int, ...]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
@@ -46,6 +47,17 @@ def test_a_broken_neighbour_is_replaced_and_an_own_picture_is_not(data: Path, tm
     assert np.array_equal(load_sample(samples[1], THREE), good[[0, 1, 1]])
     with pytest.raises(SliceError):
         load_sample(samples[2], THREE)
+
+
+def test_an_empty_neighbour_is_none_as_in_the_pipeline(tmp_path: Path) -> None:
+    folder = make_tiny_data(tmp_path / "data")
+    samples = read_layout(folder).splits["train"]
+    good = load_sample(samples[1], THREE)
+    Image.fromarray(np.zeros((256, 256), np.uint8)).save(samples[0].image)
+    expected = good[[1, 1, 2]]
+    assert np.array_equal(load_sample(samples[1], THREE), expected)
+    images, _, _ = SliceDataset(samples, THREE, masks=True)[torch.tensor([1])]
+    assert np.array_equal(images[0].numpy(), expected)
 
 
 def test_a_name_without_a_number_stands_alone(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from torch.utils.data import Dataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
+from lits_deploy.scans.gates import grey_doubt
 from lits_deploy.scans.image import load_slice
-from lits_deploy.scans.neighbours import alone
+from lits_deploy.scans.neighbours import alone, replaced
 from train.data.layout import Sample
 from train.data.masks import load_mask
 
@@ -39,7 +40,7 @@ class SliceDataset(Dataset[Slices]):
             loaded = list(pool.map(lambda sample: self._load(sample, masks), self.samples))
         self.images = torch.from_numpy(np.stack([image for image, _, _ in loaded]))
         self.targets = torch.tensor([target for _, target, _ in loaded], dtype=torch.int64)
-        self.beside = torch.tensor(_beside(self.samples, contract.channels), dtype=torch.int64)
+        self.beside = torch.tensor(self._beside(contract.channels), dtype=torch.int64)
         self.masks = torch.from_numpy(np.stack([m for _, _, m in loaded if m is not None])) if masks else None
 
     def _load(self, sample: Sample, masks: bool) -> tuple[npt.NDArray[np.uint8], int, npt.NDArray[np.uint8] | None]:
@@ -55,6 +56,15 @@ class SliceDataset(Dataset[Slices]):
             return image, int(sample.target or 0), None
         mask = load_mask(sample, self.contract.size)
         return image, int(mask.max()), mask if masks else None
+
+    def _beside(self, channels: int) -> list[list[int]]:
+        """Indices of each slice's channels, as `train.data.load.load_sample` chooses them."""
+        if channels == 1:
+            return [[place] for place in range(len(self))]
+        usable = [grey_doubt(image[0].numpy()) is None for image in self.images]
+        index = {sample.image: place for place, sample in enumerate(self.samples)}
+        rows = ([index[path] for path in sample.beside(channels)] for sample in self.samples)
+        return [replaced(row, [usable[place] for place in row]) for row in rows]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,11 +82,6 @@ class SliceDataset(Dataset[Slices]):
 def gathered(images: Tensor, beside: Tensor) -> Tensor:
     """Slices with their neighbours: of uint8 [N, 1, S, S] those that int64 [n, C] names, uint8 [n, C, S, S]."""
     return images[:, 0][beside]
-
-
-def _beside(samples: tuple[Sample, ...], channels: int) -> list[list[int]]:
-    index = {sample.image: place for place, sample in enumerate(samples)}
-    return [[index.get(path, place) for path in sample.beside(channels)] for place, sample in enumerate(samples)]
 
 
 def class_weights(targets: Tensor, classes: int = 3) -> Tensor:

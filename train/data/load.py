@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Slice
+from lits_deploy.scans.gates import grey_doubt
 from lits_deploy.scans.image import fitted, load_slice
 from lits_deploy.scans.neighbours import alone, stacked
 from train.data.layout import Sample
@@ -29,9 +30,10 @@ def load_sample(sample: Sample, contract: InputContract, data: bytes | None = No
 
 def _usable(path: Path, contract: InputContract) -> Slice | None:
     try:
-        return load_slice(path, contract)
+        pixels = load_slice(path, contract)
     except (SliceError, OSError):
         return None
+    return pixels if grey_doubt(pixels[0]) is None else None  # as the pipeline withholds it
 
 
 def fitted_slice(volume: npt.NDArray[np.uint8], index: int, contract: InputContract) -> Slice:
