@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.loop import cosine
 from train.models.registry import build
-from train.run import Observer, train
+from train.run import Observer, rank, train
 
 
 class KilledInEpoch(Observer):
@@ -227,3 +228,12 @@ def test_tied_blocks_survive_a_checkpoint(tmp_path: Path) -> None:
     x = torch.rand(1, 1, 224, 224)
     with torch.no_grad():
         assert torch.equal(tied(x), again(x))
+
+
+def test_with_a_falling_rate_the_best_epoch_is_of_the_later_half(tmp_path: Path) -> None:
+    contract = InputContract(window_hu=None, crop=None)
+    config = TrainConfig(model="unet", data=tmp_path, epochs=4, schedule="cosine", contract=contract)
+    ranks = [rank(config, epoch, found) for epoch, found in ((1, 0.5), (2, 0.9), (3, 0.6), (4, 0.7))]
+    assert sorted(ranks) == [ranks[0], ranks[1], ranks[2], ranks[3]]
+    constant = dataclasses.replace(config, schedule="constant")
+    assert rank(constant, 4, 0.7) < rank(constant, 2, 0.9)
