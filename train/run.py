@@ -53,6 +53,9 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
         _open_folder(config, out, resume, layout)
     if config.contract.window_hu is None:
         watch.say(f"note: {config.data} declares no window; recorded as unknown (--window LOW HIGH declares it).")
+    single = sum(len(sample.row) < 2 for sample in layout.splits["train"])
+    if single and config.contract.channels > 1:
+        watch.say(f"note: {single} training slices have no neighbours: their names tell no series and no number in it.")
     if leaks := layout.leaks():
         watch.say(f"warning: {len(leaks)} patients stand in more than one split; accuracies will be too high.")
     elif layout.split_by == "slice":

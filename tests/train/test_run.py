@@ -237,3 +237,19 @@ def test_with_a_falling_rate_the_best_epoch_is_of_the_later_half(tmp_path: Path)
     assert sorted(ranks) == [ranks[0], ranks[1], ranks[2], ranks[3]]
     constant = dataclasses.replace(config, schedule="constant")
     assert rank(constant, 4, 0.7) < rank(constant, 2, 0.9)
+
+
+def test_slices_without_neighbours_are_told(tmp_path: Path) -> None:
+    data = make_tiny_data(tmp_path / "data", slices=2)
+    for path in sorted(data.glob("train/*/volume-000_0001.png")):
+        path.rename(path.with_name("volume-000_0001-copy-of-2.png"))
+    said: list[str] = []
+
+    class Listener(Observer):
+        def say(self, line: str) -> None:
+            said.append(line)
+
+    contract = InputContract(window_hu=None, crop=None, size=64, channels=3)
+    config = TrainConfig(model="unet", data=data, epochs=1, batch_size=2, width=2, contract=contract)
+    train(config, tmp_path / "run", observer=Listener())
+    assert "note: 2 training slices have no neighbours: their names tell no series and no number in it." in said
