@@ -29,11 +29,10 @@ def strong(info: Network) -> dict[str, Any]:
         "schedule": "cosine",
         "average": 0.99,
         "size": 128 if info.any_size else FULL_SIZE,
-        "channels": 3,
     }
     if info.task == "segment":
         return {**common, "epochs": 14, "lr": 2e-3, "dice": 1.0}
-    return {**common, "epochs": 10, "lr": 5e-4, "masks": 1.0}
+    return {**common, "channels": 3, "epochs": 10, "lr": 5e-4, "masks": 1.0}
 
 
 RECIPES: dict[str, Callable[[Network], dict[str, Any]]] = {"thesis": thesis, "strong": strong}
