@@ -136,7 +136,8 @@ def export(
         )  # fmt: skip
     if wanted:
         show_artifacts(bundle)
-    console.print(f"bundle {target} ({bundle.sha256[:12]}), {original.contract.size}×{original.contract.size} in")
+    shape = "×".join(map(str, original.contract.shape))
+    console.print(f"bundle {target} ({bundle.sha256[:12]}), {shape} in")
     console.print(DISCLAIMER)
     console.print(f"next:  lits-deploy verify {target}")
     if original.info.task == "classify":
