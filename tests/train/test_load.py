@@ -89,3 +89,16 @@ def test_a_slice_of_a_volume_has_its_neighbours_there() -> None:
     assert fitted_slice(volume, 0, contract)[:, 0, 0].tolist() == [0, 0, 1]
     assert fitted_slice(volume, 3, contract)[:, 0, 0].tolist() == [2, 3, 3]
     assert fitted_slice(volume, 2, alone(contract)).shape == (1, 32, 32)
+
+
+def test_slices_of_two_patients_are_never_neighbours(tmp_path: Path) -> None:
+    data = make_tiny_data(tmp_path / "data", slices=2)
+    images = data / "train" / "images"
+    rows = ["file,target,patient"]
+    for place, path in enumerate(sorted(images.iterdir())):
+        name = f"slice-{place % 2}-of-{place // 2}.png"  # the patient's number stands last
+        path.rename(images / name)
+        rows.append(f"{name},0,{place // 2}")
+    (data / "train" / "targets.csv").write_text("\n".join(rows))
+    samples = read_layout(data).splits["train"]
+    assert all(sample.beside(3) == (sample.image,) * 3 for sample in samples)

@@ -148,18 +148,23 @@ def _read_split(folder: Path) -> tuple[Sample, ...]:
 
 
 def _in_rows(samples: list[Sample]) -> tuple[Sample, ...]:
-    """The samples, each told of the others of its series."""
-    rows: defaultdict[str, list[tuple[float, Path]]] = defaultdict(list)
-    places = [place_of(sample.image.name) for sample in samples]
-    for sample, (series, number) in zip(samples, places, strict=True):
+    """The samples, each told of the others of its series; whatever names say, of its own patient alone."""
+    rows: defaultdict[tuple[str, str], list[tuple[float, Path]]] = defaultdict(list)
+    keyed = [(sample, *_place(sample)) for sample in samples]
+    for sample, key, number in keyed:
         if number is not None:
-            rows[series.key].append((number, sample.image))
+            rows[key].append((number, sample.image))
     ordered = {key: tuple(image for _, image in sorted(members)) for key, members in rows.items()}
     found = {image: place for row in ordered.values() for place, image in enumerate(row)}
     return tuple(
-        sample if number is None else replace(sample, row=ordered[series.key], place=found[sample.image])
-        for sample, (series, number) in zip(samples, places, strict=True)
+        sample if number is None else replace(sample, row=ordered[key], place=found[sample.image])
+        for sample, key, number in keyed
     )
+
+
+def _place(sample: Sample) -> tuple[tuple[str, str], float | None]:
+    series, number = place_of(sample.image.name)
+    return (sample.patient, series.key), number
 
 
 def _read_targets(table: Path) -> dict[str, tuple[int, str]]:
