@@ -9,7 +9,7 @@ scope take part, done, failed or pending; one that tells no place, or cannot be 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from time import monotonic
 
@@ -29,6 +29,8 @@ _BY_PATH, _BY_HEADER = "picture", "dicom"
 
 _LOT = 1000  # places put into the ledger at once
 
+_RECENT = 256  # files whose paths are remembered: each is its neighbours' neighbour, and they follow it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbours:
@@ -37,6 +39,7 @@ class Neighbours:
     ledger: Ledger
     discovery: Discovery
     formats: Formats
+    _recent: dict[int, Source] = field(default_factory=dict, repr=False)
 
     def find_places(
         self,
@@ -62,17 +65,22 @@ class Neighbours:
     def jobs(self) -> Iterator[Job]:
         """The files to do with those beside them, series by series and along each."""
         for row, near in self.ledger.beside.pending(tuning.PAGE):
-            beside = self._sources(near)
-            yield Job.of(row, self.discovery.real_path, self.formats.readers, beside=beside)
+            job = Job.of(row, self.discovery.real_path, self.formats.readers)
+            self._recent[row.file] = job.source
+            job.beside = self._sources(near)
+            while len(self._recent) > _RECENT:  # the oldest first
+                del self._recent[next(iter(self._recent))]
+            yield job
 
     def of(self, file: int) -> tuple[Source | None, ...]:
         """The files that become the channels of a file of one slice (`Job.beside`)."""
         return self._sources(self.ledger.beside.near(file))
 
     def _sources(self, near: tuple[int | None, ...]) -> tuple[Source | None, ...]:
-        rows = {row.file: row for row in self.ledger.staged_files(number for number in set(near) if number is not None)}
-        jobs = {number: Job.of(row, self.discovery.real_path, self.formats.readers) for number, row in rows.items()}
-        return tuple(None if number is None else jobs[number].source for number in near)
+        wanted = {number for number in near if number is not None and number not in self._recent}
+        for row in self.ledger.staged_files(sorted(wanted)):
+            self._recent[row.file] = Job.of(row, self.discovery.real_path, self.formats.readers).source
+        return tuple(None if number is None else self._recent[number] for number in near)
 
     def _jobs(self, kind: str) -> Iterator[Job]:
         for row in self.ledger.beside.unknown(kind, tuning.PAGE):
