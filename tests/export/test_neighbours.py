@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,14 @@ def test_parity_and_benchmark_slices_have_their_neighbours(run: Path, bundle: Bu
     assert np.array_equal(phantoms[3, 2], phantoms[4, 1])
 
 
-def test_evaluation_gives_what_training_measured(run: Path, bundle: Bundle) -> None:
-    data = run.parent / "data"
-    result = CliRunner().invoke(app, ["evaluate", str(bundle.folder), "--data", str(data)])
+def test_evaluation_gives_what_training_measured(run: Path, bundle: Bundle, tmp_path: Path) -> None:
+    command = ["evaluate", str(bundle.folder), "--data", str(run.parent / "data"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, command)
     assert result.exit_code == 0, result.output
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["figures"]["confusion_pixels"]
+    trained = json.loads((run / "test.json").read_text())["confusion"]
+    assert np.sum(found) == np.sum(trained)
+    assert np.abs(np.subtract(found, trained)).sum() <= 4  # a pixel on the edge of two classes
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in ("alexnet", "vgg19", "resnet152")])
