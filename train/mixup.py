@@ -33,8 +33,10 @@ def draw(alpha: float, key: tuple[int, ...], count: int, device: torch.device) -
 
     alpha: both parameters of the Beta distribution that the share comes from; 0: nothing is mixed.
     """
+    if not alpha:
+        return None
     rng = np.random.default_rng(key)
-    if not alpha or rng.random() >= SHARE:
+    if rng.random() >= SHARE:
         return None
     share = float(rng.beta(alpha, alpha))
     return Mix(max(share, 1.0 - share), torch.from_numpy(rng.permutation(count)).to(device))

@@ -86,7 +86,7 @@ class Comparison:
                 self.flips.append(
                     Flip(
                         name=judged.name, patient=judged.patient, target=judged.target, original=before, artifact=after,
-                        p_original=p_original, p_artifact=p_artifact, picture=judged.picture[0],
+                        p_original=p_original, p_artifact=p_artifact, picture=judged.picture[len(judged.picture) // 2],
                     )
                 )  # fmt: skip
 

@@ -61,6 +61,14 @@ def test_figures_of_a_classifier() -> None:
     assert [(flip.name, flip.lesion_lost) for flip in found.flips] == [("s1", True), ("s2", False), ("s5", False)]
 
 
+def test_of_several_slices_the_one_in_the_middle_is_shown() -> None:
+    picture = np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((3, 4, 4), np.uint8)
+    judged = Judged(name="a", patient="p", target=2, picture=picture, mask=None)
+    found = Comparison("classify")
+    found.add([judged], np.array([[0.1, 0.2, 0.7]]), np.array([[0.1, 0.7, 0.2]]))
+    assert found.flips[0].picture.tolist() == picture[1].tolist()
+
+
 def test_fp16_may_flip_two_in_a_thousand_and_lose_no_lesion() -> None:
     targets = [0] * 1_000 + [2] * 10
     before = sure(*targets)
