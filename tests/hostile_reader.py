@@ -5,12 +5,13 @@ hang               never comes back                        swell        takes me
 die                the process kills itself                die once F   the same, if file F is not there yet
 exit               the process ends with code 3            slices 5 then die once F / then fail / then hang
 noise              prints to standard output and error     bug          raises KeyError
-wrong shape, nothing, slow 0.2 (seconds; then grey 0)
+wrong shape, nothing, slow 0.2 (seconds; then grey 0), core limit (fails and tells it)
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator
@@ -76,5 +77,7 @@ def _do(words: list[str], contract: InputContract) -> Iterator[np.ndarray[Any, A
             yield np.zeros((3, 2, 2), np.uint8)
         case ["nothing"]:
             return
+        case ["core", "limit"]:
+            raise SliceError(str(resource.getrlimit(resource.RLIMIT_CORE)))
         case _:
             raise SliceError("no such trick")

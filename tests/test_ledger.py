@@ -258,3 +258,9 @@ def test_with_a_scope_only_what_lies_in_it_is_compared_with_the_disk(tmp_path: P
         assert adopt(ledger, scope=["c"]) == Counts(0, 3, 0)
     with reopen(tmp_path) as ledger:
         assert adopt(ledger, found("a/1")) == Counts(0, 1, 0)
+
+
+def test_what_a_batch_wrote_is_on_the_disk_before_the_log_is_folded_in(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:  # OFF would leave a broken file after a power cut; NORMAL costs the last batches
+        assert ledger._db.execute("PRAGMA synchronous").fetchone()[0] >= 1
+        assert ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

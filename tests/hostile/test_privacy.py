@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.bundle import Bundle
+from lits_deploy.pseudonyms import SALT_FILE
 from planted import BASE, BIRTHDAY, DIGITS, HEADER, NAMES, everything, found_in, planted_dicom, planted_scans, read_back
 from tiny_bundle import make_tiny_bundle
 
@@ -116,3 +117,16 @@ def test_salts_make_series_of_two_runs_strangers(bundle: Bundle, scans: Path, tm
     assert first
     assert not first & second
     assert series(tmp_path / "c", "--salt", "x") == series(tmp_path / "d", "--salt", "x")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_salt_is_in_no_file_but_its_own(bundle: Bundle, scans: Path, tmp_path: Path, given: bool) -> None:
+    out = tmp_path / "out"
+    more = ["--salt", "salt of this test"] if given else []
+    lits_deploy("classify", bundle.folder, scans, "--out", out, *more, cwd=tmp_path)
+    salt = b"salt of this test" if given else (out / SALT_FILE).read_bytes().strip()
+    assert (out / "run.json").exists()
+    holders = [
+        path.name for path in everything(out) if salt in path.read_bytes() or salt.hex().encode() in path.read_bytes()
+    ]
+    assert holders == ([] if given else [SALT_FILE])

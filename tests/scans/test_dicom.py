@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -365,6 +366,12 @@ def test_a_deflate_bomb_ends_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(bomb) < 200_000
     monkeypatch.setattr(header, "MOST_INFLATED", 1 << 20)
     assert "a deflate bomb?" in str(failure(bomb))
+    tracemalloc.start()
+    try:
+        assert "a deflate bomb?" in str(failure(bomb))
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
     good = deflated(ct_dataset())
     assert "damaged" in str(failure(good[:400] + b"\xff" * 50 + good[450:]))
 

@@ -16,6 +16,7 @@ import pytest
 from lits_deploy.errors import UserError
 from lits_deploy.scans import Formats, discover
 from lits_deploy.scans.discover import UNFINISHED, UNREADABLE, Discovery
+from named_pipes import not_waiting_for
 from pictures import encoded, grey_pixels
 from scan_files import ct, nifti, stack
 
@@ -177,7 +178,7 @@ def test_a_file_of_unknown_kind_that_cannot_be_opened_is_a_record_and_a_pipe_is_
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "s"))
         discovery = Discovery([tmp_path])
-        (found,) = discovery
+        (found,) = not_waiting_for(tmp_path / "pipe", lambda: list(discovery))
     assert (found.path, found.reason) == ("broken", "the file cannot be read (no such file or directory)")
     assert discovery.others == {"": 2}
 
