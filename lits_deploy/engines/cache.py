@@ -6,6 +6,7 @@ building or running.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -18,7 +19,8 @@ from pathlib import Path
 from lits_deploy.engines.key import EngineKey
 from lits_deploy.engines.record import EngineRecord
 from lits_deploy.errors import EngineError
-from lits_deploy.files import sha256_bytes, write_bytes, write_text
+from lits_deploy.files import atomic_path, sha256_bytes, write_text
+from lits_deploy.locks import open_lock
 
 ENVIRONMENT = "LITS_DEPLOY_ENGINE_CACHE"
 """Names the folder where no --engine-cache does: for commands that run unattended."""
@@ -43,18 +45,26 @@ class Found:
 class EngineCache:
     """Engines in a folder, which is made where it is missing.
 
-    Raises EngineError for a folder that belongs to somebody else or that others may write to.
+    `folder` is its real path: links on the way to it are followed once. Raises EngineError for a folder that belongs to
+    somebody else or that others (a group, too) may write to, and for such a parent: whoever may rename what lies in it
+    could put another folder in its place. A parent with the sticky bit, as /tmp, lets nobody do that.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or default_folder()
+        folder = folder or default_folder()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+                missing.mkdir(exist_ok=True, mode=0o700)  # `parents=True` would leave their modes to the umask
+            self.folder = folder.resolve(strict=True)
         except OSError as error:
             raise EngineError(
-                f"The engine cache {self.folder} cannot be made ({error.strerror}).", fix="--engine-cache elsewhere"
+                f"The engine cache {folder} cannot be made ({error.strerror}).", fix="--engine-cache elsewhere"
             ) from error
-        self._check_private(self.folder)
+        if not self.folder.is_dir():
+            raise EngineError(f"The engine cache {folder} is not a folder.", fix="--engine-cache elsewhere")
+        _check_private(self.folder, self.folder.stat())
+        for parent in self.folder.parents:
+            _check_private(parent, parent.stat(), sticky=True)
 
     def find(self, wanted: EngineKey, *, larger: bool = True) -> tuple[Found | None, str]:
         """An engine for that key, or None and why there is none, as a clause that follows `building: `.
@@ -81,7 +91,7 @@ class EngineCache:
     def store(self, record: EngineRecord, data: bytes) -> Path:
         """Write an engine and then its record, each atomically: a record never lies beside half an engine."""
         path = self.engine_path(record.key)
-        write_bytes(path, data)
+        self._write(path, data)
         record.write(self.folder)
         return path
 
@@ -92,16 +102,23 @@ class EngineCache:
     @contextmanager
     def lock(self, key: EngineKey) -> Iterator[None]:
         """One process builds an engine; another that wants the same waits here and then finds it."""
-        with (self.folder / f"{key.digest}.lock").open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)  # Ctrl-C ends the wait; the lock goes with the process
+        try:
+            descriptor = open_lock(self.folder / f"{key.digest}.lock")
+        except OSError as error:
+            raise EngineError(
+                f"The engine cache {self.folder} cannot be used ({error.strerror}).", fix="--engine-cache elsewhere"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # Ctrl-C ends the wait; the lock goes with the process
             yield
+        finally:
+            os.close(descriptor)
 
     def read_side(self, name: str) -> bytes:
         """A timing or runtime cache of TensorRT's own, if its hash is the one that was written with it; else b""."""
         path = self.folder / name
         with suppress(OSError):
-            self._check_private(path)
-            data = path.read_bytes()
+            data = _read_private(path)
             if path.with_name(f"{name}.sha256").read_text(encoding="ascii", errors="replace").strip() == sha256_bytes(
                 data
             ):
@@ -110,14 +127,13 @@ class EngineCache:
 
     def write_side(self, name: str, data: bytes) -> None:
         """Keep such a cache, with its hash beside it."""
-        write_bytes(self.folder / name, data)
+        self._write(self.folder / name, data)
         write_text(self.folder / f"{name}.sha256", sha256_bytes(data) + "\n")
 
     def _read(self, record: EngineRecord) -> tuple[bytes | None, str]:
         path = self.engine_path(record.key)
         try:
-            self._check_private(path)
-            data = path.read_bytes()
+            data = _read_private(path)
         except OSError as error:
             return None, f"{path.name} cannot be read ({error.strerror})"
         if len(data) != record.bytes:
@@ -142,14 +158,39 @@ class EngineCache:
         return ", ".join(nearest.differences(wanted)) or f"batches {nearest.profile} → {wanted.profile}"
 
     @staticmethod
-    def _check_private(path: Path) -> None:
-        found = path.stat()
-        if found.st_uid not in (os.getuid(), 0):
+    def _write(path: Path, data: bytes) -> None:
+        """Atomically, and for the owner alone whatever the umask, or `_read_private` would refuse it."""
+        with atomic_path(path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.chmod(0o600)
+            temporary.write_bytes(data)
+
+
+def _read_private(path: Path) -> bytes:
+    """A file's bytes, of the very file that was checked. Raises OSError (a link, too), EngineError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        _check_private(path, status)
+        return stream.read()
+
+
+def _check_private(path: Path, status: os.stat_result, *, sticky: bool = False) -> None:
+    """Raise EngineError where others than its owner, root and we may write. sticky: others may, to a sticky folder."""
+    # Whoever owns `/` decides about everything: in some containers that is the number of an unknown user, not 0.
+    if status.st_uid not in (os.getuid(), 0, Path("/").stat().st_uid):
+        raise EngineError(
+            f"{path} belongs to somebody else, who could put a program into it.", fix="--engine-cache elsewhere"
+        )
+    if sticky and status.st_mode & stat.S_ISVTX:
+        return
+    for bit, who, letter in ((stat.S_IWOTH, "anybody", "o"), (stat.S_IWGRP, "its group", "g")):
+        if status.st_mode & bit:
             raise EngineError(
-                f"{path} belongs to somebody else, who could put a program into it.", fix="--engine-cache elsewhere"
+                f"{path} may be written by {who}: an engine is a program.",
+                fix=f"chmod {letter}-w {path}, or --engine-cache elsewhere",
             )
-        if found.st_mode & stat.S_IWOTH:
-            raise EngineError(f"{path} may be written by anybody: an engine is a program.", fix=f"chmod o-w {path}")
 
 
 def side_name(*parts: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import FILE_NAME, Ledger
+from lits_deploy.locks import open_lock
 from lits_deploy.pseudonyms import SALT_FILE
 from lits_deploy.results import ALL, FORMATS, SLICES
 
@@ -96,11 +97,12 @@ class OutputFolder:
 
     def _locked(self, path: Path) -> int:
         while True:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = open_lock(path)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if path.exists() and os.fstat(fd).st_ino == path.stat().st_ino:
-                    return fd
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(fd), path.lstat()):
+                        return fd
             except BlockingIOError as error:
                 os.close(fd)
                 raise OutputError(

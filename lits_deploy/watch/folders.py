@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lits_deploy.errors import OutputError, UserError
+from lits_deploy.locks import open_lock
 from lits_deploy.pipeline.options import ClassifyOptions
 
 LOCK = ".lits-deploy.watch.lock"
@@ -36,7 +37,7 @@ def alone(folder: Path) -> Iterator[None]:
     made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_lock(folder / LOCK)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
     try:

@@ -170,6 +170,65 @@ def test_a_folder_or_engine_that_anybody_may_write_is_refused(cache: EngineCache
         EngineCache(cache.folder)
 
 
+def test_a_folder_or_engine_that_its_group_may_write_is_refused(cache: EngineCache) -> None:
+    cache.engine_path(KEY).chmod(0o660)
+    with pytest.raises(EngineError, match=r"its group.*chmod g-w"):
+        cache.find(KEY)
+    cache.folder.chmod(0o770)
+    with pytest.raises(EngineError, match=r"its group.*chmod g-w"):
+        EngineCache(cache.folder)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_parent_in_which_others_may_rename_is_refused_unless_it_is_sticky(tmp_path: Path, mode: int) -> None:
+    cache = EngineCache(tmp_path / "open" / "mine" / "engines")
+    (tmp_path / "open").chmod(mode)
+    with pytest.raises(EngineError, match=f"{tmp_path}/open may be written"):
+        EngineCache(cache.folder)
+    (tmp_path / "link").symlink_to(cache.folder)  # what counts is where the folder really lies
+    with pytest.raises(EngineError, match=f"{tmp_path}/open may be written"):
+        EngineCache(tmp_path / "link")
+    (tmp_path / "open").chmod(mode | 0o1000)
+    assert EngineCache(tmp_path / "link").folder == cache.folder
+
+
+def test_a_parent_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs root, to give a folder away")
+    cache = EngineCache(tmp_path / "theirs" / "engines")
+    os.chown(tmp_path / "theirs", 12345, -1)
+    with pytest.raises(EngineError, match="theirs belongs to somebody else"):
+        EngineCache(cache.folder)
+
+
+def test_what_is_made_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        cache = EngineCache(tmp_path / "a" / "b")
+        cache.store(record_of(KEY), ENGINE)
+        with cache.lock(KEY):
+            modes = {path.name.partition(".")[2]: path.stat().st_mode & 0o777 for path in cache.folder.iterdir()}
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
+    assert modes["engine"] == modes["lock"] == 0o600
+    assert EngineCache(cache.folder).find(KEY)[0] is not None
+
+
+def test_links_in_the_folder_are_not_followed(cache: EngineCache, tmp_path: Path) -> None:
+    engine = cache.engine_path(KEY)
+    (tmp_path / "elsewhere").write_bytes(ENGINE)
+    engine.unlink()
+    engine.symlink_to(tmp_path / "elsewhere")
+    found, why = cache.find(KEY)
+    assert found is None
+    assert "cannot be read" in why
+    engine.with_suffix(".lock").symlink_to(tmp_path / "made-elsewhere")
+    with pytest.raises(EngineError, match="is a link"), cache.lock(KEY):
+        pass
+    assert not (tmp_path / "made-elsewhere").exists()
+
+
 def test_a_folder_of_somebody_else_is_refused(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = cache.folder.stat().st_uid
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)

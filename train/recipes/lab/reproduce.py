@@ -20,6 +20,7 @@ from typing import Any
 from lits_deploy import __version__
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json, write_text
+from lits_deploy.locks import open_lock
 from train.recipes.lab.bench import Bench, Settings
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.page import read_result, write_page
@@ -107,7 +108,10 @@ def _refuse_other(recipe: Recipe, source: DataSet, settings: Settings) -> None:
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """Two processes would train one run into one folder; the lock ends with its process, however that ends."""
-    handle = os.open(out / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        handle = open_lock(out / LOCK)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,27 @@
+"""Lock files: opened without following a link, regular files alone, readable by their owner alone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def open_lock(path: Path) -> int:
+    """A descriptor of the lock file at `path`, made (mode 0600) where it is missing; the caller locks and closes it.
+
+    Raises OSError; also where a link or something else than a file has that name, since whoever put it there could
+    have another file of ours made, locked, or opened: `strerror` says so.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, f"the lock {path.name} is a link") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, f"the lock {path.name} is not a regular file")
+    return descriptor
