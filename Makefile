@@ -9,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/ready-$(RUNTIME)
 STUBS := .venv/stubs/tensorrt_stubs/py.typed
 
-.PHONY: setup demo test test-slow lint format clean
+.PHONY: setup demo test test-slow mutants lint format clean
 
 setup: $(READY)
 
@@ -28,6 +28,10 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Plants the faults of tests/mutants in a copy of the checkout, one at a time: a test must fail for each.
+mutants: setup
+	$(BIN)/python scripts/mutants.py
 
 # Type stubs of TensorRT, where only mypy looks (pyproject.toml, mypy_path).
 $(STUBS): $(READY) scripts/type_stubs.py
