@@ -20,9 +20,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lits_deploy.printable import printable
+
 
 class LitsError(Exception):
-    """Root of the tree."""
+    """Root of the tree. Its text is one printable line, whatever a library or a file's name brought into it."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class UserError(LitsError):
@@ -33,8 +38,8 @@ class UserError(LitsError):
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
         super().__init__(message if fix is None else f"{message} Fix: {fix}")
-        self.message = message
-        self.fix = fix
+        self.message = printable(message)
+        self.fix = None if fix is None else printable(fix)
 
 
 class BundleError(UserError):

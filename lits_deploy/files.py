@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lits_deploy.printable import printable_json
+
 
 def sha256_bytes(data: bytes | memoryview) -> str:
     """Hex SHA-256 of bytes in memory."""
@@ -61,4 +63,4 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON with sorted keys, atomically."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, printable_json(value, sort_keys=True, allow_nan=False) + "\n")

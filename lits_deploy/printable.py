@@ -2,12 +2,20 @@
 
 A terminal obeys escape sequences, a reader is misled by right-to-left and zero-width marks, and a log takes a line feed
 for a new event. Whatever did not come from this source code goes through `printable` before it is printed, logged or
-drawn. `scans.paths.escape` is the reversible form for file names and uses the same rule.
+drawn. `scans.paths.escape` is the reversible form for file names and uses the same rule. Where it goes through:
+
+    errors.LitsError       every message of ours, so every reason in a table too
+    cli.console, say       every line, table and bar of a command or script; tests/test_output.py forbids other ways
+    printable_json         JSON that is printed or written for people; its values stay exact
+    report, benchmarks     what a template inserts (`finalize=`), and every text of a plot
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import unicodedata
+from typing import IO, Any
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Controls, format characters (bidirectional and zero-width marks), surrogates (undecodable bytes), line and paragraph
@@ -32,3 +40,33 @@ def escape_character(character: str) -> str:
     undecoded = "\udc80" <= character <= "\udcff"  # a byte of a file name that is not UTF-8
     encoded = character.encode("utf-8", "surrogateescape" if undecoded else "surrogatepass")
     return "".join(f"\\x{byte:02x}" for byte in encoded)
+
+
+def say(*lines: str, to: IO[str] | None = None) -> None:
+    """Print lines, each made printable; to standard output or `to`. For what runs without `cli.console`."""
+    print("\n".join(map(printable, lines)), file=to or sys.stdout, flush=True)
+
+
+def printable_json(value: Any, *, sort_keys: bool = False, allow_nan: bool = True) -> str:
+    """Indented JSON in which every unprintable character is a `\\u` escape: readers get the exact value back.
+
+    Surrogates too, so text that is not Unicode can be written as UTF-8.
+    """
+    text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=allow_nan)
+    lines = text.split("\n")  # json's own: within strings a line feed is an escape already
+    return "\n".join(line if line.isprintable() else "".join(map(_json_escape, line)) for line in lines)
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1] if unicodedata.category(character) in _UNPRINTABLE else character
+
+
+def printable_values(value: Any) -> Any:
+    """The same lists and dictionaries with every text made printable, keys included."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable_values(key): printable_values(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [printable_values(one) for one in value]
+    return value

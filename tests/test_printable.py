@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from lits_deploy.printable import printable
+from lits_deploy.printable import printable, printable_json, printable_values, say
 
 
 @pytest.mark.parametrize(
@@ -29,3 +31,20 @@ def test_what_cannot_be_seen_is_written_out(text: str, shown: str) -> None:
 
 def test_line_feeds_stay_only_where_asked_for() -> None:
     assert printable("a\nb\x1b", multiline=True) == "a\nb\\x1b"
+
+
+def test_json_is_printable_and_exact() -> None:
+    value = {"a\x1b\u202e": ["\x9b", "\udcff", "肝\n\\", "\U000e0041"], "b": 1.5}
+    text = printable_json(value)
+    assert text.replace("\n", "").isprintable()
+    assert "肝" in text
+    assert json.loads(text) == value
+
+
+def test_say_prints_a_line_a_text(capsys: pytest.CaptureFixture[str]) -> None:
+    say("a\nb", "\x1b[2J[red]")
+    assert capsys.readouterr().out == "a\\x0ab\n\\x1b[2J[red]\n"
+
+
+def test_values_deep_in_a_document_are_made_printable() -> None:
+    assert printable_values({"\x1b": [("\x07", 1), {"a": None}]}) == {r"\x1b": [[r"\x07", 1], {"a": None}]}

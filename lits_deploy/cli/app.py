@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import typer
 
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.cli.lazy import LazyCommands
 from lits_deploy.errors import UserError
+from lits_deploy.printable import printable, say
 
 COMMANDS = {
     "models": "List the networks: task, parameters, input, source.",
@@ -41,6 +45,29 @@ class _Commands(LazyCommands):
     commands_here = COMMANDS
     package = "lits_deploy.cli"
 
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """The command line's own options; what it quotes of them is printable."""
+        with _quoting_printable():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """The command, its options first; what it quotes of them is printable."""
+        with _quoting_printable():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _quoting_printable() -> Iterator[None]:
+    """A wrong option or value is quoted in the message of a usage error, which typer prints itself."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and isinstance(text := getattr(error, "message", None), str):
+            vars(error)["message"] = printable(
+                text, multiline=True
+            )  # click's or, in newer typer, its own copy of click's
+        raise
+
 
 app = typer.Typer(
     cls=_Commands,
@@ -56,7 +83,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"lits-deploy {__version__}")
+        say(f"lits-deploy {__version__}")
         raise typer.Exit
 
 
@@ -75,8 +102,8 @@ def run() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", to=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped", to=sys.stderr)
         sys.exit(130)

@@ -27,7 +27,7 @@ def show_artifacts(bundle: Bundle) -> None:
         notes += [f"{name}: {line}" for line in (*gate.get("failures", ()), gate.get("note")) if line]
     table((*HEADER[:-2], "lesion Dice" if segment else "accuracy", "gate"), rows, right=("MB", "max |Δp|", "flipped"))
     for note in notes:
-        console.print(f"  {note}", markup=False)
+        console.print(f"  {note}")
 
 
 def _figures(figures: dict[str, Any], segment: bool) -> tuple[str, str, str, str]:

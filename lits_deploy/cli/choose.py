@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ def choose(
     from benchmarks.choose import choose as measure
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.benchmark.run import batch_sizes
-    from lits_deploy.cli.console import errors
+    from lits_deploy.cli.console import errors, print_json
     from lits_deploy.files import write_json
 
     limits = Limits(
@@ -48,12 +47,12 @@ def choose(
     )  # fmt: skip
     document = measure(
         [Bundle.open(bundle) for bundle in bundles], limits, data=data, batches=batch_sizes(batch), threads=threads,
-        quick=quick, say=lambda line: errors.print(line, markup=False),
+        quick=quick, say=lambda line: errors.print(line),
     )  # fmt: skip
     if out is not None:
         write_json(out, document)
     if as_json:
-        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
     else:
         show(document, {bundle.resolve().name: bundle for bundle in bundles})
     raise typer.Exit(1 if document["chosen"] is None else 0)
@@ -90,18 +89,17 @@ def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
     ]  # fmt: skip
     table((*header, "verdict"), rows, right=header[4:])
     console.print()
-    console.print(document["reason"], markup=False)
+    console.print(document["reason"])
     for name, line in document["data"].items():
-        console.print(f"- {name}: {line}", markup=False)
+        console.print(f"- {name}: {line}")
     for note in document["notes"]:
-        console.print(f"- {note}", markup=False)
-    console.print(machine_line(document), markup=False)
+        console.print(f"- {note}")
+    console.print(machine_line(document))
     if document["chosen"] is not None:
         options = document["rows"][document["chosen"]]["options"]
         bundle = folders.get(document["rows"][document["chosen"]]["bundle"], Path("BUNDLE"))
         console.print(
             f"next:  lits-deploy classify {shlex.quote(str(bundle))} SCANS --artifact {options['artifact']} "
             f"--runtime {options['runtime']} --device {options['device']} --batch-size {options['batch']}",
-            markup=False,
         )
     console.print(document["disclaimer"])

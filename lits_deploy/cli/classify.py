@@ -97,7 +97,7 @@ def classify(
             opened, scans, out, options=options, on_progress=show, stop=stop, finish=finish if wanted else None
         )
     for warning in (*summary.warnings, *said):
-        errors.print(f"warning: {warning}", markup=False)
+        errors.print(f"warning: {warning}")
     print_summary(summary)
     raise typer.Exit(130 if summary.stopped else 1 if summary.failed else 0)
 
@@ -107,7 +107,7 @@ def print_summary(summary: RunSummary) -> None:
     from lits_deploy.cli.console import console, table
 
     def say(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(line)
 
     rows = [(name, f"{n:,}") for name, n in summary.classes.items()]
     if summary.unsure:

@@ -1,17 +1,43 @@
-"""What every command prints with: one console, plain tables, the progress bar."""
+"""What every command prints with: plain lines, plain tables, JSON, the progress bar.
+
+Nothing that goes in is markup: a class may be called `a[/foo]`. What cannot be seen is written out (`printable`), a
+line feed within a line too, so one call is one line. No other module may print or import rich (tests/test_output.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column, Table
+from rich.text import Text
 
-console = Console(highlight=False, soft_wrap=True)
+from lits_deploy.printable import printable, printable_json, say
+
+
+class Plain(Console):
+    """A console that takes every text as it is, whichever way it comes: lines, cells, titles."""
+
+    def render_str(self, text: str, *, style: Any = "", justify: Any = None, overflow: Any = None, **_: Any) -> Text:
+        """What rich makes of any text: here no markup, no emoji code, no highlighting, nothing unprintable."""
+        return Text(printable(text), style=style, justify=justify, overflow=overflow)
+
+
+console = Plain(highlight=False, soft_wrap=True)
 """Results and summaries: standard output."""
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Plain(stderr=True, highlight=False, soft_wrap=True)
 """Progress and warnings: standard error, so that standard output can be piped."""
 
 
@@ -26,20 +52,50 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
         console.print(drawn)
         return
     width = console.measure(drawn, options=console.options.update(max_width=10_000)).maximum
-    Console(file=console.file, width=max(console.width, width), highlight=False).print(drawn)
+    Plain(file=console.file, width=max(console.width, width), highlight=False).print(drawn)
+
+
+def print_json(document: Any) -> None:
+    """Print JSON whose every character is printable and whose values are exact."""
+    say(*printable_json(document).split("\n"), to=console.file)
+
+
+class _Words(ProgressColumn):
+    """A task's text by a template as rich's TextColumn takes it, without markup."""
+
+    def __init__(self, template: str) -> None:
+        super().__init__(table_column=Column(no_wrap=True))
+        self._template = template
+
+    def render(self, task: Task) -> Text:
+        return Text(printable(self._template.format(task=task)))
 
 
 def progress_bar(unit: str = "slices") -> Progress:
     """A bar with description, count, rate (task field `rate`, per second) and time left; nothing drawn when piped."""
     return Progress(
-        TextColumn("{task.description}"),
+        _Words("{task.description}"),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f} " + unit + "/s"),
+        _Words("{task.fields[rate]:.1f} " + unit + "/s"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        _Words("{task.fields[note]}"),
         console=errors,
         transient=False,
+        disable=not errors.is_terminal,
+    )
+
+
+def phase_bar() -> Progress:
+    """A bar with description, time and the name of the phase (task field `phase`); gone when it is done."""
+    return Progress(
+        _Words("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        _Words("{task.fields[phase]}"),
+        console=errors,
+        transient=True,
         disable=not errors.is_terminal,
     )

@@ -27,10 +27,11 @@ def demo(
 
     result = run_demo(
         DemoConfig(out=out, patients=patients, epochs=epochs, seed=seed),
-        say=lambda line: console.print(line, markup=False),
+        say=lambda line: console.print(line),
     )
     figures = result["figures"]
-    console.print(f"\nOn {figures['slices']} slices of synthetic patients the network never saw:")
+    console.print()
+    console.print(f"On {figures['slices']} slices of synthetic patients the network never saw:")
     for name, text in (("liver_accuracy", "liver / no liver accuracy"), ("lesion_auroc", "lesion-slice AUROC")):
         reached = figures[name] >= AIMS[name]
         console.print(f"  {text}: {figures[name]:.3f} ({'aim' if reached else 'BELOW the aim'}: ≥ {AIMS[name]})")
@@ -48,5 +49,5 @@ def demo(
         ("benchmark/latency.png", "latency beside PyTorch"),
     ):
         if (out / path).exists():
-            console.print(f"  {out / path}: {what}", markup=False)
+            console.print(f"  {out / path}: {what}")
     console.print(DISCLAIMER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,11 +33,12 @@ def doctor(
     Every runtime is tried, by running a small network on each device and comparing the answer. Names neither the user
     nor the machine, so it can be pasted into an issue. Exit codes: 0 a runtime works, 1 none does.
     """
+    from lits_deploy.cli.console import print_json
     from lits_deploy.doctor import examine
 
     report = examine(out)
     if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        print_json(report.to_json())
     else:
         print_report(report)
     raise typer.Exit(0 if report.working else 1)
@@ -50,16 +50,17 @@ def print_report(report: Report) -> None:
     from lits_deploy.cli.console import console
 
     width = min(console.width, _WIDTH) if console.is_terminal else _WIDTH
-    console.print(f"lits-deploy {__version__} doctor", markup=False)
+    console.print(f"lits-deploy {__version__} doctor")
     for section, title in _TITLES.items():
         rows = [check for check in report.checks if check.section == section]
         if rows:
-            console.print(f"\n{title}", markup=False, style="bold")
+            console.print()
+            console.print(title, style="bold")
         for check in rows:
             for line in lines(check, width):
-                console.print(line, markup=False)
+                console.print(line)
     console.print("")
-    console.print(summary(report), markup=False)
+    console.print(summary(report))
 
 
 def lines(check: Check, width: int) -> list[str]:

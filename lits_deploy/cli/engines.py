@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -108,7 +108,7 @@ def build_engines(folder: Path, options: EngineOptions) -> None:
     artifacts = artifacts_for(opened, wanted)
     if not artifacts:
         raise UserError(f"{folder} has no file for TensorRT.", fix="export the run again")
-    console.print(f"{library} → {cache.folder}", markup=False)
+    console.print(f"{library} → {cache.folder}")
     rows: list[tuple[str, ...]] = []
     failures: list[UserError] = []
     for artifact in artifacts:
@@ -116,7 +116,7 @@ def build_engines(folder: Path, options: EngineOptions) -> None:
             prepared, record = _build_one(opened, artifact, library, targets, cache, options)
         except UserError as error:
             if failures:  # the first ends the command
-                console.print(f"{artifact.name}: {error}", markup=False)
+                console.print(f"{artifact.name}: {error}")
             failures.append(error)
             rows.append((artifact.name, "failed", "", "", "", "", ""))
             continue
@@ -127,7 +127,7 @@ def build_engines(folder: Path, options: EngineOptions) -> None:
     if failures:
         raise failures[0]
     if options.engine_cache is not None:
-        console.print(f"next:  lits-deploy verify {folder} --engine-cache {cache.folder}", markup=False)
+        console.print(f"next:  lits-deploy verify {folder} --engine-cache {cache.folder}")
 
 
 def _build_one(
@@ -144,7 +144,7 @@ def _build_one(
     from lits_deploy.runtime.trt_open import prove_engine
 
     def say(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(line)
 
     cuda = None if targets else bindings.open_cuda()
     most = options.max_batch or MOST
@@ -181,14 +181,8 @@ def _row(name: str, prepared: Prepared, record: EngineRecord) -> tuple[str, ...]
 
 @contextmanager
 def _bar(name: str) -> Iterator[Callable[[float, str], None]]:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from lits_deploy.cli.console import phase_bar
 
-    from lits_deploy.cli.console import errors
-
-    columns: tuple[Any, ...] = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("{task.fields[phase]}"),
-    )  # fmt: skip
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with phase_bar() as bar:
         task = bar.add_task(f"engine {name}", total=1.0, phase="")
         yield lambda share, phase: bar.update(task, completed=share, phase=phase[:60])

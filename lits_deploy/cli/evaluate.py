@@ -50,9 +50,9 @@ def evaluate(
     names, no_plots = write_report(evaluation, target)
     _print(evaluation.document)
     if no_plots is not None:
-        console.print(no_plots, markup=False)
-    console.print(f"{target}: {', '.join(names)}", markup=False)
-    console.print(evaluation.document["disclaimer"], markup=False)
+        console.print(no_plots)
+    console.print(f"{target}: {', '.join(names)}")
+    console.print(evaluation.document["disclaimer"])
     raise typer.Exit(1 if evaluation.failed else 0)
 
 
@@ -61,15 +61,15 @@ def _print(document: dict[str, Any]) -> None:
     from lits_deploy.cli.console import console, table
 
     for line in (subject_line(document), data_line(document)):
-        console.print(line, markup=False)
+        console.print(line)
     for mark in document["marks"]:
-        console.print(f"!! {mark}", markup=False, style="bold red")
+        console.print(f"!! {mark}", style="bold red")
     console.print()
     tables = [overview(document), *([confusion(document)] if document["task"] == "classify" else [])]
     for header, rows in [*tables, per_patient(document)]:
         table(header, rows, right=header[1:])
         console.print()
-    console.print(document["intervals"]["line"], markup=False)
+    console.print(document["intervals"]["line"])
     if failed := document["data"]["failed"]:
         first = document["failed"][0]
-        console.print(f"{failed:,} files could not be used, such as {first['path']}: {first['reason']}", markup=False)
+        console.print(f"{failed:,} files could not be used, such as {first['path']}: {first['reason']}")

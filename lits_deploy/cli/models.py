@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -12,14 +10,13 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command()
 def models(as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a table.")) -> None:
     """List the networks: task, parameters, input, source."""
+    from lits_deploy.cli.console import print_json, table
     from train.models.registry import NETWORKS
 
     rows = [network.to_json() for network in NETWORKS.values()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        print_json(rows)
         return
-    from lits_deploy.cli.console import table
-
     table(
         ("name", "task", "parameters", "input", "source"),
         [(r["name"], r["task"], f"{r['parameters']:,}", r["input"], r["source"]) for r in rows],

@@ -31,5 +31,5 @@ def report(
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
     for path in redraw(out, formats=wanted, ledger_folder=ledger):
-        console.print(f"→ {path}", markup=False)
+        console.print(f"→ {path}")
     console.print(DISCLAIMER)

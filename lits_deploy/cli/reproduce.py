@@ -97,7 +97,7 @@ def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")
     from lits_deploy.cli.console import console
     from train.recipes.lab.page import write_page
 
-    console.print(f"{write_page(out)}: one file, to be opened in a browser", markup=False)
+    console.print(f"{write_page(out)}: one file, to be opened in a browser")
     console.print(DISCLAIMER)
 
 
@@ -128,8 +128,8 @@ def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
             raise
     if len(results) == 1:
         _print(results[0])
-    console.print(f"{settings.out / 'report.html'}: every table and figure so far, on one page", markup=False)
-    console.print(f"{settings.out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs", markup=False)
+    console.print(f"{settings.out / 'report.html'}: every table and figure so far, on one page")
+    console.print(f"{settings.out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs")
     console.print(DISCLAIMER)
     raise typer.Exit(0 if all(result["finished"] for result in results) else 1)
 
@@ -137,15 +137,16 @@ def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
 def _print(result: dict[str, Any]) -> None:
     from lits_deploy.cli.console import console, table
 
-    console.print(f"{result['scale_line']} {result['data_line']}\n", markup=False)
+    console.print(f"{result['scale_line']} {result['data_line']}")
+    console.print()
     for drawn in result["tables"]:
         right = [name for name, numeric in zip(drawn["header"], drawn["numeric"], strict=True) if numeric]
         table(drawn["header"], drawn["rows"], right=right, title=drawn["title"])
         for note in drawn["notes"]:
-            console.print(note, markup=False)
+            console.print(note)
         console.print()
     for note in result["notes"]:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
 
 
 def _arguments(chosen: dict[str, Any]) -> list[str]:

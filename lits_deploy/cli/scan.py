@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ def scan(
     Reads headers in processes of their own, as `classify` does; no model, nothing is written. Studies and series are
     numbered in the order of their paths. Exit codes: 0 done, 1 some files failed, 2 an error to mend.
     """
-    from lits_deploy.cli.console import progress_bar
+    from lits_deploy.cli.console import print_json, progress_bar
     from lits_deploy.pipeline.survey import survey_folder
 
     with progress_bar("files") as bar:
@@ -52,7 +51,7 @@ def scan(
         )
     if as_json:
         told = {"pixels": pixels, **survey.to_json(identify=identify), "disclaimer": DISCLAIMER}
-        typer.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        print_json(told)
     else:
         print_survey(survey, identify=identify, pixels=pixels)
     raise typer.Exit(1 if survey.failed else 0)
@@ -84,14 +83,13 @@ def print_survey(survey: Survey, *, identify: bool, pixels: bool) -> None:
     console.print(
         f"{survey.files:,} files, {survey.slices:,} slices: {survey.slices - skipped:,} to be judged,"
         f" {skipped:,} skipped; {failed:,} files failed",
-        markup=False,
     )
     if survey.others:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n:,}" for suffix, n in survey.others.most_common(4))
-        console.print(f"{sum(survey.others.values()):,} other files not read ({kinds})", markup=False)
+        console.print(f"{sum(survey.others.values()):,} other files not read ({kinds})")
     if not pixels:
-        console.print("Only headers were read: empty slices and masks are told with --pixels.", markup=False)
-    console.print(DISCLAIMER, markup=False)
+        console.print("Only headers were read: empty slices and masks are told with --pixels.")
+    console.print(DISCLAIMER)
 
 
 def _row(one: SeriesSurvey) -> tuple[str, ...]:
@@ -129,7 +127,7 @@ def _print_names(survey: Survey) -> None:
     for number, study in enumerate(survey.studies(), start=1):
         for place, one in enumerate(study, start=1):
             named = "".join(f"  {name}={value}" for name, value in sorted(one.series.identifiers.items()))
-            console.print(f"{number}.{place}  {one.path}{named}", markup=False)
+            console.print(f"{number}.{place}  {one.path}{named}")
     for reason, paths in sorted(survey.failed_paths.items()):
         for path in sorted(paths):
-            console.print(f"failed  {path}  {reason}", markup=False)
+            console.print(f"failed  {path}  {reason}")

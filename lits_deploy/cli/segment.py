@@ -84,7 +84,7 @@ def segment(
             opened, scans, out, masks=run_options.names(masks), options=options, on_progress=show, stop=stop
         )
     for warning in summary.run.warnings:
-        errors.print(f"warning: {warning}", markup=False)
+        errors.print(f"warning: {warning}")
     print_masks(summary)
     print_summary(summary.run)
     stopped = summary.run.stopped or not summary.written
@@ -96,7 +96,7 @@ def print_masks(summary: SegmentSummary) -> None:
     from lits_deploy.cli.console import console, table
 
     if not summary.written:
-        console.print("Stopped before the masks were written: the same command goes on from here.", markup=False)
+        console.print("Stopped before the masks were written: the same command goes on from here.")
     rows = [(name, f"{files:,}", f"{summary.slices.get(name, 0):,}") for name, files in summary.masks.items()]
     if summary.written:
         table(("masks", "files", "slices"), rows, right=("files", "slices"))

@@ -26,30 +26,29 @@ def verify(
 
     problems, checks = verify_bundle(bundle, engine_cache=engine_cache)
     for problem in problems:
-        console.print(f"-[x] {problem}", markup=False)
+        console.print(f"-[x] {problem}")
     if not problems:
         opened = Bundle.open(bundle)
         files = 2 + len(opened.manifest.files) + len(opened.manifest.artifacts)
-        console.print(f"-[✓] {files} files match their hashes (bundle {opened.sha256[:12]})", markup=False)
+        console.print(f"-[✓] {files} files match their hashes (bundle {opened.sha256[:12]})")
     for check in checks:
         where = f"{check.artifact} on {check.runtime}, {check.device}"
         if check.error is not None:
-            console.print(f"-[x] {where}: {check.error}", markup=False)
+            console.print(f"-[x] {where}: {check.error}")
             continue
         v = check.verdict
         mark = "✓" if check.passed else "x"
         delta = "not finite" if v["max_delta"] is None else f"max |Δp| {v['max_delta']:.1e}"
         console.print(
             f"-[{mark}] {where}: {v['slices']} goldens, {delta} (≤ {v['tolerance']:.0e}), {v['flipped']} flipped",
-            markup=False,
         )
     if not problems:
         for artifact in opened.manifest.artifacts:
             if artifact.warning:
-                console.print(f"warning: {artifact.warning}", markup=False)
+                console.print(f"warning: {artifact.warning}")
             if not any(check.artifact == artifact.name for check in checks):
                 placed = ", ".join(artifact.runtimes)
-                console.print(f"-[ ] {artifact.name}: not tried, it is for {placed}, which is not here", markup=False)
+                console.print(f"-[ ] {artifact.name}: not tried, it is for {placed}, which is not here")
     if problems or not checks or not all(check.passed for check in checks):
         console.print("This bundle must not be used here. Fix: copy it again, or export it again.")
         raise typer.Exit(1)

@@ -78,8 +78,8 @@ def watch(
         engine_cache=engine_cache,
     )
     talk = Talk(
-        study=lambda line: console.print(str(line), markup=False),
-        note=lambda note: errors.print(note, markup=False),
+        study=lambda line: console.print(str(line)),
+        note=lambda note: errors.print(note),
     )
     if segmenter is not None and not report:
         raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
@@ -88,10 +88,10 @@ def watch(
     # A page that is there is drawn anew even without --report, lest it tell of an older state.
     page = reporter(opened, options, segmenter=unet, pictures=report, say=talk.note)
     finish = page if report or (out / REPORT).exists() else None
-    errors.print(DISCLAIMER, markup=False)
+    errors.print(DISCLAIMER)
     with stop_on_signals() as stop:
         summary = watch_folder(
             opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish
         )
-    errors.print("Stopped: the same command goes on from here.", markup=False)
+    errors.print("Stopped: the same command goes on from here.")
     raise typer.Exit(130 if summary.stopped else 0)

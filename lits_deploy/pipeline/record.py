@@ -20,6 +20,7 @@ from lits_deploy.machine import peak_resident_bytes, processor
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
+from lits_deploy.printable import printable_values
 
 SCHEMA = 1
 
@@ -55,7 +56,7 @@ def write_run_json(
     asked["ledger"] = None if options.ledger is None else "elsewhere"  # a path may hold a name
     asked["engine_cache"] = None if options.engine_cache is None else str(options.engine_cache)
     asked["salt"] = None if options.salt is None else "given"
-    write_json(
+    _write(
         path,
         {
             "schema": SCHEMA,
@@ -90,6 +91,11 @@ def write_run_json(
             "warnings": list(summary.warnings),
         },
     )
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    """A log for people: names of devices and classes are made printable, not only escaped."""
+    write_json(path, printable_values(document))
 
 
 def _timings(session: Session, loop: Loop, summary: RunSummary) -> dict[str, Any]:

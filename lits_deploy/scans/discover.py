@@ -32,8 +32,6 @@ _INDEX = "a DICOM directory, which is an index: name the folder that it stands i
 UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".incomplete", ".swp", "~")
 """Ends of the names that programs give to files while they copy them; rsync's start with a dot and are hidden."""
 
-_MAX_SUFFIXES = 50  # kinds of other files told apart; numbered suffixes (.0001, .0002 …) would fill memory
-
 
 @dataclass(frozen=True)
 class Found:
@@ -56,7 +54,8 @@ class Found:
 
 @dataclass
 class Discovery:
-    """Walks the roots when iterated; `others` counts the files that are not scans, by suffix (`DICOMDIR` by name).
+    """Walks the roots when iterated; `others` counts the files that are not scans, by suffix where it is a common one
+    (`kinds.told`; `DICOMDIR` by name).
 
     roots: files and folders as the user named them; skip: folders never walked into (the output folder).
     only: names directly below the roots that are looked at, None: all. unfinished: ends of names, in lower case, of
@@ -157,7 +156,7 @@ class Discovery:
         elif content.reason:
             yield Found(self._relative(path), UNREADABLE, 0, content.reason)
         else:
-            self._count_other("DICOMDIR" if content.kind == kinds.DICOMDIR else suffix)
+            self.others["DICOMDIR" if content.kind == kinds.DICOMDIR else kinds.told(suffix)] += 1
 
     def _by_suffix(self, suffix: str, name: str) -> kinds.Content | None:
         """What the name alone settles."""
@@ -199,7 +198,7 @@ class Discovery:
             yield Found(container, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
         else:
             if not some:
-                self._count_other(suffix)
+                self.others[kinds.told(suffix)] += 1
 
     def _member(self, archive: Archive, container: str, member: Member) -> Found | None:
         path, name = f"{container}/{member.label}", member.label.rpartition("/")[2]
@@ -214,7 +213,7 @@ class Discovery:
         if content is not None and kind not in self.formats.readers:
             reason = "a zip inside a zip: unpack it" if kind == ZIP else content.reason
             if reason is None:
-                self._count_other("DICOMDIR" if kind == kinds.DICOMDIR else suffix)
+                self.others["DICOMDIR" if kind == kinds.DICOMDIR else kinds.told(suffix)] += 1
                 return None
         if reason is not None:
             return Found(path, UNREADABLE, 0, reason, container=container, member=member.number)
@@ -232,10 +231,6 @@ class Discovery:
 
     def _relative(self, path: str) -> str:
         return escape(path[self._prefix :])
-
-    def _count_other(self, suffix: str) -> None:
-        known = suffix in self.others or len(self.others) < _MAX_SUFFIXES
-        self.others[suffix if known else "(others)"] += 1
 
 
 def _identity(folder: str) -> tuple[int, int] | None:

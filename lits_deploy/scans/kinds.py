@@ -52,6 +52,11 @@ UNREAD_SUFFIXES = {
 }
 """Suffix → why a file of that kind is a failed row, without a look at it."""
 
+_FURTHER_SUFFIXES = frozenset(".bak .bin .bvec .bval .dat .gz .hdr .img .mat .raw .svg .tmp".split())  # noqa: SIM905
+
+OTHER = "other"
+"""What a suffix that is no common file type's is counted as."""
+
 _MAGIC = (
     (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"II*\0", ".tif"), (b"MM\0*", ".tif"), (b"\0\0\0\x0cjP  \r\n", ".jp2"),
     (b"NRRD000", ".nrrd"), (b"7z\xbc\xaf\x27\x1c", ".7z"), (b"Rar!\x1a\x07", ".rar"), (b"BZh", ".bz2"),
@@ -80,6 +85,13 @@ def suffix_of(name: str) -> str:
         return ""
     suffix = "." + last.lower()
     return ".nii.gz" if suffix == ".gz" and stem.lower().endswith(".nii") else suffix
+
+
+def told(suffix: str) -> str:
+    """The suffix where it is that of a common type of file, else OTHER: what follows the last dot of a name may be a
+    patient (`CT.DOE^JANE_1957-03-12`), bytes that are no text, or an escape sequence."""
+    common = suffix in OTHER_SUFFIXES or suffix in UNREAD_SUFFIXES or suffix in _FURTHER_SUFFIXES
+    return suffix if common or suffix in ("", ".zip") else OTHER
 
 
 def is_dicomdir(name: str) -> bool:

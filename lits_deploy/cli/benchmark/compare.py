@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def compare(
     from benchmarks.compare import Limits
     from benchmarks.compare import compare as hold
     from benchmarks.report_files import read_benchmark
-    from lits_deploy.cli.console import console, table
+    from lits_deploy.cli.console import console, print_json, table
     from lits_deploy.errors import UserError
 
     limits = Limits(
@@ -51,14 +50,11 @@ def compare(
     if not found.changes and not found.gone:
         raise UserError("The two benchmarks have no row in common.", fix="measure the same bundle and batch sizes")
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "passed": found.passed, "changes": [change.to_json() for change in found.changes],
-                    "gone": found.gone, "new": found.new, "notes": found.notes,
-                },
-                indent=2, ensure_ascii=False,
-            )
+        print_json(
+            {
+                "passed": found.passed, "changes": [change.to_json() for change in found.changes],
+                "gone": found.gone, "new": found.new, "notes": found.notes,
+            }
         )  # fmt: skip
         raise typer.Exit(0 if found.passed else 1)
     shown = [c for c in found.changes if everything or c.regression or abs(c.worse) > c.limit / 2]
@@ -71,13 +67,12 @@ def compare(
             right=("before", "after", "change", "limit"),
         )
     for line in found.gone:
-        console.print(f"REGRESSION: {line}", markup=False)
+        console.print(f"REGRESSION: {line}")
     for line in (*(f"new: {name}" for name in found.new), *found.notes):
-        console.print(f"- {line}", markup=False)
+        console.print(f"- {line}")
     console.print(
         f"{len(found.changes)} figures compared, {len(found.regressions)} worse than they may be, "
         f"{len(found.gone)} rows lost: {'passed' if found.passed else 'FAILED'}",
-        markup=False,
     )
     raise typer.Exit(0 if found.passed else 1)
 

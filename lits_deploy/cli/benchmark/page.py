@@ -27,5 +27,5 @@ def page(
         write_text(out, draw(documents))
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror or error}).", fix="give another --out") from error
-    console.print(f"→ {out}", markup=False)
+    console.print(f"→ {out}")
     console.print(DISCLAIMER)

@@ -58,16 +58,16 @@ def run(
     opened = Bundle.open(bundle)
     target = out or Path(f"benchmark-{bundle.resolve().name}")
     check_out(target)
-    document = benchmark(opened, plan, against=against, data=data, say=lambda line: errors.print(line, markup=False))
+    document = benchmark(opened, plan, against=against, data=data, say=lambda line: errors.print(line))
     for title, (header, rows) in tables(document):
         table(header, rows, right=[name for name in header if name not in ("runtime", "precision")], title=title)
         console.print()
     for line in notes(document):
-        console.print(f"- {line}", markup=False)
-    console.print(machine_line(document), markup=False)
+        console.print(f"- {line}")
+    console.print(machine_line(document))
     names = write_report(document, target)
     names += _draw(document, target)
-    console.print(f"{target}: {', '.join(names)}", markup=False)
+    console.print(f"{target}: {', '.join(names)}")
     console.print(document["disclaimer"])
     if any(row["error"] or row.get("valid") is False for row in all_rows(document)):
         raise typer.Exit(1)
@@ -92,5 +92,5 @@ def _draw(document: dict[str, Any], out: Path) -> list[str]:
     try:
         return [PLOT] if draw(document, out / PLOT) else []
     except MissingExtra as error:
-        console.print(f"no plot: {error}", markup=False)
+        console.print(f"no plot: {error}")
         return []

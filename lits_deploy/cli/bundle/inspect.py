@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +34,7 @@ def inspect(
     Runs nothing: `lits-deploy verify` does. Exit codes: 0 whole, 1 a file is missing, altered or foreign.
     """
     from lits_deploy.bundle import Bundle
-    from lits_deploy.cli.console import console
+    from lits_deploy.cli.console import console, print_json
     from lits_deploy.packed import open_packed
 
     if packed := bundle.is_file():
@@ -45,10 +44,10 @@ def inspect(
         found = Bundle.open(bundle)
         problems = found.problems()
     if as_json:
-        typer.echo(json.dumps(to_json(found, problems, packed=packed), indent=2, ensure_ascii=False))
+        print_json(to_json(found, problems, packed=packed))
     else:
         for line in page(found, problems, packed=packed):
-            console.print(printable(line), markup=False)
+            console.print(line)
     raise typer.Exit(1 if problems else 0)
 
 
@@ -62,11 +61,6 @@ def to_json(bundle: Bundle, problems: list[str], *, packed: bool) -> dict[str, A
         "problems": problems,
         "manifest": bundle.manifest.to_json(),
     }
-
-
-def printable(line: str) -> str:
-    """The line without control characters: a stranger's manifest must not steer the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:

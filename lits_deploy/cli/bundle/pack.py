@@ -21,8 +21,6 @@ def pack(
     from lits_deploy.packing import pack as pack_bundle
 
     path = pack_bundle(bundle, out, overwrite=overwrite)
-    console.print(f"→ {path}, {path.stat().st_size / 1e6:,.1f} MB", markup=False)
-    console.print(f"{sha256_file(path)}  {path.name}", markup=False)
-    console.print(
-        f"next:  lits-deploy bundle unpack {path.name}   (there, after sha256sum gave the same)", markup=False
-    )
+    console.print(f"→ {path}, {path.stat().st_size / 1e6:,.1f} MB")
+    console.print(f"{sha256_file(path)}  {path.name}")
+    console.print(f"next:  lits-deploy bundle unpack {path.name}   (there, after sha256sum gave the same)")

@@ -26,5 +26,5 @@ def unpack(
 
     bundle = unpack_bundle(file, out, overwrite=overwrite)
     count = 2 + len(bundle.manifest.files) + len(bundle.manifest.artifacts)
-    console.print(f"→ {bundle.folder}: {count} files match their hashes (bundle {bundle.sha256[:12]})", markup=False)
-    console.print(f"next:  lits-deploy verify {shlex.quote(str(bundle.folder))}", markup=False)
+    console.print(f"→ {bundle.folder}: {count} files match their hashes (bundle {bundle.sha256[:12]})")
+    console.print(f"next:  lits-deploy verify {shlex.quote(str(bundle.folder))}")

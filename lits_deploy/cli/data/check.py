@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +31,7 @@ def check(
 
     Nothing is changed. Exit codes: 0 nothing wrong, or warnings and notes only; 1 errors in the data; 2 no data set.
     """
-    from lits_deploy.cli.console import console, progress_bar
+    from lits_deploy.cli.console import console, print_json, progress_bar
     from train.data.check import check_data, check_path, draw_montage
 
     if montage is not None:
@@ -49,12 +48,12 @@ def check(
             bar.update(task, note="drawing")
             draw_montage(montage, report)
     if as_json:
-        typer.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        print_json(report.to_json())
     else:
         _print(report)
-        console.print(f"{report.splits['all'].slices:,} slices in {time.perf_counter() - begun:.1f} s", markup=False)
+        console.print(f"{report.splits['all'].slices:,} slices in {time.perf_counter() - begun:.1f} s")
         if montage is not None:
-            console.print(f"→ {montage}", markup=False)
+            console.print(f"→ {montage}")
     raise typer.Exit(1 if report.count("error") else 0)
 
 
@@ -66,7 +65,7 @@ def _print(report: Report) -> None:
     from train.data.check.findings import SEVERITIES
 
     def say(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(line)
 
     rows = [
         (

@@ -68,8 +68,8 @@ def _print_slices(out: Path, summary: dict[str, Any], seconds: float) -> None:
     people["all"] = sum(people.values())
     _table("split", counts, people)
     low, high = summary["window_hu"]
-    console.print(f"{out}: seed {summary['seed']}, window {low:.0f}…{high:.0f} HU, {seconds:.0f} s", markup=False)
-    console.print(f"next:  lits-deploy train --data {out}", markup=False)
+    console.print(f"{out}: seed {summary['seed']}, window {low:.0f}…{high:.0f} HU, {seconds:.0f} s")
+    console.print(f"next:  lits-deploy train --data {out}")
 
 
 def _print_volumes(out: Path, summary: dict[str, Any], seconds: float) -> None:
@@ -78,11 +78,11 @@ def _print_volumes(out: Path, summary: dict[str, Any], seconds: float) -> None:
 
     kind = summary["format"]
     _table("format", {kind: summary["slices_per_class"]}, {kind: len(summary["patients"])})
-    console.print(f"{out}: seed {summary['seed']}, HU, {seconds:.0f} s", markup=False)
+    console.print(f"{out}: seed {summary['seed']}, HU, {seconds:.0f} s")
     if kind == "nifti":
-        console.print(f"next:  lits-deploy data prepare {out} DATA --layout lits --window -40 160", markup=False)
+        console.print(f"next:  lits-deploy data prepare {out} DATA --layout lits --window -40 160")
     else:
-        console.print(f"series in {out}/volume-N, masks in {out}/segmentation-N.nii", markup=False)
+        console.print(f"series in {out}/volume-N, masks in {out}/segmentation-N.nii")
 
 
 def _table(first: str, counts: dict[str, list[int]], people: dict[str, int]) -> None:

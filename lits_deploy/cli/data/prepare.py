@@ -89,11 +89,11 @@ def prepare(
 
             summary = prepare_folder(src, out, settings, workers=workers or None, resume=resume, progress=show)
     except KeyboardInterrupt:
-        errors.print("stopped; the volumes done are kept. The same command with --resume goes on.", markup=False)
+        errors.print("stopped; the volumes done are kept. The same command with --resume goes on.")
         raise
     _print(summary, out)
-    console.print(f"{out}: {summary.prepared} volumes, {time.perf_counter() - begun:.0f} s", markup=False)
-    console.print(f"next:  lits-deploy data check {out}", markup=False)
+    console.print(f"{out}: {summary.prepared} volumes, {time.perf_counter() - begun:.0f} s")
+    console.print(f"next:  lits-deploy data check {out}")
     raise typer.Exit(1 if summary.failed else 0)
 
 
@@ -115,24 +115,23 @@ def _print(summary: Prepared, out: Path) -> None:
     console.print(
         f"window {f'{window[0]:g}…{window[1]:g} HU' if window else 'unknown'}, split by {dataset['split_by']}"
         f"{' (as the source came)' if dataset['split_given'] else ''}",
-        markup=False,
     )
     if summary.kept:
-        console.print(f"{summary.kept} volumes were done before", markup=False)
+        console.print(f"{summary.kept} volumes were done before")
     ways = "; ".join(f"{name}: {len(found)}" for name, found in summary.orientation.items())
-    console.print(f"orientation told by the pixels: {ways}", markup=False)
+    console.print(f"orientation told by the pixels: {ways}")
     for way, found in summary.turned.items():
-        console.print(f"turned upright, were {way}: {listed(found)}", markup=False)
+        console.print(f"turned upright, were {way}: {listed(found)}")
     for note in summary.notes[:_SHOWN]:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     if len(summary.notes) > _SHOWN:
-        console.print(f"note: {len(summary.notes) - _SHOWN} more in provenance.json", markup=False)
+        console.print(f"note: {len(summary.notes) - _SHOWN} more in provenance.json")
     for warning in summary.warnings:
-        errors.print(f"warning: {warning}", markup=False)
+        errors.print(f"warning: {warning}")
     if summary.failed:
         console.print("")
         table((f"failed ({len(summary.failed)})", "reason"), summary.failed[:_SHOWN])
         if len(summary.failed) > _SHOWN:
-            console.print(f"{len(summary.failed) - _SHOWN} more in {out / 'provenance.json'}", markup=False)
+            console.print(f"{len(summary.failed) - _SHOWN} more in {out / 'provenance.json'}")
         console.print("Mend them and run the same command with --resume.")
     console.print(DISCLAIMER)

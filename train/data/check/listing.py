@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.errors import DataError
+from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
 from train.data.check.findings import Finding, place_of
 from train.data.layout import SPLITS, SUFFIXES
@@ -108,9 +109,9 @@ def _list_split(root: Path, split: str, findings: list[Finding]) -> list[Entry]:
     folder = root / split
     files = _files(folder / "images")
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = Counter(path.suffix.lower() or "no suffix" for path in files if path.suffix.lower() not in SUFFIXES)
+    others = Counter(told(path.suffix.lower()) for path in files if path.suffix.lower() not in SUFFIXES)
     if others:
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in others.most_common(4))
+        kinds = ", ".join(f"{kind or 'no suffix'} {count:,}" for kind, count in others.most_common(4))
         text = f"{sum(others.values()):,} files are not read by training ({kinds}): save slices as PNG"
         findings.append(Finding(severity="warning", kind="other-files", place=f"{split}/images", message=text))
     if not images:
