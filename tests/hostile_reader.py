@@ -1,11 +1,12 @@
 """A reader of `.test` files that does what the file says, for tests of the pipeline's supervision.
 
 grey 17            one slice of that grey value            slices 5     five slices, grey 0 to 4
-hang               never comes back                        swell        takes memory until it gets no more
+hang               never comes back                        swell        takes 1 GiB of memory
 die                the process kills itself                die once F   the same, if file F is not there yet
 exit               the process ends with code 3            slices 5 then die once F / then fail / then hang
 noise              prints to standard output and error     bug          raises KeyError
-wrong shape, nothing, slow 0.2 (seconds; then grey 0), core limit (fails and tells it)
+wrong shape, nothing, slow 0.2 (seconds; then grey 0), core limit (fails and tells it),
+hang at F (makes that file first)
 """
 
 from __future__ import annotations
@@ -48,13 +49,14 @@ def _do(words: list[str], contract: InputContract) -> Iterator[np.ndarray[Any, A
                 yield np.full(contract.shape, value % 256, np.uint8)
         case ["hang"]:
             time.sleep(1000)
+        case ["hang", "at", marker]:
+            Path(marker).touch()
+            time.sleep(1000)
         case ["slow", seconds]:
             time.sleep(float(seconds))
             yield np.zeros(contract.shape, np.uint8)
         case ["swell"]:
-            hoard = []
-            while True:
-                hoard.append(np.ones(1 << 20, np.uint8))
+            _hoard = [np.ones(1 << 20, np.uint8) for _ in range(1024)]
         case ["die"]:
             os.kill(os.getpid(), signal.SIGSEGV)
         case ["die", "once", marker]:

@@ -494,6 +494,22 @@ class TestLibraries:
         assert {"base", "[cpu]", "[gpu]", "[openvino]", "[train]", "[export]"} <= names
 
 
+def test_a_check_imports_nothing_that_the_environment_puts_in_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "from lits_deploy.doctor.check import Check\n"
+    code += "def told(): return [Check(section='machine', name='told', state='ok', found='it ran')]"
+    monkeypatch.syspath_prepend(fake_module(tmp_path / "ours", "harmless", code))
+    decoys = tmp_path / "decoys"
+    decoys.mkdir()
+    for name in ("sitecustomize", "json"):
+        (decoys / f"{name}.py").write_text(f"import os\nos.mkdir({str(tmp_path / f'imported {name}')!r})\n")
+    monkeypatch.setenv("PYTHONPATH", str(decoys))
+    (found,) = run([Job(section="machine", name="told", function="harmless:told")])
+    assert not list(tmp_path.glob("imported *"))
+    assert found.found == "it ran"
+
+
 def test_names_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/hildegard")
     monkeypatch.setenv("USER", "hildegard")

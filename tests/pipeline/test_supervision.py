@@ -217,10 +217,13 @@ def wait_for_workers(run: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 def test_no_worker_outlives_its_parent(bundle: Bundle, tmp_path: Path) -> None:
-    scans = tricks(tmp_path / "scans", a="hang", b="hang")
-    with python_run(bundle, scans, tmp_path / "out") as run:
+    scans = tricks(tmp_path / "scans", a=f"hang at {tmp_path / 'marker'}")
+    with python_run(bundle, scans, tmp_path / "out", "workers=1") as run:
         workers = wait_for_workers(run)
-        time.sleep(0.8)  # well into the file that hangs
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "marker").exists():  # before it is at its file, a worker ends with the pipe alone
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         assert all(worker.is_running() for worker in workers)
         run.kill()
     _, alive = psutil.wait_procs(workers, timeout=5)

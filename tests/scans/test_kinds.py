@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -112,8 +113,11 @@ def test_anything_else_is_none_of_our_business(data: bytes) -> None:
 
 
 def test_a_gzip_bomb_is_only_looked_at() -> None:
-    head = gzip.compress(bytes(1 << 20))[:4096]
+    head = gzip.compress(bytes(64 << 20))[:4096]
+    tracemalloc.start()
     assert by_content(head).kind is None
+    assert tracemalloc.get_traced_memory()[1] < 64 << 10
+    tracemalloc.stop()
 
 
 def test_dicom_without_preamble_needs_two_elements_in_order() -> None:
