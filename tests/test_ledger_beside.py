@@ -118,3 +118,18 @@ def test_a_ledger_of_one_channel_has_none_of_it(tmp_path: Path) -> None:
         ledger.adopt(IDENTITY, "/scans")
         tables = {name for (name,) in ledger._db.execute("SELECT name FROM sqlite_master")}
     assert "beside" not in tables
+
+
+def test_slices_beside_an_altered_one_are_done_again(tmp_path: Path) -> None:
+    def at(ctime_ns: int) -> list[Found]:
+        return [Found(name, 1, 1, None, "dicom", ctime_ns=ctime_ns) for name in "abcd"]
+
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, at(1), PLACES)
+        answer(ledger, PLACES)
+    with Ledger(tmp_path) as ledger:
+        ledger.stage(at(2))
+        assert [file.path for file in ledger.altered.doubtful()] == ["a", "b", "c", "d"]
+        ledger.altered.put(["d"])
+        assert adopt(ledger, [], PLACES) == Counts(2, 2, 0)
+        assert answer(ledger, PLACES) == ["d", "a"]

@@ -9,6 +9,7 @@
     mask    labels of a segmented slice, compressed (`segmentation`)
     picture a small picture of a suspicious slice with its contours (`report.pictures`), for a page without the scans
     beside  only where a network sees neighbouring slices: what stood beside a file (`ledger.beside`)
+    ctime   when a file's inode last changed, of those that are known (`ledger.altered`)
     found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it
 
 A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;

@@ -67,8 +67,8 @@ class Beside:
     def settle(self, channels: int, retried: Collection[str]) -> None:
         """Say who stands beside whom, and have files done again that stand beside others than before.
 
-        retried: paths of failed files that are tried again: so are those beside them. Part of the ledger's `adopt`, in
-        its transaction.
+        retried: paths of files that are tried again for another reason than their size or time: so are those beside
+        them. Part of the ledger's `adopt`, in its transaction.
         """
         for table in ("turn", "again"):
             self._db.execute(f"DELETE FROM {table}")

@@ -22,13 +22,14 @@ CREATE TABLE picture (
 FOUND = """
 CREATE TEMP TABLE found (
     path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
-    kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT) WITHOUT ROWID;
+    kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT, ctime_ns INTEGER NOT NULL,
+    altered INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 CREATE TEMP TABLE scope (part TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 ADOPT = """
 CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
     WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT part FROM scope)))
-       OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.reason IS NOT NULL
+       OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.altered OR found.reason IS NOT NULL
        OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
 DELETE FROM mask WHERE file IN (SELECT id FROM gone);
@@ -63,13 +64,13 @@ KNOWN_PLACES = """
 INSERT INTO place SELECT file.path, series.name, min(slice.position)
     FROM file JOIN found USING (path) JOIN slice ON slice.file = file.id JOIN series ON series.id = file.series
     WHERE file.status = 1 AND found.kind = ? AND found.reason IS NULL
-      AND found.size = file.size AND found.mtime_ns = file.mtime_ns
+      AND found.size = file.size AND found.mtime_ns = file.mtime_ns AND NOT found.altered
     GROUP BY file.id HAVING count(*) = 1 AND min(slice.position) IS NOT NULL
 """
 UNKNOWN_PLACES = """
 SELECT path, found.place, kind, container, member, found.mtime_ns FROM found LEFT JOIN file USING (path)
 WHERE kind = ? AND found.reason IS NULL AND path > ?
-  AND (file.status IS NOT 1 OR found.size != file.size OR found.mtime_ns != file.mtime_ns)
+  AND (file.status IS NOT 1 OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.altered)
 ORDER BY path LIMIT ?
 """
 PLACES = """
@@ -98,4 +99,18 @@ SELECT file.id, file.path, found.place, found.kind, found.container, found.membe
        turn.near, turn.number
 FROM turn JOIN file ON file.id = turn.file JOIN found USING (path)
 WHERE file.status = 0 AND turn.number > ? ORDER BY turn.number LIMIT ?
+"""
+
+CTIME = "CREATE TABLE IF NOT EXISTS ctime (file INTEGER PRIMARY KEY, ctime_ns INTEGER NOT NULL);"
+DOUBTFUL = """
+SELECT found.path, found.place, found.container, found.member, file.sha256
+FROM found JOIN file USING (path) JOIN ctime ON ctime.file = file.id
+WHERE file.status != 0 AND found.reason IS NULL
+  AND found.size = file.size AND found.mtime_ns = file.mtime_ns AND found.ctime_ns != ctime.ctime_ns
+ORDER BY found.place
+"""
+SETTLE_CTIME = """
+DELETE FROM ctime WHERE file NOT IN (SELECT id FROM file);
+INSERT OR REPLACE INTO ctime SELECT file.id, found.ctime_ns FROM file JOIN found USING (path)
+    LEFT JOIN ctime ON ctime.file = file.id WHERE ctime.ctime_ns IS NOT found.ctime_ns
 """

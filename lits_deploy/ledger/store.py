@@ -14,6 +14,7 @@ from typing import Any
 from lits_deploy.errors import OutputError
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import schema
+from lits_deploy.ledger.altered import Altered
 from lits_deploy.ledger.beside import Beside
 from lits_deploy.ledger.rows import (
     FAILED,
@@ -110,10 +111,21 @@ class Ledger:
         """
         with self._transaction():
             rows = (
-                (name(f.path), f.path, f.size, f.mtime_ns, f.reason, f.kind, f.container, f.member, _part(f.path, name))
+                (
+                    name(f.path),
+                    f.path,
+                    f.size,
+                    f.mtime_ns,
+                    f.reason,
+                    f.kind,
+                    f.container,
+                    f.member,
+                    _part(f.path, name),
+                    f.ctime_ns,
+                )
                 for f in found
             )
-            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", rows)
 
     def staged(self) -> int:
         """How many files discovery saw."""
@@ -130,8 +142,8 @@ class Ledger:
     ) -> Counts:
         """Make the staged files the run's files, and this its identity and base folder, in one transaction.
 
-        Files that are done and have not changed (size, mtime) stay; changed, new and half-done ones become pending;
-        vanished ones leave. Failed files stay failed unless `retry_failed`.
+        Files that are done and have not changed (size, mtime, `altered`) stay; changed, new and half-done ones become
+        pending; vanished ones leave. Failed files stay failed unless `retry_failed`.
         scope: names directly below the base, as they are written: discovery saw only these (`Discovery.only`), so that
         what is done elsewhere stays, and what is half-done there leaves until it is seen again.
         channels: of the network; files that stand beside others than before are pending, too (`beside`).
@@ -144,7 +156,8 @@ class Ledger:
             for statement in schema.ADOPT.split(";\n"):
                 self._db.execute(statement, asked if ":scoped" in statement else {})
             if channels > 1:
-                self.beside.settle(channels, retried)
+                self.beside.settle(channels, retried | self.altered.paths())
+            self.altered.settle()
             digest = hashlib.sha256(canonical_json(identity).encode())
             for path, size in self._db.execute("SELECT path, size FROM file ORDER BY path"):
                 digest.update(f"\n{size} {path}".encode())
@@ -156,6 +169,11 @@ class Ledger:
     def beside(self) -> Beside:
         """What stands beside what."""
         return Beside(self._db, self._transaction)
+
+    @property
+    def altered(self) -> Altered:
+        """Which files have changed although their size and time say no."""
+        return Altered(self._db, self._transaction)
 
     def counts(self) -> Counts:
         """Files by status."""

@@ -30,6 +30,7 @@ from lits_deploy.files import canonical_json
 from lits_deploy.ledger import ABOUT, NAMES, RUN, Counts, Ledger
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.about import about
+from lits_deploy.pipeline.altered import find_altered
 from lits_deploy.pipeline.inference import InferenceThreads
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.kept import Kept
@@ -129,6 +130,7 @@ def run_folder(
         judge = _judge(task, artifact, options)
         identity, base = _identity(bundle, artifact, info, judge), names.of("base", discovery.base)
         session.resumed = output.check(identity, base, names.mark)
+        find_altered(output.ledger, discovery, stop)
         contract, neighbours = bundle.manifest.contract, None
         if contract.channels > 1:
             neighbours = Neighbours(ledger=output.ledger, discovery=discovery, formats=formats)

@@ -9,6 +9,7 @@ Knows nothing about what the members are.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -57,7 +58,7 @@ class Archive:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise SliceError("not a regular file")
-            self.identity, self.mtime_ns = identity(status), status.st_mtime_ns
+            self.identity, self.mtime_ns, self.ctime_ns = identity(status), status.st_mtime_ns, status.st_ctime_ns
             self._zip = _opened(self._stream, status.st_size)
             self._infos = self._zip.infolist()
             _refuse_overlaps(self._infos, self._zip.start_dir)
@@ -108,17 +109,31 @@ class Archive:
             raise SliceError("the zip is damaged: this file in it is truncated")
         return data
 
+    def sha256(self, number: int) -> str:
+        """Hex SHA-256 of a member's bytes, which memory never holds at once. Raises SliceError."""
+        if not 0 <= number < len(self._infos) or _doubt(self._infos[number]) is not None:
+            raise SliceError(CHANGED)
+        digest = hashlib.sha256()
+        for chunk in self._chunks(self._infos[number], self._infos[number].file_size + 1):
+            digest.update(chunk)
+        return digest.hexdigest()
+
     def _read(self, info: zipfile.ZipInfo, most: int) -> bytes:
         whole = io.BytesIO()  # gives up its buffer without a copy
+        for chunk in self._chunks(info, most):
+            whole.write(chunk)
+        return whole.getvalue()
+
+    def _chunks(self, info: zipfile.ZipInfo, most: int) -> Iterator[bytes]:
         try:
             with self._zip.open(info) as member:
-                while whole.tell() < most and (chunk := member.read(min(_CHUNK, most - whole.tell()))):
-                    whole.write(chunk)
+                while most > 0 and (chunk := member.read(min(_CHUNK, most))):
+                    most -= len(chunk)
+                    yield chunk
         except (MemoryError, OSError):
             raise
         except Exception as error:  # zipfile raises nearly anything on hostile bytes
             raise SliceError("the zip is damaged: this file in it cannot be unpacked") from error
-        return whole.getvalue()
 
 
 _last: tuple[bytes, Archive] | None = None
@@ -132,14 +147,19 @@ def read_member(path: bytes, member: int, most: int, *, mtime_ns: int | None = N
     The last zip stays open, one for this process, and is opened anew when the file has changed. Raises SliceError,
     OSError.
     """
-    global _last
-    status = os.stat(path)  # noqa: PTH116
-    if mtime_ns is not None and status.st_mtime_ns != mtime_ns:
+    archive = last_opened(path)
+    if mtime_ns is not None and archive.mtime_ns != mtime_ns:
         raise SliceError(CHANGED)
-    if _last is None or _last[0] != path or _last[1].identity != identity(status):
+    return archive.read(member, most)
+
+
+def last_opened(path: bytes) -> Archive:
+    """The zip at that path: the last one that was opened, unless it has changed, or opened now. Raises as Archive."""
+    global _last
+    if _last is None or _last[0] != path or _last[1].identity != identity(os.stat(path)):  # noqa: PTH116
         close_last()
         _last = (path, Archive(path))
-    return _last[1].read(member, most)
+    return _last[1]
 
 
 def close_last() -> None:
@@ -150,9 +170,9 @@ def close_last() -> None:
         _last = None
 
 
-def identity(status: os.stat_result) -> tuple[int, int, int, int]:
+def identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
     """What tells a file from another, or from itself after a change."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def label(name: str) -> str:

@@ -38,7 +38,7 @@ class Found:
     """A scan file, or one inside a zip.
 
     path: escaped, relative to the base, with `/`; of a zip's member: the zip's path, `/` and the member's name.
-    size: bytes (of a member: unpacked); mtime_ns: the file's (of a member: the zip's).
+    size: bytes (of a member: unpacked); mtime_ns, ctime_ns: the file's (of a member: the zip's).
     reason: why it is a failed row already, or None. kind: which reader it is for (`scans.Formats`).
     container: the zip's path where this is a member, and member its number in the zip's directory.
     """
@@ -50,6 +50,7 @@ class Found:
     kind: str = ""
     container: str | None = None
     member: int | None = None
+    ctime_ns: int = 0
 
 
 @dataclass
@@ -217,7 +218,7 @@ class Discovery:
                 return None
         if reason is not None:
             return Found(path, UNREADABLE, 0, reason, container=container, member=member.number)
-        return Found(path, member.size, archive.mtime_ns, None, kind or "", container, member.number)
+        return Found(path, member.size, archive.mtime_ns, None, kind or "", container, member.number, archive.ctime_ns)
 
     def _record(self, path: str, kind: str) -> Found:
         relative = self._relative(path)
@@ -227,7 +228,7 @@ class Discovery:
             return Found(relative, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
         if not stat.S_ISREG(status.st_mode):
             return Found(relative, UNREADABLE, 0, "not a regular file")
-        return Found(relative, status.st_size, status.st_mtime_ns, None, kind)
+        return Found(relative, status.st_size, status.st_mtime_ns, None, kind, ctime_ns=status.st_ctime_ns)
 
     def _relative(self, path: str) -> str:
         return escape(path[self._prefix :])
