@@ -24,6 +24,7 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import LitsError
 from lits_deploy.files import write_json
+from lits_deploy.program import run_program
 from lits_deploy.scans import Reader
 
 SCHEMA = 1
@@ -135,4 +136,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

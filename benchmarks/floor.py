@@ -22,6 +22,7 @@ from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
 from lits_deploy.errors import LitsError
 from lits_deploy.pipeline.tuning import CPU_BATCH, cores
+from lits_deploy.program import run_program
 
 SCHEMA = 1
 ROW_BYTES = 150
@@ -149,4 +150,4 @@ def _peak(document: dict[str, Any], kind: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -26,6 +26,7 @@ from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError, MissingExtra
 from lits_deploy.pipeline.tuning import cores
+from lits_deploy.program import run_program
 
 SCHEMA = 1
 START_AIM_S, MEMORY_AIM_MB = 1.5, 500.0
@@ -194,4 +195,4 @@ FUNCTION = "run_folder"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

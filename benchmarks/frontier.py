@@ -29,6 +29,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError, MissingExtra, UserError
 from lits_deploy.files import write_text
 from lits_deploy.metrics import per_class_rates
+from lits_deploy.program import run_program
 from train.models.registry import NETWORKS, network
 
 SCHEMA = 1
@@ -180,4 +181,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

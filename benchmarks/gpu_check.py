@@ -27,6 +27,7 @@ from lits_deploy.engines.flavour import installed
 from lits_deploy.errors import DeviceError, LitsError, MissingExtra
 from lits_deploy.files import write_json
 from lits_deploy.gpu import bindings
+from lits_deploy.program import run_program
 from lits_deploy.runtime import places
 
 NETWORKS, BATCHES = ("resnet18", "resnet50", "unet"), (1, 8, 32, 128)
@@ -117,4 +118,4 @@ def _places() -> list[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -29,6 +29,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, LitsError, UserError
 from lits_deploy.files import write_json
 from lits_deploy.pipeline.tuning import cores
+from lits_deploy.program import run_program
 
 SCHEMA = 1
 SPLIT = "validate"
@@ -193,4 +194,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

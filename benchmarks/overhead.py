@@ -25,6 +25,7 @@ from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.pipeline.tuning import CPU_BATCH, cores
+from lits_deploy.program import run_program
 
 SCHEMA = 1
 AIM = 0.05
@@ -152,4 +153,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

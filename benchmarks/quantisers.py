@@ -36,6 +36,7 @@ from export.precision.simulated import Simulated
 from export.source import Original, from_run
 from lits_deploy.errors import LitsError
 from lits_deploy.files import write_json
+from lits_deploy.program import run_program
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
@@ -173,4 +174,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lits_deploy.contract import InputContract
+from lits_deploy.program import run_program
 from train.models.registry import NETWORKS, UNET_WIDTH, build
 
 PASSES = 5
@@ -116,7 +117,7 @@ def table(floors: list[Floor], batch: int, measured: dict[str, tuple[float, floa
     return lines
 
 
-def main() -> None:
+def main() -> int:
     """Print the floor of every network of the registry."""
     parser = argparse.ArgumentParser(description="How fast training could be, by FLOPs and bytes.")
     parser.add_argument("--batch", type=int, default=32)
@@ -132,7 +133,8 @@ def main() -> None:
             flops, bandwidth = measured[name]
             print(f"{name}: matrix product {flops / 1e9:.0f} GFLOP/s, copy {bandwidth / 1e9:.1f} GB/s")
     print("\n".join(table(floors, given.batch, measured)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -33,6 +33,7 @@ from benchmarks.peers.plain_training import PlainTraining
 from benchmarks.training_floor import floor
 from lits_deploy.contract import InputContract
 from lits_deploy.files import write_json
+from lits_deploy.program import run_program
 from train.config import TrainConfig
 from train.data.dataset import SliceDataset
 from train.data.layout import Layout, read_layout
@@ -156,7 +157,7 @@ def line(found: dict[str, Any]) -> str:
     return f"{found['network']}: slices/s {rates}; ratios {ratios} (plain with {found['plain_workers']} workers)"
 
 
-def main() -> None:
+def main() -> int:
     """Parse, measure, print, write."""
     parser = argparse.ArgumentParser(description="Training speed beside a plain PyTorch loop.")
     parser.add_argument("--data", type=Path, help="training layout; phantoms are made without it")
@@ -178,7 +179,8 @@ def main() -> None:
         print(f"note: {note}")
     if given.out is not None:
         write_json(given.out, record)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

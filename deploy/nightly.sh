@@ -5,8 +5,9 @@
 #   RUNTIME DEVICE PRECISION FORMATS       as the options of `lits-deploy classify`; ENGINE_CACHE too
 #   LITS_DEPLOY                            the program, if it is not on the path
 #
-# Exit codes: 0 done, 1 some files failed (rows with reasons), 2 an error to mend, 3 the bundle does not hold here,
-# 130 stopped: the next start goes on.
+# Exit codes: those of `lits-deploy` (see its --help): 0 done, 2 an error to mend, 3 the bundle does not hold here,
+# 70 a bug, 129, 130 or 143 stopped: the next start goes on. Some files failed (rows with reasons): 4, not 1, for 1 is
+# also what Python ends with where it cannot start.
 set -euo pipefail
 
 program=${LITS_DEPLOY:-lits-deploy}
@@ -19,8 +20,8 @@ done
 
 cache=()
 [[ -z ${ENGINE_CACHE:-} ]] || cache=(--engine-cache "$ENGINE_CACHE")
-# `verify` ends with 1 where the bundle does not hold, `classify` where some files failed: only the latter is a success.
-"$program" verify "$BUNDLE" "${cache[@]}" || exit 3
+export LITS_DEPLOY_UNATTENDED=1
+"$program" verify "$BUNDLE" "${cache[@]}"
 
 options=(--out "$OUT" --runtime "${RUNTIME:-auto}" --device "${DEVICE:-auto}" --format "${FORMATS:-csv}" "${cache[@]}")
 [[ -z ${PRECISION:-} ]] || options+=(--precision "$PRECISION")

@@ -4,27 +4,42 @@
 win over our package. So the current folder leaves the import path before anything else is imported.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # without the module, which might be another's
+    from typing import NoReturn
+
 
 def _drop_current_folder() -> None:
-    here = os.path.realpath(os.getcwd())  # noqa: PTH109 - pathlib is not imported yet, on purpose
+    try:
+        here = os.path.realpath(os.getcwd())  # noqa: PTH109 - pathlib is not imported yet, on purpose
+    except FileNotFoundError:  # the folder has been removed: nothing can be imported from it
+        return
     package_root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
     if here == package_root:
         return  # the checkout itself: the folder *is* where the packages live
     sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry or ".") != here]
 
 
-def main() -> None:
-    """Run the command line; exits 0, 1 (some files failed), 2 (the user's error) or 130 (Ctrl-C)."""
+def main() -> NoReturn:
+    """Run the command line; ends with a code of `lits_deploy.exits`."""
     _drop_current_folder()
-    try:
-        from lits_deploy.cli.app import run
-    except KeyboardInterrupt:  # Ctrl-C while Python is still importing; `run` has its own answer
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
-    run()
+    from lits_deploy import signals
+
+    signals.end_on_any()  # nothing has begun
+    from lits_deploy.program import run_program
+
+    run_program(_run)
+
+
+def _run() -> int:
+    from lits_deploy.cli.app import run
+
+    return run()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@
     │   ├── DataError         a training data set that cannot be read as one
     │   ├── DeviceError       a device or runtime that is not there
     │   ├── EngineError       a TensorRT engine that cannot be built, trusted or proven
+    │   ├── MachineError      the machine ran out of open files, memory, threads or processes
     │   ├── MissingExtra      a library that is not installed; names the extra
     │   ├── ParityError       an exported graph that does not compute what the original does
     │   └── OutputError       an output folder that may not be written
     ├── SliceError            one file or slice cannot be used: becomes a row with this reason, never an abort
     └── DeviceOutOfMemory     the device ran out of memory: the pipeline halves the batch
 
-Caught once, in `lits_deploy.cli.app`. Anything else is a bug and keeps its traceback.
+Caught once, in `lits_deploy.program`. Anything else is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class DeviceError(UserError):
 
 class EngineError(UserError):
     """A TensorRT engine that cannot be built, may not be trusted, or fails its goldens."""
+
+
+class MachineError(UserError):
+    """The machine has no further open files, memory, threads or processes (`mishaps`)."""
 
 
 class MissingExtra(UserError):  # noqa: N818 - reads better where it is raised

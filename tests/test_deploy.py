@@ -52,14 +52,13 @@ def test_a_night_verifies_and_then_classifies(bundle: Bundle, scans: Path, progr
     assert len((tmp_path / "out" / "slices.csv").read_text().splitlines()) == 4
     (scans / "bad.png").write_bytes(b"not a picture")
     done = nightly(program, **places)  # the next night goes on
-    assert done.returncode == 1, "one failed file is a row"
+    assert done.returncode == 4, "one failed file is a row"
     assert "3 before" in done.stdout
 
 
 def test_a_bundle_that_does_not_hold_ends_the_night_with_3(
     bundle: Bundle, scans: Path, program: Path, tmp_path: Path
 ) -> None:
-    """`verify` says so with 1, which the unit takes for failed files."""
     altered = tmp_path / "altered"
     shutil.copytree(bundle.folder, altered)
     with (altered / "model.onnx").open("ab") as stream:
@@ -67,10 +66,20 @@ def test_a_bundle_that_does_not_hold_ends_the_night_with_3(
     done = nightly(program, BUNDLE=altered, SCANS=scans, OUT=tmp_path / "out")
     assert done.returncode == 3
     assert not (tmp_path / "out").exists()
-    success = re.findall(
-        r"^SuccessExitStatus=(.*)$", (DEPLOY / "lits-deploy-nightly.service").read_text(), re.MULTILINE
-    )
-    assert success == ["1 130"]
+
+
+def test_no_crash_is_a_success(tmp_path: Path) -> None:
+    """Of the program, of Python before it, of a library beneath it."""
+    stub = tmp_path / "stub"
+    crashes = (1, 2, 3, 70, 126, 127, 134, 136, 137, 139)
+    for code in crashes:
+        stub.write_text(f"#!/bin/sh\n[ $1 = verify ] || exit {code}\n")
+        stub.chmod(0o755)
+        assert nightly(stub, BUNDLE="b", SCANS="s", OUT="o").returncode == code
+    for unit in DEPLOY.glob("*.service"):
+        (success,) = re.findall(r"^SuccessExitStatus=(.*)$", unit.read_text(), re.MULTILINE)
+        assert not {*map(str, crashes)} & {*success.split()}
+        assert {"129", "130", "143"} <= {*success.split()}
 
 
 def test_every_setting_reaches_the_command(tmp_path: Path) -> None:

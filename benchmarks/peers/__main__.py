@@ -19,6 +19,7 @@ from benchmarks.records import Session
 from benchmarks.scans import find_scans
 from lits_deploy.errors import LitsError
 from lits_deploy.pipeline.tuning import cores
+from lits_deploy.program import run_program
 
 SCHEMA = 1
 
@@ -58,4 +59,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

@@ -1,22 +1,20 @@
-"""The `lits-deploy` program: the list of commands, and the one place where errors become exit codes.
+"""The `lits-deploy` program: the list of commands. `program` turns errors into exit codes, `exits` names them.
 
 A command's module is imported when the command is named, so `--help` costs neither numpy nor a runtime.
-Exit codes: 0 done, 1 some files failed, 2 the user's error (one line, no traceback), 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import typer
 
-from lits_deploy import DISCLAIMER, __version__
+from lits_deploy import DISCLAIMER, __version__, exits
 from lits_deploy.cli.lazy import LazyCommands
-from lits_deploy.errors import UserError
 from lits_deploy.printable import printable, say
 
 COMMANDS = {
@@ -94,16 +92,24 @@ def _root(
     pass
 
 
-def run() -> None:
-    """Run the program and exit."""
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (None: the program's own); its exit code (`exits`). Raises what is to end the program."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no → gets a ?, not a traceback
+    command = typer.main.get_command(app)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Not `app()`: Typer would end with 1, which means failed files, where it is interrupted or a pipe breaks.
     try:
-        app()
-    except UserError as error:
-        say(f"error: {error}", to=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        say("stopped", to=sys.stderr)
-        sys.exit(130)
+        with command.make_context("lits-deploy", words) as context:
+            command.invoke(context)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort:
+        return exits.USER_ERROR
+    except Exception as error:
+        if not hasattr(error, "show"):  # not of click, which Typer may bring in a copy of its own
+            raise
+        error.show()
+        return exits.USER_ERROR
+    return exits.DONE

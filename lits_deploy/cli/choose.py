@@ -8,10 +8,12 @@ from typing import Any
 
 import typer
 
+from lits_deploy import exits
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 one is recommended", "1 nothing keeps the limits"))
 def choose(
     bundles: list[Path] = typer.Argument(..., help="Bundles of classifiers."),
     latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),
@@ -31,8 +33,7 @@ def choose(
 ) -> None:
     """Say which network, precision, runtime and batch size to use on this machine, and why the others lost.
 
-    The fastest within all limits is recommended; of those within 5 % of it the more sensitive, then the smaller. Exit
-    codes: 0 one is recommended, 1 nothing keeps the limits, 2 an error.
+    The fastest within all limits is recommended; of those within 5 % of it the more sensitive, then the smaller.
     """
     from benchmarks.choose import Limits
     from benchmarks.choose import choose as measure
@@ -55,7 +56,7 @@ def choose(
         print_json(document)
     else:
         show(document, {bundle.resolve().name: bundle for bundle in bundles})
-    raise typer.Exit(1 if document["chosen"] is None else 0)
+    raise typer.Exit(exits.SOME_FAILED if document["chosen"] is None else exits.DONE)
 
 
 def show(document: dict[str, Any], folders: dict[str, Path]) -> None:

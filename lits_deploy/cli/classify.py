@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lits_deploy import DISCLAIMER
+from lits_deploy import DISCLAIMER, exits
 from lits_deploy.cli import engines, run_options
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -19,7 +19,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 _REASONS_SHOWN = 5
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 done", "1 some files failed"))
 def classify(
     bundle: Path = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them."),
     scans: list[Path] = run_options.SCANS,
@@ -50,7 +50,6 @@ def classify(
     """Classify folders of CT slices with a bundle.
 
     A file that cannot be used is a row with its reason. Interrupted or killed, the same command goes on where it was.
-    Exit codes: 0 done, 1 some files failed, 2 an error to mend, 130 stopped.
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import errors, progress_bar
@@ -99,7 +98,7 @@ def classify(
     for warning in (*summary.warnings, *said):
         errors.print(f"warning: {warning}")
     print_summary(summary)
-    raise typer.Exit(130 if summary.stopped else 1 if summary.failed else 0)
+    raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.failed))
 
 
 def print_summary(summary: RunSummary) -> None:

@@ -33,6 +33,11 @@ class Plain(Console):
         """What rich makes of any text: here no markup, no emoji code, no highlighting, nothing unprintable."""
         return Text(printable(text), style=style, justify=justify, overflow=overflow)
 
+    def on_broken_pipe(self) -> None:
+        """Called while the BrokenPipeError is handled: goes on. Rich would end with 1, which means failed files."""
+        self.quiet = True
+        raise
+
 
 console = Plain(highlight=False, soft_wrap=True)
 """Results and summaries: standard output."""

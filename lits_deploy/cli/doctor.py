@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lits_deploy import exits
+
 if TYPE_CHECKING:
     from lits_deploy.doctor import Check, Report
 
@@ -23,7 +25,7 @@ _TITLES = {
 _STATE_WIDTH, _NAME_WIDTH, _WIDTH = 7, 19, 100
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 a runtime works", "1 none does"))
 def doctor(
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a page."),
     out: Path = typer.Option(Path(), help="Where results will go: its disk and a ledger there are tried."),
@@ -31,7 +33,7 @@ def doctor(
     """Say what works on this machine and how to install the rest.
 
     Every runtime is tried, by running a small network on each device and comparing the answer. Names neither the user
-    nor the machine, so it can be pasted into an issue. Exit codes: 0 a runtime works, 1 none does.
+    nor the machine, so it can be pasted into an issue.
     """
     from lits_deploy.cli.console import print_json
     from lits_deploy.doctor import examine
@@ -41,7 +43,7 @@ def doctor(
         print_json(report.to_json())
     else:
         print_report(report)
-    raise typer.Exit(0 if report.working else 1)
+    raise typer.Exit(exits.DONE if report.working else exits.SOME_FAILED)
 
 
 def print_report(report: Report) -> None:

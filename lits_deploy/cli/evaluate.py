@@ -7,12 +7,13 @@ from typing import Any
 
 import typer
 
+from lits_deploy import exits
 from lits_deploy.cli import engines
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 done", "1 some files failed"))
 def evaluate(
     subject: Path = typer.Argument(..., metavar="RUN|BUNDLE", help="Folder that `train` or `export` made."),
     data: Path = typer.Option(..., help="Data set in the training layout, with masks or targets.csv."),
@@ -27,7 +28,7 @@ def evaluate(
 ) -> None:
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.
 
-    A file that cannot be used is a row with its reason. Exit codes: 0 done, 1 some files failed, 2 an error to mend.
+    A file that cannot be used is a row with its reason.
     """
     from benchmarks.evaluation.report import check_out, write_report
     from benchmarks.evaluation.run import evaluate as measure
@@ -53,7 +54,7 @@ def evaluate(
         console.print(no_plots)
     console.print(f"{target}: {', '.join(names)}")
     console.print(evaluation.document["disclaimer"])
-    raise typer.Exit(1 if evaluation.failed else 0)
+    raise typer.Exit(exits.of_failures(evaluation.failed))
 
 
 def _print(document: dict[str, Any]) -> None:

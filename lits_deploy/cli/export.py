@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lits_deploy import DISCLAIMER
+from lits_deploy import DISCLAIMER, exits
 from lits_deploy.cli import engines
 from lits_deploy.errors import DataError, MissingExtra, UserError
 
@@ -34,7 +34,7 @@ class Flips(str, Enum):
     all = "all"
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 done", "1 a precision failed its gate"))
 def export(
     run: Path | None = typer.Argument(
         None, metavar="RUN|BUNDLE", help="Training run; with --trt a bundle too. [default: the newest in runs/]"
@@ -148,7 +148,7 @@ def export(
     if trt:
         engines.build_engines(target, options)
     if bundle.manifest.left_out:
-        raise typer.Exit(1)
+        raise typer.Exit(exits.SOME_FAILED)
 
 
 def _wanted(

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperGroup
 
+from lits_deploy import exits
+
 
 class LazyCommands(TyperGroup):
     """Commands by name and line of help; the module `package`.name defines `app`. Subclasses set both."""
@@ -23,7 +25,10 @@ class LazyCommands(TyperGroup):
         """Import the command's module: only when that command is run or asked for its help."""
         if cmd_name not in self.commands_here:
             return None
-        return typer.main.get_command(importlib.import_module(f"{self.package}.{cmd_name}").app)
+        command = typer.main.get_command(importlib.import_module(f"{self.package}.{cmd_name}").app)
+        if not isinstance(command, TyperGroup):
+            command.epilog = command.epilog or exits.in_help("0 done")
+        return command
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The overview needs the names and lines above, no module."""

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from lits_deploy import DISCLAIMER
+from lits_deploy import DISCLAIMER, exits
 from lits_deploy.cli.train import ClassWeights
 from lits_deploy.errors import MissingExtra
 from train.recipes.registry import RECIPES, Recipe
@@ -79,7 +79,7 @@ def _command(recipe: Recipe) -> Callable[..., None]:
 
 
 for _recipe in (*RECIPES.values(), _ALL):
-    app.command(_recipe.id)(_command(_recipe))
+    app.command(_recipe.id, epilog=exits.in_help("0 done", "1 a recipe is unfinished"))(_command(_recipe))
 
 
 @app.command("list")
@@ -131,7 +131,7 @@ def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
     console.print(f"{settings.out / 'report.html'}: every table and figure so far, on one page")
     console.print(f"{settings.out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs")
     console.print(DISCLAIMER)
-    raise typer.Exit(0 if all(result["finished"] for result in results) else 1)
+    raise typer.Exit(exits.DONE if all(result["finished"] for result in results) else exits.SOME_FAILED)
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lits_deploy import DISCLAIMER
+from lits_deploy import DISCLAIMER, exits
 
 if TYPE_CHECKING:
     from lits_deploy.scans.survey import SeriesSurvey, Survey
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 done", "1 some files failed"))
 def scan(
     scans: list[Path] = typer.Argument(..., help="Folders, files or zips: DICOM, NIfTI, PNG and JPEG slices."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
@@ -29,7 +29,7 @@ def scan(
     """List studies and series, how they lie, and what would be skipped and why.
 
     Reads headers in processes of their own, as `classify` does; no model, nothing is written. Studies and series are
-    numbered in the order of their paths. Exit codes: 0 done, 1 some files failed, 2 an error to mend.
+    numbered in the order of their paths.
     """
     from lits_deploy.cli.console import print_json, progress_bar
     from lits_deploy.pipeline.survey import survey_folder
@@ -54,7 +54,7 @@ def scan(
         print_json(told)
     else:
         print_survey(survey, identify=identify, pixels=pixels)
-    raise typer.Exit(1 if survey.failed else 0)
+    raise typer.Exit(exits.of_failures(survey.failed.total()))
 
 
 def print_survey(survey: Survey, *, identify: bool, pixels: bool) -> None:

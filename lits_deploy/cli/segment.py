@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lits_deploy import exits
 from lits_deploy.cli import engines, run_options
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -17,7 +18,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 _REASONS_SHOWN = 5
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 done", "1 some files failed"))
 def segment(
     bundle: Path = typer.Argument(..., help="Bundle of a U-Net, as `lits-deploy export` makes them."),
     scans: list[Path] = run_options.SCANS,
@@ -48,7 +49,6 @@ def segment(
 
     OUT/masks holds a mask of every slice (png), volume (nifti) or DICOM series (nifti, dicom-seg); masks.csv says which
     belongs to which, and why there is none. Interrupted or killed, the same command goes on where it was.
-    Exit codes: 0 done, 1 some files failed, 2 an error to mend, 130 stopped.
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.classify import print_summary
@@ -87,8 +87,7 @@ def segment(
         errors.print(f"warning: {warning}")
     print_masks(summary)
     print_summary(summary.run)
-    stopped = summary.run.stopped or not summary.written
-    raise typer.Exit(130 if stopped else 1 if summary.run.failed else 0)
+    raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.run.failed))
 
 
 def print_masks(summary: SegmentSummary) -> None:

@@ -1,4 +1,4 @@
-"""`lits-deploy verify BUNDLE`: prints each check; exits 1 if one fails."""
+"""`lits-deploy verify BUNDLE`: prints each check; exits 3 if one fails."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from pathlib import Path
 
 import typer
 
+from lits_deploy import exits
 from lits_deploy.cli import engines
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 the bundle holds here", "3 it does not"))
 def verify(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
     engine_cache: Path | None = engines.CACHE,
@@ -51,5 +52,5 @@ def verify(
                 console.print(f"-[ ] {artifact.name}: not tried, it is for {placed}, which is not here")
     if problems or not checks or not all(check.passed for check in checks):
         console.print("This bundle must not be used here. Fix: copy it again, or export it again.")
-        raise typer.Exit(1)
+        raise typer.Exit(exits.BUNDLE_FAILS)
     console.print("verified")

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import typer
 
+from lits_deploy import exits
 from lits_deploy.cli import engines, run_options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 stopped between two studies"))
 def watch(
     inbox: Path = typer.Argument(..., help="Folder in which studies arrive, each as a folder, zip or file."),
     bundle: Path = typer.Option(..., help="Bundle to use, as `lits-deploy export` makes them."),
@@ -46,7 +47,6 @@ def watch(
 
     A study is an entry of the inbox. Results of a study stay while another one arrives, and after it has been moved
     away; `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. Killed, the same command goes on.
-    Exit codes: 0 stopped between two studies, 130 stopped within one, 2 an error to mend.
     """
     from lits_deploy import DISCLAIMER
     from lits_deploy.bundle import Bundle
@@ -94,4 +94,4 @@ def watch(
             opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish
         )
     errors.print("Stopped: the same command goes on from here.")
-    raise typer.Exit(130 if summary.stopped else 0)
+    raise typer.Exit(stop.exit_code if summary.stopped else 0)

@@ -75,7 +75,7 @@ class InferenceThreads:
         self._lanes, self._adding = 1, threading.Lock()
         self.most: int | None = None
         self.halved = 0
-        self._thread = threading.Thread(target=self._run, name="lits-deploy-inference", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="lits-deploy-inference")
 
     @property
     def infer_s(self) -> float:
@@ -119,7 +119,7 @@ class InferenceThreads:
             self.most, self._lanes = network.max_batch, network.lanes
             self._say(Opened(network.describe(), perf_counter() - started, network.lanes))
             others = [
-                threading.Thread(target=self._serve, args=(network,), name=f"lits-deploy-inference-{lane}", daemon=True)
+                threading.Thread(target=self._serve, args=(network,), name=f"lits-deploy-inference-{lane}")
                 for lane in range(1, network.lanes)
             ]
             try:

@@ -12,7 +12,7 @@ from lits_deploy.pipeline.stop import Stop, stop_on_signals
 from lits_deploy.pipeline.wakeup import Wakeup
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_asks_and_a_second_one_ends(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_on_signals() as stop:
@@ -21,6 +21,7 @@ def test_a_signal_asks_and_a_second_one_ends(number: signal.Signals) -> None:
         os.kill(os.getpid(), number)
         assert stop.requested
         assert woken
+        assert stop.exit_code == 128 + number
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lits_deploy import exits
+
 if TYPE_CHECKING:
     from benchmarks.compare import Change
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 nothing became worse than it may", "1 something did"))
 def compare(
     before: Path = typer.Argument(..., help="benchmark.json, or the folder that holds it."),
     after: Path = typer.Argument(..., help="The same, made later."),
@@ -31,8 +33,7 @@ def compare(
 ) -> None:
     """Hold two benchmarks against each other.
 
-    A row that was measured before and is missing or failed after is a regression. Exit codes: 0 nothing became worse
-    than it may, 1 something did, 2 an error.
+    A row that was measured before and is missing or failed after is a regression.
     """
     from benchmarks.compare import Limits
     from benchmarks.compare import compare as hold
@@ -56,7 +57,7 @@ def compare(
                 "gone": found.gone, "new": found.new, "notes": found.notes,
             }
         )  # fmt: skip
-        raise typer.Exit(0 if found.passed else 1)
+        raise typer.Exit(exits.DONE if found.passed else exits.SOME_FAILED)
     shown = [c for c in found.changes if everything or c.regression or abs(c.worse) > c.limit / 2]
     shown.sort(key=lambda change: -change.worse / max(change.limit, 1e-9))
     rows = [_cells(change) for change in shown]
@@ -74,7 +75,7 @@ def compare(
         f"{len(found.changes)} figures compared, {len(found.regressions)} worse than they may be, "
         f"{len(found.gone)} rows lost: {'passed' if found.passed else 'FAILED'}",
     )
-    raise typer.Exit(0 if found.passed else 1)
+    raise typer.Exit(exits.DONE if found.passed else exits.SOME_FAILED)
 
 
 def _cells(change: Change) -> tuple[str, ...]:

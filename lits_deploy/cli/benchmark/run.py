@@ -7,13 +7,14 @@ from typing import Any
 
 import typer
 
+from lits_deploy import exits
 from lits_deploy.cli import engines
 from lits_deploy.errors import MissingExtra, UserError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 done", "1 a row could not be measured or is not steady"))
 def run(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
     against: Path | None = typer.Option(None, metavar="RUN", help="Training run to compare with, in PyTorch."),
@@ -70,7 +71,7 @@ def run(
     console.print(f"{target}: {', '.join(names)}")
     console.print(document["disclaimer"])
     if any(row["error"] or row.get("valid") is False for row in all_rows(document)):
-        raise typer.Exit(1)
+        raise typer.Exit(exits.SOME_FAILED)
 
 
 def batch_sizes(text: str) -> tuple[int, ...]:

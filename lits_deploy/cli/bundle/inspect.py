@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lits_deploy import exits
+
 if TYPE_CHECKING:  # the command's help needs no numpy
     from lits_deploy.bundle import Artifact, Bundle
 
@@ -24,14 +26,14 @@ _FIGURES = {
 }
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 whole", "1 a file is missing, altered or foreign"))
 def inspect(
     bundle: Path = typer.Argument(..., help="A bundle, or the zip file of one."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a page."),
 ) -> None:
     """Say what a bundle is, takes and answers, how good it is and on what data, and whether its files are whole.
 
-    Runs nothing: `lits-deploy verify` does. Exit codes: 0 whole, 1 a file is missing, altered or foreign.
+    Runs nothing: `lits-deploy verify` does.
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, print_json
@@ -48,7 +50,7 @@ def inspect(
     else:
         for line in page(found, problems, packed=packed):
             console.print(line)
-    raise typer.Exit(1 if problems else 0)
+    raise typer.Exit(exits.SOME_FAILED if problems else exits.DONE)
 
 
 def to_json(bundle: Bundle, problems: list[str], *, packed: bool) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lits_deploy import exits
+
 if TYPE_CHECKING:  # the command's help needs no numpy
     from train.data.check import Report
 
@@ -17,7 +19,7 @@ _SHOWN = 5
 """Findings of one kind and severity that are printed; JSON has them all."""
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 nothing wrong, or warnings and notes only", "1 errors in the data"))
 def check(
     data: Path = typer.Argument(..., help="Data set in the training layout."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),
@@ -29,7 +31,7 @@ def check(
 ) -> None:
     """Look for leaks, broken files, doubtful masks and a wrong intensity window in a training data set.
 
-    Nothing is changed. Exit codes: 0 nothing wrong, or warnings and notes only; 1 errors in the data; 2 no data set.
+    Nothing is changed.
     """
     from lits_deploy.cli.console import console, print_json, progress_bar
     from train.data.check import check_data, check_path, draw_montage
@@ -54,7 +56,7 @@ def check(
         console.print(f"{report.splits['all'].slices:,} slices in {time.perf_counter() - begun:.1f} s")
         if montage is not None:
             console.print(f"→ {montage}")
-    raise typer.Exit(1 if report.count("error") else 0)
+    raise typer.Exit(exits.SOME_FAILED if report.count("error") else exits.DONE)
 
 
 def _print(report: Report) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lits_deploy import exits
+
 if TYPE_CHECKING:
     from train.data.prepare import Prepared
 
@@ -33,7 +35,7 @@ class SplitChoice(str, Enum):
     slice = "slice"
 
 
-@app.command()
+@app.command(epilog=exits.in_help("0 done", "1 some volumes failed"))
 def prepare(
     src: Path = typer.Argument(..., help="Folder with the raw data; only read."),
     out: Path = typer.Argument(..., help="New or empty folder for the training layout."),
@@ -61,8 +63,7 @@ def prepare(
     """Turn LiTS volumes, the Kaggle PNGs, MSD Task03_Liver or image and mask folders into the training layout.
 
     Slices become 8-bit grey, 256×256, front up, the patient's right on the left, with labels 0, 1, 2. A volume that
-    cannot be used is named with its reason, and the others go on. Exit codes: 0 done, 1 some volumes failed, 2 an
-    error to mend, 130 stopped.
+    cannot be used is named with its reason, and the others go on.
     """
     from lits_deploy.cli.console import console, errors, progress_bar
     from train.data.prepare import PrepareSettings, parse_fractions
@@ -94,7 +95,7 @@ def prepare(
     _print(summary, out)
     console.print(f"{out}: {summary.prepared} volumes, {time.perf_counter() - begun:.0f} s")
     console.print(f"next:  lits-deploy data check {out}")
-    raise typer.Exit(1 if summary.failed else 0)
+    raise typer.Exit(exits.SOME_FAILED if summary.failed else exits.DONE)
 
 
 def _print(summary: Prepared, out: Path) -> None:

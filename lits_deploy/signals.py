@@ -1,0 +1,80 @@
+"""SIGINT, SIGTERM and SIGHUP for the whole program: the first is a KeyboardInterrupt, a second one ends it at once.
+
+`listen` is called before anything is imported; `pipeline.stop` takes over where a run can stop in good order. A signal
+that the parent ignores (`nohup`) stays ignored. Imports nothing heavy, and knows nothing of what is interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from lits_deploy import exits
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_listening = False
+_received: int | None = None
+
+
+def received() -> int | None:
+    """The first of these signals that has come to this program."""
+    return _received
+
+
+def note(number: int) -> None:
+    """A signal has come; if it is not the first, the program ends at once. Safe in a signal handler.
+
+    Does nothing in another program that uses this package as a library.
+    """
+    global _received
+    if not _listening:
+        return
+    if _received is not None:
+        end_at_once(exits.of_signal(number))
+    _received = number
+
+
+def heard() -> tuple[signal.Signals, ...]:
+    """Those of the signals that the parent did not ask to be ignored."""
+    return tuple(number for number in NUMBERS if signal.getsignal(number) is not signal.SIG_IGN)
+
+
+def listen() -> None:
+    """Turn the signals into KeyboardInterrupt, in the main thread."""
+    global _listening
+    _listening = True
+    for number in heard():
+        signal.signal(number, _interrupt)
+
+
+def end_on_any() -> None:
+    """From now on a signal ends the program at once: nothing is left to be put in order."""
+    for number in heard():
+        signal.signal(number, _end)
+
+
+def end_at_once(code: int) -> NoReturn:
+    """End without Python's own good-bye.
+
+    That takes Python away from threads that are still at work in C++ (loading a network, building an engine), which
+    ends them by "terminate called" and a core. Processes that a library of Python's started are told to end, too.
+    """
+    if "multiprocessing.process" in sys.modules:
+        from multiprocessing import active_children
+
+        for child in active_children():
+            child.terminate()
+    os._exit(code)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    note(number)
+    raise KeyboardInterrupt
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    end_at_once(exits.of_signal(number))

@@ -1,0 +1,177 @@
+"""Every way in which a program of ours ends, and its exit code: a crash is never taken for anything else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lits_deploy import exits
+from lits_deploy.cli.app import COMMANDS, app
+from lits_deploy.program import outcome
+
+ROOT = Path(__file__).parents[2]
+
+
+def ends(code: str, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
+    """Run the program's `main` after some lines that plant a fault."""
+    program = f"import sys\nsys.argv[1:] = {list(arguments)!r}\n{code}\nfrom lits_deploy.__main__ import main\nmain()\n"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, **more)  # type: ignore[call-overload, no-any-return]
+
+
+def raising(statement: str) -> str:
+    """Lines that make `lits-deploy models` run a statement in place of its work."""
+    return f"""
+import typer, types, sys, threading
+fake = types.ModuleType("lits_deploy.cli.models")
+fake.app = typer.Typer()
+@fake.app.command()
+def models() -> None:
+    {statement}
+sys.modules["lits_deploy.cli.models"] = fake
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "line"),
+    [
+        ("1 / 0", exits.BUG, "ZeroDivisionError"),
+        ("raise SystemExit(1)", exits.BUG, "SystemExit: 1"),
+        ("raise SystemExit('text')", exits.BUG, "SystemExit: text"),
+        ("raise EOFError", exits.BUG, "EOFError"),
+        ("raise typer.Abort", exits.USER_ERROR, ""),
+        ("import nothing_of_that_name", exits.BUG, "nothing_of_that_name"),
+        ("thread = threading.Thread(target=lambda: 1 / 0); thread.start(); thread.join()", exits.BUG, "ZeroDivision"),
+        ("raise BrokenPipeError", exits.BUG, "BrokenPipeError"),  # of a pipe that is not standard output
+        ("raise KeyboardInterrupt", 130, "stopped"),
+    ],
+)
+def test_each_end_has_its_code(statement: str, code: int, line: str) -> None:
+    done = ends(raising(statement), "models")
+    assert done.returncode == code, done.stderr
+    assert line in done.stderr
+    assert ("Traceback" in done.stderr) == (code == exits.BUG)
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "line"),
+    [
+        ("raise OSError(errno.EMFILE, 'x')", exits.USER_ERROR, "error: Too many files are open"),
+        ("raise OSError(errno.ENOSPC, 'x', '/a\\x1b/b')", exits.USER_ERROR, "error: The disk is full (/a\\x1b/b)"),
+        ("raise MemoryError", exits.USER_ERROR, "error: There is no memory left"),
+        ('raise RuntimeError("can\'t start new thread")', exits.USER_ERROR, "error: No further thread or process"),
+        ("raise sqlite3.OperationalError('database is locked')", exits.USER_ERROR, "error: The ledger is locked"),
+        (
+            "raise sqlite3.DatabaseError('database disk image is malformed')",
+            exits.USER_ERROR,
+            "error: The ledger is d",
+        ),
+        ("raise sqlite3.OperationalError('attempt to write a readonly database')", exits.USER_ERROR, "is read-only"),
+        ("raise sqlite3.OperationalError('database or disk is full')", exits.USER_ERROR, "error: No room for the"),
+        ("raise sqlite3.OperationalError('near \"x\": syntax error')", exits.BUG, "syntax error"),
+        ("raise sqlite3.ProgrammingError('Cannot operate on a closed database.')", exits.BUG, "closed database"),
+    ],
+)
+def test_what_the_machine_runs_out_of_is_told_apart(
+    statement: str, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> int:
+        exec(statement, {"errno": errno, "sqlite3": sqlite3})
+        return exits.DONE
+
+    assert outcome(main) == code
+    said = capsys.readouterr().err
+    assert line in said
+    assert ("Traceback" in said) == (code == exits.BUG)
+    if code == exits.USER_ERROR:
+        assert len(said.splitlines()) == 1
+        assert "Fix: " in said
+
+
+def test_usage_and_a_module_that_cannot_be_imported() -> None:
+    assert ends("", "no-such-command").returncode == exits.USER_ERROR
+    assert ends("", "verify").returncode == exits.USER_ERROR
+    assert ends("sys.modules['lits_deploy.cli.models'] = None", "models").returncode == exits.BUG
+    assert ends("sys.modules['lits_deploy.cli.app'] = None", "models").returncode == exits.BUG
+
+
+@pytest.mark.parametrize("module", ["benchmarks.floor", "benchmarks.peers", "train"])
+def test_other_programs_end_alike(module: str, tmp_path: Path) -> None:
+    """A bug within `main` of each: the module that it calls first fails."""
+    site = tmp_path / "sitecustomize.py"
+    site.write_text("import argparse, sys\nargparse.ArgumentParser.parse_args = lambda *_: 1 / 0\n")
+    if module == "train":
+        site.write_text("import sys\nsys.modules['lits_deploy.cli.train'] = None\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([sys.executable, "-m", module, "x"], env=environment, capture_output=True, text=True)
+    assert done.returncode == exits.BUG, done.stderr
+    assert "Traceback" in done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_fault_of_ours() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    for arguments in (["models"], ["--help"], ["models", "--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "lits_deploy", *arguments], stdout=write, stderr=subprocess.PIPE, text=True
+        )
+        assert (done.returncode, done.stderr) == (exits.BROKEN_PIPE, "")
+    os.close(write)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_standard_output_on_a_full_disk_is_the_users_error_and_a_closed_one_is_none() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lits_deploy", "models"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == exits.USER_ERROR
+    assert done.stderr == "error: The disk is full. Fix: make room, and run the same command again\n"
+    closed = f"exec {sys.executable} -m lits_deploy models >&-"
+    assert subprocess.run(["sh", "-c", closed], capture_output=True).returncode == exits.DONE
+
+
+def test_too_few_file_descriptors_are_one_line_wherever_they_end(tmp_path: Path) -> None:
+    """From what Python needs to start on to what a run takes."""
+    from folder_runs import SIZE
+    from pictures import folder_of_slices
+    from tiny_bundle import make_tiny_bundle
+
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56).folder
+    scans = folder_of_slices(tmp_path / "scans", 4, size=SIZE)
+    codes = set()
+    for limit in (8, 12, 18, 200):
+        call = f"ulimit -n {limit}; exec {sys.executable} -m lits_deploy classify {bundle} {scans} --out {tmp_path}/{limit}"
+        done = subprocess.run(["sh", "-c", call], capture_output=True, text=True)
+        codes.add(done.returncode)
+        assert "Traceback" not in done.stderr
+        if done.returncode:
+            assert done.returncode == exits.USER_ERROR
+            assert "error: Too many files are open" in done.stderr
+    assert codes == {exits.DONE, exits.USER_ERROR}
+
+
+@pytest.mark.parametrize("command", [*COMMANDS])
+def test_every_commands_help_names_its_codes(command: str) -> None:
+    text = " ".join(CliRunner().invoke(app, [command, "--help"]).output.split())
+    if "Commands:" in text:
+        name = re.search(r"Commands: (\w+)", text)
+        assert name is not None
+        text = " ".join(CliRunner().invoke(app, [command, name[1], "--help"]).output.split())
+    assert "2 an error to mend, 70 a bug, 129, 130 or 143 stopped by a signal." in text
+
+
+def test_codes_are_told_apart_and_stand_in_the_readme() -> None:
+    codes = {name: value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    assert len(set(codes.values())) == len(codes)
+    crashes = {134, 139, 1 + 0x7F}  # abort, segmentation fault, not found
+    assert not crashes & set(codes.values())
+    text = (ROOT / "README.md").read_text()
+    assert all(f"{code} " in text for code in (0, 1, 2, 3, 70, 129, 130, 143))
