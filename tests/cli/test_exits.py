@@ -148,7 +148,8 @@ def test_too_few_file_descriptors_are_one_line_wherever_they_end(tmp_path: Path)
     scans = folder_of_slices(tmp_path / "scans", 4, size=SIZE)
     codes = set()
     for limit in (8, 12, 18, 200):
-        call = f"ulimit -n {limit}; exec {sys.executable} -m lits_deploy classify {bundle} {scans} --out {tmp_path}/{limit}"
+        run = f"-m lits_deploy classify {bundle} {scans} --out {tmp_path}/{limit}"
+        call = f"ulimit -n {limit}; exec {sys.executable} {run}"
         done = subprocess.run(["sh", "-c", call], capture_output=True, text=True)
         codes.add(done.returncode)
         assert "Traceback" not in done.stderr
