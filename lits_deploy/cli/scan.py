@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER, exits
+from lits_deploy.cli import run_options
 
 if TYPE_CHECKING:
     from lits_deploy.scans.survey import SeriesSurvey, Survey
@@ -22,6 +23,7 @@ def scan(
     pixels: bool = typer.Option(False, "--pixels", help="Decode the slices, too: empty ones and masks are told."),
     identify: bool = typer.Option(False, "--identify", help="Name patients, UIDs and files. Off by default."),
     recursive: bool = typer.Option(True, help="Look into folders below."),
+    follow_links: bool = run_options.FOLLOW_LINKS,
     workers: int | None = typer.Option(None, min=1, help="Processes that read [cores less one, 1 to 4]."),
     time_limit: float = typer.Option(30.0, help="Seconds that reading one file may take."),
     memory_limit: int = typer.Option(1024, help="MiB that reading one file may take."),
@@ -43,6 +45,7 @@ def scan(
         survey = survey_folder(
             scans,
             recursive=recursive,
+            follow_links=follow_links,
             pixels=pixels,
             workers=workers,
             time_limit_s=time_limit,

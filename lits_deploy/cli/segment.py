@@ -33,6 +33,7 @@ def segment(
     workers: int | None = run_options.WORKERS,
     threads: int = run_options.THREADS,
     recursive: bool = run_options.RECURSIVE,
+    follow_links: bool = run_options.FOLLOW_LINKS,
     overwrite: bool = run_options.OVERWRITE,
     retry_failed: bool = run_options.RETRY_FAILED,
     identify: bool = typer.Option(
@@ -66,6 +67,7 @@ def segment(
         workers=workers,
         threads=threads,
         recursive=recursive,
+        follow_links=follow_links,
         formats=run_options.names(tables),
         overwrite=overwrite,
         retry_failed=retry_failed,

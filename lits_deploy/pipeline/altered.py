@@ -12,6 +12,7 @@ from lits_deploy.ledger.altered import DoubtfulFile
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.archive import close_last, last_opened
 from lits_deploy.scans.discover import Discovery
+from lits_deploy.scans.within import check_within
 
 _LOT = 1000  # files noted in the ledger at once
 _BLOCK = 1 << 20
@@ -40,10 +41,11 @@ def _sha256(file: DoubtfulFile, discovery: Discovery) -> str | None:
     path = os.fsencode(discovery.real_path(file.container or file.place))
     try:
         if file.member is not None:
-            return last_opened(path).sha256(file.member)
+            return last_opened(path, discovery.within).sha256(file.member)
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0) as stream:
             if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
                 return None
+            check_within(stream.fileno(), discovery.within)
             digest = hashlib.sha256()
             while block := stream.read(_BLOCK):
                 digest.update(block)

@@ -37,13 +37,14 @@ def fetch(
     time_limit_s: float = 30.0,
     memory_limit_mib: int = 1024,
     stop: Stop | None = None,
+    within: tuple[str, ...] | None = None,
 ) -> None:
     """Decode every job (`Job.headers`, `Job.only`) and hand out what comes, in this thread.
 
     on_slice: uint8 [C, S, S], valid during the call; on_held: slices that are not to be judged, and with headers every
     slice; on_done: after all of a file's, with `job.reason` where it failed. A file whose decoder died is handed out
     anew: `Tag.attempt` and `Held.attempt` then differ from `job.deaths`, so keep slices by job and drop older attempts.
-    Raises KeyboardInterrupt when `stop` is requested.
+    within: where files have to lie (`scans.within`). Raises KeyboardInterrupt when `stop` is requested.
     """
     selector = selectors.DefaultSelector()
     count = workers or tuning.default_workers()
@@ -58,6 +59,7 @@ def fetch(
             slots=buffers * _BATCH,
             memory_limit_mib=memory_limit_mib,
             preload=(),
+            within=within,
         )
         pool = WorkerPool(
             settings,

@@ -18,6 +18,7 @@ from typing import Any
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Frame, Reader, Slice
+from lits_deploy.scans.within import Within, check_within
 
 LEAST_KEPT = 8
 """Decoded files that a worker keeps, 64 KB each: enough for the channels of a slice, and for files a little astray."""
@@ -57,11 +58,11 @@ class Kept:
         return self._files[key]
 
 
-def decode_one(source: Mapping[str, Any], reader: Reader, contract: InputContract) -> OneSlice:
+def decode_one(source: Mapping[str, Any], reader: Reader, contract: InputContract, within: Within = None) -> OneSlice:
     """Read and decode a file of one slice. contract: of one channel. Raises MemoryError, nothing else."""
     sha256 = series = None
     try:
-        data = bytes_of(source, reader.MAX_BYTES)
+        data = bytes_of(source, reader.MAX_BYTES, within)
         sha256 = hashlib.sha256(data).hexdigest()
         scan = reader.read(data, contract)
         del data
@@ -98,22 +99,24 @@ def plain(series: Any) -> dict[str, Any] | None:
     return None if series is None else dataclasses.asdict(series)
 
 
-def bytes_of(source: Mapping[str, Any], most: int) -> bytes:
-    """The bytes of a source's file, or of its member of a zip; SliceError if there are more than `most`."""
+def bytes_of(source: Mapping[str, Any], most: int, within: Within = None) -> bytes:
+    """The bytes of a source's file, or of its member of a zip; SliceError if there are more than `most`, or if it lies
+    elsewhere than `within`."""
     path = os.fsencode(source["path"])
     if source.get("member") is None:
-        return _read_file(path, most)
+        return _read_file(path, most, within)
     from lits_deploy.scans.archive import read_member
 
-    return read_member(path, source["member"], most, mtime_ns=source["mtime_ns"])
+    return read_member(path, source["member"], most, mtime_ns=source["mtime_ns"], within=within)
 
 
-def _read_file(path: bytes, most: int) -> bytes:
+def _read_file(path: bytes, most: int, within: Within) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # not to wait for a pipe that took the file's place
     with os.fdopen(fd, "rb", buffering=0) as stream:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise SliceError("not a regular file")
+        check_within(fd, within)
         if status.st_size > most:
             raise SliceError(f"{status.st_size / 2**20:.0f} MiB: larger than any slice")
         return stream.readall()

@@ -22,6 +22,7 @@ class ClassifyOptions:
     abstain: give no class to a slice that the artifact's threshold calls unsure.
     identify: write patients and UIDs in clear; pseudonymous: write hashes of paths; salt: of all hashes (`pseudonyms`),
     None: the output folder's own.
+    follow_links: read links that lead out of the named folders, too.
     time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
     changed. overwrite: drop the results of another run from the output folder.
     """
@@ -42,6 +43,7 @@ class ClassifyOptions:
     identify: bool = False
     pseudonymous: bool = False
     salt: str | None = None
+    follow_links: bool = False
     time_limit_s: float = 30.0
     memory_limit_mib: int = 1024
     ledger: Path | None = None

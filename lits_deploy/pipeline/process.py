@@ -35,7 +35,7 @@ class WorkerSettings:
     """What a worker is told when it starts.
 
     memory_fd, slots: the shared memory and how many slices it holds. memory_limit_mib: what one file may take.
-    preload: reader modules to import before the first file.
+    preload: reader modules to import before the first file. within: where files have to lie (`scans.within`).
     """
 
     contract: InputContract
@@ -43,6 +43,7 @@ class WorkerSettings:
     slots: int
     memory_limit_mib: int
     preload: tuple[str, ...]
+    within: tuple[str, ...] | None = None
 
     def to_json(self) -> str:
         """As `pipeline.worker.main` reads it."""
@@ -53,6 +54,7 @@ class WorkerSettings:
                 "slots": self.slots,
                 "limit_bytes": self.memory_limit_mib << 20,
                 "preload": self.preload,
+                "within": self.within,
                 "parent": os.getpid(),
                 "nice": tuning.WORKER_NICE,
                 "import_path": _import_path(),

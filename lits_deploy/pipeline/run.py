@@ -105,7 +105,13 @@ def run_folder(
     skip = [out, *([options.ledger] if options.ledger else [])]
     unfinished = () if only is None else UNFINISHED
     discovery = Discovery(
-        roots, recursive=options.recursive, skip=skip, formats=formats, only=only, unfinished=unfinished
+        roots,
+        recursive=options.recursive,
+        skip=skip,
+        formats=formats,
+        only=only,
+        unfinished=unfinished,
+        follow_links=options.follow_links,
     )
     workers = options.workers or tuning.default_workers()
     with ExitStack() as stack:
@@ -115,7 +121,7 @@ def run_folder(
         loop.kept = Kept() if finish is not None and task == "classify" else None
         stack.callback(loop.close)
         most = max(workers, loop.most_workers)
-        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, most, options, formats)
+        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, most, options, discovery)
         _start_network(
             stack, loop, lambda: runtime or _open(bundle, artifact, options, task), _OUTPUT[task], close=runtime is None
         )
@@ -190,7 +196,7 @@ def _start_workers(
     workers: int,
     most: int,
     options: ClassifyOptions,
-    formats: Formats,
+    discovery: Discovery,
 ) -> npt.NDArray[np.uint8]:
     """Start the decode workers; the memory that up to `most` write to, with room for any batch size that may come.
 
@@ -205,7 +211,8 @@ def _start_workers(
         memory_fd=memory_fd,
         slots=room,
         memory_limit_mib=options.memory_limit_mib,
-        preload=tuple(formats.readers.values())[:1],
+        preload=tuple(discovery.formats.readers.values())[:1],
+        within=discovery.within,
     )
     loop.pool = WorkerPool(
         settings,

@@ -33,11 +33,12 @@ def survey_folder(
     workers: int | None = None,
     time_limit_s: float = 30.0,
     memory_limit_mib: int = 1024,
+    follow_links: bool = False,
     on_file: Callable[[Survey], None] = lambda _: None,
     formats: Formats = FORMATS,
 ) -> Survey:
     """What lies below `roots`. on_file: called after every file. Raises UserError where there is nothing."""
-    discovery = Discovery(roots, recursive=recursive, formats=formats)
+    discovery = Discovery(roots, recursive=recursive, formats=formats, follow_links=follow_links)
     survey = Survey()
     told: defaultdict[Job, list[tuple[int, float | None, str | None]]] = defaultdict(list)
 
@@ -70,6 +71,7 @@ def survey_folder(
         workers=workers,
         time_limit_s=time_limit_s,
         memory_limit_mib=memory_limit_mib,
+        within=discovery.within,
     )
     survey.others = discovery.others
     if not survey.files:

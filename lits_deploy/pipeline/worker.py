@@ -48,6 +48,7 @@ from lits_deploy.pipeline.one_slice import LEAST_KEPT, Kept, OneSlice, bytes_of,
 from lits_deploy.pipeline.slots import map_slots
 from lits_deploy.scans import Reader, Slice
 from lits_deploy.scans.neighbours import alone, in_file, stacked
+from lits_deploy.scans.within import Within
 
 if TYPE_CHECKING:
     from lits_deploy.scans import Frame
@@ -115,11 +116,13 @@ class Decoder:
     """Decodes files into slots, one after the other, within the memory limit.
 
     fd, slots: the shared memory and how many slices it holds. limit_bytes: what a file may take beyond what the
-    process had when its reader was loaded.
+    process had when its reader was loaded. within: where files have to lie (`scans.within`).
     """
 
-    def __init__(self, link: Link, contract: InputContract, fd: int, slots: int, limit_bytes: int) -> None:
-        self._link, self._contract, self._limit = link, contract, limit_bytes
+    def __init__(
+        self, link: Link, contract: InputContract, fd: int, slots: int, limit_bytes: int, within: Within = None
+    ) -> None:
+        self._link, self._contract, self._limit, self._within = link, contract, limit_bytes, within
         self._alone = alone(contract)
         self._memory = map_slots(fd, slots, contract.shape)
         self._readers: dict[str, Reader] = {}
@@ -159,7 +162,7 @@ class Decoder:
     def _decode(self, job: dict[str, Any], answer: dict[str, Any], told: _Told) -> str:
         """Decode a file whose neighbouring slices are in it, or that has none; its window."""
         reader = self.load(job["reader"])
-        data = bytes_of(job, reader.MAX_BYTES)
+        data = bytes_of(job, reader.MAX_BYTES, self._within)
         answer["sha256"] = hashlib.sha256(data).hexdigest()
         headers = job.get("headers", False)
         scan = reader.read(data, self._alone, headers_only=headers)
@@ -196,7 +199,7 @@ class Decoder:
         def decode() -> OneSlice:
             if said is not None:
                 self._link.send(**said)
-            return decode_one(source, self.load(reader), self._alone)
+            return decode_one(source, self.load(reader), self._alone, self._within)
 
         return self._kept.get(source, decode)
 
@@ -228,7 +231,9 @@ def main(settings: dict[str, Any]) -> None:
     os.nice(settings["nice"])
     link = Link()
     contract = InputContract.from_json(settings["contract"])
-    decoder = Decoder(link, contract, settings["memory_fd"], settings["slots"], settings["limit_bytes"])
+    decoder = Decoder(
+        link, contract, settings["memory_fd"], settings["slots"], settings["limit_bytes"], settings["within"]
+    )
     for name in settings["preload"]:
         decoder.load(name)
     link.send(ready=True)

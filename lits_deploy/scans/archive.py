@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple
 
 from lits_deploy.errors import SliceError
 from lits_deploy.scans.paths import escape
+from lits_deploy.scans.within import Within, check_within
 
 MOST_ENTRIES = 100_000
 MOST_DIRECTORY = 64 << 20
@@ -49,15 +50,19 @@ class Member(NamedTuple):
 
 
 class Archive:
-    """An open zip. Raises SliceError, with the reason for one failed row, for a zip that is broken or a bomb."""
+    """An open zip. within: where it has to lie (`scans.within`).
 
-    def __init__(self, path: str | bytes) -> None:
+    Raises SliceError, with the reason for one failed row, for a zip that is broken, a bomb, or elsewhere.
+    """
+
+    def __init__(self, path: str | bytes, within: Within = None) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._stream: BinaryIO = os.fdopen(fd, "rb")
         try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise SliceError("not a regular file")
+            check_within(fd, within)
             self.identity, self.mtime_ns, self.ctime_ns = identity(status), status.st_mtime_ns, status.st_ctime_ns
             self._zip = _opened(self._stream, status.st_size)
             self._infos = self._zip.infolist()
@@ -139,7 +144,7 @@ class Archive:
 _last: tuple[bytes, Archive] | None = None
 
 
-def read_member(path: bytes, member: int, most: int, *, mtime_ns: int | None = None) -> bytes:
+def read_member(path: bytes, member: int, most: int, *, mtime_ns: int | None = None, within: Within = None) -> bytes:
     """The bytes of a zip's member, its checksum proven.
 
     path: the zip's; member: the number that `Archive.members` gave; most: bytes that are accepted. mtime_ns: of the
@@ -147,18 +152,18 @@ def read_member(path: bytes, member: int, most: int, *, mtime_ns: int | None = N
     The last zip stays open, one for this process, and is opened anew when the file has changed. Raises SliceError,
     OSError.
     """
-    archive = last_opened(path)
+    archive = last_opened(path, within)
     if mtime_ns is not None and archive.mtime_ns != mtime_ns:
         raise SliceError(CHANGED)
     return archive.read(member, most)
 
 
-def last_opened(path: bytes) -> Archive:
+def last_opened(path: bytes, within: Within = None) -> Archive:
     """The zip at that path: the last one that was opened, unless it has changed, or opened now. Raises as Archive."""
     global _last
     if _last is None or _last[0] != path or _last[1].identity != identity(os.stat(path)):  # noqa: PTH116
         close_last()
-        _last = (path, Archive(path))
+        _last = (path, Archive(path, within))
     return _last[1]
 
 

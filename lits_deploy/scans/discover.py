@@ -1,8 +1,9 @@
 """Which files below the given roots, and inside their zips, are scans; one record each, as a stream.
 
 The order is the file system's: the ledger sorts by path, so that a folder of a million files needs no list in memory.
-Hidden files and folders are skipped, and so is the output folder. Symbolic links are followed, but every folder is
-walked once: under its real name if that lies below a root, else under its first link; so loops end.
+Hidden files and folders are skipped, and so is the output folder. Symbolic links that stay below the roots are
+followed, but every folder is walked once: under its real name if that lies below a root, else under its first link; so
+loops end. A link that leads out of the roots is a failed row, unless links are to be followed. Roots may be links.
 The kind is told by the suffix or, where that leaves it open, by the first bytes (`scans.kinds`). A zip is a folder,
 listed and never unpacked (`scans.archive`).
 Knows nothing about whether the files are whole.
@@ -22,6 +23,7 @@ from lits_deploy.errors import SliceError, UserError
 from lits_deploy.scans import FORMATS, ZIP, Formats, kinds
 from lits_deploy.scans.archive import Archive, Member
 from lits_deploy.scans.paths import escape, unescape
+from lits_deploy.scans.within import OUTSIDE, check_within, is_within, real_names
 
 UNREADABLE = -1
 """Size of a record that is a failure already: a later, readable file of that path counts as changed."""
@@ -61,6 +63,8 @@ class Discovery:
     roots: files and folders as the user named them; skip: folders never walked into (the output folder).
     only: names directly below the roots that are looked at, None: all. unfinished: ends of names, in lower case, of
     what is being copied still and is passed over. Both are for inboxes (`lits_deploy.watch`).
+    follow_links: also out of the roots. within: real paths of the roots, of which no open file may lie outside
+    (`scans.within`); None where links are followed.
     base: what paths are relative to: the one root folder, the one file's folder, or the roots' common parent.
     A file that is named twice, or named and found, comes twice. A file that is named is a record in any case.
     Raises UserError for a root that does not exist.
@@ -72,6 +76,7 @@ class Discovery:
     formats: Formats = FORMATS
     only: Collection[str] | None = None
     unfinished: tuple[str, ...] = ()
+    follow_links: bool = False
     others: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -91,6 +96,7 @@ class Discovery:
                 )
         self.base = os.path.commonpath(self._folders | {os.path.dirname(file) for file in self._files})  # noqa: PTH120
         self._prefix = len(self.base.rstrip("/")) + 1
+        self.within = None if self.follow_links else real_names([*self._folders, *self._files])
 
     def real_path(self, path: str) -> str:
         """The operating system's path of a record's path."""
@@ -125,6 +131,8 @@ class Discovery:
                             continue
                         if entry.is_dir(follow_symlinks=False):
                             stack += [entry.path] if self.recursive else []
+                        elif entry.is_symlink() and not is_within(os.path.realpath(entry.path), self.within):
+                            yield from self._link_out(entry)
                         elif entry.is_symlink() and _is_folder(entry):
                             links += [entry.path] if self.recursive else []
                         else:
@@ -132,6 +140,17 @@ class Discovery:
             except OSError as error:
                 name = self._relative(folder) + "/"
                 yield Found(name, UNREADABLE, 0, f"the folder cannot be listed ({_why(error)})")
+
+    def _link_out(self, entry: os.DirEntry[str]) -> Iterator[Found]:
+        """The record of a link that is not followed; none for what no name of a scan is given to."""
+        folder = _is_folder(entry)
+        if folder and not self.recursive:
+            return
+        content = None if folder else self._by_suffix(kinds.suffix_of(entry.name), entry.name)
+        if content is not None and content.kind in (None, kinds.DICOMDIR) and not content.reason:
+            self.others["DICOMDIR" if content.kind else kinds.told(kinds.suffix_of(entry.name))] += 1
+        else:
+            yield Found(self._relative(entry.path) + "/" * folder, UNREADABLE, 0, OUTSIDE)
 
     def _named_file(self, path: str) -> Iterator[Found]:
         none = True
@@ -176,9 +195,12 @@ class Discovery:
             try:
                 if not stat.S_ISREG(os.fstat(fd).st_mode):
                     return kinds.Content()
+                check_within(fd, self.within)
                 return kinds.by_content(os.read(fd, kinds.HEAD))
             finally:
                 os.close(fd)
+        except SliceError as error:
+            return Found(self._relative(path), UNREADABLE, 0, str(error))
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ELOOP):  # a socket; a link to itself
                 return kinds.Content()
@@ -187,7 +209,7 @@ class Discovery:
     def _zip(self, path: str, suffix: str) -> Iterator[Found]:
         container, some = self._relative(path), False
         try:
-            with Archive(path) as archive:
+            with Archive(path, self.within) as archive:
                 for member in archive.members():
                     found = self._member(archive, container, member)
                     some |= found is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -19,6 +19,7 @@ from lits_deploy.ledger import FAILED, Ledger, SeriesRow, SourceRow
 from lits_deploy.pipeline.fetch import fetch
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.workers import Job
+from lits_deploy.scans.discover import Discovery
 from lits_deploy.segmentation.headers import HEADER, READERS
 
 CHUNK = 2000
@@ -84,9 +85,9 @@ def chunks(found: Iterable[Source]) -> Iterator[list[Source]]:
 
 
 def read_headers(
-    rows: Iterable[SourceRow], contract: InputContract, options: ClassifyOptions, real_path: Callable[[str], str]
+    rows: Iterable[SourceRow], contract: InputContract, options: ClassifyOptions, discovery: Discovery
 ) -> dict[int, Headed | str]:
-    """File's number → its header, or why it cannot be had. real_path: the operating system's path of a place."""
+    """File's number → its header, or why it cannot be had. discovery: that found the files."""
     found: dict[int, Headed | str] = {}
     files = {row.file: row for row in rows if row.kind in READERS}
 
@@ -100,7 +101,7 @@ def read_headers(
             data = b64decode(job.series.identifiers[HEADER])
             found[job.file] = Headed(rows=job.series.rows, columns=job.series.columns, data=data)
 
-    jobs = (Job.of(row, real_path, READERS, headers=True) for row in files.values())
+    jobs = (Job.of(row, discovery.real_path, READERS, headers=True) for row in files.values())
     if files:
         fetch(
             jobs,
@@ -109,5 +110,6 @@ def read_headers(
             workers=options.workers,
             time_limit_s=options.time_limit_s,
             memory_limit_mib=options.memory_limit_mib,
+            within=discovery.within,
         )
     return found

@@ -6,15 +6,18 @@ machine makes on a network share, and the system may run out of them: then looki
 
 from __future__ import annotations
 
+import os
 import re
 import select
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from lits_deploy.errors import MissingExtra
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.wakeup import Wakeup
+from lits_deploy.scans.within import Within, is_within
 
 REMOTE = frozenset(
     "9p afs beegfs ceph cifs davfs drvfs fuse glusterfs gpfs lustre nfs nfs4 orangefs prl_fs smb2 smb3 smbfs"  # noqa: SIM905
@@ -110,20 +113,40 @@ class _Event:
         return self._stop.requested
 
 
-def changes_in(folder: Path, stop: Stop, *, quiet_s: float, poll: bool, warn: Callable[[str], None]) -> Changes:
+def changes_in(
+    folder: Path, stop: Stop, *, quiet_s: float, poll: bool, warn: Callable[[str], None], within: Within = None
+) -> Changes:
     """The way to notice changes that works in this folder; `warn` is told where notices do not.
 
-    poll: look again and again in any case. Raises MissingExtra where watchfiles is needed and not there.
+    poll: look again and again in any case; so, too, where links lead elsewhere than `within`: watchfiles would follow
+    them, and ask for notices of all that lies there. Raises MissingExtra where watchfiles is needed and not there.
     """
     every_s = min(max(quiet_s / 2, POLL_S[0]), POLL_S[1])
     kind = file_system(folder)
-    if poll or kind in REMOTE or kind.startswith("fuse."):
+    if poll or kind in REMOTE or kind.startswith("fuse.") or _any_link_out(folder, within):
         return Polling(stop, every_s)
     try:
         return Notices(folder, stop)
     except OSError as error:
         warn(f"The system gives no notices of changes ({_why(error)}): looking every {every_s:g} s instead.")
         return Polling(stop, every_s)
+
+
+def _any_link_out(folder: Path, within: Within) -> bool:
+    return within is not None and any(
+        entry.is_symlink() and not is_within(os.path.realpath(entry), within) for entry in _below(str(folder))
+    )
+
+
+def _below(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Everything below a folder; links are not followed."""
+    stack = [folder]
+    while stack:
+        with suppress(OSError), os.scandir(stack.pop()) as entries:
+            for entry in entries:
+                yield entry
+                if entry.is_dir(follow_symlinks=False):
+                    stack.append(entry.path)
 
 
 def file_system(folder: Path) -> str:

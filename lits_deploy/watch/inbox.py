@@ -18,6 +18,7 @@ from math import inf
 from pathlib import Path
 
 from lits_deploy.scans.discover import UNFINISHED
+from lits_deploy.scans.within import Within, is_within
 
 EMPTY = hashlib.sha256().hexdigest()
 """State of an entry that holds no file."""
@@ -34,11 +35,14 @@ class _Entry:
 class Inbox:
     """The entries of a folder and how long they have been as they are.
 
-    is_done(name, state): whether this state of an entry has been dealt with. Times are seconds of any steady clock.
+    is_done(name, state): whether this state of an entry has been dealt with. within: see `state_of`. Times are seconds
+    of any steady clock.
     """
 
-    def __init__(self, folder: Path, *, quiet_s: float, is_done: Callable[[str, str], bool]) -> None:
-        self.folder, self.quiet_s, self._is_done = folder, quiet_s, is_done
+    def __init__(
+        self, folder: Path, *, quiet_s: float, is_done: Callable[[str, str], bool], within: Within = None
+    ) -> None:
+        self.folder, self.quiet_s, self._is_done, self._within = folder, quiet_s, is_done, within
         self._entries: dict[str, _Entry] = {}
 
     def look(self, now: float, names: Iterable[str] | None = None) -> None:
@@ -46,7 +50,7 @@ class Inbox:
         if names is None:
             names = {*self._entries, *(path.name for path in self.folder.iterdir())}
         for name in names:
-            state = None if _is_passed_over(name) else state_of(self.folder / name)
+            state = None if _is_passed_over(name) else state_of(self.folder / name, self._within)
             if state is None:
                 self._entries.pop(name, None)
             elif name not in self._entries or self._entries[name].state != state:
@@ -97,13 +101,14 @@ class Inbox:
         return not self._is_done(name, entry.state)
 
 
-def state_of(path: Path) -> str | None:
+def state_of(path: Path, within: Within = None) -> str | None:
     """A digest of names, sizes and times of the file there, or of all files in the folder; None if nothing is there.
 
-    Links to folders inside it are not followed. What cannot be listed counts as it is: as something unreadable.
+    Links to folders inside it are not followed, nor any link that leads elsewhere than `within` (`scans.within`): these
+    count as what they are. What cannot be listed counts as it is: as something unreadable.
     """
     try:
-        status = path.stat()
+        status = path.lstat() if _leads_out(path, within) else path.stat()
     except OSError:
         return None if not path.is_symlink() else EMPTY
     if not stat.S_ISDIR(status.st_mode):
@@ -118,15 +123,20 @@ def state_of(path: Path) -> str | None:
                     if entry.is_dir(follow_symlinks=False):
                         stack.append(entry.path)
                     else:
-                        files.append(_file(entry, prefix))
+                        files.append(_file(entry, prefix, within))
         except OSError as error:
             files.append((folder[prefix:], -1, error.errno or 0))
     return _digest(files)
 
 
-def _file(entry: os.DirEntry[bytes], prefix: int) -> tuple[bytes, int, int]:
+def _leads_out(path: Path, within: Within) -> bool:
+    return within is not None and path.is_symlink() and not is_within(os.path.realpath(path), within)
+
+
+def _file(entry: os.DirEntry[bytes], prefix: int, within: Within) -> tuple[bytes, int, int]:
     try:
-        status = entry.stat()
+        out = entry.is_symlink() and not is_within(os.fsdecode(os.path.realpath(entry.path)), within)
+        status = entry.stat(follow_symlinks=not out)
     except OSError:  # it has just gone, or is a link to nowhere
         return entry.path[prefix:], -1, 0
     return entry.path[prefix:], status.st_size, status.st_mtime_ns

@@ -28,6 +28,7 @@ from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.runtime import Runtime
 from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.paths import escape
+from lits_deploy.scans.within import real_names
 from lits_deploy.watch.changes import Changes, changes_in
 from lits_deploy.watch.folders import alone, check_folders
 from lits_deploy.watch.inbox import EMPTY, Inbox
@@ -78,15 +79,18 @@ def watch_folder(
     """
     stop, talk, options = stop or Stop(), talk or Talk(), options or ClassifyOptions()
     check_folders(inbox, out, options, quiet_s)
+    within = None if options.follow_links else real_names([inbox])
     with ExitStack() as stack:
-        source = changes or changes_in(inbox.resolve(), stop, quiet_s=quiet_s, poll=poll, warn=talk.note)
+        source = changes or changes_in(inbox.resolve(), stop, quiet_s=quiet_s, poll=poll, warn=talk.note, within=within)
         stack.callback(source.close)
         stack.enter_context(alone(options.ledger or out))
         network = _Network(bundle, out, options, runtime)
         stack.callback(network.close)
         runs = _Runs(bundle, inbox, out, options, network, stop, formats, finish)
         runs.over({})
-        _Watch(runs, Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done), stop, talk, clock).serve(source)
+        _Watch(runs, Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done, within=within), stop, talk, clock).serve(
+            source
+        )
     return runs.last
 
 

@@ -16,6 +16,7 @@ import pytest
 from lits_deploy.errors import UserError
 from lits_deploy.scans import Formats, discover, kinds
 from lits_deploy.scans.discover import UNFINISHED, UNREADABLE, Discovery
+from lits_deploy.scans.within import OUTSIDE
 from named_pipes import not_waiting_for
 from pictures import encoded, grey_pixels
 from scan_files import ct, nifti, stack
@@ -88,7 +89,54 @@ def test_links_are_followed_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "self.png").symlink_to(tmp_path / "self.png")
     (tmp_path / "self").symlink_to(tmp_path / "self")
     (tmp_path / "file.png").symlink_to(tmp_path / "real/a.png")
-    assert names(tmp_path) == ["file.png", "outside/b.png", "real/a.png", "self.png"]
+    assert names(tmp_path, follow_links=True) == ["file.png", "outside/b.png", "real/a.png", "self.png"]
+
+
+def test_links_that_lead_out_of_the_roots_are_rows_and_not_followed(tmp_path: Path) -> None:
+    root, other = tmp_path / "root", tmp_path / "root-2"  # a name that begins as the root's is no part of it
+    for name in ("b.png", "scan", "more.zip", "notes.txt", "deep/c.png"):
+        touch(other / name).write_bytes(b"PK\x05\x06" + bytes(18))
+    touch(root / "a.png")
+    touch(root / "sub/d.png")
+    for path in other.iterdir():
+        (root / path.name).symlink_to(path)
+    (root / "sub/deep").symlink_to("../../root-2/deep")
+    (root / "inside.png").symlink_to("sub/../a.png")
+    (root / "around").symlink_to(root / "deep" / ".." / "deep")
+    (root / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    discovery = Discovery([root])
+    found = {record.path: record.reason for record in discovery}
+    out = {"b.png", "scan", "more.zip", "deep/", "sub/deep/", "around/", "lost.png"}
+    assert found == {**dict.fromkeys(out, OUTSIDE), "a.png": None, "sub/d.png": None, "inside.png": None}
+    assert "--follow-links" in OUTSIDE
+    assert discovery.others == {".txt": 1}
+    assert "sub/deep/" not in names(root, recursive=False)
+    assert {"b.png", "around/c.png"} < set(names(root, follow_links=True))
+    assert "root-2/deep/c.png" in names(root, other)
+
+
+def test_roots_may_be_links_and_links_between_them_stay_inside(tmp_path: Path) -> None:
+    touch(tmp_path / "real/a.png")
+    touch(tmp_path / "other/b.png")
+    (tmp_path / "real/to-other.png").symlink_to("../other/b.png")
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "one.png").symlink_to("other/b.png")
+    assert {r.path: r.reason for r in Discovery([tmp_path / "link"])} == {"a.png": None, "to-other.png": OUTSIDE}
+    both = {r.path: r.reason for r in Discovery([tmp_path / "link", tmp_path / "one.png"])}
+    assert both == {"one.png": None, "real/a.png": None, "real/to-other.png": None}
+
+
+def test_what_is_swapped_for_a_link_before_it_is_opened_is_not_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    with zipfile.ZipFile(touch(secret / "a.zip"), "w") as out:
+        out.writestr("a.png", "x")
+    (secret / "scan").write_bytes(ct())
+    touch(tmp_path / "root/x.png")
+    discovery = Discovery([tmp_path / "root"])
+    (tmp_path / "root/sub").symlink_to(secret)  # a folder on the way, between listing and opening
+    for name in ("a.zip", "scan"):
+        (found,) = discovery._file(str(tmp_path / "root/sub" / name), name)
+        assert found.reason == OUTSIDE
 
 
 def test_what_is_there_but_cannot_be_read_is_a_record_with_a_reason(tmp_path: Path) -> None:
@@ -164,9 +212,8 @@ def test_only_what_the_suffix_leaves_open_is_opened(tmp_path: Path, monkeypatch:
     for name in ("a.png", "b.dcm", "c.txt", "d.tif", "DICOMDIR", "e.nii.gz", "IM1", "f.0001"):
         touch(tmp_path / name)
     opened: list[str] = []
-    open_ = os.open
+    open_, discovery = os.open, Discovery([tmp_path])
     monkeypatch.setattr(discover.os, "open", lambda path, *rest: opened.append(Path(path).name) or open_(path, *rest))
-    discovery = Discovery([tmp_path])
     assert len(list(discovery)) == 4
     assert sorted(opened) == ["IM1", "f.0001"]
     assert discovery.others == {".txt": 1, "DICOMDIR": 1, "": 1, "other": 1}
