@@ -6,7 +6,6 @@ do. The figures at the end come from the rows that `classify` wrote about patien
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from PIL import Image
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json
 from lits_deploy.metrics import classification_summary
+from lits_deploy.spreadsheet import read_rows
 
 RECORD = "demo.json"
 AIMS = {"liver_accuracy": 0.95, "lesion_auroc": 0.85}
@@ -101,7 +101,7 @@ def score(table: Path, masks: Path) -> dict[str, Any]:
     """classification_summary of the rows of a slices.csv against the masks of the same stems."""
     targets, probabilities = [], []
     with table.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
+        for row in read_rows(stream):
             if row["status"] == "failed":  # an abstention has probabilities, and is scored by them
                 continue
             with Image.open(masks / f"{Path(row['path']).stem}.png") as mask:

@@ -7,7 +7,6 @@ leaves the first batch and everything before it out.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import tempfile
@@ -27,6 +26,7 @@ from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.paths import unescape
+from lits_deploy.spreadsheet import read_rows
 
 
 def classify_fresh(
@@ -123,7 +123,7 @@ def read_labels(out: Path, roots: Sequence[Path]) -> dict[str, int | None]:
     with (out / "slices.csv").open(newline="", encoding="utf-8") as stream:
         return {
             os.path.realpath(os.path.join(base, unescape(row["path"]))): int(row["label"]) if row["label"] else None  # noqa: PTH118
-            for row in csv.DictReader(stream)
+            for row in read_rows(stream)
             if row["status"] != "abstain"
         }
 

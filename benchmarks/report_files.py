@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from pathlib import Path
@@ -12,6 +11,7 @@ from benchmarks.page import page
 from benchmarks.report import all_rows, machine_line, markdown_table, notes, tables
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import write_json, write_text
+from lits_deploy.spreadsheet import CsvWriter
 
 JSON, CSV, MARKDOWN = "benchmark.json", "benchmark.csv", "benchmark.md"
 PAGE, PLOT = "benchmark.html", "latency.png"
@@ -40,8 +40,8 @@ def markdown(document: dict[str, Any]) -> str:
 def csv_text(document: dict[str, Any]) -> str:
     """benchmark.csv: one line for each row of both tables; an empty cell is not known."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", restval="", lineterminator="\n")
-    writer.writeheader()
+    writer = CsvWriter(text)
+    writer.writerow(CSV_COLUMNS)
     for row in all_rows(document):
         latency, cold = row.get("latency_ms") or {}, row.get("cold") or {}
         values = {**cold, **row, "calls": latency.get("samples"), "cv": latency.get("cv")}
@@ -50,7 +50,7 @@ def csv_text(document: dict[str, Any]) -> str:
         values["window_spread"] = (row.get("windows") or {}).get("spread")
         values["joules_per_1000_slices"] = (row.get("energy") or {}).get("joules_per_1000_slices")
         values["split_by"] = document["data"].get("split_by")
-        writer.writerow(values)
+        writer.writerow(values.get(name) for name in CSV_COLUMNS)
     return text.getvalue()
 
 

@@ -53,12 +53,18 @@ def printable_json(value: Any, *, sort_keys: bool = False, allow_nan: bool = Tru
     Surrogates too, so text that is not Unicode can be written as UTF-8.
     """
     text = json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=allow_nan)
-    lines = text.split("\n")  # json's own: within strings a line feed is an escape already
-    return "\n".join(line if line.isprintable() else "".join(map(_json_escape, line)) for line in lines)
+    return "\n".join(map(_json_escaped, text.split("\n")))  # json's own: in strings a line feed is an escape already
 
 
-def _json_escape(character: str) -> str:
-    return json.dumps(character)[1:-1] if unicodedata.category(character) in _UNPRINTABLE else character
+def json_line(value: Any) -> str:
+    """The same as one line, for JSON lines: nothing in it ends a line for any reader."""
+    return _json_escaped(json.dumps(value, ensure_ascii=False))
+
+
+def _json_escaped(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in _UNPRINTABLE else c for c in line)
 
 
 def printable_values(value: Any) -> Any:

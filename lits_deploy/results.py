@@ -11,8 +11,8 @@ reason and no class, either with probabilities, because the network is less sure
 because an input gate kept the slice from it. `z_mm`: place along the series, where a header says it. `study` and
 `series` are pseudonyms (`pseudonyms`). `sha256` is the input file's; `bundle` and `contract` are the first 12 hex
 digits of theirs. No times, no rates, no machine: equal inputs give equal bytes under the same salt, however often a
-run was interrupted. Rows are streamed, so memory does not grow with them. A path is written as it is (see
-`scans.paths`), also where a spreadsheet would take it for a formula: open the CSV as text there.
+run was interrupted. Rows are streamed, so memory does not grow with them. A path is written as `scans.paths`
+has it; in CSV a text that a spreadsheet would take for a formula has an apostrophe before it (see `spreadsheet`).
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ Equal rows give equal bytes. Knows nothing about what the rows mean.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -15,6 +13,8 @@ from typing import Any
 
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import atomic_path
+from lits_deploy.printable import json_line
+from lits_deploy.spreadsheet import CsvWriter
 
 FORMATS = ("csv", "parquet", "jsonl")
 ROW_GROUP = 16_384
@@ -50,9 +50,9 @@ class Table:
         return path
 
     def _csv(self, path: Path, rows: Iterable[Row]) -> None:
-        """RFC 4180 in UTF-8 with `\\n`; floats with six decimals."""
+        """RFC 4180 in UTF-8 with `\\n`; floats with six decimals, text that no spreadsheet runs (`spreadsheet`)."""
         with path.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
+            writer = CsvWriter(stream)
             writer.writerow(self.columns)
             writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
 
@@ -61,7 +61,7 @@ class Table:
         with path.open("w", encoding="utf-8", newline="") as stream:
             for row in rows:
                 cells = (round(cell, 6) if isinstance(cell, float) else cell for cell in row)
-                stream.write(json.dumps(dict(zip(self.columns, cells, strict=True)), ensure_ascii=False) + "\n")
+                stream.write(json_line(dict(zip(self.columns, cells, strict=True))) + "\n")
 
     def _parquet(self, path: Path, rows: Iterable[Row]) -> None:
         """Typed columns, in row groups of ROW_GROUP."""

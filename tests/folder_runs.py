@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans import FORMATS, Formats
+from lits_deploy.spreadsheet import read_rows
 
 SIZE = 64
 TEST_FORMATS = Formats(
@@ -35,7 +35,7 @@ def classify(bundle: Bundle, scans: Path | list[Path], out: Path, **arguments: A
 def rows(out: Path) -> list[dict[str, str]]:
     """The rows of slices.csv."""
     with (out / "slices.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return list(read_rows(stream))
 
 
 def outcome(out: Path) -> dict[str, str]:

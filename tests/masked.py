@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,6 +16,7 @@ from folder_runs import SALT
 from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.segmentation.run import SegmentSummary, segment_folder
+from lits_deploy.spreadsheet import read_rows
 from tiny_bundle import make_tiny_bundle
 from worlds import SIZE, WINDOW, Pixels, Thresholds
 
@@ -39,7 +39,7 @@ def segment(bundle: Bundle, scans: Path | list[Path], out: Path, *masks: str, **
 def table(out: Path, name: str) -> list[dict[str, str]]:
     """The rows of a table."""
     with (out / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return list(read_rows(stream))
 
 
 def masks(out: Path, kind: str) -> dict[tuple[str, int], dict[str, str]]:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lits_deploy.printable import printable, printable_json, printable_values, say
+from lits_deploy.printable import json_line, printable, printable_json, printable_values, say
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,9 @@ def test_json_is_printable_and_exact() -> None:
     assert text.replace("\n", "").isprintable()
     assert "肝" in text
     assert json.loads(text) == value
+    line = json_line(value)
+    assert line.isprintable()
+    assert json.loads(line) == value
 
 
 def test_say_prints_a_line_a_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,6 @@ killed and resumed repeats the epoch it was in and reaches the weights of an und
 
 from __future__ import annotations
 
-import csv
 import io
 import platform
 from datetime import datetime, timezone
@@ -22,6 +21,7 @@ from lits_deploy import __version__
 from lits_deploy.errors import DataError, OutputError, UserError
 from lits_deploy.files import write_json, write_text
 from lits_deploy.revision import git_revision
+from lits_deploy.spreadsheet import CsvWriter
 from train import checkpoint, distributed
 from train.config import TrainConfig
 from train.data.layout import Layout, read_layout
@@ -177,7 +177,8 @@ def _unit(task: str, split_by: str) -> str:
 
 def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="raise", restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    assert all(row.keys() <= set(COLUMNS) for row in rows), "a figure without a column"
+    writer = CsvWriter(text)
+    writer.writerow(COLUMNS)
+    writer.writerows([row.get(name) for name in COLUMNS] for row in rows)
     return text.getvalue()

@@ -10,7 +10,6 @@ evaluation.html   one page without scripts or other files
 
 from __future__ import annotations
 
-import csv
 import io
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from benchmarks.evaluation.page import page
 from benchmarks.evaluation.run import Evaluation
 from lits_deploy.errors import MissingExtra, OutputError
 from lits_deploy.files import write_json, write_text
+from lits_deploy.spreadsheet import CsvWriter
 
 JSON, SLICES, PATIENTS, PAGE = "evaluation.json", "slices.csv", "patients.csv", "evaluation.html"
 PLOTS = ("roc.png", "precision_recall.png", "reliability.png", "confusion.png", "dice.png")
@@ -67,7 +67,7 @@ def write_report(evaluation: Evaluation, out: Path) -> tuple[list[str], str | No
 def _csv(columns: tuple[str, ...] | list[str], rows: list[dict[str, Any]]) -> str:
     """An empty cell is not known; numbers are written in full."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     writer.writerow(columns)
     for row in rows:
         writer.writerow([_cell(row.get(name)) for name in columns])

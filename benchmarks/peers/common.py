@@ -25,6 +25,7 @@ from benchmarks.fresh import answer, answer_error
 from benchmarks.percentiles import summarise_ms
 from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
+from lits_deploy.spreadsheet import CsvWriter
 
 Slices = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
@@ -165,7 +166,7 @@ def chunks(files: Iterable[str], size: int) -> Iterator[list[str]]:
 def write_csv(out: Path, files: Sequence[str], values: Probabilities) -> None:
     """File, class and probabilities, one row a file."""
     with out.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
+        writer = CsvWriter(stream)
         writer.writerow(["file", "class", "p0", "p1", "p2"])
         for file, label, row in zip(files, values.argmax(axis=1).tolist(), values.tolist(), strict=True):
             writer.writerow([file, label, *(f"{value:.6f}" for value in row)])

@@ -5,7 +5,6 @@ They hold patients' pixels, so they lie beside the bundle and never in it.
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from export.gate.comparison import Flip
 from export.gate.judge import Verdict
 from lits_deploy import DISCLAIMER
 from lits_deploy.files import atomic_path, write_text
+from lits_deploy.spreadsheet import CsvWriter
 
 COLUMNS = 6
 MOST = 60
@@ -52,7 +52,7 @@ def _ordered(flips: Sequence[Flip]) -> list[Flip]:
 
 def _table(flips: Sequence[tuple[str, Flip]]) -> str:
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = CsvWriter(stream)
     writer.writerow(
         ["slice", "patient", "runtime", "target", "original", "artifact", "lesion_lost"]
         + [f"p{label}_{which}" for which in ("original", "artifact") for label in range(3)]

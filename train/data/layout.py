@@ -23,6 +23,7 @@ from typing import Any
 
 from lits_deploy.errors import DataError
 from lits_deploy.scans.picture_series import place_of
+from lits_deploy.spreadsheet import exact
 
 SPLITS = ("train", "validate", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -176,5 +177,5 @@ def _read_targets(table: Path) -> dict[str, tuple[int, str]]:
         for line, row in enumerate(rows, start=2):
             if row["target"] not in ("0", "1", "2"):
                 raise DataError(f"{table}, line {line}: target {row['target']!r} is not 0, 1 or 2.")
-            found[row["file"]] = (int(row["target"]), row.get("patient") or "")
+            found[exact(row["file"])] = (int(row["target"]), exact(row.get("patient") or ""))
         return found

@@ -19,6 +19,7 @@ from typing import Any
 from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
+from lits_deploy.spreadsheet import exact
 from train.data.check.findings import Finding, place_of
 from train.data.layout import SPLITS, SUFFIXES
 
@@ -185,7 +186,7 @@ def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tu
                 if target is None:
                     text = f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it"
                     findings.append(_error("targets", place, text))
-                rows[row["file"] or ""] = (target, row.get("patient") or "")
+                rows[exact(row["file"] or "")] = (target, exact(row.get("patient") or ""))
             return rows
     except (OSError, ValueError, csv.Error) as error:
         findings.append(_error("targets", place, f"cannot be read as CSV ({error}): mend it"))

@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from lits_deploy.errors import DataError
+from lits_deploy.spreadsheet import exact
 from train.data.prepare.sources import Found, Picture, Source, listed
 from train.data.slices import SPLITS
 
@@ -125,7 +126,9 @@ def _read_patients(folder: Path) -> dict[str, str]:
                     if name == "targets.csv" and "file" in columns:
                         continue  # classes only
                     raise DataError(f"{table} needs the columns file and patient.", fix="file,patient")
-                found |= {Path(row["file"]).name: row["patient"].strip() for row in rows if row["patient"]}
+                found |= {
+                    Path(exact(row["file"])).name: exact(row["patient"].strip()) for row in rows if row["patient"]
+                }
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{table} is not a table in UTF-8.", fix="write it as UTF-8: file,patient") from error
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import inspect
 import io
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy import DISCLAIMER
+from lits_deploy.spreadsheet import CsvWriter
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.runs import Run
 from train.recipes.lab.words import PARTS, data_line, scale_line
@@ -69,7 +69,7 @@ def _run(run: Run) -> dict[str, Any]:
 def epochs_csv(runs: list[Run]) -> str:
     """Every epoch of every run of a recipe: figures on validate and test, by patient or slice, as a table."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     figures = ("loss", "accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
     lists = ("class_accuracy", "dice", "iou")
     splits = ("validate", "test")

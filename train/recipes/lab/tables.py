@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from lits_deploy.spreadsheet import CsvWriter
 
 DASH = "—"
 Cell = float | int | str | None | Sequence[float | None]
@@ -70,7 +71,7 @@ class Table:
         """Numbers in full; of several seeds the mean, and the standard deviation in a column of its own."""
         spread = [c.key for c in self.columns if any(len(_known(row.get(c.key))) > 1 for row in self.rows)]
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        writer = CsvWriter(text)
         keys = [key for c in self.columns for key in ((c.key, f"{c.key}_sd") if c.key in spread else (c.key,))]
         writer.writerow(keys if self.split_by is None else [*keys, "split_by"])
         for row in self.rows:

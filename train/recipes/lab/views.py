@@ -5,7 +5,6 @@ A view copies no picture. Its name holds a hash of what is in it, so a view that
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from lits_deploy.errors import DataError
 from lits_deploy.files import canonical_json, sha256_bytes, write_json, write_text
+from lits_deploy.spreadsheet import CsvWriter
 from train.data.layout import SPLITS, Sample
 from train.data.prepare.split import FEWEST_PATIENTS, split_patients
 from train.recipes.lab.dataset import DataSet
@@ -121,7 +121,7 @@ def _write_split(data: DataSet, folder: Path, samples: Sequence[Sample]) -> None
         rows.append((name, str(data.classes[sample.image]), sample.patient))
     if not masks:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
+        CsvWriter(text).writerows(rows)
         write_text(folder / "targets.csv", text.getvalue())
 
 
