@@ -11,6 +11,7 @@
     │   ├── MissingExtra      a library that is not installed; names the extra
     │   ├── ParityError       an exported graph that does not compute what the original does
     │   └── OutputError       an output folder that may not be written
+    │       └── LedgerError   a ledger whose rows are not those that were written
     ├── SliceError            one file or slice cannot be used: becomes a row with this reason, never an abort
     └── DeviceOutOfMemory     the device ran out of memory: the pipeline halves the batch
 
@@ -81,6 +82,10 @@ class ParityError(UserError):
 
 class OutputError(UserError):
     """An output folder that may not be written or holds something else."""
+
+
+class LedgerError(OutputError):
+    """A damaged ledger: no result is made from it."""
 
 
 class SliceError(LitsError):

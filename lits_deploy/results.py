@@ -59,8 +59,10 @@ def write_tables(
 ) -> tuple[Path, ...]:
     """Write both tables in each format, each whole or not at all; their paths.
 
-    classes: names of the labels. provenance: of PROVENANCE. Raises OutputError where the folder cannot be written.
+    classes: names of the labels. provenance: of PROVENANCE. Raises OutputError where the folder cannot be written,
+    LedgerError, before anything is, where the ledger's rows are not those that were written.
     """
+    ledger.check()
     constant = tuple(provenance[name] for name in PROVENANCE)
     series = ledger.series()
     paths = []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lits_deploy.errors import OutputError
+from lits_deploy.errors import LedgerError, OutputError
 from lits_deploy.ledger import ABSTAINED, FAILED, FILE_NAME, OK, Counts, FileRow, Ledger, SeriesRow, SliceRow
 from lits_deploy.scans.discover import UNREADABLE, Found
 
@@ -165,15 +165,16 @@ def test_counts_by_label_and_reason(tmp_path: Path) -> None:
 
 def test_a_damaged_foreign_or_newer_ledger_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"not a database, long enough to be looked at" * 100)
-    with pytest.raises(OutputError, match="cannot be kept"):
+    with pytest.raises(LedgerError, match="not a database"):
         Ledger(tmp_path)
     (tmp_path / FILE_NAME).unlink()
     Ledger(tmp_path).close()
-    db = sqlite3.connect(tmp_path / FILE_NAME)
-    db.execute("PRAGMA user_version = 99")
-    db.close()
-    with pytest.raises(OutputError, match="schema 99"):
-        Ledger(tmp_path)
+    for version in (3, 99):
+        db = sqlite3.connect(tmp_path / FILE_NAME)
+        db.execute(f"PRAGMA user_version = {version}")
+        db.close()
+        with pytest.raises(OutputError, match=rf"schema {version}; this version reads 4\. Fix: .*--overwrite, or the"):
+            Ledger(tmp_path)
 
 
 def test_a_disk_that_has_no_wal_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,3 +265,21 @@ def test_what_a_batch_wrote_is_on_the_disk_before_the_log_is_folded_in(tmp_path:
     with Ledger(tmp_path) as ledger:  # OFF would leave a broken file after a power cut; NORMAL costs the last batches
         assert ledger._db.execute("PRAGMA synchronous").fetchone()[0] >= 1
         assert ledger._db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_every_file_keeps_the_versions_that_answered_all_of_its_slices(tmp_path: Path) -> None:
+    old, new = {"onnxruntime": "1.31.0", "lits-deploy": "1"}, {"onnxruntime": "1.32.0", "lits-deploy": "1"}
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, found("a"), found("b"), found("pipe", UNREADABLE, 0, "not a regular file"))
+        ledger.answer_with(old)
+        (a, *_), (b, *_) = ledger.pending(9)
+        ledger.record([slice_of(a, 0), slice_of(a, 1), slice_of(b)], [FileRow(a, OK, None, "ab", "w")])
+    with reopen(tmp_path) as ledger:  # after an update: b was half-done, and is answered by the new one alone
+        adopt(ledger, found("a"), found("b"), found("c"))
+        ledger.answer_with(new)
+        finish(ledger, "b")
+        finish(ledger, "c", status=FAILED)
+        assert ledger.answered_with() == [(old, 1, 2), (new, 2, 1)]
+    with reopen(tmp_path) as ledger:
+        ledger.answer_with(old)  # back again: the same record, none twice
+        assert ledger.answered_with() == [(old, 1, 2), (new, 2, 1)]

@@ -31,6 +31,9 @@ class FakeLedger:
     def __init__(self, rows: Iterable[ResultRow]) -> None:
         self._rows = rows
 
+    def check(self) -> None:
+        pass
+
     def rows(self) -> Iterator[ResultRow]:
         return iter(self._rows)
 

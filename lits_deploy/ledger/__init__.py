@@ -6,12 +6,14 @@
     slice   one row a slice of it: index → label (none where the answer is `abstain`), calibrated probabilities,
             position, or the reason why not
     series  one row a series: its name and its study's (pseudonyms unless the user identifies), what its header says
+    library versions of the libraries that answered; a file's row leads to the ones that answered all of its slices
     mask    labels of a segmented slice, compressed (`segmentation`)
     picture a small picture of a suspicious slice with its contours (`report.pictures`), for a page without the scans
     beside  only where a network sees neighbouring slices: what stood beside a file (`ledger.beside`)
     ctime   when a file's inode last changed, of those that are known (`ledger.altered`)
     found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it
 
+Rows are kept with digests (`ledger.digest`), and checked before a run goes on and before tables are made of them.
 A file is ok only together with all of its slices. In WAL mode with synchronous=NORMAL the ledger survives kill -9;
 a power cut may cost the last batches, which are then done again. Knows nothing about bundles or networks, and stores
 what it is given: `pipeline.naming` decides what may be written of identifiers and paths.
@@ -28,6 +30,7 @@ from lits_deploy.ledger.rows import (
     PENDING,
     PICTURES,
     RUN,
+    AnsweredRow,
     Counts,
     FileRow,
     PartRow,
@@ -52,6 +55,7 @@ __all__ = [
     "PICTURES",
     "RUN",
     "SCHEMA",
+    "AnsweredRow",
     "Counts",
     "FileRow",
     "Ledger",

@@ -112,6 +112,14 @@ class ResultRow(NamedTuple):
     file: int | None = None
 
 
+class AnsweredRow(NamedTuple):
+    """Library → version (lits-deploy among them), and how many files and slices of them these answered."""
+
+    versions: dict[str, str]
+    files: int
+    slices: int
+
+
 class PictureRow(NamedTuple):
     """A small picture of a slice: JPEG of side × side pixels, and its contours as JSON (`report.pictures`)."""
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-SCHEMA = 3
+SCHEMA = 4
 
 TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE series (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, study TEXT NOT NULL, info TEXT NOT NULL);
+    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, study TEXT NOT NULL, info TEXT NOT NULL,
+    digest BLOB NOT NULL);
+CREATE TABLE library (id INTEGER PRIMARY KEY AUTOINCREMENT, versions TEXT NOT NULL UNIQUE);
 CREATE TABLE file (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, series INTEGER, part TEXT);
+    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, series INTEGER, part TEXT,
+    library INTEGER, digest BLOB);
 CREATE TABLE slice (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT,
     label INTEGER, p0 REAL, p1 REAL, p2 REAL, position REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
 CREATE TABLE mask (file INTEGER NOT NULL, idx INTEGER NOT NULL, labels BLOB NOT NULL, PRIMARY KEY (file, idx));
 CREATE TABLE picture (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, jpeg BLOB NOT NULL, side INTEGER NOT NULL, contours TEXT NOT NULL,
-    PRIMARY KEY (file, idx));
+    digest BLOB NOT NULL, PRIMARY KEY (file, idx));
 """
 FOUND = """
 CREATE TEMP TABLE found (
@@ -88,7 +91,8 @@ DELETE FROM again WHERE file NOT IN (SELECT id FROM file WHERE status = 1);
 DELETE FROM slice WHERE file IN (SELECT file FROM again);
 DELETE FROM mask WHERE file IN (SELECT file FROM again);
 DELETE FROM picture WHERE file IN (SELECT file FROM again);
-UPDATE file SET status = 0, reason = NULL, sha256 = NULL, window = NULL, series = NULL
+UPDATE file SET status = 0, reason = NULL, sha256 = NULL, window = NULL, series = NULL, library = NULL,
+    digest = NULL
     WHERE id IN (SELECT file FROM again);
 DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
 INSERT OR REPLACE INTO beside SELECT file, digest FROM turn;

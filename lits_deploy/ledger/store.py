@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
-from lits_deploy.errors import OutputError
+from lits_deploy.errors import LedgerError, OutputError
 from lits_deploy.files import canonical_json
-from lits_deploy.ledger import schema
+from lits_deploy.ledger import check, digest, schema
 from lits_deploy.ledger.altered import Altered
 from lits_deploy.ledger.beside import Beside
 from lits_deploy.ledger.rows import (
     FAILED,
     OK,
     PENDING,
+    AnsweredRow,
     Counts,
     FileRow,
     PartRow,
@@ -33,23 +34,28 @@ from lits_deploy.ledger.rows import (
 from lits_deploy.scans.discover import Found
 
 FILE_NAME = "ledger.sqlite"
+_OPEN = "open"  # noted while a process is at it
 
 
 class Ledger:
     """An open ledger. Use as a context manager; one process at a time (`pipeline.output` holds the lock)."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or make the ledger of a folder; OutputError where its disk cannot carry one."""
+        """Open or make the ledger of a folder; OutputError where its disk cannot carry one, LedgerError for a damaged
+        one. Its pages are checked if the last process at it was killed, or the machine lost its power."""
         self.path = folder / FILE_NAME
+        self._versions: str | None = None
+        self._killed = (folder / f"{FILE_NAME}-wal").exists()  # a good end removes it
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None)
         except sqlite3.Error as error:
-            raise self._unusable(error) from error
+            raise self._unkept(error) from error
         try:
             self._prepare()
-        except sqlite3.Error as error:
+        except check.Unreadable as error:
+            damaged = check.is_damage(self._db, error)
             self._db.close()
-            raise self._unusable(error) from error
+            raise (self._damaged(check.words(error)) if damaged else self._unkept(error)) from error
         except OutputError:
             self._db.close()
             raise
@@ -60,6 +66,8 @@ class Ledger:
             raise sqlite3.OperationalError(f"its journal mode is {mode}, not WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and self._db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+            raise self._damaged("it has tables and no schema")
         if version == 0:
             with self._transaction():
                 for statement in schema.TABLES.split(";\n"):
@@ -70,22 +78,55 @@ class Ledger:
                 f"{self.path} has schema {version}; this version reads {schema.SCHEMA}.",
                 fix="--out elsewhere, --overwrite, or the lits-deploy that made it",
             )
+        # A mark of its own, too: whoever looks into the ledger with another program takes the log of a killed run away.
+        self._killed |= self._db.execute("SELECT 1 FROM meta WHERE key = ?", (_OPEN,)).fetchone() is not None
+        if self._killed and (found := check.pages(self._db)) is not None:
+            raise self._damaged(found)
         self._db.executescript(schema.FOUND)
+        self.note(_OPEN, "")
 
-    def _unusable(self, error: sqlite3.Error) -> OutputError:
+    def _unkept(self, error: Exception) -> OutputError:
         return OutputError(
             f"The ledger {self.path} cannot be kept ({error}). It needs a local disk, not a network share.",
-            fix="--ledger FOLDER on a local disk; --overwrite if the file was damaged",
+            fix="--ledger FOLDER on a local disk",
         )
+
+    def _damaged(self, what: str) -> LedgerError:
+        return LedgerError(
+            f"The ledger {self.path} is damaged ({what}); no result is written from it.",
+            fix="put a copy of it in its place, or --overwrite: all is done again",
+        )
+
+    def check(self) -> None:
+        """Raise LedgerError unless every row is the one that was written."""
+        try:
+            found = check.rows(self._db)
+        except check.Unreadable as error:
+            if not check.is_damage(self._db, error):
+                raise
+            raise self._damaged(check.words(error)) from error
+        if found is not None:
+            raise self._damaged(found)
 
     def __enter__(self) -> Ledger:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close. What SQLite says of a damaged file becomes a LedgerError."""
+        damaged = check.is_damage(self._db, error)
+        if damaged or isinstance(error, LedgerError):
+            self._db.close()  # the mark stays, so that whoever opens it next looks at its pages
+        else:
+            self.close()
+        if error is not None and damaged:
+            raise self._damaged(check.words(error)) from error
 
     def close(self) -> None:
         """Close; the write-ahead log is folded in and removed."""
+        with suppress(sqlite3.Error):  # of a full disk, or of a damaged file that nobody will read
+            self._db.execute("DELETE FROM meta WHERE key = ?", (_OPEN,))
         self._db.close()
 
     @property
@@ -147,7 +188,9 @@ class Ledger:
         scope: names directly below the base, as they are written: discovery saw only these (`Discovery.only`), so that
         what is done elsewhere stays, and what is half-done there leaves until it is seen again.
         channels: of the network; files that stand beside others than before are pending, too (`beside`).
+        Raises LedgerError where what is there is not what was written: what follows makes its digests anew.
         """
+        self.check()
         asked = {"retry": retry_failed, "scoped": scope is not None}
         with self._transaction():
             self._db.execute("DELETE FROM scope")
@@ -158,11 +201,9 @@ class Ledger:
             if channels > 1:
                 self.beside.settle(channels, retried | self.altered.paths())
             self.altered.settle()
-            digest = hashlib.sha256(canonical_json(identity).encode())
-            for path, size in self._db.execute("SELECT path, size FROM file ORDER BY path"):
-                digest.update(f"\n{size} {path}".encode())
-            values = {"identity": canonical_json(identity), "base": base, "run_id": digest.hexdigest()[:16]}
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+            self._seal(digest.of_fresh(self._db))
+            told = canonical_json(identity)
+            self._keep({"identity": told, "base": base, "run_id": digest.run_id(self._db, told)})
         return self.counts()
 
     @cached_property
@@ -205,15 +246,44 @@ class Ledger:
                 self._db.executemany(f"DELETE FROM {table} WHERE file = ?", ((number,) for number in drop))
             self._db.executemany("INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (row[:9] for row in slices))
             self._db.executemany("INSERT INTO mask VALUES (?, ?, ?)", masks)
-            self._db.executemany("INSERT OR IGNORE INTO series (name, study, info) VALUES (?, ?, ?)", named)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO series (name, study, info, digest) VALUES (?, ?, ?, ?)",
+                ((*row, digest.of(*row)) for row in named),
+            )
             self._db.executemany(
                 "UPDATE file SET status = ?, reason = ?, sha256 = ?, window = ?,"
-                " series = (SELECT id FROM series WHERE name = ?) WHERE id = ?",
+                " series = (SELECT id FROM series WHERE name = ?),"
+                " library = (SELECT id FROM library WHERE versions = ?) WHERE id = ?",
                 (
-                    (row.status, row.reason, row.sha256, row.window, row.series and row.series.name, row.file)
+                    (
+                        row.status, row.reason, row.sha256, row.window, row.series and row.series.name,
+                        self._versions, row.file,
+                    )
                     for row in files
                 ),
-            )
+            )  # fmt: skip
+            self._seal(digest.of_some(self._db, [row.file for row in files]))
+
+    def _seal(self, found: Iterable[digest.Sealed]) -> None:
+        self._db.executemany("UPDATE file SET digest = ? WHERE id = ?", [(each.now, each.file) for each in found])
+
+    def answer_with(self, versions: Mapping[str, str]) -> None:
+        """Note which versions of which libraries answer whatever is recorded from now on.
+
+        A file that was begun under others is done again as a whole, so all its slices have the same.
+        """
+        self._versions = canonical_json(versions)
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO library (versions) VALUES (?)", (self._versions,))
+
+    def answered_with(self) -> list[AnsweredRow]:
+        """All versions that files which are done were answered with, the oldest first."""
+        query = (
+            "SELECT versions, count(DISTINCT file.id), count(slice.idx) FROM library JOIN file"
+            " ON file.library = library.id LEFT JOIN slice ON slice.file = file.id"
+            " WHERE file.status != 0 GROUP BY library.id ORDER BY library.id"
+        )
+        return [AnsweredRow(json.loads(versions), *counts) for versions, *counts in self._db.execute(query)]
 
     def rows(self) -> Iterator[ResultRow]:
         """Every result so far, by path and index; streamed."""
@@ -238,7 +308,8 @@ class Ledger:
 
     def series(self) -> dict[int, SeriesRow]:
         """All series by number."""
-        return {number: SeriesRow(*rest) for number, *rest in self._db.execute("SELECT * FROM series")}
+        query = "SELECT id, name, study, info FROM series"
+        return {number: SeriesRow(*rest) for number, *rest in self._db.execute(query)}
 
     def parts(self) -> list[PartRow]:
         """What is in the parts of the last `adopt` with a scope: of files that are done, by part, study and series."""
@@ -257,8 +328,13 @@ class Ledger:
         return None if row is None else row[0]
 
     def pictures(self) -> Iterator[PictureRow]:
-        """All small pictures, by file and index; streamed."""
-        return map(PictureRow._make, self._db.execute("SELECT * FROM picture ORDER BY file, idx"))
+        """All small pictures, by file and index; streamed. Raises LedgerError for one that is not as it was written."""
+        for *cells, noted in self._db.execute(
+            f"SELECT {', '.join(PictureRow._fields)}, digest FROM picture ORDER BY file, idx"
+        ):
+            if noted != digest.of(*cells):
+                raise self._damaged(f"a picture of file {cells[0]} is not as it was written")
+            yield PictureRow._make(cells)
 
     def pictured(self) -> set[tuple[int, int]]:
         """(file, index) of the slices that have a picture."""
@@ -269,7 +345,9 @@ class Ledger:
         with self._transaction():
             drop = self.pictured() - set(wanted)
             self._db.executemany("DELETE FROM picture WHERE file = ? AND idx = ?", drop)
-            self._db.executemany("INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?)", new)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO picture VALUES (?, ?, ?, ?, ?, ?)", ((*row, digest.of(*row)) for row in new)
+            )
 
     def labels(self) -> dict[int, int]:
         """Classified slices per label, of files that are done."""
@@ -320,14 +398,20 @@ class Ledger:
     def note(self, key: str, value: str) -> None:
         """Keep a value of the run under a name of its own."""
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            self._keep({key: value})
+
+    def _keep(self, values: Mapping[str, str]) -> None:
+        rows = ((key, value, digest.of(key, value)) for key, value in values.items())
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", rows)
 
     def noted(self, key: str) -> str | None:
         """What `note` kept."""
         return self._meta(key)
 
     def _meta(self, key: str) -> str | None:
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        row = self._db.execute("SELECT value, digest FROM meta WHERE key = ?", (key,)).fetchone()
+        if row is not None and row[1] != digest.of(key, row[0]):
+            raise self._damaged(f"its note `{key}` is not as it was written")
         return None if row is None else str(row[0])
 
     @contextmanager

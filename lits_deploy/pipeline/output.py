@@ -13,6 +13,7 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from lits_deploy.errors import OutputError
@@ -48,6 +49,7 @@ class OutputFolder:
             self.out.mkdir(parents=True, exist_ok=True)
             self.ledger_folder.mkdir(parents=True, exist_ok=True)
             self._lock = self._locked(self.ledger_folder / LOCK)
+            self._had_salt = (self.ledger_folder / SALT_FILE).exists()
         except OSError as error:
             raise OutputError(f"{self.out} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
         try:
@@ -72,9 +74,13 @@ class OutputFolder:
             raise
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.ledger.close()
-        self._leave()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.ledger.__exit__(kind, error, trace)
+        finally:
+            self._leave()
 
     def check(self, identity: dict[str, Any], base: str, names: str) -> bool:
         """True if the folder holds this very run, to be resumed; False if it is new; OutputError if it is another.
@@ -87,6 +93,7 @@ class OutputFolder:
         now = {**identity, "scans": base, "names": names}
         there = {**there, "scans": self.ledger.base, "names": self.ledger.noted("names")}
         if differing := [key for key in sorted({*now, *there}) if there.get(key) != now.get(key)]:
+            self.ledger.check()  # a damaged one may have lost what it was
             what = "; ".join(f"{key} {_short(there.get(key))} there, {_short(now.get(key))} now" for key in differing)
             raise OutputError(f"{self.out} holds another run ({what}).", fix="--out elsewhere, or --overwrite")
         return True
@@ -133,7 +140,9 @@ class OutputFolder:
             os.close(self._out_lock)
         if not self.keep:
             self._remove_ledger()
-            for name in (LOCK, SALT_FILE):
+            # The salt of another run stays when `--overwrite` has dropped its results: whoever knows its pseudonyms
+            # finds them again.
+            for name in (LOCK, *(() if self._had_salt else (SALT_FILE,))):
                 (self.ledger_folder / name).unlink(missing_ok=True)
             for folder in self._made:
                 with suppress(OSError):

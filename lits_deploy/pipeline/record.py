@@ -5,24 +5,28 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.files import write_json
+from lits_deploy.ledger import AnsweredRow
 from lits_deploy.machine import peak_resident_bytes, processor
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.printable import printable_values
+from lits_deploy.runtime import RuntimeInfo
 
 SCHEMA = 1
+
+_LIBRARIES = (
+    "numpy", "pillow", "pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "nibabel", "pyarrow",
+)  # fmt: skip
 
 
 @dataclass
@@ -47,6 +51,7 @@ def write_run_json(
     loop: Loop,
     identity: Mapping[str, Any],
     provenance: Mapping[str, str],
+    answered_with: Sequence[AnsweredRow],
     options: ClassifyOptions,
     effective: Mapping[str, Any],
 ) -> None:
@@ -68,7 +73,8 @@ def write_run_json(
             "identity": identity,
             "model": provenance["model"],
             "runtime": dataclasses.asdict(loop.opened.info),
-            "versions": _versions(loop.opened.info.name, loop.opened.info.version),
+            "versions": versions(loop.opened.info),
+            "answered_with": [row._asdict() for row in answered_with],
             "machine": _machine(),
             "options": {**asked, **effective, "largest_batch_run": loop.inference.most},
             "counts": {
@@ -126,14 +132,10 @@ def _timings(session: Session, loop: Loop, summary: RunSummary) -> dict[str, Any
     }
 
 
-def _versions(runtime: str, runtime_version: str) -> dict[str, str]:
-    found = {
-        "lits-deploy": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        runtime: runtime_version,
-    }
-    for name in ("pillow", "pyarrow"):
+def versions(info: RuntimeInfo) -> dict[str, str]:
+    """Everything that answers are made with, and its version: this program, the runtime in use, what decodes."""
+    found = {"lits-deploy": __version__, "python": platform.python_version(), info.name: info.version}
+    for name in _LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -26,6 +26,7 @@ def redraw(out: Path, *, formats: Sequence[str] = (), ledger_folder: Path | None
     with OutputFolder(out, ledger_folder=ledger_folder) as output:
         noted = output.ledger.noted(RUN)
         if noted is None:
+            output.ledger.check()  # a damaged one may have lost it
             raise OutputError(f"The run in {out} never began.", fix="run the command that made it once more")
         run = json.loads(noted)
         kinds = tuple(dict.fromkeys([*formats, *output.tables_there()])) or ("csv",)

@@ -40,7 +40,7 @@ from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
 from lits_deploy.pipeline.process import WorkerSettings
-from lits_deploy.pipeline.record import Session, write_run_json
+from lits_deploy.pipeline.record import Session, versions, write_run_json
 from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
@@ -145,6 +145,7 @@ def run_folder(
         counts = output.ledger.adopt(
             identity, base, retry_failed=options.retry_failed, scope=scope, channels=contract.channels
         )
+        output.ledger.answer_with(versions(info))
         classes = contract.classes
         provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
         output.ledger.note(NAMES, names.mark)
@@ -177,6 +178,7 @@ def run_folder(
             loop=loop,
             identity=identity,
             provenance=provenance,
+            answered_with=output.ledger.answered_with(),
             options=options,
             effective={
                 "batch_size": batch,

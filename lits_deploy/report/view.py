@@ -14,7 +14,19 @@ from itertools import takewhile
 from typing import Any
 
 from lits_deploy.errors import OutputError
-from lits_deploy.ledger import ABOUT, ABSTAINED, FAILED, NAMES, PICTURES, RUN, Counts, Ledger, PictureRow, ResultRow
+from lits_deploy.ledger import (
+    ABOUT,
+    ABSTAINED,
+    FAILED,
+    NAMES,
+    PICTURES,
+    RUN,
+    AnsweredRow,
+    Counts,
+    Ledger,
+    PictureRow,
+    ResultRow,
+)
 from lits_deploy.report.choose import Key
 from lits_deploy.report.pictures import Contours, from_json
 from lits_deploy.report.profile import Profile, profile
@@ -96,6 +108,7 @@ class View:
     classes: tuple[str, ...]
     provenance: dict[str, str]
     about: dict[str, Any] | None
+    answered: tuple[AnsweredRow, ...]
     counts: Counts
     labels: dict[int, int]
     slices: int
@@ -138,6 +151,7 @@ def view(ledger: Ledger) -> View:
         classes=tuple(run["classes"]),
         provenance=run["provenance"],
         about=None if about is None else json.loads(about),
+        answered=tuple(ledger.answered_with()),
         counts=ledger.counts(),
         labels=ledger.labels(),
         slices=slices,

@@ -200,4 +200,11 @@ def facts(view: View) -> list[tuple[str, str]]:
     if view.overlay and view.overlay["network"]:
         found.append(("Over pictures", view.overlay["network"]))
     found.append(("lits-deploy", about["lits_deploy"]))
+    if len(view.answered) > 1:  # the versions above are those of the last start: an update does not answer again
+        first, *later = view.answered
+        changed = {name for row in later for name in row.versions.items() ^ first.versions.items()}
+        names = sorted({name for name, _ in changed})
+        for row in view.answered:
+            told = ", ".join(f"{name} {row.versions[name]}" for name in names if name in row.versions)
+            found.append((f"Answered {amount(row.slices, 'slice')}", told))
     return found

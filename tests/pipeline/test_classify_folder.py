@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
+from lits_deploy.pipeline.redraw import redraw
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.runtime.base import Batch, Outputs
+from lits_deploy.runtime.base import Batch, Outputs, RuntimeInfo
 from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans.image import load_slice
 from pictures import encoded, folder_of_slices, grey_pixels, png_header, save
@@ -332,6 +334,29 @@ def test_run_json_says_what_ran_and_how_long(bundle: Bundle, scans: Path, tmp_pa
     start = record["timings"]["start_up"]
     assert 0 < start["first_file_s"] <= start["first_result_s"] <= record["timings"]["wall_s"]
     assert record["peak_memory_mib"] > 10
+
+
+def test_an_update_in_the_middle_of_a_run_leaves_what_was_answered_and_is_told(
+    bundle: Bundle, scans: Path, tmp_path: Path
+) -> None:
+    class Updated(FakeRuntime):
+        def describe(self) -> RuntimeInfo:
+            return replace(super().describe(), version="1")
+
+    out = tmp_path / "out"
+    classify(bundle, scans, out)
+    before = rows(out)
+    save(scans / "new.png", grey_pixels(SIZE, 50))
+    summary = classify(bundle, scans, out, network=Updated(shape=(1, SIZE, SIZE)))
+    told = json.loads(summary.run_json.read_text())["answered_with"]
+    assert [(each["versions"]["fake"], each["files"], each["slices"]) for each in told] == [("0", 21, 21), ("1", 1, 1)]
+    assert {"lits-deploy", "numpy", "pydicom", "python-gdcm"} <= set(told[0]["versions"])
+    after = {row["path"]: {**row, "run_id": ""} for row in rows(out)}  # of the list of files
+    assert all(after[row["path"]] == {**row, "run_id": ""} for row in before)
+    redraw(out)
+    page = (out / "report.html").read_text()
+    assert "<dt>Answered 21 slices</dt><dd>fake 0</dd>" in page
+    assert "<dt>Answered 1 slice</dt><dd>fake 1</dd>" in page
 
 
 def test_tables_of_an_older_state_are_not_left_lying(bundle: Bundle, scans: Path, tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Is a ledger what was written? The file by SQLite's own check, its rows by their digests (`ledger.digest`)."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from lits_deploy.ledger import digest, schema
+from lits_deploy.ledger.rows import PENDING
+from lits_deploy.printable import printable
+
+_SIGNS = ("malformed", "not a database", "corrupt", "Could not decode")
+"""What SQLite says of a damaged file, whatever was asked of it."""
+
+Unreadable = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file may raise; the second where SQLite's own message quotes it."""
+
+
+def is_damage(db: sqlite3.Connection, error: BaseException | None) -> bool:
+    """Whether an error comes of a damaged file; where its words do not tell, the file is looked at."""
+    if not isinstance(error, Unreadable):
+        return False
+    if isinstance(error, sqlite3.Error) and any(sign in str(error) for sign in _SIGNS):
+        return True
+    if isinstance(error, sqlite3.OperationalError):  # a full disk, a lock, a bug in a statement
+        return False
+    try:
+        return pages(db) is not None
+    except Unreadable:
+        return True
+
+
+def words(error: BaseException) -> str:
+    """What an error says of a damaged file, without what it quotes from it."""
+    return printable(str(error).partition(" with text ")[0].partition(" - near ")[0])
+
+
+def pages(db: sqlite3.Connection, *, indices: bool = False) -> str | None:
+    """What is wrong with the file's pages, or None; indices: also whether they lead to the rows that they name."""
+    (found,) = db.execute(f"PRAGMA main.{'integrity_check' if indices else 'quick_check'}(1)").fetchone()
+    return None if found == "ok" else printable(found.splitlines()[-1])
+
+
+def rows(db: sqlite3.Connection) -> str | None:
+    """What is wrong with pages, indices and rows, or None. Streamed: memory does not grow with them."""
+    if (found := pages(db, indices=True)) is not None:
+        return found
+    for number, status, noted, now in digest.of_all(db):
+        if noted != (None if status == PENDING else now):
+            return f"the rows of file {number} are not those that were written"
+    for table, columns in (("meta", "key, value"), ("series", "name, study, info")):
+        for *cells, noted in db.execute(f"SELECT {columns}, digest FROM {table}"):
+            if noted != digest.of(*cells):
+                return f"a row of `{table}` is not the one that was written"
+    known = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('identity', 'run_id')"))
+    if "identity" not in known:
+        return "its files belong to no run" if db.execute("SELECT 1 FROM file LIMIT 1").fetchone() else None
+    if known.get("run_id") != digest.run_id(db, known["identity"]):
+        return "its files are not those of its run"
+    lost = "SELECT 1 FROM slice WHERE file NOT IN (SELECT id FROM file) LIMIT 1"
+    return "it has slices of no file" if db.execute(lost).fetchone() else None
+
+
+def examine(path: Path) -> str | None:
+    """What is wrong with the ledger of that name, or None; nothing is written, and a run may be at it.
+
+    Raises sqlite3.Error where it cannot be opened.
+    """
+    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+    try:
+        db.execute("BEGIN")  # one moment of it, whatever a run writes meanwhile
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version != schema.SCHEMA:
+            return f"schema {version}; this version reads {schema.SCHEMA}"
+        return rows(db)
+    except Unreadable as error:
+        if is_damage(db, error):
+            return words(error)
+        raise
+    finally:
+        db.close()

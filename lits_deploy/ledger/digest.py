@@ -1,0 +1,94 @@
+"""Digests of the ledger's rows, kept beside them: what was written is what is read, or the ledger is damaged.
+
+    file     over its row, the names of its series and libraries, its slices and their masks; none while it is pending
+    series, meta, picture    over the row
+    run id   over identity, paths and sizes: no file is missing, and none too many (`Ledger.adopt`)
+
+They are written in the transaction of the rows. Times of files are left out: one that differs has the file done again.
+They find damage and rows altered by hand, not a forger, who could compute them anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+_BYTES = 16
+
+_SEALED = """
+SELECT file.id, file.digest, file.status, file.path, file.size, file.reason, file.sha256, file.window, file.part,
+       series.name, library.versions,
+       slice.idx, slice.status, slice.reason, slice.label, slice.p0, slice.p1, slice.p2, slice.position, mask.labels
+FROM file LEFT JOIN series ON series.id = file.series LEFT JOIN library ON library.id = file.library
+LEFT JOIN slice ON slice.file = file.id LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx
+WHERE {which} ORDER BY file.id, slice.idx
+"""
+_ALL = _SEALED.format(which="1")
+_FRESH = _SEALED.format(which="file.status != 0 AND file.digest IS NULL")
+_LOT = 32
+_SOME = _SEALED.format(which=f"file.id IN ({', '.join('?' * _LOT)})")  # of one length: SQLite compiles it once
+
+_FILE, _SLICE, _MASK = slice(2, 11), slice(11, 19), 19
+
+
+def of(*cells: Any) -> bytes:
+    """The digest of a row, 16 bytes; of text, numbers, bytes and None as SQLite gives them back."""
+    return hashlib.blake2b(_told(cells), digest_size=_BYTES).digest()
+
+
+class Sealed(NamedTuple):
+    """A file's number and status, the digest noted beside it (None while pending), and what it is now."""
+
+    file: int
+    status: int
+    noted: bytes | None
+    now: bytes
+
+
+def of_all(db: sqlite3.Connection) -> Iterator[Sealed]:
+    """Every file, in the order of their numbers; streamed."""
+    return _sealed(db, _ALL)
+
+
+def of_fresh(db: sqlite3.Connection) -> Iterator[Sealed]:
+    """The files that are done and have no digest yet."""
+    return _sealed(db, _FRESH)
+
+
+def of_some(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[Sealed]:
+    """These files."""
+    for start in range(0, len(numbers), _LOT):
+        lot = numbers[start : start + _LOT]
+        yield from _sealed(db, _SOME, *lot, *[None] * (_LOT - len(lot)))
+
+
+def _sealed(db: sqlite3.Connection, query: str, *values: int | None) -> Iterator[Sealed]:
+    for number, group in groupby(db.execute(query, values), key=itemgetter(0)):
+        digest = None
+        for row in group:
+            if digest is None:
+                noted, status = row[1], row[2]
+                digest = hashlib.blake2b(_told(row[_FILE]), digest_size=_BYTES)
+            digest.update(_told(row[_SLICE]))
+            if row[_MASK] is not None:
+                digest.update(of(row[_MASK]))
+        assert digest is not None
+        yield Sealed(number, status, noted, digest.digest())
+
+
+def run_id(db: sqlite3.Connection, identity: str) -> str:
+    """16 hex digits of the identity, as JSON, and the list of (path, size)."""
+    digest = hashlib.sha256(identity.encode())
+    for path, size in db.execute("SELECT path, size FROM file ORDER BY path"):
+        digest.update(f"\n{size} {path}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _told(cells: tuple[Any, ...]) -> bytes:
+    # ascii() tells 1 from 1.0 and '1', is exact for floats, and is the same in every Python: repr() is not, as which
+    # characters it escapes follows Unicode's version.
+    return ascii(cells).encode("ascii")
