@@ -169,6 +169,17 @@ def test_a_log_that_was_left_tells_of_a_kill(whole: Path, tmp_path: Path, monkey
     assert seen == ["looked"]
 
 
+@pytest.mark.parametrize(("said", "altered"), [(b"label INTEGER", b"libel INTEGER"), (b"p1 REAL, p2", b"p2 REAL, p1")])
+def test_a_table_that_is_described_otherwise_is_told(whole: Path, tmp_path: Path, said: bytes, altered: bytes) -> None:
+    out = copy_of(whole, tmp_path / "out")
+    data = (out / FILE_NAME).read_bytes()
+    assert data.count(said) == 1
+    (out / FILE_NAME).write_bytes(data.replace(said, altered))
+    with pytest.raises(LedgerError, match="table `slice` is not as it was made"):
+        Ledger(out)
+    assert examine(out / FILE_NAME) is not None
+
+
 def _root(out: Path, table: str) -> int:
     db = sqlite3.connect(out / FILE_NAME)
     ((page,),) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,11 @@ from lits_deploy.printable import printable
 
 _SIGNS = ("malformed", "not a database", "corrupt", "Could not decode")
 """What SQLite says of a damaged file, whatever was asked of it."""
+
+_LATER = ("beside", "ctime")
+"""Tables that not every ledger has."""
+
+_TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
 
 Unreadable = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file may raise; the second where SQLite's own message quotes it."""
@@ -34,6 +40,25 @@ def is_damage(db: sqlite3.Connection, error: BaseException | None) -> bool:
 def words(error: BaseException) -> str:
     """What an error says of a damaged file, without what it quotes from it."""
     return printable(str(error).partition(" with text ")[0].partition(" - near ")[0])
+
+
+def tables(db: sqlite3.Connection) -> str | None:
+    """What is wrong with the descriptions of the tables, which say where in a row a column lies; or None."""
+    found = dict(db.execute(_TABLES))
+    for name, description in _described().items():
+        if found.get(name, description if name in _LATER else None) != description:
+            return f"table `{name}` is not as it was made"
+    return None
+
+
+@cache
+def _described() -> dict[str, str]:
+    db = sqlite3.connect(":memory:")
+    for script in (schema.TABLES, schema.BESIDE, schema.CTIME):
+        db.executescript(script)
+    described = dict(db.execute(_TABLES))
+    db.close()
+    return described
 
 
 def pages(db: sqlite3.Connection, *, indices: bool = False) -> str | None:
@@ -73,7 +98,7 @@ def examine(path: Path) -> str | None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != schema.SCHEMA:
             return f"schema {version}; this version reads {schema.SCHEMA}"
-        return rows(db)
+        return tables(db) or rows(db)
     except Unreadable as error:
         if is_damage(db, error):
             return words(error)

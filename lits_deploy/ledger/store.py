@@ -78,6 +78,8 @@ class Ledger:
                 f"{self.path} has schema {version}; this version reads {schema.SCHEMA}.",
                 fix="--out elsewhere, --overwrite, or the lits-deploy that made it",
             )
+        if (found := check.tables(self._db)) is not None:
+            raise self._damaged(found)
         # A mark of its own, too: whoever looks into the ledger with another program takes the log of a killed run away.
         self._killed |= self._db.execute("SELECT 1 FROM meta WHERE key = ?", (_OPEN,)).fetchone() is not None
         if self._killed and (found := check.pages(self._db)) is not None:
