@@ -155,7 +155,7 @@ def test_a_half_done_study_that_is_gone_leaves(bundle: Bundle, inbox: Path, tmp_
     study(inbox, "a")
     Watched(bundle, inbox, tmp_path / "out", (30, nothing), (1, nothing))
     with Ledger(tmp_path / "out") as ledger:  # as a kill leaves it
-        ledger._db.execute("UPDATE file SET status = 0 WHERE path = 'a/slice-000.png'")
+        ledger._db.execute("UPDATE file SET status = 0, digest = NULL WHERE path = 'a/slice-000.png'")
     shutil.rmtree(inbox / "a")
     watched = Watched(bundle, inbox, tmp_path / "out", (30, nothing))
     assert (watched.summary.missing, watched.summary.files) == (0, 2)
