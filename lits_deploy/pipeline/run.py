@@ -99,7 +99,7 @@ def run_folder(
     options, stop = options or ClassifyOptions(), stop or Stop()
     artifact, options = _suitable(bundle, out, task, options)
     if runtime is None:
-        setting, why_not, options = tuned.find(bundle, artifact, options, partial(_open, task=task))
+        setting, why_not, options = tuned.find(bundle, artifact, options, partial(_open, task=task), stop=stop)
     else:
         setting, why_not = None, None
     skip = [out, *([options.ledger] if options.ledger else [])]

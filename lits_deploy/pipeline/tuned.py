@@ -33,6 +33,7 @@ from lits_deploy.files import canonical_json, write_json
 from lits_deploy.machine import processor
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Runtime, resolve
 
 SCHEMA = 1
@@ -80,10 +81,18 @@ class Found(NamedTuple):
     options: ClassifyOptions
 
 
-def find(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, open_artifact: OpenArtifact) -> Found:
+def find(
+    bundle: Bundle,
+    artifact: Artifact,
+    options: ClassifyOptions,
+    open_artifact: OpenArtifact,
+    *,
+    stop: Stop | None = None,
+) -> Found:
     """The batch size and threads that are fastest here: remembered, or measured now where the options ask for it.
 
-    What the user set stays. Measuring takes some seconds and opens the network for itself.
+    What the user set stays. Measuring takes some seconds and opens the network for itself. Raises KeyboardInterrupt
+    when asked to stop meanwhile.
     """
     if options.batch_size and options.threads and not options.tune:
         return Found(None, None, options)
@@ -95,7 +104,7 @@ def find(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, open_arti
             return open_artifact(bundle, artifact, replace(options, batch_size=most, threads=threads))
 
         others = Others()
-        tried = measure(open_network, device=key["device"])
+        tried = measure(open_network, device=key["device"], stop=stop)
         setting, share = tried[0], others.share()
         if share > BUSY:
             why_not = f"Other programs took {100 * share:.0f} % of the processor while tuning: nothing was remembered."
@@ -143,7 +152,14 @@ def remember(key: dict[str, Any], setting: Setting, tried: Sequence[Setting]) ->
     return False
 
 
-def measure(open_network: Open, *, device: str, batches: Sequence[int] = (), step_s: float = STEP_S) -> list[Setting]:
+def measure(
+    open_network: Open,
+    *,
+    device: str,
+    batches: Sequence[int] = (),
+    step_s: float = STEP_S,
+    stop: Stop | None = None,
+) -> list[Setting]:
     """Time every batch size with every number of threads; the best first, which is the default unless beaten clearly.
 
     A batch that the device has no memory for is left out.
@@ -157,6 +173,8 @@ def measure(open_network: Open, *, device: str, batches: Sequence[int] = (), ste
             noise = np.random.default_rng(0).integers(0, 256, (max(sizes), *network.shape), dtype=np.uint8)
             for turn in range(PASSES):
                 for size in sizes if turn % 2 == 0 else list(reversed(sizes)):
+                    if stop is not None and stop.requested:
+                        raise KeyboardInterrupt
                     with suppress(DeviceOutOfMemory):
                         rate = _rate(network, noise[:size], step_s)
                         rates[size, threads] = max(rate, rates.get((size, threads), 0.0))

@@ -16,6 +16,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
+from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Batch, Outputs, Runtime, places
 from lits_deploy.runtime.fake import FakeRuntime
 from tiny_bundle import make_tiny_bundle
@@ -47,6 +48,23 @@ def test_a_clearly_faster_batch_wins_and_the_default_stays_otherwise() -> None:
     even = {size: 0.02 * size for size in (4, 8, 16)}
     found = tuned.measure(lambda *_: Paced(even), device="cpu", batches=(4, 8, 16), step_s=0.0)
     assert (found[0].batch, found[0].threads) == (tuning.CPU_BATCH, tuning.cores())
+
+
+def test_a_request_to_stop_ends_the_measuring(bundle: Bundle) -> None:
+    stop, seen = Stop(), []
+
+    class Stopping(FakeRuntime):
+        def _infer(self, batch: Batch) -> Outputs:
+            seen.append(len(batch))
+            stop.request()
+            return super()._infer(batch)
+
+    def open_artifact(*_: object) -> Runtime:
+        return Stopping(shape=(1, 8, 8), max_batch=64)
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned.find(bundle, bundle.artifact("fp32"), ClassifyOptions(tune=True, device="cpu"), open_artifact, stop=stop)
+    assert len(set(seen)) == 1
 
 
 def test_others_are_told_from_ones_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
