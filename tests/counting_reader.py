@@ -7,12 +7,12 @@ import os
 import numpy as np
 
 from lits_deploy.contract import InputContract
-from lits_deploy.scans import Frame, Scan
+from lits_deploy.scans import READING, Frame, Reading, Scan
 
 MAX_BYTES = 1000
 
 
-def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     with open(os.environ["DECODED"], "ab") as stream:  # noqa: PTH123 - one short write at the end, whoever writes
         stream.write(data.strip() + b"\n")
     pixels = np.full(contract.shape, int(data.split()[1]), np.uint8)

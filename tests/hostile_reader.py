@@ -23,12 +23,12 @@ import numpy as np
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Frame, Scan
+from lits_deploy.scans import READING, Frame, Reading, Scan
 
 MAX_BYTES = 1000
 
 
-def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     return Scan(series=None, window="tested", frames=_frames(data, contract))
 
 

@@ -40,6 +40,12 @@ ABSTAIN = typer.Option(True, help="Give no class to a slice that the bundle's th
 IDENTIFY = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes.")
 PSEUDONYMOUS = typer.Option(False, "--pseudonymous", help="Write hashes of file paths, not the paths.")
 SALT = typer.Option(None, help="Of the hashes, so that runs compare. [default: random, kept in OUT]")
+ANY_BODY_PART = typer.Option(
+    False, "--any-body-part", help="Take slices whose DICOM header names another region than the trunk."
+)
+TRUST = typer.Option(
+    None, metavar="sform|qform", help="Orientation to use where a NIfTI file's two disagree. [default: exclude it]"
+)
 TIME_LIMIT = typer.Option(30.0, help="Seconds that decoding one file may take.")
 MEMORY_LIMIT = typer.Option(1024, help="MiB that decoding one file may take.")
 LEDGER = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")

@@ -25,6 +25,8 @@ def scan(
     recursive: bool = typer.Option(True, help="Look into folders below."),
     follow_links: bool = run_options.FOLLOW_LINKS,
     workers: int | None = typer.Option(None, min=1, help="Processes that read [cores less one, 1 to 4]."),
+    any_body_part: bool = run_options.ANY_BODY_PART,
+    trust: str | None = run_options.TRUST,
     time_limit: float = typer.Option(30.0, help="Seconds that reading one file may take."),
     memory_limit: int = typer.Option(1024, help="MiB that reading one file may take."),
 ) -> None:
@@ -35,6 +37,7 @@ def scan(
     """
     from lits_deploy.cli.console import print_json, progress_bar
     from lits_deploy.pipeline.survey import survey_folder
+    from lits_deploy.scans import Reading
 
     with progress_bar("files") as bar:
         task = bar.add_task("scan", total=None, rate=0.0, note="")
@@ -50,6 +53,7 @@ def scan(
             workers=workers,
             time_limit_s=time_limit,
             memory_limit_mib=memory_limit,
+            reading=Reading(any_body_part=any_body_part, trust=trust),
             on_file=show,
         )
     if as_json:

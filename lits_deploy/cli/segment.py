@@ -41,6 +41,8 @@ def segment(
     ),
     pseudonymous: bool = run_options.PSEUDONYMOUS,
     salt: str | None = run_options.SALT,
+    any_body_part: bool = run_options.ANY_BODY_PART,
+    trust: str | None = run_options.TRUST,
     time_limit: float = run_options.TIME_LIMIT,
     memory_limit: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
@@ -56,6 +58,7 @@ def segment(
     from lits_deploy.cli.console import errors, progress_bar
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.stop import stop_on_signals
+    from lits_deploy.scans import Reading
     from lits_deploy.segmentation.run import segment_folder
 
     options = ClassifyOptions(
@@ -74,6 +77,7 @@ def segment(
         identify=identify,
         pseudonymous=pseudonymous,
         salt=salt,
+        reading=Reading(any_body_part=any_body_part, trust=trust),
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,

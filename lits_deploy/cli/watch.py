@@ -37,6 +37,8 @@ def watch(
     identify: bool = run_options.IDENTIFY,
     pseudonymous: bool = run_options.PSEUDONYMOUS,
     salt: str | None = run_options.SALT,
+    any_body_part: bool = run_options.ANY_BODY_PART,
+    trust: str | None = run_options.TRUST,
     time_limit: float = run_options.TIME_LIMIT,
     memory_limit: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
@@ -57,6 +59,7 @@ def watch(
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
+    from lits_deploy.scans import Reading
     from lits_deploy.watch.service import Talk, watch_folder
 
     options = ClassifyOptions(
@@ -74,6 +77,7 @@ def watch(
         identify=identify,
         pseudonymous=pseudonymous,
         salt=salt,
+        reading=Reading(any_body_part=any_body_part, trust=trust),
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,

@@ -21,6 +21,7 @@ from lits_deploy.pipeline.process import WorkerSettings
 from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Held, Job, Tag, WorkerPool
+from lits_deploy.scans import READING, Reading
 
 _BATCH = 8
 _LOOK_S = 0.5  # a request to stop is seen that soon, whatever the decoders are at
@@ -36,6 +37,7 @@ def fetch(
     workers: int | None = None,
     time_limit_s: float = 30.0,
     memory_limit_mib: int = 1024,
+    reading: Reading = READING,
     stop: Stop | None = None,
     within: tuple[str, ...] | None = None,
 ) -> None:
@@ -60,6 +62,7 @@ def fetch(
             memory_limit_mib=memory_limit_mib,
             preload=(),
             within=within,
+            reading=reading,
         )
         pool = WorkerPool(
             settings,

@@ -118,8 +118,8 @@ class Neighbours:
 
         fetch(
             chain([first], jobs), alone(contract), on_held=on_held, on_done=on_done, workers=options.workers,
-            time_limit_s=options.time_limit_s, memory_limit_mib=options.memory_limit_mib, stop=stop,
-            within=self.discovery.within,
+            time_limit_s=options.time_limit_s, memory_limit_mib=options.memory_limit_mib,
+            reading=options.reading, stop=stop, within=self.discovery.within,
         )  # fmt: skip
 
 

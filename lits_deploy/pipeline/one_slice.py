@@ -17,7 +17,7 @@ from typing import Any
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Frame, Reader, Slice
+from lits_deploy.scans import READING, Frame, Reader, Reading, Slice
 from lits_deploy.scans.within import Within, check_within
 
 LEAST_KEPT = 8
@@ -58,13 +58,20 @@ class Kept:
         return self._files[key]
 
 
-def decode_one(source: Mapping[str, Any], reader: Reader, contract: InputContract, within: Within = None) -> OneSlice:
+def decode_one(
+    source: Mapping[str, Any],
+    reader: Reader,
+    contract: InputContract,
+    *,
+    reading: Reading = READING,
+    within: Within = None,
+) -> OneSlice:
     """Read and decode a file of one slice. contract: of one channel. Raises MemoryError, nothing else."""
     sha256 = series = None
     try:
         data = bytes_of(source, reader.MAX_BYTES, within)
         sha256 = hashlib.sha256(data).hexdigest()
-        scan = reader.read(data, contract)
+        scan = reader.read(data, contract, reading=reading)
         del data
         series = plain(scan.series)
         frames = list(islice(scan.frames, 2))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lits_deploy.errors import UserError
 from lits_deploy.results import FORMATS
+from lits_deploy.scans import READING, Reading
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class ClassifyOptions:
     None: the output folder's own.
     follow_links: read links that lead out of the named folders, too.
     time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
-    changed. overwrite: drop the results of another run from the output folder.
+    changed. reading: what is decided of headers that leave room for doubt; part of the run's identity, too.
+    overwrite: drop the results of another run from the output folder.
     """
 
     runtime: str = "auto"
@@ -46,6 +48,7 @@ class ClassifyOptions:
     follow_links: bool = False
     time_limit_s: float = 30.0
     memory_limit_mib: int = 1024
+    reading: Reading = READING
     ledger: Path | None = None
     engine_cache: Path | None = None
 

@@ -183,7 +183,7 @@ def _decoded(
     workers = options.workers or min(len(jobs), tuning.default_workers(spare=0))
     fetch(
         jobs, contract, on_slice=keep, workers=workers, time_limit_s=options.time_limit_s,
-        memory_limit_mib=options.memory_limit_mib, within=discovery.within,
+        memory_limit_mib=options.memory_limit_mib, reading=options.reading, within=discovery.within,
     )  # fmt: skip
     return pixels
 

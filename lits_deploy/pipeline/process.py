@@ -19,6 +19,7 @@ from typing import Any
 import lits_deploy
 from lits_deploy.contract import InputContract
 from lits_deploy.pipeline import tuning
+from lits_deploy.scans import READING, Reading
 
 _BOOT = """
 import json, sys
@@ -44,6 +45,7 @@ class WorkerSettings:
     memory_limit_mib: int
     preload: tuple[str, ...]
     within: tuple[str, ...] | None = None
+    reading: Reading = READING
 
     def to_json(self) -> str:
         """As `pipeline.worker.main` reads it."""
@@ -55,6 +57,7 @@ class WorkerSettings:
                 "limit_bytes": self.memory_limit_mib << 20,
                 "preload": self.preload,
                 "within": self.within,
+                "reading": self.reading.to_json(),
                 "parent": os.getpid(),
                 "nice": tuning.WORKER_NICE,
                 "import_path": _import_path(),

@@ -47,7 +47,7 @@ from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
 from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.results import write_tables
 from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
-from lits_deploy.scans import FORMATS, Formats
+from lits_deploy.scans import FORMATS, Formats, Reading
 from lits_deploy.scans.discover import UNFINISHED, Discovery
 from lits_deploy.scans.paths import escape
 
@@ -134,7 +134,7 @@ def run_folder(
         opened = loop.wait_for_network()
         info = opened.info
         judge = _judge(task, artifact, options)
-        identity, base = _identity(bundle, artifact, info, judge), names.of("base", discovery.base)
+        identity, base = _identity(bundle, artifact, info, judge, options.reading), names.of("base", discovery.base)
         session.resumed = output.check(identity, base, names.mark)
         find_altered(output.ledger, discovery, stop)
         contract, neighbours = bundle.manifest.contract, None
@@ -215,6 +215,7 @@ def _start_workers(
         memory_limit_mib=options.memory_limit_mib,
         preload=tuple(discovery.formats.readers.values())[:1],
         within=discovery.within,
+        reading=options.reading,
     )
     loop.pool = WorkerPool(
         settings,
@@ -316,7 +317,9 @@ def _jobs(ledger: Ledger, discovery: Discovery, formats: Formats) -> Iterator[Jo
         yield Job.of(row, discovery.real_path, formats.readers)
 
 
-def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge | MaskJudge) -> dict[str, Any]:
+def _identity(
+    bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge | MaskJudge, reading: Reading
+) -> dict[str, Any]:
     """All that changes results; versions do not count, so that a run survives an update."""
     return {
         "bundle": bundle.sha256,
@@ -326,6 +329,7 @@ def _identity(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judg
         "runtime": info.name,
         "device": info.device.partition(":")[0],
         **judge.to_json(),
+        **reading.to_json(),
     }
 
 

@@ -17,7 +17,7 @@ from lits_deploy.errors import UserError
 from lits_deploy.ledger import PendingFile
 from lits_deploy.pipeline.fetch import fetch
 from lits_deploy.pipeline.workers import Held, Job, Tag
-from lits_deploy.scans import FORMATS, Formats
+from lits_deploy.scans import FORMATS, READING, Formats, Reading
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.picture_series import place_of
 from lits_deploy.scans.survey import Survey
@@ -34,6 +34,7 @@ def survey_folder(
     time_limit_s: float = 30.0,
     memory_limit_mib: int = 1024,
     follow_links: bool = False,
+    reading: Reading = READING,
     on_file: Callable[[Survey], None] = lambda _: None,
     formats: Formats = FORMATS,
 ) -> Survey:
@@ -72,6 +73,7 @@ def survey_folder(
         time_limit_s=time_limit_s,
         memory_limit_mib=memory_limit_mib,
         within=discovery.within,
+        reading=reading,
     )
     survey.others = discovery.others
     if not survey.files:

@@ -46,7 +46,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.pipeline.one_slice import LEAST_KEPT, Kept, OneSlice, bytes_of, check, decode_one, plain, reason_of
 from lits_deploy.pipeline.slots import map_slots
-from lits_deploy.scans import Reader, Slice
+from lits_deploy.scans import Reader, Reading, Slice
 from lits_deploy.scans.neighbours import alone, in_file, stacked
 from lits_deploy.scans.within import Within
 
@@ -120,9 +120,18 @@ class Decoder:
     """
 
     def __init__(
-        self, link: Link, contract: InputContract, fd: int, slots: int, limit_bytes: int, within: Within = None
+        self,
+        link: Link,
+        contract: InputContract,
+        fd: int,
+        slots: int,
+        limit_bytes: int,
+        *,
+        reading: Reading,
+        within: Within = None,
     ) -> None:
-        self._link, self._contract, self._limit, self._within = link, contract, limit_bytes, within
+        self._link, self._contract, self._limit = link, contract, limit_bytes
+        self._reading, self._within = reading, within
         self._alone = alone(contract)
         self._memory = map_slots(fd, slots, contract.shape)
         self._readers: dict[str, Reader] = {}
@@ -165,7 +174,7 @@ class Decoder:
         data = bytes_of(job, reader.MAX_BYTES, self._within)
         answer["sha256"] = hashlib.sha256(data).hexdigest()
         headers = job.get("headers", False)
-        scan = reader.read(data, self._alone, headers_only=headers)
+        scan = reader.read(data, self._alone, headers_only=headers, reading=self._reading)
         del data
         answer["series"] = plain(scan.series)
         single = headers or self._contract.channels == 1
@@ -199,7 +208,7 @@ class Decoder:
         def decode() -> OneSlice:
             if said is not None:
                 self._link.send(**said)
-            return decode_one(source, self.load(reader), self._alone, self._within)
+            return decode_one(source, self.load(reader), self._alone, reading=self._reading, within=self._within)
 
         return self._kept.get(source, decode)
 
@@ -232,8 +241,9 @@ def main(settings: dict[str, Any]) -> None:
     link = Link()
     contract = InputContract.from_json(settings["contract"])
     decoder = Decoder(
-        link, contract, settings["memory_fd"], settings["slots"], settings["limit_bytes"], settings["within"]
-    )
+        link, contract, settings["memory_fd"], settings["slots"], settings["limit_bytes"],
+        reading=Reading(**settings["reading"]), within=settings["within"],
+    )  # fmt: skip
     for name in settings["preload"]:
         decoder.load(name)
     link.send(ready=True)

@@ -10,13 +10,14 @@ A reader never sees a path, and nothing it says of identifiers is written by any
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
+from lits_deploy.errors import UserError
 
 Slice = npt.NDArray[np.uint8]
 """A slice as the network takes it: uint8 [C, S, S]."""
@@ -77,6 +78,30 @@ class Scan:
     frames: Iterator[Frame]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the user decides about headers that leave room for doubt; what differs from the default is part of a run's
+    identity.
+
+    any_body_part: take a slice whose header names another region than the trunk (`scans.dicom.region`).
+    trust: `sform` or `qform`, the orientation to use where a NIfTI file's two disagree; None excludes its slices.
+    """
+
+    any_body_part: bool = False
+    trust: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.trust not in (None, "sform", "qform"):
+            raise UserError(f"`{self.trust}` is no orientation of a NIfTI file.", fix="--trust sform, or --trust qform")
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that differ from their default."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+
+
+READING = Reading()
+
+
 class Reader(Protocol):
     """What a reader module offers (a module satisfies a protocol).
 
@@ -85,7 +110,9 @@ class Reader(Protocol):
 
     MAX_BYTES: int
 
-    def read(self, data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+    def read(
+        self, data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING
+    ) -> Scan:
         """Understand a file's bytes. headers_only: decode no pixel.
 
         Raises SliceError, whose text is the reason written to the file's row: no path, no metadata. Give it the

@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Frame, Scan, Slice, png
+from lits_deploy.scans import READING, Frame, Reading, Scan, Slice, png
 from lits_deploy.scans.gates import grey_doubt
 from lits_deploy.scans.neighbours import check_alone
 
@@ -50,7 +50,7 @@ def load_slice(source: Path | bytes, contract: InputContract) -> Slice:
     return _decode(source if isinstance(source, bytes) else source.read_bytes(), contract)
 
 
-def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     """The one slice of a PNG or JPEG (`scans.Reader`); empty pictures and masks are withheld (`scans.gates`)."""
     return Scan(series=None, window="unverified", frames=_frames(data, contract, headers_only))
 

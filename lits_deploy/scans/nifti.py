@@ -6,7 +6,8 @@ whose axial axis is not the slowest is inflated whole, up to MOST_WHOLE.
 A NIfTI header names no modality: what is no CT in HU (masks, label maps, MR) is told by `scans.gates`. Where it does
 not say how the voxels lie (no form code, or the unit matrix, as in LiTS volumes 28 to 47) the slices are withheld: an
 abdomen turned by 180° looks like one, and a network answers it all the same. `lits-deploy data prepare` tells by the
-pixels, with a liver mask.
+pixels, with a liver mask. Where qform and sform both say it and disagree, the slices are withheld unless the user says
+which of the two to trust (`scans.Reading`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from nibabel.nifti2 import Nifti2Header
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.scans import Frame, Scan, Series
+from lits_deploy.scans import READING, Frame, Reading, Scan, Series
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
 from lits_deploy.scans.orient import Lie, lie_of
@@ -47,6 +48,10 @@ _GZIP = b"\x1f\x8b"
 _SIZES: dict[int, Any] = {348: Nifti1Header, 540: Nifti2Header}
 _MM = {1: 1000.0, 3: 0.001}  # units of length other than mm: metre, micrometre
 
+MOST_TURN_DEG, MOST_STRETCH = 2.0, 0.01
+"""By how much an axis of the qform may be turned against the same axis of the sform, and differ in length as a share. A
+quaternion in float32 is exact to 0.05° and does not lean, so a gantry's tilt shows in the sform alone."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:
@@ -54,6 +59,7 @@ class Volume:
 
     lie: of a slice whose columns run along the lower of the two other indices, or None. spacing_mm: between rows and
     between columns; step_mm: between slices. positions: mm along the normal of the first slice and per slice, or None.
+    doubt: why the header's orientation cannot be believed, or None.
     """
 
     shape: tuple[int, int, int]
@@ -65,6 +71,7 @@ class Volume:
     spacing_mm: tuple[float, float] | None
     step_mm: float | None
     positions: tuple[float, float] | None
+    doubt: str | None = None
 
     @property
     def matrix(self) -> tuple[int, int]:
@@ -78,13 +85,13 @@ class Volume:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     """Understand a NIfTI file (`scans.Reader`)."""
     packed = data.startswith(_GZIP)
     stream: BinaryIO = gzip.GzipFile(fileobj=io.BytesIO(data)) if packed else io.BytesIO(data)  # type: ignore[assignment]
-    volume, block = volume_of(stream)
+    volume, block = volume_of(stream, reading)
     series = _series(volume, f"{sha256_bytes(block)[:16]}-{zlib.crc32(data):08x}")
-    doubt = geometry_doubt(*volume.matrix, volume.spacing_mm, volume.step_mm, volume.lie, contract)
+    doubt = volume.doubt or geometry_doubt(*volume.matrix, volume.spacing_mm, volume.step_mm, volume.lie, contract)
     try:
         _check_size(volume, len(data), packed)
     except SliceError as error:
@@ -116,7 +123,7 @@ def _frame(volume: Volume, index: int, **what: Any) -> Frame:
     return Frame(index=index, position=position, **what)
 
 
-def volume_of(stream: BinaryIO) -> tuple[Volume, bytes]:
+def volume_of(stream: BinaryIO, reading: Reading = READING) -> tuple[Volume, bytes]:
     """The volume that the header at the start of a stream describes, and the header's bytes. Raises SliceError."""
     start = _take(stream, 4)
     for endian in "<>":
@@ -131,14 +138,14 @@ def volume_of(stream: BinaryIO) -> tuple[Volume, bytes]:
         raise SliceError("not a NIfTI file, or its voxels lie in another one")
     try:
         header = _SIZES[size](binaryblock=block, endianness=endian, check=False)
-        return _volume(header, size), block
+        return _volume(header, size, reading), block
     except SliceError:
         raise
     except Exception as error:  # nibabel raises its own errors, and numpy's, on nonsense
         raise SliceError("the NIfTI header is damaged") from error
 
 
-def _volume(header: Any, size: int) -> Volume:
+def _volume(header: Any, size: int, reading: Reading) -> Volume:
     dims = [int(value) for value in header["dim"]]
     if not 1 <= dims[0] <= 7:
         raise SliceError("the NIfTI header is damaged")
@@ -150,7 +157,7 @@ def _volume(header: Any, size: int) -> Volume:
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise SliceError("voxels of a type that no CT has (colour, complex or extended)")
     slope, intercept = header.get_slope_inter()
-    affine = _affine(header)
+    affine, doubt = _affine(header, reading)
     axis = 2 if affine is None else _axial_axis(affine)
     if min(columns, rows, slices) < 1 or max(columns, rows, slices) > MOST_SLICES:
         raise SliceError(f"{columns}×{rows}×{slices} voxels: no CT volume")
@@ -168,19 +175,58 @@ def _volume(header: Any, size: int) -> Volume:
         offset=offset,
         rescale=rescale,
         axis=axis,
+        doubt=doubt,
         **_geometry(header, affine, axis),
     )
 
 
-def _affine(header: Any) -> npt.NDArray[np.float64] | None:
-    """Voxel index → DICOM's axes in mm, float64 [3, 4]; None where the header does not say how the voxels lie."""
-    if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
-        return None
-    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    if not np.isfinite(affine).all() or np.array_equal(affine, np.eye(4)):
-        return None
+def _affine(header: Any, reading: Reading) -> tuple[npt.NDArray[np.float64] | None, str | None]:
+    """Voxel index → DICOM's axes in mm, float64 [3, 4], or None where the header does not say how the voxels lie; and
+    why it cannot be believed, or None."""
+    forms = _forms(header)
+    doubt = None
+    if len(forms) == 2 and reading.trust is None:
+        doubt = _disagreement(forms["sform"], forms["qform"])
+    affine = forms.get(reading.trust or "sform", next(iter(forms.values()), None))
+    if affine is None:
+        return None, None
     scale = _MM.get(int(header["xyzt_units"]) & 7, 1.0)
-    return np.diag([-1.0, -1.0, 1.0]) @ affine[:3] * scale
+    return np.diag([-1.0, -1.0, 1.0]) @ affine[:3] * scale, doubt
+
+
+def _forms(header: Any) -> dict[str, npt.NDArray[np.float64]]:
+    """The orientations that the header declares (a code above 0) and that say anything, float64 [4, 4]; sform first."""
+    # qfac, the handedness of the qform: the standard takes 0, and everything that is not negative, for 1.
+    header["pixdim"][0] = -1.0 if header["pixdim"][0] < 0 else 1.0
+    forms = {}
+    if int(header["sform_code"]) > 0:
+        forms["sform"] = np.asarray(header.get_sform(), dtype=np.float64)
+    if int(header["qform_code"]) > 0:
+        forms["qform"] = np.asarray(header.get_qform(), dtype=np.float64)
+    return {
+        name: form for name, form in forms.items() if np.isfinite(form).all() and not np.array_equal(form, np.eye(4))
+    }
+
+
+def _disagreement(sform: npt.NDArray[np.float64], qform: npt.NDArray[np.float64]) -> str | None:
+    """Why two orientations of one volume cannot both be right; None where they say the same of axes and distances.
+
+    Where the volume lies in space is left out: it moves no slice against another, and tools that centre one of the two
+    forms are common.
+    """
+    fix = "(--trust sform or --trust qform decides)"
+    s, q = sform[:3, :3], qform[:3, :3]
+    if np.linalg.det(s) * np.linalg.det(q) < 0:
+        return f"qform and sform are mirror images of each other {fix}"
+    lengths = np.linalg.norm(s, axis=0), np.linalg.norm(q, axis=0)
+    if not (lengths[0] > 0).all() or not (lengths[1] > 0).all():
+        return None  # such an axis is refused for itself
+    if np.abs(lengths[0] / lengths[1] - 1).max() > MOST_STRETCH:
+        return f"qform and sform give voxels of different sizes {fix}"
+    cosines = np.clip((s * q).sum(axis=0) / (lengths[0] * lengths[1]), -1, 1)
+    if (turn := float(np.degrees(np.arccos(cosines.min())))) > MOST_TURN_DEG:
+        return f"qform and sform differ by {turn:.0f}° {fix}"
+    return None
 
 
 def _axial_axis(affine: npt.NDArray[np.float64]) -> int:

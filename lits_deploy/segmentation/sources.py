@@ -111,5 +111,6 @@ def read_headers(
             time_limit_s=options.time_limit_s,
             memory_limit_mib=options.memory_limit_mib,
             within=discovery.within,
+            reading=options.reading,
         )
     return found

@@ -7,11 +7,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lits_deploy.cli.app import app
+from lits_deploy.errors import UserError
 from scan_files import body, ct, dicom_bytes, enhanced, nifti, stack
 
 
@@ -93,3 +95,25 @@ def test_a_hanging_or_dying_file_costs_itself_only(tmp_path: Path) -> None:
     assert len(survey.failed) == 2
     assert survey.failed["decoding took longer than 1 s"] == 1
     assert any("died" in reason for reason in survey.failed)
+
+
+def test_headers_in_doubt_are_decided_by_the_user(tmp_path: Path) -> None:
+    (tmp_path / "head.dcm").write_bytes(ct(BodyPartExamined="HEAD"))
+    image = nib.Nifti1Image.from_bytes(nifti(stack(3)))
+    image.set_sform(image.affine, code=1)
+    image.set_qform(image.affine @ np.diag([-1.0, 1, 1, 1]), code=1)
+    (tmp_path / "two.nii").write_bytes(bytes(image.to_bytes()))
+
+    def skipped(*options: str) -> list[str]:
+        result = CliRunner().invoke(app, ["scan", str(tmp_path), "--json", *options])
+        assert result.exit_code == 0, result.output
+        return sorted(json.loads(result.stdout)["skipped"])
+
+    head, two = skipped()
+    assert head == "another part of the body: head (--any-body-part takes it)"
+    assert two.startswith("qform and sform are mirror images")
+    assert skipped("--any-body-part") == [two]
+    assert skipped("--trust", "sform") == [head]
+    assert skipped("--trust", "qform", "--any-body-part") == []
+    wrong = CliRunner().invoke(app, ["scan", str(tmp_path), "--trust", "both"])
+    assert isinstance(wrong.exception, UserError)

@@ -23,6 +23,7 @@ from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.base import Batch, Outputs, RuntimeInfo
 from lits_deploy.runtime.fake import FakeRuntime
+from lits_deploy.scans import Reading
 from lits_deploy.scans.image import load_slice
 from pictures import encoded, folder_of_slices, grey_pixels, png_header, save
 from tiny_bundle import make_tiny_bundle, with_manifest
@@ -407,3 +408,9 @@ def test_a_manifest_changed_is_another_bundle(bundle: Bundle, tmp_path: Path) ->
     copy = make_tiny_bundle(tmp_path / "copy", size=SIZE, crop=56)
     assert copy.sha256 == bundle.sha256  # equal content, equal identity, wherever it lies
     assert with_manifest(copy, metrics={"test": {"accuracy": 1.0}}).sha256 != bundle.sha256
+
+
+def test_what_is_decided_of_headers_is_part_of_the_run(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
+    classify(bundle, scans, tmp_path / "out")
+    with pytest.raises(OutputError, match=r"another run \(any_body_part None there, True now"):
+        classify(bundle, scans, tmp_path / "out", reading=Reading(any_body_part=True))

@@ -13,8 +13,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Frame, Scan
+from lits_deploy.scans import Frame, Reading, Scan
 from lits_deploy.scans.dicom import read
+from lits_deploy.scans.dicom.region import REGIONS
 from lits_deploy.scans.orient import TURNS
 from scan_files import CONTRACT, SIDE, body, ct, ct_dataset, dicom_bytes, enhanced, stands, turned_ct
 
@@ -22,6 +23,12 @@ from scan_files import CONTRACT, SIDE, body, ct, ct_dataset, dicom_bytes, enhanc
 def one(data: bytes, contract: InputContract = CONTRACT) -> Frame:
     (frame,) = read(data, contract).frames
     return frame
+
+
+def coded(value: str, scheme: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
 
 
 def withheld(data: bytes, contract: InputContract = CONTRACT) -> str:
@@ -196,10 +203,63 @@ def test_padding_is_air_wherever_its_value_lies() -> None:
     assert stands(one(data).pixels, hu)
 
 
-def test_values_beyond_the_stored_bits_are_withheld() -> None:
-    stored = (body().astype(int) + 1024).astype("<u2")
-    stored[5, 5] |= 0x8000
-    assert "beyond the bits" in withheld(ct(PixelData=stored.tobytes()))
+@pytest.mark.parametrize("padded", [False, True])
+def test_bits_that_the_header_calls_unused_are_cut_off(padded: bool) -> None:
+    """PS3.5, 8.1.1: an overlay of old in bit 12, or a sign that was not extended, is no part of the pixel."""
+    hu = body()
+    overlay = np.zeros(hu.shape, "<u2")
+    overlay[20:30, 40:60] = 1 << 12
+    padding = {"PixelPaddingValue": 63536} if padded else {}
+    stored = (hu.astype(int) + 1024).astype("<u2") | overlay
+    assert stands(one(ct(PixelData=stored.tobytes(), **padding)).pixels, hu)
+    signed = (hu.astype(int) & 0x0FFF).astype("<u2").tobytes()
+    assert stands(one(ct(PixelRepresentation=1, RescaleIntercept=0, PixelData=signed)).pixels, hu)
+
+
+@pytest.mark.parametrize(
+    ("said", "region"),
+    [
+        ({"BodyPartExamined": "HEAD"}, "head"),
+        ({"BodyPartExamined": "CSPINE"}, "neck"),
+        ({"SpecificCharacterSet": "ISO_IR 100", "SeriesDescription": "Schädel nativ 5.0"}, "head"),
+        ({"SpecificCharacterSet": "ISO_IR 192", "SeriesDescription": "Crâne sans injection"}, "head"),
+        ({"StudyDescription": "CT C-Spine"}, "neck"),
+        ({"ProtocolName": "Knee right"}, "knee"),
+        ({"ProcedureCodeSequence": [coded("774007", "SCT", "X")]}, "neck"),
+        ({"AnatomicRegionSequence": [coded("T-D9700", "SRT", "X")]}, "foot"),
+        ({"ProcedureCodeSequence": [coded("XYZ", "LOCAL", "CT Hand links")]}, "hand"),
+    ],
+)
+def test_a_header_that_names_another_region_excludes_its_slices(said: dict[str, Any], region: str) -> None:
+    data = ct(**said)
+    assert withheld(data) == f"another part of the body: {region} (--any-body-part takes it)"
+    assert [frame.withheld for frame in read(data, CONTRACT, reading=Reading(any_body_part=True)).frames] == [None]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"BodyPartExamined": "CHEST"},
+        {"BodyPartExamined": "HEAD", "StudyDescription": "Polytrauma CT: head to pelvis"},
+        {"BodyPartExamined": "NECKCHESTABDOMEN"},
+        {"BodyPartExamined": "HEAD", "ProcedureCodeSequence": [coded("416775004", "SCT", "X")]},
+        {"SeriesDescription": "Kopf/Hals/Thorax/Abdomen"},
+        {"SeriesDescription": "Head First Supine, arms up"},
+        {"SeriesDescription": "PET skull base to mid-thigh"},
+        {"StudyDescription": "Headache; surface reconstruction"},
+        {"ProcedureCodeSequence": [coded("69536005", "LOCAL", "X")]},
+        {"BodyPartExamined": "SPINE"},
+    ],
+)
+def test_a_header_that_names_the_trunk_or_nothing_excludes_nothing(said: dict[str, Any]) -> None:
+    assert [frame.withheld for frame in read(ct(**said), CONTRACT).frames] == [None]
+
+
+def test_only_a_word_of_the_list_leaves_the_header() -> None:
+    reason = withheld(ct(StudyDescription="Kopf von Erika Mustermann"))
+    assert "Erika" not in reason
+    assert any(f": {region} (" in reason for region in REGIONS)
 
 
 SYNTAXES = {

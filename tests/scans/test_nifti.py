@@ -13,7 +13,7 @@ import pytest
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Frame
+from lits_deploy.scans import Frame, Reading
 from lits_deploy.scans.nifti import read
 from lits_deploy.scans.orient import TURNS
 from scan_files import CONTRACT, SIDE, affine, body, nifti, stack, stands
@@ -259,3 +259,58 @@ def test_mutated_volumes_give_rows_and_nothing_else() -> None:
 def test_one_slice_is_a_volume_too() -> None:
     assert upright(nifti(HU[:1]), HU[:1])
     assert body().shape == (SIDE, SIDE)
+
+
+def two_forms(change: np.ndarray[Any, Any] | None = None, **header: Any) -> bytes:
+    """A volume whose sform is that of `nifti` and whose qform is that one times `change`."""
+    image = nib.Nifti1Image.from_bytes(nifti(HU))
+    image.set_sform(image.affine, code=1)
+    image.set_qform(image.affine @ (np.eye(4) if change is None else change), code=1)
+    for name, value in header.items():
+        image.header[name] = value
+    return bytes(image.to_bytes())
+
+
+def moved(degrees: float) -> np.ndarray[Any, Any]:
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (np.diag([-1.0, 1, 1, 1]), "mirror images"),
+        (np.diag([1.0, 1, 1.2, 1]), "different sizes"),
+        (moved(180), "differ by 180°"),
+        (moved(3), "differ by 3°"),
+    ],
+)
+def test_two_orientations_that_disagree_exclude_unless_one_is_trusted(
+    change: np.ndarray[Any, Any], reason: str
+) -> None:
+    data = two_forms(change)
+    (found,) = reasons(data)
+    assert reason in (found or "")
+    assert "--trust sform" in (found or "")
+    trusted = list(read(data, CONTRACT, reading=Reading(trust="sform")).frames)
+    assert all(stands(frame.pixels, level) for frame, level in zip(trusted, HU, strict=True))
+    other = read(data, CONTRACT, reading=Reading(trust="qform"))
+    assert [frame.withheld for frame in other.frames] == [None] * 3
+    if reason == "mirror images":
+        assert other.series is not None
+        assert other.series.turn != read(data, CONTRACT).series.turn  # type: ignore[union-attr]
+
+
+def test_two_orientations_that_agree_are_read_wherever_their_origins_lie() -> None:
+    shift = np.eye(4)
+    shift[:3, 3] = 7, -20, 3
+    assert upright(two_forms())
+    assert upright(two_forms(shift))
+    assert upright(two_forms(moved(0.5)))
+
+
+@pytest.mark.parametrize("qfac", [0.0, 1.0, 7.0])
+def test_a_qform_alone_takes_a_qfac_that_is_not_negative_for_one(qfac: float) -> None:
+    data = bytearray(two_forms(sform_code=0))
+    data[76:80] = np.float32(qfac).tobytes()  # pixdim[0]
+    assert upright(bytes(data))

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Frame, Scan, Series
+from lits_deploy.scans import READING, Frame, Reading, Scan, Series
 from lits_deploy.scans.dicom.header import Pixels, parse
 from lits_deploy.scans.dicom.pixels import Layout, decode
 from lits_deploy.scans.dicom.series import Placed, Told, tell
@@ -26,13 +27,11 @@ from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_w
 MAX_BYTES = 640 << 20
 """A thousand uncompressed slices of 512×512 are 500 MiB."""
 
-BEYOND = "values reach beyond the bits that the header says are stored"
 
-
-def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     """Understand a DICOM file (`scans.Reader`)."""
     header = parse(data)
-    told = tell(header, contract)
+    told = tell(header, contract, reading)
     frames = _placed(told)
     if not headers_only and any(frame.doubt is None for frame in told.frames):
         if header.pixels is None:
@@ -62,26 +61,21 @@ def _judged(placed: Placed, stored: npt.NDArray[Any], layout: Layout, series: Se
     if placed.doubt is not None or placed.rescale is None:
         return frame
     values = _in_stored_bits(stored, layout, placed.rescale)
-    if values is None:
-        return replace(frame, withheld=BEYOND)
     slice_, doubt = finish(values, placed.rescale, series.turn, contract)
     return replace(frame, pixels=slice_, withheld=doubt)
 
 
-def _in_stored_bits(stored: npt.NDArray[Any], layout: Layout, rescale: Rescale) -> npt.NDArray[Any] | None:
-    """The values as the bits that are stored say; None where other bits carry something and it is no padding.
+def _in_stored_bits(stored: npt.NDArray[Any], layout: Layout, rescale: Rescale) -> npt.NDArray[Any]:
+    """The values as the stored bits say; the others are cut off, and a sign is extended (PS3.5, 8.1.1).
 
-    What else could be up there are overlays of old, or the header is wrong: which of the two, no header tells surely.
+    Whatever the other bits carry (an overlay of old, a sign that was not extended) is no part of the pixel. Padding is
+    the exception: its value may be written with all allocated bits, and is compared as it is written.
     """
     spare = layout.allocated - layout.stored
     if spare == 0 or stored.dtype.itemsize * 8 != layout.allocated:
         return stored
-    cut = (stored.astype(layout.dtype) << spare) >> spare
-    other = cut != stored
-    if not other.any():
-        return stored
-    if rescale.padding is not None:
-        low, high = rescale.padding
-        if bool(((stored >= low) & (stored <= high))[other].all()):
-            return stored
-    return None
+    cut: npt.NDArray[Any] = (stored.astype(layout.dtype) << spare) >> spare
+    if rescale.padding is None:
+        return cut
+    low, high = rescale.padding
+    return np.where((stored >= low) & (stored <= high), stored, cut)

@@ -17,9 +17,10 @@ from pydicom.dataset import Dataset
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.scans import Series
+from lits_deploy.scans import READING, Reading, Series
 from lits_deploy.scans.dicom.header import Header, integer, items, number, numbers, quiet, raw, text, texts
 from lits_deploy.scans.dicom.pixels import Layout, check_length
+from lits_deploy.scans.dicom.region import other_region
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale
 from lits_deploy.scans.orient import Lie, lie_of
@@ -88,13 +89,15 @@ class Told:
     frames: Sequence[Placed]
 
 
-def tell(header: Header, contract: InputContract) -> Told:
+def tell(header: Header, contract: InputContract, reading: Reading = READING) -> Told:
     """Series and frames of a parsed file. Raises SliceError, with the series, where image attributes are nonsense
     or claim more frames than the file holds."""
     dataset = header.dataset
     doubt = _file_doubt(dataset)
     rows, columns = integer(dataset, 0x00280010) or 0, integer(dataset, 0x00280011) or 0
     shared, own = items(dataset, _SHARED_GROUPS)[:1], items(dataset, _FRAME_GROUPS)
+    # Before `_series`: where that decodes a text, pydicom replaces the raw bytes.
+    region = None if reading.any_body_part else other_region(dataset, own[:1] + shared)
     first = _Groups(own[:1] + shared, dataset)
     lie, spacing = _lie(first), _spacing(first)
     series = _series(dataset, first, lie, spacing, rows, columns)
@@ -116,6 +119,8 @@ def tell(header: Header, contract: InputContract) -> Told:
             placed = _withhold(placed, "one of several frames without a position of its own")
         elif (placed.lie and placed.lie.turn) != (lie and lie.turn) or placed.spacing_mm != spacing:
             placed = _withhold(placed, "it lies otherwise than the first frame of its file")
+        if region is not None:
+            placed = _withhold(placed, f"another part of the body: {region} (--any-body-part takes it)")
         frames.append(placed)
     return Told(series=series, layout=layout, frames=frames)
 

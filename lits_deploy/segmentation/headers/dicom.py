@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Scan
+from lits_deploy.scans import READING, Reading, Scan
 from lits_deploy.scans.dicom import MAX_BYTES as MAX_BYTES
 from lits_deploy.scans.dicom.header import integer, items, parse, quiet
 from lits_deploy.segmentation.headers import told
@@ -33,7 +33,7 @@ _GROUPS = {
 """Functional groups that say where a frame lies (PS3.3, C.7.6.16.2)."""
 
 
-def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     """The elements as a data set in Explicit VR Little Endian. Raises SliceError as `scans.dicom.read`."""
     from pydicom.dataset import Dataset
     from pydicom.filebase import DicomBytesIO

@@ -9,12 +9,12 @@ from PIL import Image
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import Scan
+from lits_deploy.scans import READING, Reading, Scan
 from lits_deploy.scans.image import MAX_BYTES as MAX_BYTES
 from lits_deploy.segmentation.headers import told
 
 
-def read(data: bytes, contract: InputContract, *, headers_only: bool = False) -> Scan:
+def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     """Rows and columns of a PNG or JPEG; no header."""
     with warnings.catch_warnings():  # of this process: read in one thread of it
         warnings.simplefilter("ignore")
