@@ -16,6 +16,9 @@ from typing import NoReturn
 
 from lits_deploy import exits, signals
 
+_UNTOLD = (exits.DONE, exits.SOME_FAILED, exits.SOME_FAILED_UNATTENDED, exits.BUNDLE_FAILS)
+"""Codes of a `main` that returned. The others have had their line, perhaps of the very output that fails to get out."""
+
 _thread_died = False
 
 
@@ -91,11 +94,12 @@ def _flushed(code: int) -> int:
         try:
             stream.flush()
         except (OSError, ValueError) as error:
+            if stream is sys.stdout and code in _UNTOLD:
+                code = _code_of(error)
             with suppress(OSError, ValueError):  # what is left in it must not fail once more when Python ends
                 null = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(null, stream.fileno())
                 os.close(null)
-            code = _code_of(error) if stream is sys.stdout else code
     return code
 
 

@@ -20,6 +20,12 @@ from lits_deploy.program import outcome
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output that is no terminal is buffered, unless whoever runs the tests asked for something else."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 def ends(code: str, *arguments: str, **more: object) -> subprocess.CompletedProcess[str]:
     """Run the program's `main` after some lines that plant a fault."""
     program = f"import sys\nsys.argv[1:] = {list(arguments)!r}\n{code}\nfrom lits_deploy.__main__ import main\nmain()\n"
@@ -134,6 +140,11 @@ def test_standard_output_on_a_full_disk_is_the_users_error_and_a_closed_one_is_n
         )
     assert done.returncode == exits.USER_ERROR
     assert done.stderr == "error: The disk is full. Fix: make room, and run the same command again\n"
+    unflushed = f"{raising('print(1)')}\nfrom lits_deploy.__main__ import main\nmain()"
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", f"import sys\nsys.argv[1:] = ['models']\n{unflushed}"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr[:25]) == (exits.USER_ERROR, "error: The disk is full. ")
     closed = f"exec {sys.executable} -m lits_deploy models >&-"
     assert subprocess.run(["sh", "-c", closed], capture_output=True).returncode == exits.DONE
 
