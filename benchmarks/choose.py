@@ -30,8 +30,8 @@ from benchmarks.telemetry import Telemetry
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, UserError
+from lits_deploy.machine import cores
 from lits_deploy.metrics import per_class_rates
-from lits_deploy.pipeline.tuning import cores
 
 SCHEMA = 1
 

@@ -25,7 +25,7 @@ from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError, MissingExtra
-from lits_deploy.pipeline.tuning import cores
+from lits_deploy.machine import cores
 from lits_deploy.program import run_program
 
 SCHEMA = 1

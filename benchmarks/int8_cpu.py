@@ -28,7 +28,7 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, LitsError, UserError
 from lits_deploy.files import write_json
-from lits_deploy.pipeline.tuning import cores
+from lits_deploy.machine import cores
 from lits_deploy.program import run_program
 
 SCHEMA = 1

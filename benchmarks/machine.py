@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy import __version__
-from lits_deploy.machine import proc_value, processor
-from lits_deploy.pipeline.tuning import cores
+from lits_deploy.machine import cores, proc_value, processor
 from lits_deploy.revision import git_revision
 
 LIBRARIES = (

@@ -24,7 +24,8 @@ from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
-from lits_deploy.pipeline.tuning import CPU_BATCH, cores
+from lits_deploy.machine import cores
+from lits_deploy.pipeline.tuning import CPU_BATCH
 from lits_deploy.program import run_program
 
 SCHEMA = 1

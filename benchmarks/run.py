@@ -20,7 +20,7 @@ from benchmarks.scenarios import compare, folder_rows, judge, offline_rows, serv
 from benchmarks.telemetry import Telemetry, throttled
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
-from lits_deploy.pipeline.tuning import cores
+from lits_deploy.machine import cores
 
 SCHEMA = 2
 

@@ -26,6 +26,7 @@ from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from train.run import provenance
+from train.threads import limit_threads
 
 GOLDENS = {"classify": 16, "segment": 4}
 """Golden slices by task: a U-Net's outputs are 786 kB a slice."""
@@ -58,6 +59,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     folder.chmod(0o755)
+    limit_threads()
     try:
         _fill(original, folder, max(slices, parity.MINIMUM), wanted, Talk(say=say, phase=phase, progress=progress))
         if out.exists():

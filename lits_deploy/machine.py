@@ -1,11 +1,15 @@
-"""What the machine says of itself: for run records and benchmarks. Linux first; elsewhere what Python knows."""
+"""What the machine says of itself: for records, benchmarks and defaults. Linux first; elsewhere what Python knows."""
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 import resource
 import sys
 from pathlib import Path
+
+from lits_deploy import cgroup
 
 
 def proc_value(file: str, key: str) -> str | None:
@@ -24,6 +28,21 @@ def proc_value(file: str, key: str) -> str | None:
 def processor() -> str:
     """The processor's name."""
     return proc_value("cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
+def allowed_cores() -> int:
+    """Cores that this process may be put on (its affinity), whatever share of their time it may have."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cores() -> int:
+    """Threads and processes worth having at once: by affinity, and by the cgroup's quota of time, rounded up.
+
+    More threads than the quota has cores are all stopped for the rest of a period once they have used it up together.
+    Rounded up, for a thread less would leave the fraction unused.
+    """
+    quota = cgroup.cpu_quota()
+    return allowed_cores() if quota is None else max(1, min(allowed_cores(), math.ceil(quota)))
 
 
 def peak_resident_bytes() -> int:

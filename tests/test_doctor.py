@@ -17,7 +17,7 @@ import onnx
 import onnx.reference
 import pytest
 
-from lits_deploy import doctor
+from lits_deploy import cgroup, doctor
 from lits_deploy.doctor import check as check_module
 from lits_deploy.doctor import cuda_devices, examine, folders, gpu, host, jobs, libraries, network, runtimes, trt
 from lits_deploy.doctor.check import Check, Private
@@ -352,30 +352,14 @@ class TestGpu:
 
 
 class TestHost:
-    def test_limits_of_a_container(self, tmp_path: Path) -> None:
-        (tmp_path / "cpu.max").write_text("150000 100000\n")
-        (tmp_path / "memory.max").write_text(f"{4 << 30}\n")
-        (tmp_path / "memory.current").write_text(f"{3 << 30}\n")
-        (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {1 << 30}\n")
-        assert host.cgroup_cores(tmp_path) == 1.5
-        assert host.cgroup_memory(tmp_path) == (4 << 30, 2 << 30)
-        for name in ("cpu.max", "memory.max"):
-            (tmp_path / name).write_text("max 100000\n" if name == "cpu.max" else "max\n")
-        assert host.cgroup_cores(tmp_path) is None
-        assert host.cgroup_memory(tmp_path) is None
-        old = tmp_path / "old"
-        (old / "cpu").mkdir(parents=True)
-        (old / "cpu" / "cpu.cfs_quota_us").write_text("50000")
-        (old / "cpu" / "cpu.cfs_period_us").write_text("100000")
-        assert host.cgroup_cores(old) == 0.5
-
-    def test_a_quota_below_the_cores_is_a_warning_that_names_the_options(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_quota_below_the_cores_is_said_with_what_follows_from_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
-        monkeypatch.setattr(host, "cgroup_cores", lambda: 2.5)
+        monkeypatch.setattr(cgroup, "cpu_quota", lambda: 2.5)
         rows = {row.name: row for row in host.checks("ascii")}
-        assert rows["cores"].state == "warning"
-        assert rows["cores"].fix is not None
-        assert "--threads 2 --workers 1" in rows["cores"].fix
+        assert rows["cores"].state == "ok"
+        assert "for the time of 2.5 (cgroup's quota)" in rows["cores"].found
+        assert rows["cores"].found.endswith("are counted for 3")
+        assert rows["cores"].details["used"] == 3
         assert rows["encoding"].state == "warning"
 
     def test_a_look_that_fails_is_its_row_only(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from train.metrics import Meter
 from train.mixup import Mix, draw
 from train.models.registry import build, network
 from train.preprocess import Preprocess
+from train.threads import limit_threads
 
 
 class Observer:
@@ -61,6 +62,7 @@ class Session:
         self.config, self.watch, self.split_by = config, watch, layout.split_by
         self.info = network(config.model)
         self.device = torch.device(config.device)
+        limit_threads()
         torch.manual_seed(config.seed)
         model = build(config.model, width=config.width, channels=config.contract.channels, init=config.init)
         masks = self._masks(layout)

@@ -18,7 +18,7 @@ from benchmarks.record_command import conclude, open_classifier, parser_of
 from benchmarks.records import Session
 from benchmarks.scans import find_scans
 from lits_deploy.errors import LitsError
-from lits_deploy.pipeline.tuning import cores
+from lits_deploy.machine import cores
 from lits_deploy.program import run_program
 
 SCHEMA = 1

@@ -18,6 +18,7 @@ from export.source import Original, from_run
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
+from train.threads import limit_threads
 
 
 class TorchEager(Runtime):
@@ -32,6 +33,8 @@ class TorchEager(Runtime):
         super().__init__(shape=original.contract.shape, max_batch=max_batch)
         if threads:
             torch.set_num_threads(threads)
+        else:
+            limit_threads()
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self._device = torch.device(device)
         module = (

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_spec
 from lits_deploy.errors import UserError
+from lits_deploy.machine import allowed_cores
 
 
 def adapted(model: onnx.ModelProto, size: int, classes: Sequence[str]) -> onnx.ModelProto:
@@ -62,7 +63,7 @@ class UltralyticsScript:
     """`YOLO(file).predict(folder, stream=True)`."""
 
     def __init__(self, model: Path, *, size: int, threads: int, classes: Sequence[str]) -> None:
-        if threads != len(os.sched_getaffinity(0)):
+        if threads != allowed_cores():
             raise UserError("Ultralytics' ONNX Runtime takes every core.", fix="compare it without --threads")
         self.size = size
         self._folder = tempfile.TemporaryDirectory(prefix="lits-deploy-ultralytics-")

@@ -22,6 +22,7 @@ from export.source import Original
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.files import canonical_json, sha256_bytes
+from lits_deploy.machine import cores
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone
 from train.data.layout import SPLITS, Sample, read_layout
@@ -74,7 +75,7 @@ def from_training_patients(original: Original, data: Path, *, count: int = COUNT
         other = read_layout(original.data, splits)
         held_back += [sample for split in splits for sample in other.splits[split]]
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         classes = list(pool.map(lambda sample: _class(sample, original.contract.size), train))
         chosen = [train[place] for place in balanced(classes, [sample.patient for sample in train], count)]
         slices = np.stack(list(pool.map(lambda sample: _load(sample, original.contract), chosen)))

@@ -7,10 +7,10 @@ integer kernels: for a graph placed for TensorRT those are slower, and on graphs
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import ClassVar
 
+from lits_deploy.machine import cores
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
 
@@ -26,7 +26,7 @@ class Simulated(Runtime):
         super().__init__(shape=shape, max_batch=max_batch)
         ort = import_onnxruntime()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.intra_op_num_threads = cores()
         options.log_severity_level = 3
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])

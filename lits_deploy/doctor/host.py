@@ -6,7 +6,6 @@ Linux is what it knows; elsewhere rows say that they do not.
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import platform
 import sys
@@ -16,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import lits_deploy
+from lits_deploy import cgroup
 from lits_deploy.doctor.check import Check, State, first_line
-from lits_deploy.machine import proc_value, processor
+from lits_deploy.machine import allowed_cores, cores, proc_value, processor
 from lits_deploy.revision import git_revision
 
 FLAGS = (
@@ -31,9 +31,6 @@ LITTLE_MEMORY_MIB = 2048
 
 FEW_FILES = 256
 """`classify` holds three pipes a worker and some files of its own: about 40. Runtimes and torch hold more."""
-
-_CGROUP = Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60  # cgroup v1 says "no limit" with a number near 2^63
 
 
 def checks(stdout_encoding: str) -> list[Check]:
@@ -108,17 +105,11 @@ def _processor() -> Check:
 
 
 def _cores() -> Check:
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_cores()
-    details = {"allowed": allowed, "machine": os.cpu_count(), "quota": quota}
+    allowed, quota, used = allowed_cores(), cgroup.cpu_quota(), cores()
+    details = {"allowed": allowed, "machine": os.cpu_count(), "quota": quota, "used": used}
     found = f"{allowed} of {os.cpu_count()} may be used"
-    if quota is None:
-        return _row("cores", "ok", found, details=details)
-    found += f", for the time of {quota:g} (cgroup's quota)"
-    threads = max(1, math.floor(quota))
-    if threads < allowed:
-        fix = f"classify --threads {threads} --workers {max(1, threads - 1)}, or docker run --cpuset-cpus"
-        return _row("cores", "warning", f"{found}: more threads than that wait for each other", fix, details)
+    if quota is not None:
+        found += f", for the time of {quota:g} (cgroup's quota); threads and decode workers are counted for {used}"
     return _row("cores", "ok", found, details=details)
 
 
@@ -128,7 +119,7 @@ def _memory() -> Check:
         return _row("memory", "warning", "unknown on this system", "check by hand that 2 GiB are free")
     found = f"{total:,} MiB, {free:,} free"
     details: dict[str, object] = {"total_mib": total, "free_mib": free, "limit_mib": None}
-    limits = cgroup_memory()
+    limits = cgroup.memory_limit()
     if limits is not None and limits[0] >> 20 < total:
         limit, left = limits[0] >> 20, max(0, limits[0] - limits[1]) >> 20
         free = min(free, left)
@@ -183,48 +174,6 @@ def _encoding(stdout: str) -> Check:
         found += ": letters beyond ASCII may print as ?"
         return _row("encoding", "warning", found, "export PYTHONUTF8=1 LANG=C.UTF-8")
     return _row("encoding", "ok", found)
-
-
-def cgroup_cores(root: Path = _CGROUP) -> float | None:
-    """How many cores' time this process may use by cgroup v2 or v1; None where it is not limited."""
-    found = []
-    for folder in _own_cgroups(root):
-        with suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
-            found.append(int(quota) / int(period))  # "max" is no number
-    with suppress(OSError, ValueError, ZeroDivisionError):
-        quota_us = int((root / "cpu" / "cpu.cfs_quota_us").read_text(encoding="ascii"))
-        if quota_us > 0:
-            found.append(quota_us / int((root / "cpu" / "cpu.cfs_period_us").read_text(encoding="ascii")))
-    return min(found, default=None)
-
-
-def cgroup_memory(root: Path = _CGROUP) -> tuple[int, int] | None:
-    """Bytes this process may use by cgroup v2 or v1, and those in use less what can be dropped; None: no limit."""
-    places = [(folder, "memory.max", "memory.current", "inactive_file") for folder in _own_cgroups(root)]
-    places.append((root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"))
-    found = []
-    for folder, most, used, droppable in places:
-        with suppress(OSError, ValueError):
-            limit = int((folder / most).read_text(encoding="ascii"))  # "max" is no number
-            now = int((folder / used).read_text(encoding="ascii"))
-            for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines():
-                key, _, value = line.partition(" ")
-                now -= int(value) if key == droppable else 0
-            if limit < _UNLIMITED:
-                found.append((limit, max(0, now)))
-    return min(found, key=lambda pair: pair[0] - pair[1], default=None)
-
-
-def _own_cgroups(root: Path) -> list[Path]:
-    """This process's folder of cgroup v2 and those above it: the tightest limit holds."""
-    own = "/"
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("0::"):
-                own = line[3:]
-    folder = root / own.strip("/")
-    return [root] if ".." in own else [folder, *(above for above in folder.parents if above.is_relative_to(root))]
 
 
 def _mib_of_meminfo(key: str) -> int | None:

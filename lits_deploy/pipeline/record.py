@@ -15,8 +15,7 @@ from typing import Any
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.files import write_json
 from lits_deploy.ledger import AnsweredRow
-from lits_deploy.machine import peak_resident_bytes, processor
-from lits_deploy.pipeline import tuning
+from lits_deploy.machine import cores, peak_resident_bytes, processor
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.printable import printable_values
@@ -148,6 +147,6 @@ def _machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(),
         "cpu": processor(),
-        "cores": tuning.cores(),
+        "cores": cores(),
         "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
     }

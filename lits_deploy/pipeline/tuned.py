@@ -30,7 +30,7 @@ import numpy as np
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.files import canonical_json, write_json
-from lits_deploy.machine import processor
+from lits_deploy.machine import cores, processor
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
@@ -121,7 +121,7 @@ def box_and_bundle(bundle: Bundle, artifact: Artifact, runtime: str, device: str
     name, target = resolve(runtime, device)
     return {
         "bundle": bundle.sha256, "artifact": artifact.name, "runtime": name, "version": _version(name),
-        "device": str(target), "processor": processor(), "cores": tuning.cores(),
+        "device": str(target), "processor": processor(), "cores": cores(),
     }  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def remembered(key: dict[str, Any]) -> Setting | None:
         and isinstance(setting.batch, int)
         and isinstance(setting.threads, int)
         and 1 <= setting.batch <= tuning.MOST_BATCH
-        and 0 <= setting.threads <= tuning.cores()
+        and 0 <= setting.threads <= cores()
     )
     return setting if sane else None
 
@@ -166,7 +166,7 @@ def measure(
     """
     cpu = device == "cpu"
     sizes = batches or (tuning.CPU_BATCHES if cpu else tuning.GPU_BATCHES)
-    counts = sorted({tuning.cores(), max(1, tuning.cores() - 1)}, reverse=True) if cpu else [0]
+    counts = sorted({cores(), max(1, cores() - 1)}, reverse=True) if cpu else [0]
     rates: dict[tuple[int, int], float] = {}
     for threads in counts:
         with open_network(max(sizes), threads) as network:

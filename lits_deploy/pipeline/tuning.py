@@ -6,7 +6,8 @@ They change when something happens, never what is in the tables.
 from __future__ import annotations
 
 import math
-import os
+
+from lits_deploy.machine import cores
 
 QUEUE_DEPTH = 8
 """Files handed to a worker ahead of need, so that it does not wait for a parent that waits for a core.
@@ -54,11 +55,6 @@ PAGE = 512
 
 WORKER_START_S = 60.0
 """Longest start of a worker (numpy and Pillow from a cold network disk) before it counts as failed."""
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(*, spare: int = 1) -> int:

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
+from lits_deploy.machine import cores
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
 
@@ -89,7 +89,7 @@ class OnnxRuntime(Runtime):
         super().__init__(shape=shape, max_batch=max_batch, lanes=lanes if device.kind == "cpu" else 1)
         ort = import_onnxruntime()
         options = ort.SessionOptions()
-        options.intra_op_num_threads = max(1, (threads or len(os.sched_getaffinity(0))) // self.lanes)
+        options.intra_op_num_threads = max(1, (threads or cores()) // self.lanes)
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         providers: list[Any] = ["CPUExecutionProvider"]

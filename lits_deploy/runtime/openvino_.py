@@ -7,7 +7,6 @@ no longer the network that the parity gate saw. Here the precision is pinned to 
 from __future__ import annotations
 
 import importlib.util
-import os
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lits_deploy.errors import BundleError, DeviceError, MissingExtra
+from lits_deploy.machine import cores
 from lits_deploy.runtime import signal_stack
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
@@ -62,7 +62,7 @@ class OpenVino(Runtime):
         options = {
             "NUM_STREAMS": lanes,  # with one, a batch uses all threads
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
+            "INFERENCE_NUM_THREADS": threads or cores(),
         }
         try:
             with signal_stack.kept():

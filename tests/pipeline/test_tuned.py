@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from lits_deploy.bundle import Bundle
+from lits_deploy.machine import cores
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
@@ -47,7 +48,7 @@ def test_a_clearly_faster_batch_wins_and_the_default_stays_otherwise() -> None:
     assert found[0].slices_per_s > 2 * next(one for one in found if one.batch == 8).slices_per_s
     even = {size: 0.02 * size for size in (4, 8, 16)}
     found = tuned.measure(lambda *_: Paced(even), device="cpu", batches=(4, 8, 16), step_s=0.0)
-    assert (found[0].batch, found[0].threads) == (tuning.CPU_BATCH, tuning.cores())
+    assert (found[0].batch, found[0].threads) == (tuning.CPU_BATCH, cores())
 
 
 def test_a_request_to_stop_ends_the_measuring(bundle: Bundle) -> None:

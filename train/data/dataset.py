@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
+from lits_deploy.machine import cores
 from lits_deploy.scans.gates import grey_doubt
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone, replaced
@@ -36,7 +37,7 @@ class SliceDataset(Dataset[Slices]):
 
     def __init__(self, samples: Sequence[Sample], contract: InputContract, *, masks: bool) -> None:
         self.samples, self.contract = tuple(samples), contract
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             loaded = list(pool.map(lambda sample: self._load(sample, masks), self.samples))
         self.images = torch.from_numpy(np.stack([image for image, _, _ in loaded]))
         self.targets = torch.tensor([target for _, target, _ in loaded], dtype=torch.int64)

@@ -9,7 +9,6 @@ Imports no torch. Knows nothing about where the pixels come from (`train.data.ph
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +21,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from lits_deploy.files import atomic_path
+from lits_deploy.machine import cores
 
 SPLITS = ("train", "validate", "test")
 LABELS = {"0": "background", "1": "liver", "2": "lesion"}
@@ -77,9 +77,9 @@ def count_classes(slices: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
 def run_jobs(function: Callable[[Job], Done], jobs: Sequence[Job], workers: int | None) -> Iterator[Done]:
     """Results of `function` (of a module's top level) over `jobs`, as they come; one worker works in this process.
 
-    workers: processes; None: one per processor. Ctrl-C reaches this process alone, which lets the jobs in flight end.
+    workers: processes; None: one per core. Ctrl-C reaches this process alone, which lets the jobs in flight end.
     """
-    count = min(workers or len(os.sched_getaffinity(0)), len(jobs), MOST_WORKERS)
+    count = min(workers or cores(), len(jobs), MOST_WORKERS)
     if count <= 1:
         yield from map(function, jobs)
         return

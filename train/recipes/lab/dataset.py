@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lits_deploy.contract import InputContract
 from lits_deploy.files import write_json
+from lits_deploy.machine import cores
 from train.data.layout import Layout, Sample, read_layout
 from train.data.masks import load_mask
 
@@ -62,7 +63,7 @@ class DataSet:
         if path.is_file():
             known: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
         else:
-            with ThreadPoolExecutor() as pool:
+            with ThreadPoolExecutor(cores()) as pool:
                 known = dict(zip(names, pool.map(_class, self.samples), strict=True))
             write_json(path, known)
         return {sample.image: known[name] for sample, name in zip(self.samples, names, strict=True)}
