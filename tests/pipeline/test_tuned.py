@@ -108,7 +108,7 @@ def test_a_run_takes_it_and_what_the_user_says_comes_first(
         Image.fromarray(rng.integers(0, 256, (256, 256)).astype(np.uint8)).save(tmp_path / "scans" / f"{index}.png")
     asked: list[str] = []
 
-    def measured(open_network: tuned.Open, *, device: str) -> list[tuned.Setting]:
+    def measured(open_network: tuned.Open, *, device: str, stop: object) -> list[tuned.Setting]:
         asked.append(device)
         with open_network(4, 1) as network:
             assert isinstance(network, Runtime)
