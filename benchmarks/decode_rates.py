@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -24,6 +23,7 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import LitsError
 from lits_deploy.files import write_json
+from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 from lits_deploy.scans import Reader
 
@@ -126,12 +126,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         record = measure(given.dicom, max(1, given.slices), max(1, given.rounds))
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
-    print("\n".join(lines(record)))
+    say(*lines(record))
     if given.out is not None:
         write_json(given.out, record)
-        print(f"wrote {given.out}")
+        say(f"wrote {given.out}")
     return 0
 
 

@@ -9,7 +9,6 @@ the best rate that this machine reached for that kind of work, on all cores at o
 from __future__ import annotations
 
 import dataclasses
-import sys
 from typing import Any
 
 from benchmarks.ceilings import arithmetic, files_and_memory
@@ -23,6 +22,7 @@ from benchmarks.scans import find_scans
 from lits_deploy.errors import LitsError
 from lits_deploy.machine import cores
 from lits_deploy.pipeline.tuning import CPU_BATCH
+from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
 
 SCHEMA = 1
@@ -38,9 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
         session, bundle = Session(), open_classifier(given.bundle)
         scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
         contract = bundle.manifest.contract
-        print("files and memory", file=sys.stderr)
+        say_error("files and memory")
         rates = files_and_memory(scans.files, contract, threads)
-        print("arithmetic", file=sys.stderr)
+        say_error("arithmetic")
         products = arithmetic(threads)
         bare: dict[str, float] = {}
         for entry in lineup(bundle, "cpu"):
@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
                 continue
             if entry.name.startswith("ultralytics"):
                 continue
-            print(f"bare loop: {entry.name}", file=sys.stderr)
+            say_error(f"bare loop: {entry.name}")
             spec = spec_of(entry, bundle, given.bundle, threads, "cpu")
             spec |= {"job": "model", "files": scans.files[:256], "batches": [CPU_BATCH], "batch": CPU_BATCH}
             done = run_fresh(entry.module, spec, threads=threads)
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             if artifact.placed_for("onnxruntime", "cpu") or artifact.placed_for("openvino", "cpu")
         }
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
     document = session.document(
         "floor", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},

@@ -26,6 +26,7 @@ from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError, MissingExtra
 from lits_deploy.machine import cores
+from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
 
 SCHEMA = 1
@@ -42,6 +43,7 @@ def timed(*given, **named):
     print("called", time.monotonic(), file=sys.stderr, flush=True)
     return real(*given, **named)
 pipeline.{function} = timed
+from lits_deploy.printable import say_error
 from lits_deploy.cli.app import run
 run()
 """
@@ -175,13 +177,13 @@ def main(arguments: list[str] | None = None) -> int:
         rows = [{"name": entry.name, "artifact": entry.artifact, "starts": [], "memory": []} for entry in entries]
         for turn in range(max(1, given.rounds)):
             for entry, row in zip(entries, rows, strict=True):
-                print(f"start {turn + 1}: {entry.name}", file=sys.stderr, flush=True)
+                say_error(f"start {turn + 1}: {entry.name}")
                 row["starts"].append(start(bundle, entry, scans, threads, watch=False))
         for entry, row in zip(entries, rows, strict=True):
-            print(f"memory: {entry.name}", file=sys.stderr, flush=True)
+            say_error(f"memory: {entry.name}")
             row["memory"] = [start(bundle, entry, scans, threads, watch=True) for _ in range(2)]
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
     document = session.document(
         "footprint", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},

@@ -10,7 +10,6 @@ does, its candidates in turns; one network after the other. Writes docs/results/
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError, MissingExtra, UserError
 from lits_deploy.files import write_text
 from lits_deploy.metrics import per_class_rates
+from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
 from train.models.registry import NETWORKS, network
 
@@ -153,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--name", help="of the machine, in the file names")
     given = parser.parse_args(arguments)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say = say_error
     try:
         session = Session()
         names = [name for name in given.networks.split(",") if name]
@@ -166,17 +166,17 @@ def main(arguments: list[str] | None = None) -> int:
         )  # fmt: skip
         documents = measure(names, [Bundle.open(path) for path in given.bundles], plan, data=given.data, say=say)
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
     data = next((document["data"]["line"] for document in documents if document["trained"]), None)
     document = session.document(
         "frontier", SCHEMA, settings=documents[0]["settings"], data=data, rows=table_rows(documents),
     )  # fmt: skip
     text = lines(document)
-    print("\n".join(text))
+    say(*text)
     paths = write_record(document, text, given.out, given.name)
     write_text(paths[0].with_suffix(".html"), page(documents))
-    print("wrote", *paths, paths[0].with_suffix(".html"))
+    say(f"wrote {' '.join(map(str, (*paths, paths[0].with_suffix('.html'))))}")
     return 0
 
 

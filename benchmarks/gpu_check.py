@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
@@ -27,6 +26,7 @@ from lits_deploy.engines.flavour import installed
 from lits_deploy.errors import DeviceError, LitsError, MissingExtra
 from lits_deploy.files import write_json
 from lits_deploy.gpu import bindings
+from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 from lits_deploy.runtime import places
 
@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise DeviceError("gpu_check needs an NVIDIA GPU, and there is none here.", fix="run it where there is one")
         gpu = bindings.open_cuda().describe(0)
         if given.probe:
-            print(f"{gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}")
+            say(f"{gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}")
             return 0
         try:
             from benchmarks.peers.random_networks import make_subject
@@ -83,9 +83,9 @@ def main(arguments: list[str] | None = None) -> int:
             os.environ.setdefault(ENVIRONMENT, f"{folder}/engines")  # nobody needs these engines again
             for name in given.networks.split(","):
                 subject = make_subject(name, Path(folder), on_gpu, device="cuda:0", slices=max(given.batches))
-                rows += check_network(subject, given.batches, say=lambda line: print(line, file=sys.stderr))
+                rows += check_network(subject, given.batches, say=say_error)
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
     machine["stolen_share"] = stolen_share(ticks, processor_ticks())
     document = {
@@ -95,8 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
     }  # fmt: skip
     out = given.out or RESULTS / f"gpu-{re.sub(r'[^a-z0-9]+', '-', gpu.name.lower()).strip('-')}.json"
     write_json(out, document)
-    print("\n".join(lines(document)))
-    print(f"wrote {out}")
+    say(*lines(document))
+    say(f"wrote {out}")
     return 1 if any(row["error"] for row in rows) else 0
 
 

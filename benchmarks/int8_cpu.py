@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -29,6 +28,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, LitsError, UserError
 from lits_deploy.files import write_json
 from lits_deploy.machine import cores
+from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 
 SCHEMA = 1
@@ -184,12 +184,12 @@ def main(arguments: list[str] | None = None) -> int:
         opened = Bundle.open(given.bundle)
         document = compare(opened, given.data, batches=batches, threads=given.threads, effort=effort, most=most)
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
-    print("\n".join(lines(document)))
+    say(*lines(document))
     out = given.out or default_out(document["machine"])
     write_json(out, document)
-    print(f"wrote {out}\n{DISCLAIMER}")
+    say(f"wrote {out}", DISCLAIMER)
     return 1 if any(row["error"] for row in document["rows"]) else 0
 
 

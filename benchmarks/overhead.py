@@ -10,7 +10,6 @@ in an order that moves on. Overhead is 1 − ours / bare: by wall (start-up, wor
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.machine import cores
 from lits_deploy.pipeline.tuning import CPU_BATCH
+from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
 
 SCHEMA = 1
@@ -141,10 +141,10 @@ def main(arguments: list[str] | None = None) -> int:
         with Contest(bundle, given.bundle, scans, entries, threads=threads, device="cpu") as contest:
             for file in scans.files:
                 Path(file).read_bytes()
-            say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+            say = say_error
             rows = measure(contest, found, max(1, given.rounds), say)
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
     document = session.document(
         "overhead", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},

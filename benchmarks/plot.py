@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.report import machine_line, name_of, precision_of
 from lits_deploy.errors import MissingExtra
 from lits_deploy.files import atomic_path
+from lits_deploy.printable import plottable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ def draw(document: dict[str, Any], path: Path) -> bool:
         from matplotlib.ticker import LogLocator, NullLocator
     except ImportError as error:
         raise MissingExtra("matplotlib", "bench") from error
+    document = plottable(document)
     groups: dict[str, list[Row]] = {}
     for row in document["rows"]:
         if row["error"] is None and row["latency_ms"]["samples"]:

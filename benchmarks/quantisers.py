@@ -12,7 +12,6 @@ needs and ends. Speed is measured by `benchmarks.int8_cpu`.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +35,7 @@ from export.precision.simulated import Simulated
 from export.source import Original, from_run
 from lits_deploy.errors import LitsError
 from lits_deploy.files import write_json
+from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
@@ -114,7 +114,7 @@ def compare(original: Original, data: Path, slices: list[Judged], extra: list[Pa
         model = onnx.load(path)
         seen = activations(model, calibration.slices)
         expected, known = (answers(original, path, some, simulated=False) for some in (pictures, seen_ones))
-        print(HEADER)
+        say(HEADER)
         for name, quantised, simulated in variants(model, seen, extra):
             onnx.save_model(quantised, str(path))
             comparison = Comparison("classify")
@@ -122,7 +122,7 @@ def compare(original: Original, data: Path, slices: list[Judged], extra: list[Pa
             delta = float(np.abs(answers(original, path, seen_ones, simulated=simulated) - known).mean())
             figures = comparison.figures() | {"calibration_delta": delta}
             rows.append({"variant": name, "simulated": simulated, **figures})
-            print(line(name, figures), flush=True)
+            say(line(name, figures))
     return rows
 
 
@@ -131,7 +131,7 @@ def dump(original: Original, data: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     graph.write_onnx(original, folder / MODEL)
     np.save(folder / CALIBRATION, from_training_patients(original, data).slices)
-    print(f"wrote {folder / MODEL} and {folder / CALIBRATION}")
+    say(f"wrote {folder / MODEL} and {folder / CALIBRATION}")
 
 
 def line(name: str, figures: dict[str, Any]) -> str:
@@ -164,12 +164,12 @@ def main(arguments: list[str] | None = None) -> int:
         slices = read_split(original, given.data, given.split, given.slices)
         rows = compare(original, given.data, slices, given.extra)
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
     if given.out is not None:
         machine = describe_machine()
         write_json(given.out, {"machine": machine, "run": given.run.resolve().name, "split": given.split, "rows": rows})
-        print(f"wrote {given.out}")
+        say(f"wrote {given.out}")
     return 0
 
 

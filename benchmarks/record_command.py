@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.records import RESULTS, write_record
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
+from lits_deploy.printable import say
 
 
 def parser_of(name: str, doc: str | None, *, limit: int | None = None) -> argparse.ArgumentParser:
@@ -39,6 +40,6 @@ def open_classifier(folder: Path) -> Bundle:
 
 def conclude(document: dict[str, Any], text: Sequence[str], given: argparse.Namespace) -> int:
     """Print a record's lines and write it; 0."""
-    print("\n".join(text))
-    print("wrote", *write_record(document, text, given.out, given.name))
+    say(*text)
+    say(f"wrote {' '.join(map(str, write_record(document, text, given.out, given.name)))}")
     return 0

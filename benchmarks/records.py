@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
 from lits_deploy import DISCLAIMER
-from lits_deploy.files import write_json, write_text
+from lits_deploy.files import write_json, write_words
 
 RESULTS = Path("docs/results")
 
@@ -42,7 +42,7 @@ def write_record(document: dict[str, Any], lines: Sequence[str], folder: Path, n
     stem = f"{document['kind']}-{name or machine_name(document['machine'])}"
     paths = [folder / f"{stem}.json", folder / f"{stem}.md"]
     write_json(paths[0], document)
-    write_text(paths[1], "\n".join(lines) + "\n")
+    write_words(paths[1], "\n".join(lines) + "\n")
     return paths
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.page import page
 from benchmarks.report import all_rows, machine_line, markdown_table, notes, tables
 from lits_deploy.errors import DataError, OutputError
-from lits_deploy.files import write_json, write_text
+from lits_deploy.files import write_json, write_text, write_words
 from lits_deploy.spreadsheet import CsvWriter
 
 JSON, CSV, MARKDOWN = "benchmark.json", "benchmark.csv", "benchmark.md"
@@ -66,7 +66,7 @@ def write_report(document: dict[str, Any], out: Path) -> list[str]:
     try:
         write_json(out / JSON, document)
         write_text(out / CSV, csv_text(document))
-        write_text(out / MARKDOWN, markdown(document))
+        write_words(out / MARKDOWN, markdown(document))
         write_text(out / PAGE, page([document]))
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror or error}).", fix="give another --out") from error

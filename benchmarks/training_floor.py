@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lits_deploy.contract import InputContract
+from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from train.models.registry import NETWORKS, UNET_WIDTH, build
 
@@ -131,8 +132,8 @@ def main() -> int:
         for name, dtype in (("FP32", torch.float32), ("BF16", torch.bfloat16)):
             measured[name] = rates(torch.device(given.device), dtype)
             flops, bandwidth = measured[name]
-            print(f"{name}: matrix product {flops / 1e9:.0f} GFLOP/s, copy {bandwidth / 1e9:.1f} GB/s")
-    print("\n".join(table(floors, given.batch, measured)))
+            say(f"{name}: matrix product {flops / 1e9:.0f} GFLOP/s, copy {bandwidth / 1e9:.1f} GB/s")
+    say(*table(floors, given.batch, measured))
     return 0
 
 

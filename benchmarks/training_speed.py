@@ -33,6 +33,7 @@ from benchmarks.peers.plain_training import PlainTraining
 from benchmarks.training_floor import floor
 from lits_deploy.contract import InputContract
 from lits_deploy.files import write_json
+from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from train.config import TrainConfig
 from train.data.dataset import SliceDataset
@@ -136,7 +137,7 @@ def measure(given: argparse.Namespace, data: Path) -> dict[str, Any]:
     for name in given.networks:
         comparison = Comparison(name, layout, device, batch=given.batch, width=given.width)
         found.append(comparison.run(candidates, rounds=given.rounds, seconds=given.seconds))
-        print(line(found[-1]), flush=True)
+        say(line(found[-1]))
     return {
         "schema": SCHEMA,
         "what": "training speed",
@@ -176,7 +177,7 @@ def main() -> int:
             write_slices(Path(temporary), 1 + given.slices // 20, 0)
         record = measure(given, given.data or Path(temporary))
     for note in record["notes"]:
-        print(f"note: {note}")
+        say(f"note: {note}")
     if given.out is not None:
         write_json(given.out, record)
     return 0

@@ -21,7 +21,7 @@ from export.source import Original
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.errors import OutputError
-from lits_deploy.files import sha256_file, write_text
+from lits_deploy.files import sha256_file, write_words
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
@@ -145,7 +145,7 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         training=original.training, metrics=original.metrics, calibration_set=manifest.calibration_set,
         left_out=manifest.left_out,
     )  # fmt: skip
-    write_text(folder / CARD, card)
+    write_words(folder / CARD, card)
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
 
 

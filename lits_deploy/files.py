@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.printable import printable_json
+from lits_deploy.printable import printable, printable_json
 
 
 def sha256_bytes(data: bytes | memoryview) -> str:
@@ -59,6 +59,11 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically, newlines as they are."""
     write_bytes(path, text.encode())
+
+
+def write_words(path: Path, text: str) -> None:
+    """Write text for people to read, atomically: every line printable."""
+    write_text(path, printable(text, multiline=True))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -47,6 +47,11 @@ def say(*lines: str, to: IO[str] | None = None) -> None:
     print("\n".join(map(printable, lines)), file=to or sys.stdout, flush=True)
 
 
+def say_error(*lines: str) -> None:
+    """The same to standard error: progress and errors."""
+    say(*lines, to=sys.stderr)
+
+
 def printable_json(value: Any, *, sort_keys: bool = False, allow_nan: bool = True) -> str:
     """Indented JSON in which every unprintable character is a `\\u` escape: readers get the exact value back.
 
@@ -75,4 +80,15 @@ def printable_values(value: Any) -> Any:
         return {printable_values(key): printable_values(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [printable_values(one) for one in value]
+    return value
+
+
+def plottable(value: Any) -> Any:
+    """The same for matplotlib, which takes text between two dollar signs for a formula, and dies of a wrong one."""
+    if isinstance(value, str):
+        return printable(value, multiline=True).replace("$", r"\$")
+    if isinstance(value, dict):
+        return {plottable(key): plottable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plottable(one) for one in value]
     return value

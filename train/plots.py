@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lits_deploy.files import atomic_path
+from lits_deploy.printable import plottable
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -57,7 +58,7 @@ def confusion(matrix: list[list[int]], classes: tuple[str, ...], path: Path, *, 
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, f"{count:,}\n{shares[row, column]:.1%}", ha="center", va="center", color=colour)
-    ticks = [f"{index} {name}" for index, name in enumerate(classes)]
+    ticks = [f"{index} {name}" for index, name in enumerate(plottable(classes))]
     axes.set_xticks(range(len(classes)), ticks, fontsize=8)
     axes.set_yticks(range(len(classes)), ticks, fontsize=8, rotation=90, va="center")
     axes.set(title=f"Validate, {unit}", xlabel="predicted", ylabel="target")

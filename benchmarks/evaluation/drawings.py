@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
+
+from lits_deploy.templates import escape
 
 SIDE, LEFT, TOP, BOTTOM = 300.0, 46.0, 12.0, 40.0
 """Drawing area in user units: a square of SIDE, with room for the labels."""

@@ -9,21 +9,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from benchmarks.evaluation import drawings, words
+from lits_deploy.templates import environment, escape
 
 TEMPLATE = "page.html.jinja"
 
 
 def page(document: dict[str, Any]) -> str:
     """The whole page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters.update(
+    pages = environment(Path(__file__).parent)
+    pages.filters.update(
         number=words.number, span=words.span, percent=words.percent, threshold=words.threshold, prose=_prose
     )
     values = {
@@ -31,7 +28,7 @@ def page(document: dict[str, Any]) -> str:
         "data_line": words.data_line(document), "statements": statements(document), "draw": drawings, "words": words,
         "dash": words.DASH,
     }  # fmt: skip
-    return environment.get_template(TEMPLATE).render(values)
+    return pages.get_template(TEMPLATE).render(values)
 
 
 def statements(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.evaluation.words import data_line, number, subject_line
 from lits_deploy.errors import MissingExtra
 from lits_deploy.files import atomic_path
+from lits_deploy.printable import plottable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +36,7 @@ def draw(document: Document, out: Path) -> list[str]:
     }  # fmt: skip
     if document["task"] == "segment":
         painters = {"dice.png": _dice, "confusion.png": _confusion}
+    document = plottable(document)
     for name, paint in painters.items():
         _save(document, out / name, paint)
     return list(painters)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from benchmarks import report
 from benchmarks.page import drawings
 from benchmarks.page.drawings import SHAPES, Point
 from lits_deploy import DISCLAIMER, __version__
+from lits_deploy.templates import environment
 
 TEMPLATE = "page.html.jinja"
 
@@ -27,16 +27,12 @@ Row = dict[str, Any]
 
 def page(documents: Sequence[Document]) -> str:
     """The whole page as text. documents: of `benchmarks.run.benchmark`, at least one."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
     values = {
         "version": __version__, "disclaimer": DISCLAIMER, "title": ", ".join(_name(d) for d in documents),
         "documents": [_part(document) for document in documents], "frontiers": frontiers(documents),
         "shapes": list(zip(SHAPES, runtimes(documents), strict=False)),
     }  # fmt: skip
-    return environment.get_template(TEMPLATE).render(values)
+    return environment(Path(__file__).parent).get_template(TEMPLATE).render(values)
 
 
 def _name(document: Document) -> str:

@@ -8,7 +8,6 @@ Writes docs/results/peers-<machine>.json and .md. Peers that are not installed a
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from benchmarks.peers.contest import Contest, aims, summary
@@ -19,6 +18,7 @@ from benchmarks.records import Session
 from benchmarks.scans import find_scans
 from lits_deploy.errors import LitsError
 from lits_deploy.machine import cores
+from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
 
 SCHEMA = 1
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", metavar="TEXT", action="append", help="candidates with TEXT in their name")
     given = parser.parse_args(arguments)
-    say = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
+    say = say_error
     try:
         session, bundle = Session(), open_classifier(given.bundle)
         scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
             contest.prepare(say)
             rows = summary(contest, contest.rounds(max(1, given.rounds), say))
     except LitsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(f"error: {error}")
         return 2
     document = session.document(
         "peers", SCHEMA,

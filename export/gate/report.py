@@ -15,6 +15,7 @@ from export.gate.comparison import Flip
 from export.gate.judge import Verdict
 from lits_deploy import DISCLAIMER
 from lits_deploy.files import atomic_path, write_text
+from lits_deploy.printable import printable
 from lits_deploy.spreadsheet import CsvWriter
 
 COLUMNS = 6
@@ -71,14 +72,15 @@ def _sheet(artifact: str, flips: Sequence[tuple[str, Flip]]) -> Image.Image:
     sheet = Image.new("L", (COLUMNS * (TILE + 8) + 8, HEAD + rows * (TILE + TEXT + 8)), 16)
     draw = ImageDraw.Draw(sheet)
     more = f", the first {MOST} shown" if len(flips) > MOST else ""
-    draw.text((8, 6), f"{artifact}: {len(flips)} flipped slices{more} (true class: original > artifact)", fill=255)
+    name = printable(artifact)
+    draw.text((8, 6), f"{name}: {len(flips)} flipped slices{more} (true class: original > artifact)", fill=255)
     draw.text((8, 22), DISCLAIMER, fill=160)
     for index, (place, flip) in enumerate(shown):
         x, y = 8 + index % COLUMNS * (TILE + 8), HEAD + index // COLUMNS * (TILE + TEXT + 8)
         sheet.paste(Image.fromarray(flip.picture).resize((TILE, TILE), Image.Resampling.BOX), (x, y))
         verdict = f"{flip.target}: {flip.original} > {flip.artifact}"
         p = f"p {max(flip.p_original):.3f} > {max(flip.p_artifact):.3f}"
-        draw.text((x, y + TILE + 2), flip.name[:25], fill=230)
+        draw.text((x, y + TILE + 2), printable(flip.name)[:25], fill=230)
         draw.text((x, y + TILE + 15), f"{verdict}{'  LESION LOST' if flip.lesion_lost else ''}", fill=255)
-        draw.text((x, y + TILE + 28), f"{p}  {place.split(' ')[0][:12]}", fill=160)
+        draw.text((x, y + TILE + 28), f"{p}  {printable(place.split(' ')[0])[:12]}", fill=160)
     return sheet

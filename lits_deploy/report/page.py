@@ -12,7 +12,6 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from lits_deploy import DISCLAIMER
@@ -23,6 +22,7 @@ from lits_deploy.report import strip, words
 from lits_deploy.report.choose import SERIES, SLICES, WORTH
 from lits_deploy.report.view import MOST_STRIPS, View, view
 from lits_deploy.studies import NEIGHBOURS
+from lits_deploy.templates import environment
 
 TEMPLATE, STYLE, SCRIPT = "page.html.jinja", "page.css", "page.js"
 
@@ -39,12 +39,8 @@ def write_page(ledger: Ledger, path: Path) -> Path:
 
 def page(shown: View) -> str:
     """The whole page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
     style, script = _inline(STYLE), _inline(SCRIPT)
-    return environment.get_template(TEMPLATE).render(
+    return environment(Path(__file__).parent).get_template(TEMPLATE).render(
         v=shown, words=words, strip=strip, style=style, script=script, policy=_policy(style, script),
         disclaimer=DISCLAIMER, jpeg=_data_url, neighbours=NEIGHBOURS, pictured=SERIES, pictures_each=SLICES,
         worth=WORTH, strips=MOST_STRIPS,

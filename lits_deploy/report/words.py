@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from lits_deploy.report.view import Picture, Series, View
 from lits_deploy.studies import SeriesSummary
+from lits_deploy.templates import escape
 
 DASH = "–"
 _BREAKS = re.compile(r"([/_.-])")

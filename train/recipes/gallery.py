@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lits_deploy.metrics import softmax
+from lits_deploy.printable import plottable
 from train.recipes.lab.bench import UNET_EPOCHS, Bench
 from train.recipes.lab.slices import draw, draw_map, examples, logits, show
 from train.recipes.lab.words import split_mark
@@ -42,7 +43,7 @@ def gallery(bench: Bench) -> None:
                     for k, (value, chance) in enumerate(zip(outputs[i], softmax(outputs[i]), strict=True))
                 )
                 answer = int(outputs[i].argmax())
-                words = f"{shown.name}\n\ntarget {shown.target}, answer {answer}\n\n{said}"
+                words = plottable(f"{shown.name}\n\ntarget {shown.target}, answer {answer}\n\n{said}")
                 text.text(0.0, 0.5, words, va="center", fontsize=9, family="monospace", transform=text.transAxes)
                 text.set_axis_off()
                 draw(image, shown, contours=("liver", "tumour"), title="target: liver green, tumour red")

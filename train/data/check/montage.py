@@ -16,6 +16,7 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.contract import CLASSES
 from lits_deploy.errors import OutputError, SliceError
 from lits_deploy.files import atomic_path
+from lits_deploy.printable import printable
 from lits_deploy.scans.image import load_slice
 from train.data.check.examine import CONTRACT
 from train.data.check.report import Judged, Report
@@ -57,11 +58,11 @@ def draw_montage(path: Path, report: Report) -> None:
             tile = _tile(item)
             if tile is not None:
                 sheet.paste(tile, (left, top))
-            draw.text((left + 1, top + TILE + 1), item.entry.image.stem[:30], fill=_FAINT, font=_font(11))
+            draw.text((left + 1, top + TILE + 1), printable(item.entry.image.stem)[:30], fill=_FAINT, font=_font(11))
     foot = height - FOOT + 6
     draw.text((8, foot), "liver", fill=LIVER, font=_font(13))
     draw.text((44, foot), "lesion", fill=LESION, font=_font(13))
-    draw.text((MARGIN, foot), f"{report.root.resolve().name}. {DISCLAIMER}", fill=_FAINT, font=_font(13))
+    draw.text((MARGIN, foot), f"{printable(report.root.resolve().name)}. {DISCLAIMER}", fill=_FAINT, font=_font(13))
     try:
         with atomic_path(path) as temporary:
             sheet.save(temporary, format="PNG", optimize=True)

@@ -17,7 +17,7 @@ import torch
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
-from lits_deploy.files import write_text
+from lits_deploy.files import write_text, write_words
 from train.config import TrainConfig, Weights
 from train.models.registry import Init, network
 from train.recipes.lab import views
@@ -172,7 +172,7 @@ class Bench:
         """Write a table as NAME.md and NAME.csv and put it on the page."""
         self.tables.append(table)
         text = f"{table.markdown()}\n{footnote(self)}\n"
-        write_text(self.folder / f"{table.name}.md", text)
+        write_words(self.folder / f"{table.name}.md", text)
         write_text(self.folder / f"{table.name}.csv", table.csv())
 
     @contextlib.contextmanager

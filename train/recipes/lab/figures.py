@@ -18,6 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from lits_deploy.files import atomic_path
+from lits_deploy.printable import plottable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +63,7 @@ def new(size: tuple[float, float]) -> Figure:
 def save(figure: Figure, path: Path, title: str, foot: str) -> None:
     """Title above, footnote below, written as PNG, whole or not at all."""
     width, height = figure.get_figwidth(), figure.get_figheight()
-    head, tail = textwrap.fill(title, int(width * 11)), textwrap.fill(foot, int(width * 17))
+    head, tail = textwrap.fill(plottable(title), int(width * 11)), textwrap.fill(plottable(foot), int(width * 17))
     above, below = (0.22 * (head.count("\n") + 1) + 0.1) / height, (0.13 * (tail.count("\n") + 1) + 0.1) / height
     figure.text(0.5, 1 - 0.06 / height, head, fontsize=12, ha="center", va="top", in_layout=False)
     figure.text(0.06 / width, 0.05 / height, tail, fontsize=8, color=GREY, va="bottom", in_layout=False)
@@ -81,7 +82,8 @@ def curves(axes: Axes, lines: Sequence[Line], *, title: str, ylabel: str, first:
         style = "--" if line.dashed else "-"
         mean = np.array([np.nan if np.isnan(column).all() else np.nanmean(column) for column in values.T])
         mark = MARKERS[place % len(MARKERS)]
-        axes.plot(epochs, mean, style, marker=mark, markersize=4.5, linewidth=1.6, color=line.colour, label=line.label)
+        label = plottable(line.label)
+        axes.plot(epochs, mean, style, marker=mark, markersize=4.5, linewidth=1.6, color=line.colour, label=label)
         if len(values) > 1:
             low, high = np.nan_to_num(values, nan=np.inf).min(0), np.nan_to_num(values, nan=-np.inf).max(0)
             axes.fill_between(epochs, low, high, where=np.isfinite(mean).tolist(), color=line.colour, alpha=0.15, lw=0)

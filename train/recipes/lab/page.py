@@ -11,12 +11,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import write_text
+from lits_deploy.templates import environment, escape
 from train.recipes.lab.readme import made_with, runs_table
 from train.recipes.lab.words import PARTS, RESULT
 from train.recipes.registry import RECIPES
@@ -43,11 +43,8 @@ def write_page(out: Path) -> Path:
 
 def page(results: list[dict[str, Any]], out: Path) -> str:
     """The whole page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters["prose"] = _prose
+    pages = environment(Path(__file__).parent)
+    pages.filters["prose"] = _prose
     done = [result for result in results if result["finished"]]
     values = {
         "results": results, "missing": [r for name, r in RECIPES.items() if name not in {x["id"] for x in results}],
@@ -58,7 +55,7 @@ def page(results: list[dict[str, Any]], out: Path) -> str:
         "runs_table": runs_table, "source": lambda result, file: _data_uri(out / result["id"] / file),
         "disclaimer": DISCLAIMER, "version": __version__,
     }  # fmt: skip
-    return environment.get_template(TEMPLATE).render(values)
+    return pages.get_template(TEMPLATE).render(values)
 
 
 def _prose(text: str) -> Markup:

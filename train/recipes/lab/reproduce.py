@@ -19,7 +19,7 @@ from typing import Any
 
 from lits_deploy import __version__
 from lits_deploy.errors import OutputError, UserError
-from lits_deploy.files import write_json, write_text
+from lits_deploy.files import write_json, write_text, write_words
 from lits_deploy.locks import open_lock
 from train.recipes.lab.bench import Bench, Settings
 from train.recipes.lab.dataset import DataSet
@@ -76,7 +76,7 @@ def _make(recipe: Recipe, source: DataSet, settings: Settings, watch: Observer, 
     if bench.runs:
         link_runs(bench)
         write_text(bench.folder / "epochs.csv", epochs_csv(list(bench.runs.values())))
-    write_text(bench.folder / "README.md", readme(result, bench.tables))
+    write_words(bench.folder / "README.md", readme(result, bench.tables))
     write_json(bench.folder / RESULT, result)
     return result
 
