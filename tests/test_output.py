@@ -1,4 +1,4 @@
-"""No way around `cli.console`, `printable.say` and `templates`: what prints, draws or makes pages is told by the source."""
+"""No way around `cli.console`, `printable.say` and `templates`: the source shows who prints and makes pages."""
 
 from __future__ import annotations
 
