@@ -250,13 +250,13 @@ def test_with_a_scope_only_what_lies_in_it_is_compared_with_the_disk(tmp_path: P
             finish(ledger, name, status=FAILED if name == "c" else OK)
     with reopen(tmp_path) as ledger:  # b was half-done
         counts = adopt(ledger, found("a/1"), found("a/3"), scope=["a", "d.zip"], retry_failed=True)
-        assert counts == Counts(pending=1, ok=2, failed=1)
-        assert [row.path for row in ledger.rows()] == ["a/1", "b/1", "c"]
+        assert counts == Counts(pending=1, ok=3, failed=1)
+        assert [row.path for row in ledger.rows()] == ["a/1", "b/1", "c", "d.zip/1"]  # of d.zip nothing is left
         assert [row.path for row in ledger.pending(9)] == ["a/3"]
         finish(ledger, "a/3")
-        assert [(row.part, row.rows, row.failed) for row in ledger.parts()] == [("a", 2, 0)]
+        assert [(row.part, row.rows, row.failed) for row in ledger.parts()] == [("a", 2, 0), ("d.zip", 1, 0)]
     with reopen(tmp_path) as ledger:
-        assert adopt(ledger, scope=["c"]) == Counts(0, 3, 0)
+        assert adopt(ledger, scope=["c"]) == Counts(0, 4, 1)
     with reopen(tmp_path) as ledger:
         assert adopt(ledger, found("a/1")) == Counts(0, 1, 0)
 

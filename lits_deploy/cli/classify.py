@@ -34,6 +34,7 @@ def classify(
     tune: bool = run_options.TUNE,
     recursive: bool = run_options.RECURSIVE,
     follow_links: bool = run_options.FOLLOW_LINKS,
+    allow_removed: bool = run_options.ALLOW_REMOVED,
     formats: str = typer.Option("csv", "--format", help=run_options.TABLES_HELP),
     overwrite: bool = run_options.OVERWRITE,
     retry_failed: bool = run_options.RETRY_FAILED,
@@ -75,6 +76,7 @@ def classify(
         tune=tune,
         recursive=recursive,
         follow_links=follow_links,
+        allow_removed=allow_removed,
         formats=run_options.names(formats),
         overwrite=overwrite,
         retry_failed=retry_failed,
@@ -128,6 +130,8 @@ def print_summary(summary: RunSummary) -> None:
     speed = f": {summary.slices_per_s:,.1f} slices/s" if summary.now else ""
     earlier = f", {summary.slices - summary.now:,} before" if summary.resumed else ""
     say(f"{summary.now:,} slices in {summary.seconds:,.1f} s on {summary.device}{speed}{earlier}")
+    if summary.resumed and (summary.removed or summary.added):
+        say(f"Since the run before, {summary.removed:,} files are gone and {summary.added:,} are new.")
     if summary.others:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n:,}" for suffix, n in list(summary.others.items())[:4])
         say(f"{sum(summary.others.values()):,} other files not read ({kinds})")

@@ -34,6 +34,9 @@ TUNE = typer.Option(
 RECURSIVE = typer.Option(True, help="Look into folders below.")
 TABLES_HELP = "Tables to write: csv, parquet, jsonl, joined by commas."
 FOLLOW_LINKS = typer.Option(False, "--follow-links", help="Read links that lead out of the named folders, too.")
+ALLOW_REMOVED = typer.Option(
+    False, "--allow-removed", help="Go on where scans with results seem to be gone, and drop their results."
+)
 OVERWRITE = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
 RETRY_FAILED = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
 ABSTAIN = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")

@@ -34,6 +34,7 @@ def segment(
     threads: int = run_options.THREADS,
     recursive: bool = run_options.RECURSIVE,
     follow_links: bool = run_options.FOLLOW_LINKS,
+    allow_removed: bool = run_options.ALLOW_REMOVED,
     overwrite: bool = run_options.OVERWRITE,
     retry_failed: bool = run_options.RETRY_FAILED,
     identify: bool = typer.Option(
@@ -71,6 +72,7 @@ def segment(
         threads=threads,
         recursive=recursive,
         follow_links=follow_links,
+        allow_removed=allow_removed,
         formats=run_options.names(tables),
         overwrite=overwrite,
         retry_failed=retry_failed,

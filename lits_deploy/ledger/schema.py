@@ -26,12 +26,14 @@ FOUND = """
 CREATE TEMP TABLE found (
     path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
     kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT, ctime_ns INTEGER NOT NULL,
-    altered INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+    altered INTEGER NOT NULL DEFAULT 0, unlisted INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TEMP TABLE scope (part TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 ADOPT = """
 CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
-    WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT part FROM scope)))
+    WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT part FROM scope)
+           AND coalesce(file.part, file.path) IN (SELECT coalesce(part, path) FROM found)
+           AND coalesce(file.part, file.path) NOT IN (SELECT coalesce(part, path) FROM found WHERE unlisted)))
        OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.altered OR found.reason IS NOT NULL
        OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
@@ -117,4 +119,18 @@ SETTLE_CTIME = """
 DELETE FROM ctime WHERE file NOT IN (SELECT id FROM file);
 INSERT OR REPLACE INTO ctime SELECT file.id, found.ctime_ns FROM file JOIN found USING (path)
     LEFT JOIN ctime ON ctime.file = file.id WHERE ctime.ctime_ns IS NOT found.ctime_ns
+"""
+
+# A row of no size is a failure of its own kind (a folder that could not be listed, a link): no scan goes with it.
+RESULTS_TO_GO = """
+SELECT count(*), count(found.path) FROM file LEFT JOIN found USING (path) WHERE file.status != 0 AND file.size >= 0
+"""
+GOES_BELOW = """
+SELECT 1 FROM file LEFT JOIN found USING (path)
+WHERE file.path >= ? AND file.path < ? AND file.status != 0 AND file.size >= 0 AND found.path IS NULL LIMIT 1
+"""
+PARTS_TO_GO = """
+SELECT count(*) FROM (SELECT file.part FROM file LEFT JOIN found USING (path)
+    WHERE file.part IS NOT NULL AND file.status != 0 AND file.size >= 0
+    GROUP BY file.part HAVING count(found.path) = 0)
 """

@@ -165,14 +165,45 @@ class Ledger:
                     f.member,
                     _part(f.path, name),
                     f.ctime_ns,
+                    f.unlisted,
                 )
                 for f in found
             )
-            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)", rows)
+            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", rows)
 
     def staged(self) -> int:
         """How many files discovery saw."""
         return int(self._db.execute("SELECT count(*) FROM found").fetchone()[0])
+
+    def results_to_go(self) -> tuple[int, int]:
+        """How many scans have results, and how many of them discovery did not see (before `adopt`)."""
+        there, seen = self._db.execute(schema.RESULTS_TO_GO).fetchone()
+        return there, there - seen
+
+    def goes_below(self, folder: str) -> bool:
+        """Whether a result below a folder (as discovery names it, "" for the base) would go."""
+        first, end = (f"{folder}/", f"{folder}0") if folder else ("", "\U0010ffff")  # `0` follows `/`
+        return self._db.execute(schema.GOES_BELOW, (first, end)).fetchone() is not None
+
+    def parts_to_go(self) -> int:
+        """Of how many parts with results discovery saw nothing."""
+        return int(self._db.execute(schema.PARTS_TO_GO).fetchone()[0])
+
+    def folders_found(self, folders: Collection[str]) -> set[str]:
+        """Those of the folders below which discovery found something."""
+        found = set[str]()
+        for (place,) in self._db.execute("SELECT place FROM found"):
+            at = place.find("/")
+            while at >= 0:
+                if place[:at] in folders:
+                    found.add(place[:at])
+                at = place.find("/", at + 1)
+        return found
+
+    def new(self) -> int:
+        """How many files discovery saw that the ledger has not (before `adopt`)."""
+        query = "SELECT count(*) FROM found WHERE path NOT IN (SELECT path FROM file)"
+        return int(self._db.execute(query).fetchone()[0])
 
     def adopt(
         self,
@@ -188,7 +219,8 @@ class Ledger:
         Files that are done and have not changed (size, mtime, `altered`) stay; changed, new and half-done ones become
         pending; vanished ones leave. Failed files stay failed unless `retry_failed`.
         scope: names directly below the base, as they are written: discovery saw only these (`Discovery.only`), so that
-        what is done elsewhere stays, and what is half-done there leaves until it is seen again.
+        what is done elsewhere stays, and what is half-done there leaves until it is seen again. What is done in
+        it stays, too, where nothing is found in that part any more, or where some of it cannot be listed.
         channels: of the network; files that stand beside others than before are pending, too (`beside`).
         Raises LedgerError where what is there is not what was written: what follows makes its digests anew.
         """

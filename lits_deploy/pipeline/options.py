@@ -23,6 +23,7 @@ class ClassifyOptions:
     abstain: give no class to a slice that the artifact's threshold calls unsure.
     identify: write patients and UIDs in clear; pseudonymous: write hashes of paths; salt: of all hashes (`pseudonyms`),
     None: the output folder's own.
+    allow_removed: go on where scans with results seem to be gone (`pipeline.removed`).
     follow_links: read links that lead out of the named folders, too.
     time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
     changed. reading: what is decided of headers that leave room for doubt; part of the run's identity, too.
@@ -46,6 +47,7 @@ class ClassifyOptions:
     pseudonymous: bool = False
     salt: str | None = None
     follow_links: bool = False
+    allow_removed: bool = False
     time_limit_s: float = 30.0
     memory_limit_mib: int = 1024
     reading: Reading = READING
@@ -86,7 +88,8 @@ class RunSummary:
     withheld: slices that an input gate kept from it; now: slices answered by this start of the run.
     classes: slices per class name; reasons, withheld_reasons: failed and withheld rows per reason, the most frequent.
     others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
-    end; missing: files it has not reached. slices_per_s: over `seconds`, from the first file to the last row.
+    end; missing: files it has not reached. added, removed: files that the run before had not, and those that are gone.
+    slices_per_s: over `seconds`, from the first file to the last row.
     """
 
     files: int
@@ -96,6 +99,8 @@ class RunSummary:
     withheld: int
     now: int
     missing: int
+    added: int
+    removed: int
     stopped: bool
     resumed: bool
     classes: Mapping[str, int]

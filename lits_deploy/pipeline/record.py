@@ -30,11 +30,14 @@ _LIBRARIES = (
 
 @dataclass
 class Session:
-    """The hours of one start of a run: monotonic seconds, except `started`."""
+    """The hours of one start of a run: monotonic seconds, except `started`. added, removed: files,
+    by the run before."""
 
     started: datetime
     begun: float
     resumed: bool = False
+    added: int = 0
+    removed: int = 0
     discovered: float = 0.0
     begun_files: float = 0.0
     ended_files: float = 0.0
@@ -79,6 +82,8 @@ def write_run_json(
             "counts": {
                 "files": summary.files,
                 "files_not_reached": summary.missing,
+                "files_added": summary.added,
+                "files_removed": summary.removed,
                 "slices": summary.slices,
                 "unsure": summary.unsure,
                 "withheld": summary.withheld,

@@ -41,6 +41,7 @@ from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
 from lits_deploy.pipeline.process import WorkerSettings
 from lits_deploy.pipeline.record import Session, versions, write_run_json
+from lits_deploy.pipeline.removed import Seen, check_removed
 from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
@@ -136,19 +137,26 @@ def run_folder(
         judge = _judge(task, artifact, options)
         identity, base = _identity(bundle, artifact, info, judge, options.reading), names.of("base", discovery.base)
         session.resumed = output.check(identity, base, names.mark)
+        if only is None and not options.allow_removed:
+            check_removed(output.ledger, discovery, hidden=options.pseudonymous)
         find_altered(output.ledger, discovery, stop)
         contract, neighbours = bundle.manifest.contract, None
         if contract.channels > 1:
             neighbours = Neighbours(ledger=output.ledger, discovery=discovery, formats=formats)
             neighbours.find_places(naming, contract, options, stop, on_progress)
+        seen = Seen.of(discovery, output.ledger, hidden=options.pseudonymous)
+        session.added, before = output.ledger.new(), output.ledger.counts().all
         scope = None if only is None else [names.path(escape(name)) for name in only]
         counts = output.ledger.adopt(
             identity, base, retry_failed=options.retry_failed, scope=scope, channels=contract.channels
         )
         output.ledger.answer_with(versions(info))
+        session.removed = before + session.added - counts.all
         classes = contract.classes
         provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
         output.ledger.note(NAMES, names.mark)
+        if only is None:
+            seen.note(output.ledger)
         output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
         told = about(bundle, artifact, info, abstain_below=judge.to_json().get("abstain_below"))
         output.ledger.note(ABOUT, canonical_json(told))
@@ -302,7 +310,7 @@ def _discover(discovery: Discovery, ledger: Ledger, naming: Naming, loop: Loop, 
         loop.turn(0)  # a network that cannot be opened is told at once, not after a million files
         if stop.requested:
             raise KeyboardInterrupt
-    if not ledger.staged() and discovery.only is None:
+    if not ledger.staged() and discovery.only is None and not ledger.counts().all:  # or `check_removed` says more
         # No path here: a folder's name may be a patient's.
         others = f" ({sum(discovery.others.values())} other files)" if discovery.others else ""
         deeper = "" if discovery.recursive else ", or --recursive"
@@ -373,6 +381,8 @@ def _summary(
         withheld=ledger.withheld(),
         now=loop.slices,
         missing=counts.pending,
+        added=session.added,
+        removed=session.removed,
         stopped=bool(counts.pending) and stop.requested,
         resumed=session.resumed,
         classes={name: labels.get(label, 0) for label, name in enumerate(classes)},

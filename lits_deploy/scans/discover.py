@@ -43,6 +43,7 @@ class Found:
     size: bytes (of a member: unpacked); mtime_ns, ctime_ns: the file's (of a member: the zip's).
     reason: why it is a failed row already, or None. kind: which reader it is for (`scans.Formats`).
     container: the zip's path where this is a member, and member its number in the zip's directory.
+    unlisted: this is a folder or zip, and what lies in it is not known.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Found:
     container: str | None = None
     member: int | None = None
     ctime_ns: int = 0
+    unlisted: bool = False
 
 
 @dataclass
@@ -65,6 +67,9 @@ class Discovery:
     what is being copied still and is passed over. Both are for inboxes (`lits_deploy.watch`).
     follow_links: also out of the roots. within: real paths of the roots, of which no open file may lie outside
     (`scans.within`); None where links are followed.
+    After the walk: `tops`, the folders among the roots and directly below them, less the base; `mounts`, the folders
+    on which a file system is mounted; `unlisted`, folders and zips that could not be listed, and why. All as paths of
+    records are, "" for the base.
     base: what paths are relative to: the one root folder, the one file's folder, or the roots' common parent.
     A file that is named twice, or named and found, comes twice. A file that is named is a record in any case.
     Raises UserError for a root that does not exist.
@@ -78,6 +83,9 @@ class Discovery:
     unfinished: tuple[str, ...] = ()
     follow_links: bool = False
     others: Counter[str] = field(default_factory=Counter)
+    tops: set[str] = field(default_factory=set)
+    mounts: set[str] = field(default_factory=set)
+    unlisted: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.roots:
@@ -122,6 +130,10 @@ class Discovery:
             if key in walked:
                 continue
             walked.add(key)
+            if os.path.ismount(folder):
+                self.mounts.add(self._relative(folder))
+            if folder != self.base and not {folder, os.path.dirname(folder)}.isdisjoint(self._folders):  # noqa: PTH120
+                self.tops.add(self._relative(folder))
             try:
                 with os.scandir(folder) as entries:
                     for entry in entries:
@@ -138,8 +150,7 @@ class Discovery:
                         else:
                             yield from self._file(entry.path, entry.name)
             except OSError as error:
-                name = self._relative(folder) + "/"
-                yield Found(name, UNREADABLE, 0, f"the folder cannot be listed ({_why(error)})")
+                yield self._not_listed(folder, f"the folder cannot be listed ({_why(error)})", _why(error))
 
     def _link_out(self, entry: os.DirEntry[str]) -> Iterator[Found]:
         """The record of a link that is not followed; none for what no name of a scan is given to."""
@@ -149,8 +160,14 @@ class Discovery:
         content = None if folder else self._by_suffix(kinds.suffix_of(entry.name), entry.name)
         if content is not None and content.kind in (None, kinds.DICOMDIR) and not content.reason:
             self.others["DICOMDIR" if content.kind else kinds.told(kinds.suffix_of(entry.name))] += 1
+        elif folder:
+            yield self._not_listed(entry.path, OUTSIDE, OUTSIDE)
         else:
-            yield Found(self._relative(entry.path) + "/" * folder, UNREADABLE, 0, OUTSIDE)
+            yield Found(self._relative(entry.path), UNREADABLE, 0, OUTSIDE)
+
+    def _not_listed(self, folder: str, reason: str, why: str) -> Found:
+        self.unlisted[self._relative(folder)] = why
+        return Found(self._relative(folder) + "/", UNREADABLE, 0, reason, unlisted=True)
 
     def _named_file(self, path: str) -> Iterator[Found]:
         none = True
@@ -218,7 +235,8 @@ class Discovery:
         except SliceError as error:
             yield Found(container, UNREADABLE, 0, str(error))
         except OSError as error:
-            yield Found(container, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
+            self.unlisted[container] = _why(error)
+            yield Found(container, UNREADABLE, 0, f"the file cannot be read ({_why(error)})", unlisted=True)
         else:
             if not some:
                 self.others[kinds.told(suffix)] += 1
