@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lits_deploy import private
 from lits_deploy.printable import printable, printable_json
 
 
@@ -37,12 +38,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends without an error.
 
     The data is flushed to disk before the rename, so after a power cut the file is the old one or the new one.
+    Within `private.private` the temporary file is there already, made for its owner alone: open it, do not replace it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    access = private.current()
+    if access is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    else:
+        private.make_folder(path.parent, access)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        if access is not None:
+            temporary.unlink(missing_ok=True)  # of a killed process with our number
+            os.close(private.create(temporary))
         yield temporary
         with temporary.open("rb+") as stream:
+            if access is not None:
+                private.set_mode(stream.fileno(), access.file)
             os.fsync(stream.fileno())
         temporary.replace(path)
     finally:

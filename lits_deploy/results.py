@@ -9,10 +9,11 @@
 p0…p2 are calibrated: the artifact's temperature is applied. `status` is ok, failed (with its reason) or abstain: the
 reason and no class, either with probabilities, because the network is less sure than the bundle asks, or without,
 because an input gate kept the slice from it. `z_mm`: place along the series, where a header says it. `study` and
-`series` are pseudonyms (`pseudonyms`). `sha256` is the input file's; `bundle` and `contract` are the first 12 hex
-digits of theirs. No times, no rates, no machine: equal inputs give equal bytes under the same salt, however often a
-run was interrupted. Rows are streamed, so memory does not grow with them. A path is written as `scans.paths`
-has it; in CSV a text that a spreadsheet would take for a formula has an apostrophe before it (see `spreadsheet`).
+`series` are pseudonyms (`pseudonyms`). `sha256` is the input file's, keyed with the salt where paths are hashed;
+`bundle` and `contract` are the first 12 hex digits of theirs. No times, no rates, no machine: equal inputs give equal
+bytes under the same salt, however often a run was interrupted. Rows are streamed, so memory does not grow with them. A
+path is written as `scans.paths` has it; in CSV a text that a spreadsheet would take for a formula has an apostrophe
+before it (see `spreadsheet`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -249,16 +251,50 @@ def test_with_a_scope_only_what_lies_in_it_is_compared_with_the_disk(tmp_path: P
         for name in ("a/1", "a/2", "b/1", "c", "d.zip/1"):
             finish(ledger, name, status=FAILED if name == "c" else OK)
     with reopen(tmp_path) as ledger:  # b was half-done
-        counts = adopt(ledger, found("a/1"), found("a/3"), scope=["a", "d.zip"], retry_failed=True)
+        counts = adopt(ledger, found("a/1"), found("a/3"), scope={"a": "a", "d.zip": "d.zip"}, retry_failed=True)
         assert counts == Counts(pending=1, ok=3, failed=1)
         assert [row.path for row in ledger.rows()] == ["a/1", "b/1", "c", "d.zip/1"]  # of d.zip nothing is left
         assert [row.path for row in ledger.pending(9)] == ["a/3"]
         finish(ledger, "a/3")
         assert [(row.part, row.rows, row.failed) for row in ledger.parts()] == [("a", 2, 0), ("d.zip", 1, 0)]
     with reopen(tmp_path) as ledger:
-        assert adopt(ledger, scope=["c"]) == Counts(0, 4, 1)
+        assert adopt(ledger, scope={"c": "c"}) == Counts(0, 4, 1)
     with reopen(tmp_path) as ledger:
         assert adopt(ledger, found("a/1")) == Counts(0, 1, 0)
+
+
+def test_a_hidden_part_is_a_random_number_and_known_again_by_its_files(tmp_path: Path) -> None:
+    def adopt_hidden(ledger: Ledger, *records: Found, scope: Mapping[str, str] | None = None) -> Counts:
+        ledger.stage(records, name=lambda path: f"h({path})")
+        return ledger.adopt(IDENTITY, "/scans", scope=scope, hidden=True)
+
+    def parts(ledger: Ledger) -> dict[str, str | None]:
+        return dict(ledger._db.execute("SELECT path, part FROM file"))
+
+    with Ledger(tmp_path) as ledger:
+        adopt_hidden(ledger, *(found(name) for name in ("1234567/1", "1234567/2", "b/1", "c")))
+        for name in ("1234567/1", "1234567/2", "b/1", "c"):
+            finish(ledger, f"h({name})")
+        first = parts(ledger)
+        assert first["h(1234567/1)"] == first["h(1234567/2)"] != first["h(b/1)"]
+        assert all(re.fullmatch("[0-9a-f]{12}", first[name] or "") for name in first if name != "h(c)")
+        assert first["h(c)"] is None
+    scope = {"1234567": "h(1234567)"}
+    with reopen(tmp_path) as ledger:
+        assert adopt_hidden(ledger, found("1234567/2"), found("1234567/3"), scope=scope) == Counts(1, 3, 0)
+        assert set(parts(ledger)) == {"h(1234567/2)", "h(1234567/3)", "h(b/1)", "h(c)"}
+        assert parts(ledger)["h(1234567/3)"] == first["h(1234567/1)"]
+        finish(ledger, "h(1234567/3)")
+        assert [(row.part, row.rows) for row in ledger.parts()] == [("1234567", 2)]
+        assert ledger.written_parts() == {"1234567": [first["h(1234567/1)"]]}
+    with reopen(tmp_path) as ledger:  # nothing of it is left: as if it had been moved away
+        assert adopt_hidden(ledger, scope=scope) == Counts(0, 4, 0)
+        assert ledger.written_parts() == {}
+    with reopen(tmp_path) as ledger:  # a file directly below the base is known by its path
+        assert adopt_hidden(ledger, scope={"c": "h(c)"}) == Counts(0, 4, 0)
+        assert [(row.part, row.rows) for row in ledger.parts()] == [("c", 1)]
+    with reopen(tmp_path) as ledger:
+        assert adopt_hidden(ledger, found("b/1")) == Counts(0, 1, 0)
 
 
 def test_what_a_batch_wrote_is_on_the_disk_before_the_log_is_folded_in(tmp_path: Path) -> None:

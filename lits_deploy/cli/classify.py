@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import engines, run_options
+from lits_deploy.cli import engines, patients, run_options
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
     from lits_deploy.pipeline.options import RunSummary
@@ -20,6 +20,7 @@ _REASONS_SHOWN = 5
 
 
 @app.command(epilog=exits.in_help("0 done", "1 some files failed"))
+@patients.guarded
 def classify(
     bundle: Path = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them."),
     scans: list[Path] = run_options.SCANS,
@@ -44,6 +45,8 @@ def classify(
     salt: str | None = run_options.SALT,
     any_body_part: bool = run_options.ANY_BODY_PART,
     trust: str | None = run_options.TRUST,
+    salt_file: Path | None = run_options.SALT_FILE,
+    group_readable: bool | None = run_options.GROUP_READABLE,
     time_limit: float = run_options.TIME_LIMIT,
     memory_limit: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
@@ -85,6 +88,8 @@ def classify(
         pseudonymous=pseudonymous,
         salt=salt,
         reading=Reading(any_body_part=any_body_part, trust=trust),
+        salt_file=salt_file,
+        group_readable=group_readable,
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,

@@ -8,12 +8,13 @@ from typing import Any
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines
+from lits_deploy.cli import engines, patients
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(epilog=exits.in_help("0 done", "1 some files failed"))
+@patients.guarded
 def evaluate(
     subject: Path = typer.Argument(..., metavar="RUN|BUNDLE", help="Folder that `train` or `export` made."),
     data: Path = typer.Option(..., help="Data set in the training layout, with masks or targets.csv."),

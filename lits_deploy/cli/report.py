@@ -7,15 +7,18 @@ from pathlib import Path
 import typer
 
 from lits_deploy import DISCLAIMER
+from lits_deploy.cli import patients, run_options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command()
+@patients.guarded
 def report(
     out: Path = typer.Argument(..., help="OUT of a `classify` run, finished or not."),
     formats: str = typer.Option("", "--format", help="Tables to add: csv, parquet, jsonl, joined by commas."),
     ledger: Path | None = typer.Option(None, help="Folder of its ledger, if the run had one elsewhere."),
+    group_readable: bool | None = run_options.GROUP_READABLE,
 ) -> None:
     """Draw tables and report.html again from a run's ledger.
 
@@ -30,6 +33,6 @@ def report(
     wanted = tuple(name.strip() for name in formats.split(",") if name.strip())
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
-    for path in redraw(out, formats=wanted, ledger_folder=ledger):
+    for path in redraw(out, formats=wanted, ledger_folder=ledger, group_readable=group_readable):
         console.print(f"→ {path}")
     console.print(DISCLAIMER)

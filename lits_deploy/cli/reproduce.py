@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER, exits
+from lits_deploy.cli import patients
 from lits_deploy.cli.train import ClassWeights
 from lits_deploy.errors import MissingExtra
 from train.recipes.registry import RECIPES, Recipe
@@ -101,6 +102,7 @@ def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")
     console.print(DISCLAIMER)
 
 
+@patients.guarded  # its tables name patients, its figures show them
 def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
     from lits_deploy.cli.console import console
     from lits_deploy.cli.train import Amp, Bars, torch_device, use_amp

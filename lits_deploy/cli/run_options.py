@@ -41,8 +41,22 @@ OVERWRITE = typer.Option(False, "--overwrite", help="Drop the results of another
 RETRY_FAILED = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
 ABSTAIN = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")
 IDENTIFY = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes.")
-PSEUDONYMOUS = typer.Option(False, "--pseudonymous", help="Write hashes of file paths, not the paths.")
-SALT = typer.Option(None, help="Of the hashes, so that runs compare. [default: random, kept in OUT]")
+PSEUDONYMOUS = typer.Option(
+    False, "--pseudonymous", help="Write salted hashes in place of file paths and of files' SHA-256."
+)
+SALT = typer.Option(
+    None,
+    help="Of the hashes, so that runs compare. [default: random, kept in OUT] Other users of the machine see it in"
+    " `ps`, and a short one can be guessed: prefer --salt-file.",
+)
+SALT_FILE = typer.Option(
+    None, help="File that holds the salt, for its owner alone (mode 600); it may lie outside OUT and serve several."
+)
+GROUP_READABLE = typer.Option(
+    None,
+    "--group-readable/--no-group-readable",
+    help="Let the files' group read OUT (0750, 0640), not its owner alone (0700, 0600). [default: as OUT was]",
+)
 ANY_BODY_PART = typer.Option(
     False, "--any-body-part", help="Take slices whose DICOM header names another region than the trunk."
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import run_options
+from lits_deploy.cli import patients, run_options
 
 if TYPE_CHECKING:
     from lits_deploy.scans.survey import SeriesSurvey, Survey
@@ -17,6 +17,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(epilog=exits.in_help("0 done", "1 some files failed"))
+@patients.guarded
 def scan(
     scans: list[Path] = typer.Argument(..., help="Folders, files or zips: DICOM, NIfTI, PNG and JPEG slices."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),

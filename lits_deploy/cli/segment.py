@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines, run_options
+from lits_deploy.cli import engines, patients, run_options
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
     from lits_deploy.segmentation.run import SegmentSummary
@@ -19,6 +19,7 @@ _REASONS_SHOWN = 5
 
 
 @app.command(epilog=exits.in_help("0 done", "1 some files failed"))
+@patients.guarded
 def segment(
     bundle: Path = typer.Argument(..., help="Bundle of a U-Net, as `lits-deploy export` makes them."),
     scans: list[Path] = run_options.SCANS,
@@ -44,6 +45,8 @@ def segment(
     salt: str | None = run_options.SALT,
     any_body_part: bool = run_options.ANY_BODY_PART,
     trust: str | None = run_options.TRUST,
+    salt_file: Path | None = run_options.SALT_FILE,
+    group_readable: bool | None = run_options.GROUP_READABLE,
     time_limit: float = run_options.TIME_LIMIT,
     memory_limit: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
@@ -80,6 +83,8 @@ def segment(
         pseudonymous=pseudonymous,
         salt=salt,
         reading=Reading(any_body_part=any_body_part, trust=trust),
+        salt_file=salt_file,
+        group_readable=group_readable,
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,

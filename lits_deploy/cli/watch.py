@@ -7,12 +7,13 @@ from pathlib import Path
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines, run_options
+from lits_deploy.cli import engines, patients, run_options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(epilog=exits.in_help("0 stopped between two studies"))
+@patients.guarded
 def watch(
     inbox: Path = typer.Argument(..., help="Folder in which studies arrive, each as a folder, zip or file."),
     bundle: Path = typer.Option(..., help="Bundle to use, as `lits-deploy export` makes them."),
@@ -39,6 +40,8 @@ def watch(
     salt: str | None = run_options.SALT,
     any_body_part: bool = run_options.ANY_BODY_PART,
     trust: str | None = run_options.TRUST,
+    salt_file: Path | None = run_options.SALT_FILE,
+    group_readable: bool | None = run_options.GROUP_READABLE,
     time_limit: float = run_options.TIME_LIMIT,
     memory_limit: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
@@ -78,6 +81,8 @@ def watch(
         pseudonymous=pseudonymous,
         salt=salt,
         reading=Reading(any_body_part=any_body_part, trust=trust),
+        salt_file=salt_file,
+        group_readable=group_readable,
         time_limit_s=time_limit,
         memory_limit_mib=memory_limit,
         ledger=ledger,

@@ -2,7 +2,8 @@
 
     meta    schema, identity of the run, run id
     file    one row a scan: path, size, mtime → status (pending, ok, failed), reason, SHA-256, window, series;
-            part: the folder or zip directly below the base that it lies in, none if it lies there itself
+            part: the folder or zip directly below the base that it lies in, none if it lies there itself; a random
+            number where paths are hashed (`Ledger.adopt`, hidden)
     slice   one row a slice of it: index → label (none where the answer is `abstain`), calibrated probabilities,
             position, or the reason why not
     series  one row a series: its name and its study's (pseudonyms unless the user identifies), what its header says

@@ -37,7 +37,8 @@ class SeriesRow(NamedTuple):
 
 
 class FileRow(NamedTuple):
-    """A file that is done: number, OK or FAILED, reason, SHA-256 of its bytes, window of its intensities, series."""
+    """A file that is done: number, OK or FAILED, reason, SHA-256 of its bytes (as `pipeline.naming` has it), window of
+    its intensities, series."""
 
     file: int
     status: int

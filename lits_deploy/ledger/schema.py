@@ -27,13 +27,23 @@ CREATE TEMP TABLE found (
     path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
     kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT, ctime_ns INTEGER NOT NULL,
     altered INTEGER NOT NULL DEFAULT 0, unlisted INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TEMP TABLE scope (part TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE scope (part TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE named (part TEXT NOT NULL, written TEXT NOT NULL, PRIMARY KEY (part, written)) WITHOUT ROWID;
+CREATE TEMP TABLE within (written TEXT PRIMARY KEY, part TEXT NOT NULL) WITHOUT ROWID;
 """
 ADOPT = """
+DELETE FROM named;
+INSERT INTO named SELECT DISTINCT found.part, file.part FROM found JOIN file USING (path) WHERE file.part IS NOT NULL;
+INSERT INTO named SELECT part, CASE WHEN :hidden THEN lower(hex(randomblob(6))) ELSE part END
+    FROM (SELECT DISTINCT part FROM found WHERE part IS NOT NULL AND part NOT IN (SELECT part FROM named));
+DELETE FROM within;
+INSERT INTO within SELECT written, part FROM named WHERE part IN (SELECT part FROM scope);
+INSERT OR IGNORE INTO within SELECT path, part FROM scope WHERE path IN (SELECT path FROM found)
+    OR path IN (SELECT path FROM file) OR path IN (SELECT part FROM file);
 CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
-    WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT part FROM scope)
-           AND coalesce(file.part, file.path) IN (SELECT coalesce(part, path) FROM found)
-           AND coalesce(file.part, file.path) NOT IN (SELECT coalesce(part, path) FROM found WHERE unlisted)))
+    WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT written FROM within
+           WHERE part IN (SELECT coalesce(part, place) FROM found)
+             AND part NOT IN (SELECT coalesce(part, place) FROM found WHERE unlisted))))
        OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.altered OR found.reason IS NOT NULL
        OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
@@ -42,7 +52,8 @@ DELETE FROM picture WHERE file IN (SELECT id FROM gone);
 DELETE FROM file WHERE id IN (SELECT id FROM gone);
 DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
 INSERT INTO file (path, size, mtime_ns, status, reason, part)
-    SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason, part FROM found
+    SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason,
+        (SELECT min(written) FROM named WHERE named.part = found.part) FROM found
     WHERE path NOT IN (SELECT path FROM file) ORDER BY path;
 DROP TABLE gone;
 """

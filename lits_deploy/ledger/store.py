@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lits_deploy import private
 from lits_deploy.errors import LedgerError, OutputError
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import check, digest, schema
@@ -44,6 +46,12 @@ class Ledger:
         """Open or make the ledger of a folder; OutputError where its disk cannot carry one, LedgerError for a damaged
         one. Its pages are checked if the last process at it was killed, or the machine lost its power."""
         self.path = folder / FILE_NAME
+        try:  # SQLite would leave the file's mode to the umask; -wal and -shm get that of the file
+            os.close(private.create(self.path))
+        except FileExistsError:
+            self.set_mode(self.path.stat().st_mode & 0o640)
+        except OSError as error:
+            raise self._unkept(error) from error
         self._versions: str | None = None
         self._killed = (folder / f"{FILE_NAME}-wal").exists()  # a good end removes it
         try:
@@ -125,6 +133,11 @@ class Ledger:
         if error is not None and damaged:
             raise self._damaged(check.words(error)) from error
 
+    def set_mode(self, mode: int) -> None:
+        """Give the ledger and what SQLite keeps beside it a mode."""
+        for suffix in ("", "-wal", "-shm"):
+            private.set_mode(self.path.with_name(f"{FILE_NAME}{suffix}"), mode)
+
     def close(self) -> None:
         """Close; the write-ahead log is folded in and removed."""
         with suppress(sqlite3.Error):  # of a full disk, or of a damaged file that nobody will read
@@ -163,7 +176,7 @@ class Ledger:
                     f.kind,
                     f.container,
                     f.member,
-                    _part(f.path, name),
+                    _part(f.path),
                     f.ctime_ns,
                     f.unlisted,
                 )
@@ -211,27 +224,30 @@ class Ledger:
         base: str,
         *,
         retry_failed: bool = False,
-        scope: Collection[str] | None = None,
+        scope: Mapping[str, str] | None = None,
         channels: int = 1,
+        hidden: bool = False,
     ) -> Counts:
         """Make the staged files the run's files, and this its identity and base folder, in one transaction.
 
         Files that are done and have not changed (size, mtime, `altered`) stay; changed, new and half-done ones become
         pending; vanished ones leave. Failed files stay failed unless `retry_failed`.
-        scope: names directly below the base, as they are written: discovery saw only these (`Discovery.only`), so that
-        what is done elsewhere stays, and what is half-done there leaves until it is seen again. What is done in
-        it stays, too, where nothing is found in that part any more, or where some of it cannot be listed.
-        channels: of the network; files that stand beside others than before are pending, too (`beside`).
+        scope: names directly below the base, and what is written of them as paths: discovery saw only these
+        (`Discovery.only`), so that what is done elsewhere stays, and what is half-done there leaves until it is seen
+        again. What is done in it stays, too, where nothing is found in that part any more, or where some of it cannot
+        be listed. channels: of the network; files that stand beside others than before are pending, too (`beside`).
+        hidden: nothing is to be written of a folder's name alone, by which an id is soon found. A part is then a random
+        number, known again by the files that it still holds: if it holds none of them, their results stay.
         Raises LedgerError where what is there is not what was written: what follows makes its digests anew.
         """
         self.check()
-        asked = {"retry": retry_failed, "scoped": scope is not None}
+        asked = {"retry": retry_failed, "scoped": scope is not None, "hidden": hidden}
         with self._transaction():
             self._db.execute("DELETE FROM scope")
-            self._db.executemany("INSERT OR IGNORE INTO scope VALUES (?)", ((part,) for part in scope or ()))
+            self._db.executemany("INSERT OR IGNORE INTO scope VALUES (?, ?)", (scope or {}).items())
             retried = {path for (path,) in self._db.execute(schema.FAILED_FOUND)} if retry_failed else set[str]()
             for statement in schema.ADOPT.split(";\n"):
-                self._db.execute(statement, asked if ":scoped" in statement else {})
+                self._db.execute(statement, asked if ":" in statement else {})
             if channels > 1:
                 self.beside.settle(channels, retried | self.altered.paths())
             self.altered.settle()
@@ -345,13 +361,21 @@ class Ledger:
         query = "SELECT id, name, study, info FROM series"
         return {number: SeriesRow(*rest) for number, *rest in self._db.execute(query)}
 
+    def written_parts(self) -> dict[str, list[str]]:
+        """The names in the scope of the last `adopt`, those of which the ledger has files, and how it writes them."""
+        found: dict[str, list[str]] = {}
+        for part, written in self._db.execute("SELECT part, written FROM within ORDER BY part, written"):
+            found.setdefault(part, []).append(written)
+        return found
+
     def parts(self) -> list[PartRow]:
         """What is in the parts of the last `adopt` with a scope: of files that are done, by part, study and series."""
         query = (
-            "SELECT coalesce(file.part, file.path) AS whole, series.study, series.id, count(*),"
+            "SELECT within.part AS whole, series.study, series.id, count(*),"
             " sum(coalesce(slice.status, file.status) = 2), sum(coalesce(slice.status, 0) = 3 AND slice.p0 IS NULL)"
-            " FROM file LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series"
-            " WHERE whole IN (SELECT part FROM scope) AND file.status != 0"
+            " FROM file JOIN within ON within.written = coalesce(file.part, file.path)"
+            " LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series"
+            " WHERE file.status != 0"
             " GROUP BY whole, series.study, series.id ORDER BY whole, series.study, series.name"
         )
         return [PartRow(*row) for row in self._db.execute(query)]
@@ -467,7 +491,7 @@ class Ledger:
             ) from error
 
 
-def _part(path: str, name: Callable[[str], str]) -> str | None:
-    """What is written of the first of a path's folders; None if it has none."""
+def _part(path: str) -> str | None:
+    """The first of a path's folders; None if it has none."""
     first, slash, _ = path.partition("/")
-    return name(first) if slash else None
+    return first if slash else None

@@ -10,6 +10,7 @@ from lits_deploy.errors import SliceError
 from lits_deploy.ledger import Ledger
 from lits_deploy.ledger.altered import DoubtfulFile
 from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.scans.archive import close_last, last_opened
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.within import check_within
@@ -18,17 +19,17 @@ _LOT = 1000  # files noted in the ledger at once
 _BLOCK = 1 << 20
 
 
-def find_altered(ledger: Ledger, discovery: Discovery, stop: Stop) -> None:
+def find_altered(ledger: Ledger, discovery: Discovery, names: Pseudonyms, stop: Stop) -> None:
     """Have the ledger know which of its doubtful files (`ledger.altered`) have other bytes than those it answered.
 
-    A file that cannot be read now counts as altered. Raises KeyboardInterrupt when asked to stop: nothing has changed
-    then.
+    names: how the run writes hashes. A file that cannot be read now counts as altered. Raises KeyboardInterrupt when
+    asked to stop: nothing has changed then.
     """
     altered: list[str] = []
     for file in ledger.altered.doubtful():
         if stop.requested:
             raise KeyboardInterrupt
-        if file.sha256 is None or _sha256(file, discovery) != file.sha256:
+        if file.sha256 is None or names.sha256(_sha256(file, discovery)) != file.sha256:
             altered.append(file.path)
         if len(altered) >= _LOT:
             ledger.altered.put(altered)

@@ -120,7 +120,9 @@ class Loop:
         """A file is a failure."""
         if self.kept is not None:
             self.kept.forget(job)
-        self._files.append(FileRow(job.file, FAILED, job.reason, job.sha256, None, self._naming.series(job)))
+        self._files.append(
+            FileRow(job.file, FAILED, job.reason, self._naming.sha256(job), None, self._naming.series(job))
+        )
         self.failed += 1
 
     def start_again(self, job: Job) -> None:
@@ -183,7 +185,7 @@ class Loop:
     def _complete(self, job: Job) -> None:
         if self.kept is not None:
             self.kept.done(job)
-        self._files.append(FileRow(job.file, OK, None, job.sha256, job.window, self._naming.series(job)))
+        self._files.append(FileRow(job.file, OK, None, self._naming.sha256(job), job.window, self._naming.series(job)))
 
     def _commit(self, rows: list[SliceRow]) -> None:
         if rows or self._files or self._forget or self._held:

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import SeriesRow
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.workers import Job
-from lits_deploy.pseudonyms import Pseudonyms
+from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.scans import Series
 from lits_deploy.scans.picture_series import place_of
 
 _KEPT_ROWS = 256
 
 _CLEAR = ("study", "key", "identifiers")
+
+
+def pseudonyms(options: ClassifyOptions, folder: Path) -> Pseudonyms:
+    """How a run with these options names things; folder: the ledger's, for its salt. Raises as `salt_of` does."""
+    salt = salt_of(folder, options.salt, options.salt_file)
+    return Pseudonyms(salt=salt, identify=options.identify, paths=options.pseudonymous)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,10 @@ class Naming:
     def path(self, path: str) -> str:
         """What is written of a path as discovery found it."""
         return self.names.path(path)
+
+    def sha256(self, job: Job) -> str | None:
+        """What is written of the hash of a file's bytes."""
+        return self.names.sha256(job.sha256)
 
     def series(self, job: Job) -> SeriesRow | None:
         """The series of a file: by its header, for pictures by their path; None where nothing is known."""

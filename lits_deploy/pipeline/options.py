@@ -21,8 +21,9 @@ class ClassifyOptions:
     artifact on this box comes first (`pipeline.tuned`). tune: measure that now, and remember it.
     formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
     abstain: give no class to a slice that the artifact's threshold calls unsure.
-    identify: write patients and UIDs in clear; pseudonymous: write hashes of paths; salt: of all hashes (`pseudonyms`),
-    None: the output folder's own.
+    identify: write patients and UIDs in clear; pseudonymous: write keyed hashes of paths and files; salt: of all hashes
+    (`pseudonyms`), as a text or, in salt_file, a file that holds it; neither: the output folder's own.
+    group_readable: whether the files' group may read the results; None: as it was, at first not.
     allow_removed: go on where scans with results seem to be gone (`pipeline.removed`).
     follow_links: read links that lead out of the named folders, too.
     time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
@@ -46,6 +47,8 @@ class ClassifyOptions:
     identify: bool = False
     pseudonymous: bool = False
     salt: str | None = None
+    salt_file: Path | None = None
+    group_readable: bool | None = None
     follow_links: bool = False
     allow_removed: bool = False
     time_limit_s: float = 30.0
@@ -62,6 +65,8 @@ class ClassifyOptions:
                 raise UserError(f"A {name} of {value} does not work.", fix="use 1 or more")
         if self.artifact is not None and self.precision is not None:
             raise UserError("--artifact and --precision name the same thing.", fix="give one of them")
+        if self.salt is not None and self.salt_file is not None:
+            raise UserError("--salt and --salt-file name the same thing.", fix="give one of them; --salt-file hides it")
         if self.threads < 0:
             raise UserError(f"{self.threads} threads do not work.", fix="use 0 (every core) or more")
         if self.time_limit_s <= 0 or self.memory_limit_mib < 1:

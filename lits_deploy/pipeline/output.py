@@ -4,6 +4,8 @@
           volumes.csv …  masks.csv …  masks/                         of a segmentation (`lits_deploy.segmentation`)
 
 With `--ledger`, ledger and lock lie in that folder (a local disk) and only the results in OUT.
+All of it is for its owner alone (`private`); `group_readable` opens it to the files' group, all but salt and locks, and
+the ledger remembers that. A folder that was there keeps the mode that its user gave it, unless told otherwise.
 """
 
 from __future__ import annotations
@@ -11,11 +13,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from lits_deploy import private
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import FILE_NAME, Ledger
 from lits_deploy.locks import open_lock
@@ -24,6 +27,8 @@ from lits_deploy.results import ALL, FORMATS, SLICES
 
 LOCK = ".lits-deploy.lock"
 RUN_JSON, REPORT = "run.json", "report.html"
+_GROUP_READABLE = "group_readable"
+"""What the ledger notes of `--group-readable`."""
 MASKS, MASKS_MARK = "masks", ".lits-deploy"
 """The folder of masks, and the file in it that tells it from another folder of that name."""
 
@@ -32,12 +37,22 @@ class OutputFolder:
     """An output folder held for one run. Use as a context manager; `ledger` is open inside.
 
     out: for results; ledger_folder: for the ledger. overwrite: drop another run's results first.
+    group_readable: whether the files' group may read; None: as it was.
     A folder that this run made and never used (`keep` stayed False) is taken away again.
     Raises OutputError if another process is at it, it cannot be written, or it holds results without their ledger.
     """
 
-    def __init__(self, out: Path, *, ledger_folder: Path | None = None, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        ledger_folder: Path | None = None,
+        overwrite: bool = False,
+        group_readable: bool | None = None,
+    ) -> None:
         self.out, self.ledger_folder = out, ledger_folder or out
+        self._group_readable = group_readable
+        self._private = ExitStack()
         self._overwrite = overwrite
         self._made = [folder for folder in (self.out, self.ledger_folder) if not folder.exists()]
         self.keep = False
@@ -46,8 +61,8 @@ class OutputFolder:
 
     def __enter__(self) -> OutputFolder:
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self.ledger_folder.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.out)
+            private.make_folder(self.ledger_folder)
             self._lock = self._locked(self.ledger_folder / LOCK)
             self._had_salt = (self.ledger_folder / SALT_FILE).exists()
         except OSError as error:
@@ -69,6 +84,11 @@ class OutputFolder:
                     f"{self.out} has {', '.join(foreign)} but no ledger.", fix="--out elsewhere, or --overwrite"
                 )
             self.ledger = Ledger(self.ledger_folder)
+            try:
+                self._private.enter_context(private.private(self._access()))
+            except BaseException:
+                self.ledger.close()
+                raise
         except BaseException:
             self._leave()
             raise
@@ -77,6 +97,7 @@ class OutputFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._private.close()
         try:
             self.ledger.__exit__(kind, error, trace)
         finally:
@@ -101,6 +122,23 @@ class OutputFolder:
     def tables_there(self) -> list[str]:
         """Formats of which the folder holds a table: they are written anew, lest they tell of an older state."""
         return [kind for kind in FORMATS if SLICES.path(self.out, kind).exists()]
+
+    def open_to_others(self) -> bool:
+        """Whether users beyond the owner's group may look into the folders, which their user made so."""
+        return any(private.open_to_others(folder) for folder in {self.out, self.ledger_folder})
+
+    def _access(self) -> private.Access:
+        """Who may read: as asked for, else as the ledger remembers; set on what is there."""
+        asked = self._group_readable
+        group = self.ledger.noted(_GROUP_READABLE) == "yes" if asked is None else asked
+        if group != (self.ledger.noted(_GROUP_READABLE) == "yes"):
+            self.ledger.note(_GROUP_READABLE, "yes" if group else "no")
+        access = private.Access(group=group)
+        self.ledger.set_mode(access.file)
+        for folder in (self.out, self.ledger_folder):
+            if asked is not None or folder in self._made:
+                private.set_mode(folder, access.folder)
+        return access
 
     def _locked(self, path: Path) -> int:
         while True:

@@ -62,6 +62,7 @@ def write_run_json(
     asked = dataclasses.asdict(options)
     asked["ledger"] = None if options.ledger is None else "elsewhere"  # a path may hold a name
     asked["engine_cache"] = None if options.engine_cache is None else str(options.engine_cache)
+    asked["salt_file"] = None if options.salt_file is None else "elsewhere"
     asked["salt"] = None if options.salt is None else "given"
     _write(
         path,

@@ -13,17 +13,23 @@ from lits_deploy.report.page import write_page
 from lits_deploy.results import write_tables
 
 
-def redraw(out: Path, *, formats: Sequence[str] = (), ledger_folder: Path | None = None) -> tuple[Path, ...]:
+def redraw(
+    out: Path,
+    *,
+    formats: Sequence[str] = (),
+    ledger_folder: Path | None = None,
+    group_readable: bool | None = None,
+) -> tuple[Path, ...]:
     """Write the result tables and report.html of the run in `out` anew; their paths.
 
-    formats: of tables, besides those that are there; csv where there are none. Raises OutputError where there is no
-    run, another process is at it, or it cannot be written.
+    formats: of tables, besides those that are there; csv where there are none. group_readable: as for `OutputFolder`.
+    Raises OutputError where there is no run, another process is at it, or it cannot be written.
     """
     if not ((ledger_folder or out) / FILE_NAME).is_file():
         raise OutputError(
             f"{ledger_folder or out} holds no {FILE_NAME}.", fix="name the OUT of a run, and its --ledger if it had one"
         )
-    with OutputFolder(out, ledger_folder=ledger_folder) as output:
+    with OutputFolder(out, ledger_folder=ledger_folder, group_readable=group_readable) as output:
         noted = output.ledger.noted(RUN)
         if noted is None:
             output.ledger.check()  # a damaged one may have lost it

@@ -35,7 +35,7 @@ from lits_deploy.pipeline.inference import InferenceThreads
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.kept import Kept
 from lits_deploy.pipeline.loop import Loop
-from lits_deploy.pipeline.naming import Naming
+from lits_deploy.pipeline.naming import Naming, pseudonyms
 from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
@@ -45,7 +45,6 @@ from lits_deploy.pipeline.removed import Seen, check_removed
 from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
-from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.results import write_tables
 from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
 from lits_deploy.scans import FORMATS, Formats, Reading
@@ -59,12 +58,13 @@ _OUTPUT: dict[Task, str] = {"classify": "logits", "segment": "labels"}
 @dataclass(frozen=True)
 class Finished:
     """A run whose slices are all in the ledger, for what follows: the output folder with its open ledger, the loop with
-    workers and network, the slots, and where the scans are."""
+    workers and network, the slots, where the scans are, and how they are named."""
 
     output: OutputFolder
     loop: Loop
     slots: Slots[Tag]
     discovery: Discovery
+    naming: Naming
     artifact: Artifact
     stop: Stop
 
@@ -116,7 +116,11 @@ def run_folder(
     )
     workers = options.workers or tuning.default_workers()
     with ExitStack() as stack:
-        output = stack.enter_context(OutputFolder(out, ledger_folder=options.ledger, overwrite=options.overwrite))
+        output = stack.enter_context(
+            OutputFolder(
+                out, ledger_folder=options.ledger, overwrite=options.overwrite, group_readable=options.group_readable
+            )
+        )
         loop = Loop(output.ledger, stop, on_progress)
         loop.most_workers = 0 if options.workers else tuning.most_workers()
         loop.kept = Kept() if finish is not None and task == "classify" else None
@@ -126,29 +130,33 @@ def run_folder(
         _start_network(
             stack, loop, lambda: runtime or _open(bundle, artifact, options, task), _OUTPUT[task], close=runtime is None
         )
-        names = Pseudonyms(
-            salt=salt_of(output.ledger_folder, options.salt), identify=options.identify, paths=options.pseudonymous
-        )
+        names = pseudonyms(options, output.ledger_folder)
         naming = Naming(names=names)
         _discover(discovery, output.ledger, naming, loop, stop)
         session.discovered = monotonic()
         opened = loop.wait_for_network()
         info = opened.info
         judge = _judge(task, artifact, options)
-        identity, base = _identity(bundle, artifact, info, judge, options.reading), names.of("base", discovery.base)
+        identity = _identity(bundle, artifact, info, judge, options.reading)
+        base = names.base(discovery.base)
         session.resumed = output.check(identity, base, names.mark)
         if only is None and not options.allow_removed:
             check_removed(output.ledger, discovery, hidden=options.pseudonymous)
-        find_altered(output.ledger, discovery, stop)
+        find_altered(output.ledger, discovery, names, stop)
         contract, neighbours = bundle.manifest.contract, None
         if contract.channels > 1:
             neighbours = Neighbours(ledger=output.ledger, discovery=discovery, formats=formats)
             neighbours.find_places(naming, contract, options, stop, on_progress)
         seen = Seen.of(discovery, output.ledger, hidden=options.pseudonymous)
         session.added, before = output.ledger.new(), output.ledger.counts().all
-        scope = None if only is None else [names.path(escape(name)) for name in only]
+        scope = None if only is None else {escape(name): names.path(escape(name)) for name in only}
         counts = output.ledger.adopt(
-            identity, base, retry_failed=options.retry_failed, scope=scope, channels=contract.channels
+            identity,
+            base,
+            retry_failed=options.retry_failed,
+            scope=scope,
+            channels=contract.channels,
+            hidden=names.paths,
         )
         output.ledger.answer_with(versions(info))
         session.removed = before + session.added - counts.all
@@ -173,7 +181,7 @@ def run_folder(
         tables = write_tables(out, kinds, output.ledger, classes=classes, provenance=provenance)
         session.tables_written = monotonic()
         if finish is not None:
-            tables += tuple(finish(Finished(output, loop, slots, discovery, artifact, stop)))
+            tables += tuple(finish(Finished(output, loop, slots, discovery, naming, artifact, stop)))
         loop.pool.close()
         session.finished = monotonic()
         summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
@@ -369,6 +377,10 @@ def _summary(
     counts: Counts = ledger.counts()
     labels, unsure = ledger.labels(), ledger.unsure()
     warnings = [artifact.warning] if artifact.warning else []
+    if output.open_to_others():
+        warnings.append(
+            "Other users may look into the output folder, which was there before; its files are private. Fix: chmod 700"
+        )
     if loop.inference.halved:
         warnings.append(f"The device was short of memory: batches of {loop.inference.most} from then on.")
     if loop.pool.restarts:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from lits_deploy import private
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.files import canonical_json, write_json
@@ -146,7 +147,7 @@ def remembered(key: dict[str, Any]) -> Setting | None:
 def remember(key: dict[str, Any], setting: Setting, tried: Sequence[Setting]) -> bool:
     """Keep a setting; False where the cache cannot be written, which is no reason to stop a run."""
     record = {"schema": SCHEMA, "key": key, "setting": asdict(setting), "tried": [asdict(one) for one in tried]}
-    with suppress(OSError):
+    with suppress(OSError), private.private():
         write_json(_path(key), record)
         return True
     return False

@@ -42,6 +42,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
+from lits_deploy import private
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.pipeline.one_slice import LEAST_KEPT, Kept, OneSlice, bytes_of, check, decode_one, plain, reason_of
@@ -258,6 +259,7 @@ def _live_and_die_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         with suppress(OSError):  # if memory runs out, the kernel should take a decoder, not the run
             Path("/proc/self/oom_score_adj").write_text("500")
+    private.no_core_dumps()  # last: what is not dumpable may not write there
     if os.getppid() != parent:  # it died before the line above; elsewhere than on Linux, the closed pipe tells
         os._exit(0)
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from lits_deploy import private
 from lits_deploy.errors import OutputError
 from lits_deploy.pipeline.output import MASKS, MASKS_MARK
 from lits_deploy.segmentation.names import other_name
@@ -23,15 +24,18 @@ class MaskFolder:
 
     def __init__(self, out: Path) -> None:
         self.folder = out / MASKS
+        self._access = private.current() or private.OWNER
         self._new = out / f".{MASKS}.{os.getpid()}.tmp"
         self._old = out / f".{MASKS}.{os.getpid()}.old.tmp"
 
     def __enter__(self) -> MaskFolder:
         check_ours(self.folder)
         try:
-            self._new.mkdir()
-            (self._new / MASKS_MARK).touch()
+            self._new.mkdir(mode=0o700)
+            private.set_mode(self._new, self._access.folder)
+            self._put(self._new / MASKS_MARK, b"")
         except OSError as error:
+            shutil.rmtree(self._new, ignore_errors=True)
             raise self._failed(error) from error
         return self
 
@@ -52,17 +56,21 @@ class MaskFolder:
         for chosen in (name, other_name(name, path, suffix)):
             target = self._new / chosen
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
+                private.make_folder(target.parent, self._access)
+                self._put(target, data)
             except FileExistsError:  # a file system that takes A.png and a.png for one
                 continue
             except OSError as error:
                 raise self._failed(error) from error
             return f"{MASKS}/{chosen}"
         raise OutputError(f"{self.folder} cannot hold two masks of nearly one name.", fix="--out on another disk")
+
+    def _put(self, target: Path, data: bytes) -> None:
+        with os.fdopen(private.create(target), "wb") as stream:
+            private.set_mode(stream.fileno(), self._access.file)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def _failed(self, error: OSError) -> OutputError:
         why = os.strerror(error.errno).lower() if error.errno else type(error).__name__

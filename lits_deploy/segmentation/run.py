@@ -158,7 +158,7 @@ class _Book:
                         if any(writer.needs(source) for writer in writers)
                         for row in source.slices
                     )
-                    headers = read_headers(needed, contract, self.options, finished.discovery)
+                    headers = read_headers(needed, contract, self.options, finished.discovery, finished.naming)
                     for source in lot:
                         if self.stop.requested:
                             raise _StoppedError

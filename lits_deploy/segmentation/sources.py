@@ -17,6 +17,7 @@ from typing import Any
 from lits_deploy.contract import InputContract
 from lits_deploy.ledger import FAILED, Ledger, SeriesRow, SourceRow
 from lits_deploy.pipeline.fetch import fetch
+from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.workers import Job
 from lits_deploy.scans.discover import Discovery
@@ -85,16 +86,20 @@ def chunks(found: Iterable[Source]) -> Iterator[list[Source]]:
 
 
 def read_headers(
-    rows: Iterable[SourceRow], contract: InputContract, options: ClassifyOptions, discovery: Discovery
+    rows: Iterable[SourceRow],
+    contract: InputContract,
+    options: ClassifyOptions,
+    discovery: Discovery,
+    naming: Naming,
 ) -> dict[int, Headed | str]:
-    """File's number → its header, or why it cannot be had. discovery: that found the files."""
+    """File's number → its header, or why it cannot be had. discovery: that found the files; naming: the run's."""
     found: dict[int, Headed | str] = {}
     files = {row.file: row for row in rows if row.kind in READERS}
 
     def done(job: Job) -> None:
         if job.reason is not None:
             found[job.file] = job.reason
-        elif job.sha256 != files[job.file].sha256:
+        elif naming.sha256(job) != files[job.file].sha256:
             found[job.file] = "the file has changed since it was segmented"
         else:
             assert job.series is not None

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lits_deploy import private
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.locks import open_lock
 from lits_deploy.pipeline.options import ClassifyOptions
@@ -36,7 +37,7 @@ def alone(folder: Path) -> Iterator[None]:
     """
     made = not folder.exists()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private.make_folder(folder)
         descriptor = open_lock(folder / LOCK)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}).", fix="--out elsewhere") from error

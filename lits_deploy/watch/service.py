@@ -12,19 +12,21 @@ from __future__ import annotations
 import json
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from secrets import token_bytes
 from time import monotonic
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.files import canonical_json
+from lits_deploy.pipeline.naming import pseudonyms
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import Finished, open_network, run_folder
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pseudonyms import Pseudonyms, salt_of
+from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.runtime import Runtime
 from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.paths import escape
@@ -44,7 +46,10 @@ TRIES = 4
 """Runs that an entry may break before it is set aside until it changes."""
 
 DONE = "watch"
-"""What the ledger notes of a watch: entries and their states that are done, as pseudonyms."""
+"""What the ledger notes of a watch: which states of entries are done, by the part that the ledger has of the entry.
+
+A state is a hash of the entry's name with all names, sizes and times in it, keyed with the salt: never of a name alone.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,9 @@ class _Runs:
         self._stop, self._formats, self._finish = stop, formats, finish
         self.network = network
         self._done: dict[str, str] | None = None
+        self._marks: set[str] = set()
+        self._keys: dict[str, tuple[str, ...]] = {}  # of entries that this watch has seen done, in `_done`
+        self._entries = Pseudonyms(salt=token_bytes(16))
         self._names: Pseudonyms
         self.last: RunSummary
 
@@ -147,10 +155,11 @@ class _Runs:
             ledger = finished.output.ledger
             if self._done is None:
                 self._done = self._remembered(ledger.noted(DONE))
+                self._marks = set(self._done.values())
             paths = self._finish(finished) if self._finish is not None else ()
             if not ledger.counts().pending:
-                lines.extend(study_lines(ledger, {self._names.path(escape(name)): self.name(name) for name in states}))
-                self._done = self._done | {self.name(name): self._mark(state) for name, state in states.items()}
+                lines.extend(study_lines(ledger, {escape(name): self.name(name) for name in states}))
+                self._finish_states(ledger.written_parts(), states)
                 ledger.note(DONE, canonical_json(self._done))
             return paths
 
@@ -170,21 +179,32 @@ class _Runs:
 
     def is_done(self, name: str, state: str) -> bool:
         """Whether this state of an entry needs no run; one without any file never did."""
-        done = (self._done or {}).get(self.name(name))
-        return state == EMPTY if done is None else done == self._mark(state)
+        if self._marks and self._mark(name, state) in self._marks:
+            return True
+        return state == EMPTY and name not in self._keys and escape(name) not in (self._done or {})
 
     def name(self, name: str) -> str:
-        """Pseudonym of an entry."""
-        return self._names.of("entry", name)
+        """Pseudonym of an entry while this watch lasts."""
+        return self._entries.of("entry", name)
 
-    def _mark(self, state: str) -> str:
-        return self._names.of("state", state)
+    def _finish_states(self, parts: Mapping[str, Sequence[str]], states: Mapping[str, str]) -> None:
+        """Note states as done in place of those that the entries had before; by its mark where there is no part."""
+        done = dict(self._done or {})
+        for name, state in states.items():
+            written = parts.get(escape(name), ())
+            for key in (*written, *self._keys.pop(name, ())):
+                done.pop(key, None)
+            mark = self._mark(name, state)
+            done[written[0] if written else mark] = mark
+            self._keys[name] = (*written[:1], *(() if written else (mark,)))
+        self._done, self._marks = done, set(done.values())
+
+    def _mark(self, name: str, state: str) -> str:
+        return self._names.of("state", f"{name}\0{state}")
 
     def _remembered(self, noted: str | None) -> dict[str, str]:
         """What earlier watches have done, now that the salt is there."""
-        options = self._options
-        salt = salt_of(options.ledger or self._out, options.salt)
-        self._names = Pseudonyms(salt=salt, identify=options.identify, paths=options.pseudonymous)
+        self._names = pseudonyms(self._options, self._options.ledger or self._out)
         return {} if noted is None else dict(json.loads(noted))
 
 

@@ -41,7 +41,7 @@ class StudyLine:
 def study_lines(ledger: Ledger, entries: Mapping[str, str]) -> list[StudyLine]:
     """A line for every study in the entries that the ledger's last run was over.
 
-    entries: how the ledger writes an entry (a part) → its pseudonym.
+    entries: an entry's name, escaped → its pseudonym.
     """
     series = ledger.series()
     found = {summary.name: summary for summary in summaries(ledger.rows_by_series(), series)}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
+from lits_deploy.cli import patients
 
 if TYPE_CHECKING:  # the command's help needs no numpy
     from train.data.check import Report
@@ -20,6 +21,7 @@ _SHOWN = 5
 
 
 @app.command(epilog=exits.in_help("0 nothing wrong, or warnings and notes only", "1 errors in the data"))
+@patients.guarded
 def check(
     data: Path = typer.Argument(..., help="Data set in the training layout."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),

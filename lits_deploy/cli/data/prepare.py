@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
+from lits_deploy.cli import patients
 
 if TYPE_CHECKING:
     from train.data.prepare import Prepared
@@ -36,6 +37,7 @@ class SplitChoice(str, Enum):
 
 
 @app.command(epilog=exits.in_help("0 done", "1 some volumes failed"))
+@patients.guarded
 def prepare(
     src: Path = typer.Argument(..., help="Folder with the raw data; only read."),
     out: Path = typer.Argument(..., help="New or empty folder for the training layout."),
