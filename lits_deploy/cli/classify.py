@@ -35,6 +35,8 @@ def classify(
     tune: bool = run_options.TUNE,
     recursive: bool = run_options.RECURSIVE,
     follow_links: bool = run_options.FOLLOW_LINKS,
+    ignore: list[str] | None = run_options.IGNORE,
+    ignore_none: bool = run_options.IGNORE_NONE,
     allow_removed: bool = run_options.ALLOW_REMOVED,
     formats: str = typer.Option("csv", "--format", help=run_options.TABLES_HELP),
     overwrite: bool = run_options.OVERWRITE,
@@ -79,6 +81,8 @@ def classify(
         tune=tune,
         recursive=recursive,
         follow_links=follow_links,
+        ignore=tuple(ignore or ()),
+        ignore_none=ignore_none,
         allow_removed=allow_removed,
         formats=run_options.names(formats),
         overwrite=overwrite,
@@ -111,7 +115,7 @@ def classify(
     for warning in (*summary.warnings, *said):
         errors.print(f"warning: {warning}")
     print_summary(summary)
-    raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.failed))
+    raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.news))
 
 
 def print_summary(summary: RunSummary) -> None:
@@ -131,6 +135,8 @@ def print_summary(summary: RunSummary) -> None:
         _reasons(f"not to be judged ({summary.withheld:,})", "slices", summary.withheld, summary.withheld_reasons)
     if summary.failed:
         _reasons(f"failed ({summary.failed:,})", "rows", summary.failed, summary.reasons)
+    if summary.acknowledged:
+        say(f"{summary.acknowledged:,} of them are acknowledged (--ignore): {summary.news:,} failed and are news.")
     say("")
     speed = f": {summary.slices_per_s:,.1f} slices/s" if summary.now else ""
     earlier = f", {summary.slices - summary.now:,} before" if summary.resumed else ""

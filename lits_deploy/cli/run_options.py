@@ -37,6 +37,13 @@ FOLLOW_LINKS = typer.Option(False, "--follow-links", help="Read links that lead 
 ALLOW_REMOVED = typer.Option(
     False, "--allow-removed", help="Go on where scans with results seem to be gone, and drop their results."
 )
+IGNORE = typer.Option(
+    None,
+    "--ignore",
+    metavar="PATTERN",
+    help="Acknowledge failures of files whose path matches: rows, no exit 1.",
+)
+IGNORE_NONE = typer.Option(False, "--ignore-none", help="Forget the patterns that OUT has kept.")
 OVERWRITE = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
 RETRY_FAILED = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
 ABSTAIN = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")

@@ -35,6 +35,8 @@ def segment(
     threads: int = run_options.THREADS,
     recursive: bool = run_options.RECURSIVE,
     follow_links: bool = run_options.FOLLOW_LINKS,
+    ignore: list[str] | None = run_options.IGNORE,
+    ignore_none: bool = run_options.IGNORE_NONE,
     allow_removed: bool = run_options.ALLOW_REMOVED,
     overwrite: bool = run_options.OVERWRITE,
     retry_failed: bool = run_options.RETRY_FAILED,
@@ -75,6 +77,8 @@ def segment(
         threads=threads,
         recursive=recursive,
         follow_links=follow_links,
+        ignore=tuple(ignore or ()),
+        ignore_none=ignore_none,
         allow_removed=allow_removed,
         formats=run_options.names(tables),
         overwrite=overwrite,
@@ -100,7 +104,7 @@ def segment(
         errors.print(f"warning: {warning}")
     print_masks(summary)
     print_summary(summary.run)
-    raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.run.failed))
+    raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.run.news))
 
 
 def print_masks(summary: SegmentSummary) -> None:

@@ -145,3 +145,12 @@ SELECT count(*) FROM (SELECT file.part FROM file LEFT JOIN found USING (path)
     WHERE file.part IS NOT NULL AND file.status != 0 AND file.size >= 0
     GROUP BY file.part HAVING count(found.path) = 0)
 """
+
+FAILED_PLACES = """
+SELECT file.path, coalesce(found.place, file.path) FROM file LEFT JOIN found USING (path)
+WHERE file.status = 2 OR file.id IN (SELECT file FROM slice WHERE status = 2)
+"""
+ACKNOWLEDGED = """
+SELECT (SELECT count(*) FROM file WHERE status = 2 AND acknowledged(path))
+     + (SELECT count(*) FROM slice JOIN file ON file.id = slice.file WHERE slice.status = 2 AND acknowledged(path))
+"""

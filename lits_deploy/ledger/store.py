@@ -93,6 +93,7 @@ class Ledger:
         if self._killed and (found := check.pages(self._db)) is not None:
             raise self._damaged(found)
         self._db.executescript(schema.FOUND)
+        self.acknowledge(lambda _: False)
         self.note(_OPEN, "")
 
     def _unkept(self, error: Exception) -> OutputError:
@@ -434,6 +435,18 @@ class Ledger:
         """Failed rows: files, and slices of files that are done."""
         query = "SELECT (SELECT count(*) FROM file WHERE status = 2) + (SELECT count(*) FROM slice WHERE status = 2)"
         return int(self._db.execute(query).fetchone()[0])
+
+    def failed_places(self) -> Iterator[tuple[str, str]]:
+        """Files with failed rows: path as it is written, and as this start's discovery found it, if it did."""
+        return iter(self._db.execute(schema.FAILED_PLACES))
+
+    def acknowledge(self, holds: Callable[[str], bool]) -> None:
+        """Say of which files, by their paths as they are written, failures count as acknowledged from now on."""
+        self._db.create_function("acknowledged", 1, lambda path: int(holds(path)), deterministic=True)
+
+    def acknowledged(self) -> int:
+        """Failed rows that are acknowledged."""
+        return int(self._db.execute(schema.ACKNOWLEDGED).fetchone()[0])
 
     def reasons(self, most: int = 50) -> dict[str, int]:
         """Failed rows per reason, the `most` frequent first."""

@@ -25,7 +25,8 @@ class ClassifyOptions:
     (`pseudonyms`), as a text or, in salt_file, a file that holds it; neither: the output folder's own.
     group_readable: whether the files' group may read the results; None: as it was, at first not.
     allow_removed: go on where scans with results seem to be gone (`pipeline.removed`).
-    follow_links: read links that lead out of the named folders, too.
+    ignore: patterns of paths whose failures are acknowledged (`pipeline.ignored`), kept in the output folder;
+    ignore_none: drop those that are kept there first. follow_links: read links that lead out of the named folders, too.
     time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
     changed. reading: what is decided of headers that leave room for doubt; part of the run's identity, too.
     overwrite: drop the results of another run from the output folder.
@@ -51,6 +52,8 @@ class ClassifyOptions:
     group_readable: bool | None = None
     follow_links: bool = False
     allow_removed: bool = False
+    ignore: tuple[str, ...] = ()
+    ignore_none: bool = False
     time_limit_s: float = 30.0
     memory_limit_mib: int = 1024
     reading: Reading = READING
@@ -89,7 +92,8 @@ class Progress:
 class RunSummary:
     """How a run ended.
 
-    files, failed: in the tables; slices: rows with an answer of the network, `unsure` of them without a class;
+    files, failed: in the tables; acknowledged: of the failed ones (`--ignore`);
+    slices: rows with an answer of the network, `unsure` of them without a class;
     withheld: slices that an input gate kept from it; now: slices answered by this start of the run.
     classes: slices per class name; reasons, withheld_reasons: failed and withheld rows per reason, the most frequent.
     others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
@@ -99,6 +103,7 @@ class RunSummary:
 
     files: int
     failed: int
+    acknowledged: int
     slices: int
     unsure: int
     withheld: int
@@ -119,3 +124,8 @@ class RunSummary:
     tables: tuple[Path, ...]
     run_json: Path
     warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def news(self) -> int:
+        """Failed rows that nobody has acknowledged."""
+        return self.failed - self.acknowledged

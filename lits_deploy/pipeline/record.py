@@ -6,7 +6,7 @@ import dataclasses
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.files import write_json
 from lits_deploy.ledger import AnsweredRow
 from lits_deploy.machine import cores, peak_resident_bytes, processor
+from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.printable import printable_values
@@ -31,13 +32,14 @@ _LIBRARIES = (
 @dataclass
 class Session:
     """The hours of one start of a run: monotonic seconds, except `started`. added, removed: files,
-    by the run before."""
+    by the run before. ignored: whose failures are acknowledged."""
 
     started: datetime
     begun: float
     resumed: bool = False
     added: int = 0
     removed: int = 0
+    ignored: Ignored = field(default_factory=Ignored)
     discovered: float = 0.0
     begun_files: float = 0.0
     ended_files: float = 0.0
@@ -63,6 +65,7 @@ def write_run_json(
     asked["ledger"] = None if options.ledger is None else "elsewhere"  # a path may hold a name
     asked["engine_cache"] = None if options.engine_cache is None else str(options.engine_cache)
     asked["salt_file"] = None if options.salt_file is None else "elsewhere"
+    asked["ignore"] = len(options.ignore) if options.pseudonymous else options.ignore
     asked["salt"] = None if options.salt is None else "given"
     _write(
         path,
@@ -90,12 +93,14 @@ def write_run_json(
                 "withheld": summary.withheld,
                 "slices_now": summary.now,
                 "failed": summary.failed,
+                "acknowledged": summary.acknowledged,
                 "classes": dict(summary.classes),
                 "reasons": dict(summary.reasons),
                 "withheld_reasons": dict(summary.withheld_reasons),
                 "not_scans": dict(summary.others),
                 "workers_replaced": loop.pool.restarts,
             },
+            "ignored": {"patterns": session.ignored.patterns, "hashed_paths": len(session.ignored.paths)},
             "tables": [table.name for table in summary.tables],
             "timings": _timings(session, loop, summary),
             "peak_memory_mib": peak_resident_bytes() >> 20,

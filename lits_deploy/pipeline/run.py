@@ -31,6 +31,7 @@ from lits_deploy.ledger import ABOUT, NAMES, RUN, Counts, Ledger
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.about import about
 from lits_deploy.pipeline.altered import find_altered
+from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.inference import InferenceThreads
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.kept import Kept
@@ -163,6 +164,9 @@ def run_folder(
         classes = contract.classes
         provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
         output.ledger.note(NAMES, names.mark)
+        session.ignored = Ignored.of(
+            output.ledger, options.ignore, hidden=options.pseudonymous, forget=options.ignore_none
+        )
         if only is None:
             seen.note(output.ledger)
         output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
@@ -177,6 +181,7 @@ def run_folder(
             jobs = _jobs(output.ledger, discovery, formats) if neighbours is None else neighbours.jobs()
             loop.run(slots, jobs, counts, judge, naming)
         session.ended_files = monotonic()
+        session.ignored, idle = session.ignored.settled(output.ledger, options.ignore, hidden=options.pseudonymous)
         kinds = tuple(dict.fromkeys([*options.formats, *output.tables_there()]))
         tables = write_tables(out, kinds, output.ledger, classes=classes, provenance=provenance)
         session.tables_written = monotonic()
@@ -185,8 +190,10 @@ def run_folder(
         loop.pool.close()
         session.finished = monotonic()
         summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
-        if why_not is not None:
-            summary = replace(summary, warnings=(*summary.warnings, why_not))
+        more = [] if why_not is None else [why_not]
+        if only is None and not summary.missing:  # no pattern here: it may be a patient's id
+            more += [f"Number {n} of the patterns to ignore matches no failed file." for n in idle]
+        summary = replace(summary, warnings=(*summary.warnings, *more))
         write_run_json(
             summary.run_json,
             summary=summary,
@@ -388,6 +395,7 @@ def _summary(
     return RunSummary(
         files=counts.all - counts.pending,
         failed=ledger.failed(),
+        acknowledged=ledger.acknowledged(),
         slices=sum(labels.values()) + unsure,
         unsure=unsure,
         withheld=ledger.withheld(),

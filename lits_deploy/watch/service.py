@@ -174,7 +174,7 @@ class _Runs:
             only=frozenset(states),
             finish=finish,
         )
-        self._options = replace(self._options, overwrite=False)
+        self._options = replace(self._options, overwrite=False, ignore_none=False)
         return lines
 
     def is_done(self, name: str, state: str) -> bool:
