@@ -49,7 +49,8 @@ class FileRow(NamedTuple):
 
 
 class PartRow(NamedTuple):
-    """What one series (or none) of one part holds: the part as it is written, study, series' number, rows by status."""
+    """What one series (or none) of one part holds: the part as it is written, study, series' number, rows by status;
+    acknowledged: of the failed ones."""
 
     part: str
     study: str | None
@@ -57,6 +58,7 @@ class PartRow(NamedTuple):
     rows: int
     failed: int
     withheld: int
+    acknowledged: int
 
 
 class SourceRow(NamedTuple):

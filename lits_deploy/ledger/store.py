@@ -373,7 +373,8 @@ class Ledger:
         """What is in the parts of the last `adopt` with a scope: of files that are done, by part, study and series."""
         query = (
             "SELECT within.part AS whole, series.study, series.id, count(*),"
-            " sum(coalesce(slice.status, file.status) = 2), sum(coalesce(slice.status, 0) = 3 AND slice.p0 IS NULL)"
+            " sum(coalesce(slice.status, file.status) = 2), sum(coalesce(slice.status, 0) = 3 AND slice.p0 IS NULL),"
+            " sum(coalesce(slice.status, file.status) = 2 AND acknowledged(file.path))"
             " FROM file JOIN within ON within.written = coalesce(file.part, file.path)"
             " LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series"
             " WHERE file.status != 0"

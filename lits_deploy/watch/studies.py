@@ -16,6 +16,7 @@ class StudyLine:
 
     study: its pseudonym; None for files of the entry that belong to none, or if it holds no scan at all.
     entry: the entry's pseudonym. slices, failed, withheld: rows in slices.csv, of them failed, of them not judged.
+    acknowledged: of the failed ones (`--ignore`).
     rank, ranked: place of its most suspicious series among all that were judged so far; suspicion: as in studies.csv.
     """
 
@@ -23,6 +24,7 @@ class StudyLine:
     study: str | None = None
     slices: int = 0
     failed: int = 0
+    acknowledged: int = 0
     withheld: int = 0
     rank: int | None = None
     ranked: int = 0
@@ -34,7 +36,9 @@ class StudyLine:
         parts = [f"{self.slices:,} slices" if self.slices > 1 else "1 slice"]
         if self.rank is not None:
             parts.append(f"rank {self.rank:,} of {self.ranked:,} (suspicion {self.suspicion:.3f})")
-        parts += [f"{n:,} {what}" for n, what in ((self.withheld, "not judged"), (self.failed, "failed")) if n]
+        news = self.failed - self.acknowledged
+        told = ((self.withheld, "not judged"), (news, "failed"), (self.acknowledged, "failed, acknowledged"))
+        parts += [f"{n:,} {what}" for n, what in told if n]
         return f"{f'study {self.study}' if self.study else f'entry {self.entry}'}: {', '.join(parts)}"
 
 
@@ -57,6 +61,7 @@ def study_lines(ledger: Ledger, entries: Mapping[str, str]) -> list[StudyLine]:
                 study=study,
                 slices=sum(row.rows for row in rows),
                 failed=sum(row.failed for row in rows),
+                acknowledged=sum(row.acknowledged for row in rows),
                 withheld=sum(row.withheld for row in rows),
                 rank=best.rank if best else None,
                 ranked=ranked,

@@ -171,6 +171,14 @@ def test_entries_without_scans_and_with_failures_are_told(bundle: Bundle, inbox:
     assert {row["path"] for row in rows(tmp_path / "out")} == {"bad/bad.test", "bad/good.test"}
 
 
+@pytest.mark.parametrize("pseudonymous", [False, True])
+def test_acknowledged_failures_are_told_apart(bundle: Bundle, inbox: Path, tmp_path: Path, pseudonymous: bool) -> None:
+    tricks(inbox / "bad", bad="fail", worse="fail", good="grey 200")
+    options = ClassifyOptions(salt=SALT, workers=1, ignore=("*/worse.*",), pseudonymous=pseudonymous)
+    watched = Watched(bundle, inbox, tmp_path / "out", (30, nothing), (1, nothing), options=options)
+    assert [line.split(": ")[1] for line in watched.lines] == ["3 slices, 1 failed, 1 failed, acknowledged"]
+
+
 class Picky(FakeRuntime):
     """Breaks over a white slice, as a bug would."""
 
