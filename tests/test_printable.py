@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
-from lits_deploy.printable import json_line, printable, printable_json, printable_values, say
+from lits_deploy.printable import json_line, plottable, printable, printable_json, printable_values, say
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,12 @@ def test_say_prints_a_line_a_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_values_deep_in_a_document_are_made_printable() -> None:
     assert printable_values({"\x1b": [("\x07", 1), {"a": None}]}) == {r"\x1b": [[r"\x07", 1], {"a": None}]}
+
+
+@pytest.mark.parametrize("text", ["$\\foo$", "a\x1b[31m\nb", r"\$5 $x$ $"])
+def test_a_plot_takes_any_text_as_it_is(text: str) -> None:
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    drawn = figure.text(0.5, 0.5, plottable({"name": [text]})["name"][0])
+    figure.savefig(io.BytesIO(), format="png")
+    shown, mathematics = drawn._preprocess_math(drawn.get_text())  # what it shows of it; nothing public tells
+    assert (shown, mathematics) == (printable(text, multiline=True), False)

@@ -61,9 +61,7 @@ def _quoting_printable() -> Iterator[None]:
         yield
     except Exception as error:
         if hasattr(error, "format_message") and isinstance(text := getattr(error, "message", None), str):
-            vars(error)["message"] = printable(
-                text, multiline=True
-            )  # click's or, in newer typer, its own copy of click's
+            vars(error)["message"] = printable(text, multiline=True)  # of click, or of the copy in newer typer
         raise
 
 
