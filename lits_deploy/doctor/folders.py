@@ -5,6 +5,7 @@ Called in a child, one for each folder, as a dead network disk hangs whoever ask
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
 import re
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from lits_deploy.doctor.check import Check, State, first_line
+from lits_deploy.user_cache import user_cache
 
 NETWORK = (
     "nfs", "cifs", "smb", "9p", "ceph", "lustre", "afs", "gpfs", "beegfs", "ncpfs", "davfs", "virtiofs", "vboxsf",
@@ -40,16 +42,27 @@ def out_folder(folder: str) -> list[Check]:
 
 
 def cache_folder() -> list[Check]:
-    """Row for the user's cache folder."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~"), ".cache")) / "lits-deploy"  # noqa: PTH111
-    row = _disk("cache", str(cache), _existing(cache), fix="export XDG_CACHE_HOME=FOLDER that can be written")
-    return [Check(**{**row.to_json(), "found": f"{row.found}; the place of TensorRT engines"})]
+    """Row for the user's cache folder: a warning where there is none, for all but engines works without."""
+    fix, cache = "export XDG_CACHE_HOME=FOLDER that can be written", user_cache()
+    if cache is None:
+        found = "this user has no home folder: what --tune finds is not remembered, and engines need --engine-cache"
+        return [_row("cache", "warning", found, fix)]
+    try:
+        row = _disk("cache", str(cache), _existing(cache), fix=fix)
+    except OSError as error:
+        return [_row("cache", "warning", f"{cache} cannot be read ({first_line(error.strerror or error)})", fix)]
+    state: State = "warning" if row.state == "broken" else row.state
+    return [dataclasses.replace(row, state=state, found=f"{row.found}; the place of settings and TensorRT engines")]
 
 
 def temporary_folder() -> list[Check]:
-    """Row for the folder of temporary files."""
-    folder = tempfile.gettempdir()
-    return [_disk("temporary files", folder, Path(folder), fix="export TMPDIR=FOLDER with room, that can be written")]
+    """Row for the folder of temporary files: a warning where there is none, for no run needs one."""
+    fix = "export TMPDIR=FOLDER with room, that can be written"
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError:
+        return [_row("temporary files", "warning", "no folder for them can be written", fix)]
+    return [_disk("temporary files", folder, Path(folder), fix=fix)]
 
 
 def file_system(path: Path, mounts: str | None = None) -> str:

@@ -21,17 +21,20 @@ from lits_deploy.engines.record import EngineRecord
 from lits_deploy.errors import EngineError
 from lits_deploy.files import atomic_path, sha256_bytes, write_text
 from lits_deploy.locks import open_lock
+from lits_deploy.user_cache import user_cache
 
 ENVIRONMENT = "LITS_DEPLOY_ENGINE_CACHE"
 """Names the folder where no --engine-cache does: for commands that run unattended."""
 
 
 def default_folder() -> Path:
-    """$LITS_DEPLOY_ENGINE_CACHE, else lits-deploy/engines in the user's cache folder (XDG: ~/.cache)."""
+    """$LITS_DEPLOY_ENGINE_CACHE, else `engines` in the user's cache; EngineError where the user has none."""
     if named := os.environ.get(ENVIRONMENT):
         return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "lits-deploy" / "engines"
+    cache = user_cache()
+    if cache is None:
+        raise EngineError("This user has no home folder to keep engines in.", fix="--engine-cache FOLDER")
+    return cache / "engines"
 
 
 @dataclass(frozen=True)

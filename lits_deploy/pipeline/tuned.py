@@ -36,6 +36,7 @@ from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Runtime, resolve
+from lits_deploy.user_cache import user_cache
 
 SCHEMA = 1
 
@@ -110,7 +111,10 @@ def find(
         if share > BUSY:
             why_not = f"Other programs took {100 * share:.0f} % of the processor while tuning: nothing was remembered."
         elif not remember(key, setting, tried):
-            why_not = "The user's cache cannot be written: what tuning found was not remembered."
+            why_not = (
+                "The user's cache cannot be written: what tuning found was not remembered. "
+                "Fix: export XDG_CACHE_HOME=FOLDER that can be written"
+            )
     if setting is None:
         return Found(None, None, options)
     batch, threads = options.batch_size or setting.batch, options.threads or setting.threads
@@ -128,8 +132,11 @@ def box_and_bundle(bundle: Bundle, artifact: Artifact, runtime: str, device: str
 
 def remembered(key: dict[str, Any]) -> Setting | None:
     """The setting that was kept for it; None where there is none that can be read and makes sense."""
+    path = _path(key)
+    if path is None:
+        return None
     try:
-        record = json.loads(_path(key).read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
         setting = Setting(**record["setting"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -147,9 +154,11 @@ def remembered(key: dict[str, Any]) -> Setting | None:
 def remember(key: dict[str, Any], setting: Setting, tried: Sequence[Setting]) -> bool:
     """Keep a setting; False where the cache cannot be written, which is no reason to stop a run."""
     record = {"schema": SCHEMA, "key": key, "setting": asdict(setting), "tried": [asdict(one) for one in tried]}
-    with suppress(OSError), private.private():
-        write_json(_path(key), record)
-        return True
+    path = _path(key)
+    if path is not None:
+        with suppress(OSError), private.private():
+            write_json(path, record)
+            return True
     return False
 
 
@@ -239,7 +248,6 @@ def _version(runtime: str) -> str:
     return "unknown"
 
 
-def _path(key: dict[str, Any]) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    folder = (Path(base) if Path(base).is_absolute() else Path.home() / ".cache") / "lits-deploy" / "tuned"
-    return folder / f"{hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]}.json"
+def _path(key: dict[str, Any]) -> Path | None:
+    cache, name = user_cache(), hashlib.sha256(canonical_json(key).encode()).hexdigest()[:24]
+    return None if cache is None else cache / "tuned" / f"{name}.json"
