@@ -112,6 +112,10 @@ class Manifest:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Manifest:
         """Read back what `to_json` wrote; BundleError where it is not such a record."""
+        try:
+            json.dumps(values, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:  # half a character: no table or ledger could hold it
+            raise BundleError("The manifest holds text that is not Unicode.", fix="export again") from error
         data = dict(values)
         if data.get("schema") != SCHEMA:
             raise BundleError(

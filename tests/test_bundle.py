@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lits_deploy.bundle import Bundle
+from lits_deploy.bundle import Bundle, Manifest
 from lits_deploy.errors import BundleError
 from tiny_bundle import make_tiny_bundle
 
@@ -67,3 +67,10 @@ def test_an_artifact_outside_the_folder_is_refused(tmp_path: Path) -> None:
     again = Bundle.open(bundle.folder)
     with pytest.raises(BundleError, match="outside the bundle"):
         again.path_of(again.artifact())
+
+
+def test_text_that_is_not_unicode_is_refused_before_a_run(tmp_path: Path) -> None:
+    values = make_tiny_bundle(tmp_path, size=64).manifest.to_json()
+    values["model"]["name"] = "half \ud800"
+    with pytest.raises(BundleError, match="not Unicode"):
+        Manifest.from_json(values)

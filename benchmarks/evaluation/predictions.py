@@ -6,6 +6,7 @@ Holds one batch at a time: whoever reads the stream decides what to keep. Classe
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,7 @@ class Identity:
 
     def add(self, name: str, picture: bytes, label: bytes) -> None:
         """One slice: its file's name and bytes, and its mask's pixels or its class."""
-        for part in (name.encode(), picture, label):
+        for part in (os.fsencode(name), picture, label):
             self._hash.update(len(part).to_bytes(8, "little"))
             self._hash.update(part)
 

@@ -41,6 +41,7 @@ from lits_deploy.machine import processor
 from lits_deploy.metrics.bootstrap import DRAWS, SEED
 from lits_deploy.revision import git_revision
 from lits_deploy.runtime import RuntimeInfo
+from lits_deploy.scans.paths import escape
 
 SCHEMA = 1
 
@@ -225,7 +226,7 @@ def _row(testset: TestSet, answer: Answer) -> Row:
 
 
 def _path(testset: TestSet, answer: Answer) -> str:
-    return answer.sample.image.relative_to(testset.root).as_posix()
+    return escape(answer.sample.image.relative_to(testset.root).as_posix())
 
 
 def _need(good: list[Any], all_of_them: list[Any], testset: TestSet) -> None:

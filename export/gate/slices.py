@@ -12,6 +12,7 @@ from export.parity import PHANTOM_SEED
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, SliceError
+from lits_deploy.scans.paths import escape
 from train.data.layout import Sample, read_layout
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import fitted_mask, load_mask
@@ -77,7 +78,9 @@ class GateSlices:
                 continue
             target = int(sample.target or 0) if mask is None else int(mask.max())
             if mask is not None or not masks:
-                yield Judged(name=sample.image.stem, patient=sample.patient, target=target, picture=picture, mask=mask)
+                yield Judged(
+                    name=escape(sample.image.stem), patient=sample.patient, target=target, picture=picture, mask=mask
+                )
 
     def _phantoms(self) -> Iterator[Judged]:
         contract = self.original.contract

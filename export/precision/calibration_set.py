@@ -25,6 +25,7 @@ from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.machine import cores
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone
+from lits_deploy.scans.paths import escape
 from train.data.layout import SPLITS, Sample, read_layout
 from train.data.load import load_sample
 from train.data.masks import load_mask
@@ -87,7 +88,7 @@ def from_training_patients(original: Original, data: Path, *, count: int = COUNT
             fix=f"remove the copies from {data / 'train'}",
         )
     of_class = {sample.image: label for sample, label in zip(train, classes, strict=True)}
-    names = [sample.image.stem for sample in chosen]
+    names = [escape(sample.image.stem) for sample in chosen]
     record = {
         "data": f"{data.resolve().name}/train",
         "slices": len(chosen),

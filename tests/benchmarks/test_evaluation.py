@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -304,8 +306,9 @@ def test_the_page_is_one_file_and_escapes_names(evaluation: Evaluation) -> None:
     hostile["worst"][0]["path"] = 'x"><img src=x onerror=alert(1)>.png'
     hostile["failed"] = [{"path": "a&b.png", "reason": "`<b>`"}]
     hostile["data"]["failed"] = 1
-    hostile["notes"].append("</li><script>")
+    hostile["notes"].append("</li><script>\x1b[2J\u202e")
     html = page(hostile)
+    assert html.replace("\n", "").isprintable()
     assert "<script" not in html
     assert "<img" not in html
     assert "a&amp;b.png" in html
@@ -392,3 +395,10 @@ def test_figures_without_a_value_are_none() -> None:
     assert span({"value": 1.0, "low": None, "high": None}) == "–"
     assert [threshold(value) for value in (None, 0.5, 0.00001234)] == ["–", "0.5000", "1.2e-05"]
     assert run_module.SCHEMA == 1
+
+
+def test_a_file_name_that_is_not_utf8_is_written_out(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    Identity().add(name, b"", b"")
+    image = SimpleNamespace(image=tmp_path / name)
+    assert run_module._path(SimpleNamespace(root=tmp_path), SimpleNamespace(sample=image)) == r"\xff.png"  # type: ignore[arg-type]
