@@ -70,7 +70,7 @@ def test_an_artifact_outside_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_text_that_is_not_unicode_is_refused_before_a_run(tmp_path: Path) -> None:
-    values = make_tiny_bundle(tmp_path, size=64).manifest.to_json()
+    values = make_tiny_bundle(tmp_path, size=64, crop=56).manifest.to_json()
     values["model"]["name"] = "half \ud800"
     with pytest.raises(BundleError, match="not Unicode"):
         Manifest.from_json(values)
