@@ -20,6 +20,8 @@ from pathlib import Path
 from lits_deploy.scans.discover import UNFINISHED
 from lits_deploy.scans.within import Within, is_within
 
+_File = tuple[bytes, int, int, int]  # name, size, mtime, ctime
+
 EMPTY = hashlib.sha256().hexdigest()
 """State of an entry that holds no file."""
 
@@ -112,8 +114,8 @@ def state_of(path: Path, within: Within = None) -> str | None:
     except OSError:
         return None if not path.is_symlink() else EMPTY
     if not stat.S_ISDIR(status.st_mode):
-        return _digest([(b"", status.st_size, status.st_mtime_ns)])
-    files: list[tuple[bytes, int, int]] = []
+        return _digest([(b"", *_mark(status))])
+    files: list[_File] = []
     prefix, stack = len(os.fsencode(path)), [os.fsencode(path)]
     while stack:
         folder = stack.pop()
@@ -125,7 +127,7 @@ def state_of(path: Path, within: Within = None) -> str | None:
                     else:
                         files.append(_file(entry, prefix, within))
         except OSError as error:
-            files.append((folder[prefix:], -1, error.errno or 0))
+            files.append((folder[prefix:], -1, error.errno or 0, 0))
     return _digest(files)
 
 
@@ -133,19 +135,24 @@ def _leads_out(path: Path, within: Within) -> bool:
     return within is not None and path.is_symlink() and not is_within(os.path.realpath(path), within)
 
 
-def _file(entry: os.DirEntry[bytes], prefix: int, within: Within) -> tuple[bytes, int, int]:
+def _file(entry: os.DirEntry[bytes], prefix: int, within: Within) -> _File:
     try:
         out = entry.is_symlink() and not is_within(os.fsdecode(os.path.realpath(entry.path)), within)
         status = entry.stat(follow_symlinks=not out)
     except OSError:  # it has just gone, or is a link to nowhere
-        return entry.path[prefix:], -1, 0
-    return entry.path[prefix:], status.st_size, status.st_mtime_ns
+        return entry.path[prefix:], -1, 0, 0
+    return entry.path[prefix:], *_mark(status)
 
 
-def _digest(files: list[tuple[bytes, int, int]]) -> str:
+def _mark(status: os.stat_result) -> tuple[int, int, int]:
+    """What a change of a file changes: nobody can give it its old ctime back."""
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _digest(files: list[_File]) -> str:
     digest = hashlib.sha256()
-    for name, size, mtime_ns in sorted(files):
-        digest.update(b"%d %d %d %s" % (len(name), size, mtime_ns, name))
+    for name, size, mtime_ns, ctime_ns in sorted(files):
+        digest.update(b"%d %d %d %d %s" % (len(name), size, mtime_ns, ctime_ns, name))
     return digest.hexdigest()
 
 

@@ -147,9 +147,11 @@ class _Runs:
     def over(self, states: dict[str, str]) -> list[StudyLine]:
         """Classify the entries of these names, whose states then are done; what there is to say of their studies.
 
-        Nothing is said, nor done, if the run was asked to stop on its way. Raises what `run_folder` raises.
+        Nothing is said, nor done, if the run was asked to stop on its way. Nor is anything said twice, where all were
+        done before and their results stay, as where only ctimes have moved. Raises what `run_folder` raises.
         """
         lines: list[StudyLine] = []
+        told = all(name in self._keys or escape(name) in (self._done or {}) for name in states)
 
         def finish(finished: Finished) -> Sequence[Path]:
             ledger = finished.output.ledger
@@ -175,7 +177,8 @@ class _Runs:
             finish=finish,
         )
         self._options = replace(self._options, overwrite=False, ignore_none=False)
-        return lines
+        changed = self.last.now or self.last.added or self.last.removed
+        return lines if changed or not told else []
 
     def is_done(self, name: str, state: str) -> bool:
         """Whether this state of an entry needs no run; one without any file never did."""

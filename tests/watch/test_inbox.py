@@ -138,3 +138,11 @@ def test_links_unreadable_names_and_vanished_things_have_a_state(tmp_path: Path)
     before = state_of(tmp_path / "real")
     (tmp_path / "real" / os.fsdecode(b"caf\xe9")).write_text("")
     assert state_of(tmp_path / "real") not in (before, EMPTY)
+
+
+def test_a_file_that_was_given_its_old_size_and_time_back_is_another_state(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.dcm")
+    before, times = state_of(tmp_path / "a"), (tmp_path / "a/1.dcm").stat()
+    put(tmp_path, "a/1.dcm", "y")
+    os.utime(tmp_path / "a/1.dcm", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert state_of(tmp_path / "a") != before

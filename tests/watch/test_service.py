@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,21 @@ def test_entries_without_scans_and_with_failures_are_told(bundle: Bundle, inbox:
     watched = Watched(bundle, inbox, tmp_path / "out", (30, nothing), (1, nothing))
     assert sorted(line.split(": ")[1] for line in watched.lines) == ["2 slices, 1 failed", "no scans", "no scans"]
     assert {row["path"] for row in rows(tmp_path / "out")} == {"bad/bad.test", "bad/good.test"}
+
+
+def test_a_study_of_which_only_ctimes_moved_is_not_told_again_and_an_altered_one_is(
+    bundle: Bundle, inbox: Path, tmp_path: Path
+) -> None:
+    tricks(inbox / "a", one="grey 3", bad="fail")
+
+    def alter() -> None:
+        before = (inbox / "a/one.test").stat()
+        (inbox / "a/one.test").write_text("grey 9")
+        os.utime(inbox / "a/one.test", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    steps = ((30, nothing), (1, lambda: (inbox / "a/one.test").chmod(0o640)), (40, alter), (40, nothing), (1, nothing))
+    watched = Watched(bundle, inbox, tmp_path / "out", *steps)
+    assert watched.times == [30, 101]
 
 
 @pytest.mark.parametrize("pseudonymous", [False, True])
