@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tomllib
+from packaging.requirements import Requirement
 
 from lits_deploy.bundle import Bundle
 from pictures import grey_pixels, save
@@ -127,9 +130,63 @@ def test_systemd_finds_no_fault_in_unit_and_timer(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+REQUIREMENTS = sorted((DEPLOY / "requirements").glob("*.txt"))
+PINNED = re.compile(r"# (\S+\.whl)\n([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}\n")
+
+
+def targets() -> dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
+    """Of scripts/edge_requirements.py: Python, machine, extras, and what is needed besides."""
+    found: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]]
+    found = runpy.run_path(str(DEPLOY.parent / "scripts" / "edge_requirements.py"))["TARGETS"]
+    return found
+
+
+def test_there_is_a_requirements_file_for_every_target_and_the_docs_use_them() -> None:
+    docs = (DEPLOY.parent / "docs" / "jetson.md").read_text()
+    assert [path.stem for path in REQUIREMENTS] == sorted(targets())
+    assert all(f"`{path.name}`" in docs for path in REQUIREMENTS)
+    assert docs.count("--require-hashes") == 3
+
+
+@pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
+def test_every_wheel_of_an_edge_box_is_pinned_by_its_hash_and_fits(path: Path) -> None:
+    python, machine, extras, more = targets()[path.stem]
+    text = path.read_text()
+    body = text.partition("\n# Made by ")[2].partition("\n")[2]
+    assert PINNED.sub("", body) == "", "every line is a pinned wheel or its file's name; no address of a registry"
+    pins = {name: (file, version) for file, name, version in PINNED.findall(body)}
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *more]
+    asked += [line for extra in extras for line in project["optional-dependencies"][extra]]
+    for requirement in map(Requirement, asked):
+        assert requirement.specifier.contains(pins[requirement.name][1]), str(requirement)
+    tag = f"cp{python.replace('.', '')}"
+    for file, _ in pins.values():
+        *_, abi, _, platform = file.removesuffix(".whl").split("-")
+        assert platform == "any" or machine in platform, file
+        assert tag in abi or abi in ("py3", "py2.py3") or re.match(r"cp3\d+$", abi), file
+
+
+def test_gdcm_starts_after_its_fixes() -> None:
+    """CVE-2025-52582 was the last of 2025's to be mended, in GDCM 3.2.6."""
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    (gdcm,) = (line for line in map(Requirement, project["dependencies"]) if line.name == "python-gdcm")
+    assert not any(gdcm.specifier.contains(version) for version in ("3.0.24", "3.0.26", "3.2.2", "3.2.5"))
+    assert gdcm.specifier.contains("3.2.6")
+
+
+def test_container_can_be_fixed_to_a_digest_and_invents_none() -> None:
+    text = (DEPLOY / "Containerfile").read_text()
+    assert re.search(r"^ARG BASE_DIGEST=\nFROM \$\{BASE\}\$\{BASE_DIGEST:\+@\$\{BASE_DIGEST\}\}$", text, re.MULTILINE)
+    assert "skopeo inspect" in text
+    assert not re.search(r"sha256:[0-9a-f]", text)
+
+
 def test_container_installs_from_the_wheelhouse_alone_and_runs_as_nobody_special() -> None:
     text = (DEPLOY / "Containerfile").read_text()
     assert "--no-index --find-links /wheelhouse" in text
+    assert "--require-hashes --requirement /wheelhouse/requirements.txt" in text
+    assert all("--no-index" in line for line in text.splitlines() if "pip install" in line)
     assert re.search(r"^USER \d+$", text, re.MULTILINE)
     copied = re.findall(r"^COPY (\S+) ", text, re.MULTILINE)
     assert all((DEPLOY.parent / name).is_file() for name in copied)

@@ -1,0 +1,107 @@
+"""Pin what an edge box installs: a requirements file a target in deploy/requirements/, every wheel by its hash.
+
+    python -m pip install uv
+    python scripts/edge_requirements.py [TARGET …]
+
+uv resolves, for it answers the markers of another Python and machine; pip says which wheel it would take there, and its
+hash. Run it again to take in newer releases, read the difference, and try the result as docs/jetson.md says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import tomllib
+
+ROOT = Path(__file__).parent.parent
+OUT = ROOT / "deploy" / "requirements"
+GLIBC = 35
+"""Of Ubuntu 22.04, the oldest system that is meant: 2.35."""
+
+TARGETS = {
+    # name: Python, machine, extras of lits-deploy, and what the box needs besides
+    "jetpack6": ("3.10", "aarch64", (), ("cuda-python>=12.6,<13",)),
+    "jetpack7": ("3.12", "aarch64", (), ("cuda-python>=13",)),
+    "pc-py310-x86_64": ("3.10", "x86_64", ("cpu", "openvino"), ()),
+    "pc-py311-x86_64": ("3.11", "x86_64", ("cpu", "openvino"), ()),
+    "pc-py312-x86_64": ("3.12", "x86_64", ("cpu", "openvino"), ()),
+    "pc-py310-aarch64": ("3.10", "aarch64", ("cpu", "openvino"), ()),
+    "pc-py311-aarch64": ("3.11", "aarch64", ("cpu", "openvino"), ()),
+}
+
+
+def wanted(extras: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
+    """Requirements of lits-deploy with these extras, as pyproject.toml has them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return [
+        *project["dependencies"],
+        *(line for extra in extras for line in project["optional-dependencies"][extra]),
+        *more,
+    ]
+
+
+def resolve(requirements: list[str], python: str, machine: str, folder: Path) -> list[str]:
+    """`name==version` of everything that these bring on that machine."""
+    (folder / "wanted.txt").write_text("\n".join(requirements) + "\n")
+    done = subprocess.run(
+        [
+            "uv", "pip", "compile", "--quiet", "--only-binary", ":all:", "--no-header", "--no-annotate",
+            "--python-version", python, "--python-platform", f"{machine}-manylinux_2_{GLIBC}",
+            str(folder / "wanted.txt"),
+        ],
+        check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+def wheels(pins: list[str], python: str, machine: str, folder: Path) -> list[tuple[str, str, str]]:
+    """`name==version`, file and SHA-256 of the wheel that pip takes for each."""
+    (folder / "pins.txt").write_text("\n".join(pins) + "\n")
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC, 16, -1)] + [f"manylinux2014_{machine}"]
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps",
+            "--ignore-requires-python",  # it would ask this Python
+            "--only-binary=:all:", "--python-version", python, "--implementation", "cp",
+            *(part for name in platforms for part in ("--platform", name)),
+            "--target", str(folder / "nothing"), "--report", str(folder / "report.json"),
+            "--requirement", str(folder / "pins.txt"),
+        ],
+        check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    found = []
+    for item in json.loads((folder / "report.json").read_text())["install"]:
+        name = re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower()
+        file = item["download_info"]["url"].rpartition("/")[2]
+        found.append(
+            (f"{name}=={item['metadata']['version']}", file, item["download_info"]["archive_info"]["hashes"]["sha256"])
+        )
+    assert len(found) == len(pins), f"{len(pins)} pins, {len(found)} wheels"
+    return sorted(found)
+
+
+def main(names: list[str]) -> None:
+    OUT.mkdir(exist_ok=True)
+    for name in names or TARGETS:
+        python, machine, extras, more = TARGETS[name]
+        with tempfile.TemporaryDirectory() as folder:
+            pins = resolve(wanted(extras, more), python, machine, Path(folder))
+            found = wheels(pins, python, machine, Path(folder))
+        what = f"lits-deploy[{','.join(extras)}]" if extras else "lits-deploy"
+        lines = [
+            f"# {' and '.join((what, *more))}, Python {python}, {machine}, glibc 2.{GLIBC} or newer.",
+            f"# Made by scripts/edge_requirements.py {name}; used as docs/jetson.md says.",
+        ]
+        for pin, file, sha256 in found:
+            lines += [f"# {file}", f"{pin} --hash=sha256:{sha256}"]
+        (OUT / f"{name}.txt").write_text("\n".join(lines) + "\n")
+        print(f"{name}: {len(found)} wheels")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
