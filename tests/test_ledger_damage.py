@@ -220,3 +220,25 @@ def test_a_ledger_is_examined_while_a_run_is_at_it(whole: Path, tmp_path: Path) 
         assert examine(out / FILE_NAME) is None
         assert ledger.noted(PICTURES) is None
     assert examine(out / FILE_NAME) is None
+
+
+def test_damage_that_a_run_met_has_the_pages_looked_at_the_next_time(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, seen = copy_of(whole, tmp_path / "out"), list[str]()
+    with pytest.raises(LedgerError, match=DAMAGED), Ledger(out):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+    monkeypatch.setattr("lits_deploy.ledger.check.pages", lambda _db, **_: seen.append("looked"))
+    Ledger(out).close()
+    assert seen == ["looked"]
+
+
+def test_what_is_said_of_damage_quotes_nothing_of_a_patient(whole: Path, tmp_path: Path) -> None:
+    out = copy_of(whole, tmp_path / "out")
+    db = sqlite3.connect(out / FILE_NAME)
+    with db:
+        db.execute("UPDATE file SET path = CAST(? AS TEXT) WHERE id = 1", (b"MUSTERMANN\xff",))
+    db.close()
+    with pytest.raises(LedgerError, match=DAMAGED) as caught:
+        resume(out)
+    assert "MUSTERMANN" not in f"{caught.value}{examine(out / FILE_NAME)}"

@@ -34,10 +34,14 @@ def test_the_mark_tells_runs_apart_that_name_differently() -> None:
 
 
 def test_a_folder_keeps_its_salt_and_a_given_one_is_not_written(tmp_path: Path) -> None:
-    first = salt_of(tmp_path, None)
+    before = os.umask(0)
+    try:
+        first = salt_of(tmp_path, None)
+    finally:
+        os.umask(before)
     assert len(first) == 16
-    assert salt_of(tmp_path, None) == first
     assert stat.S_IMODE((tmp_path / SALT_FILE).stat().st_mode) == 0o600
+    assert salt_of(tmp_path, None) == first
     (tmp_path / "b").mkdir()
     assert salt_of(tmp_path / "b", "mine") == salt_of(tmp_path, "mine") != first
     assert not (tmp_path / "b" / SALT_FILE).exists()

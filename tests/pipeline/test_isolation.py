@@ -30,7 +30,7 @@ def test_a_worker_that_dies_leaves_no_core_of_a_patients_pixels(bundle: Bundle, 
         classify(bundle, tricks(tmp_path / "scans", a="core limit"), tmp_path / "out", workers=1)
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
-    assert outcome(tmp_path / "out") == {"a.test": "(0, 0)"}
+    assert outcome(tmp_path / "out") == {"a.test": "(0, 0), dumpable 0"}
 
 
 def test_a_worker_imports_nothing_that_the_environment_puts_in_its_way(
