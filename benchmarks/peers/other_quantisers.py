@@ -10,6 +10,7 @@ activation of every slice in memory, so they see a quarter of the slices with Mo
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from time import perf_counter
@@ -57,6 +58,7 @@ def onnxruntime_static(folder: Path, slices: Slices, method: str) -> Path:
 
 def main(folder: Path) -> int:
     """Every tool and method in turn; a line for each file."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # lits_deploy does it elsewhere; where this runs it is not installed
     slices: Slices = np.load(folder / CALIBRATION)
     ways: list[tuple[Any, str, Slices]] = [
         (modelopt, "max", slices), (modelopt, "entropy", slices[::4]), (onnxruntime_static, "MinMax", slices[::8]),
