@@ -34,7 +34,7 @@ def as_user_error(error: BaseException) -> UserError | None:
 
 
 def _of_system(error: OSError) -> UserError | None:
-    where = "" if error.filename is None else f" ({printable(os.fsdecode(error.filename))})"
+    """Without the path, which may be a scan's."""
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return _files()
     if error.errno == errno.ENOMEM:
@@ -42,11 +42,11 @@ def _of_system(error: OSError) -> UserError | None:
     if error.errno == errno.EAGAIN and _raised_in(error.__traceback__, "subprocess.py"):
         return _processes()
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"The disk is full{where}.", fix="make room, and run the same command again")
+        return OutputError("The disk is full.", fix="make room, and run the same command again")
     if error.errno == errno.EROFS:
-        return OutputError(f"The disk is read-only{where}.", fix="mount it writable, or --out elsewhere")
+        return OutputError("The disk is read-only.", fix="mount it writable, or --out elsewhere")
     if error.errno == errno.EIO:
-        return OutputError(f"The disk does not answer (I/O error){where}.", fix="check the disk or its network")
+        return OutputError("The disk does not answer (I/O error).", fix="check the disk or its network")
     return None
 
 

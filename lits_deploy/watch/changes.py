@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from lits_deploy.errors import MissingExtra
+from lits_deploy.errors import MissingExtra, UserError
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.wakeup import Wakeup
 from lits_deploy.scans.within import Within, is_within
@@ -71,16 +71,21 @@ class Polling:
 
 
 class Notices:
-    """The system's notices, by watchfiles. Raises MissingExtra without it, OSError where the system gives none."""
+    """The system's notices, by watchfiles. Raises MissingExtra without it, OSError and others where there are none.
+
+    instead(error): what takes over when they end.
+    """
 
     words = "by the system's notices"
 
-    def __init__(self, folder: Path, stop: Stop) -> None:
+    def __init__(self, folder: Path, stop: Stop, instead: Callable[[Exception], Changes]) -> None:
         try:
             from watchfiles import watch
         except ImportError as error:
             raise MissingExtra("watchfiles", "watch") from error
         self._prefix = len(str(folder).rstrip("/")) + 1
+        self._instead = instead
+        self._other: Changes | None = None
         self._changes: Generator[set[tuple[Any, str]], None, None] = watch(
             folder,
             watch_filter=None,
@@ -95,14 +100,20 @@ class Notices:
 
     def wait(self, seconds: float) -> set[str] | None:
         """Wait for notices; a quarter of a second at most, whatever is asked for."""
-        seen, self._first = self._first, set()
-        if not seen:
-            seen = next(self._changes, set())
+        if self._other is not None:
+            return self._other.wait(seconds)
+        try:
+            seen, self._first = self._first or next(self._changes, set()), set()
+        except Exception as error:  # it gives up at a name that is not UTF-8, each time that such a folder is looked at
+            self._other = self._instead(error)
+            return None
         return {name for _, path in seen if (name := path[self._prefix :].partition("/")[0])}
 
     def close(self) -> None:
         """Stop listening."""
         self._changes.close()
+        if self._other is not None:
+            self._other.close()
 
 
 class _Event:
@@ -125,11 +136,17 @@ def changes_in(
     kind = file_system(folder)
     if poll or kind in REMOTE or kind.startswith("fuse.") or _any_link_out(folder, within):
         return Polling(stop, every_s)
-    try:
-        return Notices(folder, stop)
-    except OSError as error:
+
+    def instead(error: Exception) -> Polling:
         warn(f"The system gives no notices of changes ({_why(error)}): looking every {every_s:g} s instead.")
         return Polling(stop, every_s)
+
+    try:
+        return Notices(folder, stop, instead)
+    except UserError:
+        raise
+    except Exception as error:
+        return instead(error)
 
 
 def _any_link_out(folder: Path, within: Within) -> bool:
@@ -165,5 +182,8 @@ def file_system(folder: Path) -> str:
     return kind
 
 
-def _why(error: OSError) -> str:
-    return (error.strerror or "").lower() or type(error).__name__
+def _why(error: Exception) -> str:
+    """Without what it says, which may quote a name."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "a name is not UTF-8" if "decode" in str(error) else type(error).__name__

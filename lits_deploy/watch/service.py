@@ -4,7 +4,8 @@ Every run is `pipeline.run.run_folder` over the complete entries alone; the ledg
 that earlier results stay while a study grows, and after it has been moved away. Killed and started again, the watch
 compares what is there with the states that the ledger notes as done. Only the first run, over nothing, raises: it finds
 bundle, device and output folder wanting. What goes wrong later is told, and tried again: a full disk or a lost device
-after a while, entries that break a run one by one, and a few times, until they change.
+after a while, entries that break a run one by one, and a few times, until they change. Each such thing is told once,
+an entry's also over restarts. What is told names entries as tables name paths: printable, or by pseudonym.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from secrets import token_bytes
 from time import monotonic
 
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import UserError
 from lits_deploy.files import canonical_json
+from lits_deploy.mishaps import as_user_error
 from lits_deploy.pipeline.naming import pseudonyms
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
+from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.pipeline.run import Finished, open_network, run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pseudonyms import Pseudonyms
@@ -50,6 +53,9 @@ DONE = "watch"
 
 A state is a hash of the entry's name with all names, sizes and times in it, keyed with the salt: never of a name alone.
 """
+
+TOLD = "watch-told"
+"""Which states of entries broke a run, as DONE writes them, so that nobody is told twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +147,7 @@ class _Runs:
         self._marks: set[str] = set()
         self._keys: dict[str, tuple[str, ...]] = {}  # of entries that this watch has seen done, in `_done`
         self._entries = Pseudonyms(salt=token_bytes(16))
+        self._told: set[str] = set()
         self._names: Pseudonyms
         self.last: RunSummary
 
@@ -158,9 +165,10 @@ class _Runs:
             if self._done is None:
                 self._done = self._remembered(ledger.noted(DONE))
                 self._marks = set(self._done.values())
+                self._told |= set(json.loads(ledger.noted(TOLD) or "[]"))
             paths = self._finish(finished) if self._finish is not None else ()
             if not ledger.counts().pending:
-                lines.extend(study_lines(ledger, {escape(name): self.name(name) for name in states}))
+                lines.extend(study_lines(ledger, {escape(name): self.shown(name) for name in states}))
                 self._finish_states(ledger.written_parts(), states)
                 ledger.note(DONE, canonical_json(self._done))
             return paths
@@ -190,6 +198,24 @@ class _Runs:
         """Pseudonym of an entry while this watch lasts."""
         return self._entries.of("entry", name)
 
+    def shown(self, name: str) -> str:
+        """What people are told of an entry: its name, printable, or its pseudonym where paths have one."""
+        return self.name(name) if self._options.pseudonymous else escape(name)
+
+    def tell_once(self, name: str, state: str) -> bool:
+        """Whether people have yet to be told that this state of an entry broke a run; they have been from now on."""
+        mark = self._mark(name, state)
+        if mark in self._told:
+            return False
+        self._told.add(mark)
+        try:
+            with OutputFolder(self._out, ledger_folder=self._options.ledger) as output:
+                output.ledger.note(TOLD, canonical_json(sorted(self._told)))
+        except Exception as error:  # it is told again after a restart then
+            if as_user_error(error) is None:
+                raise
+        return True
+
     def _finish_states(self, parts: Mapping[str, Sequence[str]], states: Mapping[str, str]) -> None:
         """Note states as done in place of those that the entries had before; by its mark where there is no part."""
         done = dict(self._done or {})
@@ -218,6 +244,7 @@ class _Watch:
         self._runs, self._inbox, self._stop, self._talk, self._clock = runs, inbox, stop, talk, clock
         self._failures = 0
         self._not_before = 0.0
+        self._said: dict[str, str] = {}
 
     def serve(self, changes: Changes) -> None:
         """Until asked to stop."""
@@ -243,40 +270,58 @@ class _Watch:
         names = [name for name in names if not self._inbox.tries(name)] or names[:1]
         if not names:
             return False
+        states = self._inbox.states(names)
         try:
-            lines = self._runs.over(self._inbox.states(names))
+            lines = self._runs.over(states)
         except KeyboardInterrupt:
             if not self._stop.requested:
                 raise
-        except UserError as error:
-            self._failures += 1
-            self._not_before = self._clock() + self._wait("A run failed", error.message, self._failures)
         except Exception as error:
-            tries = self._inbox.tries(names[0]) + 1
-            if len(names) == 1 and tries >= TRIES:
-                self._talk.note(f"Entry {self._runs.name(names[0])} is set aside until it changes: {_place(error)}")
-                self._inbox.put_off(names, float("inf"))
+            self._runs.network.close()  # a lost device is opened anew
+            known = as_user_error(error)
+            if known is not None:
+                self._failures += 1
+                self._not_before = self._clock() + _pause(self._failures)
+                self._say_once("run", f"A run failed: {known.message} It is tried again until it succeeds.")
             else:
-                self._inbox.put_off(names, self._clock() + self._wait("A run broke", _place(error), tries))
+                self._put_off(names, states, _place(error))
         else:
             self._failures = 0
+            self._said.pop("run", None)
             for line in lines:
                 self._talk.study(line)
         return True
 
-    def _wait(self, what: str, why: str, times: int) -> float:
-        """Tell of a failure, let go of the network (a lost device is opened anew); seconds until the next try."""
-        self._runs.network.close()
-        seconds: float = min(PUT_OFF_S[0] * 2 ** (times - 1), PUT_OFF_S[1])
-        self._talk.note(f"{what}: {why} It is tried again in {seconds:.0f} s.")
-        return seconds
+    def _put_off(self, names: list[str], states: dict[str, str], why: str) -> None:
+        """These broke a run: together, so that each is tried alone, or one of them alone, a few times."""
+        tries = self._inbox.tries(names[0]) + 1
+        alone = len(names) == 1
+        self._inbox.put_off(names, inf if alone and tries >= TRIES else self._clock() + _pause(tries))
+        if not alone:
+            self._say_once("broke", f"A run over {len(names):,} entries broke: {why} Each is tried alone.")
+        elif self._runs.tell_once(names[0], states[names[0]]):
+            more = f"It is tried {TRIES} times, then set aside until it changes."
+            self._talk.note(f"Entry {self._runs.shown(names[0])} broke its run: {why} {more}")
+
+    def _say_once(self, what: str, note: str) -> None:
+        if self._said.get(what) != note:
+            self._said[what] = note
+            self._talk.note(note)
 
     def _look(self, names: set[str] | None) -> None:
         try:
             self._inbox.look(self._clock(), names)
         except OSError as error:
             why = os.strerror(error.errno).lower() if error.errno else type(error).__name__
-            self._talk.note(f"The inbox cannot be listed ({why}). It is tried again.")
+            self._say_once("inbox", f"The inbox cannot be listed ({why}). It is tried again.")
+        else:
+            if names is None:
+                self._said.pop("inbox", None)
+
+
+def _pause(times: int) -> float:
+    """Seconds until the next try after so many failures."""
+    return float(min(PUT_OFF_S[0] * 2 ** (times - 1), PUT_OFF_S[1]))
 
 
 def _place(error: Exception) -> str:

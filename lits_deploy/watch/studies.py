@@ -1,4 +1,4 @@
-"""What a watch says of each study that is done: counts and rank, under the pseudonym that it has in studies.csv."""
+"""What a watch says of each study that is done: counts and rank, its name in studies.csv, and its entry."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class StudyLine:
     """One study of an entry.
 
     study: its pseudonym; None for files of the entry that belong to none, or if it holds no scan at all.
-    entry: the entry's pseudonym. slices, failed, withheld: rows in slices.csv, of them failed, of them not judged.
-    acknowledged: of the failed ones (`--ignore`).
+    entry: its printable name, or its pseudonym where paths have one. slices, failed, withheld: rows in slices.csv, of
+    them failed, of them not judged. acknowledged: of the failed ones (`--ignore`).
     rank, ranked: place of its most suspicious series among all that were judged so far; suspicion: as in studies.csv.
     """
 
@@ -39,13 +39,14 @@ class StudyLine:
         news = self.failed - self.acknowledged
         told = ((self.withheld, "not judged"), (news, "failed"), (self.acknowledged, "failed, acknowledged"))
         parts += [f"{n:,} {what}" for n, what in told if n]
-        return f"{f'study {self.study}' if self.study else f'entry {self.entry}'}: {', '.join(parts)}"
+        study = f"study {self.study}, " if self.study else ""
+        return f"{study}entry {self.entry}: {', '.join(parts)}"
 
 
 def study_lines(ledger: Ledger, entries: Mapping[str, str]) -> list[StudyLine]:
     """A line for every study in the entries that the ledger's last run was over.
 
-    entries: an entry's name, escaped → its pseudonym.
+    entries: an entry's name, escaped → what it is called in the lines.
     """
     series = ledger.series()
     found = {summary.name: summary for summary in summaries(ledger.rows_by_series(), series)}

@@ -70,7 +70,7 @@ def test_each_end_has_its_code(statement: str, code: int, line: str) -> None:
     ("statement", "code", "line"),
     [
         ("raise OSError(errno.EMFILE, 'x')", exits.USER_ERROR, "error: Too many files are open"),
-        ("raise OSError(errno.ENOSPC, 'x', '/a\\x1b/b')", exits.USER_ERROR, "error: The disk is full (/a\\x1b/b)"),
+        ("raise OSError(errno.ENOSPC, 'x', '/a\\x1b/b')", exits.USER_ERROR, "error: The disk is full. Fix"),
         ("raise MemoryError", exits.USER_ERROR, "error: There is no memory left"),
         ('raise RuntimeError("can\'t start new thread")', exits.USER_ERROR, "error: No further thread or process"),
         ("raise sqlite3.OperationalError('database is locked')", exits.USER_ERROR, "error: The ledger is locked"),

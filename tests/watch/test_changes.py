@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -41,6 +42,22 @@ def test_notices_name_the_entries_that_changed(tmp_path: Path) -> None:
         assert seen == {"study", "volume.nii"}
         stop.request()
         assert source.wait(1000.0) == set()
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_a_name_that_is_not_utf_8_ends_the_notices_not_the_watch(tmp_path: Path, there_before: bool) -> None:
+    pytest.importorskip("watchfiles")
+    hostile = tmp_path / os.fsdecode(b"Miller-\xff")
+    if there_before:
+        hostile.mkdir()
+    with noticing(tmp_path, quiet_s=0) as (source, said):
+        if not isinstance(source, Notices) and "UTF-8" not in "".join(said):
+            pytest.skip("no notices on this file system")
+        hostile.mkdir(exist_ok=True)
+        (hostile / "file").touch()
+        assert any(source.wait(1.0) is None for _ in range(20))
+        assert source.wait(0.0) is None  # from now on everything is looked at
+        assert said == ["The system gives no notices of changes (a name is not UTF-8): looking every 1 s instead."]
 
 
 def test_asked_to_poll_or_on_a_share_it_looks_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

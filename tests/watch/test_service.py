@@ -19,9 +19,10 @@ from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.base import Batch, Outputs
 from lits_deploy.runtime.fake import FakeRuntime
+from lits_deploy.scans.paths import escape
 from lits_deploy.watch import service
 from lits_deploy.watch.folders import alone
-from pictures import grey_pixels, save
+from pictures import encoded, grey_pixels, save
 from tiny_bundle import make_tiny_bundle
 from watching import Script, Watched, nothing
 
@@ -62,8 +63,7 @@ def test_a_study_is_classified_when_it_has_been_quiet_and_grows_no_more(
     assert line.startswith("study ")
     assert "3 slices, rank 1 of 1 (suspicion 0." in line
     assert watched.notes == ["Watching by a script. Entries: 0, 0 of them to do."]
-    assert "Miller" not in " ".join([*watched.lines, *watched.notes])
-    assert line.split()[1][:-1] == rows(tmp_path / "out")[0]["study"]
+    assert line.startswith(f"study {rows(tmp_path / 'out')[0]['study']}, entry Miller Anna: ")
 
 
 def test_the_results_are_those_of_one_run_over_everything(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
@@ -220,10 +220,57 @@ def test_a_study_that_breaks_a_run_costs_no_other_and_is_set_aside(bundle: Bundl
     assert len(watched.lines) == 3
     assert watched.times[:2] == [40, 40]  # the others, as soon as they were tried without it
     assert watched.times[2] > 1300
-    assert sum("set aside" in note for note in watched.notes) == 1
-    assert all("Miller" not in note and "evil" not in note for note in watched.notes)
-    assert any("ZeroDivisionError at" in note for note in watched.notes)
+    together, alone = watched.notes[1:]  # once each, however often they were tried
+    assert together.startswith("A run over 3 entries broke: ZeroDivisionError at ")
+    assert alone.startswith("Entry evil broke its run: ZeroDivisionError at ")
+    assert "set aside until it changes" in alone
+    assert not any("Miller" in note for note in watched.notes)
     assert len(rows(tmp_path / "out")) == 8
+
+
+def test_a_study_that_broke_a_run_is_told_once_over_restarts_too(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
+    tricks(inbox / "evil", white="grey 255")
+    steps = [(30.0, nothing), (20.0, nothing), (100.0, nothing), (1.0, nothing)]
+    network = Picky(shape=(1, SIZE, SIZE))
+    told = []
+    for change in (nothing, nothing, lambda: tricks(inbox / "evil", white="grey 255", more="grey 3")):
+        change()
+        options = ClassifyOptions(salt=SALT, workers=1, batch_size=1)
+        watched = Watched(bundle, inbox, tmp_path / "out", *steps, runtime=network, options=options)
+        told.append(sum("Entry evil broke its run" in note for note in watched.notes))
+    assert told == [1, 0, 1]  # the last one has changed
+
+
+HOSTILE = (
+    b"not-utf8-\xff\xfe", b"\x1b[31mred", b"new\nline", "rtl-\u202egnp".encode(), b"\xed\xa0\x80half", b"a[bold]",
+    b"back\\slash", b"-rf", b'quote"',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("pseudonymous", [False, True])
+def test_no_name_ends_it_and_lines_are_printable(
+    bundle: Bundle, inbox: Path, tmp_path: Path, pseudonymous: bool
+) -> None:
+    picture = encoded(grey_pixels(SIZE, 1))
+    for raw in HOSTILE:
+        folder = inbox / os.fsdecode(raw)
+        folder.mkdir()
+        (folder / os.fsdecode(raw + b".png")).write_bytes(picture)
+        (folder / os.fsdecode(b"other." + raw)).write_bytes(b"no scan")
+        (inbox / os.fsdecode(raw + b".png")).write_bytes(picture)
+    (inbox / os.fsdecode(b"set-aside-\xff")).mkdir()
+    (inbox / os.fsdecode(b"set-aside-\xff") / "white.test").write_text("grey 255")
+    options = ClassifyOptions(salt=SALT, workers=1, batch_size=1, pseudonymous=pseudonymous)
+    steps = [(30.0, nothing), (10.0, nothing), (1.0, nothing)]
+    watched = Watched(bundle, inbox, tmp_path / "out", *steps, options=options, runtime=Picky(shape=(1, SIZE, SIZE)))
+    named = {line.partition("entry ")[2].partition(": ")[0] for line in watched.lines}
+    shown = {escape(os.fsdecode(raw + end)) for raw in HOSTILE for end in (b"", b".png")}
+    assert len(named) == len(shown)
+    assert (named == shown) != pseudonymous
+    assert all(line.isprintable() for line in [*watched.lines, *watched.notes])
+    assert sum("broke its run" in note for note in watched.notes) == 1
+    again = Watched(bundle, inbox, tmp_path / "out", *steps, options=options)
+    assert len(again.lines) == 1  # of the one that broke
 
 
 def test_a_folder_that_cannot_be_written_for_a_while_is_waited_for(
@@ -244,9 +291,7 @@ def test_a_folder_that_cannot_be_written_for_a_while_is_waited_for(
     watched = Watched(bundle, inbox, tmp_path / "out", *steps, quiet_s=10)
     assert calls == [set(), *[{"a", "b"}] * 4]
     assert watched.times == [80, 80]  # 10, then 10, 20 and 40 s later
-    assert watched.notes[1:] == [
-        f"A run failed: The disk is full. It is tried again in {seconds} s." for seconds in (10, 20, 40)
-    ]
+    assert watched.notes[1:] == ["A run failed: The disk is full. It is tried again until it succeeds."]
 
 
 def test_an_inbox_that_cannot_be_listed_for_a_while_is_waited_for(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
