@@ -17,6 +17,7 @@ import onnx
 import onnx.reference
 import pytest
 
+from ledgers import make_ledger
 from lits_deploy import cgroup, doctor
 from lits_deploy.doctor import check as check_module
 from lits_deploy.doctor import cuda_devices, examine, folders, gpu, host, jobs, libraries, network, runtimes, trt
@@ -26,6 +27,7 @@ from lits_deploy.engines.flavour import flavour_named
 from lits_deploy.errors import EngineError, MissingExtra
 from lits_deploy.files import sha256_file
 from lits_deploy.gpu.recording import RecordingCuda
+from lits_deploy.ledger import FILE_NAME, SCHEMA
 from trt_fakes import FakeEngine, classifier_tensors, fake_library
 
 ROOT = Path(__file__).parent.parent
@@ -418,6 +420,23 @@ class TestFolders:
         assert "No locks available" in ledger.found
         assert list(tmp_path.iterdir()) == []
 
+    def test_the_ledger_of_a_run_is_looked_at_and_left_as_it_is(self, tmp_path: Path) -> None:
+        make_ledger(tmp_path, series=1, slices=4, overlay=None).close()
+        path = tmp_path / FILE_NAME
+        whole = path.read_bytes()
+        assert _of_a_run(tmp_path) == ("ok", "its pages and all its rows are what was written", None)
+        assert path.read_bytes() == whole
+        path.write_bytes(whole.replace(b"the file is empty", b"the file is EMPTY"))
+        state, found, fix = _of_a_run(tmp_path)
+        assert (state, found) == ("broken", "damaged (the rows of file 3 are not those that were written)")
+        assert fix == "put a copy of it in its place, or classify --overwrite: all is done again"
+        path.write_bytes(whole[:60] + (3).to_bytes(4, "big") + whole[64:])  # user_version
+        state, found, fix = _of_a_run(tmp_path)
+        assert (state, found) == ("broken", f"schema 3; this version reads {SCHEMA}")
+        path.write_bytes(b"no database" * 500)
+        state, found, fix = _of_a_run(tmp_path)
+        assert (state, found) == ("broken", "damaged (file is not a database)")
+
     def test_a_file_and_a_folder_that_may_not_be_written(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         (row,) = folders.out_folder(str(tmp_path / "file"))
@@ -531,3 +550,8 @@ def test_needs_neither_numpy_nor_torch_itself(tmp_path: Path) -> None:
     assert "No runtime works here" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert "numpy" in done.stdout
+
+
+def _of_a_run(folder: Path) -> tuple[str, str, str | None]:
+    (row,) = (row for row in folders.out_folder(str(folder)) if row.name == "ledger of a run")
+    return row.state, row.found, row.fix

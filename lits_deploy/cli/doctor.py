@@ -28,7 +28,9 @@ _STATE_WIDTH, _NAME_WIDTH, _WIDTH = 7, 19, 100
 @app.command(epilog=exits.in_help("0 a runtime works", "1 none does"))
 def doctor(
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a page."),
-    out: Path = typer.Option(Path(), help="Where results will go: its disk and a ledger there are tried."),
+    out: Path = typer.Option(
+        Path(), help="Where results will go: its disk is tried; or OUT (its --ledger) of a run: its ledger is checked."
+    ),
 ) -> None:
     """Say what works on this machine and how to install the rest.
 

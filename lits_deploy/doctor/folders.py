@@ -31,14 +31,15 @@ LOCAL_LEDGER = "classify --ledger FOLDER, on a local disk; results may stay wher
 
 
 def out_folder(folder: str) -> list[Check]:
-    """Rows for the place of output: space, kind of file system, whether it can be written; and the ledger there."""
+    """Rows for the place of output: space, kind of file system, whether it can be written and keep a ledger; and one
+    for the ledger of a run that lies there: is it what was written?"""
     try:
         place = _existing(Path(folder))
         disk = _disk("output", folder, place)
     except OSError as error:
         fix = "--out elsewhere, or mend the mount"
         return [_row("output", "broken", f"{folder} cannot be read: {first_line(error.strerror or error)}", fix)]
-    return [disk, *(_ledger(place) if disk.state != "broken" else [])]
+    return [disk, *(_ledger(place) if disk.state != "broken" else []), *_ledger_there(Path(folder))]
 
 
 def cache_folder() -> list[Check]:
@@ -125,6 +126,25 @@ def _ledger(place: Path) -> list[Check]:
         )
         return [_row("ledger", "warning", found, LOCAL_LEDGER, details)]
     return [_row("ledger", "ok", f"{version}: lock, WAL and reading back work on {kind}", details=details)]
+
+
+def _ledger_there(folder: Path) -> list[Check]:
+    """The ledger of a run, looked at from end to end; a run may be at it meanwhile."""
+    from lits_deploy.ledger import FILE_NAME
+    from lits_deploy.ledger.check import examine
+
+    if not (folder / FILE_NAME).is_file():
+        return []
+    name, again = "ledger of a run", "or classify --overwrite: all is done again"
+    try:
+        found = examine(folder / FILE_NAME)
+    except sqlite3.Error as error:
+        return [_row(name, "broken", f"cannot be read ({first_line(error)})", "doctor as the user whose runs they are")]
+    if found is None:
+        return [_row(name, "ok", "its pages and all its rows are what was written")]
+    if found.startswith("schema "):
+        return [_row(name, "broken", found, f"the lits-deploy that made it, {again}")]
+    return [_row(name, "broken", f"damaged ({found})", f"put a copy of it in its place, {again}")]
 
 
 def _try_ledger(folder: Path) -> str | None:
