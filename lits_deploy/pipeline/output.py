@@ -135,9 +135,20 @@ class OutputFolder:
             self.ledger.note(_GROUP_READABLE, "yes" if group else "no")
         access = private.Access(group=group)
         self.ledger.set_mode(access.file)
+        for lock in (self._lock, self._out_lock):
+            if lock is not None:
+                private.set_mode(lock, 0o600)
         for folder in (self.out, self.ledger_folder):
             if asked is not None or folder in self._made:
                 private.set_mode(folder, access.folder)
+        for path in self._results():
+            private.set_mode(path, access.file)
+        if (self.out / MASKS / MASKS_MARK).exists() and (self.out / MASKS).stat().st_mode & 0o777 != access.folder:
+            for path in (
+                *(self.out / MASKS).rglob("*"),
+                self.out / MASKS,
+            ):  # the folder last, so that a kill costs none
+                private.set_mode(path, access.folder if path.is_dir() else access.file)
         return access
 
     def _locked(self, path: Path) -> int:
