@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import onnx
+
 from benchmarks.ceilings import arithmetic, files_and_memory
 from benchmarks.flops import count
 from benchmarks.fresh import run_fresh
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
             done = run_fresh(entry.module, spec, threads=threads)
             bare[entry.name.replace(" latency", "")] = done["slices_per_second"][str(CPU_BATCH)]
         work = {
-            artifact.name: dataclasses.asdict(count(bundle.path_of(artifact)))
+            artifact.name: dataclasses.asdict(count(onnx.load_from_string(bundle.read(artifact).data)))
             for artifact in bundle.manifest.artifacts
             if artifact.placed_for("onnxruntime", "cpu") or artifact.placed_for("openvino", "cpu")
         }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -27,9 +26,9 @@ class Work:
     activation_bytes: int
 
 
-def count(model: onnx.ModelProto | Path) -> Work:
+def count(model: onnx.ModelProto) -> Work:
     """Work of a graph whose input is [N, …], for N = 1."""
-    graph = _with_shapes(onnx.load(model) if isinstance(model, Path) else model).graph
+    graph = _with_shapes(model).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     shapes: dict[str, list[int]] = {name: list(tensor.dims) for name, tensor in constants.items()}
     kinds: dict[str, int] = {}

@@ -35,6 +35,7 @@ from export.precision.simulated import Simulated
 from export.source import Original, from_run
 from lits_deploy.errors import LitsError
 from lits_deploy.files import write_json
+from lits_deploy.model_file import ModelFile
 from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 from lits_deploy.runtime import Runtime
@@ -68,7 +69,7 @@ def variants(model: onnx.ModelProto, seen: dict[str, Activation], extra: list[Pa
         for which, names in floating.items():
             yield f"trt {method}, {which}", int8_tensorrt.to_int8(model, seen, method=method, floating=names), True
     for path in extra:
-        yield path.stem, onnx.load(path), True
+        yield path.stem, onnx.load_from_string(ModelFile.read(path).data), True
 
 
 def read_split(original: Original, data: Path, split: str, most: int) -> list[Judged]:
@@ -91,9 +92,11 @@ def answers(
     shape, wanted = original.contract.shape, ("probabilities",)
     runtime: Runtime
     if simulated:
-        runtime = Simulated(path, precision="int8", shape=shape, wanted=wanted, max_batch=BATCH)
+        runtime = Simulated(ModelFile.read(path), precision="int8", shape=shape, wanted=wanted, max_batch=BATCH)
     else:
-        runtime = OnnxRuntime(path, device=Device("cpu"), precision="int8", shape=shape, wanted=wanted, max_batch=BATCH)
+        runtime = OnnxRuntime(
+            ModelFile.read(path), device=Device("cpu"), precision="int8", shape=shape, wanted=wanted, max_batch=BATCH
+        )
     found = []
     with runtime:
         for start in range(0, len(pictures), BATCH):

@@ -22,6 +22,7 @@ from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.errors import OutputError
 from lits_deploy.files import sha256_file, write_words
+from lits_deploy.model_file import ModelFile
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
@@ -152,7 +153,7 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
 def _runtime(original: Original, path: Path, wanted: tuple[str, ...] = ()) -> OnnxRuntime:
     usual = ("logits", "probabilities") if original.info.task == "classify" else ("probabilities",)
     return OnnxRuntime(
-        path,
+        ModelFile.read(path),
         device=Device("cpu"),
         precision="fp32",
         shape=original.contract.shape,

@@ -7,27 +7,50 @@
       golden.npz         `slices` uint8 [N,C,S,S] of a phantom and the original's FP32 outputs on them
       README.md          model card
 
-`Bundle.open` checks the manifest against its own hash and knows each artifact; a file is handed out only after its hash
-matched (`path_of`). This module knows nothing about runtimes: `lits_deploy.verify` runs the goldens.
+`Bundle.open` checks the manifest against its own hash and knows each artifact. Files are handed out as bytes, read
+once, whose hash matched (`read`, `golden`): nobody opens them again by a path, where another file may lie meanwhile.
+This module knows nothing about runtimes: `lits_deploy.verify` runs the goldens.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
+import hashlib
 import json
+import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError
-from lits_deploy.files import sha256_file, write_json, write_text
+from lits_deploy.files import open_regular, read_regular, sha256_bytes, write_json, write_text
+from lits_deploy.manifest_check import check_fields, parse_manifest
+from lits_deploy.model_file import MOST_MODEL, ModelFile
+from lits_deploy.printable import printable
 
 SCHEMA = 2
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.npz"
 CARD = "README.md"
+
+MOST_MANIFEST = 4 << 20
+"""Bytes of manifest.json: one of 300 patients has 20 kB."""
+
+MOST_OTHER = 512 << 20
+"""Bytes of a file whose size the manifest does not tell: the largest, goldens of a U-Net, are 3 MB."""
+
+MOST_GOLDEN = 64 << 20
+"""Bytes of golden.npz, twenty times what a U-Net's take."""
+
+LITTER = frozenset({"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX"})
+"""What file managers leave in any folder, as they do names that begin with `._`: never opened, so no harm."""
+
+_BLOCK = 1 << 20
+_told: set[tuple[Path | str, ...]] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +145,7 @@ class Manifest:
                 f"The manifest has schema {data.get('schema')!r}; this version reads {SCHEMA}.",
                 fix="export again, or install the lits-deploy that made it",
             )
+        check_fields(data)
         try:
             contract_hash = data.pop("contract_sha256")
             data["contract"] = InputContract.from_json(data["contract"])
@@ -156,24 +180,20 @@ class Bundle:
     def open(cls, folder: Path) -> Bundle:
         """Read the manifest of a bundle and check it against manifest.sha256.
 
-        Raises BundleError, naming what to do, for anything that is not a bundle or was altered.
+        Raises BundleError, naming what to do, for anything that is not a bundle, was altered, or holds a file that the
+        manifest does not name. What file managers leave (LITTER) is ignored, and logged as a warning.
         """
         path = folder / MANIFEST
-        if not path.is_file():
+        if not path.is_symlink() and not path.exists():
             what = "is not a bundle (it has no manifest.json)" if folder.exists() else "does not exist"
             raise BundleError(f"{folder} {what}.", fix=f"make one with `lits-deploy export RUN --out {folder}`")
-        actual = sha256_file(path)
-        try:
-            recorded = (folder / MANIFEST_HASH).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{folder / MANIFEST_HASH} cannot be read.", fix="copy the bundle again") from error
-        if recorded != _hash_line(actual):
+        data, recorded = _read(path, MOST_MANIFEST), _read(folder / MANIFEST_HASH, 1024)
+        actual = sha256_bytes(data)
+        if recorded != _hash_line(actual).encode():
             raise BundleError(f"{path} was altered: it does not match {MANIFEST_HASH}.", fix="copy the bundle again")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise BundleError(f"{path} is not JSON ({error}).", fix="copy the bundle again") from error
-        return cls(folder=folder, manifest=Manifest.from_json(values), sha256=actual)
+        opened = cls(folder=folder, manifest=Manifest.from_json(parse_manifest(data)), sha256=actual)
+        opened._check_listing()
+        return opened
 
     def artifact(self, name: str | None = None) -> Artifact:
         """The artifact of that name, or the first one; BundleError names those there are."""
@@ -185,46 +205,108 @@ class Bundle:
         names = ", ".join(artifact.name for artifact in self.manifest.artifacts)
         raise BundleError(f"{self.folder} has no artifact `{name}`.", fix=f"choose one of: {names}")
 
-    def path_of(self, artifact: Artifact) -> Path:
-        """Path of an artifact's file whose hash was just checked; BundleError if it was altered."""
-        path = self.folder / artifact.file
-        self._check(path, artifact.sha256)
-        return path
+    def read(self, artifact: Artifact) -> ModelFile:
+        """An artifact's file, read once, its hash checked. BundleError if it was altered or needs another file."""
+        return ModelFile(artifact.file, self._read(artifact.file, artifact.sha256, MOST_MODEL))
 
-    def golden(self) -> Path:
-        """Path of golden.npz, its hash checked."""
-        path = self.folder / GOLDEN
-        self._check(path, self.manifest.files.get(GOLDEN, ""))
-        return path
+    def golden(self) -> bytes:
+        """The bytes of golden.npz, read once, their hash checked."""
+        return self._read(GOLDEN, self.manifest.files.get(GOLDEN, ""), MOST_GOLDEN)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 that the manifest, or the format, asks of each file."""
+        found = {**self.manifest.files, **{artifact.file: artifact.sha256 for artifact in self.manifest.artifacts}}
+        return {**found, MANIFEST: self.sha256, MANIFEST_HASH: sha256_bytes(_hash_line(self.sha256).encode())}
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """A file in pieces, for who writes it elsewhere; BundleError at its end where its hash differs."""
+        digest = hashlib.sha256()
+        try:
+            with open_regular(self._path(name), MOST_MODEL) as stream:
+                while block := stream.read(_BLOCK):
+                    digest.update(block)
+                    yield block
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        if digest.hexdigest() != self.digests()[name]:
+            raise _altered(name)
 
     def problems(self) -> list[str]:
-        """One line for every file that is missing, altered or foreign. Empty for a whole bundle."""
-        expected = {MANIFEST: self.sha256, **self.manifest.files}
-        expected.update({artifact.file: artifact.sha256 for artifact in self.manifest.artifacts})
+        """One line for every file that is missing, altered or no whole network. Empty for a good bundle."""
+        artifacts = {artifact.file: artifact for artifact in self.manifest.artifacts}
+        expected = set(self.digests())
         found = []
-        for name, digest in sorted(expected.items()):
+        for name in sorted(expected):
             try:
-                self._check(self.folder / name, digest)
+                if name in artifacts:
+                    self.read(artifacts[name])
+                else:
+                    for _ in self.blocks(name):
+                        pass
             except BundleError as error:
                 found.append(error.message)
-        present = {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
-        found += [f"{name} is not in the manifest." for name in sorted(present - set(expected) - {MANIFEST_HASH})]
         return found
 
-    def _check(self, path: Path, digest: str) -> None:
-        if path.resolve().parent != self.folder.resolve():
-            raise BundleError(f"{path.name} lies outside the bundle.", fix="copy the bundle again")
-        if not path.is_file():
-            raise BundleError(f"{path.name} is missing from {self.folder}.", fix="copy the bundle again")
-        if sha256_file(path) != digest:
-            raise BundleError(f"{path.name} was altered: its hash differs.", fix="copy the bundle again")
+    def _check_listing(self) -> None:
+        """BundleError where a file lies in the folder that the manifest does not name: a library might find it."""
+        try:
+            present = {path.name for path in self.folder.iterdir()}
+        except OSError as error:
+            raise BundleError(
+                f"{self.folder} cannot be listed ({error.strerror}).", fix=f"chmod +rx {self.folder}"
+            ) from error
+        foreign = present - set(self.digests())
+        litter = {name for name in foreign if name in LITTER or name.startswith("._")}
+        if litter and (self.folder.resolve(), *sorted(litter)) not in _told:
+            _told.add((self.folder.resolve(), *sorted(litter)))  # once, however often a command opens it
+            what = ", ".join(printable(name) for name in sorted(litter))
+            logging.getLogger(__name__).warning("note: %s in %s is ignored: it is not the bundle's", what, self.folder)
+        if refused := sorted(foreign - litter):
+            more = f", nor are {len(refused) - 1} more" if len(refused) > 1 else ""
+            raise BundleError(
+                f"{printable(refused[0])} in {self.folder} is not in the manifest{more}.",
+                fix="take it out of the folder, or copy the bundle again",
+            )
+
+    def _read(self, name: str, digest: str, most: int) -> bytes:
+        try:
+            data = read_regular(self._path(name), most)
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        if sha256_bytes(data) != digest:
+            raise _altered(name)
+        return data
+
+    def _path(self, name: str) -> Path:
+        path = self.folder / name
+        if path.parent != self.folder or name in ("", ".", ".."):
+            raise BundleError(f"{name} lies outside the bundle.", fix="copy the bundle again")
+        return path
+
+    def _unreadable(self, name: str, error: OSError) -> BundleError:
+        why = {
+            errno.ENOENT: f"is missing from {self.folder}",
+            errno.ELOOP: "is a link, not a file of the bundle",
+        }.get(error.errno or 0, f"cannot be read ({error.strerror})")
+        return BundleError(f"{name} {why}.", fix="copy the bundle again")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     """Write manifest.json and manifest.sha256 into a folder that holds all other files, and open it."""
     write_json(folder / MANIFEST, manifest.to_json())
-    write_text(folder / MANIFEST_HASH, _hash_line(sha256_file(folder / MANIFEST)))
+    write_text(folder / MANIFEST_HASH, _hash_line(sha256_bytes((folder / MANIFEST).read_bytes())))
     return Bundle.open(folder)
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        return read_regular(path, most)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}).", fix="copy the bundle again") from error
+
+
+def _altered(name: str) -> BundleError:
+    return BundleError(f"{name} was altered: its hash differs.", fix="copy the bundle again")
 
 
 def _hash_line(digest: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +29,38 @@ def sha256_file(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def open_regular(path: Path, most: int) -> io.FileIO:
+    """Open a plain file for reading, unbuffered.
+
+    Raises OSError for a link, pipe, socket or device (ELOOP, EINVAL; none is waited for) and for more than `most` bytes
+    (EFBIG).
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a plain file", str(path))
+        if status.st_size > most:
+            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, {most:,} at most", str(path))
+        return io.FileIO(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of a plain file, read once. Raises what `open_regular` does, also where it grows past `most`."""
+    with open_regular(path, most) as stream:
+        pieces: list[bytes] = []
+        room = min(os.fstat(stream.fileno()).st_size, most) + 1  # one more: to see that it ended
+        while room and (piece := stream.read(room)):
+            pieces.append(piece)
+            room = max(0, room - len(piece))
+        if not room:
+            raise OSError(errno.EFBIG, "it grew while it was read", str(path))
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def canonical_json(value: Any) -> str:

@@ -5,7 +5,12 @@ Used by `verify`, by `doctor` and by the gate of TensorRT engines. Knows nothing
 
 from __future__ import annotations
 
-from typing import Protocol
+import io
+import math
+import struct
+import zipfile
+import zlib
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +18,18 @@ import numpy.typing as npt
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
 from lits_deploy.parity import Parity
+from lits_deploy.printable import printable
+
+MOST_SLICES = 1024
+"""Goldens of a bundle: `export` writes 16 of a classifier, 4 of a U-Net."""
+
+_MEMBERS = {f"{name}.npy" for name in ("slices", "probabilities", "logits", "labels")}
+_MOST_DIRECTORY = 4096
+_ODD = (
+    KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile and numpy raise over bytes that are no npz."""
 
 
 class HasProbabilities(Protocol):
@@ -35,12 +52,60 @@ class Network(Protocol):
 
 
 def read_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    """Slices uint8 [N, C, S, S] and the original's FP32 probabilities [N, 3] or [N, 3, S, S]."""
+    """Slices uint8 [N, C, S, S] and the original's FP32 probabilities [N, 3] or [N, 3, S, S].
+
+    Only what the contract leads one to expect is inflated, so a bomb never is. Raises BundleError for anything else.
+    """
+    data, contract = bundle.golden(), bundle.manifest.contract
     try:
-        with np.load(bundle.golden(), allow_pickle=False) as arrays:
-            return arrays["slices"], arrays["probabilities"]
-    except (KeyError, ValueError, OSError) as error:
-        raise BundleError("golden.npz does not hold goldens.", fix="export again") from error
+        _check_directory(data)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if foreign := {info.filename for info in archive.infolist()} - _MEMBERS:
+                raise ValueError(f"{printable(min(foreign))} is none of its arrays")
+            slices = _array(archive, "slices", np.dtype(np.uint8), contract.shape)
+            classes, side = len(contract.classes), contract.crop or contract.size
+            expected = _array(archive, "probabilities", np.dtype(np.float32), (classes,), (classes, side, side))
+        if len(slices) != len(expected):
+            raise ValueError(f"{len(slices)} slices and {len(expected)} answers")
+    except _ODD as error:
+        raise BundleError(f"golden.npz does not hold goldens ({_why(error)}).", fix="export again") from error
+    return slices, expected
+
+
+def _check_directory(data: bytes) -> None:
+    """ValueError where a zip's table of contents is not a small one at its end: reading a large one takes memory."""
+    end = data[-22:]  # numpy writes no comment behind it
+    if len(end) < 22 or end[:4] != b"PK\x05\x06" or data[-42:-38] == b"PK\x06\x07":
+        raise ValueError("it is no plain zip file")
+    if int.from_bytes(end[12:16], "little") > _MOST_DIRECTORY:
+        raise ValueError("its table of contents is too long")
+
+
+def _array(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], *each: tuple[int, ...]
+) -> npt.NDArray[Any]:  # fmt: skip
+    """An array [N, *one of `each`] of that type, N up to MOST_SLICES. Its header is read before its content."""
+    info = archive.getinfo(f"{name}.npy")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed by method {info.compress_type}")
+    with archive.open(info) as stream:
+        try:
+            if np.lib.format.read_magic(stream) != (1, 0):
+                raise ValueError("another version")
+            shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
+        except Exception as error:  # it is parsed as Python: tokens, recursion and memory are what it may raise too
+            raise ValueError(f"{name} has no header") from error
+        if found != dtype or by_column or shape[1:] not in each or not 1 <= shape[0] <= MOST_SLICES:
+            raise ValueError(f"{name} is {found} {list(shape)}")
+        size = math.prod(shape) * dtype.itemsize
+        content = bytearray(stream.read(size + 1))
+    if len(content) != size:
+        raise ValueError(f"{name} is not as long as it says")
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _why(error: BaseException) -> str:
+    return printable(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def compare(

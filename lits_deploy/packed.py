@@ -7,7 +7,6 @@ must fit the manifest; what is inflated is counted as it comes. `lits_deploy.pac
 from __future__ import annotations
 
 import hashlib
-import json
 import stat
 import unicodedata
 import zipfile
@@ -17,18 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle, Manifest
-from lits_deploy.errors import BundleError
+from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, MOST_MANIFEST, MOST_OTHER, Bundle, Manifest
+from lits_deploy.errors import BundleError, UserError
 from lits_deploy.files import sha256_bytes
+from lits_deploy.manifest_check import is_plain_name, parse_manifest
+from lits_deploy.model_file import ModelFile
 
 MOST_MEMBERS = 256
 """Files in a zip: a bundle has five, and two more an artifact at most."""
-
-MOST_MANIFEST = 4 << 20
-"""Bytes of manifest.json: one of 300 patients has 20 kB."""
-
-MOST_OTHER = 512 << 20
-"""Bytes of a file whose size the manifest does not tell: the largest, goldens of a U-Net, are 3 MB."""
 
 MOST_TOTAL = 16 << 30
 """Bytes of all files: VGG16 in three precisions takes 1 GB."""
@@ -54,19 +49,20 @@ class Packed:
 
     def digests(self) -> dict[str, str]:
         """SHA-256 that the manifest, or the format, asks of each file."""
-        manifest = self.bundle.manifest
-        found = {**manifest.files, **{artifact.file: artifact.sha256 for artifact in manifest.artifacts}}
-        seal = f"{self.bundle.sha256}  {MANIFEST}\n"
-        return {**found, MANIFEST: self.bundle.sha256, MANIFEST_HASH: sha256_bytes(seal.encode())}
+        return self.bundle.digests()
 
     def problems(self) -> list[str]:
         """One line for every file whose content is not what the manifest says. Empty for a whole bundle."""
-        found = []
+        found, models = [], {artifact.file for artifact in self.bundle.manifest.artifacts}
         for name, digest in sorted(self.digests().items()):
             try:
-                actual = hashlib.sha256()
+                actual, kept = hashlib.sha256(), []
                 for block in self.read(name):
                     actual.update(block)
+                    if name in models:
+                        kept.append(block)
+                if name in models and actual.hexdigest() == digest:
+                    ModelFile(name, b"".join(kept))
             except BundleError as error:
                 found.append(error.message)
                 continue
@@ -122,7 +118,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfi
             raise refused(path, f"the entry `{shown}` leads out of its folder")
         folder = name.endswith("/")
         plain = parts[:-1] if folder else parts
-        if not all(_is_plain(part) for part in plain):
+        if not all(is_plain_name(part) for part in plain):
             raise refused(path, f"the entry `{shown}` has no plain name")
         mode = info.external_attr >> 16
         if info.create_system == 3 and stat.S_IFMT(mode) not in (0, stat.S_IFDIR if folder else stat.S_IFREG):
@@ -147,12 +143,6 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfi
     if len(tops) != 1:
         raise refused(path, "it is empty" if not tops else f"it has {len(tops)} folders at its top, not one")
     return tops.pop(), members
-
-
-def _is_plain(name: str) -> bool:
-    """True for a visible name that every file system holds."""
-    length = len(name.encode(errors="replace"))
-    return 0 < length <= 255 and name.isprintable() and not name.startswith(".") and not set(name) & set("/\\:")
 
 
 def _check_sizes(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> None:
@@ -186,21 +176,9 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile, top: str, members: dict
     if data[MANIFEST_HASH] != f"{digest}  {MANIFEST}\n".encode():
         raise refused(path, f"its {MANIFEST} was altered: it does not match {MANIFEST_HASH}")
     try:
-        values = json.loads(data[MANIFEST])
-    except (ValueError, RecursionError) as error:
-        raise refused(path, f"its {MANIFEST} is not JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise refused(path, f"its {MANIFEST} is not a record")
-    manifest = Manifest.from_json(values)
-    files = manifest.files.items() if isinstance(manifest.files, dict) else [(None, None)]
-    named = [*files, *((artifact.file, artifact.sha256) for artifact in manifest.artifacts)]
-    sizes = [artifact.bytes for artifact in manifest.artifacts]
-    if (
-        not manifest.artifacts
-        or not all(isinstance(name, str) and _is_plain(name) and isinstance(sha, str) for name, sha in named)
-        or not all(isinstance(size, int) for size in sizes)
-    ):
-        raise refused(path, f"its {MANIFEST} names no plain files with hashes and sizes")
+        manifest = Manifest.from_json(parse_manifest(data[MANIFEST]))
+    except UserError as error:
+        raise refused(path, error.message.rstrip(".")) from error
     return Bundle(folder=path, manifest=manifest, sha256=digest)
 
 

@@ -25,7 +25,6 @@ from lits_deploy.files import atomic_path
 from lits_deploy.packed import Packed, open_packed, refused
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip can say
-_BLOCK = 1 << 20
 
 
 def pack(folder: Path, out: Path | None = None, *, overwrite: bool = False) -> Path:
@@ -57,21 +56,15 @@ def pack(folder: Path, out: Path | None = None, *, overwrite: bool = False) -> P
 
 
 def _write(bundle: Bundle, top: str, target: Path) -> None:
-    expected = {MANIFEST: bundle.sha256, **bundle.manifest.files}
-    expected.update({artifact.file: artifact.sha256 for artifact in bundle.manifest.artifacts})
     with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted({*expected, MANIFEST_HASH}):
+        for name in sorted(bundle.digests()):
             info = zipfile.ZipInfo(f"{top}/{name}", _DATE)
             info.create_system = 3  # Unix, wherever it is packed
             info.external_attr = (stat.S_IFREG | 0o644) << 16
-            source, digest = bundle.folder / name, hashlib.sha256()
-            info.file_size = source.stat().st_size
-            with source.open("rb") as stream, archive.open(info, "w") as packed:
-                while block := stream.read(_BLOCK):
-                    digest.update(block)
+            info.file_size = (bundle.folder / name).stat().st_size
+            with archive.open(info, "w") as packed:
+                for block in bundle.blocks(name):
                     packed.write(block)
-            if name in expected and digest.hexdigest() != expected[name]:
-                raise BundleError(f"{name} was changed while it was packed.", fix="pack again when nobody writes to it")
 
 
 def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> Bundle:
@@ -159,5 +152,5 @@ def _replace(target: Path, folder: Path) -> None:
 
 
 def _folder_name(name: str) -> str:
-    """A name for the folder inside that every system can hold."""
-    return re.sub(r"[^\w.+ -]", "-", name).strip(". ") or "bundle"
+    """A name for the folder inside that every system can hold and `unpack` takes."""
+    return re.sub(r"[^\w.+ -]", "-", name).rstrip(". ").lstrip(". -") or "bundle"

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from lits_deploy.bundle import Bundle, Manifest
 from lits_deploy.errors import BundleError
-from tiny_bundle import make_tiny_bundle
+from lits_deploy.runtime import Device
+from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
+from tiny_bundle import make_tiny_bundle, seal_manifest, write_raw_manifest
 
 
 def test_opens_and_knows_itself(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle")
     assert bundle.sha256 == hashlib.sha256((bundle.folder / "manifest.json").read_bytes()).hexdigest()
     assert bundle.problems() == []
-    assert bundle.path_of(bundle.artifact()).name == bundle.artifact().file
+    assert bundle.read(bundle.artifact()).data == (bundle.folder / bundle.artifact().file).read_bytes()
     with pytest.raises(BundleError, match="choose one of: fp32"):
         bundle.artifact("int4")
 
@@ -33,40 +36,129 @@ def test_altered_model_is_not_handed_out(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle")
     (bundle.folder / bundle.artifact().file).write_bytes(b"another model")
     with pytest.raises(BundleError, match="was altered"):
-        bundle.path_of(bundle.artifact())
+        bundle.read(bundle.artifact())
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"schema": 99}, "schema 99"),
+        ({"schema": []}, "`schema` is not a whole number"),
         ({"contract_sha256": "0"}, "contract does not match"),
         ({"surprise": 1}, "not one of ours"),
         ({"artifacts": [{"name": "x"}]}, "not one of ours"),
+        ({"artifacts": []}, "artifacts is not"),
+        ({"artifacts": [7]}, r"artifacts\[0\] is not a record"),
+        ({"artifacts": {"a": 1}}, "artifacts is not"),
+        ({"task": "dance"}, "task is not"),
+        ({"task": ["classify"]}, "task is not"),
+        ({"model": "resnet"}, "model is not"),
+        ({"files": ["README.md"]}, "files is not"),
+        ({"files": {"../x": "0" * 64}}, "files is not"),
+        ({"files": {f"{n}": "0" * 64 for n in range(300)}}, "files is not"),
+        ({"metrics": None}, "metrics is not"),
+        ({"contract": []}, "contract is not"),
+        ({"contract": {"window_hu": None, "size": 1_000_000}}, "contract.size is not"),
+        ({"contract": {"window_hu": None, "size": True}}, "contract.size is not"),
+        ({"contract": {"window_hu": [1]}}, "contract.window_hu is not"),
+        ({"contract": {"window_hu": None, "classes": "abc"}}, "contract.classes is not"),
+        ({"contract": {"window_hu": None, "std": "1"}}, "contract.std is not"),
     ],
 )
 def test_foreign_manifests(tmp_path: Path, change: dict[str, object], says: str) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle")
-    path = bundle.folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    (bundle.folder / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
-    with pytest.raises(BundleError, match=says):
+    write_raw_manifest(bundle.folder, json.dumps({**bundle.manifest.to_json(), **change}))
+    with pytest.raises(BundleError, match=says) as caught:
         Bundle.open(bundle.folder)
+    assert "\n" not in str(caught.value)
 
 
-def test_an_artifact_outside_the_folder_is_refused(tmp_path: Path) -> None:
-    bundle = make_tiny_bundle(tmp_path / "bundle")
-    path = bundle.folder / "manifest.json"
-    values = json.loads(path.read_text())
-    values["artifacts"][0]["file"] = "../elsewhere.onnx"
-    path.write_text(json.dumps(values))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    (bundle.folder / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
-    (tmp_path / "elsewhere.onnx").write_bytes(b"")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"file": "../elsewhere.onnx"}, {"file": "/etc/passwd"}, {"file": "-rf"}, {"file": ".hidden"}, {"file": 7},
+        {"file": ""}, {"name": ""}, {"name": 3}, {"sha256": None}, {"sha256": "0" * 63}, {"bytes": -1}, {"bytes": 1.5},
+        {"bytes": True}, {"outputs": []}, {"outputs": "logits"}, {"outputs": [1]}, {"tolerance": "1"},
+        {"temperature": None}, {"temperature": 0}, {"temperature": -1.5}, {"abstain_below": "0.5"},
+        {"runtimes": "openvino"}, {"devices": [None]}, {"gate": []}, {"gate": {"passed": 0}},
+        {"gate": {"passed": False, "failures": "all"}}, {"parity": None}, {"opset": "19"}, {"precision": None},
+        {"file": "README.md"}, {"file": "Manifest.json"},
+    ],
+)  # fmt: skip
+def test_artifacts_of_other_types(tmp_path: Path, change: dict[str, object]) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
+    values = bundle.manifest.to_json()
+    values["artifacts"][0].update(change)
+    write_raw_manifest(bundle.folder, json.dumps(values))
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(bundle.folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_manifests_that_are_no_plain_json(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
+    good = json.dumps(bundle.manifest.to_json())
+
+    def says(text: str, expected: str) -> None:
+        write_raw_manifest(bundle.folder, text)
+        with pytest.raises(BundleError, match=expected) as caught:
+            Bundle.open(bundle.folder)
+        assert "\n" not in str(caught.value)
+
+    says("[" * 200_000, "too deep")
+    says(good.replace('"metrics": {}', f'"metrics": {{"a": {"[" * 40}{"]" * 40}}}'), "too deep")
+    says(good.replace('"temperature": 1.0', '"temperature": NaN'), "NaN is no number")
+    says(good.replace('"temperature": 1.0', '"temperature": Infinity'), "Infinity is no number")
+    says(good.replace('"temperature": 1.0', '"temperature": 1e999'), "too large")
+    says(good.replace('"metrics": {}', '"metrics": {}, "metrics": {}'), "comes twice")
+    says(good.replace('"metrics": {}', '"metrics": {"a": "\\ud800"}'), "not JSON")
+    says("[]", "not a record")
+    says("", "not JSON")
+    says(good + " " * (4 << 20), "cannot be read")
+    (bundle.folder / "manifest.json").write_bytes(good.encode().replace(b"tiny", b"t\xffny"))
+    seal_manifest(bundle.folder)
+    with pytest.raises(BundleError, match="not JSON"):
+        Bundle.open(bundle.folder)
+    write_raw_manifest(bundle.folder, good)
+    assert Bundle.open(bundle.folder).problems() == []
+
+
+def read_all(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    bundle.golden()
+    bundle.read(bundle.artifact())
+
+
+def test_links_and_pipes_are_no_files_of_a_bundle(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
+    for name in ("model.onnx", "golden.npz", "manifest.json", "manifest.sha256"):
+        path, aside = bundle.folder / name, tmp_path / name
+        path.rename(aside)
+        for harm in (lambda p, to=aside: p.symlink_to(to), os.mkfifo):
+            harm(path)
+            with pytest.raises(BundleError, match=f"{name} (is a link|cannot be read)"):
+                read_all(bundle.folder)
+            path.unlink()
+        aside.rename(path)
+
+
+def test_what_is_handed_out_is_what_was_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file swapped the moment after it was opened or read changes nothing: no path is opened twice."""
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
+    good = {path.name: path.read_bytes() for path in bundle.folder.iterdir()}
+    opened: list[str] = []
+    real = os.open
+
+    def swapped(path: object, *more: object, **options: object) -> int:
+        handle = real(path, *more, **options)  # type: ignore[call-overload]
+        if isinstance(path, Path) and path.parent == bundle.folder:
+            opened.append(path.name)
+            path.unlink()
+            path.write_bytes(b"another")
+        return int(handle)
+
+    monkeypatch.setattr("lits_deploy.files.os.open", swapped)
     again = Bundle.open(bundle.folder)
-    with pytest.raises(BundleError, match="outside the bundle"):
-        again.path_of(again.artifact())
 
 
 def test_text_that_is_not_unicode_is_refused_before_a_run(tmp_path: Path) -> None:
@@ -74,3 +166,33 @@ def test_text_that_is_not_unicode_is_refused_before_a_run(tmp_path: Path) -> Non
     values["model"]["name"] = "half \ud800"
     with pytest.raises(BundleError, match="not Unicode"):
         Manifest.from_json(values)
+
+    model = again.read(again.artifact())
+    golden = again.golden()
+    monkeypatch.undo()
+    assert sorted(opened) == ["golden.npz", "manifest.json", "manifest.sha256", "model.onnx"]
+    assert (model.data, golden, again.sha256) == (good["model.onnx"], good["golden.npz"], bundle.sha256)
+    OnnxRuntime(model, device=Device("cpu"), precision="fp32", shape=(1, 32, 32), wanted=("logits",), max_batch=1)
+    with pytest.raises(BundleError, match="altered"):
+        again.read(again.artifact())
+
+
+def test_what_file_managers_leave_is_ignored_with_one_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "._model.onnx"):
+        (bundle.folder / name).write_bytes(b"x")
+    (bundle.folder / "__MACOSX").mkdir()
+    (bundle.folder / "__MACOSX" / "._manifest.json").write_bytes(b"x")
+    for _ in range(2):
+        assert Bundle.open(bundle.folder).problems() == []
+    (note,) = [record.getMessage() for record in caplog.records]
+    assert ".DS_Store, ._model.onnx, Thumbs.db, __MACOSX, desktop.ini" in note
+    assert "ignored" in note
+
+
+@pytest.mark.parametrize("name", ["w.bin", "thumbs.db.onnx", ".manifest.json.swp", "README.md~", "folder"])
+def test_any_other_file_is_refused(tmp_path: Path, name: str) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
+    (bundle.folder / name).mkdir() if name == "folder" else (bundle.folder / name).write_bytes(b"x")
+    with pytest.raises(BundleError, match=f"{name} in .* is not in the manifest"):
+        Bundle.open(bundle.folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import os
 import shutil
 import stat
@@ -20,7 +20,7 @@ from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.files import sha256_file
 from lits_deploy.packed import open_packed
 from lits_deploy.packing import pack, unpack
-from tiny_bundle import make_tiny_bundle, with_manifest
+from tiny_bundle import make_tiny_bundle, write_raw_manifest
 
 Entries = dict[str, bytes]
 
@@ -115,7 +115,7 @@ class TestPack:
             (copy / "model.onnx").write_bytes(b"another")
         else:
             (copy / "golden.npz").unlink()
-        with pytest.raises(BundleError, match="not packed"):
+        with pytest.raises(BundleError, match="not in the manifest" if harm == "foreign" else "not packed"):
             pack(copy)
         assert not Path("tiny.zip").exists()
 
@@ -216,6 +216,17 @@ class TestHostile:
     )
     def test_odd_names(self, entries: Entries, here: Path, name: str) -> None:
         refused(write_zip(here / "x.zip", entries, (name, b"x")), "no plain name", here)
+
+    @pytest.mark.parametrize("top", ["-rf", "--out", "-", "~root", " tiny", "tiny "])
+    def test_names_that_a_shell_would_misread(self, entries: Entries, here: Path, top: str) -> None:
+        moved = {name.replace("tiny", top, 1): data for name, data in entries.items()}
+        refused(write_zip(here / "x.zip", moved), "no plain name", here)
+        refused(write_zip(here / "x.zip", entries, (f"tiny/{top}", b"x")), "no plain name", here)
+
+    def test_a_folder_of_such_a_name_is_packed_under_another(self, original: Bundle, here: Path) -> None:
+        shutil.copytree(original.folder, here / "-rf")
+        with open_packed(pack(here / "-rf", here / "x.zip")) as packed:
+            assert packed.top == "rf"
 
     def test_a_name_cut_at_a_nul(self, entries: Entries, here: Path) -> None:
         path = write_zip(here / "x.zip", entries, ("tiny/README.mdX", b"x"))
@@ -325,12 +336,12 @@ class TestHostile:
     @pytest.mark.parametrize(
         ("change", "says"),
         [
-            ({"file": "../escape.onnx"}, "no plain files"),
-            ({"file": "/etc/passwd"}, "no plain files"),
-            ({"file": 7}, "no plain files"),
-            ({"file": "manifest.json"}, "not in its manifest|its manifest says"),
-            ({"bytes": "many"}, "no plain files"),
-            ({"sha256": None}, "no plain files"),
+            ({"file": "../escape.onnx"}, "not one of ours"),
+            ({"file": "/etc/passwd"}, "not one of ours"),
+            ({"file": 7}, "not one of ours"),
+            ({"file": "manifest.json"}, "comes twice"),
+            ({"bytes": "many"}, "not one of ours"),
+            ({"sha256": None}, "not one of ours"),
         ],
     )
     def test_a_manifest_that_names_odd_files(
@@ -338,17 +349,18 @@ class TestHostile:
     ) -> None:
         folder = here.parent / "odd"
         shutil.copytree(original.folder, folder)
-        odd = dataclasses.replace(original.artifact(), **change)  # type: ignore[arg-type]
-        with_manifest(Bundle.open(folder), artifacts=(odd,))
+        values = original.manifest.to_json()
+        values["artifacts"][0].update(change)
+        write_raw_manifest(folder, json.dumps(values))
         entries = {f"tiny/{path.name}": path.read_bytes() for path in folder.iterdir()}
         refused(write_zip(here / "x.zip", entries), says, here)
 
     def test_a_manifest_without_files(self, original: Bundle, here: Path) -> None:
         folder = here.parent / "odd"
         shutil.copytree(original.folder, folder)
-        with_manifest(Bundle.open(folder), files=["README.md"])
+        write_raw_manifest(folder, json.dumps({**original.manifest.to_json(), "files": ["README.md"]}))
         entries = {f"tiny/{path.name}": path.read_bytes() for path in folder.iterdir()}
-        refused(write_zip(here / "x.zip", entries), "no plain files", here)
+        refused(write_zip(here / "x.zip", entries), "not one of ours", here)
 
     def test_any_flipped_byte_is_refused_or_harmless(self, original: Bundle, here: Path) -> None:
         """Either an error for the user, or the same bundle (dates and the like are nobody's truth)."""

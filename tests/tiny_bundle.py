@@ -154,6 +154,17 @@ def tiny_logits(slices: np.ndarray[Any, Any], contract: InputContract) -> np.nda
     return (features @ WEIGHTS + BIAS).astype(np.float32)
 
 
+def write_raw_manifest(folder: Path, text: str) -> None:
+    """Any text as the manifest, with its hash: what a stranger can write. Nothing is checked."""
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    seal_manifest(folder)
+
+
+def seal_manifest(folder: Path) -> None:
+    """Write manifest.sha256 for the manifest that lies there."""
+    (folder / "manifest.sha256").write_text(f"{sha256_file(folder / 'manifest.json')}  manifest.json\n")
+
+
 def with_manifest(bundle: Bundle, **changes: Any) -> Bundle:
     """The same bundle with another manifest, hashed anew."""
     return write_manifest(bundle.folder, dataclasses.replace(bundle.manifest, **changes))

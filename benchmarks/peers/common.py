@@ -25,6 +25,7 @@ from benchmarks.fresh import answer, answer_error
 from benchmarks.percentiles import summarise_ms
 from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
+from lits_deploy.model_file import ModelFile
 from lits_deploy.spreadsheet import CsvWriter
 
 Slices = npt.NDArray[np.uint8]
@@ -129,6 +130,11 @@ def read_spec(text: str) -> Spec:
     """What the parent sent."""
     spec: Spec = json.loads(text)
     return spec
+
+
+def read_model(spec: Spec) -> ModelFile:
+    """The network's file; BundleError where it is not the one that the parent's manifest names."""
+    return ModelFile.read(Path(spec["model"]), spec["model_sha256"])
 
 
 def read_grey(file: str, size: int) -> Slices:

@@ -139,8 +139,10 @@ def _library(runtime: str, kind: str) -> str:
 
 def spec_of(entry: Entry, bundle: Bundle, run: Path, threads: int, device: str) -> dict[str, Any]:
     """What a peer's process is told, less the job."""
-    model = None if entry.artifact is None else str(bundle.path_of(bundle.artifact(entry.artifact)).resolve())
+    artifact = None if entry.artifact is None else bundle.artifact(entry.artifact)
+    model = None if artifact is None else str((bundle.folder / artifact.file).resolve())
     return {
         "mode": entry.mode, "threads": threads, "device": device, "run": str(run.resolve()), "model": model,
+        "model_sha256": None if artifact is None else artifact.sha256,
         "size": bundle.manifest.contract.size, "classes": list(bundle.manifest.contract.classes),
     }  # fmt: skip

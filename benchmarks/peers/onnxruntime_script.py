@@ -7,12 +7,12 @@ advises, so that only slices and answers are copied.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_ahead, read_spec
+from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_ahead, read_model, read_spec
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
 
 OUTPUT = "probabilities"
@@ -21,7 +21,7 @@ OUTPUT = "probabilities"
 class OnnxRuntimeScript:
     """An ONNX file in a session."""
 
-    def __init__(self, model: Path, *, size: int, threads: int, device: str = "cpu") -> None:
+    def __init__(self, model: ModelFile, *, size: int, threads: int, device: str = "cpu") -> None:
         self.model, self.size, self.threads, self.cuda = model, size, threads, device != "cpu"
         self._session: Any = None
         self._ort = import_onnxruntime()
@@ -34,7 +34,7 @@ class OnnxRuntimeScript:
         providers = ["CUDAExecutionProvider"] if self.cuda else ["CPUExecutionProvider"]
         if self.cuda and hasattr(self._ort, "preload_dlls"):
             self._ort.preload_dlls()
-        self._session = self._ort.InferenceSession(str(self.model), options, providers=providers)
+        self._session = self._ort.InferenceSession(self.model.data, options, providers=providers)
         self._input = self._session.get_inputs()[0].name
 
     def classify(self, slices: Slices) -> Probabilities:
@@ -59,5 +59,5 @@ class OnnxRuntimeScript:
 def child(text: str) -> None:
     """What the fresh process runs."""
     spec: Spec = read_spec(text)
-    script = OnnxRuntimeScript(Path(spec["model"]), size=spec["size"], threads=spec["threads"], device=spec["device"])
+    script = OnnxRuntimeScript(read_model(spec), size=spec["size"], threads=spec["threads"], device=spec["device"])
     child_of(script, spec)

@@ -7,12 +7,12 @@ network (docs/log.md).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_ahead, read_spec
+from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_ahead, read_model, read_spec
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import signal_stack
 from lits_deploy.runtime.openvino_ import import_openvino
 
@@ -22,7 +22,7 @@ OUTPUT = "probabilities"
 class OpenVinoScript:
     """An ONNX file compiled for the CPU with a performance hint: `latency` or `throughput`."""
 
-    def __init__(self, model: Path, *, size: int, threads: int, mode: str) -> None:
+    def __init__(self, model: ModelFile, *, size: int, threads: int, mode: str) -> None:
         self.model, self.size, self.threads, self.mode = model, size, threads, mode
         self._ov = import_openvino()
         self._network: Any = None
@@ -37,7 +37,7 @@ class OpenVinoScript:
         }  # fmt: skip
         core = self._ov.Core()
         with signal_stack.kept():
-            self._network = core.compile_model(core.read_model(str(self.model)), "CPU", options)
+            self._network = core.compile_model(core.read_model(self.model.data), "CPU", options)
         self._request = self._network.create_infer_request()
 
     def classify(self, slices: Slices) -> Probabilities:
@@ -80,4 +80,4 @@ class OpenVinoScript:
 def child(text: str) -> None:
     """What the fresh process runs."""
     spec: Spec = read_spec(text)
-    child_of(OpenVinoScript(Path(spec["model"]), size=spec["size"], threads=spec["threads"], mode=spec["mode"]), spec)
+    child_of(OpenVinoScript(read_model(spec), size=spec["size"], threads=spec["threads"], mode=spec["mode"]), spec)

@@ -18,9 +18,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_spec
+from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_model, read_spec
 from lits_deploy.errors import UserError
 from lits_deploy.machine import allowed_cores
+from lits_deploy.model_file import ModelFile
 
 
 def adapted(model: onnx.ModelProto, size: int, classes: Sequence[str]) -> onnx.ModelProto:
@@ -62,13 +63,15 @@ def adapted(model: onnx.ModelProto, size: int, classes: Sequence[str]) -> onnx.M
 class UltralyticsScript:
     """`YOLO(file).predict(folder, stream=True)`."""
 
-    def __init__(self, model: Path, *, size: int, threads: int, classes: Sequence[str]) -> None:
+    def __init__(self, model: ModelFile, *, size: int, threads: int, classes: Sequence[str]) -> None:
         if threads != allowed_cores():
             raise UserError("Ultralytics' ONNX Runtime takes every core.", fix="compare it without --threads")
         self.size = size
         self._folder = tempfile.TemporaryDirectory(prefix="lits-deploy-ultralytics-")
         self._file = Path(self._folder.name, "network.onnx")
-        onnx.save(adapted(onnx.load(model), size, classes), self._file)  # the file that its user would have
+        onnx.save(
+            adapted(onnx.load_from_string(model.data), size, classes), self._file
+        )  # the file that its user would have
 
     def load(self) -> None:
         """The model object; the session is made at the first prediction."""
@@ -110,6 +113,6 @@ def child(text: str) -> None:
         import ultralytics  # noqa: F401
 
         script = UltralyticsScript(
-            Path(spec["model"]), size=spec["size"], threads=spec["threads"], classes=spec["classes"]
+            read_model(spec), size=spec["size"], threads=spec["threads"], classes=spec["classes"]
         )
         child_of(script, spec)

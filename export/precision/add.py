@@ -102,7 +102,8 @@ def add_precisions(
         f"reading activations on {calibration.record['slices']} slices of {calibration.record['data']}"
         + (f", {len(calibration.record['patients'])} patients" if "patients" in calibration.record else "")
     )
-    model = without_cam(onnx.load(folder / base.artifacts[0].file))
+    original_file = Bundle(folder=folder, manifest=base, sha256="").read(base.artifacts[0])
+    model = without_cam(onnx.load_from_string(original_file.data))
     talk.phase("calibration", len(calibration.slices))
     seen = activations(model, calibration.slices, histograms=wanted.int8, progress=talk.progress)
     ranges = {**overflow(model, seen), "data": calibration.record["data"], "slices": calibration.record["slices"]}
@@ -197,7 +198,7 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
             opened.append((name if device == "cpu" else f"{name} {device}", stack.enter_context(runtime)))
     if not opened:
         simulated = Simulated(
-            bundle.path_of(artifact), precision=artifact.precision, shape=bundle.manifest.contract.shape,
+            bundle.read(artifact), precision=artifact.precision, shape=bundle.manifest.contract.shape,
             wanted=wanted, max_batch=most,
         )  # fmt: skip
         opened.append(("simulation", stack.enter_context(simulated)))

@@ -18,6 +18,7 @@ import onnx
 from export.precision.make import Recipe
 from export.precision.ranges import METHODS, Activation, Method
 from export.precision.simulated import Simulated
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
@@ -77,10 +78,10 @@ def _answers(path: Path, slices: npt.NDArray[np.uint8], *, simulated: bool) -> n
     shape, wanted = (slices.shape[1], slices.shape[2], slices.shape[3]), ("probabilities",)
     runtime: Runtime
     if simulated:
-        runtime = Simulated(path, precision="int8", shape=shape, wanted=wanted, max_batch=_BATCH)
+        runtime = Simulated(ModelFile.read(path), precision="int8", shape=shape, wanted=wanted, max_batch=_BATCH)
     else:
         runtime = OnnxRuntime(
-            path, device=Device("cpu"), precision="int8", shape=shape, wanted=wanted, max_batch=_BATCH
+            ModelFile.read(path), device=Device("cpu"), precision="int8", shape=shape, wanted=wanted, max_batch=_BATCH
         )
     found = []
     with runtime:

@@ -7,10 +7,10 @@ integer kernels: for a graph placed for TensorRT those are slower, and on graphs
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from lits_deploy.machine import cores
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
 
@@ -21,7 +21,7 @@ class Simulated(Runtime):
     name: ClassVar[str] = "simulation"
 
     def __init__(
-        self, model: Path, *, precision: str, shape: tuple[int, int, int], wanted: tuple[str, ...], max_batch: int
+        self, model: ModelFile, *, precision: str, shape: tuple[int, int, int], wanted: tuple[str, ...], max_batch: int
     ) -> None:
         super().__init__(shape=shape, max_batch=max_batch)
         ort = import_onnxruntime()
@@ -29,7 +29,7 @@ class Simulated(Runtime):
         options.intra_op_num_threads = cores()
         options.log_severity_level = 3
         options.add_session_config_entry("session.disable_quant_qdq", "1")
-        self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        self._session = ort.InferenceSession(model.data, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
         self._wanted, self._precision, self._version = list(wanted), precision, ort.__version__
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.model_file import ModelFile
+
 MODEL = Path(__file__).with_name("probe.onnx")
 MODEL_SHA256 = "c050d0a2233590774baedb8ad21f09f58dfa7e00768128a4a80c7f2fdfd5d144"
 SIZE, CROP, SCALE = 32, 28, np.float32(1.0 / 255.0)
@@ -20,6 +22,11 @@ SHAPE = (1, SIZE, SIZE)
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
+
+
+def model_file() -> ModelFile:
+    """The network's file, its hash checked; BundleError where it was altered."""
+    return ModelFile.read(MODEL, MODEL_SHA256)
 
 
 def weights() -> dict[str, Array]:

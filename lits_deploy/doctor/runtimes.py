@@ -76,20 +76,22 @@ def owners() -> dict[str, str]:
 
 def _run_probe(runtime: str, device: str) -> dict[str, Any]:
     from lits_deploy.doctor import network
-    from lits_deploy.files import sha256_file
+    from lits_deploy.errors import BundleError
     from lits_deploy.goldens import compare
     from lits_deploy.parity import FP32_TOLERANCE
     from lits_deploy.runtime.device import Device
     from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
     from lits_deploy.runtime.openvino_ import OpenVino
 
-    if sha256_file(network.MODEL) != network.MODEL_SHA256:
+    try:
+        model = network.model_file()
+    except BundleError:
         again = "pip install --force-reinstall --no-deps lits-deploy"
         return {"state": "broken", "found": f"{network.MODEL.name}, which is run, was altered", "fix": again}
     kind: type[OnnxRuntime | OpenVino] = OpenVino if runtime == "openvino" else OnnxRuntime
     began = time.perf_counter()
     with kind(
-        network.MODEL,
+        model,
         device=Device.parse(device, auto=Device("cpu")),
         precision="fp32",
         shape=network.SHAPE,

@@ -73,7 +73,7 @@ def _without_gpu(library: Library) -> dict[str, Any]:
     found, targets = f"{library.version}; no NVIDIA GPU here to run on", supported_targets(library)
     if _TARGET not in targets:
         return {"state": "missing", "found": found, "details": {"version": library.version}}
-    built = build(library, network.MODEL, _profile(), targets=(_TARGET,))
+    built = build(library, network.model_file(), _profile(), targets=(_TARGET,))
     details = {"version": library.version, "targets": list(targets), "seconds": round(built.seconds, 3)}
     builds = f"it builds engines for {', '.join(targets)} (tried: {_TARGET}, {built.seconds:.2f} s)"
     return {"state": "ok", "found": f"{found}; {builds}", "details": details}
@@ -88,7 +88,7 @@ def _on_gpu(library: Library, cuda: Cuda, device: int) -> dict[str, Any]:
     began = time.perf_counter()
     cuda.set_device(device)
     gpu = cuda.describe(device)
-    built = build(library, network.MODEL, _profile())
+    built = build(library, network.model_file(), _profile())
     with TensorRt(
         _load(library, built), cuda, device=Device("cuda", device), precision="fp32", shape=network.SHAPE,
         wanted=("probabilities",), max_batch=_MOST,

@@ -10,7 +10,6 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from lits_deploy.engines.key import Profile
 from lits_deploy.engines.layers import Layer, parse_listing
 from lits_deploy.engines.progress import Phases
 from lits_deploy.errors import EngineError
+from lits_deploy.model_file import ModelFile
 
 if TYPE_CHECKING:  # type stubs
     import tensorrt
@@ -44,7 +44,7 @@ class Built:
 
 def build(
     library: Library,
-    model: Path,
+    model: ModelFile,
     profile: Profile,
     *,
     targets: tuple[str, ...] = (),
@@ -105,7 +105,7 @@ def check_targets(library: Library, targets: tuple[str, ...]) -> None:
 
 
 def _build(
-    library: Library, model: Path, profile: Profile, targets: tuple[str, ...], timing_cache: bytes, phases: Phases
+    library: Library, model: ModelFile, profile: Profile, targets: tuple[str, ...], timing_cache: bytes, phases: Phases
 ) -> Built:
     trt, started = library.trt, perf_counter()
     check_targets(library, targets)
@@ -141,9 +141,9 @@ def _build(
 _FIX = "another --precision or --trt-flavour, or run this file with ONNX Runtime"
 
 
-def _parse(library: Library, network: tensorrt.INetworkDefinition, model: Path, log: Log) -> None:
+def _parse(library: Library, network: tensorrt.INetworkDefinition, model: ModelFile, log: Log) -> None:
     parser: tensorrt.OnnxParser = library.trt.OnnxParser(network, library.logger)
-    parsed: Any = parser.parse(model.read_bytes())  # the stubs' `bool` is a member of DataType
+    parsed: Any = parser.parse(model.data)  # the stubs' `bool` is a member of DataType
     if parsed:
         if network.num_inputs != 1:
             raise EngineError(f"{model.name} has {network.num_inputs} inputs, not one.", fix="export again")

@@ -57,7 +57,7 @@ def prepare(
     if not artifact.placed_for(RUNTIME):
         raise UserError(f"{artifact.name} is not placed for TensorRT.", fix="export with --int8: it makes one that is")
     check_targets(library, targets)
-    model = bundle.path_of(artifact)
+    model = bundle.read(artifact)  # first: an engine of an altered file is not used either
     key = key_for(
         bundle, artifact, flavour=library.flavour.name, version=library.version, gpu=None if targets else gpu,
         targets=targets, profile=profile,

@@ -140,7 +140,7 @@ def open_runtime(
     kind: type[OnnxRuntime | OpenVino] = OpenVino if name == "openvino" else OnnxRuntime
     options: dict[str, Any] = {"accelerator": "tensorrt"} if name == "onnxruntime-tensorrt" else {}
     return kind(
-        bundle.path_of(chosen),
+        bundle.read(chosen),
         device=target,
         precision=chosen.precision,
         shape=bundle.manifest.contract.shape,

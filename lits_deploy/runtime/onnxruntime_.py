@@ -19,6 +19,7 @@ import numpy as np
 
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.machine import cores
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
 
@@ -75,7 +76,7 @@ class OnnxRuntime(Runtime):
 
     def __init__(
         self,
-        model: Path,
+        model: ModelFile,
         *,
         device: Device,
         precision: str,
@@ -103,7 +104,7 @@ class OnnxRuntime(Runtime):
                 "ONNX Runtime's TensorRT provider needs a GPU.", fix="--device cuda, or another --runtime"
             )
         try:
-            self._session = ort.InferenceSession(str(model), options, providers=providers)
+            self._session = ort.InferenceSession(model.data, options, providers=providers, enable_fallback=False)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if device.kind == "cuda":
                 raise DeviceError(
@@ -112,6 +113,8 @@ class OnnxRuntime(Runtime):
             raise BundleError(
                 f"ONNX Runtime cannot load {model.name}: {_first_line(error)}", fix="export again"
             ) from error
+        # The session keeps the file's bytes to load them again on other providers, which is never asked for here.
+        self._session._model_bytes = b""
         self._providers = tuple(self._session.get_providers())
         if device.kind == "cuda" and self._providers[0] != _ACCELERATORS[accelerator]:
             raise DeviceError(

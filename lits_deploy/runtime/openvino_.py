@@ -7,7 +7,6 @@ no longer the network that the parity gate saw. Here the precision is pinned to 
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from lits_deploy.errors import BundleError, DeviceError, MissingExtra
 from lits_deploy.machine import cores
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import signal_stack
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
@@ -44,7 +44,7 @@ class OpenVino(Runtime):
 
     def __init__(
         self,
-        model: Path,
+        model: ModelFile,
         *,
         device: Device,
         precision: str,
@@ -66,7 +66,7 @@ class OpenVino(Runtime):
         }
         try:
             with signal_stack.kept():
-                network = core.compile_model(core.read_model(str(model)), "CPU", options)
+                network = core.compile_model(core.read_model(model.data), "CPU", options)
         except Exception as error:  # OpenVINO raises RuntimeError with a paragraph of C++ locations
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BundleError(f"OpenVINO cannot load {model.name}: {reason[-1][:300]}", fix="export again") from error

@@ -30,7 +30,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def script_of(name: str, bundle: Bundle) -> Any:
-    model, size = bundle.path_of(bundle.artifact()), bundle.manifest.contract.size
+    model, size = bundle.read(bundle.artifact()), bundle.manifest.contract.size
     if name == "onnxruntime":
         return OnnxRuntimeScript(model, size=size, threads=1)
     return OpenVinoScript(model, size=size, threads=1, mode=name)
@@ -72,7 +72,7 @@ def test_reading_ahead_keeps_the_order(scans: Scans) -> None:
 def test_ultralytics_input_leads_to_the_same_answers(bundle: Bundle, scans: Scans, tmp_path: Path) -> None:
     import onnxruntime
 
-    model = onnx.load(bundle.path_of(bundle.artifact()))
+    model = onnx.load_from_string(bundle.read(bundle.artifact()).data)
     onnx.save(adapted(model, 256, ("a", "b", "c")), tmp_path / "u.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "u.onnx"), providers=["CPUExecutionProvider"])
     slices = np.stack([read_grey(file, 256) for file in scans.files])[:, np.newaxis]
@@ -129,7 +129,7 @@ def test_aims_are_medians_of_the_rounds_ratios(tmp_path: Path) -> None:
 
 
 def test_work_of_a_graph_is_counted(bundle: Bundle) -> None:
-    work = count(bundle.path_of(bundle.artifact()))
+    work = count(onnx.load_from_string(bundle.read(bundle.artifact()).data))
     assert work.flops == 2 * 2 * 3  # one product [1, 2] × [2, 3]
     assert work.activation_bytes > 4 * 256 * 256
     from benchmarks.ceilings import _convolution

@@ -37,7 +37,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     ) -> Runtime:
         folders.append(engine_cache)
         return OnnxRuntime(
-            of.path_of(artifact), device=Device("cpu"), precision="fp32", shape=of.manifest.contract.shape,
+            of.read(artifact), device=Device("cpu"), precision="fp32", shape=of.manifest.contract.shape,
             wanted=wanted, max_batch=max_batch,
         )  # fmt: skip
 

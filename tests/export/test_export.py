@@ -21,6 +21,7 @@ from export.source import Deployed, Original, from_run, from_weights
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, DataError, OutputError, ParityError
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.verify import verify
@@ -64,7 +65,12 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Original, Path
 
 def runtime(path: Path, max_batch: int = 16, shape: tuple[int, int, int] = (1, 256, 256)) -> OnnxRuntime:
     return OnnxRuntime(
-        path, device=Device("cpu"), precision="fp32", shape=shape, wanted=("probabilities",), max_batch=max_batch
+        ModelFile.read(path),
+        device=Device("cpu"),
+        precision="fp32",
+        shape=shape,
+        wanted=("probabilities",),
+        max_batch=max_batch,
     )
 
 

@@ -20,6 +20,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from tiny_data import make_tiny_data
@@ -92,7 +93,12 @@ def test_the_graph_holds_the_network_once_and_agrees_at_any_batch(tmp_path: Path
     assert (tmp_path / "flips.onnx").stat().st_size < 1.01 * (tmp_path / "plain.onnx").stat().st_size
     names = ("logits", "probabilities", "cam")
     with OnnxRuntime(
-        tmp_path / "flips.onnx", device=Device("cpu"), precision="fp32", shape=CONTRACT.shape, wanted=names, max_batch=5
+        ModelFile.read(tmp_path / "flips.onnx"),
+        device=Device("cpu"),
+        precision="fp32",
+        shape=CONTRACT.shape,
+        wanted=names,
+        max_batch=5,
     ) as runtime:
         for count in (1, 5):
             got = runtime.infer(slices(count))

@@ -28,6 +28,8 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.cli.artifacts import show_artifacts
 from lits_deploy.errors import BundleError, DataError, UserError
+from lits_deploy.files import sha256_file
+from lits_deploy.model_file import ModelFile
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.runtime import choose, open_runtime
@@ -68,7 +70,8 @@ def again(original: Original, bundle: Bundle, tmp_path: Path) -> Callable[..., t
         model: onnx.ModelProto | None = None, calibration: CalibrationSet | None = None, **wanted: Any
     ) -> tuple[Added, Path]:
         onnx.save(model or onnx.load(bundle.folder / "model.onnx"), tmp_path / "model.onnx")
-        base = dataclasses.replace(bundle.manifest, artifacts=bundle.manifest.artifacts[:1])
+        first = dataclasses.replace(bundle.artifact(), sha256=sha256_file(tmp_path / "model.onnx"))
+        base = dataclasses.replace(bundle.manifest, artifacts=(first,))
         chosen = Wanted(**wanted)
         used = calibration or calibration_slices(original, chosen)
         return add_precisions(original, tmp_path, base, read_golden(bundle), used, chosen, Talk()), tmp_path
@@ -178,7 +181,7 @@ def test_simulation_agrees_with_integer_kernels(bundle: Bundle) -> None:
     artifact = bundle.artifact("int8-cpu")
     options: dict[str, Any] = {"precision": "int8", "shape": (1, 256, 256), "wanted": ("probabilities",)}
     with (
-        Simulated(bundle.path_of(artifact), max_batch=16, **options) as simulated,
+        Simulated(bundle.read(artifact), max_batch=16, **options) as simulated,
         open_runtime(bundle, runtime="onnxruntime", artifact=artifact, device="cpu") as real,
     ):
         expected, got = simulated.infer(slices).probabilities, real.infer(slices).probabilities
@@ -321,7 +324,7 @@ def test_every_network_in_every_precision(name: str, tmp_path: Path) -> None:
         onnx.save(recipe.make(model, seen), path)
         assert path.stat().st_size < share * (tmp_path / "model.onnx").stat().st_size + 20_000
         options: dict[str, Any] = {"precision": recipe.precision, "shape": (1, 256, 256), "max_batch": 2}
-        with Simulated(path, wanted=("probabilities",), **options) as simulated:
+        with Simulated(ModelFile.read(path), wanted=("probabilities",), **options) as simulated:
             got = simulated.infer(slices).probabilities
         assert got is not None
         assert np.abs(got - expected).max() < (0.002 if recipe.precision == "fp16" else 0.05), recipe.name

@@ -13,6 +13,7 @@ import pytest
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory
 from lits_deploy.gpu.recording import RecordingCuda
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import Device, onnxruntime_, open_runtime, places, resolve, trt_open
 from lits_deploy.runtime.onnxruntime_ import BoundSession, OnnxRuntime
 from tiny_bundle import make_tiny_bundle
@@ -58,9 +59,12 @@ class FakeOrt:
     def get_available_providers(self) -> list[str]:
         return [TRT, CUDA, "CPUExecutionProvider"]
 
-    def InferenceSession(self, _model: str, _options: Any, providers: list[Any]) -> Any:  # noqa: N802
+    def InferenceSession(self, _model: bytes, _options: Any, providers: list[Any], **_: Any) -> Any:  # noqa: N802
         self.asked = providers
         return FakeSession(self)
+
+
+NO_NETWORK = ModelFile("model.onnx", b"\x08\x09")
 
 
 class FakeSession:
@@ -93,7 +97,7 @@ def opened(ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Onn
     monkeypatch.setattr(onnxruntime_, "cuda_usable", lambda: True)
     monkeypatch.setattr(onnxruntime_.ctypes, "CDLL", lambda _: None)
     return OnnxRuntime(
-        Path("model.onnx"), device=Device("cuda", 1), precision="fp16", shape=(1, 4, 4), wanted=("logits",),
+        NO_NETWORK, device=Device("cuda", 1), precision="fp16", shape=(1, 4, 4), wanted=("logits",),
         max_batch=32, **options,
     )  # fmt: skip
 

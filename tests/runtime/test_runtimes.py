@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory, MissingExtra, UserError
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import Device, onnxruntime_, open_runtime, openvino_, places, resolve
 from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.runtime.onnxruntime_ import cuda_usable
@@ -19,6 +19,9 @@ from lits_deploy.runtime.openvino_ import OpenVino
 from tiny_bundle import make_tiny_bundle
 
 needs_openvino = pytest.mark.skipif(not openvino_.installed(), reason="OpenVINO is not installed")
+
+NO_NETWORK = ModelFile("model.onnx", b"\x08\x09")
+"""An ONNX file with nothing in it but its version."""
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +130,12 @@ def test_a_signal_after_two_openvino_networks(bundle: Bundle) -> None:
 
 
 @needs_openvino
-def test_openvino_refuses_a_gpu_and_a_file_that_is_no_network(bundle: Bundle, tmp_path: Path) -> None:
+def test_openvino_refuses_a_gpu_and_a_file_that_is_no_network(bundle: Bundle) -> None:
     with pytest.raises(DeviceError, match="not on cuda:0"):
         open_runtime(bundle, runtime="openvino", device="cuda")
-    (tmp_path / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(BundleError, match="OpenVINO cannot load"):
         OpenVino(
-            tmp_path / "model.onnx", device=Device("cpu"), precision="fp32", shape=(1, 256, 256), wanted=("logits",),
+            NO_NETWORK, device=Device("cpu"), precision="fp32", shape=(1, 256, 256), wanted=("logits",),
             max_batch=1,
         )  # fmt: skip
 
@@ -178,13 +180,12 @@ def test_device_names() -> None:
     assert Device.parse("auto", auto=auto) is auto
 
 
-def test_a_file_that_is_no_network_is_named(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_file_that_is_no_network_is_named() -> None:
     from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 
-    (tmp_path / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(BundleError, match="cannot load"):
         OnnxRuntime(
-            tmp_path / "model.onnx",
+            NO_NETWORK,
             device=Device("cpu"),
             precision="fp32",
             shape=(1, 256, 256),

@@ -1,0 +1,192 @@
+"""What manifest.json may be, before anything in it is used: its size, depth, counts and the type of every field.
+
+A manifest comes from a stranger like the rest of a bundle. Everything later relies on what is checked here: a name is
+a plain file name, a number is finite, a list is a list. Free records (metrics, training …) may hold any JSON; who reads
+them asks first. Knows nothing about files.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lits_deploy.errors import BundleError
+
+MOST_DEPTH = 24
+"""Records in records: those that `export` writes go six deep."""
+
+MOST_FILES = 256
+"""Files of a bundle: it has five, and two more an artifact at most."""
+
+MOST_SIDE, MOST_CHANNELS = 4096, 63
+"""Of a slice: memory is set aside by them before the network is opened."""
+
+
+def parse_manifest(data: bytes) -> dict[str, Any]:
+    """manifest.json as a record whose fields have the types of `Manifest`. Raises BundleError naming the field."""
+    try:
+        values = json.loads(
+            data.decode("utf-8"), parse_constant=_not_finite, parse_float=_finite, object_pairs_hook=_unique
+        )
+        _check_nesting(values)
+    except RecursionError:
+        raise _refused("records lie in each other too deep") from None
+    except ValueError as error:  # what is no JSON, no UTF-8, or a number that no float holds
+        raise BundleError(f"manifest.json is not JSON ({error}).", fix="copy the bundle again") from error
+    if not isinstance(values, dict):
+        raise _refused("it is not a record")
+    if "schema" in values and not _whole(values["schema"]):
+        raise _refused("`schema` is not a whole number")
+    return values
+
+
+def check_fields(values: Mapping[str, Any]) -> None:
+    """BundleError where a field of a manifest is missing or of another type than `Manifest` says."""
+    _check("", values, _MANIFEST)
+    _check("contract.", values["contract"], _CONTRACT)
+    for index, artifact in enumerate(values["artifacts"]):
+        if not isinstance(artifact, dict):
+            raise _refused(f"artifacts[{index}] is not a record")
+        _check(f"artifacts[{index}].", artifact, _ARTIFACT)
+        for key in ("passed", "failures"):
+            if not _GATE[key](artifact.get("gate", {}).get(key, True if key == "passed" else [])):
+                raise _refused(f"artifacts[{index}].gate.{key} is of another type")
+    for what in ("name", "file"):
+        found = [artifact[what] for artifact in values["artifacts"]]
+        found += [*values["files"], "manifest.json", "manifest.sha256"] if what == "file" else []
+        if len({name.casefold() for name in found}) < len(found):
+            raise _refused(f"a {what} of its artifacts comes twice")
+
+
+def is_plain_name(name: object) -> bool:
+    """True for a visible name that every file system holds and no program takes for an option."""
+    if not isinstance(name, str):
+        return False
+    length = len(name.encode(errors="replace"))
+    hidden_or_option = name.startswith((".", "-", "~")) or name != name.strip()  # a shell's user would be surprised
+    return 0 < length <= 255 and name.isprintable() and not hidden_or_option and not set(name) & set("/\\:")
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= 4096
+
+
+def _name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 255
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53
+
+
+def _count(value: object) -> bool:
+    return _whole(value) and value >= 0  # type: ignore[operator]
+
+
+def _number(value: object) -> bool:
+    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _up_to(most: int) -> Callable[[object], bool]:
+    return lambda value: _whole(value) and 0 < value <= most  # type: ignore[operator]
+
+
+def _or_none(check: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or check(value)
+
+
+def _record(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _list_of(check: Callable[[object], bool], least: int = 0, most: int = 64) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and least <= len(value) <= most and all(map(check, value))
+
+
+def _hash(value: object) -> bool:
+    return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
+
+
+def _files(value: object) -> bool:
+    return isinstance(value, dict) and len(value) <= MOST_FILES and all(map(is_plain_name, value)) and all(
+        map(_hash, value.values())
+    )  # fmt: skip
+
+
+_Fields = dict[str, tuple[Callable[[object], bool], bool]]  # name → (check, must be there)
+
+_MANIFEST: _Fields = {
+    "task": (lambda value: value in ("classify", "segment"), True),
+    "model": (_record, True), "contract": (_record, True), "contract_sha256": (_text, True),
+    "artifacts": (_list_of(lambda _: True, 1), True), "files": (_files, True), "metrics": (_record, False),
+    "training": (_record, False), "export": (_record, False), "calibration_set": (_record, False),
+    "left_out": (_record, False),
+}  # fmt: skip
+
+_CONTRACT: _Fields = {
+    "window_hu": (_or_none(_list_of(_number, 2, 2)), True), "channels": (_up_to(MOST_CHANNELS), False),
+    "size": (_up_to(MOST_SIDE), False), "crop": (_or_none(_up_to(MOST_SIDE)), False),
+    "resize": (lambda value: value in ("box", "bilinear", "never"), False), "orientation": (_text, False),
+    "classes": (_list_of(_name, 1), False), "scale": (_number, False), "mean": (_number, False),
+    "std": (_number, False),
+}  # fmt: skip
+
+_ARTIFACT: _Fields = {
+    "name": (_name, True), "file": (is_plain_name, True), "sha256": (_hash, True), "bytes": (_count, True),
+    "precision": (_name, True), "opset": (_count, True), "outputs": (_list_of(_name, 1), True),
+    "tolerance": (_number, True), "parity": (_record, False), "temperature": (_number, False),
+    "abstain_below": (_or_none(_number), False), "calibration": (_record, False), "runtimes": (_list_of(_name), False),
+    "devices": (_list_of(_name), False), "gate": (_record, False), "quantisation": (_record, False),
+}  # fmt: skip
+
+_GATE: dict[str, Callable[[object], bool]] = {
+    "passed": lambda value: isinstance(value, bool), "failures": _list_of(_text, 0, 4096),
+}  # fmt: skip
+
+
+def _check(where: str, values: Mapping[str, Any], fields: _Fields) -> None:
+    for name, (check, needed) in fields.items():
+        if name not in values:
+            if needed:
+                raise _refused(f"{where}{name} is missing")
+        elif not check(values[name]):
+            raise _refused(f"{where}{name} is not what it must be")
+
+
+def _check_nesting(values: object) -> None:
+    """ValueError for half a character (it could not be written again), RecursionError for a nest too deep."""
+    waiting = [(values, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > MOST_DEPTH:
+            raise RecursionError
+        if isinstance(value, str):
+            value.encode()
+        elif isinstance(value, dict):
+            waiting += [(inner, depth + 1) for pair in value.items() for inner in pair]
+        elif isinstance(value, list):
+            waiting += [(inner, depth + 1) for inner in value]
+
+
+def _not_finite(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is too large")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a field comes twice")
+    return values
+
+
+def _refused(why: str) -> BundleError:
+    return BundleError(f"The manifest is not one of ours ({why}).", fix="export again")
