@@ -159,14 +159,6 @@ def test_what_is_handed_out_is_what_was_hashed(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr("lits_deploy.files.os.open", swapped)
     again = Bundle.open(bundle.folder)
-
-
-def test_text_that_is_not_unicode_is_refused_before_a_run(tmp_path: Path) -> None:
-    values = make_tiny_bundle(tmp_path, size=64, crop=56).manifest.to_json()
-    values["model"]["name"] = "half \ud800"
-    with pytest.raises(BundleError, match="not Unicode"):
-        Manifest.from_json(values)
-
     model = again.read(again.artifact())
     golden = again.golden()
     monkeypatch.undo()
@@ -196,3 +188,10 @@ def test_any_other_file_is_refused(tmp_path: Path, name: str) -> None:
     (bundle.folder / name).mkdir() if name == "folder" else (bundle.folder / name).write_bytes(b"x")
     with pytest.raises(BundleError, match=f"{name} in .* is not in the manifest"):
         Bundle.open(bundle.folder)
+
+
+def test_text_that_is_not_unicode_is_refused_before_a_run(tmp_path: Path) -> None:
+    values = make_tiny_bundle(tmp_path, size=64, crop=56).manifest.to_json()
+    values["model"]["name"] = "half \ud800"
+    with pytest.raises(BundleError, match="not Unicode"):
+        Manifest.from_json(values)
