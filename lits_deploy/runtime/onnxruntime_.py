@@ -92,7 +92,7 @@ class OnnxRuntime(Runtime):
         options = ort.SessionOptions()
         options.intra_op_num_threads = max(1, (threads or cores()) // self.lanes)
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # it prints the names of nodes as they are; its exceptions say the same
         providers: list[Any] = ["CPUExecutionProvider"]
         if device.kind == "cuda":
             providers = _gpu_providers(device, accelerator)

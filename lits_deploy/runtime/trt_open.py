@@ -22,6 +22,7 @@ from lits_deploy.engines.record import EngineRecord
 from lits_deploy.errors import DeviceError, LitsError
 from lits_deploy.gpu import bindings
 from lits_deploy.gpu.seam import Cuda, Gpu
+from lits_deploy.printable import printable
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.tensorrt_ import TensorRt
 from lits_deploy.runtime.trt_engine import Engine, LoadedEngine
@@ -71,7 +72,7 @@ def open_tensorrt(
         raise DeviceError(
             f"TensorRT runs on an NVIDIA GPU, not on the {device}.", fix="--device cuda or --runtime auto"
         )
-    say = say or logging.getLogger(__name__).warning
+    say = say or _log
     cuda = cuda or bindings.open_cuda()
     gpu = cuda.describe(device.index)
     library = flavour.load(flavour_name)
@@ -144,3 +145,7 @@ class _Opener:
 
 def _load(library: Library, data: bytes, runtime_cache: bytes) -> Engine:
     return LoadedEngine(library, data, runtime_cache=runtime_cache)
+
+
+def _log(line: str) -> None:
+    logging.getLogger(__name__).warning("%s", printable(line))

@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner, Result
 
 from lits_deploy.bundle import Bundle, write_manifest
 from lits_deploy.cli.app import app
 from lits_deploy.files import sha256_file
+from lits_deploy.runtime.device import Device
+from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.spreadsheet import read_rows
 from lits_deploy.watch.studies import StudyLine
 from pictures import encoded, grey_pixels
@@ -152,21 +156,45 @@ def test_a_hostile_bundle_is_inspected_and_verified(bundle: Path) -> None:
     assert "verified" in run("verify", bundle).stdout
 
 
-def test_what_a_library_says_of_a_hostile_network_is_plain(bundle: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "bundle"
-    shutil.copytree(bundle, broken)
-    model = onnx.load(broken / "model.onnx")
-    model.graph.node[0].op_type = f"Op{ESCAPES}{MARKUP}"  # what ONNX Runtime does not know, it quotes
-    (broken / "model.onnx").write_bytes(model.SerializeToString())
-    opened = Bundle.open(broken)
+def with_model(bundle: Path, folder: Path, model: onnx.ModelProto) -> Path:
+    """A copy of the bundle with another network, its hashes right."""
+    shutil.copytree(bundle, folder)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    opened = Bundle.open(folder)
     (artifact,) = opened.manifest.artifacts
-    sound = dataclasses.replace(
-        artifact, sha256=sha256_file(broken / "model.onnx"), bytes=(broken / "model.onnx").stat().st_size
+    whole = dataclasses.replace(
+        artifact, sha256=sha256_file(folder / "model.onnx"), bytes=(folder / "model.onnx").stat().st_size
     )
-    write_manifest(broken, dataclasses.replace(opened.manifest, artifacts=(sound,)))
-    result = run("verify", broken)
+    write_manifest(folder, dataclasses.replace(opened.manifest, artifacts=(whole,)))
+    return folder
+
+
+def test_what_a_library_says_of_a_hostile_network_is_plain(bundle: Path, tmp_path: Path) -> None:
+    model = onnx.load(bundle / "model.onnx")
+    model.graph.node[0].op_type = f"Op{ESCAPES}{MARKUP}"  # what ONNX Runtime does not know, it quotes
+    result = run("verify", with_model(bundle, tmp_path / "bundle", model))
     assert result.exit_code != 0
     assert "Op" in result.stdout
+
+
+def test_a_library_prints_nothing_by_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    nodes = [  # a shape that is wrong for what the slice holds, which shows when it runs
+        helper.make_node("ReduceMax", ["slices"], ["most"], keepdims=0),
+        helper.make_node("Cast", ["most"], ["number"], to=TensorProto.INT64),
+        helper.make_node("Reshape", ["number", "one"], ["shape"]),
+        helper.make_node("Reshape", ["slices", "shape"], ["y"], name=f"node {ESCAPES}"),
+    ]
+    given = helper.make_tensor_value_info("slices", TensorProto.UINT8, ["N", 1, 8, 8])
+    answer = helper.make_tensor_value_info("y", TensorProto.UINT8, None)
+    graph = helper.make_graph(nodes, "g", [given], [answer], [numpy_helper.from_array(np.array([1]), "one")])
+    opset = helper.make_opsetid("", 19)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "model.onnx")
+    network = OnnxRuntime(
+        tmp_path / "model.onnx", device=Device("cpu"), precision="fp32", shape=(1, 8, 8), wanted=("y",), max_batch=1
+    )
+    with pytest.raises(Exception, match="Reshape"):
+        network.infer(np.full((1, 1, 8, 8), 200, np.uint8))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_watch_says_a_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
