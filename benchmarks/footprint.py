@@ -24,7 +24,7 @@ from benchmarks.records import Session, middle, spread
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import LitsError, MissingExtra
+from lits_deploy.errors import LitsError, MissingExtra, UserError
 from lits_deploy.machine import cores
 from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
@@ -106,6 +106,8 @@ def _watch(pid: int, process: subprocess.Popen[str]) -> Result:
                 at_most = {"parent_mb": now[0][0], "children_mb": total - now[0][0]}
             rss, pss, members = max(rss, total), max(pss, sum(p for _, p in now)), max(members, len(now))
         sleep(EVERY_S)
+    if not rss:  # a program that holds scans is not dumpable, and Linux shows its memory to root alone
+        raise UserError("The memory of `classify` cannot be read: only root may.", fix="run it with sudo")
     return {"rss_mb": rss, "pss_mb": pss, "processes": members, **at_most}
 
 

@@ -130,3 +130,28 @@ def test_the_salt_is_in_no_file_but_its_own(bundle: Bundle, scans: Path, tmp_pat
         path.name for path in everything(out) if salt in path.read_bytes() or salt.hex().encode() in path.read_bytes()
     ]
     assert holders == ([] if given else [SALT_FILE])
+
+
+def test_a_salt_file_keeps_pseudonyms_from_one_out_to_the_next(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
+    """As docs/privacy.md says for a new bundle; and nothing but the hashes tells of the file."""
+
+    def run(out: str, *more: object) -> tuple[bytes, str]:
+        done = lits_deploy("classify", bundle.folder, scans, "--out", tmp_path / out, "--pseudonymous", *more,
+                           cwd=tmp_path)  # fmt: skip
+        assert done.returncode == 1, done.stderr.decode()
+        return (tmp_path / out / "slices.csv").read_bytes(), (tmp_path / out / "run.json").read_text(encoding="utf-8")
+
+    first, _ = run("a")
+    salt = tmp_path / "salt of the ward"
+    (tmp_path / "a" / SALT_FILE).rename(salt)
+    again, record = run("b", "--salt-file", salt)
+    assert again == first
+    assert not (tmp_path / "b" / SALT_FILE).exists()
+    assert "salt of the ward" not in record
+    assert salt.read_text().strip() not in record
+    salt.chmod(0o644)
+    refused = lits_deploy("classify", bundle.folder, scans, "--out", tmp_path / "c", "--salt-file", salt, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr.decode().count("\n") == 1
+    assert f"Fix: chmod 600 {salt}" in refused.stderr.decode()
+    assert not (tmp_path / "c").exists()
