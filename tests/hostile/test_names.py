@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 from lits_deploy.bundle import Bundle, write_manifest
 from lits_deploy.cli.app import app
 from lits_deploy.files import sha256_file
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.spreadsheet import read_rows
@@ -177,7 +178,7 @@ def test_what_a_library_says_of_a_hostile_network_is_plain(bundle: Path, tmp_pat
     assert "Op" in result.stdout
 
 
-def test_a_library_prints_nothing_by_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_library_prints_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
     nodes = [  # a shape that is wrong for what the slice holds, which shows when it runs
         helper.make_node("ReduceMax", ["slices"], ["most"], keepdims=0),
         helper.make_node("Cast", ["most"], ["number"], to=TensorProto.INT64),
@@ -188,10 +189,9 @@ def test_a_library_prints_nothing_by_itself(tmp_path: Path, capfd: pytest.Captur
     answer = helper.make_tensor_value_info("y", TensorProto.UINT8, None)
     graph = helper.make_graph(nodes, "g", [given], [answer], [numpy_helper.from_array(np.array([1]), "one")])
     opset = helper.make_opsetid("", 19)
-    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "model.onnx")
-    network = OnnxRuntime(
-        tmp_path / "model.onnx", device=Device("cpu"), precision="fp32", shape=(1, 8, 8), wanted=("y",), max_batch=1
-    )
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    file = ModelFile("model.onnx", model.SerializeToString())
+    network = OnnxRuntime(file, device=Device("cpu"), precision="fp32", shape=(1, 8, 8), wanted=("y",), max_batch=1)
     with pytest.raises(Exception, match="Reshape"):
         network.infer(np.full((1, 1, 8, 8), 200, np.uint8))
     assert capfd.readouterr() == ("", "")
