@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 import tomllib
 from packaging.requirements import Requirement
+from typer.testing import CliRunner
 
+from lits_deploy import exits
 from lits_deploy.bundle import Bundle
+from lits_deploy.cli.app import app
 from pictures import grey_pixels, save
 from tiny_bundle import make_tiny_bundle
 
@@ -119,13 +122,50 @@ def test_settings_file_names_what_the_script_reads() -> None:
     assert "Not a medical device" in settings
 
 
+def settings_of(unit: str) -> dict[str, str]:
+    """The settings of a unit, the last of each name."""
+    lines = (DEPLOY / f"{unit}.service").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+@pytest.mark.parametrize("unit", ["lits-deploy-nightly", "lits-deploy-watch"])
+def test_a_unit_may_do_no_more_than_it_needs(unit: str) -> None:
+    settings = settings_of(unit)
+    assert settings["SystemCallFilter"] == "@system-service"
+    assert settings["SystemCallArchitectures"] == "native"
+    assert settings["LimitCORE"] == "0"
+    assert settings["MemoryMax"].endswith("%")
+    assert settings["OOMPolicy"] == "continue", "one decoder is ended, not the run"
+    assert settings["UMask"] == "0077"
+    assert settings["KillMode"] == "mixed"
+    yes = ("PrivateNetwork", "NoNewPrivileges", "PrivateTmp", "ProtectHome", "LockPersonality", "RestrictNamespaces")
+    assert {settings[name] for name in yes} == {"yes"}
+    assert settings["ProtectSystem"] == "strict"
+
+
+def test_the_watch_starts_again_unless_it_was_stopped() -> None:
+    """By the program's own codes: what a signal ends is a success, which `on-failure` leaves alone."""
+    settings = settings_of("lits-deploy-watch")
+    assert (settings["Type"], settings["Restart"]) == ("simple", "on-failure")
+    assert settings["SuccessExitStatus"].split() == [str(exits.of_signal(number)) for number in (1, 2, 15)]
+    read = set(re.findall(r"\$\{?([A-Z_]+)", settings["ExecStart"] + settings["ExecStartPre"]))
+    assert read == set(re.findall(r"^([A-Z_]+)=", (DEPLOY / "watch.env").read_text(), re.MULTILINE))
+    options = CliRunner().invoke(app, ["watch", "--help"]).output
+    assert all(word in options for word in re.findall(r"--[a-z-]+", settings["ExecStart"]))
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
-def test_systemd_finds_no_fault_in_unit_and_timer(tmp_path: Path) -> None:
+def test_systemd_finds_no_fault_in_units_and_timer(tmp_path: Path) -> None:
     for path in DEPLOY.glob("*.*"):
         text = path.read_text().replace("/opt/lits-deploy", str(tmp_path))
         (tmp_path / path.name).write_text(text)
     (tmp_path / "nightly.sh").chmod(0o755)
-    units = [str(tmp_path / f"lits-deploy-nightly.{kind}") for kind in ("service", "timer")]
+    program = tmp_path / "venv" / "bin" / "lits-deploy"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    units = [str(path) for kind in ("service", "timer") for path in tmp_path.glob(f"*.{kind}")]
+    assert len(units) == 3
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
 
