@@ -242,3 +242,16 @@ def test_what_is_said_of_damage_quotes_nothing_of_a_patient(whole: Path, tmp_pat
     with pytest.raises(LedgerError, match=DAMAGED) as caught:
         resume(out)
     assert "MUSTERMANN" not in f"{caught.value}{examine(out / FILE_NAME)}"
+
+
+def test_a_damaged_ledger_that_lost_its_notes_is_not_taken_for_another(whole: Path, tmp_path: Path) -> None:
+    out = copy_of(whole, tmp_path / "out")
+    db = sqlite3.connect(out / FILE_NAME)
+    with db:
+        db.execute("DELETE FROM meta WHERE key = 'run'")
+        db.execute("DELETE FROM slice WHERE idx = 2")
+    db.close()
+    with pytest.raises(LedgerError, match=DAMAGED):  # not: the run never began
+        redraw(out)
+    with pytest.raises(LedgerError, match=DAMAGED), OutputFolder(out) as output:  # not: holds another run
+        output.check({"bundle": "another"}, BASE, "names")
