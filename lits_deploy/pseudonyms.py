@@ -7,7 +7,7 @@ elsewhere that the user names (`--salt-file`): delete it, or never pass it on, a
 tell 10,000 series apart with a chance of 2·10⁻⁷ that two coincide.
 
 A salt of 32 hex digits or more, as `salt_of` makes them, is the key as it is. Any other text is stretched by scrypt
-(16 MiB and about 50 ms for each guess): that slows down who tries words, and makes no guessable text a secret.
+(16 MiB and 0.05 to 0.2 s for each guess): that slows down who tries words, and makes no guessable text a secret.
 """
 
 from __future__ import annotations
