@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, Protocol
 
 _RISKY = re.compile(r"(^|[;\t\r\n])('*)(?=[^\S\t\r\n]*[\ufeff\u200b]*[=+\-@\t\r＝＋－＠])")
@@ -27,6 +28,7 @@ class Stream(Protocol):
         """Take the text of a row."""
 
 
+@lru_cache(maxsize=1024)  # most columns of a table repeat a few texts
 def harmless(cell: str) -> str:
     """The text with an apostrophe before whatever a spreadsheet would run."""
     if cell[:1].isalnum() and ";" not in cell and cell.isprintable():
