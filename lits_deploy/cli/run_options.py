@@ -71,7 +71,7 @@ TRUST = typer.Option(
     None, metavar="sform|qform", help="Orientation to use where a NIfTI file's two disagree. [default: exclude it]"
 )
 TIME_LIMIT = typer.Option(30.0, help="Seconds that decoding one file may take.")
-MEMORY_LIMIT = typer.Option(1024, help="MiB that decoding one file may take.")
+MEMORY_LIMIT = typer.Option(1024, help="MiB that decoding a file, loading the network or one slice in it may take.")
 LEDGER = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")
 SEGMENTER = typer.Option(
     None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."

@@ -27,7 +27,8 @@ class ClassifyOptions:
     allow_removed: go on where scans with results seem to be gone (`pipeline.removed`).
     ignore: patterns of paths whose failures are acknowledged (`pipeline.ignored`), kept in the output folder;
     ignore_none: drop those that are kept there first. follow_links: read links that lead out of the named folders, too.
-    time_limit_s, memory_limit_mib: what decoding one file may take. retry_failed: try failed files again that have not
+    time_limit_s, memory_limit_mib: what decoding one file may take; the memory on a CPU bounds the network, too
+    (`runtime.memory`). retry_failed: try failed files again that have not
     changed. reading: what is decided of headers that leave room for doubt; part of the run's identity, too.
     overwrite: drop the results of another run from the output folder.
     """

@@ -302,6 +302,7 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, task: Ta
         lanes=tuning.default_lanes(options.threads) if task == "classify" else 1,
         wanted=(_OUTPUT[task],),
         engine_cache=options.engine_cache,
+        memory_limit_mib=options.memory_limit_mib,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import BundleError, MissingExtra, UserError
-from lits_deploy.runtime import onnxruntime_, openvino_
+from lits_deploy.runtime import memory, onnxruntime_, openvino_
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
@@ -113,6 +113,7 @@ def open_runtime(
     lanes: int = 1,
     wanted: tuple[str, ...] | None = None,
     engine_cache: Path | None = None,
+    memory_limit_mib: int = memory.DEFAULT_MIB,
 ) -> Runtime:
     """Load an artifact of a bundle, its hash checked, on a runtime of this machine.
 
@@ -121,8 +122,9 @@ def open_runtime(
     else is taken at its word or refused (DeviceError). threads, lanes: on a CPU; `lanes` calls of `infer` may be under
     way at once, each on its share of the threads. wanted: graph outputs to return; None takes `logits` and
     `probabilities` of a classifier, `labels` of a U-Net. engine_cache: folder where TensorRT finds its engine, or
-    builds it first, which may take minutes; None: `engines.cache.default_folder`. Raises BundleError for an artifact
-    that is not placed for the runtime: it may be slow there, or wrong.
+    builds it first, which may take minutes; None: `engines.cache.default_folder`. memory_limit_mib: on a CPU, what
+    loading may take beside the weights, and a batch for each of its slices. Raises BundleError for an artifact that is
+    not placed for the runtime: it may be slow there, or wrong.
     """
     name, target = resolve(runtime, device)
     chosen = artifact or bundle.artifact()
@@ -148,5 +150,6 @@ def open_runtime(
         max_batch=max_batch,
         threads=threads,
         lanes=lanes,
+        memory_limit_mib=memory_limit_mib,
         **options,
     )

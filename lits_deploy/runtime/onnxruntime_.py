@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +21,7 @@ import numpy as np
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.machine import cores
 from lits_deploy.model_file import ModelFile
+from lits_deploy.runtime import memory
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
 
@@ -86,6 +88,7 @@ class OnnxRuntime(Runtime):
         threads: int = 0,
         lanes: int = 1,
         accelerator: Literal["cuda", "tensorrt"] = "cuda",
+        memory_limit_mib: int = memory.DEFAULT_MIB,
     ) -> None:
         super().__init__(shape=shape, max_batch=max_batch, lanes=lanes if device.kind == "cpu" else 1)
         ort = import_onnxruntime()
@@ -103,13 +106,18 @@ class OnnxRuntime(Runtime):
             raise DeviceError(
                 "ONNX Runtime's TensorRT provider needs a GPU.", fix="--device cuda, or another --runtime"
             )
+        self._limit = memory_limit_mib if device.kind == "cpu" else None
+        self._model_bytes = len(model.data)
         try:
-            self._session = ort.InferenceSession(model.data, options, providers=providers, enable_fallback=False)
+            with nullcontext() if self._limit is None else memory.to_load(len(model.data), cores(), self._limit):
+                self._session = ort.InferenceSession(model.data, options, providers=providers, enable_fallback=False)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if device.kind == "cuda":
                 raise DeviceError(
                     f"ONNX Runtime cannot use {device}: {_first_line(error)}", fix="--device cpu"
                 ) from error
+            if memory.is_lack(error):
+                raise memory.too_large(model.name, memory_limit_mib) from error
             raise BundleError(
                 f"ONNX Runtime cannot load {model.name}: {_first_line(error)}", fix="export again"
             ) from error
@@ -136,9 +144,10 @@ class OnnxRuntime(Runtime):
             if self._bound is not None:
                 values = self._bound.run(batch)
             else:
-                values = self._session.run(self._wanted, {self._input: batch})
+                with memory.to_infer(self._model_bytes, len(batch), self._limit or memory.DEFAULT_MIB):
+                    values = self._session.run(self._wanted, {self._input: batch})
         except Exception as error:
-            if "memory" in str(error).lower():
+            if memory.is_lack(error):
                 raise DeviceOutOfMemory(_first_line(error)) from error
             raise
         return Outputs(**dict(zip(self._wanted, values, strict=True)))

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lits_deploy.errors import BundleError, DeviceError, MissingExtra
+from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.machine import cores
 from lits_deploy.model_file import ModelFile
-from lits_deploy.runtime import signal_stack
+from lits_deploy.runtime import memory, signal_stack
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
 
@@ -53,37 +53,49 @@ class OpenVino(Runtime):
         max_batch: int,
         threads: int = 0,
         lanes: int = 1,
+        memory_limit_mib: int = memory.DEFAULT_MIB,
     ) -> None:
         super().__init__(shape=shape, max_batch=max_batch, lanes=lanes)
         if device.kind != "cpu":
             raise DeviceError(f"OpenVINO runs on the CPU here, not on {device}.", fix="--runtime onnxruntime")
         ov = import_openvino()
         core = ov.Core()
+        used = threads or cores()
         options = {
             "NUM_STREAMS": lanes,  # with one, a batch uses all threads
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads or cores(),
+            "INFERENCE_NUM_THREADS": used,
         }
         try:
-            with signal_stack.kept():
+            with (
+                signal_stack.kept(),
+                memory.to_load(len(model.data), used, memory_limit_mib),
+            ):
                 network = core.compile_model(core.read_model(model.data), "CPU", options)
         except Exception as error:  # OpenVINO raises RuntimeError with a paragraph of C++ locations
+            if memory.is_lack(error):
+                raise memory.too_large(model.name, memory_limit_mib) from error
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BundleError(f"OpenVINO cannot load {model.name}: {reason[-1][:300]}", fix="export again") from error
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(lanes):
             self._requests.put(network.create_infer_request())
         self._tensor = ov.Tensor
+        self._model_bytes, self._limit = len(model.data), memory_limit_mib
         self._wanted, self._precision = wanted, precision
-        self._version, self._threads = str(ov.__version__).split("-")[0], options["INFERENCE_NUM_THREADS"]
+        self._version, self._threads = str(ov.__version__).split("-")[0], used
 
     def _infer(self, batch: Batch) -> Outputs:
         request = self._requests.get()
         try:
-            with signal_stack.kept():
+            with signal_stack.kept(), memory.to_infer(self._model_bytes, len(batch), self._limit):
                 request.infer({0: self._tensor(np.ascontiguousarray(batch), shared_memory=True)})
             # The request's own memory is overwritten by the next batch: copies leave here.
             return Outputs(**{name: request.get_tensor(name).data.copy() for name in self._wanted})
+        except Exception as error:  # OpenVINO raises RuntimeError for everything
+            if memory.is_lack(error):
+                raise DeviceOutOfMemory((str(error).strip().splitlines() or ["out of memory"])[-1][:300]) from error
+            raise
         finally:
             self._requests.put(request)
 

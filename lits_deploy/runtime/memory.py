@@ -1,0 +1,103 @@
+"""Bounds the memory that a network may take on a CPU: a graph of a few bytes can ask for all that the machine has.
+
+The bound is the soft limit of this process's writable memory (RLIMIT_DATA), lowered while a network is loaded or runs
+and put back after. An allocation past it fails at once, so the library says that it has no memory, and nothing is
+touched. RLIMIT_AS would count what GPUs and libraries only reserve. Not for GPUs: their memory has an end of its own.
+"""
+
+from __future__ import annotations
+
+import resource
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+
+from lits_deploy.errors import BundleError
+
+DEFAULT_MIB = 1024
+
+_COPIES = 5
+"""A file's bytes, as parsed, as constants, as a runtime packs them anew, and one to spare: VGG19 took four."""
+
+_STACK = 16 << 20
+"""Of a thread, with its arena."""
+
+_lock = threading.Lock()
+_inside = _most = _base = 0
+_before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
+def to_load(model_bytes: int, threads: int, limit_mib: int) -> AbstractContextManager[None]:
+    """Let loading add the limit to this process, and what any network of that size and those threads takes."""
+    return bounded((limit_mib << 20) + _COPIES * model_bytes + _STACK * threads)
+
+
+def to_infer(model_bytes: int, slices: int, limit_mib: int) -> AbstractContextManager[None]:
+    """Let a batch add the limit for each of its slices, and weights that are packed anew at the first."""
+    return bounded((limit_mib << 20) * slices + 2 * model_bytes)
+
+
+def too_large(name: str, limit_mib: int) -> BundleError:
+    """The error for a network whose load ran into its bound."""
+    return BundleError(
+        f"{name} takes more memory to load than {limit_mib} MiB beside its weights, or than is free.",
+        fix="--memory-limit with more, if you trust the bundle",
+    )
+
+
+def is_lack(error: BaseException) -> bool:
+    """True where a library's error says that it got no memory."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "alloc" in text or "memory" in text
+
+
+@contextmanager
+def bounded(budget: int) -> Iterator[None]:
+    """Let this process take `budget` bytes more than it has now; lanes inside at once have a budget each.
+
+    All together get no more than three quarters of what the machine has free.
+    """
+    _enter(budget)
+    try:
+        yield
+    finally:
+        _leave()
+
+
+def _enter(budget: int) -> None:
+    global _inside, _most, _base, _before
+    with _lock:
+        if _inside == 0:
+            _before, _base, _most = resource.getrlimit(resource.RLIMIT_DATA), _writable(), 0
+        _inside += 1
+        if _inside > _most:
+            _most = _inside
+            soft, hard = _before
+            ends = [
+                end
+                for end in (soft, hard, _base + min(budget * _most, _free() * 3 // 4))
+                if end != resource.RLIM_INFINITY
+            ]
+            resource.setrlimit(resource.RLIMIT_DATA, (min(ends), hard))
+
+
+def _leave() -> None:
+    global _inside
+    with _lock:
+        _inside -= 1
+        if _inside == 0:
+            resource.setrlimit(resource.RLIMIT_DATA, _before)
+
+
+def _writable() -> int:
+    """Bytes that RLIMIT_DATA counts now."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+
+
+def _free() -> int:
+    """Bytes that the machine could give; where it does not say, more than any."""
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return 1 << 50
