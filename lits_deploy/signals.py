@@ -1,7 +1,8 @@
 """SIGINT, SIGTERM and SIGHUP for the whole program: the first is a KeyboardInterrupt, a second one ends it at once.
 
-`listen` is called before anything is imported; `pipeline.stop` takes over where a run can stop in good order. A signal
-that the parent ignores (`nohup`) stays ignored. Imports nothing heavy, and knows nothing of what is interrupted.
+Within an import the first one ends it, too, as a kill would, which no run minds. `listen` is called before anything is
+imported; `pipeline.stop` takes over where a run can stop in good order. A signal that the parent ignores (`nohup`)
+stays ignored. Imports nothing heavy, and knows nothing of what is interrupted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -73,7 +75,21 @@ def end_at_once(code: int) -> NoReturn:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     note(number)
+    if _is_import(frame):
+        # An exception within the start of a library in C++, as PyTorch is, aborts the process.
+        with suppress(OSError):
+            os.write(2, b"stopped\n")
+        end_at_once(exits.of_signal(number))
     raise KeyboardInterrupt
+
+
+def _is_import(frame: FrameType | None) -> bool:
+    """Whether a frame or one of its callers is Python's import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end(number: int, frame: FrameType | None) -> None:

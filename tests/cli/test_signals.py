@@ -103,6 +103,19 @@ main()
         assert not (tmp_path / "out").exists()
 
 
+def test_an_import_is_not_broken_into(tmp_path: Path) -> None:
+    """PyTorch's aborts where an exception is raised in its midst."""
+    (tmp_path / "library.py").write_text(
+        "import signal\ntry:\n    signal.raise_signal(signal.SIGTERM)\nexcept BaseException:\n    print('broken')\n"
+    )
+    program = (
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nfrom lits_deploy.program import run_program\n"
+        "def main():\n    import library\n    return 0\nrun_program(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "", "stopped\n")
+
+
 def test_what_nohup_ignores_stays_ignored(runs: Runs, tmp_path: Path) -> None:
     program = """
 import signal
