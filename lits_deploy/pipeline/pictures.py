@@ -84,7 +84,13 @@ def cam_overlay(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, thread
 def label_overlay(segmenter: Bundle, options: ClassifyOptions) -> Overlay:
     """Outlines by a U-Net; `check_segmenter` says beforehand whether it fits."""
     load = partial(
-        open_runtime, segmenter, device=options.device, max_batch=4, threads=options.threads, wanted=("labels",)
+        open_runtime,
+        segmenter,
+        device=options.device,
+        max_batch=4,
+        threads=options.threads,
+        wanted=("labels",),
+        memory_limit_mib=options.memory_limit_mib,
     )
 
     def draw(outputs: Outputs, n: int, _p2: float) -> Contours:
