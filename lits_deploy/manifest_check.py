@@ -53,11 +53,13 @@ def check_fields(values: Mapping[str, Any]) -> None:
         for key in ("passed", "failures"):
             if not _GATE[key](artifact.get("gate", {}).get(key, True if key == "passed" else [])):
                 raise _refused(f"artifacts[{index}].gate.{key} is of another type")
-    for what in ("name", "file"):
-        found = [artifact[what] for artifact in values["artifacts"]]
-        found += [*values["files"], "manifest.json", "manifest.sha256"] if what == "file" else []
-        if len({name.casefold() for name in found}) < len(found):
-            raise _refused(f"a {what} of its artifacts comes twice")
+    names = [artifact["name"] for artifact in values["artifacts"]]
+    if len(set(names)) < len(names):
+        raise _refused("a name of its artifacts comes twice")
+    files = [file for file, _ in {(artifact["file"], artifact["sha256"]) for artifact in values["artifacts"]}]
+    files += [*values["files"], "manifest.json", "manifest.sha256"]
+    if len({file.casefold() for file in files}) < len(files):  # artifacts may share a file, under one hash
+        raise _refused("a file of its artifacts comes twice")
 
 
 def is_plain_name(name: object) -> bool:
