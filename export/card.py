@@ -144,8 +144,9 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
         f"{record['split_by']}) and applied by the host; a slice whose highest probability lies under the threshold is",
         "answered `abstain`. Figures are of that same split.",
         "",
-        "| artifact | temperature | log loss | calibration error (ECE) | abstains below | answered | right of those |",
-        "|---|---|---|---|---|---|---|",
+        "| artifact | temperature | log loss | calibration error (ECE) | abstains below | answered | right of those "
+        "| wanted |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for a in fitted:
         before, after, rule = a.calibration["before"], a.calibration["after"], a.calibration["abstain"]
@@ -153,7 +154,8 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
         lines.append(
             f"| {a.name} | {a.temperature:.3f} | {before['nll']:.3f} → {after['nll']:.3f} "
             f"| {before['ece']:.3f} → {after['ece']:.3f} | {threshold} "
-            f"| {rule['coverage']:.1%} | {rule['accuracy']:.1%} |"
+            f"| {rule['coverage']:.1%} | {rule['accuracy']:.1%} "
+            f"| {rule['wanted']:.1%}, {'reached' if rule['reached'] else '**not reached**'} |"
         )
     return [*lines, ""]
 

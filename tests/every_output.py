@@ -35,7 +35,7 @@ def write_everything(folder: Path, bundle: Bundle, unet: Bundle, **options: Any)
     """Classify, segment, watch and draw again; the output folders. options: of every run."""
     outs = [folder / f"out-{name}" for name in ("classify", "apart", "ledger", "segment", "watch")]
     plain, apart, ledger, masks, watched = outs
-    page = reporter(bundle, ClassifyOptions(), pictures=False, formats=TEST_FORMATS)
+    page = reporter(bundle, ClassifyOptions(), formats=TEST_FORMATS)
     classify(bundle, folder / "pictures", plain, salt=None, workers=1, formats=KINDS, finish=page, **options)
     redraw(plain, formats=KINDS)
     classify(bundle, folder / "pictures", apart, salt=None, workers=1, ledger=ledger, **options)

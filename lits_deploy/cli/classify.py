@@ -53,7 +53,10 @@ def classify(
     memory_limit: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
     engine_cache: Path | None = engines.CACHE,
-    report: bool = typer.Option(True, help="Write report.html, with pictures of the most suspicious slices."),
+    report: bool = typer.Option(
+        True,
+        help="Write report.html, with pictures of suspicious slices; --no-report leaves alone one that is there.",
+    ),
     segmenter: Path | None = run_options.SEGMENTER,
 ) -> None:
     """Classify folders of CT slices with a bundle.
@@ -103,14 +106,14 @@ def classify(
         raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     opened = Bundle.open(bundle)
     unet = None if segmenter is None else Bundle.open(segmenter)
-    # A page that is there is drawn anew even without --report, lest it tell of an older state.
     said: list[str] = []
-    finish = reporter(opened, options, segmenter=unet, pictures=report, say=said.append)
+    finish = reporter(opened, options, segmenter=unet, say=said.append) if report else None
     with progress_bar() as bar, stop_on_signals() as stop:
         show = run_options.progress_shown(bar, "classify", stop)
-        wanted = report or (out / REPORT).exists()
-        summary = run_folder(
-            opened, scans, out, options=options, on_progress=show, stop=stop, finish=finish if wanted else None
+        summary = run_folder(opened, scans, out, options=options, on_progress=show, stop=stop, finish=finish)
+    if not report and (out / REPORT).exists() and (summary.now or summary.added or summary.removed):
+        said.append(
+            f"{out / REPORT} tells of an earlier state: --no-report leaves it alone. Fix: lits-deploy report {out}"
         )
     for warning in (*summary.warnings, *said):
         errors.print(f"warning: {warning}")

@@ -100,10 +100,10 @@ def watch(
         raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     opened = Bundle.open(bundle)
     unet = None if segmenter is None else Bundle.open(segmenter)
-    # A page that is there is drawn anew even without --report, lest it tell of an older state.
-    page = reporter(opened, options, segmenter=unet, pictures=report, say=talk.note)
-    finish = page if report or (out / REPORT).exists() else None
+    finish = reporter(opened, options, segmenter=unet, say=talk.note) if report else None
     errors.print(DISCLAIMER)
+    if not report and not overwrite and (out / REPORT).exists():
+        talk.note(f"note: --no-report leaves {out / REPORT} as it is; lits-deploy report {out} draws it anew")
     with stop_on_signals() as stop:
         summary = watch_folder(
             opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish

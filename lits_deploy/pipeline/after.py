@@ -19,22 +19,20 @@ def reporter(
     options: ClassifyOptions,
     *,
     segmenter: Bundle | None = None,
-    pictures: bool = True,
     formats: Formats = FORMATS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Callable[[Finished], Sequence[Path]]:
     """A `finish` for `run.run_folder`, with the same bundle, options and formats.
 
-    segmenter: a U-Net that outlines liver and lesions in place of the class-activation map. pictures: False draws the
-    page with those that the ledger has. say: gets what a user should know. Raises BundleError, ContractError for a
-    segmenter that does not fit.
+    segmenter: a U-Net that outlines liver and lesions in place of the class-activation map. say: gets what a user
+    should know. Raises BundleError, ContractError for a segmenter that does not fit.
     """
     if segmenter is not None:
         check_segmenter(bundle, segmenter)
 
     def finish(run: Finished) -> Sequence[Path]:
         ledger = run.output.ledger
-        if pictures and not run.stop.requested:
+        if not run.stop.requested:
             opened = run.loop.opened
             assert opened is not None
             run.loop.pool.close()  # decoders and a network of their own follow: no need to hold both

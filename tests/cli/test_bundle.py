@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError
+from lits_deploy.metrics.calibration import fit_abstain
 from tiny_bundle import make_tiny_bundle, with_manifest
 
 runner = CliRunner()
@@ -48,7 +50,9 @@ CALIBRATION = {
     "patients": ["3"],
     "before": {"nll": 1.0, "ece": 0.21},
     "after": {"nll": 0.9, "ece": 0.05},
-    "abstain": {"coverage": 0.93, "accuracy_kept": 0.951},
+    "abstain": fit_abstain(
+        [0] * 27 + [1] * 3, np.array([[0.9, 0.1, 0.0]] * 28 + [[0.5, 0.4, 0.1]] * 2), wanted_accuracy=0.99
+    ).to_json(),
 }
 
 
@@ -95,7 +99,7 @@ def test_inspect_answers_what_a_stranger_would_ask(full: Bundle) -> None:
         "onnx 1.23.2",
         "256 slices (abdomens/validate), max |Δp| 6.0e-08 (≤ 1e-05), 0 flipped",
         "temperature 1.370, calibration error 0.210 → 0.050, abstains below 0.580",
-        "(answers 93.0 % of them, 95.1 % right)",
+        "answered 93.3 % of them, right of those 96.4 % (wanted 99.0 %: NOT REACHED)",
         full.sha256,
         full.manifest.contract.sha256,
         "all 5 match their hashes",
@@ -103,6 +107,16 @@ def test_inspect_answers_what_a_stranger_would_ask(full: Bundle) -> None:
     ):
         assert answer in page
     assert "!!" not in page
+
+
+def test_a_wanted_accuracy_that_was_reached_and_one_that_is_not_recorded(full: Bundle) -> None:
+    for rule, says in (
+        (fit_abstain([0, 0], np.eye(3)[[0, 0]]).to_json(), "right of those 100.0 % (wanted 95.0 %: reached)"),
+        ({"coverage": 1.0}, "100.0 % of them, right of those not recorded (wanted not recorded: not recorded)"),
+    ):
+        artifact = dataclasses.replace(full.artifact(), calibration={**CALIBRATION, "abstain": rule})
+        with_manifest(full, artifacts=(artifact,))
+        assert says in words(said("inspect", "tiny"))
 
 
 def test_a_split_by_slice_is_said_loudly_and_first(full: Bundle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -45,17 +46,52 @@ def test_a_run_writes_a_report_and_the_command_draws_it_again(bundle: Bundle, sc
     assert DISCLAIMER in done.output
 
 
-def test_without_report_there_is_none_but_an_older_one_is_not_left_lying(
-    bundle: Bundle, scans: Path, tmp_path: Path
-) -> None:
+def test_without_report_there_is_none(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run("classify", bundle.folder, scans, "--out", out, "--no-report").exit_code == 0
     assert not (out / "report.html").exists()
     assert run("report", out).exit_code == 0
     assert "No pictures were made in this run." in (out / "report.html").read_text()
+
+
+def test_without_report_the_one_that_is_there_keeps_its_pictures_and_is_said_to_be_old(
+    bundle: Bundle, scans: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run("classify", bundle.folder, scans, "--out", out).exit_code == 0
+    page = (out / "report.html").read_bytes()
+    assert b"<figure>" in page
+    again = run("classify", bundle.folder, scans, "--out", out, "--no-report")
+    assert "earlier state" not in again.output, "nothing has changed"
     folder_of_slices(scans, 9, size=SIZE)
-    assert run("classify", bundle.folder, scans, "--out", out, "--no-report").exit_code == 0
-    assert "9 slices" in (out / "report.html").read_text()
+    more = run("classify", bundle.folder, scans, "--out", out, "--no-report")
+    assert more.exit_code == 0
+    told = " ".join(more.output.split())
+    assert f"report.html tells of an earlier state: --no-report leaves it alone. Fix: lits-deploy report {out}" in told
+    assert (out / "report.html").read_bytes() == page
+    assert run("classify", bundle.folder, scans, "--out", out, "--no-report", "--overwrite").exit_code == 0
+    assert not (out / "report.html").exists(), "dropped with the results that it told of, and not written again"
+
+
+def test_a_watch_without_report_leaves_the_one_that_is_there_alone(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finishes: list[object] = []
+
+    def watched(*_: object, finish: object, **__: object) -> SimpleNamespace:
+        finishes.append(finish)
+        return SimpleNamespace(stopped=False)
+
+    monkeypatch.setattr("lits_deploy.watch.service.watch_folder", watched)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "report.html").write_text("earlier")
+    with_it = run("watch", tmp_path, "--bundle", bundle.folder, "--out", out)
+    without = run("watch", tmp_path, "--bundle", bundle.folder, "--out", out, "--no-report")
+    assert [finish is None for finish in finishes] == [False, True]
+    note = f"--no-report leaves {out}/report.html as it is; lits-deploy report {out} draws it anew"
+    assert note in " ".join(without.output.split())
+    assert note not in " ".join(with_it.output.split())
 
 
 def test_what_cannot_be_done_is_refused_before_the_run(bundle: Bundle, scans: Path, tmp_path: Path) -> None:

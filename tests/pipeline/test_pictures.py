@@ -28,7 +28,7 @@ from lits_deploy.runtime.base import Batch, Runtime
 from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans.image import load_slice
 from pictures import save
-from tiny_bundle import make_tiny_bundle, with_manifest
+from tiny_bundle import make_tiny_bundle
 
 INFO = RuntimeInfo(name="fake", version="0", device="cpu", precision="fp32", providers=("fake",))
 
@@ -61,7 +61,7 @@ def run(
     bundle: Bundle, scans: Path, out: Path, *, stop: Stop | None = None, **more: Any
 ) -> tuple[RunSummary, list[str]]:
     said: list[str] = []
-    own = {name: more.pop(name) for name in ("segmenter", "pictures") if name in more}
+    own = {name: more.pop(name) for name in ("segmenter",) if name in more}
     options = ClassifyOptions(**{"salt": SALT, "abstain": False, **more})
     finish = reporter(bundle, options, say=said.append, **own)
     return run_folder(bundle, [scans], out, options=options, finish=finish, stop=stop), said
@@ -314,10 +314,3 @@ def test_a_segmented_run_has_a_page_too(scans: Path, tmp_path: Path) -> None:
     assert "called lesion 0, liver 9, no liver 0; highest lesion probability –" in page
     assert 'class="liver" x="0" width="9"' in page, "the ribbon says it without probabilities"
     assert "<dt>Temperature" not in page
-
-
-def test_without_pictures_the_page_is_drawn_with_those_there_are(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
-    run(bundle, scans, tmp_path / "out", pictures=False)
-    assert kept(tmp_path / "out") == {}
-    assert "No pictures were made in this run." in (tmp_path / "out" / "report.html").read_text()
-    assert with_manifest(bundle).sha256 == bundle.sha256

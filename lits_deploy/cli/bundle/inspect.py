@@ -206,22 +206,27 @@ def _artifact(artifact: Artifact) -> list[str]:
             f"  not calibrated{why}: temperature {artifact.temperature:g}, {_rule(artifact)}",
         ]
     before, after, rule = (_dict(record.get(key)) for key in ("before", "after", "abstain"))
-    kept = (
-        f" (answers {_percent(rule.get('coverage'))} of them, {_percent(rule.get('accuracy_kept'))} right)"
-        if artifact.abstain_below is not None
-        else ""
-    )
     return [
         head,
         f"  {compared}",
         f"  calibrated on {_count(record.get('slices'), 'slice')} of {record.get('data', 'unknown')}: temperature "
         f"{artifact.temperature:.3f}, calibration error {_number(before.get('ece'))} → {_number(after.get('ece'))}, "
-        f"{_rule(artifact)}{kept}",
+        f"{_rule(artifact)}; {_answered(rule)}",
     ]
 
 
 def _rule(artifact: Artifact) -> str:
     return "never abstains" if artifact.abstain_below is None else f"abstains below {artifact.abstain_below:.3f}"
+
+
+def _answered(rule: dict[str, Any]) -> str:
+    """What the threshold, or answering everything, gives on the slices it was fitted on, and whether that is enough."""
+    wanted, reached = _percent(rule.get("wanted")), rule.get("reached")
+    enough = {True: "reached", False: "NOT REACHED"}.get(reached) if isinstance(reached, bool) else "not recorded"
+    return (
+        f"answered {_percent(rule.get('coverage'))} of them, right of those {_percent(rule.get('accuracy'))} "
+        f"(wanted {wanted}: {enough})"
+    )
 
 
 def _versions(made_with: dict[str, Any]) -> str:
@@ -247,7 +252,7 @@ def _number(value: Any) -> str:
 
 
 def _percent(value: Any) -> str:
-    return f"{100 * value:.1f} %" if isinstance(value, (int, float)) else "?"
+    return f"{100 * value:.1f} %" if isinstance(value, (int, float)) else "not recorded"
 
 
 def _per_class(values: Any) -> str:
