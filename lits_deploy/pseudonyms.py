@@ -6,13 +6,12 @@ a seven-digit id in seconds. It lies in the output folder, in a file of its own 
 elsewhere that the user names (`--salt-file`): delete it, or never pass it on, and the names lead nowhere. Twelve digits
 tell 10,000 series apart with a chance of 2·10⁻⁷ that two coincide.
 
-A salt of 32 hex digits or more, as `salt_of` makes them, is the key as it is. Any other text is stretched by scrypt
-(16 MiB and 0.05 to 0.2 s for each guess): that slows down who tries words, and makes no guessable text a secret.
+A salt file of 32 hex digits or more, as `salt_of` makes them, holds the key's bytes; any other text is the key itself,
+as every version has had it, so that nobody's pseudonyms change. A text that can be guessed keeps no secret.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import hmac
 import os
@@ -80,9 +79,10 @@ def salt_of(folder: Path, given: str | None, file: Path | None = None) -> bytes:
     Raises OutputError where the folder's can be neither read nor written, UserError for a file that will not do.
     """
     if file is not None:
-        return _key(_private_text(file))
+        text = _private_text(file)
+        return bytes.fromhex(text) if _MADE.fullmatch(text) else text.encode()
     if given is not None:
-        return _key(given)
+        return given.encode("utf-8", "surrogatepass")
     path = folder / SALT_FILE
     try:
         if path.exists():
@@ -96,18 +96,6 @@ def salt_of(folder: Path, given: str | None, file: Path | None = None) -> bytes:
             f"The salt {path} cannot be used ({error}).", fix="--salt-file FILE, or --out elsewhere"
         ) from error
     return salt
-
-
-def _key(text: str) -> bytes:
-    return bytes.fromhex(text) if _MADE.fullmatch(text) else _stretched(text)
-
-
-@functools.lru_cache(maxsize=4)
-def _stretched(text: str) -> bytes:
-    """The same for the same text everywhere, so that runs on two machines compare: nothing else goes into it."""
-    return hashlib.scrypt(
-        text.encode("utf-8", "surrogatepass"), salt=b"lits-deploy pseudonyms", n=1 << 14, r=8, p=1, dklen=32
-    )
 
 
 def _private_text(path: Path) -> str:
