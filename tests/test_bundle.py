@@ -95,6 +95,19 @@ def test_artifacts_of_other_types(tmp_path: Path, change: dict[str, object]) -> 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name", ["a/b.onnx", "/etc/passwd", "..", "a\\b.onnx", "C:x.onnx", "x\n.onnx", "-x.onnx", "~x"]
+)
+def test_a_name_that_is_a_way_is_refused_for_that(tmp_path: Path, name: str) -> None:
+    """Before anything is looked for under it."""
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
+    values = bundle.manifest.to_json()
+    values["artifacts"][0]["file"] = name
+    write_raw_manifest(bundle.folder, json.dumps(values))
+    with pytest.raises(BundleError, match=r"artifacts\[0\]\.file is not what it must be"):
+        Bundle.open(bundle.folder)
+
+
 def test_manifests_that_are_no_plain_json(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
     good = json.dumps(bundle.manifest.to_json())
