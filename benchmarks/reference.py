@@ -39,12 +39,15 @@ def open_reference(bundle: Bundle, run: Path, threads: int) -> Reference:
     """
     try:
         from benchmarks.peers.torch_eager import original_candidates
-        from export.source import from_run
+        from export.source import DECLARED, from_run
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export", "benchmarks"):
             raise
         raise MissingExtra(f"{error.name}, which --against needs,", "train") from error
     original = from_run(run).with_flips(bundle.manifest.model.get("flips", "none"))
+    declared = bundle.manifest.training.get("window") == DECLARED
+    if declared and original.contract.window_hu is None:
+        original = original.with_window(bundle.manifest.contract.window_hu)
     if original.contract != bundle.manifest.contract:
         raise ContractError(
             f"{run} and the bundle take different inputs, so they cannot be compared.",

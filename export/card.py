@@ -7,7 +7,7 @@ from typing import Any
 from export.flips import Flips, views
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Artifact
-from lits_deploy.contract import InputContract
+from lits_deploy.contract import InputContract, in_hu
 from train.data.layout import SPLITS
 
 
@@ -31,7 +31,7 @@ def model_card(
         "",
         "## Use",
         f"Axial abdominal CT slices, {contract.size}×{contract.size}, 8 bit grey, {contract.orientation}; window "
-        + (f"{window[0]:g}…{window[1]:g} HU." if window else "unknown: the training data declared none."),
+        + (in_hu(window) + _declared(training) if window else "unknown: the training data declared none."),
         "Classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(contract.classes)) + ".",
         *_flips(model.get("flips", "none")),
         "",
@@ -102,6 +102,11 @@ def gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], left
             f"training patients ({calibration_set['data']}; list and hash in manifest.json)."
         )
     return [*lines, ""]
+
+
+def _declared(training: dict[str, Any]) -> str:
+    where = training.get("window")
+    return f" ({where}; the training did not record it)." if where else "."
 
 
 def _context(channels: int) -> str:

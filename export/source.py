@@ -13,15 +13,20 @@ from torch import Tensor, nn
 
 from export.cam import ActivationMap
 from export.flips import Flips, merged, mirrored, unmirrored
-from lits_deploy.contract import InputContract
-from lits_deploy.errors import DataError
+from lits_deploy.contract import InputContract, in_hu
+from lits_deploy.errors import ContractError, DataError
 from lits_deploy.files import sha256_file
 from train import checkpoint
 from train.config import TrainConfig
+from train.data.layout import declared_window
 from train.models.registry import Network, build, network
 from train.preprocess import Preprocess
 
 Choice = Literal["best", "last"]
+
+
+DECLARED = "declared at export"
+"""`training["window"]` of a bundle whose window the training did not record."""
 
 
 class Deployed(nn.Module):
@@ -87,6 +92,37 @@ class Original:
     def with_flips(self, flips: Flips) -> Original:
         """The same, answering mirror images with each slice (`export.flips`)."""
         return self._deployed(cam=self.module.cam is not None, flips=flips)
+
+    def with_window(self, window: tuple[float, float] | None) -> Original:
+        """The same, with a window in HU that the training did not record; None leaves it unknown.
+
+        Says so in `training`. ContractError where the training recorded another window, or where the data set at hand
+        declares another.
+        """
+        recorded = self.contract.window_hu
+        if window is None or window == recorded:
+            return self
+        if recorded is not None:
+            raise ContractError(
+                f"The run recorded the window {in_hu(recorded)}, not {in_hu(window)}.", fix="leave --window out"
+            )
+        self.check_data(window)
+        return dataclasses.replace(
+            self,
+            contract=dataclasses.replace(self.contract, window_hu=window),
+            training={**self.training, "window": DECLARED},
+        )
+
+    def check_data(self, window: tuple[float, float] | None) -> None:
+        """ContractError where the data set at hand declares another window than this one."""
+        if self.data is None or window is None:
+            return
+        declared = declared_window(self.data)
+        if declared is not None and declared != window:
+            raise ContractError(
+                f"{self.data} declares the window {in_hu(declared)}, not {in_hu(window)}.",
+                fix="give the window that the network was trained through, and --data with slices of it",
+            )
 
     def _deployed(self, *, cam: bool, flips: Flips) -> Original:
         module = Deployed(self.module.network, self.contract, self.info.task, cam=cam, flips=flips).eval()

@@ -9,6 +9,7 @@ record, so there is one preprocessing. This module knows nothing about file form
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,8 +56,10 @@ class InputContract:
     std: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.window_hu is not None and not self.window_hu[0] < self.window_hu[1]:
-            raise ContractError(f"The window {self.window_hu} HU is empty.", fix="give LOW HIGH with LOW < HIGH")
+        if self.window_hu is not None and not 0 < self.window_hu[1] - self.window_hu[0] < math.inf:
+            raise ContractError(
+                f"The window {self.window_hu} HU is empty or endless.", fix="give LOW HIGH with LOW < HIGH"
+            )
         if self.channels < 1 or self.channels % 2 == 0:
             raise ContractError(f"{self.channels} channels have no slice in the middle.", fix="1, 3, 5 …")
         if self.crop is not None and not 0 < self.crop <= self.size:
@@ -104,3 +107,8 @@ def window_to_uint8(hu: npt.NDArray[Any], window_hu: tuple[float, float]) -> npt
     scaled = (hu.astype(np.float32) - low) * (255.0 / (high - low))
     grey: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return grey
+
+
+def in_hu(window: tuple[float, float]) -> str:
+    """A window as text: `-160…240 HU`."""
+    return f"{window[0]:g}…{window[1]:g} HU"

@@ -49,10 +49,13 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
     if config.coarse and not network(config.model).any_size:
         raise UserError(f"{config.model} takes slices of one size.", fix="--coarse 0")
     layout = read_layout(config.data)
+    if config.contract.window_hu is None:  # before anything is made or trained: now it costs nothing to mend
+        watch.say(
+            f"warning: {config.data} declares no window, so the bundle will refuse DICOM and NIfTI. Fix: stop, and "
+            f"give --window LOW HIGH in HU; or after the training: lits-deploy export {out} --window LOW HIGH"
+        )
     if distributed.launched_rank() == 0:
         _open_folder(config, out, resume, layout)
-    if config.contract.window_hu is None:
-        watch.say(f"note: {config.data} declares no window; recorded as unknown (--window LOW HIGH declares it).")
     single = sum(len(sample.row) < 2 for sample in layout.splits["train"])
     if single and config.contract.channels > 1:
         watch.say(f"note: {single} training slices have no neighbours: their names tell no series and no number in it.")

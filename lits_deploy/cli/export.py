@@ -46,7 +46,7 @@ def export(
     width: int | None = typer.Option(None, help="With --weights: channels of the U-Net's first stage."),
     channels: int = typer.Option(1, min=1, help="With --weights: slices it was trained to see at once."),
     window: tuple[float, float] | None = typer.Option(
-        None, metavar="LOW HIGH", help="With --weights: the window in HU it was trained through."
+        None, metavar="LOW HIGH", help="The window in HU it was trained through, where the run did not record one."
     ),
     data: Path | None = typer.Option(None, help="Take parity slices from this data set's validate split."),
     slices: int = typer.Option(256, min=256, help="Slices that PyTorch and the bundle are compared on."),
@@ -82,10 +82,8 @@ def export(
     judged on the validate split, on the runtimes they are for; one that fails its gate is left out and the exit code
     is 1.
     """
-    if weights is None and (model or width or window or channels > 1):
-        raise UserError(
-            "--model, --width, --channels and --window go with --weights.", fix="leave them out; the run knows"
-        )
+    if weights is None and (model or width or channels > 1):
+        raise UserError("--model, --width and --channels go with --weights.", fix="leave them out; the run knows")
     if not (fp16 or int8) and (calibration or gates or allow_failing or report):
         raise UserError("--calibration, --gate, --allow-failing, --report go with --fp16 or --int8.", fix="add one")
     options = engines.EngineOptions(
@@ -94,7 +92,7 @@ def export(
     )  # fmt: skip
     options.check(trt)
     if run is not None and engines.is_bundle(run):
-        if not trt or fp16 or int8 or out or weights or data or cam is not None or flips is not Flips.none:
+        if not trt or fp16 or int8 or out or weights or data or window or cam is not None or flips is not Flips.none:
             raise UserError(f"{run} is a bundle already.", fix="build its engines with --trt alone, or export its run")
         engines.build_engines(run, options)
         return
@@ -114,7 +112,7 @@ def export(
         read_layout(data, ("validate",))
     if weights is None:
         source = run or _newest_run()
-        original = _from_run(source, checkpoint, data)
+        original = _from_run(source, checkpoint, window, data)
         target = out or source.with_name(f"{source.resolve().name}-bundle")
     else:
         original = _from_weights(weights, model, width, channels, window, data)
@@ -122,6 +120,8 @@ def export(
     original = original.with_flips(flips.value)
     if cam or (cam is None and has_cam(original.module.network)):
         original = original.with_cam()
+    if line := _window(original):
+        console.print(line)
     wanted = _wanted(
         fp16, int8, calibration, calibration_slices, gates or [], allow_failing,
         report or target.with_name(f"{target.resolve().name}-gates"),
@@ -173,13 +173,32 @@ def _newest_run() -> Path:
     return runs[-1].parent
 
 
-def _from_run(run: Path, checkpoint: Checkpoint, data: Path | None) -> Original:
+def _from_run(
+    run: Path, checkpoint: Checkpoint, window: tuple[float, float] | None, data: Path | None
+) -> Original:  # fmt: skip
     from dataclasses import replace
 
     from export.source import from_run
 
     original = from_run(run, choice=checkpoint.value)
-    return replace(original, data=data) if data is not None else original
+    if data is not None:
+        original = replace(original, data=data)
+        original.check_data(original.contract.window_hu)
+    return original.with_window(window)
+
+
+def _window(original: Original) -> str | None:
+    """What is said of the window before the work begins: only where the training did not record it."""
+    from lits_deploy.contract import in_hu
+
+    window = original.contract.window_hu
+    if window is None:
+        return (
+            "warning: the window is unknown, so the bundle will refuse DICOM and NIfTI. Fix: export again with "
+            "--window LOW HIGH, the window in HU it was trained through"
+        )
+    declared = original.training.get("window")
+    return None if declared is None else f"window {in_hu(window)}: {declared}, not recorded by the training"
 
 
 def _from_weights(
@@ -194,5 +213,6 @@ def _from_weights(
 
     if model is None:
         raise UserError("--weights needs --model.", fix="name the network, see `lits-deploy models`")
-    contract = InputContract(window_hu=window, crop=network(model).crop, channels=channels)
-    return replace(from_weights(weights, model, width=width, contract=contract), data=data)
+    contract = InputContract(window_hu=None, crop=network(model).crop, channels=channels)
+    original = replace(from_weights(weights, model, width=width, contract=contract), data=data)
+    return original.with_window(window)

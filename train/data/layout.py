@@ -108,15 +108,26 @@ def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
             f"There is no data at {root}.",
             fix=f"`lits-deploy data phantom {root}` makes synthetic slices, or give --data DATA",
         )
-    declared: dict[str, Any] = {}
-    if (root / "dataset.json").is_file():
-        try:
-            declared = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DataError(f"{root / 'dataset.json'} is not JSON ({error}).", fix="mend or remove it") from error
-        if not isinstance(declared, dict):
-            raise DataError(f"{root / 'dataset.json'} holds no JSON object.", fix="mend or remove it")
+    declared = _declared(root)
     return Layout(root, {split: _read_split(root / split) for split in splits}, declared)
+
+
+def declared_window(root: Path) -> tuple[float, float] | None:
+    """The window in HU that dataset.json declares; None where it declares none or is not there."""
+    return Layout(root, {}, _declared(root)).window_hu
+
+
+def _declared(root: Path) -> dict[str, Any]:
+    path = root / "dataset.json"
+    if not path.is_file():
+        return {}
+    try:
+        declared = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}).", fix="mend or remove it") from error
+    if not isinstance(declared, dict):
+        raise DataError(f"{path} holds no JSON object.", fix="mend or remove it")
+    return declared
 
 
 def _read_split(folder: Path) -> tuple[Sample, ...]:

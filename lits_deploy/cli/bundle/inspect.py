@@ -108,10 +108,12 @@ def _item(label: str, *paragraphs: str) -> list[str]:
 
 
 def _takes(bundle: Bundle) -> list[str]:
+    from lits_deploy.contract import in_hu
+
     contract = bundle.manifest.contract
-    window = contract.window_hu
+    window, declared = contract.window_hu, bundle.manifest.training.get("window")
     seen = (
-        f"window {window[0]:g}…{window[1]:g} HU"
+        f"window {in_hu(window)}" + (" (declared at export)" if declared else "")
         if window
         else "window unknown: DICOM and NIfTI are refused, PNG is not"
     )
