@@ -21,7 +21,7 @@ from lits_deploy.scans import Slice
 from lits_deploy.verify import read_golden
 from train.data.layout import SPLITS, Layout, Sample, read_layout
 from train.data.load import fitted_slice, load_sample
-from train.data.masks import fitted_mask, load_mask
+from train.data.masks import class_of, fitted_mask, load_labelled
 
 Slices = npt.NDArray[np.uint8]
 
@@ -102,10 +102,8 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
     picked, loaded = _read(evenly(samples, most), contract)
     if not picked:
         raise DataError(f"No slice of {data / split} can be used.", fix="see `lits-deploy classify` for the reasons")
-    labels = [None if sample.mask is None else load_mask(sample, contract.size) for sample in picked]
-    targets = [
-        int(label.max()) if label is not None else sample.target for sample, label in zip(picked, labels, strict=True)
-    ]
+    labelled = [load_labelled(sample, contract.size) for sample in picked]
+    targets, labels = [known.target for known in labelled], [known.mask for known in labelled]
     unreadable = min(len(samples), most) - len(picked)
     notes = [f"{unreadable} files of {data.name}/{split} could not be used"] if unreadable else []
     about, whole = layout.describe(), len(layout.splits) == len(SPLITS)
@@ -136,6 +134,7 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
     names: list[str] = []
     pictures: list[Slice] = []
     labels: list[Slice] = []
+    targets: list[int] = []
     patient = 0
     while len(names) < count:
         phantom = make_phantom(SEED, patient)
@@ -144,13 +143,13 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
         volume = window_to_uint8(phantom.hu, window)
         pictures += [fitted_slice(volume, z, contract) for z in range(take)]
         labels += [fitted_mask(mask, contract.size) for mask in phantom.labels[:take]]
+        targets += map(class_of, phantom.labels[:take])
         patient += 1
-    masks = np.stack(labels)
     return Inputs(
         names=tuple(names),
         slices=np.stack(pictures),
-        targets=masks.max(axis=(1, 2)).astype(np.int64),
-        masks=masks if bundle.manifest.task == "segment" else None,
+        targets=np.array(targets, dtype=np.int64),
+        masks=np.stack(labels) if bundle.manifest.task == "segment" else None,
         about={
             "name": f"phantoms (seed {SEED})", "split": None, "split_by": None, "slices": count, "of": count,
             "unreadable": 0, "patients": patient,

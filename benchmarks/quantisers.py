@@ -43,7 +43,7 @@ from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from train.data.layout import read_layout
 from train.data.load import load_sample
-from train.data.masks import load_mask
+from train.data.masks import load_class
 
 BATCH = 8
 HEADER = (
@@ -78,9 +78,8 @@ def read_split(original: Original, data: Path, split: str, most: int) -> list[Ju
     places = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int))
     slices = []
     for place in places:
-        sample, size = samples[place], original.contract.size
-        target = int(sample.target or 0) if sample.mask is None else int(load_mask(sample, size).max())
-        picture = load_sample(sample, original.contract)
+        sample = samples[place]
+        picture, target = load_sample(sample, original.contract), load_class(sample)
         slices.append(Judged(name=sample.image.stem, patient=sample.patient, target=target, picture=picture, mask=None))
     return slices
 

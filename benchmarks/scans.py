@@ -12,9 +12,7 @@ import numpy as np
 from lits_deploy.errors import DataError, UserError
 from lits_deploy.scans.discover import Discovery
 from train.data.layout import SPLITS, read_layout
-from train.data.masks import load_mask
-
-_SIZE = 256  # only the largest label of a mask is used, and that does not depend on the size
+from train.data.masks import load_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +68,5 @@ def _targets(folder: Path) -> tuple[dict[str, int], str]:
         layout = read_layout(split.parent, (split.name,))
     except DataError:
         return {}, name
-    found = {
-        os.path.realpath(sample.image): int(load_mask(sample, _SIZE).max()) if sample.mask else int(sample.target or 0)
-        for sample in layout.splits[split.name]
-    }
+    found = {os.path.realpath(sample.image): load_class(sample) for sample in layout.splits[split.name]}
     return found, name + (" BY SLICE" if layout.split_by == "slice" else "")

@@ -27,7 +27,7 @@ from lits_deploy.metrics.calibration import (
 from lits_deploy.runtime import Runtime
 from train.data.layout import Layout, Sample, read_layout
 from train.data.load import load_sample
-from train.data.masks import load_mask
+from train.data.masks import load_class
 
 MOST = 2_048
 """Slices at most, evenly spread over the split: enough for two numbers, half a minute on two cores."""
@@ -114,13 +114,12 @@ def _answers(
         for sample in samples[start : start + runtime.max_batch]:
             try:
                 picture = load_sample(sample, original.contract)
-                target = sample.target if sample.mask is None else int(load_mask(sample, original.contract.size).max())
+                target = load_class(sample)
             except (SliceError, DataError):
                 continue
-            if target is not None:
-                slices.append(picture)
-                targets.append(target)
-                patients.append(sample.patient)
+            slices.append(picture)
+            targets.append(target)
+            patients.append(sample.patient)
         if slices:
             got = runtime.infer(np.stack(slices)).logits
             assert got is not None

@@ -20,7 +20,7 @@ from train.config import TrainConfig
 from train.data.augment import named
 from train.data.dataset import SliceDataset, class_weights
 from train.data.feed import Feed, Order, half
-from train.data.layout import Layout
+from train.data.layout import WITHOUT_CLASS, Layout
 from train.loop import cosine, run_epoch
 from train.losses import Objective
 from train.metrics import Meter
@@ -81,6 +81,7 @@ class Session:
         self.optimiser = _optimiser(self.model, config)
         self.preprocess = Preprocess(config.contract)
         self.feeds = {split: self._feed(layout, split, masks) for split in layout.splits}
+        self._say_absent()
         self.objective = self._objective()
         self.forward = self._forward()
 
@@ -95,6 +96,15 @@ class Session:
             self.watch.say("note: this data set has classes, not masks; trained on classes alone.")
             return False
         return True
+
+    def _say_absent(self) -> None:
+        for split, feed in self.feeds.items():
+            for target, count in enumerate(feed.data.class_counts):
+                if count == 0:
+                    name = self.config.contract.classes[target]
+                    self.watch.say(
+                        f"warning: {split} holds no slice of class {target} ({name}): {WITHOUT_CLASS[split]}."
+                    )
 
     def _feed(self, layout: Layout, split: str, masks: bool) -> Feed:
         config, learn = self.config, split == "train"

@@ -20,7 +20,7 @@ from lits_deploy.errors import DataError, DeviceError, DeviceOutOfMemory, SliceE
 from lits_deploy.runtime import Outputs, Runtime
 from train.data.layout import Sample
 from train.data.load import load_sample
-from train.data.masks import load_mask
+from train.data.masks import load_labelled
 
 NOT_FINITE = "the network's answer is not a finite number"
 
@@ -94,16 +94,13 @@ def _read(sample: Sample, contract: InputContract, identity: Identity) -> tuple[
         return Answer(sample=sample, number=number, reason=str(error)), None
     except OSError as error:
         return Answer(sample=sample, number=number, reason=error.strerror or "cannot be read"), None
-    if sample.mask is None:
-        identity.add(sample.image.name, data, str(sample.target).encode())
-        return Answer(sample=sample, number=number, target=sample.target), picture
     try:
-        mask = load_mask(sample, contract.size)
+        target, mask = load_labelled(sample, contract.size)
     except DataError as error:
         reason = error.message.replace(str(sample.mask), "its mask")
         return Answer(sample=sample, number=number, reason=reason.rstrip(".")), None
-    identity.add(sample.image.name, data, mask.tobytes())
-    return Answer(sample=sample, number=number, target=int(mask.max()), mask=mask), picture
+    identity.add(sample.image.name, data, str(target).encode() if mask is None else mask.tobytes())
+    return Answer(sample=sample, number=number, target=target, mask=mask), picture
 
 
 def _judged(runtime: Runtime, waiting: list[Answer], slices: list[npt.NDArray[np.uint8]]) -> Iterator[Answer]:

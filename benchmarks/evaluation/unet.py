@@ -84,7 +84,7 @@ def slice_row(answer: Answer) -> dict[str, Any]:
     matrix = _pixels(answer.mask, answer.labels)
     dice, _ = overlap_of_regions(matrix)
     return {
-        "target": int(answer.mask.max()), "label": int(answer.labels.max()),
+        "target": answer.target, "label": int(answer.labels.max()),
         "dice_liver": float(dice[1]), "dice_lesion": float(dice[2]), "dice_liver_with_lesion": float(dice[3]),
         "pixel_error": float(1 - np.diag(matrix).sum() / matrix.sum()),
     }  # fmt: skip

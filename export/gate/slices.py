@@ -15,7 +15,7 @@ from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans.paths import escape
 from train.data.layout import Sample, read_layout
 from train.data.load import fitted_slice, load_sample
-from train.data.masks import fitted_mask, load_mask
+from train.data.masks import class_of, fitted_mask, load_labelled
 from train.data.phantom import make_phantom
 
 MOST = 2_048
@@ -73,10 +73,9 @@ class GateSlices:
         for sample in self.samples:
             try:
                 picture = load_sample(sample, contract)
-                mask = None if sample.mask is None else load_mask(sample, contract.size)
+                target, mask = load_labelled(sample, contract.size)
             except (SliceError, DataError):
                 continue
-            target = int(sample.target or 0) if mask is None else int(mask.max())
             if mask is not None or not masks:
                 yield Judged(
                     name=escape(sample.image.stem), patient=sample.patient, target=target, picture=picture, mask=mask
@@ -89,7 +88,7 @@ class GateSlices:
             pictures = window_to_uint8(phantom.hu, contract.window_hu or (-40.0, 160.0))
             for z, mask in enumerate(phantom.labels):
                 yield Judged(
-                    name=f"phantom-{patient}_{z:04d}", patient=f"phantom-{patient}", target=int(mask.max()),
+                    name=f"phantom-{patient}_{z:04d}", patient=f"phantom-{patient}", target=class_of(mask),
                     picture=fitted_slice(pictures, z, contract), mask=fitted_mask(mask, contract.size),
                 )  # fmt: skip
 

@@ -28,7 +28,7 @@ from lits_deploy.scans.neighbours import alone
 from lits_deploy.scans.paths import escape
 from train.data.layout import SPLITS, Sample, read_layout
 from train.data.load import load_sample
-from train.data.masks import load_mask
+from train.data.masks import load_class
 
 COUNT = 512
 """Slices by default: a third of each class where there are that many."""
@@ -77,7 +77,7 @@ def from_training_patients(original: Original, data: Path, *, count: int = COUNT
         held_back += [sample for split in splits for sample in other.splits[split]]
 
     with ThreadPoolExecutor(cores()) as pool:
-        classes = list(pool.map(lambda sample: _class(sample, original.contract.size), train))
+        classes = list(pool.map(load_class, train))
         chosen = [train[place] for place in balanced(classes, [sample.patient for sample in train], count)]
         slices = np.stack(list(pool.map(lambda sample: _load(sample, original.contract), chosen)))
         foreign = set(pool.map(lambda sample: _fingerprint(sample, original.contract), held_back)) - {None}
@@ -158,10 +158,6 @@ def _recorded(original: Original, root: Path) -> set[str]:
         return set()
     patients = dataset.get("patients", {})
     return {patient for split in ("validate", "test") for patient in patients.get(split, ())}
-
-
-def _class(sample: Sample, size: int) -> int:
-    return int(sample.target or 0) if sample.mask is None else int(load_mask(sample, size).max())
 
 
 def _load(sample: Sample, contract: InputContract) -> npt.NDArray[np.uint8]:

@@ -328,7 +328,8 @@ def test_patient_whose_every_mask_is_empty(data: Path) -> None:
     for path in (data / "validate" / "masks").iterdir():
         path.write_bytes(encoded(np.zeros((256, 256), np.uint8)))
     report = check(data)
-    assert found(report) == [("warning", "empty-masks", "patient 1")]
+    absent = ("warning", "class-absent", "validate")
+    assert found(report) == [absent, absent, ("warning", "empty-masks", "patient 1")]
     assert report.splits["validate"].per_class == (SLICES, 0, 0)
 
 

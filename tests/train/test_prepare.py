@@ -27,9 +27,10 @@ from lits_sources import (
     write_png,
 )
 from train.data.layout import read_layout
+from train.data.masks import largest_label
 from train.data.phantom import volumes, write, write_nifti, write_slices
 from train.data.phantom.anatomy import make_phantom
-from train.data.prepare import Prepared, PrepareSettings, convert, prepare
+from train.data.prepare import Prepared, PrepareSettings, prepare
 from train.data.prepare.split import split_patients
 
 PATIENTS = (0, 1, 2)
@@ -131,7 +132,7 @@ def test_no_label_is_lost_in_any_size(side: int, size: int) -> None:
     for row, column in ((0, 0), (side - 1, 3), (side // 2, side - 1), (131, 77)):
         labels = np.zeros((side, side), np.uint8)
         labels[row, column] = 2
-        small = convert.largest_label(labels, size)
+        small = largest_label(labels, size)
         assert small.shape == (size, size)
         assert small[row * size // side, column * size // side] == 2
         assert (small == 2).sum() <= (4 if side > size else (np.ceil(size / side) + 1) ** 2)

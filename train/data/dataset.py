@@ -22,7 +22,7 @@ from lits_deploy.scans.gates import grey_doubt
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone, replaced
 from train.data.layout import Sample
-from train.data.masks import load_mask
+from train.data.masks import load_class, load_labelled
 
 Slices = tuple[Tensor, Tensor, Tensor | None]
 """uint8 [N, C, S, S], class int64 [N], label maps uint8 [N, S, S] or None."""
@@ -49,14 +49,11 @@ class SliceDataset(Dataset[Slices]):
             image = load_slice(sample.image, alone(self.contract))
         except SliceError as error:
             raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
-        if sample.mask is None:
-            if masks:
-                raise DataError(
-                    f"{sample.image.parent.parent} has no masks.", fix="a U-Net needs masks/, not targets.csv"
-                )
-            return image, int(sample.target or 0), None
-        mask = load_mask(sample, self.contract.size)
-        return image, int(mask.max()), mask if masks else None
+        if sample.mask is None and masks:
+            raise DataError(f"{sample.image.parent.parent} has no masks.", fix="a U-Net needs masks/, not targets.csv")
+        if not masks:
+            return image, load_class(sample), None
+        return image, *load_labelled(sample, self.contract.size)
 
     def _beside(self, channels: int) -> list[list[int]]:
         """Indices of each slice's channels, as `train.data.load.load_sample` chooses them."""
@@ -66,6 +63,11 @@ class SliceDataset(Dataset[Slices]):
         index = {sample.image: place for place, sample in enumerate(self.samples)}
         rows = ([index[path] for path in sample.beside(channels)] for sample in self.samples)
         return [replaced(row, [usable[place] for place in row]) for row in rows]
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Slices of each class of the contract."""
+        return tuple(torch.bincount(self.targets, minlength=len(self.contract.classes)).tolist())
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -26,6 +26,13 @@ from lits_deploy.scans.picture_series import place_of
 from lits_deploy.spreadsheet import exact
 
 SPLITS = ("train", "validate", "test")
+WITHOUT_CLASS = {
+    "train": "it cannot be learnt",
+    "validate": "the best epoch, temperature and threshold are chosen without it",
+    "test": "no figure tells how well it is told",
+}
+"""What follows where a split has no slice of a class."""
+
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _NAME = re.compile(r"volume-(\d+)_(\d+)")
 

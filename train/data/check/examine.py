@@ -20,7 +20,7 @@ from lits_deploy.scans.image import load_slice
 from train.data.check.duplicates import fingerprint
 from train.data.check.lesions import loose_pixels
 from train.data.check.listing import Entry
-from train.data.masks import LabelsError, read_labels
+from train.data.masks import LabelsError, class_of, read_labels
 
 CONTRACT = InputContract(window_hu=None)
 """What training decodes with; the window plays no part in it."""
@@ -93,7 +93,7 @@ def _examine(entry: Entry) -> tuple[SliceFacts, Greys | None]:
     pixels = _read_image(entry.image, problems)
     side = None if pixels is None else _stored_side(entry.image)
     labels = None if entry.mask is None else _read_mask(entry.mask, side, problems)
-    target = entry.target if labels is None else int(labels.max())
+    target = entry.target if labels is None else class_of(labels)
     loose = 0
     if labels is not None and target == 2:
         apart = loose_pixels(labels)

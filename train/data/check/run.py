@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
+from lits_deploy.contract import CLASSES
 from lits_deploy.errors import SliceError, UserError
 from train.data.check.duplicates import BITS, Copy, find_copies
 from train.data.check.examine import CONTRACT, Bunch, Greys, SliceFacts, examine_bunch
@@ -13,7 +14,7 @@ from train.data.check.intensity import judge_intensity
 from train.data.check.lesions import Labels, loose_pixels, still_loose
 from train.data.check.listing import Entry, Listing, list_data
 from train.data.check.report import Judged, Report, patient_order, tabulate
-from train.data.layout import SPLITS
+from train.data.layout import SPLITS, WITHOUT_CLASS
 from train.data.masks import read_labels
 from train.data.slices import Progress, run_jobs
 
@@ -50,6 +51,7 @@ def check_data(
     copies = _copies(entries, facts)
     findings += _copy_findings(root, listing, copies)
     findings += _empty_patients(entries, facts)
+    findings += _absent_classes(entries, facts)
     findings += _loose_lesions(root, entries, facts)
     intensity, doubts = judge_intensity(greys, window or listing.window_hu)
     findings += doubts
@@ -168,6 +170,22 @@ def _empty_patients(entries: tuple[Entry, ...], facts: Facts) -> list[Finding]:
                 " liver is missing from the scan or from the masks"
             )
             found.append(Finding(severity="warning", kind="empty-masks", place=f"patient {name}", message=text))
+    return found
+
+
+def _absent_classes(entries: tuple[Entry, ...], facts: Facts) -> list[Finding]:
+    """Classes that a split has no slice of, where it has any whose class is known."""
+    known: dict[str, set[int]] = defaultdict(set)
+    for entry, fact in zip(entries, facts, strict=True):
+        if fact.target is not None:
+            known[entry.split].add(fact.target)
+    found = []
+    for split, present in known.items():
+        for target, name in enumerate(CLASSES):
+            if target not in present:
+                what = f"holds no slice of class {target} ({name}): {WITHOUT_CLASS[split]}"
+                text = f"{what}; move or add patients who have it"
+                found.append(Finding(severity="warning", kind="class-absent", place=split, message=text))
     return found
 
 

@@ -6,7 +6,6 @@ file of it cannot be used, its slices are removed again and its record holds the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_file, write_json
 from lits_deploy.scans.image import resized
+from train.data.masks import class_of, largest_label
 from train.data.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, Verdict, judge, shrink, turn
 from train.data.prepare.pictures import read_picture
 from train.data.prepare.settings import SIZE, PrepareSettings
@@ -95,7 +95,7 @@ def _from_volume(job: Job, contract: InputContract, written: list[tuple[str, str
         grey = np.ascontiguousarray(turn(window_to_uint8(volume.hu(level), window), lies))
         image = np.asarray(resized(Image.fromarray(grey), contract), dtype=np.uint8)
         mask = largest_label(turn(volume.labels(level), lies), SIZE)
-        slices.add(_write(job, level, image, mask, None, written), level, volume.index(level), int(mask.max()))
+        slices.add(_write(job, level, image, mask, None, written), level, volume.index(level), class_of(mask))
     if volume.not_finite:
         notes.append(f"{volume.not_finite:,} voxels are NaN or infinite: taken as air or as densest")
     spacing = volume.spacing_mm
@@ -134,7 +134,7 @@ def _from_pictures(job: Job, contract: InputContract, written: list[tuple[str, s
     for index, picture in enumerate(job.source.pictures):
         grey, mask = np.ascontiguousarray(turn(greys[index], lies)), np.ascontiguousarray(turn(masks[index], lies))
         split = _write(job, picture.number, grey, mask, picture.split, written)
-        slices.add(split, picture.number, index, int(mask.max()))
+        slices.add(split, picture.number, index, class_of(mask))
     constant = sum(bool(grey.min() == grey.max()) for grey in greys)
     return {
         "files": files,
@@ -225,21 +225,3 @@ def _swaps(lies: int) -> bool:
 
 def _described(src: Path, path: Path) -> list[str]:
     return [path.relative_to(src).as_posix(), sha256_file(path)]
-
-
-def largest_label(labels: Pixels, size: int) -> Pixels:
-    """Square labels as [size, size]: the largest label among the pixels that each new one covers, in whole or part.
-
-    So a small lesion survives; 512 → 256 is the 2×2 maximum that the LiTS masks were made with.
-    """
-    side = len(labels)
-    if side == size:
-        return np.ascontiguousarray(labels)
-    for _ in range(2):  # rows, then columns
-        labels = np.stack([part.max(axis=0) for part in _covered(labels, side, size)]).T
-    return np.ascontiguousarray(labels)
-
-
-def _covered(labels: Pixels, side: int, size: int) -> Iterator[Pixels]:
-    for index in range(size):
-        yield labels[index * side // size : -(-(index + 1) * side // size)]

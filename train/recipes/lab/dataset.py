@@ -11,11 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
-from lits_deploy.contract import InputContract
 from lits_deploy.files import write_json
 from lits_deploy.machine import cores
 from train.data.layout import Layout, Sample, read_layout
-from train.data.masks import load_mask
+from train.data.masks import load_class
 
 
 class DataSet:
@@ -64,7 +63,7 @@ class DataSet:
             known: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
         else:
             with ThreadPoolExecutor(cores()) as pool:
-                known = dict(zip(names, pool.map(_class, self.samples), strict=True))
+                known = dict(zip(names, pool.map(load_class, self.samples), strict=True))
             write_json(path, known)
         return {sample.image: known[name] for sample, name in zip(self.samples, names, strict=True)}
 
@@ -72,9 +71,3 @@ class DataSet:
         """Slices of class 0, 1 and 2 in a split."""
         found = [self.classes[sample.image] for sample in self.layout.splits[split]]
         return found.count(0), found.count(1), found.count(2)
-
-
-def _class(sample: Sample) -> int:
-    if sample.mask is None:
-        return int(sample.target or 0)
-    return int(load_mask(sample, InputContract(window_hu=None).size).max())
