@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.packed import open_bundle
 from lits_deploy.runtime import Runtime, open_runtime, places
 
 
@@ -97,7 +98,7 @@ def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
         return lambda batch: open_original(
             Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch, flips=spec["flips"]
         )
-    bundle = Bundle.open(Path(spec["bundle"]))
+    bundle = open_bundle(Path(spec["bundle"]))
     cache = None if spec["engine_cache"] is None else Path(spec["engine_cache"])
     open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"], cache)
     return lambda batch: open_it(batch)

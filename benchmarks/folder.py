@@ -24,6 +24,7 @@ from benchmarks.inputs import Inputs
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
+from lits_deploy.packed import open_bundle
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.paths import unescape
 from lits_deploy.spreadsheet import read_rows
@@ -77,7 +78,7 @@ def child(text: str) -> None:
         )
         roots = [Path(root) for root in spec["roots"]]
         started = perf_counter()
-        bundle = Bundle.open(Path(spec["bundle"]))
+        bundle = open_bundle(Path(spec["bundle"]))
         summary = run_folder(bundle, roots, Path(spec["out"]), options=options)
         wall = perf_counter() - started
     except UserError as error:

@@ -28,6 +28,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError, MissingExtra, UserError
 from lits_deploy.files import write_text
 from lits_deploy.metrics import per_class_rates
+from lits_deploy.packed import open_bundle
 from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
 from train.models.registry import NETWORKS, network
@@ -164,7 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             mode="quick" if given.quick else "full", scenarios=("single-stream", "batch"),
             effort=QUICK if given.quick else EFFORT,
         )  # fmt: skip
-        documents = measure(names, [Bundle.open(path) for path in given.bundles], plan, data=given.data, say=say)
+        documents = measure(names, [open_bundle(path) for path in given.bundles], plan, data=given.data, say=say)
     except LitsError as error:
         say_error(f"error: {error}")
         return 2

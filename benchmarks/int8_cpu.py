@@ -28,6 +28,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, LitsError, UserError
 from lits_deploy.files import write_json
 from lits_deploy.machine import cores
+from lits_deploy.packed import open_bundle
 from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 
@@ -181,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         except ValueError as error:
             raise UserError(f"`{given.batch}` are no batch sizes.", fix="--batch 1,8") from error
         effort, most = (QUICK, QUICK_SLICES) if given.quick else (FULL, MOST)
-        opened = Bundle.open(given.bundle)
+        opened = open_bundle(given.bundle)
         document = compare(opened, given.data, batches=batches, threads=given.threads, effort=effort, most=most)
     except LitsError as error:
         say_error(f"error: {error}")

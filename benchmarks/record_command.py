@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.records import RESULTS, write_record
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
+from lits_deploy.packed import open_bundle
 from lits_deploy.printable import say
 
 
@@ -27,7 +28,7 @@ def parser_of(name: str, doc: str | None, *, limit: int | None = None) -> argpar
 
 def open_classifier(folder: Path) -> Bundle:
     """A classifier's bundle; BundleError where it segments, or sees neighbouring slices, which no peer reads."""
-    bundle = Bundle.open(folder)
+    bundle = open_bundle(folder)
     if bundle.manifest.task != "classify":
         raise BundleError(f"{folder} segments; this compares classifiers.", fix="export a classifier")
     if bundle.manifest.contract.channels != 1:

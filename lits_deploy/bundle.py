@@ -15,11 +15,12 @@ This module knows nothing about runtimes: `lits_deploy.verify` runs the goldens.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import errno
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,8 +186,7 @@ class Bundle:
         """
         path = folder / MANIFEST
         if not path.is_symlink() and not path.exists():
-            what = "is not a bundle (it has no manifest.json)" if folder.exists() else "does not exist"
-            raise BundleError(f"{folder} {what}.", fix=f"make one with `lits-deploy export RUN --out {folder}`")
+            raise _no_bundle(folder)
         data, recorded = _read(path, MOST_MANIFEST), _read(folder / MANIFEST_HASH, 1024)
         actual = sha256_bytes(data)
         if recorded != _hash_line(actual).encode():
@@ -229,7 +229,7 @@ class Bundle:
         except OSError as error:
             raise self._unreadable(name, error) from error
         if digest.hexdigest() != self.digests()[name]:
-            raise _altered(name)
+            raise altered(name)
 
     def problems(self) -> list[str]:
         """One line for every file that is missing, altered or no whole network. Empty for a good bundle."""
@@ -256,11 +256,9 @@ class Bundle:
                 f"{self.folder} cannot be listed ({error.strerror}).", fix=f"chmod +rx {self.folder}"
             ) from error
         foreign = present - set(self.digests())
-        litter = {name for name in foreign if name in LITTER or name.startswith("._")}
-        if litter and (self.folder.resolve(), *sorted(litter)) not in _told:
-            _told.add((self.folder.resolve(), *sorted(litter)))  # once, however often a command opens it
-            what = ", ".join(printable(name) for name in sorted(litter))
-            logging.getLogger(__name__).warning("note: %s in %s is ignored: it is not the bundle's", what, self.folder)
+        litter = {name for name in foreign if is_litter(name)}
+        if litter:
+            tell_litter(self.folder, litter)
         if refused := sorted(foreign - litter):
             more = f", nor are {len(refused) - 1} more" if len(refused) > 1 else ""
             raise BundleError(
@@ -274,7 +272,7 @@ class Bundle:
         except OSError as error:
             raise self._unreadable(name, error) from error
         if sha256_bytes(data) != digest:
-            raise _altered(name)
+            raise altered(name)
         return data
 
     def _path(self, name: str) -> Path:
@@ -305,8 +303,39 @@ def _read(path: Path, most: int) -> bytes:
         raise BundleError(f"{path} cannot be read ({error.strerror}).", fix="copy the bundle again") from error
 
 
-def _altered(name: str) -> BundleError:
+def is_litter(name: str) -> bool:
+    """True for a file or folder that file managers leave anywhere; a bundle's own files never have such names."""
+    return name in LITTER or name.startswith("._")
+
+
+def tell_litter(bundle: Path, names: Collection[str]) -> None:
+    """Log, once however often a command opens the bundle, what is ignored in it."""
+    key: tuple[Path | str, ...] = (bundle.resolve(), *sorted(names))
+    if key not in _told:
+        _told.add(key)
+        what = ", ".join(printable(name) for name in sorted(names))
+        logging.getLogger(__name__).warning("note: %s in %s is ignored: it is not the bundle's", what, bundle)
+
+
+def altered(name: str) -> BundleError:
+    """The error for a file whose hash differs."""
     return BundleError(f"{name} was altered: its hash differs.", fix="copy the bundle again")
+
+
+def _no_bundle(folder: Path) -> BundleError:
+    """The error for a path that is none, with the likeliest mend."""
+    if folder.is_dir():
+        run = (folder / "config.json").is_file()  # of `lits-deploy train`
+        fix = f"lits-deploy export {folder}" if run else "name a folder or zip file that `lits-deploy export` made"
+        what = "a training run, not a bundle" if run else f"not a bundle (it has no {MANIFEST})"
+        return BundleError(f"{folder} is {what}.", fix=fix)
+    try:
+        there = [path.name for path in folder.parent.iterdir() if (path / MANIFEST).is_file() or path.suffix == ".zip"]
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(folder.name, there, n=1) or (there if len(there) == 1 else [])
+    fix = f"is it {folder.parent / near[0]}?" if near else "check the path of the bundle"
+    return BundleError(f"There is no {folder}.", fix=fix)
 
 
 def _hash_line(digest: str) -> str:

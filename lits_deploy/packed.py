@@ -1,22 +1,36 @@
 """Reading a packed bundle that comes from a stranger: refused before anything is written, if anything is odd.
 
 None of a zip file's numbers is believed. Its names must be those of the manifest inside, plain, in one folder; sizes
-must fit the manifest; what is inflated is counted as it comes. `lits_deploy.packing` writes and unpacks such files.
+must fit the manifest; what is inflated is counted as it comes. Backslashes in place of slashes and what file managers
+put beside a bundle (`__MACOSX`, `Thumbs.db`), as Windows and macOS zip, are no fault. `open_bundle` takes such a file
+where a folder is taken; `lits_deploy.packing` writes and unpacks them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, MOST_MANIFEST, MOST_OTHER, Bundle, Manifest
+from lits_deploy.bundle import (
+    LITTER,
+    MANIFEST,
+    MANIFEST_HASH,
+    MOST_MANIFEST,
+    MOST_OTHER,
+    Bundle,
+    Manifest,
+    altered,
+    is_litter,
+    tell_litter,
+)
 from lits_deploy.errors import BundleError, UserError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.manifest_check import is_plain_name, parse_manifest
@@ -75,6 +89,53 @@ class Packed:
         return _blocks(self.bundle.folder, self.archive, self.members[name])
 
 
+@dataclass(frozen=True)
+class PackedBundle(Bundle):
+    """A bundle that stays in its zip file, `folder`; the file is open as long as this is."""
+
+    packed: Packed
+    opened: ExitStack
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """As `Bundle.blocks`."""
+        digest = hashlib.sha256()
+        for block in self.packed.read(name):
+            digest.update(block)
+            yield block
+        if digest.hexdigest() != self.digests()[name]:
+            raise altered(name)
+
+    def _read(self, name: str, digest: str, most: int) -> bytes:
+        if (size := self.packed.members[name].file_size) > most:
+            raise refused(self.folder, f"{name} has {size:,} bytes, not {most:,} at most")
+        data = b"".join(self.packed.read(name))
+        if sha256_bytes(data) != digest:
+            raise altered(name)
+        return data
+
+
+def open_bundle(path: Path) -> Bundle:
+    """The bundle in a folder or in a zip file. Raises BundleError as `Bundle.open` and `open_packed` do."""
+    if not path.is_file():
+        return Bundle.open(path)
+    with ExitStack() as stack:
+        packed = stack.enter_context(open_packed(path))
+        inside = packed.bundle
+        return PackedBundle(inside.folder, inside.manifest, inside.sha256, packed, stack.pop_all())
+
+
+def looks_like_bundle(path: Path) -> bool:
+    """True for a folder or zip file that has both files of a bundle's manifest, whatever is in them."""
+    names = {MANIFEST, MANIFEST_HASH}
+    try:
+        if path.is_dir():
+            return all((path / name).is_file() for name in names)
+        with zipfile.ZipFile(path) as archive:
+            return names <= {re.split(r"[/\\]", name)[-1] for name in archive.namelist()}
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
 @contextmanager
 def open_packed(path: Path) -> Iterator[Packed]:
     """Open a zip file that `pack` made, its table of contents and manifest checked, no file but the manifest read.
@@ -107,17 +168,26 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfi
     entries = archive.infolist()
     if len(entries) > MOST_MEMBERS:
         raise refused(path, f"it holds {len(entries):,} entries, more than any bundle ({MOST_MEMBERS})")
+    # Windows' own zips of old, and .NET's; a name with both is no such zip's, and the backslash is then refused.
+    backslashes = any("\\" in info.orig_filename for info in entries)
+    backslashes &= not any("/" in info.orig_filename for info in entries)
     tops: set[str] = set()
     members: dict[str, zipfile.ZipInfo] = {}
     seen: dict[str, str] = {}
+    litter: set[str] = set()
     for info in entries:
-        name = info.orig_filename  # `filename` was cut at a NUL and had its slashes turned
+        name = info.orig_filename  # `filename` was cut at a NUL
         shown = ascii(name)[1:-1]
+        if backslashes:
+            name = name.replace("\\", "/")
         parts = name.split("/")
         if name.startswith("/") or "\\" in name or ":" in name or ".." in parts:
             raise refused(path, f"the entry `{shown}` leads out of its folder")
         folder = name.endswith("/")
         plain = parts[:-1] if folder else parts
+        if plain and (plain[0] in LITTER or is_litter(plain[-1])):
+            litter.add(plain[0] if plain[0] in LITTER else plain[-1])
+            continue
         if not all(is_plain_name(part) for part in plain):
             raise refused(path, f"the entry `{shown}` has no plain name")
         mode = info.external_attr >> 16
@@ -140,6 +210,8 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfi
             raise refused(path, f"the folder `{shown}` has content")
         if not folder:
             members[plain[1]] = info
+    if litter:
+        tell_litter(path, litter)
     if len(tops) != 1:
         raise refused(path, "it is empty" if not tops else f"it has {len(tops)} folders at its top, not one")
     return tops.pop(), members

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.goldens import compare, read_golden
+from lits_deploy.packed import open_bundle
 from lits_deploy.runtime import RuntimeInfo, open_runtime, places
 
 __all__ = ["GoldenCheck", "compare", "read_golden", "verify"]
@@ -39,7 +40,7 @@ def verify(folder: Path, *, engine_cache: Path | None = None) -> tuple[list[str]
     Raises BundleError where the folder is no bundle at all or its manifest was altered. Where a file has a problem the
     goldens are not run: an altered network proves nothing. engine_cache: as in `runtime.open_runtime`.
     """
-    bundle = Bundle.open(folder)
+    bundle = open_bundle(folder)
     problems = bundle.problems()
     if problems:
         return problems, []

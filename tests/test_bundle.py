@@ -28,7 +28,7 @@ def test_opens_and_knows_itself(tmp_path: Path) -> None:
 def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"no manifest\.json"):
         Bundle.open(tmp_path)
-    with pytest.raises(BundleError, match="does not exist"):
+    with pytest.raises(BundleError, match="There is no"):
         Bundle.open(tmp_path / "nowhere")
 
 

@@ -18,8 +18,9 @@ from lits_deploy import packed as packed_module
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.files import sha256_file
-from lits_deploy.packed import open_packed
+from lits_deploy.packed import looks_like_bundle, open_bundle, open_packed
 from lits_deploy.packing import pack, unpack
+from lits_deploy.verify import verify
 from tiny_bundle import make_tiny_bundle, write_raw_manifest
 
 Entries = dict[str, bytes]
@@ -407,3 +408,57 @@ def test_inflating_fills_no_memory(entries: Entries, here: Path) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 16 << 20
+
+
+def windows_zip(path: Path, entries: Entries, *, backslashes: bool) -> Path:
+    """As the shells of Windows and macOS zip a folder: litter beside the bundle's files, perhaps backslashes."""
+    entries = entries | {"__MACOSX/tiny/._model.onnx": b"\0", "tiny/Thumbs.db": b"x", "tiny/._README.md": b"y"}
+    write_zip(path, entries)
+    if backslashes:  # zipfile turns them, so they are put in afterwards; no other byte pair of a zip looks like this
+        data = path.read_bytes()
+        for name in entries:
+            data = data.replace(name.encode(), name.replace("/", "\\").encode())
+        path.write_bytes(data)
+    return path
+
+
+class TestZipsAsPeopleHaveThem:
+    @pytest.mark.parametrize("backslashes", [False, True])
+    def test_of_a_file_manager(self, original: Bundle, entries: Entries, here: Path, backslashes: bool) -> None:
+        path = windows_zip(here / "sent.zip", entries, backslashes=backslashes)
+        bundle = unpack(path)
+        assert bundle.folder == Path("tiny")
+        assert bundle.sha256 == original.sha256
+        assert bundle.problems() == []
+        assert {file.name for file in bundle.folder.iterdir()} == {file.name for file in original.folder.iterdir()}
+
+    def test_backslashes_lead_nowhere_either(self, entries: Entries, here: Path) -> None:
+        path = windows_zip(here / "sent.zip", {"..\\evil": b"x"}, backslashes=True)
+        refused(path, "leads out of its folder", here)
+        refused(write_zip(here / "both.zip", entries, ("tiny\\more", b"")), "leads out of its folder", here)
+
+    def test_is_opened_where_a_folder_is(self, original: Bundle, entries: Entries, here: Path) -> None:
+        path = pack(original.folder, here / "tiny.zip")
+        bundle = open_bundle(path)
+        assert (bundle.sha256, bundle.problems()) == (original.sha256, [])
+        artifact = bundle.artifact()
+        assert bundle.read(artifact).data == original.read(original.artifact()).data
+        assert bundle.golden() == original.golden()
+        problems, checks = verify(path)
+        assert not problems
+        assert all(check.passed for check in checks)
+
+    def test_altered_and_foreign_ones_are_refused_there_too(self, entries: Entries, here: Path) -> None:
+        golden = bytearray(entries["tiny/golden.npz"])
+        golden[-1] ^= 1
+        altered = open_bundle(write_zip(here / "altered.zip", entries | {"tiny/golden.npz": bytes(golden)}))
+        with pytest.raises(BundleError, match="was altered"):
+            altered.golden()
+        with pytest.raises(BundleError, match="was altered"):
+            list(altered.blocks("golden.npz"))
+        with pytest.raises(BundleError, match="not in its manifest"):
+            open_bundle(write_zip(here / "foreign.zip", entries | {"tiny/w.bin": b"x"}))
+        assert looks_like_bundle(here / "foreign.zip")
+        assert not looks_like_bundle(write_zip(here / "scans.zip", {"a/1.dcm": b""}))
+        (here / "scan.dcm").write_bytes(b"")
+        assert not looks_like_bundle(here / "scan.dcm")

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from lits_deploy.bundle import MANIFEST, Bundle
+from lits_deploy.bundle import MANIFEST
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import DeviceError, MissingExtra, UserError
+from lits_deploy.packed import open_bundle
 from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime, open_runtime, resolve
 from lits_deploy.runtime.device import Device
@@ -56,7 +57,7 @@ def open_subject(
     Raises UserError where `path` is neither, BundleError, DataError, DeviceError, and MissingExtra without PyTorch for
     a run.
     """
-    if (path / MANIFEST).is_file():
+    if (path / MANIFEST).is_file() or path.is_file():
         return _of_bundle(path, runtime, device, artifact, batch_size, threads, engine_cache)
     if (path / "config.json").is_file():
         return _of_run(path, runtime, device, artifact, batch_size, threads)
@@ -73,7 +74,7 @@ def _of_bundle(
     threads: int,
     engine_cache: Path | None,
 ) -> Subject:
-    bundle = Bundle.open(path)
+    bundle = open_bundle(path)
     chosen, manifest = bundle.artifact(artifact), bundle.manifest
     name, target = resolve(runtime, device)
     batch = batch_size or default_batch(str(target))

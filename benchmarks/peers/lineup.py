@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.errors import UserError
 from lits_deploy.runtime import places
 
 MODEL_BATCHES = (1, 8, 32)
@@ -140,6 +141,8 @@ def _library(runtime: str, kind: str) -> str:
 def spec_of(entry: Entry, bundle: Bundle, run: Path, threads: int, device: str) -> dict[str, Any]:
     """What a peer's process is told, less the job."""
     artifact = None if entry.artifact is None else bundle.artifact(entry.artifact)
+    if bundle.folder.is_file():
+        raise UserError(f"Peers read files, not {bundle.folder}.", fix=f"lits-deploy bundle unpack {bundle.folder}")
     model = None if artifact is None else str((bundle.folder / artifact.file).resolve())
     return {
         "mode": entry.mode, "threads": threads, "device": device, "run": str(run.resolve()), "model": model,

@@ -37,17 +37,17 @@ def choose(
     """
     from benchmarks.choose import Limits
     from benchmarks.choose import choose as measure
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.benchmark.run import batch_sizes
     from lits_deploy.cli.console import errors, print_json
     from lits_deploy.files import write_json
+    from lits_deploy.packed import open_bundle
 
     limits = Limits(
         latency_ms=latency_ms, min_sensitivity=min_sensitivity, min_accuracy=min_accuracy, max_mb=max_mb,
         max_memory_mb=max_memory_mb, min_rate=min_rate,
     )  # fmt: skip
     document = measure(
-        [Bundle.open(bundle) for bundle in bundles], limits, data=data, batches=batch_sizes(batch), threads=threads,
+        [open_bundle(bundle) for bundle in bundles], limits, data=data, batches=batch_sizes(batch), threads=threads,
         quick=quick, say=lambda line: errors.print(line),
     )  # fmt: skip
     if out is not None:

@@ -63,9 +63,9 @@ def classify(
 
     A file that cannot be used is a row with its reason. Interrupted or killed, the same command goes on where it was.
     """
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import errors, progress_bar
     from lits_deploy.errors import UserError
+    from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.after import reporter
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.output import REPORT
@@ -104,8 +104,8 @@ def classify(
     )
     if segmenter is not None and not report:
         raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
-    opened = Bundle.open(bundle)
-    unet = None if segmenter is None else Bundle.open(segmenter)
+    opened = run_options.bundle_and_scans(bundle, scans)
+    unet = None if segmenter is None else open_bundle(segmenter)
     said: list[str] = []
     finish = reporter(opened, options, segmenter=unet, say=said.append) if report else None
     with progress_bar() as bar, stop_on_signals() as stop:

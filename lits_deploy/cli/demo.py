@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import typer
 
 from lits_deploy import DISCLAIMER
+from lits_deploy.errors import MissingExtra
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -22,6 +24,9 @@ def demo(
 
     Takes under 10 minutes on 2 CPU cores, and needs the train and export extras.
     """
+    for module, extra in (("torch", "train"), ("onnx", "export"), ("onnxscript", "export")):
+        if importlib.util.find_spec(module) is None:  # before minutes of work, not after
+            raise MissingExtra(module, extra)
     from benchmarks.demo import AIMS, DemoConfig, run_demo
     from lits_deploy.cli.console import console
 

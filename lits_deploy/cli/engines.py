@@ -86,8 +86,10 @@ class EngineOptions:
 
 
 def is_bundle(path: Path | None) -> bool:
-    """True for a folder with a manifest: `export` then has nothing to export but engines."""
-    return path is not None and (path / "manifest.json").is_file()
+    """True for a bundle, packed or not: `export` then has nothing to export but engines."""
+    from lits_deploy.packed import looks_like_bundle
+
+    return path is not None and path.exists() and looks_like_bundle(path)
 
 
 def build_engines(folder: Path, options: EngineOptions) -> None:
@@ -96,12 +98,12 @@ def build_engines(folder: Path, options: EngineOptions) -> None:
     Raises UserError: the first artifact that cannot be built, after all the others have been; what cannot be done at
     all (no library, no GPU and no --compute-capability) at once.
     """
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, table
     from lits_deploy.engines.cache import EngineCache
     from lits_deploy.engines.prepare import artifacts_for
+    from lits_deploy.packed import open_bundle
 
-    opened = Bundle.open(folder)
+    opened = open_bundle(folder)
     library, targets = options.tools()
     cache = EngineCache(options.engine_cache)
     wanted = tuple(part.strip() for part in (options.precision or "").split(",") if part.strip())

@@ -140,6 +140,8 @@ def export(
     console.print(f"bundle {target} ({bundle.sha256[:12]}), {shape} in")
     console.print(DISCLAIMER)
     console.print(f"next:  lits-deploy verify {target}")
+    if original.info.task == "segment":
+        console.print(f"       lits-deploy segment {target} SCANS --out OUT")
     if original.info.task == "classify":
         console.print(f"       lits-deploy classify {target} SCANS --out OUT")
         if any(artifact.name == "int8-cpu" for artifact in bundle.manifest.artifacts):

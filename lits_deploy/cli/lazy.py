@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any, ClassVar
 
@@ -20,6 +21,15 @@ class LazyCommands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of a working day."""
         return list(self.commands_here)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first word names; a usage error suggests the one that was meant."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self.commands_here:
+            near = difflib.get_close_matches(name, self.commands_here, n=2, cutoff=0.6)
+            meant = f" Did you mean {' or '.join(f'`{word}`' for word in near)}?" if near else ""
+            ctx.fail(f"No such command `{name}`.{meant}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the command's module: only when that command is run or asked for its help."""

@@ -5,14 +5,18 @@ Typer reads an option from a parameter's default, so the same object serves ever
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from lits_deploy.errors import UserError
+
 if TYPE_CHECKING:  # a command's help needs no pipeline
     from rich.progress import Progress as Bar
 
+    from lits_deploy.bundle import Bundle
     from lits_deploy.pipeline.options import Progress
     from lits_deploy.pipeline.stop import Stop
 
@@ -76,6 +80,16 @@ LEDGER = typer.Option(None, help="Local folder for the ledger, where OUT is on a
 SEGMENTER = typer.Option(
     None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
 )
+
+
+def bundle_and_scans(bundle: Path, scans: Sequence[Path]) -> Bundle:
+    """The bundle, opened. Raises UserError where the two arguments stand in each other's place."""
+    from lits_deploy.packed import looks_like_bundle, open_bundle
+
+    swapped = bundle.exists() and not looks_like_bundle(bundle) and any(map(looks_like_bundle, scans))
+    if swapped:
+        raise UserError("BUNDLE and SCANS are swapped.", fix="the bundle comes first, then the scans")
+    return open_bundle(bundle)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -59,7 +59,6 @@ def segment(
     OUT/masks holds a mask of every slice (png), volume (nifti) or DICOM series (nifti, dicom-seg); masks.csv says which
     belongs to which, and why there is none. Interrupted or killed, the same command goes on where it was.
     """
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.classify import print_summary
     from lits_deploy.cli.console import errors, progress_bar
     from lits_deploy.pipeline.options import ClassifyOptions
@@ -94,7 +93,7 @@ def segment(
         ledger=ledger,
         engine_cache=engine_cache,
     )
-    opened = Bundle.open(bundle)
+    opened = run_options.bundle_and_scans(bundle, scans)
     with progress_bar() as bar, stop_on_signals() as stop:
         show = run_options.progress_shown(bar, "segment", stop, last="writing masks")
         summary = segment_folder(

@@ -21,15 +21,15 @@ def verify(
 
     Every file against its hash, then every artifact on every runtime here against the original's outputs.
     """
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console
+    from lits_deploy.packed import open_bundle
     from lits_deploy.verify import verify as verify_bundle
 
     problems, checks = verify_bundle(bundle, engine_cache=engine_cache)
     for problem in problems:
         console.print(f"-[x] {problem}")
     if not problems:
-        opened = Bundle.open(bundle)
+        opened = open_bundle(bundle)
         files = 2 + len(opened.manifest.files) + len(opened.manifest.artifacts)
         console.print(f"-[✓] {files} files match their hashes (bundle {opened.sha256[:12]})")
     for check in checks:

@@ -57,9 +57,9 @@ def watch(
     away; `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. Killed, the same command goes on.
     """
     from lits_deploy import DISCLAIMER
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, errors
     from lits_deploy.errors import UserError
+    from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.after import reporter
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.output import REPORT
@@ -98,8 +98,8 @@ def watch(
     )
     if segmenter is not None and not report:
         raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
-    opened = Bundle.open(bundle)
-    unet = None if segmenter is None else Bundle.open(segmenter)
+    opened = open_bundle(bundle)
+    unet = None if segmenter is None else open_bundle(segmenter)
     finish = reporter(opened, options, segmenter=unet, say=talk.note) if report else None
     errors.print(DISCLAIMER)
     if not report and not overwrite and (out / REPORT).exists():

@@ -114,6 +114,7 @@ def run_folder(
         only=only,
         unfinished=unfinished,
         follow_links=options.follow_links,
+        hidden=options.pseudonymous,
     )
     workers = options.workers or tuning.default_workers()
     with ExitStack() as stack:
@@ -327,11 +328,10 @@ def _discover(discovery: Discovery, ledger: Ledger, naming: Naming, loop: Loop, 
         if stop.requested:
             raise KeyboardInterrupt
     if not ledger.staged() and discovery.only is None and not ledger.counts().all:  # or `check_removed` says more
-        # No path here: a folder's name may be a patient's.
         others = f" ({sum(discovery.others.values())} other files)" if discovery.others else ""
         deeper = "" if discovery.recursive else ", or --recursive"
         raise UserError(
-            f"No scans where you pointed{others}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
+            f"No scans {discovery.where}{others}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
             fix=f"name another folder{deeper}",
         )
 
@@ -393,6 +393,10 @@ def _summary(
         warnings.append(f"The device was short of memory: batches of {loop.inference.most} from then on.")
     if loop.pool.restarts:
         warnings.append(f"{loop.pool.restarts} decode workers were replaced.")
+    if discovery.own:
+        warnings.append(
+            f"{discovery.own} folders of our own results lie among the scans; masks in them are passed over."
+        )
     return RunSummary(
         files=counts.all - counts.pending,
         failed=ledger.failed(),

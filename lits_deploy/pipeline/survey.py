@@ -78,7 +78,7 @@ def survey_folder(
     survey.others = discovery.others
     if not survey.files:
         raise UserError(
-            "No scans where you pointed: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
+            f"No scans {discovery.where}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
             fix="name another folder",
         )
     return survey

@@ -79,6 +79,10 @@ def choose(bundle: Bundle, precision: str, *, runtime: str = "auto", device: str
     """
     name, target = resolve(runtime, device)
     of_it = [artifact for artifact in bundle.manifest.artifacts if precision in (artifact.precision, artifact.name)]
+    if not of_it:
+        had = ", ".join(dict.fromkeys(artifact.precision for artifact in bundle.manifest.artifacts))
+        again = f", or export the run again with --{precision}" if precision in ("fp16", "int8") else ""
+        raise BundleError(f"{bundle.folder} has no precision `{precision}`.", fix=f"use one of: {had}{again}")
     others = [
         (other, where)
         for other, where in places()

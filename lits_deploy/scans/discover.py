@@ -22,6 +22,7 @@ from pathlib import Path
 from lits_deploy.errors import SliceError, UserError
 from lits_deploy.scans import FORMATS, ZIP, Formats, kinds
 from lits_deploy.scans.archive import Archive, Member
+from lits_deploy.scans.own_results import is_masks, is_out
 from lits_deploy.scans.paths import escape, unescape
 from lits_deploy.scans.within import OUTSIDE, check_within, is_within, real_names
 
@@ -67,6 +68,8 @@ class Discovery:
     what is being copied still and is passed over. Both are for inboxes (`lits_deploy.watch`).
     follow_links: also out of the roots. within: real paths of the roots, of which no open file may lie outside
     (`scans.within`); None where links are followed.
+    hidden: messages name no path. own: folders of our own results among the
+    scans; their masks are passed over.
     After the walk: `tops`, the folders among the roots and directly below them, less the base; `mounts`, the folders
     on which a file system is mounted; `unlisted`, folders and zips that could not be listed, and why. All as paths of
     records are, "" for the base.
@@ -82,6 +85,8 @@ class Discovery:
     only: Collection[str] | None = None
     unfinished: tuple[str, ...] = ()
     follow_links: bool = False
+    hidden: bool = False
+    own: int = 0
     others: Counter[str] = field(default_factory=Counter)
     tops: set[str] = field(default_factory=set)
     mounts: set[str] = field(default_factory=set)
@@ -97,14 +102,20 @@ class Discovery:
             elif root.exists():  # a linked file keeps its own name
                 self._files.add(os.path.join(os.path.realpath(root.parent), root.name))  # noqa: PTH118
             else:
-                # No path here: a folder's name may be a patient's.
-                raise UserError(
-                    f"Number {place} of the {len(self.roots)} folders and files of scans named does not exist.",
-                    fix="name files or folders that are there",
-                )
+                # Where names are hidden the path may be a patient's.
+                of = f"number {place} of the {len(self.roots)} named" if len(self.roots) > 1 else "the one named"
+                what = f"that place: {of}" if self.hidden else f"{root}"
+                raise UserError(f"There is no {what}.", fix="check the path of the scans")
         self.base = os.path.commonpath(self._folders | {os.path.dirname(file) for file in self._files})  # noqa: PTH120
         self._prefix = len(self.base.rstrip("/")) + 1
         self.within = None if self.follow_links else real_names([*self._folders, *self._files])
+
+    @property
+    def where(self) -> str:
+        """For messages: the roots as the user named them; the path is left out where it may be a patient's."""
+        if self.hidden:
+            return "where you pointed"
+        return f"in {self.roots[0]}" if len(self.roots) == 1 else f"in {self.roots[0]} and {len(self.roots) - 1} more"
 
     def real_path(self, path: str) -> str:
         """The operating system's path of a record's path."""
@@ -130,6 +141,10 @@ class Discovery:
             if key in walked:
                 continue
             walked.add(key)
+            if is_masks(folder) or (folder not in self._folders and is_out(folder)):
+                self.own += 1
+                if is_masks(folder):
+                    continue
             if os.path.ismount(folder):
                 self.mounts.add(self._relative(folder))
             if folder != self.base and not {folder, os.path.dirname(folder)}.isdisjoint(self._folders):  # noqa: PTH120

@@ -100,7 +100,7 @@ def test_what_cannot_be_done_is_refused_before_the_run(bundle: Bundle, scans: Pa
     for arguments, error, says in (
         (("--segmenter", other.folder), ContractError, "sees slices otherwise"),
         (("--segmenter", other.folder, "--no-report"), UserError, "draws into the report"),
-        (("--segmenter", tmp_path / "none"), UserError, "does not exist"),
+        (("--segmenter", tmp_path / "none"), UserError, "There is no"),
     ):
         done = run("classify", bundle.folder, scans, "--out", out, *arguments)
         assert isinstance(done.exception, error), done.output

@@ -82,7 +82,7 @@ def test_nothing_there_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     result = CliRunner().invoke(app, ["scan", str(tmp_path)])
     assert result.exit_code == 1  # the exception itself; the program makes exit code 2 of it
-    assert "No scans where you pointed" in str(result.exception)
+    assert f"No scans in {tmp_path}" in str(result.exception)
 
 
 def test_a_hanging_or_dying_file_costs_itself_only(tmp_path: Path) -> None:

@@ -240,8 +240,8 @@ def test_a_run_that_cannot_start_leaves_nothing_behind(
         return
     options = ClassifyOptions(**{problem: asked[problem]}) if problem in asked else None  # type: ignore[arg-type]
     expected = {
-        "nothing": r"No scans where you pointed: looked for DICOM",
-        "missing": "does not exist",
+        "nothing": r"No scans in .*empty: looked for DICOM",
+        "missing": "There is no .*nowhere",
         "device": "cuda:63",
         "artifact": "no artifact `int3`",
         "runtime": "`abacus` is not a runtime",

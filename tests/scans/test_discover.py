@@ -294,7 +294,7 @@ def test_other_formats_may_be_given(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_not_there_is_the_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="There is no"):
         Discovery([tmp_path / "nope"])
 
 

@@ -137,10 +137,26 @@ def _declared(root: Path) -> dict[str, Any]:
     return declared
 
 
+_LAYOUT = (
+    "DATA/<train|validate|test>/images/volume-VVV_SSSS.png with a mask of the same name in masks/, or a targets.csv"
+    " (file,target[,patient]) beside images/; `lits-deploy data prepare` makes it"
+)
+
+
+def _instead(folder: Path) -> str:
+    """What lies where a split should be, where that helps: folders per class, as other tools read them."""
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.iterdir() if path.is_dir())
+        return f": there is no {folder.name}/, only {', '.join(there[:4])}" if there else ""
+    classes = [path for path in folder.iterdir() if path.is_dir() and path.name not in ("images", "masks")]
+    pictured = sorted(path.name for path in classes if any(p.suffix.lower() in SUFFIXES for p in path.rglob("*")))
+    return f": folders per class ({', '.join(pictured[:4])}) are not read" if pictured else ""
+
+
 def _read_split(folder: Path) -> tuple[Sample, ...]:
     images = sorted(p for p in folder.glob("images/*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not images:
-        raise DataError(f"{folder / 'images'} holds no PNG or JPEG.", fix="see `lits-deploy data phantom --help`")
+        raise DataError(f"{folder / 'images'} holds no PNG or JPEG{_instead(folder)}.", fix=_LAYOUT)
     table = folder / "targets.csv"
     targets = _read_targets(table) if table.is_file() else None
     samples = []

@@ -47,8 +47,8 @@ def run(
     from benchmarks.report import all_rows, machine_line, notes, tables
     from benchmarks.report_files import check_out, write_report
     from benchmarks.run import benchmark
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, errors, table
+    from lits_deploy.packed import open_bundle
 
     usual = [name for name in SCENARIOS if name != "server" or not quick]
     chosen = usual if scenario is None else [name.strip() for name in scenario.split(",")]
@@ -56,7 +56,7 @@ def run(
         batches=batches, threads=threads, mode="strict" if strict else "quick" if quick else "full",
         scenarios=tuple(chosen), bound_ms=server_p99, engine_cache=engine_cache,
     )  # fmt: skip
-    opened = Bundle.open(bundle)
+    opened = open_bundle(bundle)
     target = out or Path(f"benchmark-{bundle.resolve().name}")
     check_out(target)
     document = benchmark(opened, plan, against=against, data=data, say=lambda line: errors.print(line))
