@@ -22,6 +22,7 @@ from lits_deploy.verify import read_golden
 from train.data.layout import SPLITS, Layout, Sample, read_layout
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled
+from train.data.seen import Past, of_bundle, own_key
 
 Slices = npt.NDArray[np.uint8]
 
@@ -107,8 +108,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
     unreadable = min(len(samples), most) - len(picked)
     notes = [f"{unreadable} files of {data.name}/{split} could not be used"] if unreadable else []
     about, whole = layout.describe(), len(layout.splits) == len(SPLITS)
-    if trained := sorted(_trained_patients(bundle, about["name"]) & set(layout.patients(split))):
-        notes.append(f"NOT A TEST: the network was trained on patients of this split: {', '.join(trained)}")
+    notes += _past_notes(bundle, data, picked, loaded)
     return Inputs(
         names=tuple(sample.image.stem for sample in picked),
         slices=np.stack(loaded),
@@ -202,6 +202,19 @@ def _read(samples: list[Sample], contract: InputContract) -> tuple[list[Sample],
     return picked, loaded
 
 
-def _trained_patients(bundle: Bundle, name: str) -> set[str]:
-    described = bundle.manifest.training.get("dataset") or {}
-    return set(described.get("patients", {}).get("train", ())) if described.get("name") == name else set()
+def _past_notes(bundle: Bundle, data: Path, picked: list[Sample], loaded: list[Slices]) -> list[str]:
+    """What the network has to do with the patients of these slices (`train.data.seen`)."""
+    past = Past.of(of_bundle(bundle), bundle.manifest.training)
+    keyed = [(sample.patient, own_key(picture)) for sample, picture in zip(picked, loaded, strict=True)]
+    trained, chosen = past.of_split("train", keyed), past.of_split("validate", keyed)
+    notes = []
+    if trained:
+        notes.append(f"NOT A TEST: the network was trained on patients of this split: {', '.join(trained)}")
+    if chosen:
+        notes.append(f"NOT A TEST: the network was chosen on patients of this split: {', '.join(chosen)}")
+    if named := sorted(set(past.by_name("train", data, {patient for patient, _ in keyed})) - set(trained)):
+        notes.append(
+            "NOT KNOWN whether this is a test: these have the numbers of patients that the network was trained on, in "
+            f"a folder of the same name: {', '.join(named)}"
+        )
+    return notes

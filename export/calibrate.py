@@ -3,7 +3,8 @@
 The network is not changed: both are numbers in the manifest that the host applies to the logits. They are fitted on
 the artifact itself, on a runtime, because a precision shifts confidence before it shifts classes. The split is the one
 that the best checkpoint was chosen on, so the figures of `after` flatter a little: `evaluate` on test patients is the
-honest measure. Knows nothing about U-Nets, whose temperature is 1.
+honest measure. Patients that the network was trained on are left out, whatever split they lie in by now: it is surer of
+them than of any other. Knows nothing about U-Nets, whose temperature is 1.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lits_deploy.metrics.calibration import (
     negative_log_likelihood,
 )
 from lits_deploy.runtime import Runtime
-from train.data.layout import Layout, Sample, read_layout
+from train.data.layout import Sample
 from train.data.load import load_sample
 from train.data.masks import load_class
 
@@ -52,49 +53,38 @@ def calibrate(original: Original, runtime: Runtime, *, progress: Callable[[int],
     """Run the validate split through an artifact and fit both numbers.
 
     runtime: returns `logits` (float32 [N, 3]). Neutral for a U-Net, for bare weights, where the training data is not
-    at hand, and on fewer than FEWEST slices or fewer than two classes.
+    at hand, and on fewer than FEWEST slices or fewer than two classes of patients that were not trained on.
     """
     if original.info.task != "classify":
         return Calibration(record={"fitted": False, "why": "a U-Net's probabilities are not calibrated"})
-    layout = _validate(original)
-    if layout is None:
+    unseen = original.unseen("validate")
+    if unseen is None:
         return Calibration(record={"fitted": False, "why": "the validate split is not at hand"})
-    samples = _spread(layout.splits["validate"], MOST)
-    target, logits, patients = _answers(original, runtime, samples, progress)
+    known = {"left_out": list(unseen.left_out), "training_known": unseen.known}
+    if not unseen.samples:
+        return Calibration(record={"fitted": False, "why": "it was trained on every validate patient", **known})
+    target, logits, patients = _answers(original, runtime, _spread(unseen.samples, MOST), progress)
     if len(target) < FEWEST or len(np.unique(target)) < 2:
         classes = len(np.unique(target))
-        return Calibration(
-            record={"fitted": False, "why": f"{len(target)} validate slices of {classes} classes are too few"}
-        )
+        why = f"{len(target)} validate slices of {classes} classes are too few"
+        return Calibration(record={"fitted": False, "why": why, **known})
     temperature = fit_temperature(target, logits)
     rule = fit_abstain(
         target, softmax(logits, temperature), wanted_accuracy=WANTED_ACCURACY, most_abstained=MOST_ABSTAINED
     )
-    described = layout.describe()
+    described = unseen.layout.describe()
     record = {
         "fitted": True,
         "data": f"{described['name']}/validate",
         "split_by": described["split_by"],
         "slices": len(target),
         "patients": sorted(set(patients)),
+        **known,
         "before": _quality(target, logits, 1.0),
         "after": _quality(target, logits, temperature),
         "abstain": rule.to_json(),
     }
     return Calibration(temperature=temperature, abstain_below=rule.threshold, record=record)
-
-
-def _validate(original: Original) -> Layout | None:
-    """The validate split, and the others with it where they are there: they tell whether patients leak."""
-    if original.data is None or not (original.data / "validate").is_dir():
-        return None
-    try:
-        return read_layout(original.data)
-    except DataError:
-        try:
-            return read_layout(original.data, ("validate",))
-        except DataError:
-            return None
 
 
 def _spread(samples: tuple[Sample, ...], most: int) -> list[Sample]:

@@ -142,7 +142,8 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
     fitted = [artifact for artifact in artifacts if artifact.calibration.get("fitted")]
     lines = ["## Calibration"]
     if not fitted:
-        return [*lines, "Probabilities are as trained: not calibrated.", ""]
+        why = next((f" ({a.calibration['why']})" for a in artifacts if a.calibration.get("why")), "")
+        return [*lines, f"Probabilities are as trained: not calibrated{why}.", ""]
     record = fitted[0].calibration
     lines += [
         f"Fitted on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}, split by "
@@ -162,7 +163,17 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
             f"| {rule['coverage']:.1%} | {rule['accuracy']:.1%} "
             f"| {rule['wanted']:.1%}, {'reached' if rule['reached'] else '**not reached**'} |"
         )
-    return [*lines, ""]
+    return [*lines, "", *_left_out(record)]
+
+
+def _left_out(record: dict[str, Any]) -> list[str]:
+    if left_out := record.get("left_out"):
+        text = f"{len(left_out)} patients of that split are not among them: the network was trained on them."
+    elif not record.get("training_known", True):
+        text = "Whether the network was trained on some of these patients is not known: not all its slices were noted."
+    else:
+        return []
+    return [text, ""]
 
 
 def _training(training: dict[str, Any]) -> list[str]:

@@ -19,13 +19,15 @@ from export.card import model_card
 from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
 from export.source import Original
 from lits_deploy import __version__
-from lits_deploy.bundle import CARD, GOLDEN, Artifact, Bundle, Manifest, write_manifest
+from lits_deploy.bundle import CARD, GOLDEN, SEEN, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.errors import OutputError
-from lits_deploy.files import sha256_file, write_words
+from lits_deploy.files import sha256_file, write_bytes, write_words
 from lits_deploy.model_file import ModelFile
 from lits_deploy.parity import FP32_TOLERANCE
+from lits_deploy.printable import printable
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
+from train.data.seen import Seen
 from train.run import provenance
 from train.threads import limit_threads
 
@@ -88,6 +90,8 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
         calibration = calibrate(original, runtime)
     say(_calibrated(calibration))
+    if warning := _trained_on(original):
+        say(f"WARNING: {warning}")
 
     golden = np.stack([picture for _, picture in parity.phantom_slices(original, GOLDENS[original.info.task])])
     expected = parity.original_probabilities(original, golden)
@@ -116,6 +120,10 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         abstain_below=calibration.abstain_below,
         calibration=calibration.record,
     )
+    files = {GOLDEN: sha256_file(folder / GOLDEN)}
+    if seen := _seen(original, calibration):
+        write_bytes(folder / SEEN, seen.to_bytes())
+        files[SEEN] = sha256_file(folder / SEEN)
     model = {"name": original.info.name, "parameters": original.parameters, "source": original.info.source}
     if original.width is not None:
         model["width"] = original.width
@@ -128,7 +136,7 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         model=model,
         contract=original.contract,
         artifacts=(artifact,),
-        files={GOLDEN: sha256_file(folder / GOLDEN)},
+        files=files,
         metrics=original.metrics,
         training=original.training,
         export=_made_with(),
@@ -159,6 +167,29 @@ def _runtime(original: Original, path: Path, wanted: tuple[str, ...] = ()) -> On
         shape=original.contract.shape,
         wanted=wanted or usual,
         max_batch=16 if original.info.task == "classify" else 4,
+    )
+
+
+def _seen(original: Original, calibration: Calibration) -> Seen | None:
+    """The slices that the bundle was trained, chosen and fitted on; None where the training did not note them."""
+    found = original.unseen("validate") if calibration.record["fitted"] else None
+    if original.seen is None or found is None:
+        return original.seen
+    return original.seen.with_validate(found.keys)
+
+
+def _trained_on(original: Original) -> str | None:
+    """What must be said of validate where the network was trained on patients in it."""
+    found = original.unseen("validate")
+    if found is None or not found.left_out:
+        return None
+    some = ", ".join(printable(patient) for patient in found.left_out[:5])
+    whole = len(found.layout.patients("validate"))
+    return (
+        f"the network was trained on {len(found.left_out)} of the {whole} validate patients ({some}"
+        + (", …" if len(found.left_out) > 5 else "")
+        + "): nothing is fitted or measured on them. Fix: train on the split as it is now, or give --data with other "
+        "patients"
     )
 
 

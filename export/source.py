@@ -19,6 +19,7 @@ from lits_deploy.files import sha256_file
 from train import checkpoint
 from train.config import TrainConfig
 from train.data.layout import declared_window
+from train.data.seen import Past, Seen, Unseen, of_run, unseen
 from train.models.registry import Network, build, network
 from train.preprocess import Preprocess
 
@@ -69,7 +70,8 @@ class Deployed(nn.Module):
 class Original:
     """A network ready to export: on the CPU, in evaluation mode.
 
-    data: the training data set's folder, where parity slices come from; None for bare weights.
+    data: the training data set's folder, where parity slices come from; None for bare weights. seen: the slices that it
+    was trained on, None where they were not noted.
     """
 
     info: Network
@@ -79,6 +81,19 @@ class Original:
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     data: Path | None = None
+    seen: Seen | None = None
+    _unseen: dict[str, Unseen | None] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    @property
+    def past(self) -> Past:
+        """What is known of the data it was trained on."""
+        return Past.of(self.seen, self.training)
+
+    def unseen(self, split: str) -> Unseen | None:
+        """A split of `data` without the patients it was trained on, looked for once; None where it is not at hand."""
+        if split not in self._unseen:  # every slice is decoded for it
+            self._unseen[split] = unseen(self.data, split, self.contract, self.past)
+        return self._unseen[split]
 
     @property
     def parameters(self) -> int:
@@ -151,7 +166,10 @@ def from_run(run: Path, *, choice: Choice = "best") -> Original:
         "dataset": described["dataset"],
         "made_with": described["made_with"],
     }
-    return _original(model, config.model, config.width, config.contract, training, metrics, config.data)
+    if "earlier_datasets" in described:
+        training["earlier_datasets"] = described["earlier_datasets"]
+    original = _original(model, config.model, config.width, config.contract, training, metrics, config.data)
+    return dataclasses.replace(original, seen=of_run(run))
 
 
 def from_weights(path: Path, model: str, *, width: int | None, contract: InputContract) -> Original:

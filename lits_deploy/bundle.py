@@ -5,6 +5,7 @@
       manifest.sha256    hash of manifest.json (a place for a signature later)
       model.onnx …       one file per artifact, weights inside
       golden.npz         `slices` uint8 [N,C,S,S] of a phantom and the original's FP32 outputs on them
+      seen.bin           optional: hashes of the slices that it was trained on (`train.data.seen`)
       README.md          model card
 
 `Bundle.open` checks the manifest against its own hash and knows each artifact. Files are handed out as bytes, read
@@ -37,6 +38,7 @@ MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.npz"
 CARD = "README.md"
+SEEN = "seen.bin"
 
 MOST_MANIFEST = 4 << 20
 """Bytes of manifest.json: one of 300 patients has 20 kB."""
@@ -46,6 +48,9 @@ MOST_OTHER = 512 << 20
 
 MOST_GOLDEN = 64 << 20
 """Bytes of golden.npz, twenty times what a U-Net's take."""
+
+MOST_SEEN = 64 << 20
+"""Bytes of seen.bin: eight a slice, so eight million slices. LiTS takes 0.5 MB."""
 
 LITTER = frozenset({"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX"})
 """What file managers leave in any folder, as they do names that begin with `._`: never opened, so no harm."""
@@ -212,6 +217,10 @@ class Bundle:
     def golden(self) -> bytes:
         """The bytes of golden.npz, read once, their hash checked."""
         return self._read(GOLDEN, self.manifest.files.get(GOLDEN, ""), MOST_GOLDEN)
+
+    def seen(self) -> bytes | None:
+        """The bytes of seen.bin, read once, their hash checked; None for a bundle without."""
+        return self._read(SEEN, self.manifest.files[SEEN], MOST_SEEN) if SEEN in self.manifest.files else None
 
     def digests(self) -> dict[str, str]:
         """SHA-256 that the manifest, or the format, asks of each file."""

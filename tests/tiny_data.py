@@ -10,10 +10,18 @@ from PIL import Image
 
 
 def make_tiny_data(
-    folder: Path, *, slices: int = 4, patients: tuple[int, int, int] = (2, 1, 1), window: list[float] | None = None
+    folder: Path,
+    *,
+    slices: int = 4,
+    patients: tuple[int, int, int] = (2, 1, 1),
+    window: list[float] | None = None,
+    seed: int = 7,
 ) -> Path:
-    """`slices` per patient with masks; patients per split for train, validate, test. Classes 0, 1, 2 in turn."""
-    rng = np.random.default_rng(7)
+    """`slices` per patient with masks; patients per split for train, validate, test. Classes 0, 1, 2 in turn.
+
+    Another seed makes other patients of the same numbers.
+    """
+    rng = np.random.default_rng(seed)
     y, x = np.mgrid[:256, :256]
     patient = 0
     for split, count in zip(("train", "validate", "test"), patients, strict=True):

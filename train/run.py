@@ -1,7 +1,7 @@
 """A training run: epochs, checkpoints and records in one folder, resumable at any moment.
 
     RUN/ config.json  metrics.csv  test.json  last.safetensors  last.json  best.safetensors  best.json
-         confusion.png  curves.png  events.out.tfevents…
+         seen.bin  confusion.png  curves.png  events.out.tfevents…
 
 All randomness of an epoch derives from (seed, epoch), and a checkpoint is written when an epoch ends. So a run that was
 killed and resumed repeats the epoch it was in and reaches the weights of an undisturbed run.
@@ -10,6 +10,7 @@ killed and resumed repeats the epoch it was in and reaches the weights of an und
 from __future__ import annotations
 
 import io
+import json
 import platform
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,6 +25,7 @@ from lits_deploy.revision import git_revision
 from lits_deploy.spreadsheet import CsvWriter
 from train import checkpoint, distributed
 from train.config import TrainConfig
+from train.data import seen
 from train.data.layout import Layout, read_layout
 from train.metrics import quality
 from train.models.registry import network
@@ -79,6 +81,8 @@ def _train(session: Session, keeper: _Keeper, resume: bool) -> dict[str, Any]:
         if distributed.agreed(over):
             watch.say(f"stopped before epoch {epoch + 1}: {config.max_minutes:g} minutes are over")
             break
+        if distributed.rank() == 0:
+            keeper.note(session, first=epoch == 0)
         row, checked = session.epoch(epoch)
         rows.append(row)
         watch.measure(epoch + 1, checked, session.evaluate)
@@ -102,6 +106,18 @@ class _Keeper:
     def __init__(self, config: TrainConfig, out: Path) -> None:
         self.config, self.out, self.best = config, out, -1.0
         self.writer: SummaryWriter | None = None
+        self._noted = False
+
+    def note(self, session: Session, *, first: bool) -> None:
+        """Write down the slices that the coming epochs learn and are chosen on: before, so that no crash forgets."""
+        if not self._noted:
+            images = {split: feed.data.images.numpy() for split, feed in session.feeds.items()}
+            self._noted = True
+            if leaked := seen.note(self.out, images, first=first):
+                session.watch.say(
+                    f"warning: {leaked} slices of validate and test are trained on too, pixel for pixel; accuracies "
+                    "will be too high."
+                )
 
     def save(self, session: Session, rows: list[dict[str, Any]], checked: dict[str, Any]) -> None:
         """Checkpoints first, then everything that can be drawn again from them."""
@@ -157,7 +173,19 @@ def _open_folder(config: TrainConfig, out: Path, resume: bool, layout: Layout) -
             raise OutputError(f"{out} was trained with other settings: {', '.join(changed)}.", fix="repeat them")
     elif out.exists() and any(out.iterdir()):
         raise OutputError(f"{out} is not empty and not a run.", fix="give another --out")
-    write_json(path, {**config.to_json(), "dataset": layout.describe(), "made_with": provenance()})
+    record = {**config.to_json(), "dataset": layout.describe(), "made_with": provenance()}
+    if earlier := _earlier(path, layout):
+        record["earlier_datasets"] = earlier
+    write_json(path, record)
+
+
+def _earlier(path: Path, layout: Layout) -> list[dict[str, Any]]:
+    """Descriptions of the data that a resumed run was trained on before, as far as they differ from today's."""
+    if not path.is_file():
+        return []
+    record = json.loads(path.read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = [*record.get("earlier_datasets", ()), record["dataset"]]
+    return [one for place, one in enumerate(found) if one != layout.describe() and one not in found[:place]]
 
 
 def provenance() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lits_deploy.runtime import Outputs, Runtime
 from train.data.layout import Sample
 from train.data.load import load_sample
 from train.data.masks import load_labelled
+from train.data.seen import own_key
 
 NOT_FINITE = "the network's answer is not a finite number"
 
@@ -30,13 +31,15 @@ class Answer:
     """What a network said of one slice, and what it should have said.
 
     number: of the slice in its volume, or None. reason: why there is no answer, else None. target: class 0…2.
-    logits: float32 [K] of a classifier; mask, labels: uint8 [S, S] of a U-Net.
+    key: of its pixels (`train.data.seen`), or None. logits: float32 [K] of a classifier; mask, labels: uint8 [S, S] of
+    a U-Net.
     """
 
     sample: Sample
     number: int | None
     reason: str | None = None
     target: int | None = None
+    key: int | None = None
     logits: npt.NDArray[np.float32] | None = None
     mask: npt.NDArray[np.uint8] | None = None
     labels: npt.NDArray[np.uint8] | None = None
@@ -100,7 +103,7 @@ def _read(sample: Sample, contract: InputContract, identity: Identity) -> tuple[
         reason = error.message.replace(str(sample.mask), "its mask")
         return Answer(sample=sample, number=number, reason=reason.rstrip(".")), None
     identity.add(sample.image.name, data, str(target).encode() if mask is None else mask.tobytes())
-    return Answer(sample=sample, number=number, target=target, mask=mask), picture
+    return Answer(sample=sample, number=number, target=target, mask=mask, key=own_key(picture)), picture
 
 
 def _judged(runtime: Runtime, waiting: list[Answer], slices: list[npt.NDArray[np.uint8]]) -> Iterator[Answer]:
@@ -115,7 +118,7 @@ def _judged(runtime: Runtime, waiting: list[Answer], slices: list[npt.NDArray[np
         row = None if logits is None else logits[place]
         finite = row is None or bool(np.isfinite(row).all())
         yield Answer(
-            sample=answer.sample, number=answer.number, target=answer.target, mask=answer.mask,
+            sample=answer.sample, number=answer.number, target=answer.target, mask=answer.mask, key=answer.key,
             reason=None if finite else NOT_FINITE, logits=row if finite else None,
             labels=None if labels is None else labels[place],
         )  # fmt: skip

@@ -20,8 +20,8 @@ The document is what evaluation.json holds; tables, plots and the page are drawn
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
@@ -34,7 +34,7 @@ from benchmarks.evaluation import classifier, unet
 from benchmarks.evaluation.figures import about_intervals, finite
 from benchmarks.evaluation.predictions import Answer, Identity, answers
 from benchmarks.evaluation.subject import Subject
-from benchmarks.evaluation.testset import TestSet, open_testset
+from benchmarks.evaluation.testset import TestSet, open_testset, past_marks
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import DataError
 from lits_deploy.machine import processor
@@ -81,18 +81,27 @@ def evaluate(
     """
     testset = open_testset(data, split, subject)
     started, identity = perf_counter(), Identity()
+    keyed: list[tuple[str, int | None]] = []
     with subject.open() as runtime:
         stream = answers(
             runtime, testset.samples, subject.contract, identity=identity,
             on_progress=lambda done: on_progress(done, len(testset.samples)),
         )  # fmt: skip
         collect = _classified if subject.task == "classify" else _segmented
-        rows, content = collect(subject, testset, stream, draws, seed)
+        rows, content = collect(subject, testset, _noted(stream, keyed), draws, seed)
         info = runtime.describe()
+    marks, notes = past_marks(testset, subject.past, keyed)
+    testset = replace(testset, marks=(*testset.marks, *marks), notes=(*testset.notes, *notes))
     seconds = perf_counter() - started
     return Evaluation(
         document=finite(_document(subject, testset, rows, content, identity, info, draws, seed, seconds)), slices=rows
     )
+
+
+def _noted(stream: Iterable[Answer], keyed: list[tuple[str, int | None]]) -> Iterator[Answer]:
+    for answer in stream:
+        keyed.append((answer.sample.patient, answer.key))
+        yield answer
 
 
 def _classified(

@@ -17,6 +17,7 @@ from lits_deploy.packed import open_bundle
 from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime, open_runtime, resolve
 from lits_deploy.runtime.device import Device
+from train.data.seen import Past, of_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,8 @@ class Subject:
 
     identity: what a reader needs to find this very network again; temperature, abstain_below: as the bundle applies
     them, neutral for a run; calibration: how they were fitted; trained_on: the training data set as its layout
-    described it, empty where that is not known. open: load it; the caller closes it.
+    described it, empty where that is not known; past: which slices it was trained on. open: load it; the caller closes
+    it.
     """
 
     kind: Literal["bundle", "run"]
@@ -38,6 +40,7 @@ class Subject:
     temperature: float = 1.0
     abstain_below: float | None = None
     calibration: dict[str, Any] = field(default_factory=dict)
+    past: Past = field(default_factory=Past)
 
 
 def open_subject(
@@ -102,6 +105,7 @@ def _of_bundle(
         temperature=chosen.temperature,
         abstain_below=chosen.abstain_below,
         calibration=dict(chosen.calibration),
+        past=Past.of(of_bundle(bundle), manifest.training),
     )  # fmt: skip
 
 
@@ -146,4 +150,5 @@ def _of_run(
         },
         trained_on=dict(original.training.get("dataset") or {}),
         open=open_it,
+        past=original.past,
     )  # fmt: skip

@@ -1,13 +1,14 @@
 """The labelled slices of one split: in the order of patients, and everything that weakens a figure on them.
 
 Marks are what must stand beside every figure: patients in two splits (leaky), or a network that was trained or chosen
-on these very patients. Decodes no picture.
+on these very patients, which their pixels tell (`train.data.seen`). Decodes no picture.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from benchmarks.evaluation.subject import Subject
 from lits_deploy.errors import ContractError, DataError
 from train.data.layout import SPLITS, Layout, Sample, read_layout
+from train.data.seen import Past
 
 _NUMBER = re.compile(r"volume-\d+_(\d+)")
 
@@ -78,7 +80,7 @@ def open_testset(root: Path, split: str, subject: Subject) -> TestSet:
     declared_by_slice = layout.declared.get("split_by") == "slice"
     leaked = tuple(sorted(set(layout.leaks()) & set(layout.patients(split))))
     split_by = "slice" if leaked or declared_by_slice else "patient" if whole else None
-    marks = _marks(layout, split, split_by, leaked, subject)
+    marks = _marks(layout, split, split_by, leaked, subject.trained_on)
     notes = []
     if split_by is None:
         notes.append(f"only the split {split} is at hand: whether its patients are in another cannot be known")
@@ -97,7 +99,7 @@ def slice_number(sample: Sample) -> int | None:
 
 
 def _marks(
-    layout: Layout, split: str, split_by: str | None, leaked: tuple[str, ...], subject: Subject
+    layout: Layout, split: str, split_by: str | None, leaked: tuple[str, ...], trained_on: dict[str, Any]
 ) -> tuple[str, ...]:
     marks = []
     if split_by == "slice":
@@ -110,23 +112,37 @@ def _marks(
             f"LEAKY: the data was split by slice{who}. Neighbouring slices of one patient are nearly equal, so these "
             "figures are too good and say nothing about new patients."
         )
-    trained = subject.trained_on
-    if trained.get("name") == layout.root.resolve().name:
-        own = trained.get("patients") or {}
-        seen = set(own.get("train", ())) & set(layout.patients(split))
-        if seen and split_by != "slice":
-            marks.append(
-                f"NOT A TEST: the network was trained on {len(seen)} of the {len(layout.patients(split))} patients "
-                "of this split."
-            )
-        elif split == "validate" and set(own.get("validate", ())) & set(layout.patients(split)):
-            marks.append(
-                "NOT A TEST: the best epoch, and a bundle's temperature and abstain threshold, were chosen on this "
-                "split."
-            )
-    elif trained.get("split_by") == "slice" and split_by != "slice":
+    elif trained_on.get("split_by") == "slice":
         marks.append("The network was trained on data split by slice: which patients it has seen is not known.")
     return tuple(marks)
+
+
+def past_marks(testset: TestSet, past: Past, keyed: Sequence[tuple[str, int | None]]) -> tuple[list[str], list[str]]:
+    """Marks and notes on what the network has to do with these patients. keyed: patient and key of every slice."""
+    patients = {sample.patient for sample in testset.samples}
+    marks = []
+    if trained := past.of_split("train", keyed):
+        marks.append(
+            f"NOT A TEST: the network was trained on {len(trained)} of the {len(patients)} patients of this split."
+        )
+    if chosen := past.of_split("validate", keyed):
+        marks.append(
+            "NOT A TEST: the best epoch, or a bundle's temperature and abstain threshold, were chosen on "
+            f"{len(chosen)} of the {len(patients)} patients of this split."
+        )
+    if past.whole:
+        return marks, []
+    named = {split: past.by_name(split, testset.root, patients) for split in ("train", "validate")}
+    for split, known in (("train", trained), ("validate", chosen)):
+        if more := sorted(set(named[split]) - set(known)):
+            marks.append(
+                f"NOT KNOWN whether this is a test: {len(more)} of the {len(patients)} patients have the numbers of "
+                f"patients of the network's own {split} split, in a folder of the same name."
+            )
+    return marks, [
+        "The training did not note all slices that it learnt from (it was made before that was noted, or gave its "
+        "weights alone): other patients of this split may be among them."
+    ]
 
 
 def _layout(root: Path, split: str) -> Layout:

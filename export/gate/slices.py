@@ -13,7 +13,7 @@ from export.source import Original
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans.paths import escape
-from train.data.layout import Sample, read_layout
+from train.data.layout import Sample
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled
 from train.data.phantom import make_phantom
@@ -41,11 +41,15 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class GateSlices:
-    """Where the slices come from, how many there are (some may not be readable), and whether patients are real."""
+    """Where the slices come from, how many there are (some may not be readable), and whether patients are real.
+
+    left_out: patients of the split that the network was trained on, on whom nothing is judged.
+    """
 
     origin: str
     samples: tuple[Sample, ...]
     original: Original
+    left_out: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -60,10 +64,12 @@ class GateSlices:
     def note(self) -> str | None:
         """What a reader of the verdict must know, in one line; None where there is nothing."""
         if self.phantoms:
-            return "judged on phantoms alone: no validate split was at hand; says nothing about patients"
+            why = "it was trained on every validate patient" if self.left_out else "no validate split was at hand"
+            return f"judged on phantoms alone: {why}; says nothing about patients"
+        notes = [f"{len(self.left_out)} validate patients that it was trained on are left out"] if self.left_out else []
         if len(self.samples) < FEW:
-            return f"judged on {len(self.samples)} slices only"
-        return None
+            notes.append(f"judged on {len(self.samples)} slices only")
+        return "; ".join(notes) or None
 
     def __iter__(self) -> Iterator[Judged]:
         return self._phantoms() if self.phantoms else self._validate()
@@ -94,16 +100,14 @@ class GateSlices:
 
 
 def gate_slices(original: Original, *, most: int = MOST) -> GateSlices:
-    """The validate split of the data the network was trained on, evenly spread, or phantoms."""
-    samples: tuple[Sample, ...] = ()
-    if original.data is not None and (original.data / "validate").is_dir():
-        try:
-            every = read_layout(original.data, ("validate",)).splits["validate"]
-        except DataError:
-            every = ()
-        places = np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int))
-        samples = tuple(every[place] for place in places)
-    if not samples:
-        return GateSlices(origin="phantoms", samples=(), original=original)
-    assert original.data is not None
-    return GateSlices(origin=f"{original.data.resolve().name}/validate", samples=samples, original=original)
+    """The validate split of the data, without patients that were trained on, evenly spread, or phantoms."""
+    found = original.unseen("validate")
+    if found is None or not found.samples:
+        left_out = () if found is None else found.left_out
+        return GateSlices(origin="phantoms", samples=(), original=original, left_out=left_out)
+    every = found.samples
+    places = np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int))
+    return GateSlices(
+        origin=f"{found.layout.root.resolve().name}/validate",
+        samples=tuple(every[place] for place in places), original=original, left_out=found.left_out,
+    )  # fmt: skip

@@ -1,8 +1,8 @@
 """The slices that INT8 ranges and the FP16 range check are taken from: training patients only, balanced, on record.
 
 A range seen on a slice that is later used to judge would flatter the artifact, so overlap with validate or test, by
-patient or by picture, is refused. Knows nothing about graphs. Not to be confused with `export.calibrate`, which fits
-temperature and abstain threshold.
+patient or by picture, is refused: with the folders at hand, and with what the training noted (`train.data.seen`).
+Knows nothing about graphs. Not to be confused with `export.calibrate`, which fits temperature and abstain threshold.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.machine import cores
-from lits_deploy.scans.image import load_slice
-from lits_deploy.scans.neighbours import alone
 from lits_deploy.scans.paths import escape
 from train.data.layout import SPLITS, Sample, read_layout
 from train.data.load import load_sample
 from train.data.masks import load_class
+from train.data.seen import own_key, sample_keys
 
 COUNT = 512
 """Slices by default: a third of each class where there are that many."""
@@ -64,13 +63,15 @@ def from_training_patients(original: Original, data: Path, *, count: int = COUNT
     """`count` slices of the train split, balanced over classes and, within a class, over patients.
 
     Always the same ones. Raises DataError where there is no such data, where a patient or a picture also stands in
-    validate or test (of this data set, or of the one the network was trained on), or where pictures cannot be read.
+    validate or test (of this data set, or of those the network was trained on), or where pictures cannot be read.
     """
     layout = read_layout(data, [split for split in SPLITS if split == "train" or (data / split).is_dir()])
     train = layout.splits["train"]
     held_back = [sample for split in ("validate", "test") for sample in layout.splits.get(split, ())]
     _refuse_patients({sample.patient for sample in train}, {sample.patient for sample in held_back}, data)
-    _refuse_patients({sample.patient for sample in train}, _recorded(original, layout.root), data)
+    people = {sample.patient for sample in train}
+    for split in ("validate", "test"):
+        _refuse_patients(people, set(original.past.by_name(split, layout.root, people)), data)
     if original.data is not None and original.data.is_dir() and original.data.resolve() != data.resolve():
         splits = [split for split in ("validate", "test") if (original.data / split).is_dir()]
         other = read_layout(original.data, splits)
@@ -80,13 +81,16 @@ def from_training_patients(original: Original, data: Path, *, count: int = COUNT
         classes = list(pool.map(load_class, train))
         chosen = [train[place] for place in balanced(classes, [sample.patient for sample in train], count)]
         slices = np.stack(list(pool.map(lambda sample: _load(sample, original.contract), chosen)))
-        foreign = set(pool.map(lambda sample: _fingerprint(sample, original.contract), held_back)) - {None}
-    prints = [sha256_bytes(picture.tobytes()) for picture in slices]
-    if shared := [s.image.name for s, p in zip(chosen, prints, strict=True) if p in foreign]:
+    foreign = {value for value in sample_keys(held_back, original.contract) if value is not None}
+    if original.seen is not None:
+        foreign |= original.seen.keys("validate", "test")
+    shared = [sample.image.name for sample, picture in zip(chosen, slices, strict=True) if own_key(picture) in foreign]
+    if shared:
         raise DataError(
             f"{len(shared)} calibration slices are also in validate or test ({shared[0]}).",
-            fix=f"remove the copies from {data / 'train'}",
+            fix=f"remove them from {data / 'train'}, or give --calibration with training patients only",
         )
+    prints = [sha256_bytes(picture.tobytes()) for picture in slices]
     of_class = {sample.image: label for sample, label in zip(train, classes, strict=True)}
     names = [escape(sample.image.stem) for sample in chosen]
     record = {
@@ -151,26 +155,8 @@ def _refuse_patients(train: set[str], others: set[str], data: Path) -> None:
         )
 
 
-def _recorded(original: Original, root: Path) -> set[str]:
-    """Patients that the run kept for validate and test, if it was trained on a data set of this name."""
-    dataset = original.training.get("dataset") or {}
-    if dataset.get("name") != root.resolve().name:  # another data set may well use the same numbers
-        return set()
-    patients = dataset.get("patients", {})
-    return {patient for split in ("validate", "test") for patient in patients.get(split, ())}
-
-
 def _load(sample: Sample, contract: InputContract) -> npt.NDArray[np.uint8]:
     try:
         return load_sample(sample, contract)
     except SliceError as error:
         raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
-
-
-def _fingerprint(sample: Sample, contract: InputContract) -> str | None:
-    """Hash of a slice's pixels, so that a copy in another format is found; None for what proves nothing."""
-    try:
-        picture = load_slice(sample.image, alone(contract))
-    except SliceError:
-        return None
-    return None if picture.min() == picture.max() else sha256_bytes(picture.tobytes())

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,7 @@ from lits_deploy.runtime.fake import FakeRuntime
 from tiny_bundle import make_tiny_bundle, tiny_logits, with_manifest
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
+from train.data.seen import Past, Seen, sample_keys
 
 DRAWS = 60
 
@@ -234,16 +236,32 @@ def test_a_declared_slice_split_is_marked_without_overlap(subject: Subject, data
     assert open_testset(data, "test", subject).split_by == "patient"
 
 
-def test_patients_that_were_trained_on_are_no_test(subject: Subject, data: Path) -> None:
-    trained = {"name": data.name, "patients": {"train": ["000", "003"], "validate": ["001"]}, "split_by": "patient"}
-    opened = dataclasses.replace(subject, trained_on=trained)
-    (mark,) = open_testset(data, "test", opened).marks
-    assert mark == "NOT A TEST: the network was trained on 1 of the 3 patients of this split."
-    (mark,) = open_testset(data, "validate", opened).marks
-    assert "chosen on this split" in mark
-    assert not open_testset(data, "test", dataclasses.replace(subject, trained_on={**trained, "name": "other"})).marks
+def test_patients_that_were_trained_on_are_no_test(subject: Subject, data: Path, tmp_path: Path) -> None:
+    for split, what in (("train", "trained on"), ("validate", "chosen on")):
+        keys = sample_keys(read_layout(data).splits["test"][:6], subject.contract)
+        seen = Seen(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
+        opened = dataclasses.replace(subject, past=Past(seen=seen))
+        renamed = shutil.copytree(data, tmp_path / split)
+        document = evaluate(opened, renamed, draws=DRAWS).document
+        (mark,) = document["marks"]
+        assert mark.startswith("NOT A TEST: ")
+        assert mark.endswith(f"{what} 1 of the 3 patients of this split.")
+        assert not any("did not note" in note for note in document["notes"])
+        stranger = make_tiny_data(tmp_path / f"{split}-2" / data.name, slices=6, patients=(1, 1, 3), seed=8)
+        assert evaluate(opened, stranger, draws=DRAWS).document["marks"] == []
     leaky = dataclasses.replace(subject, trained_on={"name": "other", "split_by": "slice"})
     assert "not known" in open_testset(data, "test", leaky).marks[0]
+
+
+def test_a_training_that_noted_nothing_is_told_by_names_and_said_to_be(subject: Subject, data: Path) -> None:
+    dataset = {"name": data.name, "patients": {"train": ["000", "003"], "validate": ["001"]}}
+    opened = dataclasses.replace(subject, past=Past.of(None, {"dataset": dataset}))
+    document = evaluate(opened, data, draws=DRAWS).document
+    (mark,) = document["marks"]
+    assert mark.startswith("NOT KNOWN whether this is a test: 1 of the 3 patients")
+    assert any("did not note all slices" in note for note in document["notes"])
+    opened = dataclasses.replace(subject, past=Past.of(None, {"dataset": {**dataset, "name": "other"}}))
+    assert evaluate(opened, data, draws=DRAWS).document["marks"] == []
 
 
 def test_only_the_split_that_is_measured_must_be_there(subject: Subject, tmp_path: Path) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.inputs import choose_inputs, from_layout, from_phantoms
 from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError, DataError, UserError
+from lits_deploy.files import sha256_bytes
 from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
+from train.data.layout import read_layout
+from train.data.seen import Seen, sample_keys
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,25 @@ def test_a_split_alone_is_enough_but_not_said_to_be_by_patient(bundle: Bundle, d
 def test_patients_of_the_training_are_called_out(tmp_path: Path, data: Path) -> None:
     trained = {"dataset": {"name": "data", "patients": {"train": ["003"]}}}
     bundle = with_manifest(make_tiny_bundle(tmp_path / "bundle"), training=trained)
-    assert choose_inputs(bundle, data).notes == ("NOT A TEST: the network was trained on patients of this split: 003",)
+    (said,) = choose_inputs(bundle, data).notes
+    assert said.startswith("NOT KNOWN whether this is a test"), "the names say so, and nothing else was noted"
+    assert said.endswith(": 003")
+    renamed = data.rename(tmp_path / "renamed")
+    assert choose_inputs(bundle, renamed).notes == ()
+    for split, what in (("train", "trained"), ("validate", "chosen")):
+        bundle = with_seen(bundle, renamed, split)
+        said = f"NOT A TEST: the network was {what} on patients of this split: 003"
+        assert choose_inputs(bundle, renamed).notes == (said,)
+    stranger = make_tiny_data(tmp_path / "other" / "data", slices=6, window=[-40, 160], seed=8)
+    assert choose_inputs(bundle, stranger).notes == (), "the same numbers and name, other patients"
+
+
+def with_seen(bundle: Bundle, data: Path, split: str) -> Bundle:
+    """The bundle as if the test split of `data` had been that split of its training."""
+    keys = sample_keys(read_layout(data).splits["test"], bundle.manifest.contract)
+    seen = Seen(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
+    (bundle.folder / "seen.bin").write_bytes(seen.to_bytes())
+    return with_manifest(bundle, files={**bundle.manifest.files, "seen.bin": sha256_bytes(seen.to_bytes())})
 
 
 def test_without_data_phantoms_and_where_they_do_not_fit_goldens(bundle: Bundle, tmp_path: Path) -> None:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from torch import nn
 
 from export.calibrate import FEWEST, MOST_ABSTAINED, calibrate
+from export.card import model_card
+from export.gate.slices import gate_slices
 from export.source import Deployed, Original
+from lits_deploy.bundle import Artifact
 from lits_deploy.contract import InputContract
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 from tiny_data import make_tiny_data
+from train.data.layout import read_layout
+from train.data.seen import Seen, sample_keys
 from train.models.registry import network
 
 CONTRACT = InputContract(window_hu=(-40.0, 160.0))
@@ -94,3 +99,45 @@ def test_a_slice_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     folder = make_tiny_data(tmp_path / "set", slices=9, patients=(1, 8, 1))
     sorted((folder / "validate" / "images").iterdir())[5].write_bytes(b"no picture")
     assert calibrate(original(folder), Overconfident(12.0)).record["slices"] == 71
+
+
+def trained_on(data: Path, *patients: str) -> Seen:
+    """As if these patients of validate had been trained on, before the folder was split anew."""
+    samples = [sample for sample in read_layout(data).splits["validate"] if sample.patient in patients]
+    keys = [value for value in sample_keys(samples, CONTRACT) if value is not None]
+    return Seen(splits={"train": np.array(sorted(keys), np.uint64)})
+
+
+def test_patients_that_were_trained_on_are_left_out(data: Path) -> None:
+    found = dataclasses.replace(original(data), seen=trained_on(data, "003"))
+    record = calibrate(found, Overconfident(12.0)).record
+    assert record["fitted"]
+    assert "003" not in record["patients"]
+    assert (record["slices"], record["left_out"], record["training_known"]) == (63, ["003"], True)
+    assert "1 patients of that split are not among them: the network was trained on them." in card(found, record)
+    assert "not all its slices were noted" in card(found, calibrate(original(data), Overconfident(12.0)).record)
+    gate = gate_slices(found)
+    assert len(gate.samples) == 63
+    assert gate.note() == "1 validate patients that it was trained on are left out; judged on 63 slices only"
+
+
+def test_nothing_is_fitted_where_every_patient_was_trained_on(data: Path) -> None:
+    found = dataclasses.replace(original(data), seen=trained_on(data, *(f"00{n}" for n in range(1, 9))))
+    done = calibrate(found, Overconfident(12.0))
+    assert (done.temperature, done.abstain_below) == (1.0, None)
+    assert done.record["why"] == "it was trained on every validate patient"
+    assert "not calibrated (it was trained on every validate patient)" in card(found, done.record)
+    gate = gate_slices(found)
+    assert gate.phantoms
+    assert "trained on every validate patient" in (gate.note() or "")
+
+
+def card(found: Original, record: dict[str, Any]) -> str:
+    artifact = Artifact(
+        name="fp32", file="model.onnx", sha256="0" * 64, bytes=1, precision="fp32", opset=19, outputs=("logits",),
+        tolerance=1e-4, calibration=record, parity={"slices": 1, "origin": "data", "max_delta": 0.0, "flipped": 0},
+    )  # fmt: skip
+    return model_card(
+        model={"name": "resnet18"}, task="classify", contract=found.contract, artifacts=(artifact,), training={},
+        metrics={},
+    )  # fmt: skip

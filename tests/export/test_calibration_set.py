@@ -17,6 +17,8 @@ from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
 from tiny_data import make_tiny_data
+from train.data.layout import read_layout
+from train.data.seen import Seen, sample_keys
 from train.models.registry import build, network
 
 CONTRACT = InputContract(window_hu=(-40.0, 160.0), crop=None)
@@ -72,9 +74,39 @@ def test_patients_that_the_run_held_back_are_refused(original: Original) -> None
     assert from_training_patients(trained, original.data, count=3).record["slices"] == 3
 
 
-def test_a_copied_picture_is_refused_in_any_format_and_under_any_name(original: Original, tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_copied_picture_is_refused_in_any_format_and_under_any_name(
+    original: Original, tmp_path: Path, channels: int
+) -> None:
+    original = with_channels(original, channels)
+    copy = with_a_copy(original, tmp_path / "copy")
+    with pytest.raises(DataError, match=r"1 calibration slices are also in validate or test \(volume-077_0000.png\)"):
+        from_training_patients(original, copy)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("split", ["validate", "test"])
+def test_what_the_training_held_back_is_refused_where_its_data_is_gone(
+    original: Original, tmp_path: Path, channels: int, split: str
+) -> None:
     assert original.data is not None
-    copy = tmp_path / "copy"
+    copy = with_a_copy(original, tmp_path / "copy")
+    keys = sample_keys(read_layout(original.data).splits["test"], CONTRACT)
+    seen = Seen(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
+    gone = dataclasses.replace(with_channels(original, channels), data=None)
+    assert from_training_patients(gone, copy).record["slices"] == 19
+    with pytest.raises(DataError, match=r"1 calibration slices are also in validate or test"):
+        from_training_patients(dataclasses.replace(gone, seen=seen), copy)
+
+
+def with_channels(original: Original, channels: int) -> Original:
+    contract = dataclasses.replace(original.contract, channels=channels)
+    return dataclasses.replace(original, contract=contract)
+
+
+def with_a_copy(original: Original, copy: Path) -> Path:
+    """The train split alone, with a slice of test in it: in colour, as a new patient."""
+    assert original.data is not None
     shutil.copytree(original.data, copy)
     shutil.rmtree(copy / "validate")
     shutil.rmtree(copy / "test")
@@ -83,8 +115,7 @@ def test_a_copied_picture_is_refused_in_any_format_and_under_any_name(original: 
     shutil.copy(
         original.data / "test" / "masks" / "volume-004_0002.png", copy / "train" / "masks" / "volume-077_0000.png"
     )
-    with pytest.raises(DataError, match=r"1 calibration slices are also in validate or test \(volume-077_0000.png\)"):
-        from_training_patients(original, copy)
+    return copy
 
 
 def test_names_of_data_sets() -> None:

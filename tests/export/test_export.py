@@ -27,6 +27,8 @@ from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.verify import verify
 from tiny_data import make_tiny_data
 from train.config import TrainConfig
+from train.data.layout import SPLITS
+from train.data.seen import of_bundle, of_run
 from train.models.registry import NETWORKS, build, network
 from train.run import train
 
@@ -139,12 +141,31 @@ def test_bundle_records_what_was_done(bundle: Bundle, run: Path) -> None:
     assert manifest.metrics["test"]["slices"] == 4
     assert manifest.training["dataset"]["split_by"] == "patient"
     assert {path.name for path in bundle.folder.iterdir()} == {
-        "manifest.json", "manifest.sha256", "model.onnx", "golden.npz", "README.md",
+        "manifest.json", "manifest.sha256", "model.onnx", "golden.npz", "README.md", "seen.bin",
     }  # fmt: skip
     card = (bundle.folder / "README.md").read_text()
     assert "Not a medical device" in card
     assert "train: 8 slices of 2 patients" in card
     assert "/" + run.parent.name not in (bundle.folder / "manifest.json").read_text(), "no path of this machine"
+
+
+def test_the_bundle_knows_what_it_was_trained_on(bundle: Bundle, run: Path) -> None:
+    (told, own) = of_bundle(bundle), of_run(run)
+    assert told is not None
+    assert own is not None
+    assert {split: told.keys(split) for split in SPLITS} == {split: own.keys(split) for split in SPLITS}
+    assert len(told.keys("train")) == 8
+
+
+def test_export_says_that_validate_holds_patients_it_was_trained_on(run: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(run.parent / "data", tmp_path / "anew")
+    for kind in ("images", "masks"):
+        for path in sorted((data / "train" / kind).glob("volume-000*")):
+            path.rename(data / "validate" / kind / path.name.replace("-000", "-555"))
+    lines: list[str] = []
+    export(dataclasses.replace(from_run(run), data=data), tmp_path / "bundle", say=lines.append)
+    (warning,) = (line for line in lines if line.startswith("WARNING"))
+    assert "trained on 1 of the 2 validate patients (555): nothing is fitted or measured on them" in warning
 
 
 def test_verify_passes_and_finds_one_flipped_byte_in_any_file(bundle: Bundle, tmp_path: Path) -> None:
@@ -172,10 +193,11 @@ def test_verify_finds_missing_and_foreign_files(bundle: Bundle, tmp_path: Path) 
     shutil.copytree(bundle.folder, copy)
     (copy / "extra.bin").write_bytes(b"x")
     (copy / "golden.npz").unlink()
-    problems, _ = verify(copy)
-    assert len(problems) == 2
-    assert "golden.npz is missing" in problems[0]
-    assert "extra.bin is not in the manifest" in problems[1]
+    with pytest.raises(BundleError, match=r"extra.bin in .* is not in the manifest"):
+        verify(copy)
+    (copy / "extra.bin").unlink()
+    (problem,) = verify(copy)[0]
+    assert "golden.npz is missing" in problem
 
 
 def test_verify_command_runs_without_torch(bundle: Bundle) -> None:
