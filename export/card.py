@@ -179,7 +179,7 @@ def _left_out(record: dict[str, Any]) -> list[str]:
 def _training(training: dict[str, Any]) -> list[str]:
     dataset = training.get("dataset")
     if not dataset:
-        return [f"Weights from {training.get('weights', 'unknown')}; how they were trained is not recorded."]
+        return _weights(training)
     slices, patients = dataset["slices"], dataset["patients"]
     splits = [split for split in SPLITS if split in slices]
     counts = "; ".join(f"{split}: {slices[split]} slices of {len(patients[split])} patients" for split in splits)
@@ -193,6 +193,14 @@ def _training(training: dict[str, Any]) -> list[str]:
         f"{how}, learning rate {settings['lr']:g}, batch {settings['batch_size']}, "
         f"class weights {settings['class_weights']}, seed {settings['seed']}.",
     ]
+
+
+def _weights(training: dict[str, Any]) -> list[str]:
+    how = "how they were trained is not recorded"
+    if settings := training.get("settings"):
+        how = f"epoch {training['epoch']} of {settings['epochs']} of a training on data that is not recorded here"
+    adapted = [f"- {line}" for line in training.get("adapted", ())]
+    return [f"Weights from {training.get('weights', 'unknown')}; {how}.", *adapted]
 
 
 def _figures(metrics: dict[str, Any], training: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The original: a trained network with its contract and history, from a RUN or from a plain state dict."""
+"""The original: a trained network with its contract and history, from a RUN or from a file of weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from export.cam import ActivationMap
+from export.fit import fill
 from export.flips import Flips, merged, mirrored, unmirrored
+from export.weights import Weights, read_weights, require_finite
 from lits_deploy.contract import InputContract, in_hu
 from lits_deploy.errors import ContractError, DataError
 from lits_deploy.files import sha256_file
@@ -145,7 +147,10 @@ class Original:
 
 
 def from_run(run: Path, *, choice: Choice = "best") -> Original:
-    """The best (by validate) or last checkpoint of a run folder; DataError where there is none."""
+    """The best (by validate) or last checkpoint of a run folder.
+
+    DataError where there is none, or where its weights are not finite.
+    """
     if not (run / "config.json").is_file():
         raise DataError(f"{run} is not a training run.", fix="`lits-deploy train` makes one; or export --weights FILE")
     path = run / f"{choice}.safetensors"
@@ -153,6 +158,7 @@ def from_run(run: Path, *, choice: Choice = "best") -> Original:
     config = TrainConfig.from_json(record["config"])
     model = build(config.model, width=config.width, channels=config.contract.channels)
     checkpoint.load(path, model)
+    require_finite(model.state_dict(), path)
     described = json.loads((run / "config.json").read_text(encoding="utf-8"))
     metrics: dict[str, Any] = {"validate": record["metrics"]}
     if choice == "best" and (run / "test.json").is_file():
@@ -173,31 +179,18 @@ def from_run(run: Path, *, choice: Choice = "best") -> Original:
 
 
 def from_weights(path: Path, model: str, *, width: int | None, contract: InputContract) -> Original:
-    """A plain state dict of a registered network: .safetensors, or a PyTorch file loaded weights-only."""
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.", fix="give --weights FILE")
-    if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    """Weights of a registered network from a file, as `export.weights` reads them; DataError where they do not fit."""
+    return of_weights(read_weights(path), model, width=width, contract=contract)
 
-        try:
-            weights = load_file(path)
-        except SafetensorError as error:
-            raise DataError(f"{path} is not a safetensors file ({error}).", fix="save the state dict again") from error
-    else:
-        try:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a foreign file makes the unpickler raise almost anything
-            raise DataError(
-                f"{path} is not a plain state dict; nothing else is unpickled.",
-                fix="save one with torch.save(model.state_dict(), FILE)",
-            ) from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise DataError(f"{path} is not a plain state dict.", fix="torch.save(model.state_dict(), FILE)")
+
+def of_weights(weights: Weights, model: str, *, width: int | None, contract: InputContract) -> Original:
+    """The same, of a file that was read; `training["adapted"]` tells what was done to take it."""
     built = build(model, width=width, channels=contract.channels)
-    checkpoint.load_weights(built, weights, path)
-    training = {"weights": path.name, "weights_sha256": sha256_file(path)}
-    return _original(built, model, width, contract, training, {}, None)
+    what = model + (f" of width {width}" if width else "")
+    what += f" with {contract.channels} channels" if contract.channels > 1 else ""
+    done = [*weights.done, *fill(built, weights, what)]
+    training = {"weights": weights.path.name, "weights_sha256": sha256_file(weights.path)}
+    return _original(built, model, width, contract, {**training, "adapted": done} if done else training, {}, None)
 
 
 def _original(

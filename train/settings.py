@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lits_deploy.contract import InputContract, ResizeKernel
+from lits_deploy.errors import UserError
 from train.models.registry import Network
 
 FULL_SIZE = 256
@@ -33,6 +35,25 @@ def strong(info: Network) -> dict[str, Any]:
     if info.task == "segment":
         return {**common, "epochs": 14, "lr": 2e-3, "dice": 1.0}
     return {**common, "channels": 3, "epochs": 10, "lr": 5e-4, "masks": 1.0}
+
+
+def input_contract(
+    info: Network,
+    *,
+    window: tuple[float, float] | None = None,
+    size: int = FULL_SIZE,
+    channels: int = 1,
+    resize: ResizeKernel = "box",
+) -> InputContract:
+    """What a network is given, its crop in proportion to the side; UserError where it cannot take the side."""
+    if size != FULL_SIZE and not info.any_size:
+        raise UserError(f"{info.name} takes slices of {FULL_SIZE} pixels only.", fix=f"--size {FULL_SIZE}")
+    if size % 32:  # five halvings
+        raise UserError(f"{size} pixels cannot be halved five times.", fix=f"--size {max(64, size // 32 * 32)}")
+    if size > FULL_SIZE and resize == "never":
+        raise UserError(f"--resize never allows no slices of {size} pixels.", fix="--resize box")
+    crop = None if info.crop is None else info.crop * size // FULL_SIZE
+    return InputContract(window_hu=window, crop=crop, resize=resize, size=size, channels=channels)
 
 
 RECIPES: dict[str, Callable[[Network], dict[str, Any]]] = {"thesis": thesis, "strong": strong}

@@ -13,6 +13,7 @@ from lits_deploy.cli import engines
 from lits_deploy.errors import DataError, MissingExtra, UserError
 
 if TYPE_CHECKING:
+    from export.declared import Declared
     from export.precision.add import Wanted
     from export.source import Original
 
@@ -41,10 +42,15 @@ def export(
     ),
     out: Path | None = typer.Option(None, help="Folder of the bundle. [default: RUN-bundle]"),
     checkpoint: Checkpoint = typer.Option(Checkpoint.best, help="Best by validate, or the last epoch's."),
-    weights: Path | None = typer.Option(None, help="Export a plain state dict of --model instead of a run."),
+    weights: Path | None = typer.Option(None, help="Export weights of --model, or a checkpoint, instead of a run."),
     model: str | None = typer.Option(None, help="With --weights: a name that `lits-deploy models` lists."),
     width: int | None = typer.Option(None, help="With --weights: channels of the U-Net's first stage."),
-    channels: int = typer.Option(1, min=1, help="With --weights: slices it was trained to see at once."),
+    channels: int | None = typer.Option(
+        None, min=1, help="With --weights: slices it was trained to see at once. [default: 1]"
+    ),
+    size: int | None = typer.Option(
+        None, min=64, max=512, help="With --weights: side of the slices it was trained on. [default: 256]"
+    ),
     window: tuple[float, float] | None = typer.Option(
         None, metavar="LOW HIGH", help="The window in HU it was trained through, where the run did not record one."
     ),
@@ -82,8 +88,10 @@ def export(
     judged on the validate split, on the runtimes they are for; one that fails its gate is left out and the exit code
     is 1.
     """
-    if weights is None and (model or width or channels > 1):
-        raise UserError("--model, --width and --channels go with --weights.", fix="leave them out; the run knows")
+    if weights is None and (model or width or channels or size):
+        raise UserError(
+            "--model, --width, --channels and --size go with --weights.", fix="leave them out; the run knows"
+        )
     if not (fp16 or int8) and (calibration or gates or allow_failing or report):
         raise UserError("--calibration, --gate, --allow-failing, --report go with --fp16 or --int8.", fix="add one")
     options = engines.EngineOptions(
@@ -98,6 +106,7 @@ def export(
         return
     try:
         from export.cam import has_cam
+        from export.declared import Declared
         from export.run import export as export_run
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export"):
@@ -115,7 +124,8 @@ def export(
         original = _from_run(source, checkpoint, window, data)
         target = out or source.with_name(f"{source.resolve().name}-bundle")
     else:
-        original = _from_weights(weights, model, width, channels, window, data)
+        declared = Declared(model=model, width=width, channels=channels, size=size, window=window)
+        original = _from_weights(weights, declared, data)
         target = out or weights.with_name(f"{weights.stem}-bundle")
     original = original.with_flips(flips.value)
     if cam or (cam is None and has_cam(original.module.network)):
@@ -203,18 +213,13 @@ def _window(original: Original) -> str | None:
     return None if declared is None else f"window {in_hu(window)}: {declared}, not recorded by the training"
 
 
-def _from_weights(
-    weights: Path, model: str | None, width: int | None, channels: int, window: tuple[float, float] | None,
-    data: Path | None,
-) -> Original:  # fmt: skip
-    from dataclasses import replace
+def _from_weights(weights: Path, declared: Declared, data: Path | None) -> Original:
+    from export.declared import open_weights
+    from lits_deploy.cli.console import console
 
-    from export.source import from_weights
-    from lits_deploy.contract import InputContract
-    from train.models.registry import network
-
-    if model is None:
-        raise UserError("--weights needs --model.", fix="name the network, see `lits-deploy models`")
-    contract = InputContract(window_hu=None, crop=network(model).crop, channels=channels)
-    original = replace(from_weights(weights, model, width=width, contract=contract), data=data)
-    return original.with_window(window)
+    original = open_weights(weights, declared, data=data)
+    for line in original.training.get("adapted", ()):
+        console.print(f"{weights.name}: {line}")
+    if (weights.parent / "config.json").is_file() and "settings" in original.training:
+        console.print(f"note: `lits-deploy export {weights.parent}` also records the data and figures of that run")
+    return original

@@ -224,21 +224,13 @@ def train(
 def _contract(
     data: Path, info: Network, size: int, channels: int, window: tuple[float, float] | None, resize: Any
 ) -> InputContract:
-    from lits_deploy.contract import InputContract
     from train.data.layout import read_layout
-    from train.settings import FULL_SIZE
+    from train.settings import input_contract
 
     declared = read_layout(data).window_hu
     if window is not None and declared is not None and window != declared:
         raise DataError(f"{data} declares the window {declared} HU, not {window}.", fix="leave --window out")
-    if size != FULL_SIZE and not info.any_size:
-        raise UserError(f"{info.name} takes slices of {FULL_SIZE} pixels only.", fix=f"--size {FULL_SIZE}")
-    if size % 32:  # five halvings
-        raise UserError(f"{size} pixels cannot be halved five times.", fix=f"--size {max(64, size // 32 * 32)}")
-    if size > FULL_SIZE and resize == "never":
-        raise UserError(f"--resize never allows no slices of {size} pixels.", fix="--resize box")
-    crop = None if info.crop is None else info.crop * size // FULL_SIZE
-    return InputContract(window_hu=window or declared, crop=crop, resize=resize, size=size, channels=channels)
+    return input_contract(info, window=window or declared, size=size, channels=channels, resize=resize)
 
 
 def torch_device(text: str) -> torch.device:

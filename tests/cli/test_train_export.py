@@ -78,13 +78,17 @@ def test_a_strong_run_exports_like_any_other(home: Path) -> None:
 
 def test_weights_of_a_registered_network(home: Path) -> None:
     torch.manual_seed(1)
-    torch.save(build("unet", width=2).state_dict(), home / "plain.pt")
-    arguments = ["export", "--weights", str(home / "plain.pt"), "--model", "unet", "--width", "2"]
+    wrapped = {f"module.{name}": value for name, value in build("unet", width=2).state_dict().items()}
+    torch.save({"state_dict": wrapped}, home / "plain.pt")
+    arguments = ["export", "--weights", str(home / "plain.pt"), "--model", "unet", "--width", "2", "--size", "64"]
     result = runner.invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "256 slices (phantoms)" in result.output
     bundle = Bundle.open(home / "plain-bundle")
     assert bundle.manifest.contract.window_hu is None
+    assert bundle.manifest.contract.shape == (1, 64, 64)
+    assert "plain.pt: took `state_dict`\nplain.pt: cut `module.` off the names\n" in result.output
+    assert "- cut `module.` off the names" in (bundle.folder / "README.md").read_text()
     assert "how they were trained is not recorded" in (bundle.folder / "README.md").read_text()
 
 
@@ -99,7 +103,7 @@ def test_weights_of_a_registered_network(home: Path) -> None:
         (["export", "nowhere"], DataError, "not a training run"),
         (["export", "nowhere", "--data", "elsewhere"], DataError, "no data at elsewhere"),
         (["export", "--model", "unet"], UserError, "go with --weights"),
-        (["export", "--weights", "x.pt"], UserError, "needs --model"),
+        (["export", "--weights", "x.pt"], DataError, "no file x.pt"),
         (["export", "--weights", "x.pt", "--model", "unet"], DataError, "no file x.pt"),
     ],
 )
