@@ -113,12 +113,18 @@ def compare(
 ) -> Parity:
     """Run known slices through a network and hold its probabilities against the expected ones, batch by batch.
 
-    slices: uint8 [N, C, S, S]; expected: float32 [N, K] or [N, K, S, S]. Raises what `Runtime.infer` raises.
+    slices: uint8 [N, C, S, S]; expected: float32 [N, K] or [N, K, S, S]. Raises what `Runtime.infer` raises, and
+    BundleError for probabilities of another shape.
     """
     parity = Parity(tolerance)
     for start in range(0, len(slices), runtime.max_batch):
         end = min(start + runtime.max_batch, len(slices))
         got = runtime.infer(slices[start:end]).probabilities
         assert got is not None
+        if got.shape != expected[start:end].shape:
+            raise BundleError(
+                f"Its probabilities are {list(got.shape)}, the original's {list(expected[start:end].shape)}.",
+                fix="export again",
+            )
         parity.add([f"golden {index}" for index in range(start, end)], expected[start:end], got)
     return parity

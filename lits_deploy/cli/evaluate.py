@@ -20,9 +20,13 @@ def evaluate(
     data: Path = typer.Option(..., help="Data set in the training layout, with masks or targets.csv."),
     split: str = typer.Option("test", help="Split to measure on: train, validate or test."),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: evaluation-NAME]"),
-    runtime: str = typer.Option("auto", help="Of a bundle: auto, onnxruntime or openvino. A run takes PyTorch."),
+    runtime: str = typer.Option(
+        "auto", help="Of a bundle: auto, onnxruntime, openvino or tensorrt. A run takes PyTorch."
+    ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error."),
-    artifact: str | None = typer.Option(None, help="Model file of the bundle (fp32, fp16, int8) [its first]."),
+    artifact: str | None = typer.Option(
+        None, help="Model file of the bundle by its name, as `bundle inspect` lists them. [default: its first]"
+    ),
     batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
     threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
     engine_cache: Path | None = engines.CACHE,

@@ -134,9 +134,10 @@ def open_runtime(
     chosen = artifact or bundle.artifact()
     if not chosen.placed_for(name, str(target)):
         placed = ", ".join(chosen.runtimes) + (f" on {', '.join(chosen.devices)}" if chosen.devices else "")
+        fitting = [artifact.name for artifact in bundle.manifest.artifacts if artifact.placed_for(name, str(target))]
         raise BundleError(
             f"{chosen.name} is placed for {placed}, not for {name} on {target}.",
-            fix=f"--precision {chosen.precision} takes the file that is for what is here",
+            fix=f"--artifact {' or '.join(fitting)}" if fitting else "another --runtime or --device",
         )
     default = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("labels",)
     if name == "tensorrt":

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.errors import ContractError
+from lits_deploy.errors import BundleError, ContractError
 
 Batch = npt.NDArray[np.uint8]
 
@@ -53,13 +53,24 @@ class Runtime(ABC):
         self.shape, self.max_batch, self.lanes = shape, max_batch, lanes
 
     def infer(self, batch: Batch) -> Outputs:
-        """Run uint8 [N, C, H, W], 1 ≤ N ≤ max_batch. Raises ContractError, DeviceOutOfMemory."""
+        """Run uint8 [N, C, H, W], 1 ≤ N ≤ max_batch, in any memory layout, read-only or not; it is left as it is.
+
+        Raises ContractError, DeviceOutOfMemory, DeviceError, and BundleError where the network fails while it runs: no
+        library's own exception leaves here.
+        """
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != self.shape:
             got, want = f"{batch.dtype} {list(batch.shape)}", f"uint8 [N, {', '.join(map(str, self.shape))}]"
             raise ContractError(f"The network takes {want}, not {got}.", fix="prepare slices with lits_deploy.scans")
         if not 1 <= len(batch) <= self.max_batch:
             raise ContractError(f"{len(batch)} slices in a batch of 1…{self.max_batch}.", fix="split the batch")
-        return self._infer(batch)
+        outputs = self._infer(batch)
+        for name, values in vars(outputs).items():
+            if values is not None and (values.ndim < 2 or len(values) != len(batch)):
+                raise BundleError(
+                    f"The network answers {len(batch)} slices with `{name}` of {list(values.shape)}.",
+                    fix="export again",
+                )
+        return outputs
 
     @abstractmethod
     def _infer(self, batch: Batch) -> Outputs: ...

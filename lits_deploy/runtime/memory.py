@@ -42,7 +42,7 @@ def too_large(name: str, limit_mib: int) -> BundleError:
     """The error for a network whose load ran into its bound."""
     return BundleError(
         f"{name} takes more memory to load than {limit_mib} MiB beside its weights, or than is free.",
-        fix="--memory-limit with more, if you trust the bundle",
+        fix="if you trust the bundle, give `classify`, `segment` or `watch` a larger --memory-limit",
     )
 
 

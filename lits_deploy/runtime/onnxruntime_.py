@@ -130,6 +130,7 @@ class OnnxRuntime(Runtime):
                 fix="--device cpu, or --runtime onnxruntime",
             )
         self._device, self._precision, self._version = device, precision, ort.__version__
+        self._file = model.name
         self._input = self._session.get_inputs()[0].name
         self._wanted = list(wanted)
         self._runtime = "onnxruntime-tensorrt" if accelerator == "tensorrt" else self.name
@@ -149,7 +150,15 @@ class OnnxRuntime(Runtime):
         except Exception as error:
             if memory.is_lack(error):
                 raise DeviceOutOfMemory(_first_line(error)) from error
-            raise
+            if not type(error).__module__.startswith("onnxruntime."):  # its exceptions share no base class
+                raise  # a bug of ours
+            if self._bound is not None:  # the network ran where it was made: it may be the device that fails
+                raise DeviceError(
+                    f"ONNX Runtime cannot run {self._file} on {self._device}: {_first_line(error)}", fix="--device cpu"
+                ) from error
+            raise BundleError(
+                f"ONNX Runtime cannot run {self._file}: {_first_line(error)}", fix="export again"
+            ) from error
         return Outputs(**dict(zip(self._wanted, values, strict=True)))
 
     def describe(self) -> RuntimeInfo:

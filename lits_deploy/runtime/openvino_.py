@@ -81,21 +81,23 @@ class OpenVino(Runtime):
         for _ in range(lanes):
             self._requests.put(network.create_infer_request())
         self._tensor = ov.Tensor
-        self._model_bytes, self._limit = len(model.data), memory_limit_mib
+        self._model_bytes, self._limit, self._file = len(model.data), memory_limit_mib, model.name
         self._wanted, self._precision = wanted, precision
         self._version, self._threads = str(ov.__version__).split("-")[0], used
 
     def _infer(self, batch: Batch) -> Outputs:
+        batch = np.require(batch, requirements=["C", "W"])  # OpenVINO shares no other memory; a copy only where needed
         request = self._requests.get()
         try:
             with signal_stack.kept(), memory.to_infer(self._model_bytes, len(batch), self._limit):
-                request.infer({0: self._tensor(np.ascontiguousarray(batch), shared_memory=True)})
+                request.infer({0: self._tensor(batch, shared_memory=True)})
             # The request's own memory is overwritten by the next batch: copies leave here.
             return Outputs(**{name: request.get_tensor(name).data.copy() for name in self._wanted})
-        except Exception as error:  # OpenVINO raises RuntimeError for everything
+        except (RuntimeError, MemoryError) as error:  # OpenVINO raises RuntimeError for everything
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
             if memory.is_lack(error):
-                raise DeviceOutOfMemory((str(error).strip().splitlines() or ["out of memory"])[-1][:300]) from error
-            raise
+                raise DeviceOutOfMemory(reason) from error
+            raise BundleError(f"OpenVINO cannot run {self._file}: {reason}", fix="export again") from error
         finally:
             self._requests.put(request)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, DataError, DeviceError, OutputError, UserError
-from tiny_bundle import make_tiny_bundle
+from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
 
 runner = CliRunner()
@@ -117,8 +119,30 @@ def test_users_errors(
     (home / "run").mkdir(exist_ok=True)
     (home / "run" / "config.json").write_text("{}")
     monkeypatch.chdir(home)
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=says) as raised:
         runner.invoke(app, ["evaluate", *arguments], catch_exceptions=False)
+    assert set(re.findall(r"--[a-z][a-z-]+", str(raised.value))) <= options_of_evaluate()
+
+
+def options_of_evaluate() -> set[str]:
+    shown = runner.invoke(app, ["evaluate", "--help"], catch_exceptions=False).output
+    return set(re.findall(r"--[a-z][a-z-]+", shown))
+
+
+def test_an_artifact_for_another_place_is_refused_with_an_option_that_evaluate_has(home: Path, tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "two")
+    first = bundle.artifact()
+    elsewhere = dataclasses.replace(first, name="int8-trt", precision="int8", runtimes=("tensorrt",))
+    with_manifest(bundle, artifacts=(first, elsewhere))
+    call = ["evaluate", str(bundle.folder), "--data", str(home / "data"), "--runtime", "onnxruntime", "--device", "cpu"]
+    with pytest.raises(BundleError, match=r"not for onnxruntime on cpu\. Fix: --artifact fp32$") as raised:
+        runner.invoke(app, [*call, "--artifact", "int8-trt", "--out", str(tmp_path / "out")], catch_exceptions=False)
+    assert set(re.findall(r"--[a-z][a-z-]+", str(raised.value))) <= options_of_evaluate()
+
+
+def test_help_names_no_artifact_that_a_bundle_may_not_have() -> None:
+    shown = runner.invoke(app, ["evaluate", "--help"], catch_exceptions=False).output
+    assert not re.search(r"\b(fp16|int8)\b", shown)
 
 
 def test_data_must_be_given(home: Path) -> None:
