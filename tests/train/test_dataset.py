@@ -60,7 +60,7 @@ def test_bad_files_name_themselves(root: Path) -> None:
 def test_labels_above_two_are_refused(root: Path) -> None:
     path = root / "train" / "masks" / "volume-000_0000.png"
     Image.fromarray(np.full((256, 256), 255, np.uint8)).save(path)
-    with pytest.raises(DataError, match="holds the label 255"):
+    with pytest.raises(DataError, match=r"holds the value 255, which is no label .* --labels 0=0,255=1"):
         dataset(root, masks=True)
 
 

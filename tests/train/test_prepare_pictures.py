@@ -115,7 +115,7 @@ def test_a_broken_slice_fails_its_volume_alone(tmp_path: Path) -> None:
     done, out = run(raw, PNG)
     reasons = dict(done.failed)
     for patient, says in {
-        "1": "no segmentation-1_lesionmask_2.png", "2": "volume-2_1.png: ", "3": "livermask_0.png is no whole PNG",
+        "1": "no segmentation-1_lesionmask_2.png", "2": "volume-2_1.png: ", "3": "livermask_0.png: the PNG",
         "4": "values 1, 2, 3, 4 beside 0", "5": "is 256×256, its mask 128×128", "6": "colour, not grey",
         "7": "slice 0 stands there twice",
     }.items():  # fmt: skip
@@ -181,8 +181,8 @@ def test_jpeg_images_and_other_sizes_are_read_as_the_edge_reads_them(tmp_path: P
     ("spoil", "says"),
     [
         (lambda raw: (raw / "masks" / "volume-000_0001.png").unlink(), "has no mask volume-000_0001"),
-        (lambda raw: save_png(raw / "masks" / "volume-000_0001.png", np.full((256, 256), 255, np.uint8)), "label 255"),
-        (lambda raw: Image.new("RGB", (256, 256)).save(raw / "masks" / "volume-000_0001.png"), "in colour or 16 bits"),
+        (lambda raw: save_png(raw / "masks" / "volume-000_0001.png", np.full((256, 256), 255, np.uint8)), "0=0,255=1"),
+        (lambda raw: Image.new("RGB", (256, 256), "blue").save(raw / "masks" / "volume-000_0001.png"), "value 0000ff"),
         (lambda raw: save_png(raw / "images" / "volume-0_1.png", np.zeros((256, 256), np.uint8)), "has no mask"),
     ],
 )

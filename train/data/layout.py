@@ -12,7 +12,6 @@ slice's class is the largest label in its mask.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter, defaultdict
@@ -23,7 +22,7 @@ from typing import Any
 
 from lits_deploy.errors import DataError
 from lits_deploy.scans.picture_series import place_of
-from lits_deploy.spreadsheet import exact
+from train.data.tables import read_table
 
 SPLITS = ("train", "validate", "test")
 WITHOUT_CLASS = {
@@ -203,13 +202,9 @@ def _place(sample: Sample) -> tuple[tuple[str, str], float | None]:
 
 
 def _read_targets(table: Path) -> dict[str, tuple[int, str]]:
-    with table.open(newline="", encoding="utf-8") as stream:
-        rows = csv.DictReader(stream)
-        if not {"file", "target"} <= set(rows.fieldnames or ()):
-            raise DataError(f"{table} needs the columns file and target.", fix="file,target[,patient]")
-        found = {}
-        for line, row in enumerate(rows, start=2):
-            if row["target"] not in ("0", "1", "2"):
-                raise DataError(f"{table}, line {line}: target {row['target']!r} is not 0, 1 or 2.")
-            found[exact(row["file"])] = (int(row["target"]), exact(row.get("patient") or ""))
-        return found
+    found = {}
+    for line, file, row in read_table(table, ("file", "target")).rows:
+        if row["target"] not in ("0", "1", "2"):
+            raise DataError(f"{table}, line {line}: target {row['target']!r} is not 0, 1 or 2.")
+        found[file] = (int(row["target"]), row.get("patient", ""))
+    return found

@@ -19,16 +19,20 @@ from PIL import Image
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans import png
 from lits_deploy.scans.image import MAX_PIXELS
+from train.data.labels import LabelsError, Shown, labels_of, shown
 from train.data.layout import Sample
 
 
-class LabelsError(SliceError):
-    """Labels other than 0, 1, 2; the text lists the first few."""
-
-
 def read_labels(path: Path) -> npt.NDArray[np.uint8]:
-    """The label map of a PNG at its own size, uint8 [S, S]; SliceError (the reason) or OSError where there is none."""
-    data = path.read_bytes()
+    """The label map of a PNG at its own size, uint8 [S, S]; SliceError (the reason) or OSError where there is none.
+
+    LabelsError: what it shows are no labels.
+    """
+    return labels_of(decoded(path.read_bytes()))
+
+
+def decoded(data: bytes) -> Shown:
+    """What the pixels of a square PNG show, uint32 [S, S] (`train.data.labels`); SliceError says why it cannot."""
     if not data.startswith(png.SIGNATURE):
         raise SliceError("the content is not a PNG" if data else "the file is empty")
     png.bit_depth(data)  # structure and checksums
@@ -41,17 +45,13 @@ def read_labels(path: Path) -> npt.NDArray[np.uint8]:
                     raise SliceError(f"{width}×{height} pixels: a decompression bomb?")
                 if width != height:
                     raise SliceError(f"{width}×{height} pixels: not square")
-                grey = picture if picture.mode in ("L", "P") else picture.convert("L")
-                labels = np.asarray(grey, dtype=np.uint8)
+                return shown(picture)
         except (SliceError, MemoryError):
             raise
         except Image.DecompressionBombError as error:
             raise SliceError("more pixels than any slice has: a decompression bomb?") from error
         except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
             raise SliceError("the PNG is truncated or damaged") from error
-    if labels.max() > 2:
-        raise LabelsError(", ".join(str(label) for label in np.unique(labels[labels > 2])[:4]))
-    return labels
 
 
 class Labelled(NamedTuple):
@@ -89,7 +89,7 @@ def _load(path: Path) -> npt.NDArray[np.uint8]:
     try:
         return read_labels(path)
     except LabelsError as error:
-        raise DataError(f"{path} holds the label {error}.", fix="labels are 0, 1 and 2") from error
+        raise DataError(f"{path} holds {error.what}.", fix=error.fix) from error
     except (SliceError, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}.", fix="make the mask again") from error
 

@@ -56,6 +56,12 @@ def prepare(
     ),
     fractions: str = typer.Option("70,15,15", help="Shares of train, validate and test."),
     seed: int = typer.Option(0, min=0, help="Another seed, another split."),
+    labels: str | None = typer.Option(
+        None,
+        metavar="VALUE=LABEL,…",
+        help="What the values of masks mean: 0=0,127=1,255=2, or colours such as 000000=0,ff0000=1. 0 background, "
+        "1 liver, 2 lesion.",
+    ),
     workers: int = typer.Option(0, min=0, help="Processes; 0: one per processor. Does not change the data."),
     resume: bool = typer.Option(False, "--resume", help="Go on where it was cut off; also adds new volumes."),
     fix_orientation: bool = typer.Option(
@@ -68,6 +74,7 @@ def prepare(
     cannot be used is named with its reason, and the others go on.
     """
     from lits_deploy.cli.console import console, errors, progress_bar
+    from train.data.labels import parse_labels
     from train.data.prepare import PrepareSettings, parse_fractions
     from train.data.prepare import prepare as prepare_folder
 
@@ -78,6 +85,7 @@ def prepare(
         fractions=parse_fractions(fractions),
         seed=seed,
         fix_orientation=fix_orientation,
+        labels=None if labels is None else parse_labels(labels),
     )
     begun, before = time.perf_counter(), -1
     try:

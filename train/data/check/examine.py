@@ -20,7 +20,8 @@ from lits_deploy.scans.image import load_slice
 from train.data.check.duplicates import fingerprint
 from train.data.check.lesions import loose_pixels
 from train.data.check.listing import Entry
-from train.data.masks import LabelsError, class_of, read_labels
+from train.data.labels import LabelsError
+from train.data.masks import class_of, read_labels
 
 CONTRACT = InputContract(window_hu=None)
 """What training decodes with; the window plays no part in it."""
@@ -130,7 +131,7 @@ def _read_mask(path: Path, side: int | None, problems: list[tuple[str, Path, str
     try:
         labels = read_labels(path)
     except LabelsError as error:
-        problems.append(("mask-labels", path, f"holds the labels {error}; 0, 1 and 2 are known: make the mask again"))
+        problems.append(("mask-labels", path, f"holds {error}"))
         return None
     except SliceError as error:
         problems.append(("unreadable-mask", path, f"cannot be used ({error}): make the mask again"))

@@ -7,7 +7,6 @@ picture.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
@@ -19,9 +18,9 @@ from typing import Any
 from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
-from lits_deploy.spreadsheet import exact
 from train.data.check.findings import Finding, place_of
 from train.data.layout import SPLITS, SUFFIXES
+from train.data.tables import read_table
 
 _NAME = re.compile(r"volume-(\d+)_(\d+)")
 
@@ -175,22 +174,23 @@ def _with_targets(root: Path, split: str, images: list[Path], table: Path, findi
 def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tuple[int | None, str]]:
     place = place_of(root, table)
     try:
-        with table.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            if not {"file", "target"} <= set(reader.fieldnames or ()):
-                findings.append(_error("targets", place, "needs the columns file and target[, patient]: add them"))
-                return {}
-            rows: dict[str, tuple[int | None, str]] = {}
-            for line, row in enumerate(reader, start=2):
-                target = int(row["target"]) if row["target"] in ("0", "1", "2") else None
-                if target is None:
-                    text = f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it"
-                    findings.append(_error("targets", place, text))
-                rows[exact(row["file"] or "")] = (target, exact(row.get("patient") or ""))
-            return rows
-    except (OSError, ValueError, csv.Error) as error:
-        findings.append(_error("targets", place, f"cannot be read as CSV ({error}): mend it"))
+        read = read_table(table, ("file", "target"))
+    except DataError as error:
+        text = error.message.removeprefix(str(table)).strip().removesuffix(".")
+        findings.append(_error("targets", place, f"{text}: {error.fix}"))
         return {}
+    if read.guessed:
+        text = "is neither UTF-8 nor says what it is, and was read as Windows-1252: look at its names"
+        findings.append(Finding(severity="note", kind="targets", place=place, message=text))
+    rows: dict[str, tuple[int | None, str]] = {}
+    for line, file, row in read.rows:
+        target = int(row["target"]) if row["target"] in ("0", "1", "2") else None
+        if target is None:
+            findings.append(
+                _error("targets", place, f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it")
+            )
+        rows[file] = (target, row.get("patient", ""))
+    return rows
 
 
 def _patient(image: Path, given: str) -> str:

@@ -77,7 +77,7 @@ def convert(job: Job) -> dict[str, Any]:
 def _from_volume(job: Job, contract: InputContract, written: list[tuple[str, str]]) -> dict[str, Any]:
     assert job.source.image is not None
     assert job.source.mask is not None
-    volume = Volume(job.source.image, job.source.mask)
+    volume = Volume(job.source.image, job.source.mask, job.settings.labels)
     areas = np.array([np.count_nonzero(volume.labels(level)) for level in range(volume.count)])
     notes = _doubts(volume)
     judged = _spread(areas)
@@ -116,7 +116,7 @@ def _from_volume(job: Job, contract: InputContract, written: list[tuple[str, str
 def _from_pictures(job: Job, contract: InputContract, written: list[tuple[str, str]]) -> dict[str, Any]:
     greys, masks, files, sides = [], [], [], set()
     for picture in job.source.pictures:
-        grey, labels, hashes = read_picture(picture, contract)
+        grey, labels, hashes = read_picture(picture, contract, job.settings.labels)
         greys.append(grey)
         masks.append(largest_label(labels, SIZE))
         files.append([picture.image.relative_to(job.src).as_posix(), *hashes])

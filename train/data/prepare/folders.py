@@ -11,16 +11,15 @@ numbers after the highest one; provenance.json has both.
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
 from lits_deploy.errors import DataError
-from lits_deploy.spreadsheet import exact
 from train.data.prepare.sources import Found, Picture, Source, listed
 from train.data.slices import SPLITS
+from train.data.tables import read_table
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _ALIASES = {"training": "train", "validation": "validate", "valid": "validate", "val": "validate", "testing": "test"}
@@ -118,19 +117,8 @@ def _read_patients(folder: Path) -> dict[str, str]:
         table = folder / name
         if not table.is_file():
             continue
-        try:
-            with table.open(newline="", encoding="utf-8-sig") as stream:
-                rows = csv.DictReader(stream)
-                columns = set(rows.fieldnames or ())
-                if not {"file", "patient"} <= columns:
-                    if name == "targets.csv" and "file" in columns:
-                        continue  # classes only
-                    raise DataError(f"{table} needs the columns file and patient.", fix="file,patient")
-                found |= {
-                    Path(exact(row["file"])).name: exact(row["patient"].strip()) for row in rows if row["patient"]
-                }
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{table} is not a table in UTF-8.", fix="write it as UTF-8: file,patient") from error
+        read = read_table(table, ("file",) if name == "targets.csv" else ("file", "patient"))  # may hold classes only
+        found |= {file: row["patient"] for _, file, row in read.rows if row.get("patient")}
     return found
 
 

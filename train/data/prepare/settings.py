@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lits_deploy.errors import UserError
+from train.data.labels import Meaning
 from train.data.slices import SPLITS
 
 LayoutName = Literal["lits", "lits-png", "msd", "masks"]
@@ -30,6 +31,7 @@ class PrepareSettings:
         declares the window that they were made with; None: unknown.
     split_by: "slice" reproduces the thesis's leaky split; the data set is marked so.
     fractions: shares of train, validate and test; only their ratio counts.
+    labels: what the values of masks mean (`train.data.labels.parse_labels`); None: they are labels 0, 1 and 2.
     fix_orientation: turn volumes whose pixels clearly lie otherwise than they should.
 
     Raises UserError for impossible values.
@@ -41,6 +43,7 @@ class PrepareSettings:
     fractions: tuple[float, ...] = (70.0, 15.0, 15.0)
     seed: int = 0
     fix_orientation: bool = False
+    labels: Meaning | None = None
 
     def __post_init__(self) -> None:
         if self.window_hu is None and self.layout in VOLUME_LAYOUTS:
@@ -54,6 +57,14 @@ class PrepareSettings:
             raise UserError(
                 f"Three positive fractions are needed, not {self.fractions}.", fix="for example --fractions 70,15,15"
             )
+        if self.labels is not None and self.layout == "lits-png":
+            raise UserError(
+                "The masks of lits-png are one of the liver and one of the lesions, whatever their values.",
+                fix="leave --labels out",
+            )
+        colours = [value for value, _ in self.labels or () if len(value) == 6]
+        if colours and self.layout in VOLUME_LAYOUTS:
+            raise UserError(f"A volume has no colour {colours[0]}.", fix="name numbers: --labels 0=0,5=1,6=2")
         if self.seed < 0:
             raise UserError(f"The seed {self.seed} is negative.", fix="give a seed of 0 or more")
 
@@ -62,6 +73,7 @@ class PrepareSettings:
         values = dataclasses.asdict(self)
         values["window_hu"] = None if self.window_hu is None else list(self.window_hu)
         values["fractions"] = list(self.fractions)
+        values["labels"] = None if self.labels is None else dict(self.labels)
         return values
 
 

@@ -3,7 +3,7 @@
     lits      volume-N.nii[.gz] and segmentation-N.nii[.gz], in any folder below
     msd       imagesTr/liver_N.nii[.gz] and labelsTr/liver_N.nii[.gz], there or one folder below
     lits-png  volume-V_S.png, segmentation-V_livermask_S.png, segmentation-V_lesionmask_S.png, in any folder below
-    masks     images/ and masks/, there or in folders named for splits (see `pictures_of`)
+    masks     images/ and masks/, there or in folders named for splits (see `folders`)
 
 Slice numbers come from file names, never from a table: the Kaggle copy's `instance_number` wraps at 256. Hidden files
 (`._liver_3.nii.gz` of macOS archives) and `__MACOSX` are skipped. Opens no volume and no picture.

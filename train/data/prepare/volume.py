@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.errors import SliceError
+from train.data.labels import LabelsError, Meaning
 
 ASSUMED_AXES = ("L", "A", "S")
 
@@ -32,13 +33,18 @@ AIR_HU, DENSEST_HU = -1024.0, 3071.0
 class Volume:
     """A volume and its labels.
 
+    meaning: what the values of the segmentation mean (`train.data.labels`); None: they are labels.
     count: slices. side: rows and columns of a slice, which is square.
     axes: the header's axis codes such as LAS, or None where it claims nothing.
     spacing_mm: distance of slices, rows and columns, or None where it is unknown.
     notes: what is odd about it. Raises SliceError, whose text is the reason of a failed patient.
     """
 
-    def __init__(self, image: Path, mask: Path) -> None:
+    def __init__(self, image: Path, mask: Path, meaning: Meaning | None = None) -> None:
+        self._meaning = [(label, label) for label in range(3)]
+        if meaning is not None:
+            self._meaning = [(int(value), label) for value, label in meaning]
+        self._told = meaning is not None
         self.notes: list[str] = []
         self.not_finite = 0
         loaded, self._hu = _open(image, "the volume")
@@ -93,15 +99,19 @@ class Volume:
         return hu
 
     def labels(self, level: int) -> npt.NDArray[np.uint8]:
-        """Labels of a slice, uint8 [side, side]; SliceError for a value that is not 0, 1 or 2."""
+        """Labels of a slice, uint8 [side, side]; LabelsError for a value that is none, or that has no meaning."""
         slope, intercept = self._mask_scale
         values = self._labels[::-1, ::-1, level].T
         if (slope, intercept) != (1.0, 0.0):
             values = values * slope + intercept
         labels: npt.NDArray[np.uint8] = np.zeros(values.shape, np.uint8)
-        labels[values == 1], labels[values == 2] = 1, 2
-        if (strange := values[(values != labels)]).size:
-            raise SliceError(f"the segmentation holds the label {strange.flat[0]:g}: labels are 0, 1 and 2")
+        unknown = np.ones(values.shape, np.bool_)
+        for value, label in self._meaning:
+            labels[here := values == value] = label
+            unknown &= ~here
+        if unknown.any():
+            strange = (f"{value:g}" for value in np.unique(values[unknown])[:5])
+            raise SliceError(f"the segmentation holds {LabelsError(strange, known=self._told)}")
         return labels
 
 
