@@ -25,6 +25,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.packed import open_bundle
+from lits_deploy.run_json import read_run_json
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.paths import unescape
 from lits_deploy.spreadsheet import read_rows
@@ -84,7 +85,7 @@ def child(text: str) -> None:
     except UserError as error:
         answer_error(error)
         return
-    run = json.loads(summary.run_json.read_text(encoding="utf-8"))
+    run = read_run_json(summary.run_json)
     timings, batch = run["timings"], run["options"]["batch_size"]
     answer(
         {

@@ -8,7 +8,6 @@ processes share once for each; PSS shares them out. Writes docs/results/footprin
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from lits_deploy.errors import LitsError, MissingExtra, UserError
 from lits_deploy.machine import cores
 from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
+from lits_deploy.run_json import read_run_json
 
 SCHEMA = 1
 START_AIM_S, MEMORY_AIM_MB = 1.5, 500.0
@@ -72,7 +72,7 @@ def start(bundle: Bundle, entry: Entry, scans: Scans, threads: int, *, watch: bo
         record = Path(place, "out", "run.json")
         if called is None or not record.is_file():
             raise LitsError(f"`classify` failed: {(said.strip().splitlines() or ['no message'])[-1]}")
-        run = json.loads(record.read_text(encoding="utf-8"))
+        run = read_run_json(record)
     parts = run["timings"]["start_up"]
     return {
         "imports_s": called - begun, "workers_ready_s": called - begun + parts["workers_ready_s"],

@@ -30,10 +30,10 @@ from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError
 from lits_deploy.files import open_regular, read_regular, sha256_bytes, write_json, write_text
 from lits_deploy.manifest_check import check_fields, parse_manifest
+from lits_deploy.manifest_history import SCHEMA, todays
 from lits_deploy.model_file import MOST_MODEL, ModelFile
 from lits_deploy.printable import printable
 
-SCHEMA = 2
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.npz"
@@ -140,17 +140,12 @@ class Manifest:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Manifest:
-        """Read back what `to_json` wrote; BundleError where it is not such a record."""
+        """Read back what `to_json` wrote, now or in an older schema; BundleError where it is not such a record."""
         try:
             json.dumps(values, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:  # half a character: no table or ledger could hold it
             raise BundleError("The manifest holds text that is not Unicode.", fix="export again") from error
-        data = dict(values)
-        if data.get("schema") != SCHEMA:
-            raise BundleError(
-                f"The manifest has schema {data.get('schema')!r}; this version reads {SCHEMA}.",
-                fix="export again, or install the lits-deploy that made it",
-            )
+        data, _ = todays(values)
         check_fields(data)
         try:
             contract_hash = data.pop("contract_sha256")
@@ -176,11 +171,15 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its folder, manifest and the manifest's hash, which is the bundle's identity."""
+    """An opened bundle: its folder, manifest and the manifest's hash, which is the bundle's identity.
+
+    schema: that of manifest.json; `manifest` is in today's.
+    """
 
     folder: Path
     manifest: Manifest
     sha256: str
+    schema: int = field(default=SCHEMA, kw_only=True)
 
     @classmethod
     def open(cls, folder: Path) -> Bundle:
@@ -196,7 +195,8 @@ class Bundle:
         actual = sha256_bytes(data)
         if recorded != _hash_line(actual).encode():
             raise BundleError(f"{path} was altered: it does not match {MANIFEST_HASH}.", fix="copy the bundle again")
-        opened = cls(folder=folder, manifest=Manifest.from_json(parse_manifest(data)), sha256=actual)
+        values = parse_manifest(data)
+        opened = cls(folder=folder, manifest=Manifest.from_json(values), sha256=actual, schema=values["schema"])
         opened._check_listing()
         return opened
 

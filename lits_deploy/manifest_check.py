@@ -12,7 +12,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lits_deploy import __version__
 from lits_deploy.errors import BundleError
+from lits_deploy.manifest_history import UPDATE
 
 MOST_DEPTH = 24
 """Records in records: those that `export` writes go six deep."""
@@ -43,7 +45,7 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
 
 
 def check_fields(values: Mapping[str, Any]) -> None:
-    """BundleError where a field of a manifest is missing or of another type than `Manifest` says."""
+    """BundleError where a field of a manifest is missing, of another type than `Manifest` says, or not known to it."""
     _check("", values, _MANIFEST)
     _check("contract.", values["contract"], _CONTRACT)
     for index, artifact in enumerate(values["artifacts"]):
@@ -120,6 +122,7 @@ def _files(value: object) -> bool:
 _Fields = dict[str, tuple[Callable[[object], bool], bool]]  # name → (check, must be there)
 
 _MANIFEST: _Fields = {
+    "schema": (_whole, True),
     "task": (lambda value: value in ("classify", "segment"), True),
     "model": (_record, True), "contract": (_record, True), "contract_sha256": (_text, True),
     "artifacts": (_list_of(lambda _: True, 1), True), "files": (_files, True), "metrics": (_record, False),
@@ -155,6 +158,12 @@ def _check(where: str, values: Mapping[str, Any], fields: _Fields) -> None:
                 raise _refused(f"{where}{name} is missing")
         elif not check(values[name]):
             raise _refused(f"{where}{name} is not what it must be")
+    if unknown := sorted(set(values) - set(fields)):  # it might change answers, so it is not passed over
+        raise BundleError(
+            f"The manifest has a field that lits-deploy {__version__} does not know ({where}{unknown[0][:60]}): "
+            "a newer lits-deploy made it.",
+            fix=UPDATE,
+        )
 
 
 def _check_nesting(values: object) -> None:

@@ -34,6 +34,7 @@ from lits_deploy.bundle import (
 from lits_deploy.errors import BundleError, UserError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.manifest_check import is_plain_name, parse_manifest
+from lits_deploy.manifest_history import UPDATE
 from lits_deploy.model_file import ModelFile
 
 MOST_MEMBERS = 256
@@ -121,7 +122,9 @@ def open_bundle(path: Path) -> Bundle:
     with ExitStack() as stack:
         packed = stack.enter_context(open_packed(path))
         inside = packed.bundle
-        return PackedBundle(inside.folder, inside.manifest, inside.sha256, packed, stack.pop_all())
+        return PackedBundle(
+            inside.folder, inside.manifest, inside.sha256, packed, stack.pop_all(), schema=inside.schema
+        )
 
 
 def looks_like_bundle(path: Path) -> bool:
@@ -248,10 +251,11 @@ def _read_manifest(path: Path, archive: zipfile.ZipFile, top: str, members: dict
     if data[MANIFEST_HASH] != f"{digest}  {MANIFEST}\n".encode():
         raise refused(path, f"its {MANIFEST} was altered: it does not match {MANIFEST_HASH}")
     try:
-        manifest = Manifest.from_json(parse_manifest(data[MANIFEST]))
+        values = parse_manifest(data[MANIFEST])
+        manifest = Manifest.from_json(values)
     except UserError as error:
-        raise refused(path, error.message.rstrip(".")) from error
-    return Bundle(folder=path, manifest=manifest, sha256=digest)
+        raise refused(path, error.message.rstrip("."), fix=UPDATE if error.fix == UPDATE else _AGAIN) from error
+    return Bundle(folder=path, manifest=manifest, sha256=digest, schema=values["schema"])
 
 
 def _check_against_manifest(packed: Packed) -> None:
@@ -285,6 +289,6 @@ def _blocks(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iter
         raise refused(path, f"{name} ends early")
 
 
-def refused(path: Path, why: str) -> BundleError:
+def refused(path: Path, why: str, *, fix: str = _AGAIN) -> BundleError:
     """The error for a zip file that is not used, and why."""
-    return BundleError(f"{path} is refused: {why}.", fix=_AGAIN)
+    return BundleError(f"{path} is refused: {why}.", fix=fix)

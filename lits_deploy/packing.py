@@ -82,7 +82,7 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
                 raise OutputError(f"{target} is not a bundle, so it is not overwritten.", fix="give another --out")
         total = sum(info.file_size for info in packed.members.values())
         try:
-            with _workplace(target, total) as folder:
+            with workplace(target, total) as folder:
                 _fill(packed, folder)
                 _replace(target, folder)
         except OSError as error:
@@ -91,7 +91,7 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
 
 
 @contextmanager
-def _workplace(target: Path, total: int) -> Iterator[Path]:
+def workplace(target: Path, total: int) -> Iterator[Path]:
     """A temporary folder beside `target`; it goes at the end, and so do folders made for it that stayed empty."""
     made = [folder for folder in target.parents if not folder.exists()]  # deepest first
     target.parent.mkdir(parents=True, exist_ok=True)

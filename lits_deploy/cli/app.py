@@ -24,7 +24,7 @@ COMMANDS = {
     "export": "Turn a training run into a bundle that proves itself.",
     "reproduce": "Make the thesis's tables and figures again: printed beside measured.",
     "evaluate": "Measure a run or a bundle on labelled slices: figures, plots, one page.",
-    "bundle": "Look into a bundle, pack it into one file and unpack it (inspect, pack, unpack).",
+    "bundle": "Look into a bundle, pack, unpack or upgrade it (inspect, pack, unpack, upgrade).",
     "verify": "Check a bundle's hashes and goldens on this machine.",
     "scan": "List what lies in folders of scans, and what would be skipped, without a model.",
     "classify": "Classify folders of CT slices with a bundle.",

@@ -135,16 +135,14 @@ def _ledger_there(folder: Path) -> list[Check]:
 
     if not (folder / FILE_NAME).is_file():
         return []
-    name, again = "ledger of a run", "or classify --overwrite: all is done again"
+    name = "ledger of a run"
     try:
         found = examine(folder / FILE_NAME)
     except sqlite3.Error as error:
         return [_row(name, "broken", f"cannot be read ({first_line(error)})", "doctor as the user whose runs they are")]
     if found is None:
         return [_row(name, "ok", "its pages and all its rows are what was written")]
-    if found.startswith("schema "):
-        return [_row(name, "broken", found, f"the lits-deploy that made it, {again}")]
-    return [_row(name, "broken", f"damaged ({found})", f"put a copy of it in its place, {again}")]
+    return [_row(name, "broken", *found)]
 
 
 def _try_ledger(folder: Path) -> str | None:

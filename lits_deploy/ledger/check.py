@@ -61,6 +61,18 @@ def _described() -> dict[str, str]:
     return described
 
 
+def other_schema(version: int) -> tuple[str, str]:
+    """What a ledger of another schema is, and what to do. Its rows are never read: older ones have no digests, which
+    nobody can add later, for they would vouch for rows that may have been altered since."""
+    if version > schema.SCHEMA:
+        return f"is of a newer lits-deploy (schema {version}; this one reads {schema.SCHEMA})", "update lits-deploy"
+    return (
+        f"is of an older lits-deploy (schema {version}; this one reads {schema.SCHEMA}): its rows cannot be checked",
+        "run it again with --overwrite (all is done again, pseudonyms stay), --out elsewhere, or use the lits-deploy "
+        "that made it",
+    )
+
+
 def pages(db: sqlite3.Connection, *, indices: bool = False) -> str | None:
     """What is wrong with the file's pages, or None; indices: also whether they lead to the rows that they name."""
     (found,) = db.execute(f"PRAGMA main.{'integrity_check' if indices else 'quick_check'}(1)").fetchone()
@@ -87,8 +99,8 @@ def rows(db: sqlite3.Connection) -> str | None:
     return "it has slices of no file" if db.execute(lost).fetchone() else None
 
 
-def examine(path: Path) -> str | None:
-    """What is wrong with the ledger of that name, or None; nothing is written, and a run may be at it.
+def examine(path: Path) -> tuple[str, str] | None:
+    """What is wrong with the ledger of that name and what to do, or None; nothing is written, and a run may be at it.
 
     Raises sqlite3.Error where it cannot be opened.
     """
@@ -97,11 +109,16 @@ def examine(path: Path) -> str | None:
         db.execute("BEGIN")  # one moment of it, whatever a run writes meanwhile
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != schema.SCHEMA:
-            return f"schema {version}; this version reads {schema.SCHEMA}"
-        return tables(db) or rows(db)
+            return other_schema(version)
+        found = tables(db) or rows(db)
     except Unreadable as error:
-        if is_damage(db, error):
-            return words(error)
-        raise
+        if not is_damage(db, error):
+            raise
+        found = words(error)
     finally:
         db.close()
+    return (
+        None
+        if found is None
+        else (f"damaged ({found})", "put a copy of it in its place, or classify --overwrite: all is done again")
+    )

@@ -82,10 +82,8 @@ class Ledger:
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {schema.SCHEMA}")
         elif version != schema.SCHEMA:
-            raise OutputError(
-                f"{self.path} has schema {version}; this version reads {schema.SCHEMA}.",
-                fix="--out elsewhere, --overwrite, or the lits-deploy that made it",
-            )
+            what, fix = check.other_schema(version)
+            raise OutputError(f"The ledger {self.path} {what}.", fix=fix)
         if (found := check.tables(self._db)) is not None:
             raise self._damaged(found)
         # A mark of its own, too: whoever looks into the ledger with another program takes the log of a killed run away.

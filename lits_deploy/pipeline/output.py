@@ -24,6 +24,7 @@ from lits_deploy.ledger import FILE_NAME, Ledger
 from lits_deploy.locks import open_lock
 from lits_deploy.pseudonyms import SALT_FILE
 from lits_deploy.results import ALL, FORMATS, SLICES
+from lits_deploy.run_json import read_run_json
 
 LOCK = ".lits-deploy.lock"
 RUN_JSON, REPORT = "run.json", "report.html"
@@ -56,6 +57,7 @@ class OutputFolder:
         self._overwrite = overwrite
         self._made = [folder for folder in (self.out, self.ledger_folder) if not folder.exists()]
         self.keep = False
+        self.salt_left_behind = False  # with the ledger of a run that was overwritten, in a folder that nobody named
         self._out_lock: int | None = None
         self.ledger: Ledger
 
@@ -76,12 +78,16 @@ class OutputFolder:
             for left in self.out.glob(f".{MASKS}.*.tmp"):
                 shutil.rmtree(left, ignore_errors=True)
             if self._overwrite:
+                self.salt_left_behind = not self._had_salt and self._ledger_elsewhere()
                 self._remove_results()
                 self._remove_ledger()
             self.keep = (self.ledger_folder / FILE_NAME).exists()
             if not self.keep and (foreign := [path.name for path in self._results() if path.exists()]):
                 raise OutputError(
-                    f"{self.out} has {', '.join(foreign)} but no ledger.", fix="--out elsewhere, or --overwrite"
+                    f"{self.out} has {', '.join(foreign)} but no ledger.",
+                    fix="the --ledger that it was made with: its salt lies there, too"
+                    if self._ledger_elsewhere()
+                    else "--out elsewhere, or --overwrite",
                 )
             self.ledger = Ledger(self.ledger_folder)
             try:
@@ -172,6 +178,16 @@ class OutputFolder:
     def _results(self) -> list[Path]:
         tables = [table.path(self.out, kind) for kind in FORMATS for table in ALL]
         return [*tables, self.out / RUN_JSON, self.out / REPORT]
+
+    def _ledger_elsewhere(self) -> bool:
+        """Whether the results that lie here are of a run whose ledger does not, as far as its run.json tells."""
+        if (self.ledger_folder / FILE_NAME).exists():
+            return False
+        try:
+            options = read_run_json(self.out / RUN_JSON).get("options")
+        except OutputError:
+            return False
+        return isinstance(options, dict) and options.get("ledger") is not None
 
     def _remove_results(self) -> None:
         for path in self._results():

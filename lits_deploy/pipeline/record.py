@@ -20,9 +20,8 @@ from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.printable import printable_values
+from lits_deploy.run_json import SCHEMA
 from lits_deploy.runtime import RuntimeInfo
-
-SCHEMA = 1
 
 _LIBRARIES = (
     "numpy", "pillow", "pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "nibabel", "pyarrow",

@@ -192,6 +192,8 @@ def run_folder(
         session.finished = monotonic()
         summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
         more = [] if why_not is None else [why_not]
+        if output.salt_left_behind and options.salt is None and options.salt_file is None:
+            more.append("Pseudonyms are new: the salt of the results that were here lies in their --ledger folder.")
         if only is None and not summary.missing:  # no pattern here: it may be a patient's id
             more += [f"Number {n} of the patterns to ignore matches no failed file." for n in idle]
         summary = replace(summary, warnings=(*summary.warnings, *more))

@@ -1,4 +1,4 @@
-"""`lits-deploy bundle`: look into a bundle, pack it into one file and unpack it. One module a command."""
+"""`lits-deploy bundle`: look into a bundle, pack, unpack or upgrade it. One module a command."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ COMMANDS = {
     "inspect": "What a stranger would ask of a bundle, on one screen.",
     "pack": "One zip file with the same hashes.",
     "unpack": "A bundle from its zip file, checked.",
+    "upgrade": "A bundle of an older schema, written in today's.",
 }
 
 
@@ -23,4 +24,4 @@ app = typer.Typer(cls=_Commands, rich_markup_mode=None, add_completion=False, no
 
 @app.callback()
 def _bundle() -> None:
-    """Look into a bundle, pack it into one file and unpack it."""
+    """Look into a bundle, pack, unpack or upgrade it."""

@@ -54,11 +54,12 @@ def inspect(
 
 
 def to_json(bundle: Bundle, problems: list[str], *, packed: bool) -> dict[str, Any]:
-    """path, packed, bundle (SHA-256), whole, problems, manifest."""
+    """path, packed, bundle (SHA-256), schema (of manifest.json), whole, problems, manifest (in today's schema)."""
     return {
         "path": str(bundle.folder),
         "packed": packed,
         "bundle": bundle.sha256,
+        "schema": bundle.schema,
         "whole": not problems,
         "problems": problems,
         "manifest": bundle.manifest.to_json(),
@@ -81,6 +82,7 @@ def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:
     lines += _item("measured", *_measured(m.metrics, m.training))
     lines += _item("trained", *_trained(m.training))
     lines += _item("exported", _versions(m.export))
+    lines += _item("schema", *_schema(bundle))
     for number, artifact in enumerate(m.artifacts):
         lines += _item("" if number else "artifacts", *_artifact(artifact))
     lines += _item("bundle", bundle.sha256)
@@ -233,15 +235,28 @@ def _answered(rule: dict[str, Any]) -> str:
 
 def _versions(made_with: dict[str, Any]) -> str:
     """Versions and revision of whatever is recorded, the date first where there is one."""
-    if not made_with:
-        return "with what is not recorded"
     told = [str(made_with["date"])] if made_with.get("date") else []
     for key, value in made_with.items():
         if key == "git":
             told.append(f"revision {str(value)[:12]}" if value else "no revision (installed wheel)")
-        elif key not in ("date", "machine"):
+        elif key not in ("date", "machine", "upgraded"):
             told.append(f"{key.replace('_', '-')} {value}")
-    return ", ".join(told)
+    return ", ".join(told) or "with what is not recorded"
+
+
+def _schema(bundle: Bundle) -> list[str]:
+    """Where a bundle is of an older schema, or was once; nothing for others."""
+    from lits_deploy.manifest_history import SCHEMA, UPGRADED
+
+    told = bundle.manifest.export.get(UPGRADED)
+    lines = [
+        f"upgraded from schema {one.get('from_schema', '?')} (bundle {str(one.get('manifest_sha256'))[:12]})"
+        for one in (told if isinstance(told, list) else [])
+        if isinstance(one, dict)
+    ]
+    if bundle.schema != SCHEMA:
+        lines.append(f"{bundle.schema}, read as {SCHEMA}; `lits-deploy bundle upgrade` writes it so")
+    return lines
 
 
 def _count(value: Any, noun: str) -> str:

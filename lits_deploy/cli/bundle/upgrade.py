@@ -1,0 +1,34 @@
+"""`lits-deploy bundle upgrade BUNDLE --out NEW`: a bundle of an older schema, written in today's."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import typer
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def upgrade(
+    bundle: Path = typer.Argument(..., help="A bundle that an older lits-deploy made, or the zip file of one."),
+    out: Path = typer.Option(..., help="Folder for the new bundle."),
+) -> None:
+    """Write a bundle of an older schema in today's.
+
+    Older schemas are read as they are; the new bundle is for whoever wants them no more. Networks, goldens and card
+    keep their bytes, the manifest says what it was made of, and both bundles must verify here. The new bundle has a
+    hash of its own, so an OUT of the old one is not gone on with.
+    """
+    from lits_deploy.cli.console import console
+    from lits_deploy.manifest_history import SCHEMA, unknown_since
+    from lits_deploy.packed import open_bundle
+    from lits_deploy.upgrade import upgrade as upgrade_bundle
+
+    schema = open_bundle(bundle).schema
+    new = upgrade_bundle(bundle, out)
+    console.print(f"→ {new.folder}: schema {schema} → {SCHEMA} (bundle {new.sha256[:12]}), verified before and after")
+    for line in unknown_since(schema):
+        console.print(f"note: {line}: only a new export can tell")
+    console.print(f"next:  lits-deploy bundle inspect {shlex.quote(str(new.folder))}")

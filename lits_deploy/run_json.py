@@ -1,0 +1,40 @@
+"""Reading run.json (`pipeline.record` writes it): every released schema is read, a newer one is explained.
+
+Schema 1 is the only one so far. A field that is added needs no new schema: who does not know it passes it over, for
+run.json is a record and nothing is computed from it. A field that is renamed, goes, or takes another meaning does, and
+the step from the schema before stands here then.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from lits_deploy import __version__
+from lits_deploy.errors import OutputError
+from lits_deploy.files import read_regular
+
+SCHEMA = 1
+
+_MOST = 64 << 20  # a few kB, and the patterns to ignore
+
+
+def read_run_json(path: Path) -> dict[str, Any]:
+    """What run.json holds, in today's schema. Raises OutputError where it is missing, no such record, or newer."""
+    again = "run the command that made it once more"
+    try:
+        values = json.loads(read_regular(path, _MOST))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror}).", fix=again) from error
+    except (ValueError, RecursionError) as error:  # no JSON, or no UTF-8
+        raise OutputError(f"{path} is not JSON.", fix=again) from error
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise OutputError(f"{path} is no record of a run.", fix=again)
+    if schema > SCHEMA:
+        raise OutputError(
+            f"{path} has schema {schema}, and lits-deploy {__version__} knows those up to {SCHEMA}.",
+            fix="update lits-deploy",
+        )
+    return dict(values)
