@@ -19,10 +19,10 @@ from lits_deploy.verify import verify
 
 
 def upgrade(folder: Path, out: Path) -> Bundle:
-    """Write a bundle, folder or zip file, in today's schema to a new folder, in one rename, and open it. Equal bundles give equal bytes.
+    """Write a bundle (a folder or zip file) in today's schema to a new folder, in one rename, and open it.
 
-    Raises BundleError where there is nothing to upgrade, or a bundle does not hold here; OutputError where `out` is
-    there or cannot be written.
+    Equal bundles give equal bytes. Raises BundleError where there is nothing to upgrade, or a bundle does not hold
+    here; OutputError where `out` is there or cannot be written.
     """
     bundle = open_bundle(folder)
     if bundle.schema == SCHEMA:
