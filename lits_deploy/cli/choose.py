@@ -18,6 +18,9 @@ def choose(
     bundles: list[Path] = typer.Argument(..., help="Bundles of classifiers."),
     latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),
     min_sensitivity: float | None = typer.Option(None, help="Least share of lesion slices found, such as 0.6."),
+    min_specificity: float | None = typer.Option(
+        None, help="Least share of slices without a lesion that are not called one, such as 0.8."
+    ),
     min_accuracy: float | None = typer.Option(None, help="Least share of slices with the right class."),
     max_mb: float | None = typer.Option(None, help="Largest model file, in MB."),
     max_memory_mb: float | None = typer.Option(
@@ -33,18 +36,20 @@ def choose(
 ) -> None:
     """Say which network, precision, runtime and batch size to use on this machine, and why the others lost.
 
-    The fastest within all limits is recommended; of those within 5 % of it the more sensitive, then the smaller.
+    The fastest within all limits is recommended; of those within 5 % of it the one of higher balanced accuracy, then
+    the smaller. Never one whose accuracy is not above the share of the commonest class in the scored slices: always
+    the same answer reaches that. Figures that are not known (no --data) meet no limit.
     """
-    from benchmarks.choose import Limits
     from benchmarks.choose import choose as measure
+    from benchmarks.recommendation import Limits
     from lits_deploy.cli.benchmark.run import batch_sizes
     from lits_deploy.cli.console import errors, print_json
     from lits_deploy.files import write_json
     from lits_deploy.packed import open_bundle
 
     limits = Limits(
-        latency_ms=latency_ms, min_sensitivity=min_sensitivity, min_accuracy=min_accuracy, max_mb=max_mb,
-        max_memory_mb=max_memory_mb, min_rate=min_rate,
+        latency_ms=latency_ms, min_sensitivity=min_sensitivity, min_specificity=min_specificity,
+        min_accuracy=min_accuracy, max_mb=max_mb, max_memory_mb=max_memory_mb, min_rate=min_rate,
     )  # fmt: skip
     document = measure(
         [open_bundle(bundle) for bundle in bundles], limits, data=data, batches=batch_sizes(batch), threads=threads,
@@ -77,6 +82,8 @@ def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
         "p90 ms",
         "MB",
         "sensitivity",
+        "specificity",
+        "balanced",
         "accuracy",
     )
     rows = [
@@ -84,7 +91,8 @@ def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
             str(row["network"]), row["bundle"], row["artifact"],
             row["runtime"] + ("" if row["device"] == "cpu" else f" {row['device']}"), str(row["batch"]),
             number(row["slices_per_second"], 1), number((row["latency_ms"] or {}).get("p90"), 1),
-            number(row["size_mb"], 1), number(row["sensitivity"], 3), number(row["accuracy"], 3), row["verdict"],
+            number(row["size_mb"], 1), number(row["sensitivity"], 3), number(row["specificity"], 3),
+            number(row["balanced_accuracy"], 3), number(row["accuracy"], 3), row["verdict"],
         )
         for row in document["rows"]
     ]  # fmt: skip

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import choose as choose_module
-from benchmarks.choose import Limits, choose, decide
+from benchmarks.choose import choose
 from benchmarks.latency import Effort
+from benchmarks.recommendation import Limits, decide, figures_of
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, UserError
 from tiny_bundle import make_tiny_bundle
@@ -25,7 +28,7 @@ def row(network: str, rate: float, sensitivity: float | None, **changes: Any) ->
     values: dict[str, Any] = {
         "network": network, "bundle": f"{network}-bundle", "artifact": "fp32", "runtime": "openvino", "device": "cpu",
         "batch": 1, "slices_per_second": rate, "latency_ms": {"p90": 1000 / max(rate, 1)}, "size_mb": 45.0,
-        "accuracy": 0.7,
+        "accuracy": 0.7, "commonest": 0.5, "specificity": 0.8, "balanced_accuracy": sensitivity,
         "sensitivity": sensitivity, "cold": {"peak_mb": 200.0}, "error": None, "original": False, "precision": "fp32",
     }  # fmt: skip
     return {**values, **changes}
@@ -47,23 +50,84 @@ def test_the_fastest_within_the_limits_wins_and_the_others_say_why_not() -> None
     assert found["reason"].startswith("fast (fast-bundle) fp32, openvino, batch 1: the fastest of 2 within the limits")
 
 
-def test_of_equally_fast_ones_the_more_sensitive_then_the_smaller() -> None:
+def test_of_equally_fast_ones_the_more_accurate_over_all_classes_then_the_smaller() -> None:
     found = decide([row("a", 100, 0.7), row("b", 97, 0.8), row("c", 96, 0.8, size_mb=12.0)], Limits())
     assert [r["network"] for r in found["rows"]] == ["c", "b", "a"]
-    assert [r["verdict"] for r in found["rows"][1:]] == ["as fast, but larger", "as fast, but less sensitive (0.700)"]
-    assert "most sensitive, then smallest, of 3" in found["reason"]
+    assert [r["verdict"] for r in found["rows"][1:]] == [
+        "as fast, but larger", "as fast, but its balanced accuracy is lower (0.700)",
+    ]  # fmt: skip
+    assert "highest balanced accuracy, then smallest, of 3" in found["reason"]
+    unknown = decide([row("a", 100, 0.7), row("b", 101, None)], Limits())
+    assert unknown["rows"][1]["verdict"] == "as fast, but its balanced accuracy is not known"
 
 
 def test_nothing_qualifies_and_unknown_meets_no_limit() -> None:
     found = decide([row("a", 100, None), row("b", 5, 0.9)], Limits(latency_ms=50, min_sensitivity=0.5))
     assert found["chosen"] is None
-    assert "Nothing that was measured keeps the limits" in found["reason"]
+    assert "Nothing that was measured can be recommended within the limits" in found["reason"]
     assert {r["verdict"] for r in found["rows"]} == {"lesion sensitivity is not known", "latency p90 200.0 > 50 ms"}
 
 
+ALL_LESION = [[0, 0, 520], [0, 0, 324], [0, 0, 156]]
+"""Targets in rows: a network that calls everything a lesion."""
+
+
+def with_confusion(network: str, rate: float, confusion: list[list[int]], **changes: Any) -> dict[str, Any]:
+    right = sum(confusion[index][index] for index in range(3)) / sum(map(sum, confusion))
+    return {**row(network, rate, None), **figures_of(confusion), "accuracy": right, **changes}
+
+
+def test_what_calls_everything_a_lesion_is_never_recommended() -> None:
+    figures = figures_of(ALL_LESION)
+    assert figures == {
+        "sensitivity": 1.0, "specificity": 0.0, "balanced_accuracy": pytest.approx(1 / 3), "commonest": 0.52,
+    }  # fmt: skip
+    good = [[470, 40, 10], [60, 230, 34], [10, 46, 100]]
+    found = decide([with_confusion("all", 900, ALL_LESION), with_confusion("good", 30, good)], Limits())
+    assert [r["network"] for r in found["rows"]] == ["good", "all"]
+    assert found["rows"][1]["verdict"] == "accuracy 0.156: no better than always the commonest class (0.520)"
+    alone = decide([with_confusion("all", 900, ALL_LESION)], Limits(min_sensitivity=0.9, min_specificity=0.5))
+    assert alone["chosen"] is None
+    assert alone["rows"][0]["verdict"] == (
+        "lesion specificity 0.000 < 0.5; accuracy 0.156: no better than always the commonest class (0.520)"
+    )
+    assert alone["reason"].endswith(
+        f"Nearest: all (all-bundle) fp32, openvino, batch 1: {alone['rows'][0]['verdict']}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("confusion", "says"),
+    [
+        ([[520, 0, 0], [324, 0, 0], [156, 0, 0]], "accuracy 0.520: no better than always the commonest class (0.520)"),
+        ([[0, 0, 0], [0, 0, 0], [0, 0, 9]], "the scored slices are all of one class"),
+    ],
+)
+def test_nor_is_always_the_commonest_class_nor_what_one_class_cannot_show(
+    confusion: list[list[int]], says: str
+) -> None:
+    found = decide([with_confusion("one", 10, confusion)], Limits())
+    assert found["chosen"] is None
+    assert says in found["rows"][0]["verdict"]
+    assert "within" not in found["reason"]
+    better = [[519, 1, 0], [322, 2, 0], [156, 0, 0]]  # one slice more is right
+    assert decide([with_confusion("better", 10, better)], Limits())["chosen"] == 0
+
+
+def test_a_specificity_below_its_limit_rules_out_and_speed_alone_says_so() -> None:
+    rows = [row("loud", 100, 0.9, specificity=0.3), row("quiet", 50, 0.7, specificity=0.9)]
+    found = decide(rows, Limits(min_specificity=0.6))
+    assert [r["verdict"] for r in found["rows"]] == ["recommended", "lesion specificity 0.300 < 0.6"]
+    unknown = dict.fromkeys(("accuracy", "commonest", "specificity", "balanced_accuracy"))
+    found = decide([row("unlabelled", 10, None, **unknown)], Limits())
+    assert found["chosen"] == 0
+    assert found["reason"].endswith("How often it is right is not known: --data scores it.")
+
+
 def test_limits_must_make_sense() -> None:
-    with pytest.raises(UserError, match="no share"):
-        Limits(min_sensitivity=60)
+    for share in ("min_sensitivity", "min_specificity", "min_accuracy"):
+        with pytest.raises(UserError, match="no share"):
+            Limits(**{share: 60})
     with pytest.raises(UserError, match="cannot be met"):
         Limits(latency_ms=0)
 
@@ -79,8 +143,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_two_bundles_are_measured_and_the_command_says_what_to_type(tmp_path: Path) -> None:
     data = make_tiny_data(tmp_path / "data", slices=12)
+    for path in (data / "test" / "images").iterdir():  # as bright as the tiny network wants its classes
+        grey = (10, 100, 240)[int(path.stem[-4:]) % 3]
+        Image.fromarray(np.random.default_rng(1).integers(grey - 10, grey + 10, (256, 256), np.uint8)).save(path)
     for name in ("one", "two"):
         make_tiny_bundle(tmp_path / name)
+    help_of = " ".join(runner.invoke(app, ["choose", "--help"]).output.split())
+    assert "Never one whose accuracy is not above the share of the commonest class" in help_of
     call = ["choose", str(tmp_path / "one"), str(tmp_path / "two"), "--data", str(data), "--batch", "1,4", "--quick"]
     done = runner.invoke(app, [*call, "--out", str(tmp_path / "all.json")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -91,7 +160,12 @@ def test_two_bundles_are_measured_and_the_command_says_what_to_type(tmp_path: Pa
     assert {row["bundle"] for row in document["rows"]} == {"one", "two"}
     assert {row["batch"] for row in document["rows"]} == {1, 4}
     confusion = document["rows"][0]["figures"]["confusion"]
-    assert document["rows"][0]["sensitivity"] == pytest.approx(confusion[2][2] / sum(confusion[2]))
+    first = document["rows"][0]
+    assert first["sensitivity"] == pytest.approx(confusion[2][2] / sum(confusion[2]))
+    others = [sum(confusion[target][:2]) for target in (0, 1)]
+    assert first["specificity"] == pytest.approx(sum(others) / sum(map(sum, confusion[:2])))
+    assert first["balanced_accuracy"] == pytest.approx(first["figures"]["balanced_accuracy"])
+    assert "sensitivity  specificity  balanced  accuracy" in done.output
     done = runner.invoke(app, [*call, "--max-mb", "0.0001", "--json"], catch_exceptions=False)
     assert done.exit_code == 1
     assert json.loads(done.stdout)["chosen"] is None
