@@ -34,7 +34,7 @@ from tiny_bundle import make_tiny_bundle, write_raw_manifest
 from worlds import Series
 
 RELEASED = Path(__file__).parent / "released"
-BUNDLES = sorted(RELEASED.glob("bundle-*"))
+BUNDLES = sorted(RELEASED.glob("bundle-?"))
 OUTS = sorted(RELEASED.glob("out-*"))
 CLASSES = ("p0", "p1", "p2")
 
@@ -91,6 +91,25 @@ class TestBundles:
         assert [[row[name] for name in columns] for row in now] == [[row[name] for name in columns] for row in then]
         for one, other in zip(then, now, strict=True):
             assert [float(one[p]) for p in CLASSES] == pytest.approx([float(other[p]) for p in CLASSES], abs=1e-3)
+
+    def test_an_exported_one_verifies_and_classifies_in_each_precision(self, tmp_path: Path) -> None:
+        pytest.importorskip("onnxruntime")
+        bundle = Bundle.open(RELEASED / "bundle-2-exported")
+        problems, checks = verify(bundle.folder)
+        assert problems == []
+        assert {check.artifact for check in checks if check.passed} == {"fp32", "fp16", "int8-cpu"}
+        assert all(check.passed for check in checks)
+        options = ClassifyOptions(runtime="onnxruntime", device="cpu", precision="int8", workers=1)
+        pictures = folder_of_slices(tmp_path / "scans", 3, size=256)
+        summary = run_folder(bundle, [pictures], tmp_path / "out", options=options)
+        assert (summary.slices, summary.failed) == (3, 0)
+
+    def test_nothing_of_an_exported_manifest_is_lost(self) -> None:
+        folder = RELEASED / "bundle-2-exported"
+        then, now = json.loads((folder / "manifest.json").read_bytes()), Bundle.open(folder).manifest.to_json()
+        for one, other in zip(then.pop("artifacts"), json.loads(json.dumps(now.pop("artifacts"))), strict=True):
+            assert {key: other[key] for key in one} == one
+        assert {key: now[key] for key in then} == then
 
     @pytest.mark.parametrize("folder", BUNDLES, ids=lambda folder: folder.name)
     def test_it_is_packed_as_it_is_and_inspected(self, folder: Path, tmp_path: Path) -> None:
