@@ -23,6 +23,10 @@ from lits_deploy.printable import printable
 MOST_SLICES = 1024
 """Goldens of a bundle: `export` writes 16 of a classifier, 4 of a U-Net."""
 
+MOST_INFLATED = 256 << 20
+"""Bytes of one of their arrays: shapes come from the same stranger's contract, and 16 slices may be said to take 17 GB.
+Those of a U-Net for slices of 512 × 512 take 13 MB."""
+
 _MEMBERS = {f"{name}.npy" for name in ("slices", "probabilities", "logits", "labels")}
 _MOST_DIRECTORY = 4096
 _ODD = (
@@ -98,6 +102,8 @@ def _array(
         if found != dtype or by_column or shape[1:] not in each or not 1 <= shape[0] <= MOST_SLICES:
             raise ValueError(f"{name} is {found} {list(shape)}")
         size = math.prod(shape) * dtype.itemsize
+        if size > MOST_INFLATED:
+            raise ValueError(f"{name} takes {size >> 20:,} MiB")
         content = bytearray(stream.read(size + 1))
     if len(content) != size:
         raise ValueError(f"{name} is not as long as it says")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +126,12 @@ def test_a_bomb_is_never_inflated(bundle: Bundle, shape: tuple[int, ...]) -> Non
     line, grown = done.stdout.splitlines()
     assert line.startswith("golden.npz does not hold goldens (slices is ")
     assert int(grown) << 10 < 48 << 20, "of 256 MiB"
+
+
+def test_a_contract_of_large_slices_inflates_no_bomb_either(tmp_path: Path) -> None:
+    """The contract is a stranger's, too: 18 MB held 4.3 GB of slices, and verify took 8.5 GB."""
+    large = make_tiny_bundle(tmp_path / "large", size=1024, crop=896)
+    header = npy(b"{'descr':'|u1','fortran_order':False,'shape':(1000,1,1024,1024)}")
+    again = with_golden(large, zipped(("slices.npy", header)))  # refused before its content is looked for
+    with pytest.raises(BundleError, match="slices takes 1,000 MiB"):
+        read_golden(again)
