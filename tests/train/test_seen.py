@@ -99,6 +99,15 @@ def test_a_resumed_run_has_seen_all_its_data(run: Path, data: Path, tmp_path: Pa
     assert after.keys("train") == before.keys("train") | {1, 2}
 
 
+def test_a_start_that_failed_has_seen_nothing(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (2, 1, 64, 64), dtype=np.uint8)
+    for part in (images[:1], images[1:]):
+        assert seen.note(tmp_path, {"train": part}, first=True) == 0
+    found = seen.of_run(tmp_path)
+    assert found is not None
+    assert found.keys("train") == {own_key(images[1])}
+
+
 def test_epochs_of_which_nothing_was_noted_are_said(run: Path, data: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "seen.bin").unlink()
@@ -118,7 +127,8 @@ def test_the_file_is_read_back_and_nothing_else_is(tmp_path: Path) -> None:
     assert list(back.splits) == ["train", "test"]
     assert not back.whole
     hostile = [
-        b"", b"[" * 5000, data[:-1], data + b"x", data.replace(b"train", b"trane"), b'{"schema": 1, "whole": true}\n',
+        b"", b"[" * 5000, data[:-1], data + b"x", data + bytes(8), data.replace(b"train", b"trane"),
+        b'{"schema": 1, "whole": true}\n',
         b'{"schema": 1, "whole": true, "slices": {"train": -1, "test": 1}}\n', b'{"schema": 2' + data[12:],
     ]  # fmt: skip
     (tmp_path / "seen.bin").write_bytes(b"?")

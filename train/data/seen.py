@@ -127,15 +127,15 @@ class Seen:
 def note(run: Path, images: Mapping[str, npt.NDArray[np.uint8]], *, first: bool) -> int:
     """Add the slices of each split, uint8 [N, 1, S, S], to what a run has seen, before an epoch is trained on them.
 
-    first: no epoch went before. What was noted before a `--resume` stays. Returns how many slices of validate and test
-    it trains on or has trained on.
+    first: no epoch went before, so whatever lies there is of a start that failed. What was noted before a `--resume`
+    stays. Returns how many slices of validate and test it trains on or has trained on.
     """
     splits = {}
     with ThreadPoolExecutor(cores()) as pool:
         for split, slices in images.items():
             found = {value for value in pool.map(own_key, slices) if value is not None}
             splits[split] = np.array(sorted(found), np.uint64)
-    before = of_run(run)
+    before = None if first else of_run(run)
     now = Seen(splits=splits, whole=first or before is not None)
     every = now if before is None else now.joined(before)
     write_bytes(run / SEEN, every.to_bytes())
