@@ -17,8 +17,8 @@ from lits_deploy.metrics import segmentation_summary_of
 from train import checkpoint
 from train.config import TrainConfig
 from train.data.layout import read_layout
+from train.folder import BEST, LAST, opened
 from train.models.registry import build, network
-from train.run import BEST, LAST, _open_folder
 from train.session import Observer
 
 PICTURED = ("resnet18", "resnet34", "unet")
@@ -39,7 +39,10 @@ class FakeTraining:
     ) -> dict[str, Any]:
         watch = observer or Observer()
         layout = read_layout(config.data)
-        _open_folder(config, out, resume, layout)
+        with opened(config, out, layout, {}, resume=resume):
+            return self._train(config, out, watch)
+
+    def _train(self, config: TrainConfig, out: Path, watch: Observer) -> dict[str, Any]:
         rows = checkpoint.read_record(out / LAST)["rows"] if (out / LAST).is_file() else []
         before = len(rows)
         for epoch in range(before, config.epochs):

@@ -1,11 +1,14 @@
 """Checkpoints: safetensors with their record in the file's own header, and the same record as JSON beside it.
 
-One rename makes a checkpoint, so it is the old one or the new one after a power cut. Nothing is unpickled.
+One rename makes a checkpoint, so it is the old one or the new one after a power cut. The JSON is a copy for people. It
+is taken away before its checkpoint is replaced: a kill in between leaves none, not another epoch's (`write_record`).
+Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from lits_deploy.errors import DataError
 from lits_deploy.files import atomic_path, write_json
+from lits_deploy.printable import printable_json
 
 _MODEL, _OPTIMISER, _TRAINED = "model.", "optimiser.", "trained."
 
@@ -38,11 +42,26 @@ def save(
     if optimiser is not None:
         for index, state in optimiser.state_dict()["state"].items():
             tensors.update({f"{_OPTIMISER}{index}.{key}": torch.as_tensor(value) for key, value in state.items()})
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"record": json.dumps(record)})
-        temporary.chmod(0o644)  # safetensors makes files that nobody else may read
-    write_json(path.with_suffix(".json"), record)
+    _write(path, {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, record)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
+    side = path.with_suffix(".json")
+    with atomic_path(side) as words:
+        words.write_bytes((printable_json(record, sort_keys=True, allow_nan=False) + "\n").encode())
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"record": json.dumps(record)})
+            temporary.chmod(0o644)  # safetensors makes files that nobody else may read
+            for made in (words, temporary):  # a full disk shows here, while the old pair is whole
+                with made.open("rb+") as stream:
+                    os.fsync(stream.fileno())
+            side.unlink(missing_ok=True)
+
+
+def write_record(path: Path) -> None:
+    """Write the JSON beside a checkpoint where a kill came between the two."""
+    if path.is_file() and not path.with_suffix(".json").exists():
+        write_json(path.with_suffix(".json"), read_record(path))
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -103,10 +122,7 @@ def copy_weights(source: Path, target: Path) -> None:
     with safe_open(source, framework="pt") as stream:
         names = [name for name in stream.keys() if name.startswith(_MODEL)]  # noqa: SIM118 - not a dictionary
         tensors = {name: stream.get_tensor(name) for name in names}
-    with atomic_path(target) as temporary:
-        save_file(tensors, temporary, metadata={"record": json.dumps(record)})
-        temporary.chmod(0o644)
-    write_json(target.with_suffix(".json"), record)
+    _write(target, tensors, record)
 
 
 def _lay_out(optimiser: torch.optim.Optimizer) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from lits_deploy.contract import Task
+from lits_deploy.errors import UserError
+from train import distributed
 from train.data.feed import Batch
 from train.losses import Objective
 from train.metrics import Meter
@@ -18,6 +20,10 @@ from train.preprocess import Preprocess
 
 Progress = Callable[[Meter], None]
 """Called after each batch."""
+
+
+class NotFinite(UserError):  # noqa: N818 - what was found, not yet what to do
+    """A loss, or weights, that are no numbers any more: nothing that follows from them may be kept."""
 
 
 def run_epoch(
@@ -40,6 +46,8 @@ def run_epoch(
     model: in the mode (training or not) that is wanted. rate: learning rate of the n-th batch of this pass; None leaves
     the optimiser's. mix: of the n-th batch, of so many slices (`train.mixup`). after_step: called with n. channels_last
     throughout: on 2 CPU cores it trained ResNet18 1.6 times as fast as the default layout (docs/log.md, 2026-11-23).
+    Raises NotFinite when the summed loss is read and is not finite: at each batch on a CPU; on a GPU, which would wait
+    for it, when `progress` reads it; at the end in any case. Several processes read at the end, where all see the same.
     """
     training = optimiser is not None
     meter = Meter(task, 3, device)
@@ -60,10 +68,17 @@ def run_epoch(
                 loss.backward()
                 optimiser.step()
                 after_step(step)
-            meter.add(loss, logits, target, batch.share)
+            meter.add(loss, logits, target, objective.share(target, batch.share))
+            if device.type == "cpu":
+                meter.mean_loss()
             progress(meter)
+            if not meter.finite and distributed.processes() == 1:
+                raise NotFinite(f"the loss is not finite at batch {step + 1}")
     meter.merge()
-    return meter.result()
+    figures = meter.result()
+    if not meter.finite:
+        raise NotFinite("the loss is not finite")
+    return figures
 
 
 WARM_UP = 10

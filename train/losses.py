@@ -53,10 +53,21 @@ class Objective(nn.Module):
             loss = loss + self.masks * (F.cross_entropy(maps.float(), shares) + dice_loss(maps, shares))
         return loss, logits, target
 
+    def share(self, target: Tensor, slices: float) -> float | Tensor:
+        """What a batch's loss counts for in a mean: its `slices`, or 0 where none is of a class that weighs anything.
+
+        Balanced weights are 0 for a class that `train` lacks; a batch of such slices has no cross-entropy (0 / 0).
+        """
+        weight: Tensor | None = self.weight  # type: ignore[assignment]
+        if weight is None:
+            return slices
+        return (weight[target].sum() > 0).double() * slices
+
     def _cross_entropy(self, logits: Tensor, target: Tensor) -> Tensor:
         weight: Tensor | None = self.weight  # type: ignore[assignment]
         if distributed.processes() == 1 or not torch.is_grad_enabled():  # evaluation takes whole batches
-            return F.cross_entropy(logits, target, weight=weight)
+            mean = F.cross_entropy(logits, target, weight=weight)
+            return mean if weight is None else torch.where(weight[target].sum() > 0, mean, 0.0)
         summed = F.cross_entropy(logits, target, weight=weight, reduction="sum")
         mass = target.new_tensor(target.numel(), dtype=torch.float32) if weight is None else weight[target].sum()
         return summed * distributed.processes() / distributed.total(mass)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,35 +23,45 @@ class Meter:
     def __init__(self, task: Task, classes: int, device: torch.device) -> None:
         self.task, self.classes, self.slices = task, classes, 0
         self.loss = torch.zeros((), dtype=torch.float64, device=device)
+        self.counted = torch.zeros((), dtype=torch.float64, device=device)
+        self.finite = True
+        """Whether the loss was, when it was last read: a GPU is waited for then, so it is not read at each batch."""
         self.matrix = torch.zeros(classes * classes, dtype=torch.int64, device=device)
         self._lesion: list[tuple[Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, logits: Tensor, target: Tensor, share: float | None = None) -> None:
+    def add(self, loss: Tensor, logits: Tensor, target: Tensor, share: float | Tensor | None = None) -> None:
         """One batch: mean loss, logits [N, K, …], target [N, …]; share: slices the loss counts for, N if None."""
         count = len(target)
         self.slices += count
         self.loss += loss.detach().double() * (count if share is None else share)
+        self.counted += count if share is None else share
         predicted = logits.detach().argmax(dim=1)
         self.matrix += torch.bincount((target * self.classes + predicted).flatten(), minlength=self.classes**2)
         if self.task == "classify":
             self._lesion.append((target == 2, logits.detach().float().softmax(dim=1)[:, 2]))
 
-    def mean_loss(self) -> float:
-        """Mean loss per slice so far."""
-        return float(self.loss) / max(1, self.slices)
+    def mean_loss(self) -> float | None:
+        """Mean loss per slice so far; None where there is none, or it is not finite (`finite`)."""
+        loss, counted = float(self.loss), float(self.counted)
+        self.finite = math.isfinite(loss)
+        return loss / counted if self.finite and counted else None
 
     def merge(self) -> None:
         """Add up what all processes of a distributed run have counted."""
         if distributed.processes() == 1:
             return
-        parts = distributed.gathered((self.slices, self.loss.cpu(), self.matrix.cpu(), _on_host(self._lesion)))
+        sums = torch.stack([self.loss, self.counted]).cpu()
+        parts = distributed.gathered((self.slices, sums, self.matrix.cpu(), _on_host(self._lesion)))
         self.slices = sum(slices for slices, _, _, _ in parts)
-        self.loss = sum((loss for _, loss, _, _ in parts), torch.zeros((), dtype=torch.float64))
+        self.loss, self.counted = torch.stack([sums for _, sums, _, _ in parts]).sum(dim=0)
         self.matrix = sum((matrix for _, _, matrix, _ in parts), torch.zeros_like(self.matrix, device="cpu"))
         self._lesion = [pair for _, _, _, pairs in parts for pair in pairs]
 
     def result(self) -> dict[str, Any]:
-        """loss, accuracy, balanced_accuracy, class_accuracy [K], confusion [K, K]; AUROC, or Dice and IoU."""
+        """loss, accuracy, balanced_accuracy, class_accuracy [K], confusion [K, K]; AUROC, or Dice and IoU.
+
+        None stands for a figure that does not exist: of a class without slices, say.
+        """
         matrix = self.matrix.reshape(self.classes, self.classes).cpu().numpy()
         recalls = per_class_accuracy(matrix)
         values: dict[str, Any] = {

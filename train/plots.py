@@ -27,7 +27,7 @@ def curves(rows: list[dict[str, Any]], path: Path) -> None:
     epochs = [row["epoch"] for row in rows]
     mark = ", SPLIT BY SLICE" if rows and rows[-1].get("split_by") == "slice" else ""
     for name, label in (("train_loss", "train"), ("validate_loss", "validate")):
-        left.plot(epochs, [row[name] for row in rows], marker="o", label=label)
+        left.plot(epochs, [np.nan if row[name] is None else row[name] for row in rows], marker="o", label=label)
     left.set(title="Loss", xlabel="epoch", ylabel="cross-entropy")
     if rows and rows[-1].get("validate_dice1") is not None:
         lines: tuple[tuple[str, str], ...] = (("validate_dice1", "liver"), ("validate_dice2", "tumour"))

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lits_deploy.errors import UserError
 from train import distributed
 from train.average import Average
 from train.config import TrainConfig
@@ -21,11 +22,12 @@ from train.data.augment import named
 from train.data.dataset import SliceDataset, class_weights
 from train.data.feed import Feed, Order, half
 from train.data.layout import WITHOUT_CLASS, Layout
-from train.loop import cosine, run_epoch
+from train.loop import NotFinite, cosine, run_epoch
 from train.losses import Objective
 from train.metrics import Meter
 from train.mixup import Mix, draw
 from train.models.registry import build, network
+from train.models.shape import leaves_one_pixel
 from train.preprocess import Preprocess
 from train.threads import limit_threads
 
@@ -83,6 +85,7 @@ class Session:
         self.feeds = {split: self._feed(layout, split, masks) for split in layout.splits}
         self._say_absent()
         self.objective = self._objective()
+        self.least = self._least()
         self.forward = self._forward()
 
     def _masks(self, layout: Layout) -> bool:
@@ -124,6 +127,20 @@ class Session:
             workers=config.workers if learn else 0,
             part=(distributed.rank(), distributed.processes()),
         )
+
+    def _least(self) -> int:
+        """Slices that a batch of half the side needs: BatchNorm takes no mean of one pixel of one slice."""
+        config, contract = self.config, self.config.contract
+        side = (contract.crop or contract.size) // 2
+        slices = torch.zeros(1, contract.channels, side, side, device=self.device)
+        if not config.coarse or not leaves_one_pixel(self.model, slices):
+            return 1
+        if min(config.batch_size, len(self.feeds["train"].data)) < 2:
+            raise UserError(
+                f"Slices of half of {config.contract.size} pixels cannot be trained on one at a time.",
+                fix="--coarse 0, or a --batch-size of 2 and more",
+            )
+        return 2
 
     def _objective(self) -> Objective:
         config, train = self.config, self.feeds["train"].data
@@ -172,8 +189,9 @@ class Session:
                 self.average.follow(self.inner, first + step)
 
         self.model.train()
-        batches = feed.batches(epoch)
-        if epoch < round(config.coarse * config.epochs):
+        coarse = epoch < round(config.coarse * config.epochs)
+        batches = feed.batches(epoch, self.least if coarse else 1)
+        if coarse:
             batches = (half(batch) for batch in batches)
         self.watch.start(f"epoch {epoch + 1}/{config.epochs}", len(feed.data))
         return run_epoch(
@@ -183,10 +201,14 @@ class Session:
         )  # fmt: skip
 
     def epoch(self, epoch: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Train and validate once; returns the row of metrics.csv and validate's figures."""
+        """Train and validate once; returns the row of metrics.csv and validate's figures.
+
+        Raises NotFinite where a loss or a weight is not finite; the network is of no use from then on.
+        """
         began = time.perf_counter()
         learned = self.learn(epoch)
         seconds = time.perf_counter() - began
+        self._check_weights()
         checked = self.evaluate("validate")
         row: dict[str, Any] = {"epoch": epoch + 1, "seconds": seconds, "slices_per_second": learned["slices"] / seconds}
         row |= {f"train_{name}": learned[name] for name in ("loss", "accuracy")}
@@ -196,6 +218,13 @@ class Session:
         row |= {f"validate_dice{index}": value for index, value in enumerate(checked.get("dice", [])) if index}
         row["split_by"] = self.split_by
         return row, checked
+
+    def _check_weights(self) -> None:
+        """Raise NotFinite for weights that are no numbers any more, though the loss before the last step was one."""
+        models = [self.network] if self.trained is None else [self.network, self.trained]
+        states = [value for model in models for value in model.state_dict().values() if value.is_floating_point()]
+        if not torch.stack([value.isfinite().all() for value in states]).all():
+            raise NotFinite("a weight is not finite after the last batch")
 
 
 def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -290,8 +290,8 @@ def _summary(figures: dict[str, Any], folder: Path) -> None:
     console.print(f"next:  lits-deploy export {folder}")
 
 
-def _figure(value: float | None) -> str:
-    return "not defined here" if value is None else f"{value:.3f}"
+def _figure(value: float | None, digits: int = 3) -> str:
+    return "not defined here" if value is None else f"{value:.{digits}f}"
 
 
 class Bars:
@@ -328,7 +328,7 @@ class Bars:
         """A batch is done."""
         rate = meter.slices / (time.perf_counter() - self._began)
         if meter.slices // 32 % 8 == 0:  # reading the loss waits for a GPU: not at each batch
-            self._progress.update(self._task, note=f"loss {meter.mean_loss():.3f}")
+            self._progress.update(self._task, note=f"loss {_figure(meter.mean_loss())}")
         self._progress.update(self._task, completed=meter.slices, rate=rate)
 
     def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
@@ -341,6 +341,7 @@ class Bars:
         if row.get("split_by") == "slice":
             figures += " (split by slice)"
         self._console.print(
-            f"epoch {epoch}/{epochs}: train loss {row['train_loss']:.4f}, validate loss {row['validate_loss']:.4f}, "
-            f"{figures}; {row['seconds']:.0f} s, {row['slices_per_second']:.1f} slices/s"
+            f"epoch {epoch}/{epochs}: train loss {_figure(row['train_loss'], 4)}, "
+            f"validate loss {_figure(row['validate_loss'], 4)}, {figures}; {row['seconds']:.0f} s, "
+            f"{row['slices_per_second']:.1f} slices/s"
         )

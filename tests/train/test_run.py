@@ -96,7 +96,7 @@ def test_run_holds_what_it_should(run: Path) -> None:
     names = {path.name.split(".out.")[0] for path in run.iterdir()}
     assert names == {
         "config.json", "metrics.csv", "test.json", "last.safetensors", "last.json", "best.safetensors", "best.json",
-        "confusion.png", "curves.png", "events",
+        "confusion.png", "curves.png", "events", "seen.bin", ".lits-deploy.lock",
     }  # fmt: skip
     rows = rows_of(run)
     assert [row["epoch"] for row in rows] == ["1", "2"]

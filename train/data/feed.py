@@ -85,10 +85,10 @@ class Feed:
                 data.images.to(device), data.beside.to(device), data.targets.to(device), _maybe(data.masks, device)
             )  # fmt: skip
 
-    def plan(self, epoch: int) -> list[Planned]:
+    def plan(self, epoch: int, least: int = 1) -> list[Planned]:
         """What this process has of each batch.
 
-        A training batch with fewer slices than there are processes (the last may be one) is left out.
+        A training batch of fewer slices than `least`, or than there are processes, is left out: the last may be one.
         """
         order, keys = self._order(epoch)
         rank, count = self.part
@@ -97,7 +97,9 @@ class Feed:
         if self.order == "file":
             return whole[rank::count]
         return [
-            Planned(p.indices[rank::count], p.keys[rank::count], p.share / count) for p in whole if p.share >= count
+            Planned(p.indices[rank::count], p.keys[rank::count], p.share / count)
+            for p in whole
+            if p.share >= max(count, least)
         ]
 
     def _order(self, epoch: int) -> tuple[Indices, Indices]:
@@ -120,9 +122,9 @@ class Feed:
         mixed = rng.permutation(sum(map(len, parts)))[:count]
         return np.concatenate(parts)[mixed], np.concatenate(keys)[mixed]
 
-    def batches(self, epoch: int = 0) -> Iterator[Batch]:
-        """The batches of one pass, augmented, on the device."""
-        plan = self.plan(epoch)
+    def batches(self, epoch: int = 0, least: int = 1) -> Iterator[Batch]:
+        """The batches of one pass, augmented, on the device; least: as in `plan`."""
+        plan = self.plan(epoch, least)
         for (images, targets, masks), planned in zip(self._slices(plan), plan, strict=True):
             if self.augment is not None:
                 images, masks = self.augment(images, masks, draws(self.seed, epoch, planned.keys, DRAWS))

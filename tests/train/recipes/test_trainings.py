@@ -15,10 +15,10 @@ from lits_deploy.errors import DataError
 from tiny_data import make_tiny_data
 from train import checkpoint
 from train.config import TrainConfig
+from train.folder import LAST
 from train.recipes.lab import trainings
 from train.recipes.lab.runs import Run
 from train.recipes.lab.trainings import Wanted, epochs_within, trained
-from train.run import LAST
 from train.session import Observer
 
 

@@ -18,9 +18,9 @@ from torch import nn
 from lits_deploy.files import write_json
 from train import checkpoint
 from train.config import TrainConfig
+from train.folder import BEST, LAST
 from train.metrics import Meter
 from train.models.registry import build
-from train.run import BEST, LAST
 from train.session import Observer
 
 EVERY_EPOCH = "every_epoch.json"

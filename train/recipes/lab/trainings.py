@@ -18,15 +18,13 @@ from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.machine import processor
 from train import checkpoint
 from train.config import TrainConfig
+from train.folder import CONFIG, LAST
 from train.recipes.lab.runs import EVERY_EPOCH, Figures, Recorder, Run, keep_snapshot, read_every_epoch, read_rows, slim
-from train.run import LAST, train
+from train.run import TEST, train
 from train.session import Observer
 
 UNNAMED = ("data", "epochs", "max_minutes", "device", "workers", "recipe")
 """Settings that do not change the weights of an epoch."""
-
-TEST = "test.json"
-"""What `train` writes last."""
 
 ENDLESS = 1_000
 """Epochs of a run that minutes end."""
@@ -85,7 +83,7 @@ def epochs_within(seconds: Sequence[float], minutes: float) -> int:
 def trained(wanted: Wanted, runs: Path, watch: Observer) -> tuple[Run, bool]:
     """The run in its folder below `runs`, trained as far as it lacks; and whether anything was left to train."""
     folder, config = runs / wanted.name, wanted.config
-    if folder.exists() and not (folder / "config.json").is_file():  # killed before it began
+    if folder.exists() and not (folder / CONFIG).is_file():  # killed before it began
         shutil.rmtree(folder)
     rows = read_rows(folder)
     if wanted.enough(rows) and (folder / TEST).is_file():
