@@ -19,6 +19,7 @@ from benchmarks.machine import busy_notes, describe_machine, processor_ticks, st
 from benchmarks.percentiles import needed_samples
 from benchmarks.plan import Plan
 from benchmarks.recommendation import Limits, decide, figures_of
+from benchmarks.same_slices import KEY
 from benchmarks.scenarios import timed_rows
 from benchmarks.telemetry import Telemetry
 from lits_deploy import DISCLAIMER
@@ -58,6 +59,7 @@ def choose(
     rows: list[Row] = []
     notes: list[str] = []
     lines: dict[str, str] = {}
+    test_sets: dict[str, str] = {}
     with Telemetry() as telemetry:
         for bundle in bundles:
             name = bundle.folder.resolve().name
@@ -65,15 +67,21 @@ def choose(
             inputs = choose_inputs(bundle, data, quick=quick, say=say)
             notes += [f"{name}: {note}" for note in inputs.notes]
             lines[name] = inputs.line()
+            test_sets[name] = inputs.about[KEY]
             candidates = candidates_of(bundle, plan.threads)
             contenders = score_all(candidates, bundle, inputs, against_original=False, notes=notes, say=say)
             for batch in plan.batches:
                 say(f"{name}: batch {batch}, {len(contenders)} candidates in turns")
                 for row in timed_rows(contenders, inputs, batch, plan, telemetry):
                     rows.append({**row, **_about(bundle, row, contenders, phantom="phantom" in inputs.line())})
+    if len(set(test_sets.values())) > 1 and any(row["accuracy"] is not None for row in rows):
+        notes.append(
+            "TWO TEST SETS: not all bundles were scored on the same slices, so their accuracies do not compare"
+        )
     machine = {**session_machine, "stolen_share": stolen_share(ticks, processor_ticks())}
     return {
         "kind": "choose", "schema": SCHEMA, "disclaimer": DISCLAIMER, "machine": machine, "data": lines,
+        "test_sets": test_sets,
         "limits": dataclasses.asdict(limits),
         "settings": {"batches": list(plan.batches), "threads": plan.threads, "quick": quick},
         **decide(rows, limits), "notes": notes + busy_notes(machine, machine["stolen_share"]),

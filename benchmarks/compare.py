@@ -2,7 +2,8 @@
 
 Rows are matched by scenario, runtime, device, artifact, original or not, batch size and threads. A row that was there
 and is missing or failed is a regression; a new one is not. Figures of two machines, or of a machine that was busy, say
-nothing about the code: differing machines are named, and the caller decides.
+nothing about the code: differing machines are named, and the caller decides. Accuracies are held against each other
+only where both are of the same slices (`benchmarks.same_slices`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import same_slices
 from benchmarks.report import all_rows, name_of, precision_of
 
 Row = dict[str, Any]
@@ -56,12 +58,16 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """changes: of every figure in both; gone: rows that were there, and what became of them; notes: to read first."""
+    """changes: of every figure in both; gone: rows that were there, and what became of them; notes: to read first.
+
+    test_sets: whether the accuracies are of the same slices; where they are `different`, none is among the changes.
+    """
 
     changes: list[Change]
     gone: list[str]
     new: list[str]
     notes: list[str]
+    test_sets: same_slices.Relation
 
     @property
     def regressions(self) -> list[Change]:
@@ -77,6 +83,8 @@ class Comparison:
 def compare(before: dict[str, Any], after: dict[str, Any], limits: Limits | None = None) -> Comparison:
     """Hold every row of `after` against its like in `before`."""
     limits = limits or Limits()
+    slices = _relation(before, after)
+    accuracy = {"same": "accuracy", "not recorded": f"accuracy ({same_slices.NOT_RECORDED})", "different": None}[slices]
     old, new = ({_key(row): row for row in all_rows(document)} for document in (before, after))
     changes: list[Change] = []
     gone: list[str] = []
@@ -87,9 +95,16 @@ def compare(before: dict[str, Any], after: dict[str, Any], limits: Limits | None
         if other is None or other["error"] is not None:
             gone.append(f"{_title(row)}: {'missing' if other is None else other['error']}")
             continue
-        changes += _changes(row, other, limits)
+        changes += _changes(row, other, limits, accuracy)
     fresh = [_title(row) for key, row in new.items() if key not in old and row["error"] is None]
-    return Comparison(changes=changes, gone=gone, new=fresh, notes=_notes(before, after))
+    notes = _notes(before, after, slices)
+    return Comparison(changes=changes, gone=gone, new=fresh, notes=notes, test_sets=slices)
+
+
+def _relation(before: dict[str, Any], after: dict[str, Any]) -> same_slices.Relation:
+    """`same` too where there is no accuracy to compare."""
+    both = all(same_slices.scored(all_rows(document)) for document in (before, after))
+    return same_slices.relation(before, after) if both else "same"
 
 
 def _key(row: Row) -> Key:
@@ -103,7 +118,8 @@ def _title(row: Row) -> str:
     return f"{name_of(row)} {precision_of(row)}, {where}"
 
 
-def _changes(row: Row, other: Row, limits: Limits) -> list[Change]:
+def _changes(row: Row, other: Row, limits: Limits, accuracy: str | None) -> list[Change]:
+    """accuracy: what the figure is called, None where the accuracies do not compare."""
     found = []
     shares = [
         ("slices/s", "slices_per_second", limits.throughput, True),
@@ -125,9 +141,9 @@ def _changes(row: Row, other: Row, limits: Limits) -> list[Change]:
             continue
         worse = (a - b) / a if more_is_better else (b - a) / a
         found.append(Change(row=_title(row), figure=figure, before=a, after=b, worse=worse, limit=limit))
-    if row["accuracy"] is not None and other["accuracy"] is not None:
+    if accuracy is not None and row["accuracy"] is not None and other["accuracy"] is not None:
         a, b = row["accuracy"], other["accuracy"]
-        found.append(Change(row=_title(row), figure="accuracy", before=a, after=b, worse=a - b, limit=limits.accuracy))
+        found.append(Change(row=_title(row), figure=accuracy, before=a, after=b, worse=a - b, limit=limits.accuracy))
     return found
 
 
@@ -138,7 +154,7 @@ def _get(row: Row, path: str) -> float | None:
     return None if value is None else float(value)
 
 
-def _notes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _notes(before: dict[str, Any], after: dict[str, Any], slices: same_slices.Relation) -> list[str]:
     found = []
     for what in ("processor", "cores", "gpus", "board"):
         a, b = before["machine"].get(what), after["machine"].get(what)
@@ -152,7 +168,11 @@ def _notes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
         found.append(
             f"another bundle: {before['bundle']['sha256'][:12]} before, {after['bundle']['sha256'][:12]} after"
         )
-    if before["data"]["line"] != after["data"]["line"]:
+    if slices == "different":
+        found.append(f"two test sets: {same_slices.named(before)} before, {same_slices.named(after)} after")
+    elif slices == "not recorded":
+        found.append(f"{same_slices.NOT_RECORDED}: whether the accuracies are of the same slices is not known")
+    elif same_slices.relation(before, after) == "different":  # which slices were timed, where none has an accuracy
         found.append(f"other slices: {before['data']['line']} before, {after['data']['line']} after")
     for name, document in (("before", before), ("after", after)):
         found += [f"{name}: {note}" for note in document["notes"] if "not idle" in note or "other machines" in note]

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.evaluation.predictions import Identity
+from benchmarks.same_slices import KEY, sha256_of_samples
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
@@ -44,7 +46,8 @@ class Inputs:
 
     targets: int64 [N] classes; masks: uint8 [N, S, S], only for a U-Net; None where there are none.
     files: of the slices, one each, for the end-to-end rows; empty where the slices were made here.
-    about: `name` of the data set, `split`, `split_by` (patient, slice or None), `slices`, `of` and `unreadable`.
+    about: `name` of the data set, `split`, `split_by` (patient, slice or None), `slices`, `of`, `unreadable` and
+    `test_set_sha256` (`benchmarks.same_slices`).
     """
 
     names: tuple[str, ...]
@@ -120,6 +123,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
             "split_by": about["split_by"] if whole or about["split_by"] == "slice" else None,
             "slices": len(picked), "of": len(samples), "unreadable": unreadable,
             "patients": len({sample.patient for sample in picked}),
+            KEY: sha256_of_samples(picked),
         },
         notes=tuple(notes),
     )  # fmt: skip
@@ -135,6 +139,7 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
     pictures: list[Slice] = []
     labels: list[Slice] = []
     targets: list[int] = []
+    identity = Identity()
     patient = 0
     while len(names) < count:
         phantom = make_phantom(SEED, patient)
@@ -144,6 +149,8 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
         pictures += [fitted_slice(volume, z, contract) for z in range(take)]
         labels += [fitted_mask(mask, contract.size) for mask in phantom.labels[:take]]
         targets += map(class_of, phantom.labels[:take])
+        for name, hu, label in zip(names[-take:], phantom.hu, phantom.labels, strict=False):
+            identity.add(name, hu.tobytes(), label.tobytes())
         patient += 1
     return Inputs(
         names=tuple(names),
@@ -153,6 +160,7 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
         about={
             "name": f"phantoms (seed {SEED})", "split": None, "split_by": None, "slices": count, "of": count,
             "unreadable": 0, "patients": patient,
+            KEY: identity.hexdigest(),
         },
         notes=("the slices are phantoms: their accuracy says nothing about patients",),
     )  # fmt: skip
@@ -161,7 +169,8 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
 def from_goldens(bundle: Bundle) -> Inputs:
     """The bundle's goldens: few, and without targets, so without an accuracy."""
     slices, _ = read_golden(bundle)
-    count = len(slices)
+    count, identity = len(slices), Identity()
+    identity.add("goldens", slices.tobytes(), b"")
     return Inputs(
         names=tuple(f"golden {index}" for index in range(count)),
         slices=slices,
@@ -172,6 +181,7 @@ def from_goldens(bundle: Bundle) -> Inputs:
             "slices": count,
             "of": count,
             "unreadable": 0,
+            KEY: identity.hexdigest(),
         },
         notes=(f"only the bundle's {count} goldens were at hand: no accuracy, and inputs repeat after {count} slices",),
     )

@@ -67,7 +67,7 @@ def draw(document: dict[str, Any], path: Path) -> bool:
     right.set_ylabel("throughput (slices per second)")
     right.set_title("Throughput over the same calls", loc="left", fontsize=11)
     right.set_ylim(top=right.get_ylim()[1] * 1.12)
-    _legends(figure, right)
+    _legends(figure, right, [row["latency_ms"] for rows in groups.values() for row in rows])
     bundle, threads = document["bundle"], document["settings"]["threads"]
     mark = "; accuracies SPLIT BY SLICE" if document["data"].get("split_by") == "slice" else ""
     figure.suptitle(
@@ -105,18 +105,19 @@ def _rates(axes: Axes, at: Sequence[float], rows: Sequence[Row], colour: str, la
     axes.bar_label(bars, [f"{rate:.0f}" if rate >= 100 else f"{rate:.1f}" for rate in rates], fontsize=8, padding=2)
 
 
-def _legends(figure: Figure, right: Axes) -> None:
+def _legends(figure: Figure, right: Axes, latencies: Sequence[dict[str, Any]]) -> None:
     from matplotlib.lines import Line2D
 
-    marks = [Line2D([], [], marker=mark, color=GREY, linestyle="", label=name) for name, mark in MARKS]
-    marks.append(
-        Line2D([], [], marker="_", color=GREY, linestyle="", markersize=10, label="mean (fewer than 11 calls)")
-    )
-    names = ", ".join(name for name, _ in MARKS)
+    measured = [(name, mark) for name, mark in MARKS if any(latency[name] is not None for latency in latencies)]
+    marks = [Line2D([], [], marker=mark, color=GREY, linestyle="", label=name) for name, mark in measured]
+    if any(all(latency[name] is None for name, _ in MARKS) for latency in latencies):
+        few = "mean (fewer than 11 calls)"
+        marks.append(Line2D([], [], marker="_", color=GREY, linestyle="", markersize=10, label=few))
+    names = ", ".join(name for name, _ in measured)
     figure.legend(
         handles=marks, loc="lower right", bbox_to_anchor=(0.995, 0.055), ncols=len(marks), frameon=False, fontsize=8.5,
-        handletextpad=0.1, columnspacing=1.2, title=f"latency: {names} where there are calls enough", alignment="right",
-        title_fontsize=8.5,
+        handletextpad=0.1, columnspacing=1.2, alignment="right", title_fontsize=8.5,
+        title=f"latency: {names} where there are calls enough" if names else "latency",
     )  # fmt: skip
     handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.002, 0.055), frameon=False, fontsize=9)

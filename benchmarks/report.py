@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from benchmarks.same_slices import named
+
 DASH = "–"
 """Not known, or not from so few samples."""
 
@@ -31,7 +33,7 @@ def model_table(document: dict[str, Any]) -> Table:
     header += ["× PyTorch"] if compared else []
     energy = any(row.get("energy") for row in document["rows"])
     header += ["CV %", "thirds ±%", *(["J / 1,000"] if energy else [])]
-    header += ["size MB", "peak MB", _accuracy_name(document), "same class"]
+    header += ["size MB", "peak MB", accuracy_name(document), "same class"]
     rows = []
     for row in document["rows"]:
         latency, cold = row["latency_ms"] or {}, row["cold"] or {}
@@ -67,7 +69,7 @@ def start_table(document: dict[str, Any]) -> Table:
 def folder_table(document: dict[str, Any]) -> Table:
     """End to end: files to slices.csv, start-up and all."""
     header = ["runtime", "precision", "batch", "workers", "files", "failed", "wall s", "slices/s", "steady slices/s"]
-    header += ["peak MB", _accuracy_name(document), "same class"]
+    header += ["peak MB", accuracy_name(document), "same class"]
     rows = []
     for row in document["end_to_end"]:
         if row["error"] is not None:
@@ -85,7 +87,7 @@ def folder_table(document: dict[str, Any]) -> Table:
 def offline_table(document: dict[str, Any]) -> Table:
     """All slices at hand: the rate alone counts."""
     header = ["runtime", "precision", "batch", "slices", "seconds", "slices/s", "thirds ±%", "J / 1,000"]
-    header += [_accuracy_name(document)]
+    header += [accuracy_name(document)]
     rows = []
     for row in document.get("offline", ()):
         cells = ["error", *[""] * 5]
@@ -101,7 +103,7 @@ def offline_table(document: dict[str, Any]) -> Table:
 def server_table(document: dict[str, Any]) -> Table:
     """Slices that arrive at random: the highest rate at which 99 % are answered in time."""
     header = ["runtime", "precision", "bound ms", "slices/s in time", "of offline", "p50 ms", "p99 ms", "queries"]
-    header += ["slices a call", _accuracy_name(document)]
+    header += ["slices a call", accuracy_name(document)]
     rows = []
     for row in document.get("server", ()):
         cells = ["error", *[""] * 6]
@@ -128,7 +130,7 @@ def tables(document: dict[str, Any]) -> list[tuple[str, Table]]:
 def notes(document: dict[str, Any]) -> list[str]:
     """What the tables alone would not tell, one line each."""
     same = next((row["same_class"] for row in document["rows"] if row["same_class"]), None)
-    lines = [f"{_accuracy_name(document)} on {document['data']['line']}."]
+    lines = [f"{accuracy_name(document)} on {named(document)}."]
     if same is not None:
         whose = "PyTorch's" if same["by"] == "PyTorch" else "the original's, as recorded in the bundle's goldens"
         lines.append(f"same class: as {whose}, on {same['slices']} slices.")
@@ -206,7 +208,8 @@ def _needed(row: Row) -> list[tuple[int, int]]:
     return [(int(name[1:]), n) for name, n in ((row.get("latency_ms") or {}).get("needed") or {}).items()]
 
 
-def _accuracy_name(document: dict[str, Any]) -> str:
+def accuracy_name(document: dict[str, Any]) -> str:
+    """The one figure that stands beside every speed, with a mark where it flatters."""
     mark = " (SPLIT BY SLICE)" if document["data"].get("split_by") == "slice" else ""
     return ("accuracy" if document["bundle"]["task"] == "classify" else "mean Dice") + mark
 

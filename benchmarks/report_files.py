@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.page import page
 from benchmarks.report import all_rows, machine_line, markdown_table, notes, tables
+from benchmarks.same_slices import KEY
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import write_json, write_text, write_words
 from lits_deploy.spreadsheet import CsvWriter
@@ -21,6 +22,7 @@ CSV_COLUMNS = (
     "mean_ms", "p50_ms", "p90_ms", "p95_ms", "p99_ms", "cv", "window_spread", "slices_per_second",
     "steady_slices_per_second", "speedup", "joules_per_1000_slices", "bound_ms", "wall_s", "build_s", "load_s",
     "first_ms", "size_mb", "peak_mb", "slices", "failed", "accuracy", "same_class", "valid", "error", "split_by",
+    "test_set_sha256",
 )  # fmt: skip
 
 
@@ -50,6 +52,7 @@ def csv_text(document: dict[str, Any]) -> str:
         values["window_spread"] = (row.get("windows") or {}).get("spread")
         values["joules_per_1000_slices"] = (row.get("energy") or {}).get("joules_per_1000_slices")
         values["split_by"] = document["data"].get("split_by")
+        values[KEY] = document["data"].get(KEY)
         writer.writerow(values.get(name) for name in CSV_COLUMNS)
     return text.getvalue()
 

@@ -23,7 +23,8 @@ def document(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """The parts of benchmark.json that do not depend on a machine."""
     values: dict[str, Any] = {
         "kind": "benchmark", "schema": 2, "machine": {"processor": "P", "cores": 2, "gpus": [], "board": None,
-        "libraries": {"numpy": "2"}}, "bundle": {"sha256": "a" * 64}, "data": {"line": "d"}, "rows": list(rows),
+        "libraries": {"numpy": "2"}}, "bundle": {"sha256": "a" * 64},
+        "data": {"line": "d", "test_set_sha256": "d" * 64}, "rows": list(rows),
         "notes": [],
     }  # fmt: skip
     return {**values, **changes}

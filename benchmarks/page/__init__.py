@@ -1,6 +1,7 @@
 """benchmark.html: benchmarks of one or several bundles as one page, without a network, scripts or other files.
 
-Plots: speed and accuracy of everything measured, with the frontier; the distribution of single-stream latencies.
+Plots: speed and accuracy of everything measured, with the frontier, each test set on its own; the distribution of
+single-stream latencies.
 The documents go through a Jinja template with autoescape: names are text, never markup.
 """
 
@@ -13,9 +14,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmarks import report
+from benchmarks import report, same_slices
 from benchmarks.page import drawings
 from benchmarks.page.drawings import SHAPES, Point
+from benchmarks.same_slices import KEY
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.templates import environment
 
@@ -27,10 +29,12 @@ Row = dict[str, Any]
 
 def page(documents: Sequence[Document]) -> str:
     """The whole page as text. documents: of `benchmarks.run.benchmark`, at least one."""
+    drawn, points = figures(documents)
     values = {
         "version": __version__, "disclaimer": DISCLAIMER, "title": ", ".join(_name(d) for d in documents),
-        "documents": [_part(document) for document in documents], "frontiers": frontiers(documents),
-        "shapes": list(zip(SHAPES, runtimes(documents), strict=False)),
+        "documents": [_part(document) for document in documents], "frontiers": drawn, "warnings": warnings(documents),
+        "precisions": list(dict.fromkeys(point.colour.removeprefix("p-") for point in points)),
+        "shapes": list(dict.fromkeys((point.shape, point.runtime) for point in points)),
     }  # fmt: skip
     return environment(Path(__file__).parent).get_template(TEMPLATE).render(values)
 
@@ -47,7 +51,7 @@ def _part(document: Document) -> dict[str, Any]:
         if row["scenario"] == "single-stream" and row.get("distribution_ms")
     ]
     return {
-        "name": _name(document), "machine": report.machine_line(document), "data": document["data"]["line"],
+        "name": _name(document), "machine": report.machine_line(document), "data": same_slices.named(document),
         "sha256": document["bundle"]["sha256"][:12], "mode": document["settings"]["mode"],
         "tables": report.tables(document), "notes": report.notes(document),
         "curves": drawings.curves(lines, x_name="latency of one slice (ms, logarithmic)",
@@ -57,19 +61,44 @@ def _part(document: Document) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def runtimes(documents: Sequence[Document]) -> list[str]:
-    """Names of the runtimes in use, in the order of their shapes."""
-    return list(dict.fromkeys(row["runtime"] for document in documents for row in report.all_rows(document)))
+def bundle_names(documents: Sequence[Document]) -> list[str]:
+    """What each document's points are labelled with: its bundle's name, and its hash where another has that name."""
+    names = [str(document["bundle"]["name"]) for document in documents]
+    bundles = {(name, document["bundle"]["sha256"]) for name, document in zip(names, documents, strict=True)}
+    shared = {name for name in names if sum(name == other for other, _ in bundles) > 1}
+    return [
+        f"{name} {document['bundle']['sha256'][:6]}" if name in shared else name
+        for name, document in zip(names, documents, strict=True)
+    ]
 
 
-def frontiers(documents: Sequence[Document]) -> list[tuple[str, Markup]]:
-    """Accuracy over rate, and over latency: title and drawing of those that have points with an accuracy."""
-    names = runtimes(documents)
-    rate: list[Point] = []
-    latency: list[Point] = []
+def warnings(documents: Sequence[Document]) -> list[str]:
+    """What stands above all drawings where their accuracies are not all of the same slices."""
+    scored = [document for document in documents if same_slices.scored(report.all_rows(document))]
+    sets = dict.fromkeys(same_slices.key(document) for document in scored)
+    found = []
+    if len(sets) > 1:
+        found.append(
+            f"{len(sets)} TEST SETS: these benchmarks were not all scored on the same slices, or not by the same "
+            "figure. Accuracies compare only within a drawing."
+        )
+    if unknown := [_name(document) for document in scored if document["data"].get(KEY) is None]:
+        found.append(
+            f"{same_slices.NOT_RECORDED.upper()} for {', '.join(unknown)}: whether accuracies are of the same slices "
+            "is not known."
+        )
+    return found
+
+
+def figures(documents: Sequence[Document]) -> tuple[list[tuple[str, Markup]], list[Point]]:
+    """Size over rate, and for each test set accuracy over rate and over latency: captions and drawings; their points.
+
+    A frontier thus never runs over two test sets.
+    """
     sizes: list[Point] = []
-    for document in documents:
-        model = document["bundle"]["model"].get("name") or document["bundle"]["name"]
+    sets: dict[tuple[str, ...], tuple[Document, list[Point], list[Point]]] = {}
+    for document, bundle in zip(documents, bundle_names(documents), strict=True):
+        _, rate, latency = sets.setdefault(same_slices.key(document), (document, [], []))
         best: dict[tuple[str, str, str], Row] = {}
         for row in [*document["rows"], *document.get("offline", ())]:
             key = (row["runtime"], row["device"], row["artifact"])
@@ -79,41 +108,59 @@ def frontiers(documents: Sequence[Document]) -> list[tuple[str, Markup]]:
                 best[key] = row
             known = row["accuracy"] is not None
             if row["scenario"] == "single-stream" and known and row["latency_ms"].get("p50") is not None:
-                latency.append(_point(row, model, row["latency_ms"]["p50"], names, "ms"))
+                latency.append(_point(row, bundle, document, row["latency_ms"]["p50"], "ms"))
         for row in best.values():
-            point = _point(row, model, row["slices_per_second"], names, "slices/s")
+            point = _point(row, bundle, document, row["slices_per_second"], "slices/s")
             sizes += [dataclasses.replace(point, y=row["size_mb"])] if row["size_mb"] > 0 else []
             rate += [point] if row["accuracy"] is not None else []
+    sizes = sizes if len(sizes) > 1 else []
+    drawn = [*sizes, *(point for _, rate, latency in sets.values() for point in (*rate, *latency))]
+    names = list(dict.fromkeys(point.runtime for point in drawn))
+    shapes = {name: SHAPES[index % len(SHAPES)] for index, name in enumerate(names)}
+
+    def scatter(points: Sequence[Point], **options: Any) -> Markup:
+        shaped = [dataclasses.replace(point, shape=shapes[point.runtime]) for point in points]
+        return drawings.scatter(shaped, **options)
+
     found = []
-    if len(sizes) > 1:
+    if sizes:
         found.append(
             ("Model file and rate, best batch size: right and down is better",
-             drawings.scatter(sizes, x_name="slices per second (logarithmic)", title="Size over rate",
-                              y_name="MB of the model file (logarithmic)", lower_y_is_better=True, log_y=True))
+             scatter(sizes, x_name="slices per second (logarithmic)", title="Size over rate",
+                     y_name="MB of the model file (logarithmic)", lower_y_is_better=True, log_y=True))
         )  # fmt: skip
-    if rate:
-        found.append(
-            ("Accuracy and rate, best batch size: right and up is better",
-             drawings.scatter(rate, x_name="slices per second (logarithmic)", y_name="accuracy",
-                              title="Accuracy over rate"))
-        )  # fmt: skip
-    if latency:
-        found.append(
-            ("Accuracy and latency of a single slice (p50): left and up is better",
-             drawings.scatter(latency, x_name="latency of one slice, p50 (ms, logarithmic)", y_name="accuracy",
-                              title="Accuracy over latency", lower_x_is_better=True))
-        )  # fmt: skip
-    return found
+    for document, rate, latency in sets.values():
+        figure, on = report.accuracy_name(document), same_slices.named(document)
+        if rate:
+            found.append(
+                (f"{_upper(figure)} and rate, best batch size: right and up is better. On {on}",
+                 scatter(rate, x_name="slices per second (logarithmic)", y_name=figure,
+                         title=f"{_upper(figure)} over rate, on {on}"))
+            )  # fmt: skip
+        if latency:
+            found.append(
+                (f"{_upper(figure)} and latency of a single slice (p50): left and up is better. On {on}",
+                 scatter(latency, x_name="latency of one slice, p50 (ms, logarithmic)", y_name=figure,
+                         title=f"{_upper(figure)} over latency, on {on}", lower_x_is_better=True))
+            )  # fmt: skip
+    return found, [dataclasses.replace(point, shape=shapes[point.runtime]) for point in drawn]
 
 
-def _point(row: Row, model: str, x: float, names: list[str], unit: str) -> Point:
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _point(row: Row, bundle: str, document: Document, x: float, unit: str) -> Point:
     what = "original" if row["original"] else row["artifact"]
     batch = f", batch {row['batch']}" if row.get("batch") else ""
-    accuracy = "accuracy not known" if row["accuracy"] is None else f"accuracy {row['accuracy']:.3f}"
+    figure = report.accuracy_name(document)
+    accuracy = f"{figure} not known"
+    if row["accuracy"] is not None:
+        accuracy = f"{figure} {row['accuracy']:.3f} on {same_slices.named(document)}"
+    name = _name(document) if bundle in _name(document) else f"{_name(document)} {bundle}"
     return Point(
-        x=x, y=row["accuracy"] or 0.0, label=f"{model} {what}", colour=f"p-{row['precision']}",
-        title=f"{model}, {report.name_of(row)}, {what}{batch}: {x:,.1f} {unit}, {accuracy}",
-        shape=SHAPES[names.index(row["runtime"]) % len(SHAPES)],
+        x=x, y=row["accuracy"] or 0.0, label=f"{bundle} {what}", colour=f"p-{row['precision']}",
+        title=f"{name}, {report.name_of(row)}, {what}{batch}: {x:,.1f} {unit}, {accuracy}", runtime=row["runtime"],
     )  # fmt: skip
 
 

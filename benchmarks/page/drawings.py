@@ -15,12 +15,13 @@ from lits_deploy.templates import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560.0, 330.0, 58.0, 16.0, 14.0, 46.0
 
-SHAPES = ("disc", "square", "diamond", "triangle")
+SHAPES = ("disc", "square", "diamond", "triangle", "wedge", "bar")
+"""One a runtime: more than there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One mark. label: beside it; title: when it is pointed at; colour: a class; shape: one of SHAPES."""
+    """One mark. label: beside it; title: when it is pointed at; colour: a class; shape: one of SHAPES, by runtime."""
 
     x: float
     y: float
@@ -28,6 +29,7 @@ class Point:
     title: str
     colour: str
     shape: str = "disc"
+    runtime: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,18 +92,23 @@ def scatter(
     points: Sequence[Point], *, x_name: str, y_name: str, title: str, lower_x_is_better: bool = False,
     lower_y_is_better: bool = False, log_y: bool = False,
 ) -> Markup:  # fmt: skip
-    """Points on a logarithmic x axis, with the line of those that nothing beats."""
+    """Points on a logarithmic x axis, each with its label, and the line of those that nothing beats."""
     x, y = Axis.around([p.x for p in points], log=True), Axis.around([p.y for p in points], log=log_y)
     edge = frontier(points, lower_x_is_better=lower_x_is_better, lower_y_is_better=lower_y_is_better)
     body = [_polyline([(x.share(p.x), y.share(p.y)) for p in edge], "edge")] if len(edge) > 1 else []
     places = {id(point): _place(x.share(point.x), y.share(point.y)) for point in points}
+    keys: list[str] = []
     taken = [(px - 6, py - 6, px + 6, py + 6) for px, py in places.values()]
     for point in sorted(points, key=lambda p: (p not in edge, -p.y)):
         px, py = places[id(point)]
         body.append(_mark(px, py, point))
-        if (label := _label(px, py, point.label, taken)) is not None:
-            body.append(label)
-    return _plot(x, y, body, x_name, y_name, title)
+        label = _label(px, py, point.label, taken)
+        if label is None:  # a number there, and the label below the drawing
+            keys.append(point.label)
+            number = str(len(keys))
+            label = _label(px, py, number, taken) or _text(px + 9, py, number)
+        body.append(label)
+    return _plot(x, y, body, x_name, y_name, title) + _keys(keys)
 
 
 def curves(lines: Sequence[tuple[str, Sequence[float]]], *, x_name: str, title: str) -> Markup:
@@ -151,8 +158,18 @@ def _label(x: float, y: float, text: str, taken: list[tuple[float, float, float,
         inside = box[0] > LEFT and box[2] < WIDTH and box[1] > 0 and box[3] < HEIGHT - BOTTOM
         if inside and not any(_overlap(box, other) for other in taken if other != (x - 6, y - 6, x + 6, y + 6)):
             taken.append(box)
-            return f'<text class="mark" x="{left:.1f}" y="{middle + 3.5:.1f}">{escape(text)}</text>'
+            return _text(left, middle, text)
     return None
+
+
+def _text(left: float, middle: float, text: str) -> str:
+    return f'<text class="mark" x="{left:.1f}" y="{middle + 3.5:.1f}">{escape(text)}</text>'
+
+
+def _keys(labels: Sequence[str]) -> Markup:
+    """What the numbers in a drawing stand for."""
+    told = "; ".join(f"{number} {escape(label)}" for number, label in enumerate(labels, 1))
+    return Markup(f'\n<p class="soft keys">{told}</p>') if labels else Markup("")  # every label went through escape
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
@@ -172,4 +189,8 @@ def _mark(x: float, y: float, point: Point) -> str:
         return f'<path {kind} d="M{x:.1f},{y - 6:.1f} l6,6 -6,6 -6,-6z">{title}</path>'
     if point.shape == "triangle":
         return f'<path {kind} d="M{x:.1f},{y - 6:.1f} l6,10 -12,0z">{title}</path>'
+    if point.shape == "wedge":
+        return f'<path {kind} d="M{x:.1f},{y + 6:.1f} l6,-10 -12,0z">{title}</path>'
+    if point.shape == "bar":
+        return f'<rect {kind} x="{x - 7:.1f}" y="{y - 2.5:.1f}" width="14" height="5">{title}</rect>'
     return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="5">{title}</circle>'

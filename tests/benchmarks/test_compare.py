@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,48 @@ def test_what_differs_is_noted() -> None:
         "another machine: processor P before, Q after", "numpy 2 before, 3 after",
         "another bundle: aaaaaaaaaaaa before, bbbbbbbbbbbb after", "after: the machine was not idle: load average 3",
     ]  # fmt: skip
+
+
+def test_accuracies_of_two_test_sets_are_not_compared() -> None:
+    other = document(row(1, accuracy=0.6), data={"line": "d", "test_set_sha256": "e" * 64})
+    found = compare(document(row(1)), other)
+    assert found.test_sets == "different"
+    assert found.passed
+    assert not any("accuracy" in change.figure for change in found.changes)
+    assert "two test sets: d (test set dddddddddddd) before, d (test set eeeeeeeeeeee) after" in found.notes
+    renamed = document(row(1, accuracy=0.6), data={"line": "moved", "test_set_sha256": "d" * 64})
+    assert compare(document(row(1)), renamed).regressions, "the same slices in another folder"
+    silent = [document(row(1, accuracy=None), data={"line": line, "test_set_sha256": line}) for line in "de"]
+    assert compare(*silent).test_sets == "same", "there is no accuracy to mislead"
+    assert compare(*silent).notes == ["other slices: d before, e after"]
+
+
+@pytest.mark.parametrize("recorded", [(), ("before",), ("after",)])
+def test_a_test_set_that_is_not_recorded_is_marked_in_the_figure(recorded: tuple[str, ...]) -> None:
+    def of(when: str, line: str = "d") -> dict[str, Any]:
+        known = {"test_set_sha256": "d" * 64} if when in recorded else {}
+        return document(row(1, accuracy=0.8 if when == "before" else 0.6), data={"line": line, **known})
+
+    found = compare(of("before"), of("after"))
+    assert found.test_sets == "not recorded"
+    assert [change.figure for change in found.regressions] == ["accuracy (test set not recorded)"]
+    assert any(note.startswith("test set not recorded: whether") for note in found.notes)
+    assert compare(of("before"), of("after", line="other")).test_sets == "different", "lines that differ are proof"
+
+
+def test_the_command_refuses_two_test_sets_unless_told(tmp_path: Path) -> None:
+    other = document(row(1, accuracy=0.6), data={"line": "d", "test_set_sha256": "e" * 64})
+    for name, values in (("a", document(row(1))), ("b", other)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(values))
+    call = ["benchmark", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    with pytest.raises(UserError, match=r"accuracies do not compare \(two test sets: .*--across-test-sets"):
+        runner.invoke(app, call, catch_exceptions=False)
+    done = runner.invoke(app, [*call, "--across-test-sets", "--all"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "- two test sets: d (test set dddddddddddd) before" in done.output
+    assert not re.search(r"\baccuracy\b", done.output)
+    done = runner.invoke(app, [*call, "--across-test-sets", "--json"], catch_exceptions=False)
+    assert json.loads(done.output)["test_sets"] == "different"
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.inputs import choose_inputs, from_layout, from_phantoms
 from benchmarks.scans import find_scans
@@ -44,6 +46,33 @@ def test_a_part_is_evenly_spread_and_said_to_be_one(bundle: Bundle, data: Path) 
     inputs = from_layout(bundle, data, 3)
     assert [name[-4:] for name in inputs.names] == ["0000", "0002", "0005"]
     assert inputs.line() == "data, test split by patient: 3 slices of 6, evenly spread"
+
+
+def test_the_test_set_is_known_by_its_files_whatever_the_folder_or_the_network(
+    bundle: Bundle, data: Path, tmp_path: Path
+) -> None:
+    def of(network: Bundle, folder: Path, most: int = 100) -> str:
+        return str(from_layout(network, folder, most).about["test_set_sha256"])
+
+    known = of(bundle, data)
+    assert len(known) == 64
+    renamed = Path(shutil.copytree(data, tmp_path / "renamed"))
+    small = make_tiny_bundle(tmp_path / "small", size=64, crop=56)
+    assert of(bundle, renamed) == of(small, data) == known
+    assert of(bundle, data, 3) != known
+    for kind in ("images", "masks"):
+        changed = Path(shutil.copytree(data, tmp_path / kind))
+        path = max((changed / "test" / kind).iterdir())
+        Image.fromarray(np.asarray(Image.open(path))[::-1]).save(path)
+        assert of(bundle, changed) != known, kind
+    shutil.move(renamed / "test" / "masks", tmp_path / "gone")
+    names = sorted(path.name for path in (renamed / "test" / "images").iterdir())
+    digests = set()
+    for target in (1, 2):
+        text = "".join(f"{name},{target if name == names[0] else 0}\n" for name in names)
+        (renamed / "test" / "targets.csv").write_text("file,target\n" + text)
+        digests.add(of(bundle, renamed))
+    assert len(digests | {known}) == 3
 
 
 def test_unreadable_files_are_counted(bundle: Bundle, data: Path) -> None:
@@ -101,6 +130,8 @@ def test_without_data_phantoms_and_where_they_do_not_fit_goldens(bundle: Bundle,
     assert goldens.targets is None
     assert goldens.line() == "the bundle's goldens: 3 slices"
     assert "no accuracy" in goldens.notes[0]
+    digests = {inputs.about["test_set_sha256"] for inputs in (phantoms, goldens, from_phantoms(bundle, 6))}
+    assert [len(digest) for digest in digests] == [64] * 3
 
 
 def test_scans_of_a_split_leave_its_masks_out_and_know_its_targets(data: Path, tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
 
 from benchmark_documents import document, row
-from benchmarks.page import page
-from benchmarks.page.drawings import Axis, Point, curves, frontier, scatter
+from benchmarks.page import bundle_names, page
+from benchmarks.page.drawings import SHAPES, Axis, Point, curves, frontier, scatter
 from lits_deploy.cli.app import app
 
 runner = CliRunner()
@@ -20,15 +22,17 @@ def point(x: float, y: float, label: str = "p") -> Point:
     return Point(x=x, y=y, label=label, title=label, colour="p-fp32")
 
 
-def full(name: str, rate: float, accuracy: float) -> dict[str, object]:
+def full(name: str, rate: float, accuracy: float, *, sha256: str = "a" * 64, **data: Any) -> dict[str, Any]:
+    """A benchmark of FP32 on ONNX Runtime. data: in place of what the document says of its slices."""
     rows = [row(1, slices_per_second=rate / 2, accuracy=accuracy, distribution_ms=[8.0, 9.0, 12.0], windows=None,
                 speedup=None)]  # fmt: skip
     values = document(*rows, disclaimer="Not a medical device, not for clinical use.", against=None)
-    values["bundle"] = {"name": name, "sha256": "a" * 64, "task": "classify", "model": {"name": name}}
+    values["bundle"] = {"name": name, "sha256": sha256, "task": "classify", "model": {"name": name}}
     values["machine"] |= {
         "board": None, "virtual": True, "governor": None, "load_average": [0.1, 0.1, 0.1], "date": "2026-11-25",
         "system": "Linux", "lits_deploy": "0", "git": None,
     }  # fmt: skip
+    values["data"] = {**values["data"], **data}
     values["settings"] = {"mode": "quick", "threads": 2, "batches": [1]}
     values["rows"][0]["latency_ms"] |= {"samples": 3, "needed": {"p99": 662}, "cv": 0.01}
     offline = row(
@@ -68,6 +72,87 @@ def test_one_page_of_two_benchmarks() -> None:
     assert text.count("<polyline") >= 3  # the frontier and two curves
     assert text.count("Not a medical device, not for clinical use.") >= 2
     assert "SPLIT BY SLICE" not in text
+
+
+def svgs(text: str) -> list[ElementTree.Element]:
+    return [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
+
+
+def captions(text: str) -> list[str]:
+    return re.findall(r"<figcaption>(.*?)</figcaption>", text)
+
+
+def labels(svg: ElementTree.Element) -> list[str]:
+    return [str(element.text) for element in svg.iter("text") if element.get("class") == "mark"]
+
+
+def legend(text: str) -> str:
+    return re.sub(r"<.*?>", " ", text.split('<div class="legend">')[1].split("dashed")[0]).strip()
+
+
+def test_two_test_sets_stand_in_drawings_of_their_own_and_the_page_says_so() -> None:
+    one, other = full("one", 100, 0.7), full("other", 20, 0.9, line="e", test_set_sha256="e" * 64)
+    text = page([one, full("near", 90, 0.72), other])
+    assert "2 TEST SETS: these benchmarks were not all scored on the same slices" in text
+    assert captions(text) == [
+        "Model file and rate, best batch size: right and down is better",
+        "Accuracy and rate, best batch size: right and up is better. On d (test set dddddddddddd)",
+        "Accuracy and latency of a single slice (p50): left and up is better. On d (test set dddddddddddd)",
+        "Accuracy and rate, best batch size: right and up is better. On e (test set eeeeeeeeeeee)",
+        "Accuracy and latency of a single slice (p50): left and up is better. On e (test set eeeeeeeeeeee)",
+    ]
+    drawn = [svg for svg in svgs(text) if "over" in str(svg.get("aria-label"))]
+    assert [len(labels(svg)) for svg in drawn] == [3, 2, 2, 1, 1]
+    titles = [str(t.text) for svg in drawn for t in svg.iter("title") if "accuracy" in str(t.text)]
+    assert all(t.endswith(("on d (test set dddddddddddd)", "on e (test set eeeeeeeeeeee)")) for t in titles)
+    assert "TEST SETS" not in page([one, full("near", 90, 0.72, line="another folder, same slices")])
+    unet = full("unet", 5, 0.6)
+    unet["bundle"]["task"] = "segment"
+    assert "2 TEST SETS" in page([one, unet]), "Dice and accuracy share no drawing either"
+
+
+def test_a_test_set_that_is_not_recorded_is_marked_in_every_figure() -> None:
+    old = full("old", 100, 0.7)
+    del old["data"]["test_set_sha256"]
+    text = page([old, full("new", 20, 0.9)])
+    assert "TEST SET NOT RECORDED for old: whether" in text
+    assert sum("On d (test set not recorded)" in caption for caption in captions(text)) == 2
+    assert "2 TEST SETS" in text
+    assert '<p class="soft">d (test set not recorded); bundle' in text
+
+
+def test_points_are_labelled_by_bundle_even_where_bundles_share_a_name_or_there_is_no_room() -> None:
+    documents = [full("resnet18", 100, 0.70), full("resnet18", 50, 0.80, sha256="b" * 64), full("vgg", 50, 0.60)]
+    documents[2]["bundle"]["model"]["name"] = "resnet18"
+    assert bundle_names(documents) == ["resnet18 aaaaaa", "resnet18 bbbbbb", "vgg"]
+    assert bundle_names([documents[0], documents[0]]) == ["resnet18", "resnet18"]
+    rate = svgs(page(documents))[1]
+    assert sorted(labels(rate)) == ["resnet18 aaaaaa fp32", "resnet18 bbbbbb fp32", "vgg fp32"]
+    crowd = [point(10 + index / 1000, 0.8, f"a bundle with a long name {index}") for index in range(12)]
+    drawn = scatter(crowd, x_name="x", y_name="y", title="t")
+    (svg,) = svgs(drawn)
+    keys = dict(re.findall(r"(?:>|; )(\d+) (a bundle with a long name \d+)", drawn.split("</svg>")[1]))
+    said = [keys.get(label, label) for label in labels(svg)]
+    assert sorted(said) == sorted(p.label for p in crowd)
+    assert keys
+
+
+def test_legends_show_only_what_was_drawn() -> None:
+    one = full("one", 100, 0.7)
+    assert legend(page([one])).split() == ["fp32", "onnxruntime"]
+    broken = row(1, runtime="openvino", precision="int8", artifact="int8-cpu", error="no", slices_per_second=None,
+                 accuracy=None, latency_ms=None, version="1")  # fmt: skip
+    several = {**one, "offline": [], "rows": [
+        *one["rows"], broken,
+        *({**one["rows"][0], "runtime": f"r{index}", "precision": ("fp32", "fp16")[index % 2]} for index in range(5)),
+    ]}  # fmt: skip
+    text = page([several])
+    assert legend(text).split() == ["fp32", "fp16", "onnxruntime", "r0", "r1", "r2", "r3", "r4"]
+    drawn = text.split('<div class="pair">')[1]
+    for shape in SHAPES:
+        assert text.count(f'"key {shape}"') == 1
+    for mark in ('width="9"', "l6,6", "l6,10", "l6,-10", 'width="14"', "<circle"):
+        assert mark in drawn
 
 
 def test_the_command(tmp_path: Path) -> None:

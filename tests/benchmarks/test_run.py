@@ -24,7 +24,7 @@ from benchmarks.inputs import choose_inputs
 from benchmarks.latency import Effort
 from benchmarks.peers.torch_eager import original_candidates
 from benchmarks.plan import Plan
-from benchmarks.plot import draw
+from benchmarks.plot import _legends, draw
 from benchmarks.reference import Reference
 from benchmarks.report import model_table, notes, offline_table, server_table, start_table
 from benchmarks.report_files import CSV_COLUMNS, csv_text, markdown, write_report
@@ -126,6 +126,30 @@ def test_document_is_json_and_says_where_and_on_what(document: dict[str, Any]) -
     )
     assert again["settings"]["threads"] == 1
     assert again["data"]["line"] == "data, test split by patient: 12 slices"
+    digest = again["data"]["test_set_sha256"]
+    assert len(digest) == 64
+    assert {row["test_set_sha256"] for row in csv.DictReader(io.StringIO(csv_text(document)))} == {digest}
+    assert notes(document)[0] == f"accuracy on data, test split by patient: 12 slices (test set {digest[:12]})."
+
+
+@pytest.mark.parametrize(
+    ("latencies", "says"),
+    [
+        ([{"p50": 1.0, "p90": 2.0, "p99": None}], ["p50", "p90"]),
+        ([{"p50": 1.0, "p90": 2.0, "p99": 3.0}, {"p50": None, "p90": None, "p99": None}],
+         ["p50", "p90", "p99", "mean (fewer than 11 calls)"]),
+        ([{"p50": None, "p90": None, "p99": None}], ["mean (fewer than 11 calls)"]),
+    ],
+)  # fmt: skip
+def test_the_plots_legend_names_only_percentiles_that_were_measured(
+    latencies: list[dict[str, Any]], says: list[str]
+) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    _legends(figure, figure.subplots(), latencies)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == says
+    assert figure.legends[0].get_title().get_text().count("p99") == ("p99" in says)
 
 
 def test_tables_show_a_dash_for_a_percentile_without_samples(document: dict[str, Any]) -> None:

@@ -28,12 +28,16 @@ def compare(
     energy: float = typer.Option(15.0, help="Per cent that joules per 1,000 slices may rise."),
     accuracy: float = typer.Option(0.5, help="Points (of 100) that accuracy may fall."),
     across_machines: bool = typer.Option(False, "--across-machines", help="Compare two machines all the same."),
+    across_test_sets: bool = typer.Option(
+        False, "--across-test-sets", help="Compare speeds, sizes and memory of benchmarks scored on other slices."
+    ),
     everything: bool = typer.Option(False, "--all", help="Show every figure, not only changes beyond half the limit."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Hold two benchmarks against each other.
 
-    A row that was measured before and is missing or failed after is a regression.
+    A row that was measured before and is missing or failed after is a regression. Accuracies of two test sets do not
+    compare; where a benchmark does not record its own, theirs are marked.
     """
     from benchmarks.compare import Limits
     from benchmarks.compare import compare as hold
@@ -48,12 +52,19 @@ def compare(
     found = hold(read_benchmark(before), read_benchmark(after), limits)
     if not across_machines and (other := [note for note in found.notes if note.startswith("another machine")]):
         raise UserError(f"These are two machines ({other[0]}).", fix="--across-machines, if that is what you want")
+    if not across_test_sets and found.test_sets == "different":
+        said = next(note for note in found.notes if note.startswith("two test sets"))
+        raise UserError(
+            f"Their accuracies do not compare ({said}).",
+            fix="measure both with the same --data, or --across-test-sets to compare everything else",
+        )
     if not found.changes and not found.gone:
         raise UserError("The two benchmarks have no row in common.", fix="measure the same bundle and batch sizes")
     if as_json:
         print_json(
             {
-                "passed": found.passed, "changes": [change.to_json() for change in found.changes],
+                "passed": found.passed, "test_sets": found.test_sets,
+                "changes": [change.to_json() for change in found.changes],
                 "gone": found.gone, "new": found.new, "notes": found.notes,
             }
         )  # fmt: skip
@@ -79,8 +90,8 @@ def compare(
 
 
 def _cells(change: Change) -> tuple[str, ...]:
-    digits = 4 if change.figure == "accuracy" else 2
-    points = change.figure == "accuracy"
+    points = change.figure.startswith("accuracy")
+    digits = 4 if points else 2
     moved = (change.after - change.before) if points else (change.after - change.before) / change.before
     unit = " pt" if points else " %"
     return (
