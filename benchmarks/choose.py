@@ -73,7 +73,9 @@ def choose(
             for batch in plan.batches:
                 say(f"{name}: batch {batch}, {len(contenders)} candidates in turns")
                 for row in timed_rows(contenders, inputs, batch, plan, telemetry):
-                    rows.append({**row, **_about(bundle, row, contenders, phantom="phantom" in inputs.line())})
+                    unknown = inputs.synthetic and data is None
+                    rows.append({**row, **_about(bundle, row, contenders, unknown=unknown)})
+                    rows[-1]["synthetic"] = inputs.synthetic
     if len(set(test_sets.values())) > 1 and any(row["accuracy"] is not None for row in rows):
         notes.append(
             "TWO TEST SETS: not all bundles were scored on the same slices, so their accuracies do not compare"
@@ -88,16 +90,17 @@ def choose(
     }  # fmt: skip
 
 
-def _about(bundle: Bundle, row: Row, contenders: list[Contender], *, phantom: bool) -> dict[str, Any]:
-    """Bundle, network and figures; those of phantoms are none of patients, so they count as unknown."""
+def _about(bundle: Bundle, row: Row, contenders: list[Contender], *, unknown: bool) -> dict[str, Any]:
+    """Bundle, network and figures. unknown: the slices are phantoms that nobody asked for: their figures are none of
+    patients, and meet no limit. Of phantoms that were named they count, and are marked wherever they stand."""
     own = next(
         contender.candidate for contender in contenders
         if (contender.candidate.runtime, contender.candidate.device, contender.candidate.artifact)
         == (row["runtime"], row["device"], row["artifact"])
     )  # fmt: skip
-    confusion = None if phantom else (row["figures"] or {}).get("confusion")
+    confusion = None if unknown else (row["figures"] or {}).get("confusion")
     return {
         "bundle": bundle.folder.resolve().name, "network": bundle.manifest.model.get("name"),
-        **figures_of(confusion), "accuracy": None if phantom else row["accuracy"],
+        **figures_of(confusion), "accuracy": None if unknown else row["accuracy"],
         "options": {"artifact": own.artifact, "runtime": own.runtime, "device": own.device, "batch": row["batch"]},
     }  # fmt: skip

@@ -20,6 +20,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
 from lits_deploy.scans import Slice
+from lits_deploy.synthetic import BESIDE, MARK, is_synthetic
 from lits_deploy.verify import read_golden
 from train.data.layout import SPLITS, Layout, Sample, read_layout
 from train.data.load import fitted_slice, load_sample
@@ -46,8 +47,8 @@ class Inputs:
 
     targets: int64 [N] classes; masks: uint8 [N, S, S], only for a U-Net; None where there are none.
     files: of the slices, one each, for the end-to-end rows; empty where the slices were made here.
-    about: `name` of the data set, `split`, `split_by` (patient, slice or None), `slices`, `of`, `unreadable` and
-    `test_set_sha256` (`benchmarks.same_slices`).
+    about: `name` of the data set, `split`, `split_by` (patient, slice or None), `slices`, `of`, `unreadable`,
+    `test_set_sha256` (`benchmarks.same_slices`) and, of phantoms, `synthetic`.
     """
 
     names: tuple[str, ...]
@@ -64,7 +65,13 @@ class Inputs:
         split = f", {about['split']} split" if about.get("split") else ""
         by = f" by {about['split_by']}" if about.get("split_by") else ""
         part = "" if about["slices"] == about["of"] else f" of {about['of']:,}, evenly spread"
-        return f"{about['name']}{split}{by}: {about['slices']:,} slices{part}"
+        mark = f" {MARK}" if self.synthetic else ""
+        return f"{about['name']}{split}{by}: {about['slices']:,}{mark} slices{part}"
+
+    @property
+    def synthetic(self) -> bool:
+        """True for phantoms: figures on them are none of patients."""
+        return is_synthetic(self.about)
 
 
 def choose_inputs(
@@ -110,6 +117,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
     targets, labels = [known.target for known in labelled], [known.mask for known in labelled]
     unreadable = min(len(samples), most) - len(picked)
     notes = [f"{unreadable} files of {data.name}/{split} could not be used"] if unreadable else []
+    notes += [BESIDE] if layout.synthetic else []
     about, whole = layout.describe(), len(layout.splits) == len(SPLITS)
     notes += _past_notes(bundle, data, picked, loaded)
     return Inputs(
@@ -123,6 +131,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
             "split_by": about["split_by"] if whole or about["split_by"] == "slice" else None,
             "slices": len(picked), "of": len(samples), "unreadable": unreadable,
             "patients": len({sample.patient for sample in picked}),
+            "synthetic": layout.synthetic,
             KEY: sha256_of_samples(picked),
         },
         notes=tuple(notes),
@@ -159,10 +168,10 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
         masks=np.stack(labels) if bundle.manifest.task == "segment" else None,
         about={
             "name": f"phantoms (seed {SEED})", "split": None, "split_by": None, "slices": count, "of": count,
-            "unreadable": 0, "patients": patient,
+            "unreadable": 0, "patients": patient, "synthetic": True,
             KEY: identity.hexdigest(),
         },
-        notes=("the slices are phantoms: their accuracy says nothing about patients",),
+        notes=(BESIDE,),
     )  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from export.flips import Flips, views
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Artifact
 from lits_deploy.contract import InputContract, in_hu
+from lits_deploy.measured import CLASSIFIER, figures_of, measured_on, number
+from lits_deploy.synthetic import BESIDE, is_synthetic
 from train.data.layout import SPLITS
 
 
@@ -42,7 +44,7 @@ def model_card(
         *_training(training),
         "",
         "## Figures",
-        *_figures(metrics, training),
+        *_figures(metrics, artifacts, training),
         "",
         "## Artifacts",
         "| name | file | precision | for | MB | parity: slices | max abs Δp | flipped |",
@@ -126,12 +128,12 @@ def _flips(flips: Flips) -> list[str]:
 
 def change(figures: dict[str, Any], key: str) -> str:
     """How a figure changed from the original to the artifact: `0.850 → 0.849`."""
-    return f"{_number(figures['original'].get(key))} → {_number(figures['artifact'].get(key))}"
+    return f"{number(figures['original'].get(key))} → {number(figures['artifact'].get(key))}"
 
 
 def _dice(figures: dict[str, Any]) -> str:
     pairs = zip(figures["original"]["dice"], figures["artifact"]["dice"], strict=True)
-    return ", ".join(f"{_number(before)} → {_number(after)}" for before, after in pairs)
+    return ", ".join(f"{number(before)} → {number(after)}" for before, after in pairs)
 
 
 def _delta(value: float | None) -> str:
@@ -149,6 +151,7 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
         f"Fitted on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}, split by "
         f"{record['split_by']}) and applied by the host; a slice whose highest probability lies under the threshold is",
         "answered `abstain`. Figures are of that same split.",
+        *(["", f"**{BESIDE}**"] if is_synthetic(record) else []),
         "",
         "| artifact | temperature | log loss | calibration error (ECE) | abstains below | answered | right of those "
         "| wanted |",
@@ -203,25 +206,47 @@ def _weights(training: dict[str, Any]) -> list[str]:
     return [f"Weights from {training.get('weights', 'unknown')}; {how}.", *adapted]
 
 
-def _figures(metrics: dict[str, Any], training: dict[str, Any]) -> list[str]:
-    test = metrics.get("test")
-    if not test:
-        return ["Not measured on unseen patients."]
-    split_by = training.get("dataset", {}).get("split_by", "unknown")
-    head = f"On the test split ({test['slices']} slices, split by {split_by}):"
-    if "dice" in test:
-        return [head, "", "| class | Dice | IoU |", "|---|---|---|"] + [
-            f"| {index} | {_number(d)} | {_number(i)} |"
-            for index, (d, i) in enumerate(zip(test["dice"], test["iou"], strict=True))
-        ]
-    names = {
-        "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "liver_accuracy": "liver / no liver accuracy",
-        "lesion_auroc": "lesion-slice AUROC",
+def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training: dict[str, Any]) -> list[str]:
+    """Figures of every file on every split, measured on the file itself; the test split first."""
+    found = {
+        (a.name, split): told for split in ("test", "validate") for a in artifacts
+        if (told := figures_of(metrics, a.name, split))
     }  # fmt: skip
-    return [head, "", "| figure | value |", "|---|---|"] + [
-        f"| {t} | {_number(test.get(k))} |" for k, t in names.items()
-    ]
+    if not found:
+        return ["Not measured: no data set was at hand when the files were exported."]
+    lines = ["Of the exported files, measured at export; `lits-deploy evaluate` gives the same on the same slices.", ""]
+    for split, note in (("test", ""), ("validate", " This split chose the weights, temperature and threshold.")):
+        rows = {name: told for (name, of), told in found.items() if of == split}
+        if not rows:
+            lines += [f"On the {split} split: not measured, it was not at hand.", ""]
+            continue
+        told = next(iter(rows.values()))
+        lines += [f"On {measured_on(told)}, {_split_by(told)}.{note}", ""]
+        if told["synthetic"]:
+            lines += [f"**{BESIDE}**", ""]
+        lines += [*_table(rows), ""]
+    if is_synthetic(training.get("dataset")):
+        lines += ["The network was trained on phantoms, too.", ""]
+    return lines[:-1]
 
 
-def _number(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.3f}"
+def _table(rows: dict[str, dict[str, Any]]) -> list[str]:
+    if all("dice" in told for told in rows.values()):
+        head = "| artifact | Dice: 0, 1, 2 | IoU: 0, 1, 2 | pixel error | measured on |"
+        body = [
+            f"| {name} | {', '.join(map(number, told['dice']))} | {', '.join(map(number, told['iou']))} "
+            f"| {number(told['pixel_error'])} | {told['runtime']} |"
+            for name, told in rows.items()
+        ]
+    else:
+        head = f"| artifact | {' | '.join(CLASSIFIER.values())} | measured on |"
+        body = [
+            f"| {name} | {' | '.join(number(told[key]) for key in CLASSIFIER)} | {told['runtime']} |"
+            for name, told in rows.items()
+        ]
+    return [head, "|---" * (head.count("|") - 1) + "|", *body]
+
+
+def _split_by(told: dict[str, Any]) -> str:
+    by = told["split_by"]
+    return "how it was split is not known" if by is None else f"split by {by}"

@@ -16,17 +16,20 @@ import numpy as np
 from export import cam, graph, parity
 from export.calibrate import Calibration, calibrate
 from export.card import model_card
+from export.figures import ANSWER, BATCH, measure, say_measured
 from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
 from export.source import Original
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, SEEN, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.errors import OutputError
 from lits_deploy.files import sha256_file, write_bytes, write_words
+from lits_deploy.measured import ARTIFACTS, IN_TRAINING
 from lits_deploy.model_file import ModelFile
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.printable import printable
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
+from lits_deploy.synthetic import MARK
 from train.data.seen import Seen
 from train.run import provenance
 from train.threads import limit_threads
@@ -101,6 +104,10 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         say(f"  -[✓] class-activation map: {apart:.0e} of its largest value apart (≤ {cam.TOLERANCE:.0e})")
     np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)  # names that `verify` reads
 
+    with _runtime(original, folder / MODEL, (ANSWER[original.info.task],), max_batch=BATCH) as runtime:
+        figures = {"fp32": measure(original, runtime, phase=talk.phase, progress=talk.progress)}
+    say_measured(say, figures)
+
     artifact = Artifact(
         name="fp32",
         file=MODEL,
@@ -137,28 +144,31 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         contract=original.contract,
         artifacts=(artifact,),
         files=files,
-        metrics=original.metrics,
         training=original.training,
         export=_made_with(),
     )
     if wanted and chosen:
         added = add_precisions(original, folder, manifest, (golden, expected), chosen, wanted, talk)
+        figures |= added.figures
         manifest = replace(
             manifest,
             artifacts=(artifact, *added.artifacts),
             calibration_set=added.calibration_set,
             left_out=added.left_out,
         )
+    manifest = replace(manifest, metrics={ARTIFACTS: figures, IN_TRAINING: original.metrics})
     card = model_card(
         model=model, task=manifest.task, contract=original.contract, artifacts=manifest.artifacts,
-        training=original.training, metrics=original.metrics, calibration_set=manifest.calibration_set,
+        training=original.training, metrics=manifest.metrics, calibration_set=manifest.calibration_set,
         left_out=manifest.left_out,
     )  # fmt: skip
     write_words(folder / CARD, card)
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
 
 
-def _runtime(original: Original, path: Path, wanted: tuple[str, ...] = ()) -> OnnxRuntime:
+def _runtime(
+    original: Original, path: Path, wanted: tuple[str, ...] = (), *, max_batch: int | None = None
+) -> OnnxRuntime:
     usual = ("logits", "probabilities") if original.info.task == "classify" else ("probabilities",)
     return OnnxRuntime(
         ModelFile.read(path),
@@ -166,7 +176,7 @@ def _runtime(original: Original, path: Path, wanted: tuple[str, ...] = ()) -> On
         precision="fp32",
         shape=original.contract.shape,
         wanted=wanted or usual,
-        max_batch=16 if original.info.task == "classify" else 4,
+        max_batch=max_batch or (16 if original.info.task == "classify" else 4),
     )
 
 
@@ -201,7 +211,8 @@ def _calibrated(calibration: Calibration) -> str:
     rule = "never abstains" if threshold is None else f"abstains below {threshold:.3f}"
     (nll, ece), (nll_after, ece_after) = ((record[when]["nll"], record[when]["ece"]) for when in ("before", "after"))
     return (
-        f"calibrated on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}): "
+        f"calibrated on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}"
+        f"{', ' + MARK if record['synthetic'] else ''}): "
         f"temperature {calibration.temperature:.3f}, log loss {nll:.3f} → {nll_after:.3f}, calibration error "
         f"{ece:.3f} → {ece_after:.3f}, {rule}"
     )

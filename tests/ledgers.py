@@ -19,6 +19,7 @@ from lits_deploy.ledger import (
     NAMES,
     OK,
     PICTURES,
+    RAN,
     RUN,
     FileRow,
     Ledger,
@@ -74,6 +75,7 @@ def make_ledger(
     ledger.note(RUN, canonical_json({"classes": CLASSES, "provenance": dict.fromkeys(PROVENANCE, "x")}))
     ledger.note(NAMES, names)
     ledger.note(ABOUT, json.dumps(ABOUT_TINY))
+    ledger.note(RAN, json.dumps(RAN_ONCE))
     if overlay is not None:
         ledger.note(PICTURES, canonical_json(overlay))
         add_pictures(ledger)
@@ -104,6 +106,11 @@ def _slice(number: int, mildness: float, k: int, slices: int) -> SliceRow:
     return SliceRow(number, 0, OK, None, 2 if p2 > 0.5 else 1, 1 - p1 - p2, p1, p2, 5.0 * k)
 
 
+RAN_ONCE = {
+    "first": "2026-11-28 21:45 UTC", "last": "2026-11-28 21:45 UTC", "scans": ["ward 7"],
+    "machine": "AMD EPYC, 2 cores",
+}  # fmt: skip
+
 ABOUT_TINY = {
     "lits_deploy": "0",
     "task": "classify",
@@ -116,8 +123,10 @@ ABOUT_TINY = {
     "runtime": {"name": "fake", "version": "0", "device": "cpu", "precision": "fp32", "providers": ["fake"]},
     "temperature": 1.5,
     "abstain_below": 0.5,
-    "calibrated_on": {"slices": 10, "patients": 2},
+    "calibrated_on": {"slices": 10, "patients": 2, "synthetic": False},
     "test": {
-        "slices": 100, "split_by": "patient", "accuracy": 0.8, "confusion": [[50, 0, 0], [0, 20, 10], [5, 5, 10]],
+        "data": "lits/test", "split_by": "patient", "synthetic": False, "slices": 100, "patients": 5, "failed": 0,
+        "runtime": "onnxruntime 1", "device": "cpu", "accuracy": 0.8, "balanced_accuracy": 0.722,
+        "liver_accuracy": 0.95, "lesion_auroc": None, "confusion": [[50, 0, 0], [0, 20, 10], [5, 5, 10]],
     },
 }  # fmt: skip

@@ -23,6 +23,7 @@ from lits_deploy.errors import DataError, UserError
 from lits_deploy.files import write_json, write_text
 from lits_deploy.revision import git_revision
 from lits_deploy.spreadsheet import CsvWriter
+from lits_deploy.synthetic import MARK
 from train import checkpoint, distributed
 from train.config import TrainConfig
 from train.data import seen
@@ -74,6 +75,8 @@ def _tell(config: TrainConfig, out: Path, layout: Layout, watch: Observer) -> No
     single = sum(len(sample.row) < 2 for sample in layout.splits["train"])
     if single and config.contract.channels > 1:
         watch.say(f"note: {single} training slices have no neighbours: their names tell no series and no number in it.")
+    if layout.synthetic:
+        watch.say(f"note: {config.data} is {MARK}: figures on phantoms say nothing about patients.")
     if leaks := layout.leaks():
         watch.say(f"warning: {len(leaks)} patients stand in more than one split; accuracies will be too high.")
     elif layout.split_by == "slice":
@@ -110,7 +113,7 @@ def _train(session: Session, keeper: _Keeper, resume: bool) -> dict[str, Any]:
     distributed.gathered(None)  # rank 0 has written the best checkpoint
     record = checkpoint.load(out / BEST, session.network)
     figures = session.evaluate("test", f"test (best, epoch {record['epoch']})")
-    figures["split_by"] = session.split_by
+    figures |= {"split_by": session.split_by, "synthetic": session.synthetic}
     if distributed.rank() == 0:
         write_json(out / TEST, {"epoch": record["epoch"], "split": "test", **figures})
     return figures

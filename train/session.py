@@ -62,6 +62,7 @@ class Session:
 
     def __init__(self, config: TrainConfig, layout: Layout, watch: Observer) -> None:
         self.config, self.watch, self.split_by = config, watch, layout.split_by
+        self.synthetic = layout.synthetic
         self.info = network(config.model)
         self.device = torch.device(config.device)
         limit_threads()

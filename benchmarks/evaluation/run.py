@@ -5,8 +5,8 @@ The document is what evaluation.json holds; tables, plots and the page are drawn
 
     schema, kind "evaluation", task, disclaimer
     subject      what was evaluated: kind, name, model, hashes, artifact, precision, runtime
-    data         name, split, split_by, leaked patients, slices, failed, patients, window, sha256 of what was judged
-    marks        sentences that stand beside every figure (leaky split, trained on these patients)
+    data         name, split, split_by, leaked patients, slices, failed, patients, synthetic, sha256 of what was judged
+    marks        sentences that stand beside every figure (phantoms, leaky split, trained on these patients)
     notes        sentences that a reader may want
     intervals    how they were made; `decoration` where there are too few patients
     figures      see `classifier.figures_of` or `unet.figures_of`; a figure with an interval is {value, low, high}
@@ -32,9 +32,9 @@ import numpy as np
 
 from benchmarks.evaluation import classifier, unet
 from benchmarks.evaluation.figures import about_intervals, finite
-from benchmarks.evaluation.predictions import Answer, Identity, answers
 from benchmarks.evaluation.subject import Subject
 from benchmarks.evaluation.testset import TestSet, open_testset, past_marks
+from export.answers import Answer, Identity, answers
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import DataError
 from lits_deploy.machine import processor
@@ -191,7 +191,8 @@ def _document(
         "data": {
             "name": testset.name, "split": testset.split, "split_by": testset.split_by,
             "leaked_patients": list(testset.leaked), "slices": len(rows) - len(failed), "failed": len(failed),
-            "patients": patients, "source": testset.declared.get("source"), "sha256": identity.hexdigest(),
+            "patients": patients, "source": testset.declared.get("source"),
+            "synthetic": testset.synthetic, "sha256": identity.hexdigest(),
         },
         "marks": list(testset.marks),
         "notes": list(testset.notes) + _notes(subject, content["figures"]),

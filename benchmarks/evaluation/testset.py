@@ -7,18 +7,17 @@ on these very patients, which their pixels tell (`train.data.seen`). Decodes no 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.evaluation.subject import Subject
+from export.answers import in_order
 from lits_deploy.errors import ContractError, DataError
+from lits_deploy.synthetic import BESIDE, is_synthetic
 from train.data.layout import SPLITS, Layout, Sample, read_layout
 from train.data.seen import Past
-
-_NUMBER = re.compile(r"volume-\d+_(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,11 @@ class TestSet:
     marks: tuple[str, ...]
     notes: tuple[str, ...]
     declared: dict[str, Any]
+
+    @property
+    def synthetic(self) -> bool:
+        """True for phantoms."""
+        return is_synthetic(self.declared)
 
     @property
     def name(self) -> str:
@@ -87,21 +91,15 @@ def open_testset(root: Path, split: str, subject: Subject) -> TestSet:
     if None in (window, wanted):
         notes.append("the window of the slices or of the network is not declared: whether they agree is not known")
     return TestSet(
-        root=root, split=split, samples=tuple(sorted(samples, key=lambda s: (s.patient, s.image.name))),
+        root=root, split=split, samples=in_order(samples),
         split_by=split_by, leaked=leaked, marks=marks, notes=tuple(notes), declared=layout.declared,
     )  # fmt: skip
-
-
-def slice_number(sample: Sample) -> int | None:
-    """Number of the slice in its volume, from a name volume-VVV_SSSS; None where the name tells none."""
-    match = _NUMBER.fullmatch(sample.image.stem)
-    return int(match[1]) if match else None
 
 
 def _marks(
     layout: Layout, split: str, split_by: str | None, leaked: tuple[str, ...], trained_on: dict[str, Any]
 ) -> tuple[str, ...]:
-    marks = []
+    marks = [BESIDE] if layout.synthetic else []
     if split_by == "slice":
         who = (
             f" ({len(leaked)} of {len(layout.patients(split))} patients here are in another split too)"

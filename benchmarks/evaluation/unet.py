@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from benchmarks.evaluation.figures import figure
-from benchmarks.evaluation.predictions import Answer
+from export.answers import Answer
 from lits_deploy.errors import MissingExtra
 from lits_deploy.metrics import confusion_matrix
 from lits_deploy.metrics.bootstrap import Resamples, resample

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.evaluation.figures import Figure
+from lits_deploy.synthetic import MARK
 
 DASH = "–"
 """Not known, or not defined here."""
@@ -60,8 +61,9 @@ def data_line(document: dict[str, Any]) -> str:
     data = document["data"]
     split = {"patient": "split by patient", "slice": "SPLIT BY SLICE", None: "how it was split is not known"}
     failed = f", {data['failed']:,} more could not be used" if data["failed"] else ""
+    synthetic = f" {MARK}" if data.get("synthetic") else ""
     return (
-        f"{data['name']}/{data['split']}: {data['slices']:,} slices of {patients(data['patients'])}, "
+        f"{data['name']}/{data['split']}: {data['slices']:,}{synthetic} slices of {patients(data['patients'])}, "
         f"{split[data['split_by']]}{failed}"
     )
 

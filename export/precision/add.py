@@ -18,6 +18,7 @@ import onnx
 from export import gate
 from export.calibrate import calibrate
 from export.cam import without_cam
+from export.figures import measure, say_measured
 from export.gate.report import write_report
 from export.gate.slices import GateSlices, gate_slices
 from export.precision.calibration_set import COUNT, CalibrationSet, from_phantoms, from_training_patients
@@ -75,9 +76,11 @@ class Talk:
 
 @dataclass(frozen=True, kw_only=True)
 class Added:
-    """What came of it. artifacts: those the bundle keeps; left_out: verdicts of the others, by name."""
+    """What came of it. artifacts: those the bundle keeps; figures: theirs, by name and split (`export.figures`);
+    left_out: verdicts of the others, by name."""
 
     artifacts: tuple[Artifact, ...]
+    figures: dict[str, dict[str, Any]]
     left_out: dict[str, Any]
     calibration_set: dict[str, Any]
 
@@ -122,19 +125,25 @@ def add_precisions(
         if wanted.report is not None:
             for path in write_report(wanted.report, verdicts):
                 talk.say(f"  → {path}")
-        finished = []
+        finished: list[Artifact] = []
+        figures: dict[str, dict[str, Any]] = {}
         for recipe, artifact in zip(chosen, made, strict=True):
             own = [verdict for verdict in verdicts if verdict.artifact == artifact.name]
             opened = [candidate.runtime for candidate in candidates if candidate.artifact == artifact.name]
             finished.append(_finish(recipe, artifact, own, opened, original, golden, slices, ranges, wanted))
+            if finished[-1].gate["passed"] or wanted.allow_failing:
+                lead = opened[_lead(own)]
+                figures[artifact.name] = measure(original, lead, phase=talk.phase, progress=talk.progress)
+        say_measured(talk.say, figures)
     kept = []
     for artifact in finished:
-        if artifact.gate["passed"] or wanted.allow_failing:
+        if artifact.name in figures:
             kept.append(artifact)
         else:
             (folder / artifact.file).unlink()
     return Added(
         artifacts=tuple(kept),
+        figures=figures,
         left_out={a.name: {"bytes": a.bytes, "gate": a.gate} for a in finished if a not in kept},
         calibration_set=calibration.record if wanted.int8 else {},
     )
@@ -187,7 +196,7 @@ def _write(
 def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Candidate]:
     """An artifact on every runtime here that it is for; simulated where there is none."""
     classify = bundle.manifest.task == "classify"
-    wanted = ("logits", "probabilities") if classify else ("probabilities",)
+    wanted = ("logits", "probabilities") if classify else ("probabilities", "labels")
     most = gate.judge_batch(bundle.manifest.task)
     opened: list[tuple[str, Runtime]] = []
     for name, device in places():
@@ -231,7 +240,7 @@ def _finish(
         largest = "not finite" if ranges["largest"] is None else f"{ranges['largest']:.0f}"
         failures.append(f"FP16 range: |{ranges['tensor']}| reaches {largest} (≤ {ranges['limit']:.0f})")
         passed = False
-    lead = next(index for index, verdict in enumerate(verdicts) if verdict.place in good or not good)
+    lead = _lead(verdicts)
     record = {
         "passed": passed,
         "failures": failures,
@@ -262,6 +271,11 @@ def _finish(
         abstain_below=fitted.abstain_below,
         calibration=fitted.record,
     )  # fmt: skip
+
+
+def _lead(verdicts: Sequence[gate.Verdict]) -> int:
+    """The runtime that an artifact is fitted and measured on: the first that it passes on, else the first."""
+    return next((index for index, verdict in enumerate(verdicts) if verdict.passed), 0)
 
 
 def _note(slices: GateSlices, verdicts: Sequence[gate.Verdict]) -> str | None:

@@ -69,8 +69,11 @@ def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
     from benchmarks.report import machine_line
     from lits_deploy.cli.console import console, table
 
-    def number(value: float | None, digits: int) -> str:
-        return "–" if value is None else f"{value:,.{digits}f}"
+    def number(value: float | None, digits: int, mark: str = "") -> str:
+        return "–" if value is None else f"{value:,.{digits}f}{mark}"
+
+    def marked(row: dict[str, Any], name: str) -> str:
+        return number(row[name], 3, " synthetic" if row.get("synthetic") else "")
 
     header = (
         "network",
@@ -91,8 +94,8 @@ def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
             str(row["network"]), row["bundle"], row["artifact"],
             row["runtime"] + ("" if row["device"] == "cpu" else f" {row['device']}"), str(row["batch"]),
             number(row["slices_per_second"], 1), number((row["latency_ms"] or {}).get("p90"), 1),
-            number(row["size_mb"], 1), number(row["sensitivity"], 3), number(row["specificity"], 3),
-            number(row["balanced_accuracy"], 3), number(row["accuracy"], 3), row["verdict"],
+            number(row["size_mb"], 1), marked(row, "sensitivity"), marked(row, "specificity"),
+            marked(row, "balanced_accuracy"), marked(row, "accuracy"), row["verdict"],
         )
         for row in document["rows"]
     ]  # fmt: skip

@@ -275,13 +275,17 @@ def _newest_run(model: str) -> Path:
 
 def _summary(figures: dict[str, Any], folder: Path) -> None:
     from lits_deploy.cli.console import console
+    from lits_deploy.synthetic import MARK
 
+    mark = f" ({MARK} data)" if figures.get("synthetic") else ""
     if "dice" in figures:
         liver, tumour = figures["dice"][1:]
-        console.print(f"test, split by {figures['split_by']}: Dice liver {_figure(liver)}, tumour {_figure(tumour)}")
+        console.print(
+            f"test{mark}, split by {figures['split_by']}: Dice liver {_figure(liver)}, tumour {_figure(tumour)}"
+        )
     else:
         console.print(
-            f"test, split by {figures['split_by']}, best checkpoint: accuracy {figures['accuracy']:.3f}, "
+            f"test{mark}, split by {figures['split_by']}, best checkpoint: accuracy {figures['accuracy']:.3f}, "
             f"balanced {figures['balanced_accuracy']:.3f}, "
             f"liver/no-liver {figures['liver_accuracy']:.3f}, lesion AUROC {_figure(figures['lesion_auroc'])}"
         )

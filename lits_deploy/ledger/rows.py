@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 PENDING, OK, FAILED, ABSTAINED = 0, 1, 2, 3
 
-NAMES, RUN, ABOUT, PICTURES = "names", "run", "about", "pictures"
+NAMES, RUN, ABOUT, RAN, PICTURES = "names", "run", "about", "ran", "pictures"
 """What is noted of a run (`Ledger.note`): how it names things; classes and provenance, which its tables repeat; what a
-report says of network and machine (`pipeline.about`); what is drawn over pictures (`pipeline.pictures`)."""
+report says of the network, and of when, where and on what it ran (`pipeline.about`); what is drawn over pictures
+(`pipeline.pictures`)."""
 
 
 class SliceRow(NamedTuple):

@@ -72,15 +72,18 @@ def liver_accuracy(matrix: Matrix) -> npt.NDArray[np.float64]:
     return _ratio(right, matrix.sum(axis=(-2, -1)))
 
 
-def classification_summary(target: npt.ArrayLike, probabilities: npt.NDArray[Any]) -> dict[str, Any]:
+def classification_summary(
+    target: npt.ArrayLike, probabilities: npt.NDArray[Any], *, labels: npt.ArrayLike | None = None
+) -> dict[str, Any]:
     """The figures every report shows for a 3-class run.
 
-    target: int [N]; probabilities: float [N, 3].
+    target: int [N]; probabilities: float [N, 3]; labels: int [N], what each was called, where it is not the class of
+    the highest probability.
     Returns accuracy, balanced_accuracy, liver_accuracy (class 0 against 1 and 2, by the predicted class),
     lesion_auroc (score p2 against target == 2), per_class_accuracy, confusion (rows = target), slices.
     """
     t = np.asarray(target, dtype=np.int64)
-    predicted = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1) if labels is None else np.asarray(labels, dtype=np.int64)
     matrix = confusion_matrix(t, predicted, probabilities.shape[1])
     recalls = per_class_accuracy(matrix)
     return {

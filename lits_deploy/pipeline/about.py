@@ -1,15 +1,40 @@
-"""What a report says of the run behind it: network, contract, runtime, versions; noted in the ledger (`ABOUT`) as JSON.
+"""What a report says of the run behind it, noted in the ledger as JSON.
 
-No path, no time, no name of a patient or machine: a report is handed on.
+ABOUT   network, contract, runtime, versions
+RAN     when, on which machine, over which scans: no path of a folder, and no name of one where paths are hashed. It is
+        noted once for each start that answers slices, so that a page drawn again from the ledger is the same page
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from lits_deploy import __version__
 from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.machine import cores, processor
+from lits_deploy.measured import figures_of
 from lits_deploy.runtime import RuntimeInfo
+from lits_deploy.scans.paths import escape
+from lits_deploy.synthetic import is_synthetic
+
+
+def ran(before: str | None, started: datetime, roots: Sequence[Path], *, answers: bool, hidden: bool) -> dict[str, Any]:
+    """A record for JSON. before: the one of the ledger, or None; answers: whether this start has slices to answer.
+
+    first, last: the starts, in UTC, that answered the first and the last slices; scans: the last names of the folders,
+    none where they are hidden; machine: its processor.
+    """
+    noted: dict[str, Any] = {} if before is None else json.loads(before)
+    now = started.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+    if noted and not answers:
+        return noted
+    scans = [] if hidden else [escape(root.resolve().name) for root in roots]
+    machine = f"{processor()}, {cores()} core{'' if cores() == 1 else 's'}"
+    return {"first": noted.get("first", now), "last": now, "scans": scans, "machine": machine}
 
 
 def about(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, abstain_below: float | None) -> dict[str, Any]:
@@ -31,15 +56,13 @@ def about(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, abstain_belo
         },
         "temperature": artifact.temperature,
         "abstain_below": abstain_below,
-        "calibrated_on": {"slices": fitted.get("slices"), "patients": len(fitted.get("patients", ()))}
+        "calibrated_on": {
+            "slices": fitted.get("slices"),
+            "patients": len(fitted.get("patients", ())),
+            "synthetic": is_synthetic(fitted) or is_synthetic(manifest.training.get("dataset")),
+        }
         if fitted.get("fitted")
         else None,
-        "test": _test(manifest.metrics.get("test")),
+        # How this very file did on slices that the network had not seen; None: not measured.
+        "test": figures_of(manifest.metrics, artifact.name, "test"),
     }
-
-
-def _test(figures: dict[str, Any] | None) -> dict[str, Any] | None:
-    """How the network did on slices it had not seen, as far as a reader of its answers needs it."""
-    if not figures:
-        return None
-    return {key: figures[key] for key in ("slices", "split_by", "accuracy", "confusion") if key in figures}

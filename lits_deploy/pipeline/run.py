@@ -27,9 +27,9 @@ from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
 from lits_deploy.files import canonical_json
-from lits_deploy.ledger import ABOUT, NAMES, RUN, Counts, Ledger
+from lits_deploy.ledger import ABOUT, NAMES, RAN, RUN, Counts, Ledger
 from lits_deploy.pipeline import tuned, tuning
-from lits_deploy.pipeline.about import about
+from lits_deploy.pipeline.about import about, ran
 from lits_deploy.pipeline.altered import find_altered
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.inference import InferenceThreads
@@ -173,6 +173,10 @@ def run_folder(
         output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
         told = about(bundle, artifact, info, abstain_below=judge.to_json().get("abstain_below"))
         output.ledger.note(ABOUT, canonical_json(told))
+        when = ran(
+            output.ledger.noted(RAN), session.started, roots, answers=bool(counts.pending), hidden=options.pseudonymous
+        )
+        output.ledger.note(RAN, canonical_json(when))
         output.keep = True
 
         batch = _batch(options, runtime, info)

@@ -13,8 +13,8 @@ from lits_deploy.ledger import ABSTAINED, ResultRow
 MOST_COLUMNS = 600
 """Columns of a strip; a longer series shows, of as many neighbours as it takes, the most suspicious."""
 
-LEAST_WIDTH = 24
-"""Columns that a strip has room for at least: a single slice does not look like a whole liver."""
+FULL_WIDTH = 24
+"""Columns that fill the place of a strip: one of fewer is shorter, lest a single slice look like a whole liver."""
 
 UNSURE, WITHHELD, FAILED = 3, 4, 5
 """What a column is that has no class 0…2."""
@@ -41,8 +41,13 @@ class Profile:
 
     @property
     def width(self) -> int:
-        """Columns that the strip has room for."""
-        return max(len(self.columns), LEAST_WIDTH)
+        """Columns of the strip: it is as long as the series."""
+        return max(1, len(self.columns))
+
+    @property
+    def share(self) -> float:
+        """How much of its place the strip takes up, in percent."""
+        return round(100 * min(1.0, self.width / FULL_WIDTH), 2)
 
     def column_of(self, place: int) -> int:
         """The column that shows the slice at a place."""

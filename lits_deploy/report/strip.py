@@ -22,10 +22,14 @@ KINDS = ("none", "liver", "lesion", "unsure", "withheld", "failed")
 
 
 def areas(profile: Profile) -> Markup:
-    """Lesion probability from the bottom up, liver stacked upon it, steps one unit wide; nothing where no answer is."""
+    """Lesion probability from the bottom up, liver stacked upon it, no liver behind both, steps one unit wide; nothing
+    where no answer is, so that the strip's own ground shows."""
+    answered = _steps(None if c.p2 is None else 1.0 for c in profile.columns)
     lesion = _steps(None if c.p2 is None else c.p2 for c in profile.columns)
     both = _steps(None if c.p2 is None else c.p2 + (c.p1 or 0.0) for c in profile.columns)
-    return Markup(f'<path class="liver" d="{both}"/><path class="lesion" d="{lesion}"/>')
+    return Markup(
+        f'<path class="none" d="{answered}"/><path class="liver" d="{both}"/><path class="lesion" d="{lesion}"/>'
+    )
 
 
 def ribbon(profile: Profile) -> Markup:

@@ -20,6 +20,7 @@ from lits_deploy.ledger import (
     FAILED,
     NAMES,
     PICTURES,
+    RAN,
     RUN,
     AnsweredRow,
     Counts,
@@ -102,12 +103,14 @@ class View:
 
     series: the most suspicious first, at most MOST_SERIES; hidden: how many more there are. reasons: by kind, the most
     frequent first; other_reasons: rows of reasons that are not shown, by kind. labels: slices per class. overlay: the
-    note of what is drawn over pictures (`pipeline.pictures`), or None where none were made.
+    note of what is drawn over pictures (`pipeline.pictures`), or None where none were made. ran: when, where and on
+    which scans (`pipeline.about.ran`), or None where nobody noted it.
     """
 
     classes: tuple[str, ...]
     provenance: dict[str, str]
     about: dict[str, Any] | None
+    ran: dict[str, Any] | None
     answered: tuple[AnsweredRow, ...]
     counts: Counts
     labels: dict[int, int]
@@ -146,11 +149,12 @@ def view(ledger: Ledger) -> View:
         if summary.name is not None:
             found[id(summary)] = _series(summary, rows, pictures, hashed=hashed)
     order = [found[id(summary)] for summary in ranked(series.summary for series in found.values())]
-    about, overlay = ledger.noted(ABOUT), ledger.noted(PICTURES)
+    about, overlay, ran = ledger.noted(ABOUT), ledger.noted(PICTURES), ledger.noted(RAN)
     return View(
         classes=tuple(run["classes"]),
         provenance=run["provenance"],
         about=None if about is None else json.loads(about),
+        ran=None if ran is None else json.loads(ran),
         answered=tuple(ledger.answered_with()),
         counts=ledger.counts(),
         labels=ledger.labels(),

@@ -7,11 +7,14 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lits_deploy.measured import figures_line, measured_on
 from lits_deploy.report.view import Picture, Series, View
 from lits_deploy.studies import SeriesSummary
+from lits_deploy.synthetic import BESIDE, MARK
 from lits_deploy.templates import escape
 
 DASH = "–"
+SCANS_SHOWN = 5
 _BREAKS = re.compile(r"([/_.-])")
 
 STATUS = {
@@ -86,7 +89,7 @@ def ends_of(series: Series) -> tuple[str, str]:
         left, right = f"feet {signed(series.places[0], 0)} mm", f"{signed(series.places[1], 0)} mm head"
     else:
         left, right = (f"no. {place:g}" for place in series.places)
-    if series.profile.width == len(series.profile.columns):
+    if series.profile.share == 100:
         return left, right
     return (left if left == right else f"{left} … {right}"), ""
 
@@ -144,25 +147,51 @@ def overlay_told(view: View) -> str:
 
 def tested(view: View) -> str | None:
     """How far the network can be trusted, from its bundle: sensitivity and precision of `lesion` on unseen slices."""
-    test: dict[str, Any] | None = (view.about or {}).get("test")
-    if not test or len(test.get("confusion", ())) != 3:
+    test = _test(view)
+    if test is None or view.about is None or view.about["task"] != "classify":
         return None
     rows = test["confusion"]
     lesions, called = sum(rows[2]), sum(row[2] for row in rows)
-    unseen = "patients it had not seen" if test.get("split_by") == "patient" else "its test split"
-    if not lesions or not called:
+    people = "phantoms" if test["synthetic"] else "patients"
+    unseen = f"{people} it had not seen" if test["split_by"] == "patient" else "its test split"
+    if not lesions:
         return None
+    beside = f"{BESIDE} " if test["synthetic"] else ""
     return (
-        f"Measured on {test['slices']:,} slices of {unseen}: of 100 slices with a lesion it called "
-        f"{100 * rows[2][2] / lesions:.0f} a lesion, and of 100 slices it called a lesion, "
-        f"{100 * rows[2][2] / called:.0f} had one."
+        f"{beside}Measured on {test['slices']:,} slices of {unseen}: of 100 slices with a lesion it called "
+        f"{100 * rows[2][2] / lesions:.0f} a lesion, and "
+        + (
+            f"of 100 slices it called a lesion, {100 * rows[2][2] / called:.0f} had one."
+            if called
+            else "it called none a lesion."
+        )
     )
+
+
+def _test(view: View) -> dict[str, Any] | None:
+    """Figures of the file in use on its test split; None where nobody measured them, or another network's alone."""
+    test: dict[str, Any] | None = (view.about or {}).get("test")
+    return test if test and "runtime" in test else None  # of an earlier version: what training had measured
+
+
+def ran(view: View) -> str | None:
+    """When the slices were judged: one time, or the first start and the last that answered any."""
+    if view.ran is None:
+        return None
+    first, last = view.ran["first"], view.ran["last"]
+    return last if first == last else f"{first} to {last}"
 
 
 def facts(view: View) -> list[tuple[str, str]]:
     """Identity of the run: name and value, in reading order."""
     p, about = view.provenance, view.about
     found = [("Run", p["run_id"])]
+    if view.ran is not None:
+        found.append(("When", ran(view) or DASH))
+        if scans := view.ran["scans"]:
+            more = len(scans) - SCANS_SHOWN
+            found.append(("Scans", ", ".join(scans[:SCANS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")))
+        found.append(("Machine", view.ran["machine"]))
     if about is None:
         return [*found, *((name.capitalize(), value) for name, value in p.items() if name != "run_id")]
     contract, runtime, artifact = about["contract"], about["runtime"], about["artifact"]
@@ -188,6 +217,7 @@ def facts(view: View) -> list[tuple[str, str]]:
         fitted, below = about["calibrated_on"], about["abstain_below"]
         how = (
             f"fitted on {fitted['slices']:,} slices of {amount(fitted['patients'], 'patient')}"
+            + (f", {MARK}" if fitted.get("synthetic") else "")
             if fitted
             else "not fitted"
         )
@@ -198,6 +228,9 @@ def facts(view: View) -> list[tuple[str, str]]:
                 "never" if below is None else f"where no class reaches {below:.3f}",
             ),
         ]
+    test = _test(view)
+    figures = "not measured on this file" if test is None else f"{measured_on(test)}: {figures_line(test)}"
+    found.append(("Test figures", figures if test is None else f"{figures} ({test['runtime']})"))
     if view.overlay and view.overlay["network"]:
         found.append(("Over pictures", view.overlay["network"]))
     found.append(("lits-deploy", about["lits_deploy"]))

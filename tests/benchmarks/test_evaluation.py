@@ -20,12 +20,12 @@ from sklearn import metrics as sk
 from benchmarks.evaluation import run as run_module
 from benchmarks.evaluation.figures import about_intervals, figure, finite
 from benchmarks.evaluation.page import page
-from benchmarks.evaluation.predictions import Identity, answers
 from benchmarks.evaluation.report import check_out, write_report
 from benchmarks.evaluation.run import Evaluation, evaluate
 from benchmarks.evaluation.subject import Subject, open_subject
 from benchmarks.evaluation.testset import open_testset
 from benchmarks.evaluation.words import span, threshold
+from export.answers import Identity, answers
 from lits_deploy.bundle import write_manifest
 from lits_deploy.errors import ContractError, DataError, DeviceError, OutputError, UserError
 from lits_deploy.metrics import softmax

@@ -38,9 +38,12 @@ TRAINING: dict[str, Any] = {
     "settings": {"epochs": 24, "lr": 0.0003, "batch_size": 32, "class_weights": "balanced", "seed": 11},
     "made_with": {"git": "b60ddee073bde9f588638bf6fcc9d9e4258d7a06", "torch": "2.14.1"},
 }
-METRICS = {
-    "test": {"slices": 42, "accuracy": 0.9024, "balanced_accuracy": 0.8, "liver_accuracy": 0.95, "lesion_auroc": None}
-}
+FIGURES = {
+    "data": "abdomens/test", "split_by": "patient", "synthetic": False, "slices": 42, "patients": 1, "failed": 0,
+    "runtime": "onnxruntime 1.30.1", "device": "cpu", "accuracy": 0.9024, "balanced_accuracy": 0.8,
+    "liver_accuracy": 0.95, "lesion_auroc": None, "confusion": [[14, 0, 0], [0, 14, 0], [0, 4, 10]],
+}  # fmt: skip
+METRICS = {"artifacts": {"fp32": {"test": FIGURES}}, "in_training": {"test": {"accuracy": 0.123}}}
 PARITY = {"slices": 256, "origin": "abdomens/validate", "max_delta": 5.96e-08, "flipped": 0, "passed": True}
 CALIBRATION = {
     "fitted": True,
@@ -87,7 +90,8 @@ def test_inspect_answers_what_a_stranger_would_ask(full: Bundle) -> None:
         "window -40…160 HU",
         "28×28",
         "0 no liver, 1 liver, 2 liver with lesion",
-        "42 test slices of 1 patient of abdomens",
+        "on abdomens/test, 42 slices of 1 patient fp32 (onnxruntime 1.30.1): accuracy 0.902",
+        "on the validate split, which chose the weights: not measured on this file",
         "accuracy 0.902",
         "lesion-slice AUROC not defined",
         "split by patient",
@@ -132,7 +136,7 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     for answer in (
         "window unknown",
         "other sizes are refused",
-        "on no unseen patients: not measured",
+        "on the test split: not measured on this file",
         "how the data was split is not known",
         "how they were trained is not recorded",
         "parity: never compared with the original",
@@ -142,8 +146,10 @@ def test_what_is_not_known_is_said(tmp_path: Path) -> None:
 
 
 def test_figures_of_a_u_net(full: Bundle) -> None:
-    test = {"slices": 42, "dice": [0.99, 0.9, None], "iou": [0.98, 0.8, 0.1]}
-    with_manifest(full, task="segment", metrics={"test": test})
+    classified = {"accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc"}
+    test = {key: value for key, value in FIGURES.items() if key not in classified}
+    test |= {"dice": [0.99, 0.9, None], "iou": [0.98, 0.8, 0.1], "pixel_error": 0.1}
+    with_manifest(full, task="segment", metrics={"artifacts": {"fp32": {"test": test}}})
     text = words(said("inspect", "tiny"))
     assert "Dice: 0 0.990, 1 0.900, 2 not defined" in text
     assert "lits-deploy benchmark tiny" in text

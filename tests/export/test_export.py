@@ -15,12 +15,15 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.evaluation.run import evaluate
+from benchmarks.evaluation.subject import open_subject
 from export import graph, parity
 from export.run import export
 from export.source import Deployed, Original, from_run, from_weights
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, DataError, OutputError, ParityError
+from lits_deploy.measured import figures_of
 from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
@@ -138,7 +141,15 @@ def test_bundle_records_what_was_done(bundle: Bundle, run: Path) -> None:
     assert artifact.parity["slices"] >= 256
     assert artifact.parity["passed"]
     assert artifact.parity["origin"] == "data/validate and phantoms"
-    assert manifest.metrics["test"]["slices"] == 4
+    assert manifest.metrics["in_training"]["test"]["slices"] == 4
+    figures = evaluate(open_subject(bundle.folder, runtime="onnxruntime"), run.parent / "data", draws=1).document
+    measured = figures_of(manifest.metrics, "fp32", "test")
+    assert measured is not None
+    assert measured["slices"] == 4
+    for name in ("dice", "iou"):
+        assert measured[name] == [region[name]["global"]["value"] for region in figures["figures"]["regions"][:3]]
+    assert measured["confusion"] == figures["figures"]["confusion_pixels"]
+    assert measured["pixel_error"] == figures["figures"]["pixel_error"]["value"]
     assert manifest.training["dataset"]["split_by"] == "patient"
     assert {path.name for path in bundle.folder.iterdir()} == {
         "manifest.json", "manifest.sha256", "model.onnx", "golden.npz", "README.md", "seen.bin",

@@ -29,6 +29,7 @@ from lits_deploy.cli.app import app
 from lits_deploy.cli.artifacts import show_artifacts
 from lits_deploy.errors import BundleError, DataError, UserError
 from lits_deploy.files import sha256_file
+from lits_deploy.measured import figures_of
 from lits_deploy.model_file import ModelFile
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
@@ -98,6 +99,15 @@ def test_bundle_holds_each_precision_with_its_verdict_and_nothing_of_a_patient(b
         assert all(figures["slices"] == 24 for figures in record["runtimes"].values())
         assert artifact.parity["slices"] == 24
     assert set(bundle.artifact("int8-trt").gate["runtimes"]) == {"simulation"}
+    for artifact in bundle.manifest.artifacts:
+        for split, slices in (("validate", 24), ("test", 12)):
+            figures = figures_of(bundle.manifest.metrics, artifact.name, split)
+            assert figures is not None
+            assert figures["slices"] == slices
+            assert figures["runtime"] == artifact.parity["runtime"], "the one it was judged on"
+    line = figures_of(bundle.manifest.metrics, "int8-cpu", "test")
+    assert line is not None
+    assert f"| int8-cpu | {line['accuracy']:.3f} | " in (bundle.folder / "README.md").read_text()
     assert "onnxruntime" in bundle.artifact("int8-cpu").gate["runtimes"]
     assert bundle.artifact("fp16").gate["range"]["passed"]
     for name in ("int8-cpu", "int8-trt"):

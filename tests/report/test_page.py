@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from ledgers import BASE, make_ledger
+from ledgers import BASE, RAN_ONCE, make_ledger
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import OutputError
-from lits_deploy.ledger import Ledger
+from lits_deploy.ledger import RAN, Ledger
 from lits_deploy.report import words
 from lits_deploy.report.page import page, write_page
 from lits_deploy.report.view import MOST_LISTED, MOST_REASONS, MOST_STRIPS, Reason, common_label, view
@@ -90,6 +92,10 @@ def test_it_says_what_it_is_not_and_what_judged_the_slices(plain: str) -> None:
     for said in (
         "4 series of 4 studies, 80 slices, judged by x",
         "of 100 slices with a lesion it called 50 a lesion, and of 100 slices it called a lesion, 50 had one",
+        "judged by x (x, x), 2026-11-28 21:45 UTC.",
+        "When 2026-11-28 21:45 UTC Scans ward 7 Machine AMD EPYC, 2 cores",
+        "Test figures lits/test, 100 slices of 5 patients: accuracy 0.800, balanced accuracy 0.722, liver / no liver "
+        "0.950, lesion-slice AUROC not defined (onnxruntime 1)",
         "Network tiny, 9 parameters",
         "Runtime fake 0 on cpu (fake)",
         "window −40…160 HU, centre 224 seen",
@@ -99,6 +105,25 @@ def test_it_says_what_it_is_not_and_what_judged_the_slices(plain: str) -> None:
         "its class-activation map",
     ):
         assert said in text, said
+
+
+def test_an_empty_strip_is_not_no_liver_and_a_short_one_ends_where_its_series_ends(tmp_path: Path) -> None:
+    with make_ledger(tmp_path, series=1, slices=12) as ledger:
+        text = page(view(ledger))
+    strips = [a for tag, a in Parsed(text).tags if str(a.get("class")).startswith(("strip", "ribbon"))]
+    assert [(a["width"], str(a["viewbox"]).split()[2]) for a in strips] == [("50.0%", "12")] * 4
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    for rule in re.findall(r"\.(?:strip|ribbon)\b[^{]*\{([^}]*)\}", style):
+        assert "--none" not in rule, "the ground of a strip has the colour of no class"
+        assert "width:" not in rule, "it would hide the attribute"
+
+
+def test_two_starts_are_told_and_an_earlier_version_noted_none(tmp_path: Path) -> None:
+    with make_ledger(tmp_path, series=1) as ledger:
+        ledger.note(RAN, json.dumps({**RAN_ONCE, "last": "2026-11-29 01:02 UTC", "scans": []}))
+        text = " ".join(Parsed(page(view(ledger))).text.split())
+        assert "When 2026-11-28 21:45 UTC to 2026-11-29 01:02 UTC Machine" in text
+        assert words.ran(dataclasses.replace(view(ledger), ran=None)) is None
 
 
 def test_series_stand_by_suspicion_with_their_pictures(plain: str) -> None:

@@ -6,7 +6,7 @@ import re
 
 from lits_deploy.ledger import ABSTAINED, FAILED, OK, ResultRow
 from lits_deploy.report import strip
-from lits_deploy.report.profile import LEAST_WIDTH, MOST_COLUMNS, profile
+from lits_deploy.report.profile import FULL_WIDTH, MOST_COLUMNS, profile
 
 
 def row(p2: float | None, label: int | None = 1, status: int = OK) -> ResultRow:
@@ -38,6 +38,7 @@ def test_areas_are_the_probabilities_and_gaps_where_there_is_no_answer() -> None
     svg = strip.areas(profile(MIXED))
     assert heights(svg, "lesion") == {0: 0, 1: 80, 2: 80, 5: 40}
     assert heights(svg, "liver") == {0: 50, 1: 90, 2: 90, 5: 70}, "liver stands upon lesion"
+    assert heights(svg, "none") == {0: 100, 1: 100, 2: 100, 5: 100}, "what is left is no liver; elsewhere is nothing"
 
 
 def test_the_ribbon_says_what_each_slice_was_called() -> None:
@@ -60,7 +61,10 @@ def test_a_long_series_keeps_its_peaks_in_few_columns() -> None:
 
 
 def test_a_short_series_does_not_fill_the_strip() -> None:
-    assert profile(MIXED[:1]).width == LEAST_WIDTH
+    for count in (1, 7, FULL_WIDTH, 3 * FULL_WIDTH):
+        shown = profile([row(0.5)] * count)
+        assert shown.width == count, "as long as the series"
+        assert shown.share == round(100 * min(1, count / FULL_WIDTH), 2)
     assert profile([]).columns == ()
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from lits_deploy.errors import DataError
 from lits_deploy.scans.picture_series import place_of
+from lits_deploy.synthetic import is_synthetic
 from train.data.tables import read_table
 
 SPLITS = ("train", "validate", "test")
@@ -83,11 +84,17 @@ class Layout:
         """
         return "slice" if self.declared.get("split_by") == "slice" or self.leaks() else "patient"
 
+    @property
+    def synthetic(self) -> bool:
+        """True where dataset.json says that these are phantoms: figures on them carry it, too."""
+        return is_synthetic(self.declared)
+
     def describe(self) -> dict[str, Any]:
         """For manifests and reports: slices and patients per split, and how the data was split."""
         return {
             "name": self.root.resolve().name,
             "source": self.declared.get("source"),
+            "synthetic": self.synthetic,
             "split_by": self.split_by,
             "slices": {split: len(samples) for split, samples in self.splits.items()},
             "patients": {split: self.patients(split) for split in self.splits},

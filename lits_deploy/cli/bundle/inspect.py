@@ -18,12 +18,6 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 _WIDTH, _LABEL = 79, 10
 _TASKS = {"classify": "classifies slices", "segment": "segments liver and lesions"}
 _KERNELS = {"box": "area mean", "bilinear": "bilinear"}
-_FIGURES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "liver_accuracy": "liver / no liver",
-    "lesion_auroc": "lesion-slice AUROC",
-}
 
 
 @app.command(epilog=exits.in_help("0 whole", "1 a file is missing, altered or foreign"))
@@ -79,12 +73,12 @@ def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:
     lines = [f"{m.model.get('name', 'unnamed')}{width}: {_TASKS[m.task]}{size}{source}{flips}", DISCLAIMER, ""]
     lines += _item("takes", *_takes(bundle))
     lines += _item("answers", ", ".join(f"{index} {label}" for index, label in enumerate(m.contract.classes)))
-    lines += _item("measured", *_measured(m.metrics, m.training))
+    lines += _item("measured", *_measured(m.metrics, m.artifacts, m.training))
     lines += _item("trained", *_trained(m.training))
     lines += _item("exported", _versions(m.export))
     lines += _item("schema", *_schema(bundle))
     for number, artifact in enumerate(m.artifacts):
-        lines += _item("" if number else "artifacts", *_artifact(artifact))
+        lines += _item("" if number else "artifacts", *_artifact(artifact, m.training))
     lines += _item("bundle", bundle.sha256)
     lines += _item("contract", m.contract.sha256)
     count = 2 + len(m.files) + len(m.artifacts)
@@ -130,26 +124,32 @@ def _takes(bundle: Bundle) -> list[str]:
     ]
 
 
-def _measured(metrics: dict[str, Any], training: dict[str, Any]) -> list[str]:
-    dataset = _dict(training.get("dataset"))
+def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training: dict[str, Any]) -> list[str]:
+    """Figures of the files themselves, of each on each split; what only training measured is said to be that."""
+    from lits_deploy.measured import IN_TRAINING, figures_line, figures_of, measured_on
+    from lits_deploy.synthetic import BESIDE, is_synthetic
+
+    dataset, lines, synthetic = _dict(training.get("dataset")), [], False
+    for split, note in (("test", ""), ("validate", ", which chose the weights")):
+        found = {a.name: told for a in artifacts if (told := figures_of(metrics, a.name, split))}
+        if not found:
+            lines.append(f"on the {split} split{note}: not measured on this file")
+            continue
+        told = next(iter(found.values()))
+        synthetic = synthetic or told["synthetic"]
+        lines.append(f"on {measured_on(told)}{note}")
+        lines += [f"  {name} ({told['runtime']}): {figures_line(told)}" for name, told in found.items()]
+    if synthetic:
+        lines.insert(0, BESIDE)
     split_by = dataset.get("split_by", "unknown")
-    test = _dict(metrics.get("test"))
-    if test:
-        patients = _dict(dataset.get("patients")).get("test")
-        who = f" of {_count(patients, 'patient')}" if isinstance(patients, list) else ""
-        lines = [f"on {_count(test.get('slices'), 'test slice')}{who} of {dataset.get('name', 'unknown data')}"]
-        if "dice" in test:
-            lines += [f"{key}: {_per_class(test.get(key.lower()))}" for key in ("Dice", "IoU")]
-        else:
-            lines.append(", ".join(f"{title} {_number(test.get(key))}" for key, title in _FIGURES.items()))
-    else:
-        lines = ["on no unseen patients: not measured"]
-        if validate := _dict(metrics.get("validate")):
-            lines.append(
-                f"validate split, which chose the weights: accuracy {_number(validate.get('validate_accuracy'))}"
+    if not any(figures_of(metrics, a.name, split) for a in artifacts for split in ("test", "validate")):
+        before = _dict(metrics.get(IN_TRAINING)) or metrics  # bundles made before had them here
+        if test := _dict(before.get("test")):
+            mark = ", SYNTHETIC" if is_synthetic(dataset) else ""
+            figures = ", ".join(
+                f"{key} {_number(test[key])}" for key in ("accuracy", "balanced_accuracy") if key in test
             )
-    if dataset.get("source") == "phantom":
-        lines.append("phantoms are synthetic: figures on them say that the pipeline works, no more")
+            lines.append(f"in training, before export{mark}: {figures or 'see manifest.json'}")
     if split_by == "patient":
         return [*lines, "split by patient: nobody stands on two sides"]
     if not dataset:
@@ -189,7 +189,9 @@ def _trained(training: dict[str, Any]) -> list[str]:
     ]
 
 
-def _artifact(artifact: Artifact) -> list[str]:
+def _artifact(artifact: Artifact, training: dict[str, Any]) -> list[str]:
+    from lits_deploy.synthetic import is_synthetic
+
     parity, record = artifact.parity, artifact.calibration
     size = f"{artifact.bytes / 1e6:,.1f} MB"
     head = f"{artifact.name}: {artifact.file}, {artifact.precision}, {size}, opset {artifact.opset}"
@@ -209,12 +211,14 @@ def _artifact(artifact: Artifact) -> list[str]:
             f"  {compared}",
             f"  not calibrated{why}: temperature {artifact.temperature:g}, {_rule(artifact)}",
         ]
+    synthetic = " (SYNTHETIC)" if is_synthetic(record) or is_synthetic(training.get("dataset")) else ""
     before, after, rule = (_dict(record.get(key)) for key in ("before", "after", "abstain"))
     return [
         head,
         f"  {compared}",
-        f"  calibrated on {_count(record.get('slices'), 'slice')} of {record.get('data', 'unknown')}: temperature "
-        f"{artifact.temperature:.3f}, calibration error {_number(before.get('ece'))} → {_number(after.get('ece'))}, "
+        f"  calibrated on {_count(record.get('slices'), 'slice')} of {record.get('data', 'unknown')}{synthetic}: "
+        f"temperature {artifact.temperature:.3f}, "
+        f"calibration error {_number(before.get('ece'))} → {_number(after.get('ece'))}, "
         f"{_rule(artifact)}; {_answered(rule)}",
     ]
 
@@ -270,10 +274,6 @@ def _number(value: Any) -> str:
 
 def _percent(value: Any) -> str:
     return f"{100 * value:.1f} %" if isinstance(value, (int, float)) else "not recorded"
-
-
-def _per_class(values: Any) -> str:
-    return ", ".join(f"{k} {_number(v)}" for k, v in enumerate(values)) if isinstance(values, list) else "not recorded"
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def write_volumes(
     _drop_leftovers(out, {file for w in done for file in w.files})
     summary = {
         "source": "phantom",
+        "synthetic": True,
         "format": kind,
         "seed": seed,
         "patients": [w.patient for w in done],

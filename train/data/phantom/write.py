@@ -152,6 +152,7 @@ def _write_patient(job: _Job) -> _Written:
 def _describe(done: list[_Written], seed: int, window: tuple[float, float]) -> dict[str, Any]:
     return {
         "source": "phantom",
+        "synthetic": True,
         "seed": seed,
         "window_hu": list(window),
         "split_by": "patient",

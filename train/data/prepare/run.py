@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -11,13 +12,14 @@ from typing import Any
 
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import canonical_json, sha256_bytes
+from lits_deploy.synthetic import is_synthetic
 from train.data.prepare.convert import Job, convert
 from train.data.prepare.flags import check_flags
 from train.data.prepare.orientation import LIES, UNSURE, UPRIGHT, reference
 from train.data.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
 from train.data.prepare.sources import Found, Source, find_sources, listed
 from train.data.prepare.split import split_patients
-from train.data.prepare.state import State
+from train.data.prepare.state import DATASET, State
 from train.data.slices import LABELS, SPLITS, Progress, count_classes, drop_leftovers, run_jobs, slice_name
 
 Record = dict[str, Any]
@@ -180,6 +182,7 @@ def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, f
         note += " Patients stand in more than one split: accuracies on it are too high."
     return {
         "source": _SOURCES[settings.layout],
+        **({"synthetic": True} if _synthetic(src) else {}),
         "source_folder": src.resolve().name,
         "layout": settings.layout,
         "window_hu": None if settings.window_hu is None else list(settings.window_hu),
@@ -194,6 +197,19 @@ def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, f
         "labels": LABELS,
         "note": note,
     }
+
+
+def _synthetic(src: Path) -> bool:
+    """Whether the source itself says that it holds phantoms: then what is made of them does, too."""
+    from train.data.phantom.volumes import SUMMARY
+
+    for name in (DATASET, SUMMARY):
+        try:
+            if is_synthetic(json.loads((src / name).read_text(encoding="utf-8"))):
+                return True
+        except (OSError, ValueError):
+            continue
+    return False
 
 
 def _summary(

@@ -1,20 +1,21 @@
 """The answers of a network to a split, slice by slice, in order; a file that cannot be read is an answer with a reason.
 
-Holds one batch at a time: whoever reads the stream decides what to keep. Classes are counted elsewhere.
+Holds one batch at a time: whoever reads the stream decides what to keep. Classes are counted elsewhere. `evaluate` and
+`export` both go through here, so that they give the same figures of one file. Imports no torch.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.evaluation.testset import slice_number
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, DeviceError, DeviceOutOfMemory, SliceError
 from lits_deploy.runtime import Outputs, Runtime
@@ -22,6 +23,8 @@ from train.data.layout import Sample
 from train.data.load import load_sample
 from train.data.masks import load_labelled
 from train.data.seen import own_key
+
+_NUMBER = re.compile(r"volume-\d+_(\d+)")
 
 NOT_FINITE = "the network's answer is not a finite number"
 
@@ -60,6 +63,17 @@ class Identity:
     def hexdigest(self) -> str:
         """Of what was added so far."""
         return str(self._hash.hexdigest())
+
+
+def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """The order that answers are asked for in: by patient, then name."""
+    return tuple(sorted(samples, key=lambda sample: (sample.patient, sample.image.name)))
+
+
+def slice_number(sample: Sample) -> int | None:
+    """Number of the slice in its volume, from a name volume-VVV_SSSS; None where the name tells none."""
+    match = _NUMBER.fullmatch(sample.image.stem)
+    return int(match[1]) if match else None
 
 
 def answers(

@@ -1,0 +1,133 @@
+"""The figures of an exported file, measured on that very file: what the card, `inspect` and reports say of it.
+
+Slices, their order, batches and functions are those of `evaluate`, so that it gives the same figures for the same file,
+runtime and data. What training measured is of another network in that sense: it computes in bf16, and before export.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from export.answers import Answer, Identity, answers, in_order
+from export.source import Original
+from lits_deploy.errors import DataError
+from lits_deploy.measured import ARTIFACTS, figures_line, figures_of, measured_on
+from lits_deploy.metrics import classification_summary, confusion_matrix, segmentation_summary_of, softmax
+from lits_deploy.pipeline.tuning import default_batch
+from lits_deploy.runtime import Runtime
+from train.data.layout import SPLITS, Layout, read_layout
+
+MEASURED = ("validate", "test")
+"""Splits that nobody was trained on."""
+
+ANSWER = {"classify": "logits", "segment": "labels"}
+"""The output that figures come from."""
+
+BATCH = default_batch("cpu")
+"""Slices in a batch, as `evaluate` takes them: another number may change the last digits of a probability."""
+
+
+def measure(
+    original: Original,
+    runtime: Runtime,
+    *,
+    phase: Callable[[str, int], None] = lambda _name, _total: None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, dict[str, Any]]:
+    """Figures by split, as they go into the manifest; a split that is not at hand, or of another window, is not there.
+
+    runtime: the artifact, open; returns `logits` of a classifier, `labels` of a U-Net. Of each split: data, split_by
+    (None where it is not known), synthetic, patients and slices (counted), failed (files that could not be used),
+    data_sha256 (as `evaluate` has it), runtime, device; then `classification_summary`, or `segmentation_summary_of`
+    with the confusion matrix of pixels; None for a figure that does not exist.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for split in MEASURED:
+        layout = _layout(original, split)
+        if layout is None:
+            continue
+        samples, identity, before = in_order(layout.splits[split]), Identity(), [0]
+
+        def tell(now: int, before: list[int] = before) -> None:
+            progress(now - before[0])
+            before[0] = now
+
+        phase(f"figures on {split}", len(samples))
+        stream = answers(runtime, samples, original.contract, identity=identity, on_progress=tell)
+        figures = _classified(stream) if original.info.task == "classify" else _segmented(stream)
+        if not figures["slices"]:
+            continue
+        info, whole = runtime.describe(), len(layout.splits) == len(SPLITS)
+        found[split] = {
+            "data": f"{layout.root.resolve().name}/{split}",
+            "split_by": layout.split_by if whole or layout.split_by == "slice" else None,
+            "synthetic": layout.synthetic,
+            "failed": len(samples) - figures["slices"],
+            "data_sha256": identity.hexdigest(),
+            "runtime": f"{info.name} {info.version}",
+            "device": info.device,
+            **figures,
+        }
+    return found
+
+
+def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[str, Any]]]) -> None:
+    """A line for each artifact and split."""
+    for artifact, splits in figures.items():
+        for split in splits:
+            told = figures_of({ARTIFACTS: figures}, artifact, split)
+            assert told is not None
+            say(f"  {artifact} on {measured_on(told)}: {figures_line(told)}")
+        if not splits:
+            say(f"  {artifact}: figures not measured, no validate or test split is at hand")
+
+
+def _layout(original: Original, split: str) -> Layout | None:
+    """The data set with that split, or None where it is not there, or of no use for the network."""
+    root = original.data
+    if root is None or not (root / split).is_dir():
+        return None
+    try:
+        layout = read_layout(root)
+    except DataError:  # only the split that is needed must be whole
+        try:
+            layout = read_layout(root, (split,))
+        except DataError:
+            return None
+    if None not in (layout.window_hu, original.contract.window_hu) and layout.window_hu != original.contract.window_hu:
+        return None
+    if original.info.task == "segment" and any(sample.mask is None for sample in layout.splits[split]):
+        return None
+    return layout
+
+
+def _classified(stream: Iterable[Answer]) -> dict[str, Any]:
+    good = [answer for answer in stream if answer.logits is not None and answer.target is not None]
+    patients = len({answer.sample.patient for answer in good})
+    if not good:
+        return {"slices": 0, "patients": 0}
+    logits = np.stack([answer.logits for answer in good if answer.logits is not None])
+    summary = classification_summary(
+        [int(answer.target or 0) for answer in good], softmax(logits), labels=logits.argmax(axis=1)
+    )  # the class of the highest logit, as `evaluate` has it: two probabilities may round to one
+    return {"patients": patients, **{name: _defined(value) for name, value in summary.items()}}
+
+
+def _segmented(stream: Iterable[Answer]) -> dict[str, Any]:
+    matrix, slices, patients = np.zeros((3, 3), dtype=np.int64), 0, set()
+    for answer in stream:
+        if answer.mask is not None and answer.labels is not None:
+            matrix += confusion_matrix(answer.mask.ravel(), answer.labels.ravel(), 3)
+            slices += 1
+            patients.add(answer.sample.patient)
+    return {
+        "slices": slices, "patients": len(patients), **segmentation_summary_of(matrix), "confusion": matrix.tolist()
+    }  # fmt: skip
+
+
+def _defined(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
