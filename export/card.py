@@ -221,7 +221,7 @@ def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training:
             lines += [f"On the {split} split: not measured, it was not at hand.", ""]
             continue
         told = next(iter(rows.values()))
-        lines += [f"On {measured_on(told)}, {_split_by(told)}.{note}", ""]
+        lines += [f"On {measured_on(told)}{_split_by(told)}.{note}", ""]
         if told["synthetic"]:
             lines += [f"**{BESIDE}**", ""]
         lines += [*_table(rows), ""]
@@ -249,4 +249,4 @@ def _table(rows: dict[str, dict[str, Any]]) -> list[str]:
 
 def _split_by(told: dict[str, Any]) -> str:
     by = told["split_by"]
-    return "how it was split is not known" if by is None else f"split by {by}"
+    return {"patient": ", split by patient", None: ", how it was split is not known"}.get(by, "")

@@ -22,19 +22,31 @@ from lits_deploy.scans.paths import escape
 from lits_deploy.synthetic import is_synthetic
 
 
-def ran(before: str | None, started: datetime, roots: Sequence[Path], *, answers: bool, hidden: bool) -> dict[str, Any]:
+def ran(
+    before: str | None,
+    started: datetime,
+    roots: Sequence[Path],
+    *,
+    answers: bool,
+    identify: bool,
+    pseudonymous: bool,
+) -> dict[str, Any]:
     """A record for JSON. before: the one of the ledger, or None; answers: whether this start has slices to answer.
 
-    first, last: the starts, in UTC, that answered the first and the last slices; scans: the last names of the folders,
-    none where they are hidden; machine: its processor.
+    first, last: the starts, in UTC, that answered the first and the last slices; scans: names of the folders, where they
+    may be told; machine: its processor, or None where the run is pseudonymous.
     """
     noted: dict[str, Any] = {} if before is None else json.loads(before)
-    now = started.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     if noted and not answers:
         return noted
-    scans = [] if hidden else [escape(root.resolve().name) for root in roots]
+    now = started.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     machine = f"{processor()}, {cores()} core{'' if cores() == 1 else 's'}"
-    return {"first": noted.get("first", now), "last": now, "scans": scans, "machine": machine}
+    return {
+        "first": noted.get("first", now),
+        "last": now,
+        "scans": [escape(root.resolve().name) for root in roots] if identify and not pseudonymous else [],
+        "machine": None if pseudonymous else machine,
+    }
 
 
 def about(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, abstain_below: float | None) -> dict[str, Any]:

@@ -174,7 +174,12 @@ def run_folder(
         told = about(bundle, artifact, info, abstain_below=judge.to_json().get("abstain_below"))
         output.ledger.note(ABOUT, canonical_json(told))
         when = ran(
-            output.ledger.noted(RAN), session.started, roots, answers=bool(counts.pending), hidden=options.pseudonymous
+            output.ledger.noted(RAN),
+            session.started,
+            roots,
+            answers=bool(counts.pending),
+            identify=options.identify,
+            pseudonymous=options.pseudonymous,
         )
         output.ledger.note(RAN, canonical_json(when))
         output.keep = True

@@ -191,7 +191,8 @@ def facts(view: View) -> list[tuple[str, str]]:
         if scans := view.ran["scans"]:
             more = len(scans) - SCANS_SHOWN
             found.append(("Scans", ", ".join(scans[:SCANS_SHOWN]) + (f" and {more:,} more" if more > 0 else "")))
-        found.append(("Machine", view.ran["machine"]))
+        if machine := view.ran["machine"]:
+            found.append(("Machine", machine))
     if about is None:
         return [*found, *((name.capitalize(), value) for name, value in p.items() if name != "run_id")]
     contract, runtime, artifact = about["contract"], about["runtime"], about["artifact"]

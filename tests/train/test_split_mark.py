@@ -13,6 +13,7 @@ from benchmarks.report import model_table
 from benchmarks.report_files import csv_text
 from benchmarks.scans import find_scans
 from export.card import model_card
+from lits_deploy.bundle import Artifact
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
@@ -50,14 +51,22 @@ def test_training_prints_and_stores_it(data: Path, tmp_path: Path) -> None:
 
 
 def test_the_card_carries_it(data: Path) -> None:
-    figures = {"slices": 4, "accuracy": 0.99, "balanced_accuracy": 0.9, "liver_accuracy": 0.9, "lesion_auroc": None}
+    figures = {
+        "data": "data/test", "split_by": "slice", "synthetic": False, "slices": 4, "patients": 1, "failed": 0,
+        "runtime": "onnxruntime 1", "device": "cpu", "accuracy": 0.99, "balanced_accuracy": 0.9, "liver_accuracy": 0.9,
+        "lesion_auroc": None, "confusion": [[2, 0, 0], [0, 1, 0], [0, 0, 1]],
+    }  # fmt: skip
+    artifact = Artifact(
+        name="fp32", file="model.onnx", sha256="0" * 64, bytes=1, precision="fp32", opset=19, outputs=("logits",),
+        tolerance=1e-4, parity={"slices": 256, "origin": "phantoms", "max_delta": 0.0, "flipped": 0},
+    )  # fmt: skip
     settings = {"epochs": 1, "lr": 0.1, "batch_size": 4, "class_weights": "none", "seed": 0}
     card = model_card(
-        model={"name": "resnet18"}, task="classify", contract=InputContract(window_hu=None), artifacts=(),
+        model={"name": "resnet18"}, task="classify", contract=InputContract(window_hu=None), artifacts=(artifact,),
         training={"dataset": read_layout(data).describe(), "settings": settings, "epoch": 1, "checkpoint": "best"},
-        metrics={"test": figures},
+        metrics={"artifacts": {"fp32": {"test": figures}}},
     )  # fmt: skip
-    assert "On the test split (4 slices, split by slice)" in card
+    assert "On data/test, 4 slices of 1 patient, SPLIT BY SLICE." in card
     assert "split by slice. train: 8 slices" in card
 
 
