@@ -213,12 +213,12 @@ def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training:
         if (told := figures_of(metrics, a.name, split))
     }  # fmt: skip
     if not found:
-        return ["Not measured: no data set was at hand when the files were exported."]
+        return ["Not measured: at export no data was at hand that the network had not been trained on."]
     lines = ["Of the exported files, measured at export; `lits-deploy evaluate` gives the same on the same slices.", ""]
     for split, note in (("test", ""), ("validate", " This split chose the weights, temperature and threshold.")):
         rows = {name: told for (name, of), told in found.items() if of == split}
         if not rows:
-            lines += [f"On the {split} split: not measured, it was not at hand.", ""]
+            lines += [f"On the {split} split: not measured: not at hand, or trained on.", ""]
             continue
         told = next(iter(rows.values()))
         lines += [f"On {measured_on(told)}{_split_by(told)}.{note}", ""]

@@ -14,15 +14,15 @@ import numpy as np
 
 from export.answers import Answer, Identity, answers, in_order
 from export.source import Original
-from lits_deploy.errors import DataError
 from lits_deploy.measured import ARTIFACTS, figures_line, figures_of, measured_on
 from lits_deploy.metrics import classification_summary, confusion_matrix, segmentation_summary_of, softmax
 from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime
-from train.data.layout import SPLITS, Layout, read_layout
+from train.data.layout import SPLITS
+from train.data.seen import Unseen
 
 MEASURED = ("validate", "test")
-"""Splits that nobody was trained on."""
+"""Splits that figures are of, less the patients in them that the network was trained on (`Original.unseen`)."""
 
 ANSWER = {"classify": "logits", "segment": "labels"}
 """The output that figures come from."""
@@ -38,19 +38,22 @@ def measure(
     phase: Callable[[str, int], None] = lambda _name, _total: None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, dict[str, Any]]:
-    """Figures by split, as they go into the manifest; a split that is not at hand, or of another window, is not there.
+    """Figures by split, as they go into the manifest; a split that is not at hand, of another window, or of which the
+    network was trained on every patient is not there.
 
     runtime: the artifact, open; returns `logits` of a classifier, `labels` of a U-Net. Of each split: data, split_by
     (None where it is not known), synthetic, patients and slices (counted), failed (files that could not be used),
-    data_sha256 (as `evaluate` has it), runtime, device; then `classification_summary`, or `segmentation_summary_of`
-    with the confusion matrix of pixels; None for a figure that does not exist.
+    left_out (patients that the network was trained on), data_sha256 (as `evaluate` has it), runtime, device; then
+    `classification_summary`, or `segmentation_summary_of` with the confusion matrix of pixels; None for a figure that
+    does not exist.
     """
     found: dict[str, dict[str, Any]] = {}
     for split in MEASURED:
-        layout = _layout(original, split)
-        if layout is None:
+        unseen = original.unseen(split)
+        if unseen is None or not unseen.samples or not _fits(original, unseen):
             continue
-        samples, identity, before = in_order(layout.splits[split]), Identity(), [0]
+        layout = unseen.layout
+        samples, identity, before = in_order(unseen.samples), Identity(), [0]
 
         def tell(now: int, before: list[int] = before) -> None:
             progress(now - before[0])
@@ -67,6 +70,7 @@ def measure(
             "split_by": layout.split_by if whole or layout.split_by == "slice" else None,
             "synthetic": layout.synthetic,
             "failed": len(samples) - figures["slices"],
+            "left_out": len(unseen.left_out),
             "data_sha256": identity.hexdigest(),
             "runtime": f"{info.name} {info.version}",
             "device": info.device,
@@ -83,26 +87,15 @@ def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[s
             assert told is not None
             say(f"  {artifact} on {measured_on(told)}: {figures_line(told)}")
         if not splits:
-            say(f"  {artifact}: figures not measured, no validate or test split is at hand")
+            say(f"  {artifact}: figures not measured: no validate or test split is at hand that it was not trained on")
 
 
-def _layout(original: Original, split: str) -> Layout | None:
-    """The data set with that split, or None where it is not there, or of no use for the network."""
-    root = original.data
-    if root is None or not (root / split).is_dir():
-        return None
-    try:
-        layout = read_layout(root)
-    except DataError:  # only the split that is needed must be whole
-        try:
-            layout = read_layout(root, (split,))
-        except DataError:
-            return None
-    if None not in (layout.window_hu, original.contract.window_hu) and layout.window_hu != original.contract.window_hu:
-        return None
-    if original.info.task == "segment" and any(sample.mask is None for sample in layout.splits[split]):
-        return None
-    return layout
+def _fits(original: Original, unseen: Unseen) -> bool:
+    """Whether the slices are made for the network: of its window, with masks for a U-Net."""
+    window, wanted = unseen.layout.window_hu, original.contract.window_hu
+    if None not in (window, wanted) and window != wanted:
+        return False
+    return original.info.task == "classify" or all(sample.mask is not None for sample in unseen.samples)
 
 
 def _classified(stream: Iterable[Answer]) -> dict[str, Any]:

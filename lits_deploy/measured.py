@@ -25,21 +25,24 @@ CLASSIFIER = {
 }
 """Figures of a classifier: key → name, in reading order."""
 
+COUNTS = ("slices", "patients", "failed", "left_out")
+
 
 def figures_of(metrics: Mapping[str, Any], artifact: str, split: str) -> dict[str, Any] | None:
     """What was measured of an artifact on a split, or None: not measured.
 
-    data, runtime, device: text; split_by: patient, slice or None; synthetic; slices, patients, failed: counts; the
-    figures of CLASSIFIER, or dice and iou [3] and pixel_error, each a number or None; confusion [3, 3].
+    data, runtime, device: text; split_by: patient, slice or None; synthetic; slices, patients, failed, left_out
+    (patients that it was trained on): counts; the figures of CLASSIFIER, or dice and iou [3] and pixel_error, each a
+    number or None; confusion [3, 3].
     """
     found: Any = metrics
     for key in (ARTIFACTS, artifact, split):
         found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not all(_count(found.get(key)) for key in ("slices", "patients", "failed")):
+    if not isinstance(found, dict) or not all(_count(found.get(key)) for key in COUNTS):
         return None
     if not found["slices"] or not all(isinstance(found.get(key), str) for key in ("data", "runtime", "device")):
         return None
-    known = {key: found[key] for key in ("data", "runtime", "device", "slices", "patients", "failed")}
+    known = {key: found[key] for key in ("data", "runtime", "device", *COUNTS)}
     known |= {"split_by": found.get("split_by"), "synthetic": is_synthetic(found)}
     singles = [key for key in (*CLASSIFIER, "pixel_error") if key in found]
     classes = [key for key in ("dice", "iou") if key in found]
@@ -62,6 +65,8 @@ def measured_on(figures: Mapping[str, Any]) -> str:
     text += f"{patients:,} patient{'' if patients == 1 else 's'}"
     if figures["failed"]:
         text += f" ({figures['failed']:,} more could not be used)"
+    if figures["left_out"]:
+        text += f", without {figures['left_out']:,} that it was trained on"
     if figures["split_by"] == "slice":
         text += ", SPLIT BY SLICE"
     return text + (f", {MARK}" if figures["synthetic"] else "")

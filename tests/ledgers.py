@@ -126,6 +126,7 @@ ABOUT_TINY = {
     "calibrated_on": {"slices": 10, "patients": 2, "synthetic": False},
     "test": {
         "data": "lits/test", "split_by": "patient", "synthetic": False, "slices": 100, "patients": 5, "failed": 0,
+        "left_out": 0,
         "runtime": "onnxruntime 1", "device": "cpu", "accuracy": 0.8, "balanced_accuracy": 0.722,
         "liver_accuracy": 0.95, "lesion_auroc": None, "confusion": [[50, 0, 0], [0, 20, 10], [5, 5, 10]],
     },

@@ -33,8 +33,8 @@ def ran(
 ) -> dict[str, Any]:
     """A record for JSON. before: the one of the ledger, or None; answers: whether this start has slices to answer.
 
-    first, last: the starts, in UTC, that answered the first and the last slices; scans: names of the folders, where they
-    may be told; machine: its processor, or None where the run is pseudonymous.
+    first, last: the starts, in UTC, that answered the first and the last slices; scans: names of the folders, where
+    they may be told; machine: its processor, or None where the run is pseudonymous.
     """
     noted: dict[str, Any] = {} if before is None else json.loads(before)
     if noted and not answers:

@@ -40,6 +40,7 @@ TRAINING: dict[str, Any] = {
 }
 FIGURES = {
     "data": "abdomens/test", "split_by": "patient", "synthetic": False, "slices": 42, "patients": 1, "failed": 0,
+        "left_out": 0,
     "runtime": "onnxruntime 1.30.1", "device": "cpu", "accuracy": 0.9024, "balanced_accuracy": 0.8,
     "liver_accuracy": 0.95, "lesion_auroc": None, "confusion": [[14, 0, 0], [0, 14, 0], [0, 4, 10]],
 }  # fmt: skip

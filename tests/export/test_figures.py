@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -32,6 +33,8 @@ from lits_deploy.synthetic import BESIDE
 from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
 from tiny_network import train_tiny_network
+from train.data.layout import read_layout
+from train.data.seen import Seen, sample_keys
 
 IN_TRAINING = {"test": {"slices": 36, "accuracy": 0.123, "balanced_accuracy": 0.123, "confusion": [[1, 0, 0]] * 3}}
 
@@ -141,6 +144,11 @@ def test_without_data_figures_are_not_measured(bundle: Bundle, data: Path, tmp_p
         alone = measure(dataclasses.replace(original, data=tmp_path / "one"), runtime)
     assert alone["test"]["split_by"] is None, "whether its patients are in another split cannot be known"
     assert set(alone) == {"test"}
+    theirs = sample_keys([s for s in read_layout(data).splits["test"] if s.patient == "006"], original.contract)
+    known = Seen(splits={"train": np.array(sorted(value for value in theirs if value is not None), np.uint64)})
+    with subject.open() as runtime:
+        honest = measure(dataclasses.replace(original, seen=known), runtime)["test"]
+    assert (honest["patients"], honest["left_out"]) == (1, 1), "never of patients that were trained on"
     bare = with_manifest(make_tiny_bundle(tmp_path / "bare"), metrics=IN_TRAINING)  # as it was before
     assert "Test figures not measured on this file" in report(bare, tmp_path)
     inspected = " ".join(CliRunner().invoke(app, ["bundle", "inspect", str(bare.folder)]).output.split())
@@ -158,6 +166,7 @@ def report(bundle: Bundle, folder: Path) -> str:
 
 GOOD = {
     "data": "d/test", "split_by": "patient", "synthetic": False, "slices": 2, "patients": 1, "failed": 0,
+        "left_out": 0,
     "runtime": "r 1", "device": "cpu", "accuracy": 1.0, "balanced_accuracy": 1.0, "liver_accuracy": 1.0,
     "lesion_auroc": None, "confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
 }  # fmt: skip

@@ -53,6 +53,7 @@ def test_training_prints_and_stores_it(data: Path, tmp_path: Path) -> None:
 def test_the_card_carries_it(data: Path) -> None:
     figures = {
         "data": "data/test", "split_by": "slice", "synthetic": False, "slices": 4, "patients": 1, "failed": 0,
+        "left_out": 0,
         "runtime": "onnxruntime 1", "device": "cpu", "accuracy": 0.99, "balanced_accuracy": 0.9, "liver_accuracy": 0.9,
         "lesion_auroc": None, "confusion": [[2, 0, 0], [0, 1, 0], [0, 0, 1]],
     }  # fmt: skip
