@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from benchmarks.evaluation.predictions import Identity
+from export.answers import Identity
 from train.data.layout import Sample
 
 KEY = "test_set_sha256"
