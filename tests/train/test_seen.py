@@ -162,15 +162,19 @@ def test_patients_that_were_trained_on_are_left_out_of_a_split(run: Path, data: 
     assert found.keys == frozenset(sample_keys(found.samples, CONTRACT))
 
 
-def test_a_patient_counts_whichever_of_its_slices_was_trained_on(run: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("patient", ["000", "0"])
+def test_a_patient_counts_whichever_of_its_slices_was_trained_on(
+    run: Path, data: Path, tmp_path: Path, patient: str
+) -> None:
     leaky = tmp_path / "leaky"
     shutil.copytree(data, leaky)
     new = np.random.default_rng(3).integers(0, 255, (256, 256), dtype=np.uint8)  # never trained on, of patient 000
-    Image.fromarray(new).save(leaky / "validate" / "images" / "volume-000_0009.png")
-    shutil.copy(leaky / "train" / "masks" / "volume-000_0000.png", leaky / "validate" / "masks" / "volume-000_0009.png")
+    Image.fromarray(new).save(leaky / "validate" / "images" / f"volume-{patient}_0009.png")
+    mask = leaky / "train" / "masks" / "volume-000_0000.png"
+    shutil.copy(mask, leaky / "validate" / "masks" / f"volume-{patient}_0009.png")
     found = unseen(leaky, "validate", CONTRACT, Past(seen=seen.of_run(run)))
     assert found is not None
-    assert found.left_out == ("000",)
+    assert found.left_out == (patient,)
     assert len(found.samples) == 3
 
 

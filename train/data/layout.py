@@ -103,11 +103,12 @@ class Layout:
     def leaks(self) -> list[str]:
         """Patients that stand in more than one split; `7` and `007` are one patient."""
         names = {split: self.patients(split) for split in self.splits}
-        seen = Counter(person for patients in names.values() for person in {_person(name) for name in patients})
-        return sorted({name for patients in names.values() for name in patients if seen[_person(name)] > 1})
+        seen = Counter(one for patients in names.values() for one in {person(name) for name in patients})
+        return sorted({name for patients in names.values() for name in patients if seen[person(name)] > 1})
 
 
-def _person(patient: str) -> int | str:
+def person(patient: str) -> int | str:
+    """Who a patient is, however the number is written: `7` and `007` are one."""
     return int(patient) if patient.isdecimal() else patient
 
 

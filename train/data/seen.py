@@ -34,7 +34,7 @@ from lits_deploy.files import write_bytes
 from lits_deploy.machine import cores
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone
-from train.data.layout import SPLITS, Layout, Sample, read_layout
+from train.data.layout import SPLITS, Layout, Sample, person, read_layout
 
 SCHEMA = 1
 
@@ -230,12 +230,14 @@ def unseen(root: Path | None, split: str, contract: InputContract, past: Past) -
         except DataError:
             return None
     patients = set(layout.patients(split))
-    theirs = [sample for samples in layout.splits.values() for sample in samples if sample.patient in patients]
+    people = {person(patient) for patient in patients}
+    theirs = [sample for samples in layout.splits.values() for sample in samples if person(sample.patient) in people]
     keys = {} if past.seen is None else dict(zip(theirs, sample_keys(theirs, contract), strict=True))
     trained = past.of_split("train", [(sample.patient, value) for sample, value in keys.items()])
-    left_out = {*trained, *past.by_name("train", root, patients)}
+    taught = {person(patient) for patient in (*trained, *past.by_name("train", root, patients))}
+    left_out = tuple(sorted(patient for patient in patients if person(patient) in taught))
     samples = tuple(sample for sample in layout.splits[split] if sample.patient not in left_out)
     return Unseen(
-        layout=layout, split=split, samples=samples, left_out=tuple(sorted(left_out)), known=past.whole,
+        layout=layout, split=split, samples=samples, left_out=left_out, known=past.whole,
         keys=frozenset(value for sample in samples if (value := keys.get(sample)) is not None),
     )  # fmt: skip
