@@ -57,6 +57,8 @@ def test_of_equally_fast_ones_the_more_accurate_over_all_classes_then_the_smalle
         "as fast, but larger", "as fast, but its balanced accuracy is lower (0.700)",
     ]  # fmt: skip
     assert "highest balanced accuracy, then smallest, of 3" in found["reason"]
+    loud = row("loud", 101, 0.95, balanced_accuracy=0.5)  # the most sensitive one, for it calls nearly all a lesion
+    assert decide([row("a", 100, 0.7), loud], Limits())["rows"][0]["network"] == "a"
     unknown = decide([row("a", 100, 0.7), row("b", 101, None)], Limits())
     assert unknown["rows"][1]["verdict"] == "as fast, but its balanced accuracy is not known"
 
