@@ -66,8 +66,8 @@ class Identity:
 
 
 def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
-    """The order that answers are asked for in: by patient, then name."""
-    return tuple(sorted(samples, key=lambda sample: (sample.patient, sample.image.name)))
+    """The order that answers are asked for in: by patient, scan, then name."""
+    return tuple(sorted(samples, key=lambda sample: (sample.patient, sample.scan, sample.image.name)))
 
 
 def slice_number(sample: Sample) -> int | None:
@@ -115,7 +115,7 @@ def _read(sample: Sample, contract: InputContract, identity: Identity) -> tuple[
         target, mask = load_labelled(sample, contract.size)
     except DataError as error:
         reason = error.message.replace(str(sample.mask), "its mask")
-        return Answer(sample=sample, number=number, reason=reason.rstrip(".")), None
+        return Answer(sample=sample, number=number, reason=f"{reason.rstrip('.')}: {error.fix}"), None
     identity.add(sample.image.name, data, str(target).encode() if mask is None else mask.tobytes())
     return Answer(sample=sample, number=number, target=target, mask=mask, key=own_key(picture)), picture
 

@@ -23,7 +23,7 @@ from lits_deploy.spreadsheet import CsvWriter
 JSON, SLICES, PATIENTS, PAGE = "evaluation.json", "slices.csv", "patients.csv", "evaluation.html"
 PLOTS = ("roc.png", "precision_recall.png", "reliability.png", "confusion.png", "dice.png")
 
-_COMMON = ("path", "patient", "status", "reason", "split_by", "target", "label")
+_COMMON = ("path", "patient", "scan", "status", "reason", "split_by", "target", "label")
 SLICE_COLUMNS = {
     "classify": (*_COMMON, "p0", "p1", "p2", "uncertain"),
     "segment": (*_COMMON, "dice_liver", "dice_lesion", "dice_liver_with_lesion", "pixel_error"),

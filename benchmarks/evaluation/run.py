@@ -143,16 +143,20 @@ def _segmented(
 ) -> tuple[list[Row], dict[str, Any]]:
     rows: list[Row] = []
     scored: list[unet.PatientScores] = []
-    for patient, group in groupby(stream, key=lambda answer: answer.sample.patient):
-        mine = []
-        for answer in group:
-            row = _row(testset, answer)
-            if answer.reason is None:
-                row |= unet.slice_row(answer)
-                mine.append(answer)
-            rows.append(row)
-        if mine:
-            scored.append(unet.score_patient(mine, testset.spacing_mm(patient)))
+    for _, of_patient in groupby(stream, key=lambda answer: answer.sample.patient):
+        scans = []
+        for scan, group in groupby(of_patient, key=lambda answer: answer.sample.scan):
+            mine = []
+            for answer in group:
+                row = _row(testset, answer)
+                if answer.reason is None:
+                    row |= unet.slice_row(answer)
+                    mine.append(answer)
+                rows.append(row)
+            if mine:
+                scans.append(unet.score_scan(mine, testset.spacing_mm(scan)))
+        if scans:
+            scored.append(unet.joined(scans))
     _need(scored, rows, testset)
     good = sorted((row for row in rows if row["reason"] is None), key=lambda row: (-row["pixel_error"], row["path"]))
     columns = ("path", "patient", "target", "label", "dice_liver", "dice_lesion", "pixel_error")
@@ -230,7 +234,8 @@ def _notes(subject: Subject, figures: dict[str, Any]) -> list[str]:
 def _row(testset: TestSet, answer: Answer) -> Row:
     failed = answer.reason is not None
     return {
-        "path": _path(testset, answer), "patient": answer.sample.patient, "status": "failed" if failed else "ok",
+        "path": _path(testset, answer), "patient": answer.sample.patient, "scan": answer.sample.scan,
+        "status": "failed" if failed else "ok",
         "reason": answer.reason, "split_by": testset.split_by, "target": answer.target,
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ from train.data.seen import Past
 
 @dataclass(frozen=True, kw_only=True)
 class TestSet:
-    """samples: ordered by patient, then name. split_by: patient, slice, or None where only this split is at hand.
+    """samples: ordered by patient, scan, then name. split_by: patient, slice, or None where only this split is at hand.
 
     marks: sentences that stand beside every figure; notes: those that a reader may want. declared: dataset.json.
     """
@@ -48,13 +48,12 @@ class TestSet:
         """The folder's name."""
         return self.root.resolve().name
 
-    def spacing_mm(self, patient: str) -> tuple[float, float, float] | None:
-        """Distance in mm of neighbouring slices, rows and columns of a patient; None where it is not declared."""
+    def spacing_mm(self, scan: str) -> tuple[float, float, float] | None:
+        """Distance in mm of neighbouring slices, rows and columns of a scan; None where it is not declared."""
         table = self.declared.get("spacing_mm")
         if not isinstance(table, dict):
             return None
-        key = str(int(patient)) if patient.isdecimal() else patient
-        values = table.get(key)
+        values = table.get(scan)
         if not isinstance(values, list) or len(values) != 3:
             return None
         if not all(type(value) in (int, float) and math.isfinite(value) and value > 0 for value in values):

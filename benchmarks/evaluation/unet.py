@@ -1,7 +1,8 @@
 """A U-Net's figures, patient by patient: overlap, pixel error, HD95, lesions found.
 
-A patient is scored over all of its slices and then forgotten, so memory holds one patient. Its slices are a volume
-where their numbers are known and evenly spaced; a distance in mm needs consecutive numbers and a declared spacing too.
+A scan is scored over all of its slices and then forgotten, so memory holds one scan. Its slices are a volume where
+their numbers are known and evenly spaced; a distance in mm needs consecutive numbers and a declared spacing too. A
+patient with several scans has the pixels and lesions of all of them, and the mean of their distances.
 The empty-mask rule: a region in neither mask of a patient is not scored; in one only: Dice 0, IoU 0, no distance.
 """
 
@@ -52,14 +53,15 @@ class PatientScores:
     no_hd95: str | None
     volume: bool
     lesions: LesionCounts | None
+    scans: int = 1
 
     def dice(self) -> npt.NDArray[np.float64]:
         """Of each of REGIONS, NaN where it is not scored."""
         return overlap_of_regions(self.matrix)[0]
 
 
-def score_patient(answers: Sequence[Answer], spacing_mm: Spacing | None) -> PatientScores:
-    """Score the answered slices of one patient. spacing_mm: of neighbouring slices, rows and columns as stored."""
+def score_scan(answers: Sequence[Answer], spacing_mm: Spacing | None) -> PatientScores:
+    """Score the answered slices of one scan. spacing_mm: of neighbouring slices, rows and columns as stored."""
     assert answers
     ordered = sorted(answers, key=lambda answer: (answer.number is None, answer.number or 0))
     masks = np.stack([answer.mask for answer in ordered if answer.mask is not None])
@@ -74,6 +76,25 @@ def score_patient(answers: Sequence[Answer], spacing_mm: Spacing | None) -> Pati
         no_hd95=why,
         volume=step is not None,
         lesions=_lesions(masks == 2, labels == 2, step is not None),
+    )
+
+
+def joined(scans: Sequence[PatientScores]) -> PatientScores:
+    """A patient, from each of the patient's scans; of distances the mean over the scans that have one."""
+    first, *others = scans
+    if not others:
+        return first
+    why = next((scan.no_hd95 for scan in scans if scan.no_hd95 is not None), None)
+    counts = [scan.lesions for scan in scans if scan.lesions is not None]
+    return PatientScores(
+        patient=first.patient,
+        scans=len(scans),
+        slices=sum(scan.slices for scan in scans),
+        matrix=sum((scan.matrix for scan in others), first.matrix),
+        hd95_mm={} if why else {name: _mean([scan.hd95_mm[name] for scan in scans]) for name in first.hd95_mm},
+        no_hd95=why,
+        volume=all(scan.volume for scan in scans),
+        lesions=sum(counts[1:], start=counts[0]) if len(counts) == len(scans) else None,
     )
 
 
@@ -126,7 +147,7 @@ def patients_of(patients: Sequence[PatientScores]) -> list[dict[str, Any]]:
         dice, lesions = scores.dice(), scores.lesions
         rows.append(
             {
-                "patient": scores.patient, "slices": scores.slices, "volume": scores.volume,
+                "patient": scores.patient, "scans": scores.scans, "slices": scores.slices, "volume": scores.volume,
                 **{f"dice_{_snake(name)}": float(dice[k]) for k, name in enumerate(REGIONS) if k},
                 "pixel_error": float(_pixel_error(scores.matrix)),
                 **{f"hd95_mm_{_snake(name)}": scores.hd95_mm.get(name, float("nan")) for name in _HD95},
@@ -238,6 +259,12 @@ def _lesions(masks: npt.NDArray[np.bool_], labels: npt.NDArray[np.bool_], volume
 
 def _pixels(mask: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return confusion_matrix(mask.ravel(), labels.ravel(), len(CLASSES))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of those that are not NaN; NaN where all are."""
+    known = [value for value in values if value == value]
+    return sum(known) / len(known) if known else float("nan")
 
 
 def _stored_side(answer: Answer) -> int:

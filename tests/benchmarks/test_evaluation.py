@@ -167,7 +167,8 @@ def test_files_that_cannot_be_used_are_rows_and_counted(subject: Subject, broken
     assert sorted(reasons) == ["0000", "0002", "0004", "0007"]
     assert "truncated" in reasons["0000"]
     assert reasons["0004"] == "the file is empty"
-    assert reasons["0002"] == "its mask holds the label 255"
+    advice = "translate them: `lits-deploy data prepare … --labels 0=0,255=1`"
+    assert reasons["0002"] == f"its mask holds the value 255, which is no label (0, 1, 2): {advice}"
     assert str(broken) not in "".join(reasons.values()), "a reason holds no path"
     assert [row["reason"] for row in document["failed"]] == list(reasons.values())
 
@@ -355,7 +356,7 @@ def test_reports_may_be_written_again_and_old_plots_go(evaluation: Evaluation, t
     with (out / "slices.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == [
-        "path", "patient", "status", "reason", "split_by", "target", "label", "p0", "p1", "p2", "uncertain"
+        "path", "patient", "scan", "status", "reason", "split_by", "target", "label", "p0", "p1", "p2", "uncertain"
     ]  # fmt: skip
     assert float(rows[3]["p2"]) == pytest.approx(evaluation.slices[3]["p2"], rel=1e-6)
     assert {row["uncertain"] for row in rows} == {"true", "false"}

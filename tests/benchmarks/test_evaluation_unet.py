@@ -255,6 +255,27 @@ def test_the_files_of_a_unet(evaluation: Evaluation, tmp_path: Path) -> None:
     assert [row["pixel_error"] for row in worst] == sorted((row["pixel_error"] for row in worst), reverse=True)
 
 
+def test_scans_of_a_patient_are_volumes_of_their_own_and_one_patient(tmp_path: Path, evaluation: Evaluation) -> None:
+    folder = write(tmp_path / "set", VOLUMES)
+    declared = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**declared, "patient_of": {"7": 3}}))
+    found = evaluate(subject(), folder, draws=DRAWS)
+    single = {row["patient"]: row for row in evaluation.document["patients"]}
+    rows = {row["patient"]: row for row in found.document["patients"]}
+    assert {patient: (row["scans"], row["slices"]) for patient, row in rows.items()} == {"003": (2, 12), "005": (1, 6)}
+    for name in ("hd95_mm_liver", "hd95_mm_lesion"):
+        assert rows["003"][name] == pytest.approx((single["003"][name] + single["007"][name]) / 2)
+    for name in ("lesions", "lesions_found", "false_lesions"):
+        assert rows["003"][name] == single["003"][name] + single["007"][name]
+    ours, theirs = (each.document["figures"] for each in (found, evaluation))
+    assert ours["lesions"]["patients_in_3d"] == 2
+    assert ours["lesions"]["lesions"] == theirs["lesions"]["lesions"]
+    assert {(row["patient"], row["scan"]) for row in found.slices} == {("003", "3"), ("003", "7"), ("005", "5")}
+    declared["spacing_mm"].pop("7")
+    (folder / "dataset.json").write_text(json.dumps({**declared, "patient_of": {"7": 3}}))
+    assert evaluate(subject(), folder, draws=DRAWS).document["figures"]["hd95"]["patients_measured"] == 1
+
+
 def test_a_broken_file_makes_a_gap_and_a_row(tmp_path: Path) -> None:
     folder = write(tmp_path / "set", VOLUMES)
     (folder / "test" / "images" / "volume-005_0000.png").write_bytes(b"")

@@ -1,13 +1,15 @@
 """The layout all training reads, as a list of samples. Imports no torch and decodes no picture.
 
     DATA/
-      dataset.json                 optional: {"window_hu": [low, high], "split_by": "patient" or "slice", …}
+      dataset.json                 optional: {"window_hu": [low, high], "split_by": "patient" or "slice",
+                                   "patient_of": {"7": "3"} (volume 7 is another scan of patient 3), …}
       <split>/images/*.{png,jpg}   8-bit grey slices, square
       <split>/masks/<stem>.png     labels 0 background, 1 liver, 2 lesion
-      <split>/targets.csv          instead of masks: columns file, target and optionally patient
+      <split>/targets.csv          instead of masks: columns file, target and optionally patient and scan
 
-Splits are `train`, `validate` and `test`. The patient comes from the name (`volume-VVV_SSSS`) or from targets.csv. A
-slice's class is the largest label in its mask.
+Splits are `train`, `validate` and `test`. The name `volume-VVV_SSSS` tells the scan and, unless targets.csv or
+`patient_of` say otherwise, the patient. A patient may have several scans: splits and figures go by patient, neighbours
+and volumes by scan. A slice's class is the largest label in its mask.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.errors import DataError
+from lits_deploy.scans.paths import escape
 from lits_deploy.scans.picture_series import place_of
 from lits_deploy.synthetic import is_synthetic
 from train.data.tables import read_table
@@ -41,6 +44,7 @@ _NAME = re.compile(r"volume-(\d+)_(\d+)")
 class Sample:
     """One slice: its picture, its mask or its given class, its patient.
 
+    scan: number of its volume without leading zeros, or what targets.csv or its name tell of it.
     row, place: the pictures of its series, in order, and where it stands among them; alone where its name tells none.
     """
 
@@ -48,6 +52,7 @@ class Sample:
     mask: Path | None
     target: int | None
     patient: str
+    scan: str = ""
     row: tuple[Path, ...] = field(default=(), compare=False, repr=False)
     place: int = field(default=0, compare=False, repr=False)
 
@@ -123,7 +128,33 @@ def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
             fix=f"`lits-deploy data phantom {root}` makes synthetic slices, or give --data DATA",
         )
     declared = _declared(root)
-    return Layout(root, {split: _read_split(root / split) for split in splits}, declared)
+    try:
+        people = people_of(declared)
+    except ValueError as error:
+        raise DataError(f"{root / 'dataset.json'}: {error}.", fix="mend it") from error
+    return Layout(root, {split: _read_split(root / split, people) for split in splits}, declared)
+
+
+def people_of(declared: dict[str, Any]) -> dict[int, str]:
+    """`patient_of` of dataset.json: patients of volumes that are not named for them. ValueError says what is wrong."""
+    given = declared.get("patient_of") or {}
+    if not isinstance(given, dict) or not all(
+        volume.isdecimal() and type(patient) in (int, str) and str(patient).strip() for volume, patient in given.items()
+    ):
+        raise ValueError("patient_of is not {volume number: patient}")
+    return {int(volume): str(patient).strip() for volume, patient in given.items()}
+
+
+def patient_and_scan(name: str, given: str, scan: str, people: dict[int, str]) -> tuple[str, str]:
+    """Patient and scan of a picture, the patient "" where nothing tells it; given, scan: of targets.csv, or "".
+
+    A patient that `people` numbers is written with as many digits as the volume in the name.
+    """
+    match = _NAME.match(name.rpartition(".")[0])
+    if match is None:
+        return given, scan or place_of(escape(name))[0].key.lstrip("/")
+    patient = people.get(int(match[1]), match[1])
+    return given or (patient.zfill(len(match[1])) if patient.isdecimal() else patient), scan or str(int(match[1]))
 
 
 def declared_window(root: Path) -> tuple[float, float] | None:
@@ -160,7 +191,7 @@ def _instead(folder: Path) -> str:
     return f": folders per class ({', '.join(pictured[:4])}) are not read" if pictured else ""
 
 
-def _read_split(folder: Path) -> tuple[Sample, ...]:
+def _read_split(folder: Path, people: dict[int, str]) -> tuple[Sample, ...]:
     images = sorted(p for p in folder.glob("images/*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not images:
         raise DataError(f"{folder / 'images'} holds no PNG or JPEG{_instead(folder)}.", fix=_LAYOUT)
@@ -168,18 +199,16 @@ def _read_split(folder: Path) -> tuple[Sample, ...]:
     targets = _read_targets(table) if table.is_file() else None
     samples = []
     for image in images:
-        match = _NAME.match(image.stem)
         if targets is not None:
             if image.name not in targets:
                 raise DataError(f"{table} has no row for {image.name}.", fix="add it: file,target[,patient]")
-            target, patient = targets[image.name]
-            patient = patient or (match[1] if match else "")
-            sample = Sample(image, None, target, patient)
+            target, given, scan = targets[image.name]
+            sample = Sample(image, None, target, *patient_and_scan(image.name, given, scan, people))
         else:
             mask = folder / "masks" / f"{image.stem}.png"
             if not mask.is_file():
                 raise DataError(f"{image} has no mask at {mask}.", fix="add the mask, or a targets.csv for the split")
-            sample = Sample(image, mask, None, match[1] if match else "")
+            sample = Sample(image, mask, None, *patient_and_scan(image.name, "", "", people))
         if not sample.patient:
             raise DataError(
                 f"{image.name} tells no patient.",
@@ -190,8 +219,8 @@ def _read_split(folder: Path) -> tuple[Sample, ...]:
 
 
 def _in_rows(samples: list[Sample]) -> tuple[Sample, ...]:
-    """The samples, each told of the others of its series; whatever names say, of its own patient alone."""
-    rows: defaultdict[tuple[str, str], list[tuple[float, Path]]] = defaultdict(list)
+    """The samples, each told of the others of its series; whatever names say, of its own patient's scan alone."""
+    rows: defaultdict[tuple[str, str, str], list[tuple[float, Path]]] = defaultdict(list)
     keyed = [(sample, *_place(sample)) for sample in samples]
     for sample, key, number in keyed:
         if number is not None:
@@ -204,15 +233,16 @@ def _in_rows(samples: list[Sample]) -> tuple[Sample, ...]:
     )
 
 
-def _place(sample: Sample) -> tuple[tuple[str, str], float | None]:
+def _place(sample: Sample) -> tuple[tuple[str, str, str], float | None]:
     series, number = place_of(sample.image.name)
-    return (sample.patient, series.key), number
+    return (sample.patient, sample.scan, series.key), number
 
 
-def _read_targets(table: Path) -> dict[str, tuple[int, str]]:
+def _read_targets(table: Path) -> dict[str, tuple[int, str, str]]:
+    """Class, patient and scan of every file; "" where the table tells none."""
     found = {}
     for line, file, row in read_table(table, ("file", "target")).rows:
         if row["target"] not in ("0", "1", "2"):
             raise DataError(f"{table}, line {line}: target {row['target']!r} is not 0, 1 or 2.")
-        found[file] = (int(row["target"]), row.get("patient", ""))
+        found[file] = (int(row["target"]), row.get("patient", ""), row.get("scan", ""))
     return found

@@ -19,7 +19,7 @@ from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
 from train.data.check.findings import Finding, place_of
-from train.data.layout import SPLITS, SUFFIXES
+from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of
 from train.data.tables import read_table
 
 _NAME = re.compile(r"volume-(\d+)_(\d+)")
@@ -27,17 +27,21 @@ _NAME = re.compile(r"volume-(\d+)_(\d+)")
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One picture that can be looked at: its mask, or its class from targets.csv; patient is "" where unknown."""
+    """One picture that can be looked at: its mask, or its class from targets.csv; patient is "" where unknown.
+
+    scan: as of a Sample.
+    """
 
     split: str
     image: Path
     mask: Path | None
     target: int | None
     patient: str
+    scan: str
 
     @property
     def order(self) -> tuple[int, str]:
-        """Sorts the slices of a patient by slice number."""
+        """Sorts the slices of a scan by slice number."""
         match = _NAME.match(self.image.stem)
         return (int(match[2]) if match else 0, self.image.name)
 
@@ -62,7 +66,8 @@ def list_data(root: Path) -> Listing:
     findings: list[Finding] = []
     declared = _declared(root, findings)
     window = _window(declared, findings)
-    entries = [entry for split in SPLITS for entry in _list_split(root, split, findings)]
+    people = _people(declared, findings)
+    entries = [entry for split in SPLITS for entry in _list_split(root, split, people, findings)]
     if not entries:
         raise DataError(
             f"{root} holds no training data: no picture in train/images, validate/images or test/images.",
@@ -105,7 +110,15 @@ def _window(declared: dict[str, Any], findings: list[Finding]) -> tuple[float, f
     return None
 
 
-def _list_split(root: Path, split: str, findings: list[Finding]) -> list[Entry]:
+def _people(declared: dict[str, Any], findings: list[Finding]) -> dict[int, str]:
+    try:
+        return people_of(declared)
+    except ValueError as error:
+        findings.append(_error("dataset-json", "dataset.json", f"{error}: mend it"))
+        return {}
+
+
+def _list_split(root: Path, split: str, people: dict[int, str], findings: list[Finding]) -> list[Entry]:
     folder = root / split
     files = _files(folder / "images")
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
@@ -124,8 +137,8 @@ def _list_split(root: Path, split: str, findings: list[Finding]) -> list[Entry]:
             findings.append(_error("twice", f"{split}/images/{escape(stem)}", text))
     table = folder / "targets.csv"
     if table.is_file():
-        return _with_targets(root, split, images, table, findings)
-    return _with_masks(root, split, images, findings)
+        return _with_targets(root, split, images, table, people, findings)
+    return _with_masks(root, split, images, people, findings)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -135,7 +148,9 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
 
 
-def _with_masks(root: Path, split: str, images: list[Path], findings: list[Finding]) -> list[Entry]:
+def _with_masks(
+    root: Path, split: str, images: list[Path], people: dict[int, str], findings: list[Finding]
+) -> list[Entry]:
     masks = {path.stem: path for path in _files(root / split / "masks") if path.suffix == ".png"}
     entries = []
     for image in images:
@@ -143,7 +158,8 @@ def _with_masks(root: Path, split: str, images: list[Path], findings: list[Findi
         if mask is None:
             text = f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture"
             findings.append(_error("no-mask", place_of(root, image), text))
-        entries.append(Entry(split=split, image=image, mask=mask, target=None, patient=_patient(image, "")))
+        patient, scan = _who(image, "", "", people)
+        entries.append(Entry(split=split, image=image, mask=mask, target=None, patient=patient, scan=scan))
     stems = {image.stem for image in images}
     for stem, mask in masks.items():
         if stem not in stems:
@@ -153,16 +169,18 @@ def _with_masks(root: Path, split: str, images: list[Path], findings: list[Findi
     return entries
 
 
-def _with_targets(root: Path, split: str, images: list[Path], table: Path, findings: list[Finding]) -> list[Entry]:
+def _with_targets(
+    root: Path, split: str, images: list[Path], table: Path, people: dict[int, str], findings: list[Finding]
+) -> list[Entry]:
     rows = _read_rows(root, table, findings)
     entries = []
     for image in images:
-        target, patient = rows.get(image.name, (None, ""))
+        target, given, given_scan = rows.get(image.name, (None, "", ""))
         if image.name not in rows:
             text = f"has no row in {split}/targets.csv: add file,target[,patient], or remove the picture"
             findings.append(_error("no-target", place_of(root, image), text))
-        entry = Entry(split=split, image=image, mask=None, target=target, patient=_patient(image, patient))
-        entries.append(entry)
+        patient, scan = _who(image, given, given_scan, people)
+        entries.append(Entry(split=split, image=image, mask=None, target=target, patient=patient, scan=scan))
     missing = sorted(set(rows) - {image.name for image in images})
     if missing:
         text = f"{len(missing):,} rows name no picture ({missing[0]!r} first): remove them, or add the pictures"
@@ -171,7 +189,7 @@ def _with_targets(root: Path, split: str, images: list[Path], table: Path, findi
     return entries
 
 
-def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tuple[int | None, str]]:
+def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tuple[int | None, str, str]]:
     place = place_of(root, table)
     try:
         read = read_table(table, ("file", "target"))
@@ -182,22 +200,22 @@ def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tu
     if read.guessed:
         text = "is neither UTF-8 nor says what it is, and was read as Windows-1252: look at its names"
         findings.append(Finding(severity="note", kind="targets", place=place, message=text))
-    rows: dict[str, tuple[int | None, str]] = {}
+    rows: dict[str, tuple[int | None, str, str]] = {}
     for line, file, row in read.rows:
         target = int(row["target"]) if row["target"] in ("0", "1", "2") else None
         if target is None:
             findings.append(
                 _error("targets", place, f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it")
             )
-        rows[file] = (target, row.get("patient", ""))
+        rows[file] = (target, row.get("patient", ""), row.get("scan", ""))
     return rows
 
 
-def _patient(image: Path, given: str) -> str:
-    """The patient as numbers compare: without leading zeros."""
-    match = _NAME.match(image.stem)
-    name = escape(given.strip()) or (match[1] if match else "")
-    return str(int(name)) if name.isascii() and name.isdecimal() else name
+def _who(image: Path, given: str, given_scan: str, people: dict[int, str]) -> tuple[str, str]:
+    """Patient and scan; the patient as numbers compare: without leading zeros."""
+    name, scan = patient_and_scan(image.name, given, given_scan, people)
+    name = escape(name)
+    return (str(int(name)) if name.isascii() and name.isdecimal() else name), scan
 
 
 def _name_patients(root: Path, entries: Iterable[Entry], findings: list[Finding]) -> None:

@@ -190,11 +190,11 @@ def _absent_classes(entries: tuple[Entry, ...], facts: Facts) -> list[Finding]:
 
 
 def _loose_lesions(root: Path, entries: tuple[Entry, ...], facts: Facts) -> list[Finding]:
-    """Lesions that hang on no liver, neither in their slice nor in the next; one finding a patient and split."""
-    stacks: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """Lesions that hang on no liver, neither in their slice nor in the next; one finding a scan and split."""
+    stacks: dict[tuple[str, str, str], list[int]] = defaultdict(list)
     for index, entry in enumerate(entries):
         if entry.mask is not None:
-            stacks[entry.split, entry.patient or entry.image.name].append(index)
+            stacks[entry.split, entry.patient or entry.image.name, entry.scan].append(index)
     found = []
     for stack in stacks.values():
         if not any(facts[index].loose for index in stack):

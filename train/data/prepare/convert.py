@@ -1,6 +1,6 @@
-"""One patient from source files to prepared slices: read, judge how it lies, window, turn, shrink, write, record.
+"""One scan from source files to prepared slices: read, judge how it lies, window, turn, shrink, write, record.
 
-The order is that of the input contract: HU → window → 8 bit → orient → resize. A patient is whole or absent: where a
+The order is that of the input contract: HU → window → 8 bit → orient → resize. A scan is whole or absent: where a
 file of it cannot be used, its slices are removed again and its record holds the reason. Runs in a process of its own.
 """
 
@@ -38,7 +38,7 @@ DARK_HU = -200.0
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One patient to prepare.
+    """One scan to prepare.
 
     split: of all its slices, or None where each slice has its own; key: hash of what the result depends on.
     template: `orientation.reference()`, None until the work begins.
@@ -56,10 +56,10 @@ class Job:
 
 
 def convert(job: Job) -> dict[str, Any]:
-    """Prepare one patient; returns its record, which is also in `job.record`."""
+    """Prepare one scan; returns its record, which is also in `job.record`."""
     written: list[tuple[str, str]] = []
     contract = InputContract(window_hu=job.settings.window_hu, size=SIZE)
-    record: dict[str, Any] = {"key": job.key, "patient": job.source.patient, "number": job.source.number}
+    record: dict[str, Any] = {"key": job.key, **names_of(job.source)}
     try:
         if job.source.problem is not None:
             raise SliceError(job.source.problem)
@@ -72,6 +72,14 @@ def convert(job: Job) -> dict[str, Any]:
         record |= {"status": "failed", "reason": str(error) or "not enough memory for it"}
     write_json(job.record, record)
     return record
+
+
+def names_of(source: Source) -> dict[str, Any]:
+    """What a record says of who and which scan it is."""
+    return {
+        "patient": source.patient, "scan": source.scan, "number": source.number,
+        "patient_number": source.patient_number,
+    }  # fmt: skip
 
 
 def _from_volume(job: Job, contract: InputContract, written: list[tuple[str, str]]) -> dict[str, Any]:

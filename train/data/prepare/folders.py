@@ -2,11 +2,12 @@
 
     SRC/images/*.png|jpg   SRC/masks/<stem>.png             not split yet
     SRC/<split>/images/…   SRC/<split>/masks/…              already split: train, validate (valid, val), test
-    patients.csv or targets.csv beside images/, or in SRC   columns file and patient
+    patients.csv or targets.csv beside images/, or in SRC   columns file and patient, and scan if one likes
 
-The patient comes from the table, else from the name: volume-VVV_SSSS, volume-V_slice_S. Where the name tells no slice
-number, a patient's slices are numbered in order of their names. Patients with names that are no numbers get the
-numbers after the highest one; provenance.json has both.
+The patient comes from the table, else from the name: volume-VVV_SSSS, volume-V_slice_S. A patient may have several
+scans: told by the table's scan, else by VVV, else by what stays of a name when its last number is taken out, as
+`classify` groups pictures. Slices whose names are not of this form are numbered within their scan, in order of that
+number. Patients with names that are no numbers get the numbers after the highest one; provenance.json has both.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from lits_deploy.errors import DataError
-from train.data.prepare.sources import Found, Picture, Source, listed
+from lits_deploy.scans.picture_series import place_of
+from train.data.prepare.sources import Found, Picture, Source, listed, plain
 from train.data.slices import SPLITS
 from train.data.tables import read_table
 
@@ -27,7 +30,7 @@ _NAME = re.compile(r"volume-(\d+)_(?:slice_)?(\d+)")
 
 
 def find_masks(src: Path) -> Found:
-    """The patients of image and mask folders. Raises DataError where a name tells no patient or a table is broken."""
+    """The scans of image and mask folders. Raises DataError where a name tells no patient or a table is broken."""
     folders: list[tuple[Path, str | None]] = []
     for path in sorted(src.iterdir()):
         name = _ALIASES.get(path.name, path.name)
@@ -37,18 +40,16 @@ def find_masks(src: Path) -> Found:
     if came_split and (src / "images").is_dir():
         raise DataError(f"{src} holds images/ and folders of splits.", fix="keep one of both")
     shared = _read_patients(src)
-    slices: dict[str, list[tuple[Picture, str | None]]] = defaultdict(list)
+    slices: dict[tuple[str, str], list[tuple[Picture, str | None]]] = defaultdict(list)
     notes = []
     for folder, split in folders or [(src, None)]:
         table = {**shared, **(_read_patients(folder) if came_split else {})}
         found, note = _slices_of(folder, split, table)
         notes += note
-        for patient, picture, problem in found:
-            slices[patient].append((picture, problem))
-    numbers = _number_patients(list(slices))
-    sources = [_source(patient, numbers[patient], entries) for patient, entries in slices.items()]
+        for who, picture, problem in found:
+            slices[who].append((picture, problem))
     return Found(
-        sources=tuple(sorted(sources, key=lambda source: source.number)),
+        sources=tuple(_source(patient, scan, slices[patient, scan]) for patient, scan in sorted(slices)),
         notes=tuple(notes),
         split=came_split,
         window_hu=_declared_window(src),
@@ -56,9 +57,9 @@ def find_masks(src: Path) -> Found:
 
 
 def _slices_of(
-    folder: Path, split: str | None, table: dict[str, str]
-) -> tuple[list[tuple[str, Picture, str | None]], list[str]]:
-    """(patient, picture, problem) of each image of a folder, in order of names, and remarks."""
+    folder: Path, split: str | None, table: dict[str, tuple[str, str]]
+) -> tuple[list[tuple[tuple[str, str], Picture, str | None]], list[str]]:
+    """((patient, scan), picture, problem) of each image of a folder, in order of names, and remarks."""
     if not (folder / "images").is_dir():
         return [], []
     images = _visible(folder / "images", SUFFIXES)
@@ -66,7 +67,8 @@ def _slices_of(
     found = []
     for image in images:
         match = _NAME.match(image.stem)
-        patient = table.get(image.name) or (match[1] if match else "")
+        patient, scan = table.get(image.name, ("", ""))
+        patient = patient or (match[1] if match else "")
         if not patient:
             raise DataError(
                 f"{image} tells no patient.", fix="name slices volume-VVV_SSSS, or add patients.csv: file,patient"
@@ -75,33 +77,27 @@ def _slices_of(
         problem = None if mask is not None else f"{image.name} has no mask {image.stem}.png"
         number = int(match[2]) if match else -1
         picture = Picture(image=image, masks=() if mask is None else (mask,), number=number, split=split)
-        found.append((patient.lstrip("0") or "0" if patient.isdecimal() else patient, picture, problem))
+        scan = plain(scan or (match[1] if match else place_of(image.name)[0].key.lstrip("/")))
+        found.append(((plain(patient), scan), picture, problem))
     used = {path for _, picture, _ in found for path in picture.masks}
     orphans = sorted(path.stem for path in masks.values() if path not in used)
     return found, [f"{folder.name}: masks without an image: {listed(orphans, 5)}"] if orphans else []
 
 
-def _source(patient: str, number: int, entries: list[tuple[Picture, str | None]]) -> Source:
+def _source(patient: str, scan: str, entries: list[tuple[Picture, str | None]]) -> Source:
     problems = [problem for _, problem in entries if problem is not None]
     pictures = [picture for picture, _ in entries]
     if any(picture.number < 0 for picture in pictures):
-        pictures = [
-            Picture(image=p.image, masks=p.masks, number=index, split=p.split) for index, p in enumerate(pictures)
-        ]
+        pictures.sort(key=lambda picture: (place_of(picture.image.name)[1] or 0.0, picture.image.name))
+        pictures = [replace(picture, number=index) for index, picture in enumerate(pictures)]
     if twice := sorted(n for n, count in Counter(picture.number for picture in pictures).items() if count > 1):
         problems.append(f"slice {twice[0]} stands there twice")
     problem = problems[0] if problems else None
     if len(problems) > 1:
         problem = f"{problem} ({len(problems)} such slices)"
     pictures.sort(key=lambda picture: picture.number)
-    return Source(patient=patient, number=number, pictures=tuple(pictures), problem=problem)
-
-
-def _number_patients(patients: list[str]) -> dict[str, int]:
-    numbers = {patient: int(patient) for patient in patients if patient.isdecimal()}
-    start = max(numbers.values(), default=-1) + 1
-    named = sorted(patient for patient in patients if patient not in numbers)
-    return numbers | {patient: start + index for index, patient in enumerate(named)}
+    number = int(patient) if patient.isdecimal() else -1
+    return Source(patient=patient, scan=scan, number=number, pictures=tuple(pictures), problem=problem)
 
 
 def _visible(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -110,15 +106,15 @@ def _visible(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
 
 
-def _read_patients(folder: Path) -> dict[str, str]:
-    """File name → patient from patients.csv, else targets.csv; empty where there is none or it has no such column."""
-    found: dict[str, str] = {}
+def _read_patients(folder: Path) -> dict[str, tuple[str, str]]:
+    """File name → (patient, scan or "") from patients.csv, else targets.csv; empty where neither has such columns."""
+    found: dict[str, tuple[str, str]] = {}
     for name in ("targets.csv", "patients.csv"):
         table = folder / name
         if not table.is_file():
             continue
         read = read_table(table, ("file",) if name == "targets.csv" else ("file", "patient"))  # may hold classes only
-        found |= {file: row["patient"] for _, file, row in read.rows if row.get("patient")}
+        found |= {file: (row["patient"], row.get("scan", "")) for _, file, row in read.rows if row.get("patient")}
     return found
 
 

@@ -1,4 +1,4 @@
-"""Prepare a source folder: one job a patient, resumable, dataset.json last. The command line calls `prepare`."""
+"""Prepare a source folder: one job a scan, resumable, dataset.json last. The command line calls `prepare`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.synthetic import is_synthetic
-from train.data.prepare.convert import Job, convert
+from train.data.prepare.convert import Job, convert, names_of
 from train.data.prepare.flags import check_flags
 from train.data.prepare.orientation import LIES, UNSURE, UPRIGHT, reference
+from train.data.prepare.people import numbered, remembered, splits_before, title
 from train.data.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
 from train.data.prepare.sources import Found, Source, find_sources, listed
 from train.data.prepare.split import split_patients
@@ -36,8 +37,8 @@ _SOURCES = {
 class Prepared:
     """What came of it.
 
-    dataset: what dataset.json holds. failed: (patient, reason). kept: patients that an earlier start had done.
-    orientation: ways the slices lie, with the patients, told by their pixels; turned: those that were turned.
+    dataset: what dataset.json holds. failed: (scan, reason). kept: scans that an earlier start had done.
+    orientation: ways the slices lie, with the scans, told by their pixels; turned: those that were turned.
     warnings: what the user should know; notes: what was left out or read another way.
     """
 
@@ -62,7 +63,7 @@ def prepare(
 ) -> Prepared:
     """Turn `src` into the training layout in `out` (`train.data.layout`), with dataset.json and provenance.json.
 
-    workers: processes, one patient a job; None: one per processor. The bytes do not depend on them, nor on how often
+    workers: processes, one scan a job; None: one per processor. The bytes do not depend on them, nor on how often
     the work was cut off. resume: go on in a folder that an equal preparation began, or finished.
 
     Raises UserError, DataError where nothing can be prepared, OutputError where `out` may not be written.
@@ -74,13 +75,13 @@ def prepare(
         raise DataError(f"{src} comes split already, and keeps its split.", fix="leave --split-by slice out")
     state = State.open(out, settings, resume=resume)
     jobs = _jobs(src, out, found, settings, state)
-    records: dict[str, Record] = {
-        job.source.patient: before
+    records: dict[int, Record] = {
+        job.source.number: {**before, **names_of(job.source)}
         for job in jobs
-        if (before := state.records.get(job.source.patient)) is not None and _still_holds(before, job)
+        if (before := remembered(job.source, state.records)) is not None and _still_holds(before, job)
     }
     kept = len(records)
-    todo = [job for job in jobs if job.source.patient not in records]
+    todo = [job for job in jobs if job.source.number not in records]
     if todo:
         template = reference()
         todo = [replace(job, template=template) for job in todo]
@@ -88,7 +89,7 @@ def prepare(
         progress(kept, len(jobs))
     try:
         for record in run_jobs(convert, todo, workers):
-            records[record["patient"]] = record
+            records[record["number"]] = record
             if progress is not None:
                 progress(len(records), len(jobs))
     except BrokenProcessPool as error:
@@ -100,7 +101,7 @@ def prepare(
     if all(record["status"] == "failed" for record in ordered):
         first = ordered[0]
         raise DataError(
-            f"None of {len(ordered)} volumes of {src} can be used; volume {first['patient']}: {first['reason']}.",
+            f"None of {len(ordered)} volumes of {src} can be used; volume {_title(first)}: {first['reason']}.",
             fix="mend the files, or name another --layout",
         )
     drop_leftovers(out, {(split, slice_name(r["number"], number)) for r, split, number, _ in _slices(ordered)})
@@ -121,10 +122,11 @@ def _declared(settings: PrepareSettings, found: Found, src: Path) -> PrepareSett
 
 
 def _jobs(src: Path, out: Path, found: Found, settings: PrepareSettings, state: State) -> list[Job]:
-    patients = [source.patient for source in found.sources]
+    sources = numbered(found.sources, state.records)
     splits: dict[str, str] = {}
     if settings.split_by == "patient" and not found.split:
-        splits = split_patients(patients, settings.seed, settings.fractions)
+        people = [source.patient for source in sources]
+        splits = split_patients(people, settings.seed, settings.fractions, splits_before(state.records))
     return [
         Job(
             src=src,
@@ -136,7 +138,7 @@ def _jobs(src: Path, out: Path, found: Found, settings: PrepareSettings, state: 
             template=None,
             record=state.record_path(source.number),
         )
-        for source in found.sources
+        for source in sources
     ]
 
 
@@ -152,13 +154,17 @@ def _key(src: Path, source: Source, split: str | None) -> str:
 
 def _still_holds(record: Record, job: Job) -> bool:
     """Whether an earlier record is of the same files and its slices are there."""
-    if record["status"] != "prepared" or record["key"] != job.key:
+    if record["status"] != "prepared" or record["key"] != job.key or record["number"] != job.source.number:
         return False
     return all(
         (job.out / split / kind / slice_name(record["number"], number)).is_file()
         for _, split, number, _ in _slices([record])
         for kind in ("images", "masks")
     )
+
+
+def _title(record: Record) -> str:
+    return title(record["patient"], record["scan"])
 
 
 def _slices(records: Iterable[Record]) -> Iterable[tuple[Record, str, int, int]]:
@@ -174,7 +180,7 @@ def _slices(records: Iterable[Record]) -> Iterable[tuple[Record, str, int, int]]
 
 def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, found: Found) -> dict[str, Any]:
     slices = list(_slices(records))
-    patients = {split: sorted({r["number"] for r, s, _, _ in slices if s == split}) for split in SPLITS}
+    patients = {split: sorted({r["patient_number"] for r, s, _, _ in slices if s == split}) for split in SPLITS}
     leaks = len(set().union(*patients.values())) < sum(len(numbers) for numbers in patients.values())
     by_slice = settings.split_by == "slice" or leaks
     note = f"Prepared by `lits-deploy data prepare --layout {settings.layout}`; see provenance.json."
@@ -191,6 +197,7 @@ def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, f
         "seed": settings.seed,
         "fractions": list(settings.fractions),
         "patients": patients,
+        "patient_of": {str(r["number"]): r["patient_number"] for r in records if r["patient_number"] != r["number"]},
         "slices_per_class": count_classes((split, target) for _, split, _, target in slices),
         "spacing_mm": {str(r["number"]): r["spacing_mm"] for r in records if r.get("spacing_mm") is not None},
         "failed": [r["number"] for r in records if r["status"] == "failed"],
@@ -219,14 +226,14 @@ def _summary(
     ways: dict[str, list[str]] = defaultdict(list)
     turned: dict[str, list[str]] = defaultdict(list)
     for record in ready:
-        ways[record["orientation"]["pixels"]].append(record["patient"])
+        ways[record["orientation"]["pixels"]].append(_title(record))
         if record["orientation"]["turned"]:
-            turned[record["orientation"]["turned"]].append(record["patient"])
+            turned[record["orientation"]["turned"]].append(_title(record))
     return Prepared(
         dataset=dataset,
         prepared=len(ready),
         kept=kept,
-        failed=tuple((record["patient"], record["reason"]) for record in records if record["status"] == "failed"),
+        failed=tuple((_title(record), record["reason"]) for record in records if record["status"] == "failed"),
         orientation=dict(ways),
         turned=dict(turned),
         warnings=tuple(_warnings(ready, dataset, settings)),
@@ -246,11 +253,11 @@ def _warnings(records: Sequence[Record], dataset: dict[str, Any], settings: Prep
         if not numbers:
             yield f"{split} is empty: training needs all three splits (another --seed, --fractions, or more patients)."
     lying = [r for r in records if r["orientation"]["pixels"] not in (LIES[UPRIGHT], UNSURE)]
-    left = [r["patient"] for r in lying if not r["orientation"]["turned"]]
+    left = [_title(r) for r in lying if not r["orientation"]["turned"]]
     if left:
         yield f"the pixels of {len(left)} volumes do not lie upright ({listed(left)}): --fix-orientation turns them."
     guessed = [
-        r["patient"]
+        _title(r)
         for r in records
         if r["orientation"]["pixels"] == UNSURE and r["orientation"]["basis"].startswith("assumed")
     ]
@@ -265,13 +272,13 @@ def _remarks(records: Sequence[Record], settings: PrepareSettings) -> Iterable[s
     by_note: dict[str, list[str]] = defaultdict(list)
     for record in records:
         for note in record["notes"]:
-            by_note[note].append(record["patient"])
-    for note, patients in by_note.items():
-        yield f"volume{'s' if len(patients) > 1 else ''} {listed(patients)}: {note}"
+            by_note[note].append(_title(record))
+    for note, volumes in by_note.items():
+        yield f"volume{'s' if len(volumes) > 1 else ''} {listed(volumes)}: {note}"
     bases = Counter(record["orientation"]["basis"] for record in records)
     if settings.layout in VOLUME_LAYOUTS and bases["pixels"]:
-        told = [r["patient"] for r in records if r["orientation"]["basis"] == "pixels"]
+        told = [_title(r) for r in records if r["orientation"]["basis"] == "pixels"]
         yield f"volumes {listed(told)}: the header claims no orientation, the pixels told it"
-    unknown = [r["patient"] for r in records if r["spacing_mm"] is None]
+    unknown = [_title(r) for r in records if r["spacing_mm"] is None]
     if unknown and settings.layout in VOLUME_LAYOUTS:
         yield f"volumes {listed(unknown)}: the spacing is unknown (the header claims 1×1×1 mm)"

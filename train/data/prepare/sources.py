@@ -1,4 +1,4 @@
-"""What a source folder holds: one record a patient, with the files of its slices, for each of the four layouts.
+"""What a source folder holds: one record a scan, with the files of its slices, for each of the four layouts.
 
     lits      volume-N.nii[.gz] and segmentation-N.nii[.gz], in any folder below
     msd       imagesTr/liver_N.nii[.gz] and labelsTr/liver_N.nii[.gz], there or one folder below
@@ -6,7 +6,8 @@
     masks     images/ and masks/, there or in folders named for splits (see `folders`)
 
 Slice numbers come from file names, never from a table: the Kaggle copy's `instance_number` wraps at 256. Hidden files
-(`._liver_3.nii.gz` of macOS archives) and `__MACOSX` are skipped. Opens no volume and no picture.
+(`._liver_3.nii.gz` of macOS archives) and `__MACOSX` are skipped. Which scans are of one patient is told by a
+patients.csv in the folder (`file,patient`), else each volume is a patient. Opens no volume and no picture.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lits_deploy.errors import DataError
 from train.data.prepare.settings import LayoutName
+from train.data.tables import read_table
 
 _VOLUME = re.compile(r"(volume|segmentation)-(\d+)\.nii(?:\.gz)?")
 _MSD = re.compile(r"liver_(\d+)\.nii(?:\.gz)?")
@@ -37,15 +39,18 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One patient to prepare: a pair of volumes, or pictures.
+    """One scan of a patient to prepare: a pair of volumes, or pictures.
 
-    patient: name in the source, without leading zeros, so that a volume has one name in all layouts.
-    number: what its slices are called, volume-NUMBER_….
+    patient, scan: names in the source, without leading zeros, so that a volume has one name in all layouts.
+    number: what its slices are called, volume-NUMBER_…; −1 where the source wishes for none (`people.numbered`).
+    patient_number: of the patient's first scan.
     problem: why it cannot be prepared, or None.
     """
 
     patient: str
+    scan: str
     number: int
+    patient_number: int = -1
     image: Path | None = None
     mask: Path | None = None
     pictures: tuple[Picture, ...] = ()
@@ -53,14 +58,14 @@ class Source:
 
     @property
     def files(self) -> list[Path]:
-        """Every file of the patient."""
+        """Every file of the scan."""
         pair = [path for path in (self.image, self.mask) if path is not None]
         return pair + [path for picture in self.pictures for path in (picture.image, *picture.masks)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Patients by number, remarks for the user, tables that carry flags, and whether the source came split."""
+    """Scans, remarks for the user, tables that carry flags, and whether the source came split."""
 
     sources: tuple[Source, ...]
     notes: tuple[str, ...] = ()
@@ -70,13 +75,13 @@ class Found:
 
 
 def find_sources(src: Path, layout: LayoutName) -> Found:
-    """List the patients of a source folder. Raises DataError, naming what was looked for, where there are none."""
+    """List the scans of a source folder. Raises DataError, naming what was looked for, where there are none."""
     if layout == "masks":
         from train.data.prepare.folders import find_masks
 
         found = find_masks(src)
     else:
-        found = {"lits": _find_lits, "msd": _find_msd, "lits-png": _find_png}[layout](src)
+        found = _with_patients(src, {"lits": _find_lits, "msd": _find_msd, "lits-png": _find_png}[layout](src))
     if not found.sources:
         wanted = {
             "lits": "volume-N.nii and segmentation-N.nii", "msd": "imagesTr/liver_N.nii.gz and labelsTr/liver_N.nii.gz",
@@ -84,6 +89,26 @@ def find_sources(src: Path, layout: LayoutName) -> Found:
         }[layout]  # fmt: skip
         raise DataError(f"{src} holds no {wanted}.", fix="name another folder, or another --layout")
     return found
+
+
+def _with_patients(src: Path, found: Found) -> Found:
+    """The scans with the patients that patients.csv names."""
+    if not (src / "patients.csv").is_file():
+        return found
+    people = {row.file: row.cells["patient"] for row in read_table(src / "patients.csv", ("file", "patient")).rows}
+    sources = []
+    for source in found.sources:
+        named = {people[path.name] for path in source.files if people.get(path.name)}
+        if len(named) > 1:
+            raise DataError(f"{src / 'patients.csv'} gives volume {source.scan} to {len(named)} patients.")
+        sources.append(replace(source, patient=plain(named.pop())) if named else source)
+    tables = tuple(path for path in found.tables if path != src / "patients.csv")
+    return replace(found, sources=tuple(sources), tables=tables)
+
+
+def plain(name: str) -> str:
+    """A number without leading zeros; any other name as it is."""
+    return (name.lstrip("0") or "0") if name.isdecimal() else name
 
 
 def visible_files(root: Path) -> Iterator[Path]:
@@ -155,7 +180,7 @@ def _pair(number: int, images: list[Path], masks: list[Path], wanted: str) -> So
     elif not masks:
         problem = f"there is no {wanted}"
     mask = masks[0] if masks else None
-    return Source(patient=str(number), number=number, image=images[0], mask=mask, problem=problem)
+    return Source(patient=str(number), scan=str(number), number=number, image=images[0], mask=mask, problem=problem)
 
 
 def _find_png(src: Path) -> Found:
@@ -203,7 +228,7 @@ def _png_source(
             problem = problem or f"there is no segmentation-{volume}_{missing[0]}_{number}.png"
         else:
             pictures.append(Picture(image=files[0][0], masks=(files[1][0], files[2][0]), number=number))
-    return Source(patient=str(volume), number=volume, pictures=tuple(pictures), problem=problem)
+    return Source(patient=str(volume), scan=str(volume), number=volume, pictures=tuple(pictures), problem=problem)
 
 
 def listed(values: list[int] | list[str], most: int = 12) -> str:

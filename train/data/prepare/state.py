@@ -20,6 +20,7 @@ from typing import Any
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import atomic_path, canonical_json, write_json
+from train.data.prepare.people import key_of
 from train.data.prepare.settings import PrepareSettings
 from train.data.slices import drop_leftovers
 
@@ -28,11 +29,11 @@ SCHEMA = 1
 
 
 class State:
-    """An output folder that this preparation owns. `records`: what was done before, by patient."""
+    """An output folder that this preparation owns. `records`: what was done before, by patient and scan."""
 
     def __init__(self, out: Path, settings: PrepareSettings) -> None:
         self.out, self.folder, self._settings = out, out / UNFINISHED, settings
-        self.records: dict[str, dict[str, Any]] = {}
+        self.records: dict[tuple[str, str], dict[str, Any]] = {}
 
     @classmethod
     def open(cls, out: Path, settings: PrepareSettings, *, resume: bool) -> State:
@@ -51,7 +52,7 @@ class State:
         return state
 
     def record_path(self, number: int) -> Path:
-        """Where a patient's record goes."""
+        """Where a scan's record goes."""
         return self.folder / f"volume-{number:03d}.json"
 
     def finish(self, records: Sequence[dict[str, Any]], dataset: dict[str, Any], notes: Sequence[str]) -> None:
@@ -97,7 +98,7 @@ class State:
             write_json(self.record_path(record["number"]), record)
 
     def _remember(self, records: Any) -> None:
-        self.records = {record["patient"]: record for record in records}
+        self.records = {key_of(record): record for record in records}
 
     def _same(self, before: dict[str, Any]) -> None:
         now = self._settings.to_json()
@@ -109,6 +110,8 @@ class State:
 
 
 COLUMNS = {
+    "patient, scan": "names in the source",
+    "number": "of the scan, in file names; patient_number: of the patient's first scan",
     "files": "of volumes: [path, SHA-256] of volume and segmentation; of pictures, one entry a slice: [path of the "
     "image, SHA-256 of the image, SHA-256 of each mask]",
     "slices.number": "number in the file name volume-NUMBER_SLICE",

@@ -108,7 +108,7 @@ def _write_split(data: DataSet, folder: Path, samples: Sequence[Sample]) -> None
     (folder / "images").mkdir(parents=True)
     if masks:
         (folder / "masks").mkdir()
-    rows, taken = [("file", "target", "patient")], set()
+    rows, taken = [("file", "target", "patient", "scan")], set()
     for sample in samples:
         stem = sample.image.stem
         if stem in taken:  # of another split
@@ -118,7 +118,7 @@ def _write_split(data: DataSet, folder: Path, samples: Sequence[Sample]) -> None
         _link(folder / "images" / name, sample.image)
         if masks and sample.mask is not None:
             _link(folder / "masks" / f"{stem}.png", sample.mask)
-        rows.append((name, str(data.classes[sample.image]), sample.patient))
+        rows.append((name, str(data.classes[sample.image]), sample.patient, sample.scan))
     if not masks:
         text = io.StringIO()
         CsvWriter(text).writerows(rows)
