@@ -1,7 +1,8 @@
 """Which of the rows that `benchmarks.choose` measured is recommended, and why none of the others is.
 
-A row is out if it failed, breaks a limit, or is no better than the commonest class: its accuracy is not above the share
-of the class that most of the scored slices have, which a network that always gives the same answer reaches. Of the rest
+A row is out if it failed, breaks a limit, or is no better than always the same answer: its accuracy is not above the
+share of the class that most of the scored slices have, or its sensitivity and specificity for lesions add up to no more
+than 1, which is what guessing reaches. Of the rest
 the fastest wins; within 5 % of it, which is what a re-run may change, the one of higher balanced accuracy, then the
 smaller. Sensitivity alone decides nothing: a network that calls everything a lesion has the highest.
 
@@ -101,11 +102,14 @@ def ruled_out(row: Row, limits: Limits) -> list[str]:
     """Why a row that was measured cannot be recommended; empty where it can."""
     found = limits.broken_by(row)
     accuracy, commonest = row["accuracy"], row["commonest"]
-    if accuracy is None or commonest is None or accuracy > commonest:
-        return found
     if commonest == 1:
         return [*found, "the scored slices are all of one class: whether it tells classes apart is not known"]
-    return [*found, f"accuracy {accuracy:.3f}: no better than always the commonest class ({commonest:.3f})"]
+    if accuracy is not None and commonest is not None and accuracy <= commonest:
+        found.append(f"accuracy {accuracy:.3f}: no better than always the commonest class ({commonest:.3f})")
+    a, b = row["sensitivity"], row["specificity"]
+    if a is not None and b is not None and a + b <= 1 + 1e-9:  # shares of counts: their sum may miss 1 by a rounding
+        found.append(f"lesions: sensitivity {a:.3f} and specificity {b:.3f} are no better than guessing")
+    return found
 
 
 def decide(rows: list[Row], limits: Limits) -> dict[str, Any]:

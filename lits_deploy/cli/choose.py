@@ -37,8 +37,9 @@ def choose(
     """Say which network, precision, runtime and batch size to use on this machine, and why the others lost.
 
     The fastest within all limits is recommended; of those within 5 % of it the one of higher balanced accuracy, then
-    the smaller. Never one whose accuracy is not above the share of the commonest class in the scored slices: always
-    the same answer reaches that. Figures that are not known (no --data) meet no limit.
+    the smaller. Never one whose accuracy is not above the share of the commonest class in the scored slices, or whose
+    sensitivity and specificity for lesions add up to no more than 1: always the same answer reaches both. Figures that
+    are not known (no --data) meet no limit.
     """
     from benchmarks.choose import choose as measure
     from benchmarks.recommendation import Limits

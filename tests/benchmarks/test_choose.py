@@ -87,12 +87,14 @@ def test_what_calls_everything_a_lesion_is_never_recommended() -> None:
     good = [[470, 40, 10], [60, 230, 34], [10, 46, 100]]
     found = decide([with_confusion("all", 900, ALL_LESION), with_confusion("good", 30, good)], Limits())
     assert [r["network"] for r in found["rows"]] == ["good", "all"]
-    assert found["rows"][1]["verdict"] == "accuracy 0.156: no better than always the commonest class (0.520)"
+    verdict = (
+        "accuracy 0.156: no better than always the commonest class (0.520); "
+        "lesions: sensitivity 1.000 and specificity 0.000 are no better than guessing"
+    )
+    assert found["rows"][1]["verdict"] == verdict
     alone = decide([with_confusion("all", 900, ALL_LESION)], Limits(min_sensitivity=0.9, min_specificity=0.5))
     assert alone["chosen"] is None
-    assert alone["rows"][0]["verdict"] == (
-        "lesion specificity 0.000 < 0.5; accuracy 0.156: no better than always the commonest class (0.520)"
-    )
+    assert alone["rows"][0]["verdict"] == f"lesion specificity 0.000 < 0.5; {verdict}"
     assert alone["reason"].endswith(
         f"Nearest: all (all-bundle) fp32, openvino, batch 1: {alone['rows'][0]['verdict']}."
     )
@@ -112,8 +114,20 @@ def test_nor_is_always_the_commonest_class_nor_what_one_class_cannot_show(
     assert found["chosen"] is None
     assert says in found["rows"][0]["verdict"]
     assert "within" not in found["reason"]
-    better = [[519, 1, 0], [322, 2, 0], [156, 0, 0]]  # one slice more is right
+    better = [[520, 0, 0], [324, 0, 0], [155, 0, 1]]  # one slice more is right
     assert decide([with_confusion("better", 10, better)], Limits())["chosen"] == 0
+
+
+@pytest.mark.parametrize("lesions", [[100, 56, 0], [60, 65, 31]])
+def test_what_tells_no_lesion_from_the_rest_is_never_recommended(lesions: list[int]) -> None:
+    """However well it tells a liver: lesions found as often as they are seen where there are none say nothing."""
+    rest = [[500, 20, 0], [24, 300, 0]] if lesions[2] == 0 else [[420, 0, 100], [0, 224, 100]]
+    found = decide([with_confusion("livers", 10, [*rest, lesions])], Limits())
+    assert found["chosen"] is None
+    (told,) = found["rows"]
+    assert told["accuracy"] > told["commonest"]
+    assert told["verdict"].startswith("lesions: sensitivity ")
+    assert told["verdict"].endswith(" are no better than guessing")
 
 
 def test_a_specificity_below_its_limit_rules_out_and_speed_alone_says_so() -> None:
