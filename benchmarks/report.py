@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from benchmarks.same_slices import named
+from lits_deploy.synthetic import MARK
 
 DASH = "–"
 """Not known, or not from so few samples."""
@@ -211,6 +212,7 @@ def _needed(row: Row) -> list[tuple[int, int]]:
 def accuracy_name(document: dict[str, Any]) -> str:
     """The one figure that stands beside every speed, with a mark where it flatters."""
     mark = " (SPLIT BY SLICE)" if document["data"].get("split_by") == "slice" else ""
+    mark += f" ({MARK})" if document["data"].get("synthetic") else ""
     return ("accuracy" if document["bundle"]["task"] == "classify" else "mean Dice") + mark
 
 

@@ -16,6 +16,7 @@ from benchmarks.choose import choose
 from benchmarks.latency import Effort
 from benchmarks.recommendation import Limits, decide, figures_of
 from lits_deploy.cli.app import app
+from lits_deploy.cli.choose import show
 from lits_deploy.errors import BundleError, UserError
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data
@@ -193,6 +194,21 @@ def test_phantoms_tell_nothing_about_sensitivity(tmp_path: Path) -> None:
     found = choose([bundle], Limits(min_sensitivity=0.0), batches=(4,), quick=True)
     assert found["chosen"] is None
     assert {row["verdict"] for row in found["rows"]} == {"lesion sensitivity is not known"}
+
+
+def test_figures_of_phantoms_that_were_named_are_marked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.report.machine_line", lambda _: "a machine")
+    rows = [row("a", 100, 0.7, specificity=0.8, balanced_accuracy=0.75, synthetic=True)]
+    rows[0]["options"] = {"artifact": "fp32", "runtime": "openvino", "device": "cpu", "batch": 1}
+    document = {
+        **decide(rows, Limits()), "data": {}, "notes": [], "disclaimer": "",
+    }  # fmt: skip
+    show(document, {})
+    told = capsys.readouterr().out
+    for figure in ("0.700 synthetic", "0.800 synthetic", "0.750 synthetic"):
+        assert figure in told
 
 
 def test_a_unet_is_refused(tmp_path: Path) -> None:

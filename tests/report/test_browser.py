@@ -49,7 +49,7 @@ $("#zoomed").close();
 const strip = $("svg.strip.large"), box = strip.getBoundingClientRect();
 const point = (share) => { strip.dispatchEvent(new PointerEvent("pointermove",
   { clientX: box.left + share * box.width, clientY: box.top + 5 })); return $(".readout").textContent; };
-found.readout = [point(9.5 / 24), point(19.5 / 24)];
+found.readout = [point(9.5 / 20), point(19.5 / 20)];
 found.wide = document.documentElement.scrollWidth <= innerWidth;
 found.images = all("img").every((i) => i.naturalWidth === 256 || i.loading === "lazy");
 return found;

@@ -176,6 +176,7 @@ def test_data_set_does_not_depend_on_processes(
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
     written = json.loads((tmp_path / "a" / "dataset.json").read_text())
+    assert written["synthetic"] is True
     assert written == summary
     assert written["window_hu"] == list(WINDOW)
     assert (written["source"], written["split_by"], written["seed"]) == ("phantom", "patient", SEED)

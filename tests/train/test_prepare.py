@@ -90,6 +90,15 @@ def test_a_phantom_comes_back_the_same_from_every_layout(tmp_path: Path, monkeyp
     assert described[0][2] == {"upright": ["0", "1", "2"]}
 
 
+@pytest.mark.parametrize("name", ["phantom.json", "dataset.json"])
+def test_what_is_made_of_phantoms_is_synthetic_too(noise: Path, tmp_path: Path, name: str) -> None:
+    assert "synthetic" not in prepare(noise, tmp_path / "plain", settings(), workers=1).dataset
+    shutil.copytree(noise, tmp_path / "raw")
+    (tmp_path / "raw" / name).write_text(json.dumps({"source": "phantom"}))  # as versions before the mark wrote it
+    assert prepare(tmp_path / "raw", tmp_path / "out", settings(), workers=1).dataset["synthetic"] is True
+    assert read_layout(tmp_path / "out").synthetic
+
+
 def test_dataset_and_provenance_say_where_every_slice_came_from(noise: Path, tmp_path: Path) -> None:
     done = prepare(noise, tmp_path / "out", settings(), workers=1)
     dataset = json.loads((tmp_path / "out" / "dataset.json").read_text())

@@ -1,4 +1,4 @@
-"""A data set that is split by slice says so in every figure made from it."""
+"""A data set that is split by slice, or holds phantoms, says so in every figure made from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tiny slices whose dataset.json declares the leaky split, though no patient happens to leak."""
     folder = make_tiny_data(tmp_path_factory.mktemp("mark") / "data", window=[-40, 160])
     declared = json.loads((folder / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps({**declared, "split_by": "slice"}))
+    (folder / "dataset.json").write_text(json.dumps({**declared, "split_by": "slice", "synthetic": True}))
     return folder
 
 
@@ -43,9 +43,12 @@ def test_training_prints_and_stores_it(data: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "is split by slice; accuracies will be too high" in result.output
-    assert "test, split by slice" in result.output
+    assert f"{data} is SYNTHETIC: figures on phantoms say nothing about patients." in result.output.replace("\n", "")
+    assert "test (SYNTHETIC data), split by slice" in result.output
     assert json.loads((run / "config.json").read_text())["dataset"]["split_by"] == "slice"
-    assert json.loads((run / "test.json").read_text())["split_by"] == "slice"
+    assert json.loads((run / "config.json").read_text())["dataset"]["synthetic"] is True
+    figures = json.loads((run / "test.json").read_text())
+    assert (figures["split_by"], figures["synthetic"]) == ("slice", True)
     with (run / "metrics.csv").open(newline="") as stream:
         assert [row["split_by"] for row in csv.DictReader(stream)] == ["slice"]
 
@@ -77,4 +80,6 @@ def test_benchmarks_carry_it(data: Path) -> None:
         "bundle": {"task": "classify"}, "against": None, "data": {"split_by": "slice"}, "rows": [], "end_to_end": [],
     }  # fmt: skip
     assert "accuracy (SPLIT BY SLICE)" in model_table(document)[0]
-    assert csv_text(document).splitlines()[0].endswith(",split_by")
+    synthetic = {**document, "data": {"split_by": "slice", "synthetic": True}}
+    assert "accuracy (SPLIT BY SLICE) (SYNTHETIC)" in model_table(synthetic)[0]
+    assert "split_by" in csv_text(document).splitlines()[0].split(",")
