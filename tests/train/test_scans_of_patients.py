@@ -178,3 +178,13 @@ def test_what_an_earlier_version_prepared_is_kept_and_stays(tmp_path: Path) -> N
     assert done.kept == 3
     assert done.dataset["patient_of"] == {"4": 0}, "dora's second scan, after anna's"
     assert {patient: splits_of(again)[patient] for patient in splits_of(layout)} == splits_of(layout)
+
+
+def test_an_empty_split_is_filled_by_new_patients_alone() -> None:
+    before = {"a": "train", "b": "train"}
+    people = ["a", "b", "c"]
+    for seed in range(20):
+        after = split_patients(people, seed, (98.0, 1.0, 1.0), before)
+        assert {patient: after[patient] for patient in before} == before, "one split remains empty: nobody moves for it"
+        assert after["c"] != "train"
+    assert split_patients(people, 0, (98.0, 1.0, 1.0), dict.fromkeys(people, "train")) == dict.fromkeys(people, "train")
