@@ -16,7 +16,7 @@ import numpy as np
 from export import cam, graph, parity
 from export.calibrate import Calibration, calibrate
 from export.card import model_card
-from export.figures import ANSWER, BATCH, measure, say_measured
+from export.figures import ANSWER, BATCH, MEASURED, measure, say_measured
 from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
 from export.source import Original
 from lits_deploy import __version__
@@ -93,8 +93,9 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
         calibration = calibrate(original, runtime)
     say(_calibrated(calibration))
-    if warning := _trained_on(original):
-        say(f"WARNING: {warning}")
+    for split in MEASURED:
+        if warning := _trained_on(original, split):
+            say(f"WARNING: {warning}")
 
     golden = np.stack([picture for _, picture in parity.phantom_slices(original, GOLDENS[original.info.task])])
     expected = parity.original_probabilities(original, golden)
@@ -188,15 +189,15 @@ def _seen(original: Original, calibration: Calibration) -> Seen | None:
     return original.seen.with_validate(found.keys)
 
 
-def _trained_on(original: Original) -> str | None:
-    """What must be said of validate where the network was trained on patients in it."""
-    found = original.unseen("validate")
+def _trained_on(original: Original, split: str) -> str | None:
+    """What must be said of a split where the network was trained on patients in it."""
+    found = original.unseen(split)
     if found is None or not found.left_out:
         return None
     some = ", ".join(printable(patient) for patient in found.left_out[:5])
-    whole = len(found.layout.patients("validate"))
+    whole = len(found.layout.patients(split))
     return (
-        f"the network was trained on {len(found.left_out)} of the {whole} validate patients ({some}"
+        f"the network was trained on {len(found.left_out)} of the {whole} {split} patients ({some}"
         + (", …" if len(found.left_out) > 5 else "")
         + "): nothing is fitted or measured on them. Fix: train on the split as it is now, or give --data with other "
         "patients"

@@ -168,15 +168,24 @@ def test_the_bundle_knows_what_it_was_trained_on(bundle: Bundle, run: Path) -> N
     assert len(told.keys("train")) == 8
 
 
-def test_export_says_that_validate_holds_patients_it_was_trained_on(run: Path, tmp_path: Path) -> None:
+def test_export_says_which_patients_of_validate_and_test_it_was_trained_on(run: Path, tmp_path: Path) -> None:
     data = shutil.copytree(run.parent / "data", tmp_path / "anew")
     for kind in ("images", "masks"):
         for path in sorted((data / "train" / kind).glob("volume-000*")):
             path.rename(data / "validate" / kind / path.name.replace("-000", "-555"))
+        for path in sorted((data / "test" / kind).glob("*")):
+            path.unlink()
+        for path in sorted((data / "train" / kind).glob("volume-001*")):
+            shutil.copy(path, data / "test" / kind / path.name.replace("-001", "-666"))
     lines: list[str] = []
-    export(dataclasses.replace(from_run(run), data=data), tmp_path / "bundle", say=lines.append)
-    (warning,) = (line for line in lines if line.startswith("WARNING"))
-    assert "trained on 1 of the 2 validate patients (555): nothing is fitted or measured on them" in warning
+    bundle = export(dataclasses.replace(from_run(run), data=data), tmp_path / "bundle", say=lines.append)
+    first, second = (line for line in lines if line.startswith("WARNING"))
+    assert "trained on 1 of the 2 validate patients (555): nothing is fitted or measured on them" in first
+    assert "trained on 1 of the 1 test patients (666)" in second
+    assert figures_of(bundle.manifest.metrics, "fp32", "test") is None, "nobody is left to measure it on"
+    measured = figures_of(bundle.manifest.metrics, "fp32", "validate")
+    assert measured is not None
+    assert (measured["slices"], measured["patients"], measured["left_out"]) == (4, 1, 1)
 
 
 def test_verify_passes_and_finds_one_flipped_byte_in_any_file(bundle: Bundle, tmp_path: Path) -> None:
