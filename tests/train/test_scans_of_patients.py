@@ -188,3 +188,19 @@ def test_an_empty_split_is_filled_by_new_patients_alone() -> None:
         assert {patient: after[patient] for patient in before} == before, "one split remains empty: nobody moves for it"
         assert after["c"] != "train"
     assert split_patients(people, 0, (98.0, 1.0, 1.0), dict.fromkeys(people, "train")) == dict.fromkeys(people, "train")
+
+
+def test_liver_of_another_scan_holds_no_lesion(tmp_path: Path) -> None:
+    root = make_tiny_data(tmp_path / "data", slices=3, patients=(2, 1, 1))
+    (root / "dataset.json").write_text(json.dumps({"patient_of": {"1": 0}}))
+    masks = root / "train" / "masks"
+    for level in range(3):
+        liver = np.zeros((256, 256), np.uint8)
+        liver[100:140, 100:140] = 1
+        save_png(masks / f"volume-001_{level:04d}.png", liver)
+        save_png(masks / f"volume-000_{level:04d}.png", np.zeros((256, 256), np.uint8))
+    lesion = np.zeros((256, 256), np.uint8)
+    lesion[110:120, 110:120] = 2
+    save_png(masks / "volume-000_0001.png", lesion)
+    places = [one.place for one in check_data(root, workers=1).findings if one.kind == "lesion-outside-liver"]
+    assert places == ["train/masks/volume-000_0001.png"]
