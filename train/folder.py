@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.bundle import SEEN
 from lits_deploy.errors import OutputError
 from lits_deploy.files import write_json
 from lits_deploy.locks import open_lock
@@ -61,9 +60,7 @@ def opened(
         for left in (path for path in out.iterdir() if _HALF.fullmatch(path.name)):
             left.unlink()
         described: dict[str, Any] = {"dataset": layout.describe(), "listing": hashes, "made_with": made_with}
-        if not going_on:
-            (out / SEEN).unlink(missing_ok=True)  # by a start that came to nothing
-        elif earlier := _earlier(out / CONFIG, layout):
+        if going_on and (earlier := _earlier(out / CONFIG, layout)):
             described["earlier_datasets"] = earlier
         write_json(out / CONFIG, {**config.to_json(), **described})
         yield hashes

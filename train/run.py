@@ -101,10 +101,10 @@ def _train(session: Session, keeper: _Keeper, resume: bool) -> dict[str, Any]:
             keeper.note(session, first=epoch == 0)
         try:
             row, checked = session.epoch(epoch)
+            watch.measure(epoch + 1, checked, session.evaluate)
         except NotFinite as found:
             raise _diverged(config, out, epoch, found) from found
         rows.append(row)
-        watch.measure(epoch + 1, checked, session.evaluate)
         if distributed.rank() == 0:
             keeper.save(session, rows, checked)
         watch.end_epoch(epoch + 1, config.epochs, row)
