@@ -9,7 +9,7 @@ from train.data.layout import Layout, Sample
 
 
 def listing(layout: Layout) -> dict[str, str]:
-    """Hex SHA-256 of each split's slices: file name, patient, given class, sizes of picture and mask in bytes.
+    """Hex SHA-256 of each split's slices: file name, patient, scan, given class, bytes of picture and mask.
 
     The folder's own place does not count, so a data set may be moved or copied.
     """
@@ -21,7 +21,7 @@ def listing(layout: Layout) -> dict[str, str]:
 
 def _row(sample: Sample) -> list[str | int | None]:
     mask = None if sample.mask is None else _size(sample.mask)
-    return [sample.image.name, sample.patient, sample.target, _size(sample.image), mask]
+    return [sample.image.name, sample.patient, sample.scan, sample.target, _size(sample.image), mask]
 
 
 def _size(path: Path) -> int | None:
