@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +189,25 @@ def test_a_disk_that_has_no_wal_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(sqlite3, "connect", in_memory)
     with pytest.raises(OutputError, match=r"network share.*--ledger"):
+        Ledger(tmp_path)
+
+
+def test_a_disk_without_room_for_a_ledger_is_not_called_a_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk SQLite says "disk I/O error", too, and another folder of the same disk does not help."""
+    real = os.statvfs(tmp_path)
+    full = SimpleNamespace(f_bavail=3, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: full)
+
+    def fails(path: object, **options: Any) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(sqlite3, "connect", fails)
+    with pytest.raises(OutputError, match=r"No room for the ledger.*I/O error.*make room"):
+        Ledger(tmp_path)
+    monkeypatch.setattr(os, "statvfs", lambda path: real)
+    with pytest.raises(OutputError, match="needs a local disk"):
         Ledger(tmp_path)
 
 

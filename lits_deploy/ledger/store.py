@@ -36,6 +36,9 @@ from lits_deploy.ledger.rows import (
 from lits_deploy.scans.discover import Found
 
 FILE_NAME = "ledger.sqlite"
+_LEAST_ROOM = 1 << 20
+"""Bytes: an empty ledger with its log and index takes 150 kB, and SQLite wants more at once."""
+
 _OPEN = "open"  # noted while a process is at it
 
 
@@ -95,10 +98,18 @@ class Ledger:
         self.note(_OPEN, "")
 
     def _unkept(self, error: Exception) -> OutputError:
+        if self._disk_is_full():  # SQLite calls it "disk I/O error" as often as "full"
+            return OutputError(f"No room for the ledger {self.path} ({error}).", fix="make room, or --out elsewhere")
         return OutputError(
             f"The ledger {self.path} cannot be kept ({error}). It needs a local disk, not a network share.",
             fix="--ledger FOLDER on a local disk",
         )
+
+    def _disk_is_full(self) -> bool:
+        with suppress(OSError):
+            disk = os.statvfs(self.path.parent)
+            return disk.f_bavail * disk.f_frsize < _LEAST_ROOM
+        return False
 
     def _damaged(self, what: str) -> LedgerError:
         return LedgerError(
