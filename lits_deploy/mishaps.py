@@ -78,7 +78,8 @@ def _of_import(error: BaseException | None) -> UserError | None:
     text = str(error)
     if os.strerror(errno.EMFILE) in text or _no_descriptor_left():
         return _files()
-    return _memory() if os.strerror(errno.ENOMEM) in text or "failed to map segment" in text else None
+    lacks = any(part in text for part in (os.strerror(errno.ENOMEM), "failed to map segment", "bad_alloc"))
+    return _memory() if lacks else None
 
 
 def _files() -> MachineError:

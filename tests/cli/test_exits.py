@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from lits_deploy import exits
 from lits_deploy.cli.app import COMMANDS, app
+from lits_deploy.errors import MissingExtra
 from lits_deploy.program import outcome
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +73,7 @@ def test_each_end_has_its_code(statement: str, code: int, line: str) -> None:
         ("raise OSError(errno.EMFILE, 'x')", exits.USER_ERROR, "error: Too many files are open"),
         ("raise OSError(errno.ENOSPC, 'x', '/a\\x1b/b')", exits.USER_ERROR, "error: The disk is full. Fix"),
         ("raise MemoryError", exits.USER_ERROR, "error: There is no memory left"),
+        ("raise MissingExtra('X', 'x') from ImportError('std::bad_alloc')", exits.USER_ERROR, "There is no memory"),
         ('raise RuntimeError("can\'t start new thread")', exits.USER_ERROR, "error: No further thread or process"),
         ("raise sqlite3.OperationalError('database is locked')", exits.USER_ERROR, "error: The ledger is locked"),
         (
@@ -89,7 +91,7 @@ def test_what_the_machine_runs_out_of_is_told_apart(
     statement: str, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main() -> int:
-        exec(statement, {"errno": errno, "sqlite3": sqlite3})
+        exec(statement, {"errno": errno, "sqlite3": sqlite3, "MissingExtra": MissingExtra})
         return exits.DONE
 
     assert outcome(main) == code
