@@ -6,7 +6,6 @@ the artifact's own tolerance. A network that is fast because it computes somethi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +34,12 @@ class Scored:
     sure: npt.NDArray[np.bool_]
 
     def figures(self, inputs: Inputs) -> dict[str, Any] | None:
-        """Accuracy and its companions, or Dice and IoU; None without targets. NaN becomes None."""
+        """Accuracy and its companions, or Dice and IoU; None without targets."""
         if self.task == "segment":
-            return None if inputs.masks is None else _finite(segmentation_summary(inputs.masks, self.classes))
+            return None if inputs.masks is None else segmentation_summary(inputs.masks, self.classes)
         if inputs.targets is None or self.probabilities is None:
             return None
-        return _finite(classification_summary(inputs.targets, self.probabilities))
+        return classification_summary(inputs.targets, self.probabilities)
 
     def same_class(self, other: Scored) -> float:
         """Share of slices (U-Net: of pixels) with the same class as `other`'s."""
@@ -102,10 +101,3 @@ def headline(figures: dict[str, Any] | None) -> float | None:
         return None if figures["accuracy"] is None else float(figures["accuracy"])
     dice = [value for value in figures["dice"][1:] if value is not None]
     return float(np.mean(dice)) if dice else None
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """The same figures with None for NaN: JSON has none."""
-    return {
-        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()
-    }

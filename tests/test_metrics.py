@@ -44,6 +44,15 @@ def test_one_class_only_has_no_auroc() -> None:
     assert np.isnan(auroc([1, 1], [0.2, 0.3]))
 
 
+def test_a_summary_has_none_for_what_does_not_exist() -> None:
+    healthy = classification_summary([0, 1], np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]]))
+    assert (healthy["lesion_auroc"], healthy["per_class_accuracy"]) == (None, [1.0, 1.0, None])
+    assert healthy["accuracy"] == healthy["balanced_accuracy"] == 1.0
+    nothing = classification_summary([], np.zeros((0, 3)))
+    names = ("accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
+    assert [nothing[name] for name in names] == [None] * 4
+
+
 def test_softmax_applies_temperature() -> None:
     logits = np.array([[2.0, 0.0, -1.0]], np.float32)
     sharp, flat = softmax(logits), softmax(logits, temperature=4.0)

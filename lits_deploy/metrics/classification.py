@@ -80,7 +80,8 @@ def classification_summary(
     target: int [N]; probabilities: float [N, 3]; labels: int [N], what each was called, where it is not the class of
     the highest probability.
     Returns accuracy, balanced_accuracy, liver_accuracy (class 0 against 1 and 2, by the predicted class),
-    lesion_auroc (score p2 against target == 2), per_class_accuracy, confusion (rows = target), slices.
+    lesion_auroc (score p2 against target == 2), per_class_accuracy, confusion (rows = target), slices. A figure that
+    does not exist, such as the AUROC where no slice shows a lesion, is None.
     """
     t = np.asarray(target, dtype=np.int64)
     predicted = probabilities.argmax(axis=1) if labels is None else np.asarray(labels, dtype=np.int64)
@@ -88,13 +89,17 @@ def classification_summary(
     recalls = per_class_accuracy(matrix)
     return {
         "slices": len(t),
-        "accuracy": float((predicted == t).mean()) if len(t) else float("nan"),
-        "balanced_accuracy": balanced_accuracy(matrix),
-        "liver_accuracy": float(((predicted > 0) == (t > 0)).mean()) if len(t) else float("nan"),
-        "lesion_auroc": auroc(t == 2, probabilities[:, 2]),
-        "per_class_accuracy": [None if np.isnan(v) else float(v) for v in recalls],
+        "accuracy": float((predicted == t).mean()) if len(t) else None,
+        "balanced_accuracy": _number(balanced_accuracy(matrix)),
+        "liver_accuracy": float(((predicted > 0) == (t > 0)).mean()) if len(t) else None,
+        "lesion_auroc": _number(auroc(t == 2, probabilities[:, 2])),
+        "per_class_accuracy": [_number(value) for value in recalls],
         "confusion": matrix.tolist(),
     }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
