@@ -214,7 +214,10 @@ def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training:
     }  # fmt: skip
     if not found:
         return ["Not measured: at export no data was at hand that the network had not been trained on."]
-    lines = ["Of the exported files, measured at export; `lits-deploy evaluate` gives the same on the same slices.", ""]
+    lines = [
+        "Of the exported files, measured at export; `lits-deploy evaluate` gives the same on these slices and this runtime.",
+        "",
+    ]
     for split, note in (("test", ""), ("validate", " This split chose the weights, temperature and threshold.")):
         rows = {name: told for (name, of), told in found.items() if of == split}
         if not rows:
