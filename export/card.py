@@ -215,7 +215,7 @@ def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training:
     if not found:
         return ["Not measured: at export no data was at hand that the network had not been trained on."]
     lines = [
-        "Of the exported files, measured at export; `lits-deploy evaluate` gives the same on these slices and this runtime.",
+        "Of the exported files, measured at export; `lits-deploy evaluate` gives the same on these slices and runtime.",
         "",
     ]
     for split, note in (("test", ""), ("validate", " This split chose the weights, temperature and threshold.")):

@@ -6,7 +6,6 @@ runtime and data. What training measured is of another network in that sense: it
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -107,7 +106,7 @@ def _classified(stream: Iterable[Answer]) -> dict[str, Any]:
     summary = classification_summary(
         [int(answer.target or 0) for answer in good], softmax(logits), labels=logits.argmax(axis=1)
     )  # the class of the highest logit, as `evaluate` has it: two probabilities may round to one
-    return {"patients": patients, **{name: _defined(value) for name, value in summary.items()}}
+    return {"patients": patients, **summary}
 
 
 def _segmented(stream: Iterable[Answer]) -> dict[str, Any]:
@@ -120,7 +119,3 @@ def _segmented(stream: Iterable[Answer]) -> dict[str, Any]:
     return {
         "slices": slices, "patients": len(patients), **segmentation_summary_of(matrix), "confusion": matrix.tolist()
     }  # fmt: skip
-
-
-def _defined(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isnan(value) else value
