@@ -167,9 +167,11 @@ class InferenceThreads:
                 output: Output | None = getattr(network.infer(part), self._output)
             except DeviceOutOfMemory as error:
                 if len(part) == 1:
+                    on_cpu = network.describe().device == "cpu"  # there `runtime.memory` may have set the bound
                     raise DeviceError(
                         f"The device has no memory left for a single slice ({error}).",
-                        fix="free the device of other programs, or choose a smaller --artifact or another --device",
+                        fix="free the device of other programs, or choose a smaller --artifact or another --device"
+                        + (", or, if you trust the bundle, a larger --memory-limit" if on_cpu else ""),
                     ) from error
                 self.most = max(1, len(part) // 2)
                 self.halved += 1

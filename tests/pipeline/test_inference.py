@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from lits_deploy.errors import DeviceError
 from lits_deploy.pipeline.inference import Broken, InferenceThreads, Inferred, Opened
 from lits_deploy.pipeline.slots import Batch
-from lits_deploy.runtime import Outputs
+from lits_deploy.runtime import Outputs, RuntimeInfo
 from lits_deploy.runtime.fake import FakeRuntime
 
 SHAPE = (1, 4, 4)
@@ -109,6 +110,17 @@ def test_no_memory_for_one_slice_is_an_error_that_says_what_to_do() -> None:
     assert isinstance(broken, Broken)
     assert isinstance(broken.error, DeviceError)
     assert "--artifact" in str(broken.error)
+    assert "--memory-limit" in str(broken.error), "on a CPU the bound of this option may be why"
+
+
+def test_on_a_gpu_no_option_of_the_cpu_is_named() -> None:
+    class OnGpu(FakeRuntime):
+        def describe(self) -> RuntimeInfo:
+            return dataclasses.replace(super().describe(), device="cuda:0")
+
+    _, (_, broken) = run(OnGpu(shape=SHAPE, memory_for=0), [4])
+    assert "--artifact" in str(broken.error)
+    assert "--memory-limit" not in str(broken.error)
 
 
 def test_batches_that_were_not_begun_can_be_taken_back() -> None:
