@@ -179,7 +179,8 @@ class _Keeper:
 
         write_text(self.out / "metrics.csv", _csv(rows))
         plots.curves(rows, self.out / "curves.png")
-        if best and (matrix := checkpoint.read_record(self.out / BEST).get("confusion")):  # of what is exported
+        there = best and (self.out / BEST).is_file()
+        if there and (matrix := checkpoint.read_record(self.out / BEST).get("confusion")):  # of what is exported
             classes, unit = self.config.contract.classes, _unit(network(self.config.model).task, rows[-1]["split_by"])
             plots.confusion(matrix, classes, self.out / "confusion.png", unit=unit)
 
