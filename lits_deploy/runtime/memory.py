@@ -7,12 +7,14 @@ touched. RLIMIT_AS would count what GPUs and libraries only reserve. Not for GPU
 
 from __future__ import annotations
 
+import functools
 import resource
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
+from lits_deploy import cgroup
 from lits_deploy.errors import BundleError
 
 DEFAULT_MIB = 1024
@@ -22,6 +24,8 @@ _COPIES = 5
 
 _STACK = 16 << 20
 """Of a thread, with its arena."""
+
+_LEAST = 64 << 20
 
 _lock = threading.Lock()
 _inside = _most = _base = 0
@@ -56,7 +60,8 @@ def is_lack(error: BaseException) -> bool:
 def bounded(budget: int) -> Iterator[None]:
     """Let this process take `budget` bytes more than it has now; lanes inside at once have a budget each.
 
-    All together get no more than three quarters of what the machine has free.
+    All together, this process gets no more than three quarters of what it could have if it held nothing: what a library
+    has kept of earlier batches counts, so that bound after bound does not creep up to all that the machine has.
     """
     _enter(budget)
     try:
@@ -74,11 +79,7 @@ def _enter(budget: int) -> None:
         if _inside > _most:
             _most = _inside
             soft, hard = _before
-            ends = [
-                end
-                for end in (soft, hard, _base + min(budget * _most, _free() * 3 // 4))
-                if end != resource.RLIM_INFINITY
-            ]
+            ends = [end for end in (soft, hard, _base + min(budget * _most, _room())) if end != resource.RLIM_INFINITY]
             resource.setrlimit(resource.RLIMIT_DATA, (min(ends), hard))
 
 
@@ -93,6 +94,26 @@ def _leave() -> None:
 def _writable() -> int:
     """Bytes that RLIMIT_DATA counts now."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+
+
+def _room() -> int:
+    """Bytes that this process may still take, which is a little in any case: Python itself needs some."""
+    free, held = _free(), _held()
+    most = min(free + held, _of_group()) * 3 // 4
+    return max(most - held, min(_LEAST, free // 4))
+
+
+def _held() -> int:
+    """Bytes of memory of its own that this process has touched."""
+    resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[1:3]
+    return (int(resident) - int(shared)) * resource.getpagesize()
+
+
+@functools.lru_cache(maxsize=1)  # a batch has no time to look for it
+def _of_group() -> int:
+    """Bytes that this process's group may use (a container, a systemd unit); without a limit, more than any."""
+    limits = cgroup.memory_limit()
+    return 1 << 50 if limits is None else limits[0]
 
 
 def _free() -> int:

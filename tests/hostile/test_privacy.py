@@ -96,8 +96,9 @@ def test_errors_do_not_name_what_they_stumbled_over(bundle: Bundle, scans: Path,
     empty.mkdir()
     (empty / f"{NAMES}.txt").write_text(HEADER)
     calls = [
-        ("classify", bundle.folder, empty, "--out", tmp_path / "1"),
-        ("classify", bundle.folder, tmp_path / f"{BASE} not there", "--out", tmp_path / "2"),
+        # Paths that were typed are named in the error, what lies below never is; hidden ones are not named at all.
+        ("classify", bundle.folder, empty, "--out", tmp_path / "1", "--pseudonymous"),
+        ("classify", bundle.folder, tmp_path / f"{BASE} not there", "--out", tmp_path / "2", "--pseudonymous"),
         ("classify", bundle.folder, scans, "--out", tmp_path / "3", "--device", "cuda"),
     ]
     for call in calls:

@@ -99,6 +99,7 @@ def test_limits_are_put_back_and_lanes_have_one_each(monkeypatch: pytest.MonkeyP
     assert inside[0] == inside[1]
     assert inside[0] > 2 << 30
     monkeypatch.setattr(memory, "_free", lambda: 400 << 20)
+    monkeypatch.setattr(memory, "_held", lambda: 0)
     with memory.bounded(64 << 30):
         assert resource.getrlimit(resource.RLIMIT_DATA)[0] <= memory._base + (300 << 20)
     with memory.bounded(256 << 20):
@@ -107,3 +108,22 @@ def test_limits_are_put_back_and_lanes_have_one_each(monkeypatch: pytest.MonkeyP
             bytearray(1 << 30)
     assert alone < inside[0]
     assert resource.getrlimit(resource.RLIMIT_DATA) == before
+
+
+@pytest.mark.parametrize("limit", [None, 8 << 30])
+def test_bound_after_bound_does_not_creep_up_to_all_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    """A library may keep what a batch took, so that the next bound starts from there; a container has its own end."""
+    machine, held = 24 << 30, 1 << 30
+    monkeypatch.setattr(memory, "_of_group", lambda: limit or 1 << 50)
+    monkeypatch.setattr(memory, "_free", lambda: machine - held)
+    monkeypatch.setattr(memory, "_held", lambda: held)
+    for _ in range(50):
+        with memory.bounded(64 << 30):
+            taken = resource.getrlimit(resource.RLIMIT_DATA)[0] - memory._base
+        if taken <= memory._LEAST:
+            break
+        held += taken
+    assert held <= (limit or machine) * 3 // 4
+    assert taken == memory._LEAST
