@@ -23,8 +23,11 @@ $(READY): pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/lits-deploy demo --out demo-out
 
+# A file of tests at a time on each core, with one OpenMP thread: more would wait for each other.
+JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
+
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
