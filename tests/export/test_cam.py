@@ -21,6 +21,7 @@ from export.source import Deployed, Original, from_weights
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import ParityError, UserError
+from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import Runtime, openvino_
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
@@ -60,7 +61,9 @@ def files(original: Original, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 
 def opened(kind: type[OnnxRuntime | OpenVino], path: Path, *wanted: str) -> Runtime:
-    return kind(path, device=Device("cpu"), precision="fp32", shape=(1, 256, 256), wanted=wanted, max_batch=2)
+    return kind(
+        ModelFile.read(path), device=Device("cpu"), precision="fp32", shape=(1, 256, 256), wanted=wanted, max_batch=2
+    )
 
 
 @pytest.mark.parametrize("kind", RUNTIMES)
