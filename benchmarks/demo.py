@@ -85,7 +85,8 @@ def run_demo(config: DemoConfig, *, say: Callable[[str], None]) -> dict[str, Any
     seconds: dict[str, float] = {}
     write_json(out / RECORD, {"finished": False})
     for index, (what, words) in enumerate(steps(config), start=1):
-        say(f"\n[{index}/6] {what}\n$ lits-deploy {' '.join(words)}")
+        for line in ("", f"[{index}/6] {what}", f"$ lits-deploy {' '.join(words)}"):
+            say(line)
         began = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", "lits_deploy", *words], check=False)
         seconds[words[0]] = time.perf_counter() - began
