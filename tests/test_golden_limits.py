@@ -97,18 +97,18 @@ def test_anything_else_is_one_line(bundle: Bundle, data: bytes, says: str) -> No
 
 
 VERIFY = """
-import resource
 import sys
 from pathlib import Path
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
 from lits_deploy.goldens import read_golden
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+from lits_deploy.machine import peak_resident_bytes
+before = peak_resident_bytes()
 try:
     read_golden(Bundle.open(Path(sys.argv[1])))
 except BundleError as error:
     print(error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print((peak_resident_bytes() - before) >> 10)
 """
 
 

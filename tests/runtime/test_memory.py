@@ -22,18 +22,19 @@ from tiny_bundle import make_tiny_bundle, with_manifest
 needs_openvino = pytest.mark.skipif(not openvino_.installed(), reason="OpenVINO is not installed")
 
 ASK = """
-import resource, sys
+import sys
 from pathlib import Path
 import numpy as np
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, DeviceOutOfMemory
+from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.runtime import open_runtime
 try:
     with open_runtime(Bundle.open(Path(sys.argv[1])), runtime=sys.argv[2], device="cpu", max_batch=1, threads=2) as it:
         it.infer(np.zeros((1, 1, 32, 32), np.uint8))
 except (BundleError, DeviceOutOfMemory) as error:
     print(type(error).__name__, error)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak_resident_bytes() >> 20)
 """
 
 
