@@ -6,6 +6,7 @@ win over our package. So the current folder leaves the import path before anythi
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # built in, so nobody's file can be in its place
 import os
 import sys
 
@@ -27,6 +28,9 @@ def _drop_current_folder() -> None:
 
 def main() -> NoReturn:
     """Run the command line; ends with a code of `lits_deploy.exits`."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        # Until a handler of ours can be imported, Ctrl-C ends the program without a traceback of Python's.
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _drop_current_folder()
     from lits_deploy import signals
 
