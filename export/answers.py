@@ -70,6 +70,12 @@ def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     return tuple(sorted(samples, key=lambda sample: (sample.patient, sample.scan, sample.image.name)))
 
 
+def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """At most so many of the samples, evenly spread over them, in their order."""
+    ranks = np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)
+    return [samples[rank] for rank in np.unique(ranks)]
+
+
 def slice_number(sample: Sample) -> int | None:
     """Number of the slice in its volume, from a name volume-VVV_SSSS; None where the name tells none."""
     match = _NUMBER.fullmatch(sample.image.stem)
@@ -132,9 +138,9 @@ def _judged(runtime: Runtime, waiting: list[Answer], slices: list[npt.NDArray[np
         row = None if logits is None else logits[place]
         finite = row is None or bool(np.isfinite(row).all())
         yield Answer(
-            sample=answer.sample, number=answer.number, target=answer.target, mask=answer.mask, key=answer.key,
+            sample=answer.sample, number=answer.number, target=answer.target, key=answer.key,
             reason=None if finite else NOT_FINITE, logits=row if finite else None,
-            labels=None if labels is None else labels[place],
+            mask=None if labels is None else answer.mask, labels=None if labels is None else labels[place],
         )  # fmt: skip
         place += 1
 

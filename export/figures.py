@@ -6,7 +6,8 @@ runtime and data. What training measured is of another network in that sense: it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,26 @@ BATCH = default_batch("cpu")
 """Slices in a batch, as `evaluate` takes them: another number may change the last digits of a probability."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Figures of a file by split, as they go into the manifest, and a classifier's answers to validate, in order.
+
+    validate: those alone that have logits; empty for a U-Net, and where validate was not measured.
+    """
+
+    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    validate: tuple[Answer, ...] = ()
+
+
 def measure(
     original: Original,
     runtime: Runtime,
     *,
     phase: Callable[[str, int], None] = lambda _name, _total: None,
     progress: Callable[[int], None] = lambda _: None,
-) -> dict[str, dict[str, Any]]:
-    """Figures by split, as they go into the manifest; a split that is not at hand, of another window, or of which the
-    network was trained on every patient is not there.
+) -> Measured:
+    """Run the splits through an artifact, once; a split that is not at hand, of another window, or of which the network
+    was trained on every patient is not among the figures.
 
     runtime: the artifact, open; returns `logits` of a classifier, `labels` of a U-Net. Of each split: data, split_by
     (None where it is not known), synthetic, patients and slices (counted), failed (files that could not be used),
@@ -47,9 +59,10 @@ def measure(
     does not exist.
     """
     found: dict[str, dict[str, Any]] = {}
+    answered: dict[str, tuple[Answer, ...]] = {}
     for split in MEASURED:
         unseen = original.unseen(split)
-        if unseen is None or not unseen.samples or not _fits(original, unseen):
+        if unseen is None or not unseen.samples or not fits(original, unseen):
             continue
         layout = unseen.layout
         samples, identity, before = in_order(unseen.samples), Identity(), [0]
@@ -60,7 +73,11 @@ def measure(
 
         phase(f"figures on {split}", len(samples))
         stream = answers(runtime, samples, original.contract, identity=identity, on_progress=tell)
-        figures = _classified(stream) if original.info.task == "classify" else _segmented(stream)
+        if original.info.task == "classify":
+            answered[split] = tuple(answer for answer in stream if answer.logits is not None)
+            figures = _classified(answered[split])
+        else:
+            figures = _segmented(stream)
         if not figures["slices"]:
             continue
         info, whole = runtime.describe(), len(layout.splits) == len(SPLITS)
@@ -75,7 +92,7 @@ def measure(
             "device": info.device,
             **figures,
         }
-    return found
+    return Measured(figures=found, validate=answered.get("validate", ()))
 
 
 def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[str, Any]]]) -> None:
@@ -89,7 +106,7 @@ def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[s
             say(f"  {artifact}: figures not measured: no validate or test split is at hand that it was not trained on")
 
 
-def _fits(original: Original, unseen: Unseen) -> bool:
+def fits(original: Original, unseen: Unseen) -> bool:
     """Whether the slices are made for the network: of its window, with masks for a U-Net."""
     window, wanted = unseen.layout.window_hu, original.contract.window_hu
     if None not in (window, wanted) and window != wanted:
@@ -97,8 +114,7 @@ def _fits(original: Original, unseen: Unseen) -> bool:
     return original.info.task == "classify" or all(sample.mask is not None for sample in unseen.samples)
 
 
-def _classified(stream: Iterable[Answer]) -> dict[str, Any]:
-    good = [answer for answer in stream if answer.logits is not None and answer.target is not None]
+def _classified(good: Sequence[Answer]) -> dict[str, Any]:
     patients = len({answer.sample.patient for answer in good})
     if not good:
         return {"slices": 0, "patients": 0}

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from export.answers import spread
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, ParityError, SliceError
@@ -40,12 +41,12 @@ def parity_slices(original: Original, count: int = MINIMUM) -> tuple[str, NamedS
             samples = read_layout(original.data, ("validate",)).splits["validate"]
         except DataError:
             samples = ()
-        for index in np.unique(np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)):
+        for sample in spread(samples, count):
             try:
-                slices.append(load_sample(samples[index], original.contract))
+                slices.append(load_sample(sample, original.contract))
             except SliceError:
                 continue
-            names.append(samples[index].image.stem)
+            names.append(sample.image.stem)
         if slices:
             origin = f"{original.data.resolve().name}/validate" + (" and phantoms" if len(slices) < count else "")
     for name, phantom in phantom_slices(original, count - len(slices)):

@@ -91,8 +91,6 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         info = runtime.describe()
         compared = parity.gate(original, runtime, named, FP32_TOLERANCE, progress=talk.progress)
         say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
-        calibration = calibrate(original, runtime)
-    say(_calibrated(calibration))
     for split in MEASURED:
         if warning := _trained_on(original, split):
             say(f"WARNING: {warning}")
@@ -106,8 +104,11 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
     np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)  # names that `verify` reads
 
     with _runtime(original, folder / MODEL, (ANSWER[original.info.task],), max_batch=BATCH) as runtime:
-        figures = {"fp32": measure(original, runtime, phase=talk.phase, progress=talk.progress)}
+        measured = measure(original, runtime, phase=talk.phase, progress=talk.progress)
+    figures = {"fp32": measured.figures}
     say_measured(say, figures)
+    calibration = calibrate(original, measured.validate)
+    say(_calibrated(calibration))
 
     artifact = Artifact(
         name="fp32",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from export.answers import spread
 from export.parity import PHANTOM_SEED
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
@@ -105,9 +106,7 @@ def gate_slices(original: Original, *, most: int = MOST) -> GateSlices:
     if found is None or not found.samples:
         left_out = () if found is None else found.left_out
         return GateSlices(origin="phantoms", samples=(), original=original, left_out=left_out)
-    every = found.samples
-    places = np.unique(np.linspace(0, len(every) - 1, min(most, len(every))).round().astype(int))
     return GateSlices(
         origin=f"{found.layout.root.resolve().name}/validate",
-        samples=tuple(every[place] for place in places), original=original, left_out=found.left_out,
+        samples=tuple(spread(found.samples, most)), original=original, left_out=found.left_out,
     )  # fmt: skip

@@ -130,10 +130,15 @@ def add_precisions(
         for recipe, artifact in zip(chosen, made, strict=True):
             own = [verdict for verdict in verdicts if verdict.artifact == artifact.name]
             opened = [candidate.runtime for candidate in candidates if candidate.artifact == artifact.name]
-            finished.append(_finish(recipe, artifact, own, opened, original, golden, slices, ranges, wanted))
-            if finished[-1].gate["passed"] or wanted.allow_failing:
-                lead = opened[_lead(own)]
-                figures[artifact.name] = measure(original, lead, phase=talk.phase, progress=talk.progress)
+            done = _finish(recipe, artifact, own, opened, golden, slices, ranges, wanted)
+            if done.gate["passed"] or wanted.allow_failing:
+                measured = measure(original, opened[_lead(own)], phase=talk.phase, progress=talk.progress)
+                figures[done.name] = measured.figures
+                fitted = calibrate(original, measured.validate)
+                done = replace(
+                    done, temperature=fitted.temperature, abstain_below=fitted.abstain_below, calibration=fitted.record
+                )
+            finished.append(done)
         say_measured(talk.say, figures)
     kept = []
     for artifact in finished:
@@ -222,13 +227,12 @@ def _finish(
     artifact: Artifact,
     verdicts: Sequence[gate.Verdict],
     opened: Sequence[Runtime],
-    original: Original,
     golden: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]],
     slices: GateSlices,
     ranges: dict[str, Any],
     wanted: Wanted,
 ) -> Artifact:
-    """The artifact with verdict, tolerance, temperature and threshold, and the runtimes it may be used on."""
+    """The artifact with verdict and tolerance, and the runtimes it may be used on."""
     failures = [f"{verdict.place}: {line}" for verdict in verdicts for line in verdict.failures]
     runtimes, passed = recipe.runtimes, all(verdict.passed for verdict in verdicts)
     good = [verdict.place for verdict in verdicts if verdict.passed]
@@ -256,7 +260,6 @@ def _finish(
     finite = worst if np.isfinite(worst) else 1.0
     tolerance = float(f"{max(FLOOR[recipe.precision], MARGIN * finite):.1e}")
     info, figures = opened[lead].describe(), verdicts[lead].figures
-    fitted = calibrate(original, opened[lead])
     return replace(
         artifact,
         runtimes=runtimes,
@@ -267,9 +270,6 @@ def _finish(
             "origin": slices.origin, "runtime": f"{info.name} {info.version}", "device": info.device,
             "tolerance": None, "passed": passed,
         },
-        temperature=fitted.temperature,
-        abstain_below=fitted.abstain_below,
-        calibration=fitted.record,
     )  # fmt: skip
 
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from torch import nn
 
-from export.calibrate import FEWEST, MOST_ABSTAINED, calibrate
+import export.calibrate
+from export.calibrate import FEWEST, MOST_ABSTAINED, Calibration, calibrate
 from export.card import model_card
+from export.figures import measure
 from export.gate.slices import gate_slices
 from export.source import Deployed, Original
 from lits_deploy.bundle import Artifact
@@ -60,8 +62,12 @@ def original(data: Path | None, name: str = "resnet18") -> Original:
     return Original(info=info, module=module, contract=contract, width=None, data=data)
 
 
+def fitted(found: Original, runtime: Runtime) -> Calibration:
+    return calibrate(found, measure(found, runtime).validate)
+
+
 def test_an_overconfident_network_gets_a_temperature_and_a_threshold(data: Path) -> None:
-    done = calibrate(original(data), Overconfident(12.0))
+    done = fitted(original(data), Overconfident(12.0))
     record = done.record
     assert record["fitted"]
     assert (record["slices"], len(record["patients"]), record["data"]) == (72, 8, "set/validate")
@@ -75,7 +81,7 @@ def test_an_overconfident_network_gets_a_temperature_and_a_threshold(data: Path)
 
 
 def test_the_same_network_sharpened_ends_with_the_same_probabilities(data: Path) -> None:
-    mild, sharp = (calibrate(original(data), Overconfident(certainty)) for certainty in (6.0, 18.0))
+    mild, sharp = (fitted(original(data), Overconfident(certainty)) for certainty in (6.0, 18.0))
     assert sharp.temperature == pytest.approx(3 * mild.temperature, rel=0.01)
     assert sharp.record["after"]["nll"] == pytest.approx(mild.record["after"]["nll"], abs=1e-4)
 
@@ -88,7 +94,7 @@ def test_neutral_with_the_reason_where_it_cannot_be_fitted(data: Path, tmp_path:
         (original(data, "unet"), "U-Net"),
         (original(few), "3 validate slices of 3 classes are too few"),
     ):
-        done = calibrate(what, Overconfident(12.0))
+        done = fitted(what, Overconfident(12.0))
         assert (done.temperature, done.abstain_below) == (1.0, None)
         assert not done.record["fitted"]
         assert why in done.record["why"]
@@ -98,7 +104,20 @@ def test_neutral_with_the_reason_where_it_cannot_be_fitted(data: Path, tmp_path:
 def test_a_slice_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     folder = make_tiny_data(tmp_path / "set", slices=9, patients=(1, 8, 1))
     sorted((folder / "validate" / "images").iterdir())[5].write_bytes(b"no picture")
-    assert calibrate(original(folder), Overconfident(12.0)).record["slices"] == 71
+    assert fitted(original(folder), Overconfident(12.0)).record["slices"] == 71
+
+
+def test_slices_of_another_window_fit_nothing(tmp_path: Path) -> None:
+    folder = make_tiny_data(tmp_path / "set", slices=9, patients=(1, 8, 1), window=[-100, 400])
+    assert fitted(original(folder), Overconfident(12.0)).record["why"] == "the validate split is of another window"
+
+
+def test_at_most_so_many_slices_are_fitted_on(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export.calibrate, "MOST", 65)
+    answers = measure(original(data), Overconfident(12.0)).validate
+    assert all(answer.mask is None for answer in answers), "all answers are held at once, and masks are large"
+    record = calibrate(original(data), answers).record
+    assert (record["slices"], len(record["patients"])) == (65, 8)
 
 
 def trained_on(data: Path, *patients: str) -> Seen:
@@ -110,12 +129,12 @@ def trained_on(data: Path, *patients: str) -> Seen:
 
 def test_patients_that_were_trained_on_are_left_out(data: Path) -> None:
     found = dataclasses.replace(original(data), seen=trained_on(data, "003"))
-    record = calibrate(found, Overconfident(12.0)).record
+    record = fitted(found, Overconfident(12.0)).record
     assert record["fitted"]
     assert "003" not in record["patients"]
     assert (record["slices"], record["left_out"], record["training_known"]) == (63, ["003"], True)
     assert "1 patients of that split are not among them: the network was trained on them." in card(found, record)
-    assert "not all its slices were noted" in card(found, calibrate(original(data), Overconfident(12.0)).record)
+    assert "not all its slices were noted" in card(found, fitted(original(data), Overconfident(12.0)).record)
     gate = gate_slices(found)
     assert len(gate.samples) == 63
     assert gate.note() == "1 validate patients that it was trained on are left out; judged on 63 slices only"
@@ -123,7 +142,7 @@ def test_patients_that_were_trained_on_are_left_out(data: Path) -> None:
 
 def test_nothing_is_fitted_where_every_patient_was_trained_on(data: Path) -> None:
     found = dataclasses.replace(original(data), seen=trained_on(data, *(f"00{n}" for n in range(1, 9))))
-    done = calibrate(found, Overconfident(12.0))
+    done = fitted(found, Overconfident(12.0))
     assert (done.temperature, done.abstain_below) == (1.0, None)
     assert done.record["why"] == "it was trained on every validate patient"
     assert "not calibrated (it was trained on every validate patient)" in card(found, done.record)

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from benchmarks.evaluation.run import Evaluation, evaluate
 from benchmarks.evaluation.subject import open_subject
 from export import parity
-from export.figures import measure
+from export.figures import Measured, measure
 from export.run import export
 from ledgers import make_ledger
 from lits_deploy.bundle import Bundle
@@ -135,19 +135,19 @@ def test_without_data_figures_are_not_measured(bundle: Bundle, data: Path, tmp_p
     original = train_tiny_network(data, steps=0)
     subject = open_subject(bundle.folder, runtime="onnxruntime", device="cpu")
     with subject.open() as runtime:
-        assert measure(dataclasses.replace(original, data=None), runtime) == {}
-        assert measure(dataclasses.replace(original, data=tmp_path), runtime) == {}
+        assert measure(dataclasses.replace(original, data=None), runtime) == Measured()
+        assert measure(dataclasses.replace(original, data=tmp_path), runtime) == Measured()
         other = dataclasses.replace(original.contract, window_hu=(-100.0, 400.0))
-        assert measure(dataclasses.replace(original, contract=other), runtime) == {}, "slices of another window"
+        assert measure(dataclasses.replace(original, contract=other), runtime) == Measured(), "slices of another window"
         (tmp_path / "one").mkdir()
         (tmp_path / "one" / "test").symlink_to(data / "test")
-        alone = measure(dataclasses.replace(original, data=tmp_path / "one"), runtime)
+        alone = measure(dataclasses.replace(original, data=tmp_path / "one"), runtime).figures
     assert alone["test"]["split_by"] is None, "whether its patients are in another split cannot be known"
     assert set(alone) == {"test"}
     theirs = sample_keys([s for s in read_layout(data).splits["test"] if s.patient == "006"], original.contract)
     known = Seen(splits={"train": np.array(sorted(value for value in theirs if value is not None), np.uint64)})
     with subject.open() as runtime:
-        honest = measure(dataclasses.replace(original, seen=known), runtime)["test"]
+        honest = measure(dataclasses.replace(original, seen=known), runtime).figures["test"]
     assert (honest["patients"], honest["left_out"]) == (1, 1), "never of patients that were trained on"
     bare = with_manifest(make_tiny_bundle(tmp_path / "bare"), metrics=IN_TRAINING)  # as it was before
     assert "Test figures not measured on this file" in report(bare, tmp_path)

@@ -12,11 +12,9 @@ from PIL import Image
 from torch import nn
 
 from export.answers import Identity, _read
-from export.calibrate import _answers
 from export.gate.slices import GateSlices
 from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
-from lits_deploy.runtime.fake import FakeRuntime
 from tiny_data import make_tiny_data
 from train.config import TrainConfig
 from train.data import masks
@@ -64,8 +62,6 @@ def test_training_evaluation_and_export_see_the_same_classes_at_every_size(data:
     )
     judged = GateSlices(origin="data/validate", samples=tuple(samples(data)), original=original)
     assert [one.target for one in judged] == wanted
-    with FakeRuntime(shape=contract.shape) as runtime:
-        assert _answers(original, runtime, list(samples(data)), lambda _: None)[0].tolist() == wanted
     entries = tuple(entry for entry in list_data(data).entries if entry.split == "validate")
     assert [fact.target for fact in examine_bunch(Bunch(first=0, entries=entries)).slices] == wanted
 
