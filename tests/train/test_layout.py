@@ -8,7 +8,7 @@ import pytest
 
 from lits_deploy.errors import DataError
 from tiny_data import make_tiny_data
-from train.data.layout import read_layout
+from train.data.layout import declared_window, read_layout
 
 
 def test_reads_samples_patients_and_window(tmp_path: Path) -> None:
@@ -84,6 +84,22 @@ def test_numbers_are_compared_as_numbers_and_a_list_is_no_record(tmp_path: Path)
         for path in sorted(folder.iterdir()):
             path.rename(folder / path.name.replace("volume-003", "volume-0"))
     assert read_layout(root).leaks() == ["0", "000"]
-    (root / "dataset.json").write_text("[1, 2]")
-    with pytest.raises(DataError, match="holds no JSON object"):
-        read_layout(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[1, 2]", "is not a JSON object"),
+        ("[" * 100_000, "is not JSON"),
+        ('{"window_hu": [40]}', "window_hu is not"),
+        ('{"window_hu": "wide"}', "window_hu is not"),
+        ('{"window_hu": [160, -40]}', "window_hu is not"),
+        ('{"patient_of": [7]}', "patient_of is not"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_one_line(tmp_path: Path, text: str, what: str) -> None:
+    root = make_tiny_data(tmp_path / "data")
+    (root / "dataset.json").write_text(text)
+    for read in (read_layout, declared_window):
+        with pytest.raises(DataError, match=f"dataset.json:? {what}"):
+            read(root)

@@ -74,8 +74,7 @@ class Layout:
     @property
     def window_hu(self) -> tuple[float, float] | None:
         """The declared window in HU, or None: there is no default."""
-        window = self.declared.get("window_hu")
-        return None if window is None else (float(window[0]), float(window[1]))
+        return window_of(self.declared)
 
     def patients(self, split: str) -> list[str]:
         """Patients of a split, sorted."""
@@ -108,13 +107,13 @@ class Layout:
     def leaks(self) -> list[str]:
         """Patients that stand in more than one split; `7` and `007` are one patient."""
         names = {split: self.patients(split) for split in self.splits}
-        seen = Counter(one for patients in names.values() for one in {person(name) for name in patients})
-        return sorted({name for patients in names.values() for name in patients if seen[person(name)] > 1})
+        seen = Counter(one for patients in names.values() for one in {plain(name) for name in patients})
+        return sorted({name for patients in names.values() for name in patients if seen[plain(name)] > 1})
 
 
-def person(patient: str) -> int | str:
-    """Who a patient is, however the number is written: `7` and `007` are one."""
-    return int(patient) if patient.isdecimal() else patient
+def plain(name: str) -> str:
+    """Who a patient is, or which scan, however the number is written: `7` and `007` are one."""
+    return (name.lstrip("0") or "0") if name.isdecimal() else name
 
 
 def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
@@ -128,10 +127,7 @@ def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
             fix=f"`lits-deploy data phantom {root}` makes synthetic slices, or give --data DATA",
         )
     declared = _declared(root)
-    try:
-        people = people_of(declared)
-    except ValueError as error:
-        raise DataError(f"{root / 'dataset.json'}: {error}.", fix="mend it") from error
+    people = people_of(declared)
     return Layout(root, {split: _read_split(root / split, people) for split in splits}, declared)
 
 
@@ -154,24 +150,49 @@ def patient_and_scan(name: str, given: str, scan: str, people: dict[int, str]) -
     if match is None:
         return given, scan or place_of(escape(name))[0].key.lstrip("/")
     patient = people.get(int(match[1]), match[1])
-    return given or (patient.zfill(len(match[1])) if patient.isdecimal() else patient), scan or str(int(match[1]))
+    return given or (patient.zfill(len(match[1])) if patient.isdecimal() else patient), scan or plain(match[1])
 
 
 def declared_window(root: Path) -> tuple[float, float] | None:
     """The window in HU that dataset.json declares; None where it declares none or is not there."""
-    return Layout(root, {}, _declared(root)).window_hu
+    return window_of(_declared(root))
+
+
+def window_of(declared: dict[str, Any]) -> tuple[float, float] | None:
+    """`window_hu` of dataset.json, or None. ValueError says what is wrong."""
+    window = declared.get("window_hu")
+    if window is None:
+        return None
+    try:
+        low, high = (float(edge) for edge in window)
+        if low < high:
+            return low, high
+    except (TypeError, ValueError, OverflowError):
+        pass  # said below, as for an empty window
+    raise ValueError("window_hu is not [low, high] in HU")
 
 
 def _declared(root: Path) -> dict[str, Any]:
+    """What dataset.json says, its window and patients as they must be."""
+    declared = read_declared(root)
+    try:
+        window_of(declared), people_of(declared)
+    except ValueError as error:
+        raise DataError(f"{root / 'dataset.json'}: {error}.", fix="mend it") from error
+    return declared
+
+
+def read_declared(root: Path) -> dict[str, Any]:
+    """The JSON object in dataset.json, empty where there is none; DataError where it is something else."""
     path = root / "dataset.json"
     if not path.is_file():
         return {}
     try:
         declared = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON ({error}).", fix="mend or remove it") from error
     if not isinstance(declared, dict):
-        raise DataError(f"{path} holds no JSON object.", fix="mend or remove it")
+        raise DataError(f"{path} is not a JSON object.", fix="mend or remove it")
     return declared
 
 

@@ -34,7 +34,7 @@ from lits_deploy.files import write_bytes
 from lits_deploy.machine import cores
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone
-from train.data.layout import SPLITS, Layout, Sample, person, read_layout
+from train.data.layout import SPLITS, Layout, Sample, plain, read_layout
 
 SCHEMA = 1
 
@@ -230,12 +230,12 @@ def unseen(root: Path | None, split: str, contract: InputContract, past: Past) -
         except DataError:
             return None
     patients = set(layout.patients(split))
-    people = {person(patient) for patient in patients}
-    theirs = [sample for samples in layout.splits.values() for sample in samples if person(sample.patient) in people]
+    people = {plain(patient) for patient in patients}
+    theirs = [sample for samples in layout.splits.values() for sample in samples if plain(sample.patient) in people]
     keys = {} if past.seen is None else dict(zip(theirs, sample_keys(theirs, contract), strict=True))
     trained = past.of_split("train", [(sample.patient, value) for sample, value in keys.items()])
-    taught = {person(patient) for patient in (*trained, *past.by_name("train", root, patients))}
-    left_out = tuple(sorted(patient for patient in patients if person(patient) in taught))
+    taught = {plain(patient) for patient in (*trained, *past.by_name("train", root, patients))}
+    left_out = tuple(sorted(patient for patient in patients if plain(patient) in taught))
     samples = tuple(sample for sample in layout.splits[split] if sample.patient not in left_out)
     return Unseen(
         layout=layout, split=split, samples=samples, left_out=left_out, known=past.whole,

@@ -7,7 +7,6 @@ picture.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
 from train.data.check.findings import Finding, place_of
-from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of
+from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of, plain, read_declared, window_of
 from train.data.tables import read_table
 
 _NAME = re.compile(r"volume-(\d+)_(\d+)")
@@ -82,32 +81,19 @@ def list_data(root: Path) -> Listing:
 
 
 def _declared(root: Path, findings: list[Finding]) -> dict[str, Any]:
-    path = root / "dataset.json"
-    if not path.is_file():
-        return {}
     try:
-        declared = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        findings.append(_error("dataset-json", "dataset.json", f"is not JSON ({error}): mend or remove it"))
+        return read_declared(root)
+    except DataError as error:
+        findings.append(_of_file(root / "dataset.json", "dataset-json", "dataset.json", error))
         return {}
-    if not isinstance(declared, dict):
-        findings.append(_error("dataset-json", "dataset.json", "is not a JSON object: mend or remove it"))
-        return {}
-    return declared
 
 
 def _window(declared: dict[str, Any], findings: list[Finding]) -> tuple[float, float] | None:
-    window = declared.get("window_hu")
-    if window is None:
-        return None
     try:
-        low, high = (float(edge) for edge in window)
-        if low < high:
-            return low, high
-    except (TypeError, ValueError):
-        pass  # said below, as for an empty window
-    findings.append(_error("dataset-json", "dataset.json", "window_hu is not [low, high] in HU: mend it"))
-    return None
+        return window_of(declared)
+    except ValueError as error:
+        findings.append(_error("dataset-json", "dataset.json", f"{error}: mend it"))
+        return None
 
 
 def _people(declared: dict[str, Any], findings: list[Finding]) -> dict[int, str]:
@@ -194,8 +180,7 @@ def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tu
     try:
         read = read_table(table, ("file", "target"))
     except DataError as error:
-        text = error.message.removeprefix(str(table)).strip().removesuffix(".")
-        findings.append(_error("targets", place, f"{text}: {error.fix}"))
+        findings.append(_of_file(table, "targets", place, error))
         return {}
     if read.guessed:
         text = "is neither UTF-8 nor says what it is, and was read as Windows-1252: look at its names"
@@ -214,8 +199,7 @@ def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tu
 def _who(image: Path, given: str, given_scan: str, people: dict[int, str]) -> tuple[str, str]:
     """Patient and scan; the patient as numbers compare: without leading zeros."""
     name, scan = patient_and_scan(image.name, given, given_scan, people)
-    name = escape(name)
-    return (str(int(name)) if name.isascii() and name.isdecimal() else name), scan
+    return plain(escape(name)), scan
 
 
 def _name_patients(root: Path, entries: Iterable[Entry], findings: list[Finding]) -> None:
@@ -223,6 +207,11 @@ def _name_patients(root: Path, entries: Iterable[Entry], findings: list[Finding]
         if not entry.patient:
             text = "tells no patient: name slices volume-VVV_SSSS, or add a patient column to targets.csv"
             findings.append(_error("no-patient", place_of(root, entry.image), text))
+
+
+def _of_file(path: Path, kind: str, place: str, error: DataError) -> Finding:
+    text = error.message.removeprefix(str(path)).strip().removesuffix(".")
+    return _error(kind, place, f"{text}: {error.fix}")
 
 
 def _error(kind: str, place: str, message: str) -> Finding:

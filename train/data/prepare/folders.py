@@ -12,7 +12,6 @@ number. Patients with names that are no numbers get the numbers after the highes
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -20,7 +19,8 @@ from pathlib import Path
 
 from lits_deploy.errors import DataError
 from lits_deploy.scans.picture_series import place_of
-from train.data.prepare.sources import Found, Picture, Source, listed, plain
+from train.data.layout import plain, read_declared, window_of
+from train.data.prepare.sources import Found, Picture, Source, listed
 from train.data.slices import SPLITS
 from train.data.tables import read_table
 
@@ -121,7 +121,6 @@ def _read_patients(folder: Path) -> dict[str, tuple[str, str]]:
 def _declared_window(src: Path) -> tuple[float, float] | None:
     """The window that the source's own dataset.json declares, if it is one of this project."""
     try:
-        low, high = json.loads((src / "dataset.json").read_text(encoding="utf-8"))["window_hu"]
-        return float(low), float(high)
-    except (OSError, ValueError, KeyError, TypeError):
+        return window_of(read_declared(src))
+    except (DataError, ValueError):
         return None

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lits_deploy.errors import DataError
+from train.data.layout import plain
 from train.data.prepare.settings import LayoutName
 from train.data.tables import read_table
 
@@ -104,11 +105,6 @@ def _with_patients(src: Path, found: Found) -> Found:
         sources.append(replace(source, patient=plain(named.pop())) if named else source)
     tables = tuple(path for path in found.tables if path != src / "patients.csv")
     return replace(found, sources=tuple(sources), tables=tables)
-
-
-def plain(name: str) -> str:
-    """A number without leading zeros; any other name as it is."""
-    return (name.lstrip("0") or "0") if name.isdecimal() else name
 
 
 def visible_files(root: Path) -> Iterator[Path]:
