@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from export.cam import ActivationMap
 from export.fit import fill
 from export.flips import Flips, merged, mirrored, unmirrored
-from export.weights import Weights, read_weights, require_finite
+from export.weights import Weights, require_finite
 from lits_deploy.contract import InputContract, in_hu
 from lits_deploy.errors import ContractError, DataError
 from lits_deploy.files import sha256_file
@@ -178,13 +178,11 @@ def from_run(run: Path, *, choice: Choice = "best") -> Original:
     return dataclasses.replace(original, seen=of_run(run))
 
 
-def from_weights(path: Path, model: str, *, width: int | None, contract: InputContract) -> Original:
-    """Weights of a registered network from a file, as `export.weights` reads them; DataError where they do not fit."""
-    return of_weights(read_weights(path), model, width=width, contract=contract)
-
-
 def of_weights(weights: Weights, model: str, *, width: int | None, contract: InputContract) -> Original:
-    """The same, of a file that was read; `training["adapted"]` tells what was done to take it."""
+    """Weights of a registered network, as `export.weights` reads them; DataError where they do not fit.
+
+    `training["adapted"]` says what was done to take the file.
+    """
     built = build(model, width=width, channels=contract.channels)
     what = model + (f" of width {width}" if width else "")
     what += f" with {contract.channels} channels" if contract.channels > 1 else ""

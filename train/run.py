@@ -92,12 +92,13 @@ def _train(session: Session, keeper: _Keeper, resume: bool) -> dict[str, Any]:
         watch.say(f"resumed after epoch {len(rows)}")
         if distributed.rank() == 0:
             keeper.catch_up(rows)
-    for epoch in range(len(rows), config.epochs):
+    begun = len(rows)
+    for epoch in range(begun, config.epochs):
         over = config.max_minutes is not None and sum(row["seconds"] for row in rows) > 60 * config.max_minutes
         if distributed.agreed(over):
             watch.say(f"stopped before epoch {epoch + 1}: {config.max_minutes:g} minutes are over")
             break
-        if distributed.rank() == 0:
+        if epoch == begun and distributed.rank() == 0:
             keeper.note(session, first=epoch == 0)
         try:
             row, checked = session.epoch(epoch)
@@ -131,18 +132,15 @@ class _Keeper:
     def __init__(self, config: TrainConfig, out: Path, listed: dict[str, str]) -> None:
         self.config, self.out, self.listed, self.best = config, out, listed, -1.0
         self.writer: SummaryWriter | None = None
-        self._noted = False
 
     def note(self, session: Session, *, first: bool) -> None:
         """Write down the slices that the coming epochs learn and are chosen on: before, so that no crash forgets."""
-        if not self._noted:
-            images = {split: feed.data.images.numpy() for split, feed in session.feeds.items()}
-            self._noted = True
-            if leaked := seen.note(self.out, images, first=first):
-                session.watch.say(
-                    f"warning: {leaked} slices of validate and test are trained on too, pixel for pixel; accuracies "
-                    "will be too high."
-                )
+        images = {split: feed.data.images.numpy() for split, feed in session.feeds.items()}
+        if leaked := seen.note(self.out, images, first=first):
+            session.watch.say(
+                f"warning: {leaked} slices of validate and test are trained on too, pixel for pixel; accuracies "
+                "will be too high."
+            )
 
     def __enter__(self) -> _Keeper:
         return self

@@ -17,7 +17,8 @@ from export import cam, graph
 from export.precision.layers import weighted
 from export.precision.make import recipes
 from export.precision.ranges import activations
-from export.source import Deployed, Original, from_weights
+from export.source import Deployed, Original, of_weights
+from export.weights import read_weights
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import ParityError, UserError
@@ -48,7 +49,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Original:
             nn.init.uniform_(layer.running_var, 0.5, 1.5)  # type: ignore[arg-type]
     nn.init.uniform_(model.get_submodule("head").bias, -1, 1)  # type: ignore[arg-type]
     torch.save(model.state_dict(), folder / "weights.pt")
-    return from_weights(folder / "weights.pt", "resnet18", width=None, contract=CONTRACT)
+    return of_weights(read_weights(folder / "weights.pt"), "resnet18", width=None, contract=CONTRACT)
 
 
 @pytest.fixture(scope="module")

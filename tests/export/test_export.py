@@ -19,7 +19,8 @@ from benchmarks.evaluation.run import evaluate
 from benchmarks.evaluation.subject import open_subject
 from export import graph, parity
 from export.run import export
-from export.source import Deployed, Original, from_run, from_weights
+from export.source import Deployed, Original, from_run, of_weights
+from export.weights import read_weights
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, DataError, OutputError, ParityError
@@ -63,7 +64,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> tuple[Original, Path
             nn.init.uniform_(layer.running_mean, -0.2, 0.2)  # type: ignore[arg-type]
             nn.init.uniform_(layer.running_var, 0.5, 1.5)  # type: ignore[arg-type]
     torch.save(model.state_dict(), folder / "weights.pt")
-    original = from_weights(folder / "weights.pt", "resnet18", width=None, contract=CLASSIFIER)
+    original = of_weights(read_weights(folder / "weights.pt"), "resnet18", width=None, contract=CLASSIFIER)
     graph.write_onnx(original, folder / "model.onnx")
     return original, folder / "model.onnx"
 
@@ -125,7 +126,7 @@ def test_every_network_exports_and_agrees(name: str, tmp_path: Path) -> None:
     contract = dataclasses.replace(CLASSIFIER, crop=network(name).crop)
     model = build(name)
     torch.save(model.state_dict(), tmp_path / "w.pt")
-    original = from_weights(tmp_path / "w.pt", name, width=None, contract=contract)
+    original = of_weights(read_weights(tmp_path / "w.pt"), name, width=None, contract=contract)
     graph.write_onnx(original, tmp_path / "model.onnx")
     named = (["a", "b"], np.random.default_rng(0).integers(0, 256, (2, 1, 256, 256)).astype(np.uint8))
     with runtime(tmp_path / "model.onnx", 2) as opened:
@@ -251,13 +252,13 @@ def test_a_failed_export_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: 
 def test_weights_are_loaded_weights_only(tmp_path: Path) -> None:
     torch.save(build("unet", width=2), tmp_path / "module.pt")  # a pickled module, not a state dict
     with pytest.raises(DataError, match="not a plain state dict"):
-        from_weights(tmp_path / "module.pt", "unet", width=2, contract=UNET)
+        of_weights(read_weights(tmp_path / "module.pt"), "unet", width=2, contract=UNET)
     torch.save({"state": 1}, tmp_path / "other.pt")
     with pytest.raises(DataError, match="not a plain state dict"):
-        from_weights(tmp_path / "other.pt", "unet", width=2, contract=UNET)
+        of_weights(read_weights(tmp_path / "other.pt"), "unet", width=2, contract=UNET)
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(DataError, match="not a plain state dict"):
-        from_weights(tmp_path / "text.pt", "unet", width=2, contract=UNET)
+        of_weights(read_weights(tmp_path / "text.pt"), "unet", width=2, contract=UNET)
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:

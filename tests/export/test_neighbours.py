@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from benchmarks.inputs import from_layout, from_phantoms
 from export.parity import parity_slices
 from export.run import export
-from export.source import from_run, from_weights
+from export.source import from_run, of_weights
+from export.weights import read_weights
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
@@ -86,7 +87,7 @@ def test_networks_are_built_for_three_channels(name: str, tmp_path: Path) -> Non
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     crop = None if name == "unet" else 56
     contract = dataclasses.replace(THREE, crop=crop)
-    original = from_weights(tmp_path / "weights.pt", name, width=width, contract=contract)
+    original = of_weights(read_weights(tmp_path / "weights.pt"), name, width=width, contract=contract)
     with torch.inference_mode():
         answer = original.module(torch.zeros((2, 3, 64, 64), dtype=torch.uint8))[0]
     assert answer.shape[:2] == (2, 3)

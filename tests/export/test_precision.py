@@ -23,7 +23,8 @@ from export.precision.make import Recipe
 from export.precision.ranges import METHODS, Activation, Method, activations
 from export.precision.simulated import Simulated
 from export.run import export
-from export.source import Original, from_weights
+from export.source import Original, of_weights
+from export.weights import read_weights
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.cli.artifacts import show_artifacts
@@ -322,7 +323,7 @@ def test_every_network_in_every_precision(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     contract = dataclasses.replace(CONTRACT, crop=network(name).crop)
     torch.save(build(name).state_dict(), tmp_path / "w.pt")
-    original = from_weights(tmp_path / "w.pt", name, width=None, contract=contract)
+    original = of_weights(read_weights(tmp_path / "w.pt"), name, width=None, contract=contract)
     graph.write_onnx(original, tmp_path / "model.onnx")
     model = onnx.load(tmp_path / "model.onnx")
     slices = np.random.default_rng(0).integers(0, 256, (2, 1, 256, 256)).astype(np.uint8)

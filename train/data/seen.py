@@ -208,7 +208,6 @@ class Unseen:
     """
 
     layout: Layout
-    split: str
     samples: tuple[Sample, ...]
     left_out: tuple[str, ...] = ()
     keys: frozenset[int] = frozenset()
@@ -238,6 +237,6 @@ def unseen(root: Path | None, split: str, contract: InputContract, past: Past) -
     left_out = tuple(sorted(patient for patient in patients if plain(patient) in taught))
     samples = tuple(sample for sample in layout.splits[split] if sample.patient not in left_out)
     return Unseen(
-        layout=layout, split=split, samples=samples, left_out=left_out, known=past.whole,
+        layout=layout, samples=samples, left_out=left_out, known=past.whole,
         keys=frozenset(value for sample in samples if (value := keys.get(sample)) is not None),
     )  # fmt: skip

@@ -26,7 +26,7 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 
 class Row(NamedTuple):
-    """A row: its number among the lines of the table, the file it speaks of, and its cells by column."""
+    """A row: its number among the lines of the table, its file, and its other cells by column (in small letters)."""
 
     line: int
     file: str
@@ -35,9 +35,8 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """columns: names in small letters. guessed: the encoding is not declared, and not UTF-8: taken as Windows-1252."""
+    """guessed: the encoding is not declared, and not UTF-8: taken as Windows-1252."""
 
-    columns: tuple[str, ...]
     rows: tuple[Row, ...]
     guessed: bool
 
@@ -62,7 +61,7 @@ def read_table(path: Path, needs: Sequence[str]) -> Table:
         file = row.pop("file", "")
         values = {name: row.get(name, "").strip() for name in columns if name != "file"}
         rows.append(Row(number, re.split(r"[/\\]", file)[-1], values))
-    return Table(columns, tuple(rows), guessed)
+    return Table(tuple(rows), guessed)
 
 
 def _decoded(path: Path) -> tuple[str, bool]:
