@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Callable
 from typing import IO, Any
 
 _UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -72,23 +73,17 @@ def _json_escaped(line: str) -> str:
     return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in _UNPRINTABLE else c for c in line)
 
 
-def printable_values(value: Any) -> Any:
+def printable_values(value: Any, escape: Callable[[str], str] = printable) -> Any:
     """The same lists and dictionaries with every text made printable, keys included."""
     if isinstance(value, str):
-        return printable(value)
+        return escape(value)
     if isinstance(value, dict):
-        return {printable_values(key): printable_values(one) for key, one in value.items()}
+        return {printable_values(key, escape): printable_values(one, escape) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [printable_values(one) for one in value]
+        return [printable_values(one, escape) for one in value]
     return value
 
 
 def plottable(value: Any) -> Any:
     """The same for matplotlib, which takes text between two dollar signs for a formula, and dies of a wrong one."""
-    if isinstance(value, str):
-        return printable(value, multiline=True).replace("$", r"\$")
-    if isinstance(value, dict):
-        return {plottable(key): plottable(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plottable(one) for one in value]
-    return value
+    return printable_values(value, lambda text: printable(text, multiline=True).replace("$", r"\$"))

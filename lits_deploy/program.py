@@ -49,8 +49,7 @@ def _code_of(error: BaseException) -> int:
     from lits_deploy.mishaps import as_user_error
 
     number = signals.received()
-    interrupted = any(isinstance(one, KeyboardInterrupt) for one in _chain(error))
-    if interrupted or isinstance(error, KeyboardInterrupt):
+    if any(isinstance(one, KeyboardInterrupt) for one in _chain(error)):
         _say("stopped")
         return exits.of_signal(number or 2)  # a library's own KeyboardInterrupt counts as Ctrl-C
     if isinstance(error, BrokenPipeError) and _reader_is_gone():

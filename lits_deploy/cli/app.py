@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import typer
 
@@ -42,27 +40,6 @@ COMMANDS = {
 class _Commands(LazyCommands):
     commands_here = COMMANDS
     package = "lits_deploy.cli"
-
-    def make_context(self, *args: Any, **settings: Any) -> Any:
-        """The command line's own options; what it quotes of them is printable."""
-        with _quoting_printable():
-            return super().make_context(*args, **settings)
-
-    def invoke(self, ctx: Any) -> Any:
-        """The command, its options first; what it quotes of them is printable."""
-        with _quoting_printable():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _quoting_printable() -> Iterator[None]:
-    """A wrong option or value is quoted in the message of a usage error, which typer prints itself."""
-    try:
-        yield
-    except Exception as error:
-        if hasattr(error, "format_message") and isinstance(text := getattr(error, "message", None), str):
-            vars(error)["message"] = printable(text, multiline=True)  # of click, or of the copy in newer typer
-        raise
 
 
 app = typer.Typer(
@@ -108,6 +85,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "show"):  # not of click, which Typer may bring in a copy of its own
             raise
+        vars(error)["message"] = printable(vars(error)["message"], multiline=True)  # it quotes a wrong option or value
         error.show()
         return exits.USER_ERROR
     return exits.DONE

@@ -38,8 +38,8 @@ def choose(
 
     The fastest within all limits is recommended; of those within 5 % of it the one of higher balanced accuracy, then
     the smaller. Never one whose accuracy is not above the share of the commonest class in the scored slices, or whose
-    sensitivity and specificity for lesions add up to no more than 1: always the same answer reaches both. Figures that
-    are not known (no --data) meet no limit.
+    sensitivity and specificity for lesions add up to no more than 1: a constant answer reaches both. Figures that are
+    not known (no --data) meet no limit.
     """
     from benchmarks.choose import choose as measure
     from benchmarks.recommendation import Limits
@@ -54,7 +54,7 @@ def choose(
     )  # fmt: skip
     document = measure(
         [open_bundle(bundle) for bundle in bundles], limits, data=data, batches=batch_sizes(batch), threads=threads,
-        quick=quick, say=lambda line: errors.print(line),
+        quick=quick, say=errors.print,
     )  # fmt: skip
     if out is not None:
         write_json(out, document)

@@ -49,13 +49,13 @@ def classify(
     trust: str | None = run_options.TRUST,
     salt_file: Path | None = run_options.SALT_FILE,
     group_readable: bool | None = run_options.GROUP_READABLE,
-    time_limit: float = run_options.TIME_LIMIT,
-    memory_limit: int = run_options.MEMORY_LIMIT,
+    time_limit_s: float = run_options.TIME_LIMIT,
+    memory_limit_mib: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
     engine_cache: Path | None = engines.CACHE,
     report: bool = typer.Option(
         True,
-        help="Write report.html, with pictures of suspicious slices; --no-report leaves alone one that is there.",
+        help="Write report.html, with pictures of suspicious slices; --no-report does not update an earlier one.",
     ),
     segmenter: Path | None = run_options.SEGMENTER,
 ) -> None:
@@ -63,45 +63,15 @@ def classify(
 
     A file that cannot be used is a row with its reason. Interrupted or killed, the same command goes on where it was.
     """
+    options = run_options.of_command(locals())  # first: nothing but the parameters
     from lits_deploy.cli.console import errors, progress_bar
     from lits_deploy.errors import UserError
     from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.after import reporter
-    from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.run import run_folder
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.scans import Reading
 
-    options = ClassifyOptions(
-        runtime=runtime,
-        device=device,
-        artifact=artifact,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-        threads=threads,
-        tune=tune,
-        recursive=recursive,
-        follow_links=follow_links,
-        ignore=tuple(ignore or ()),
-        ignore_none=ignore_none,
-        allow_removed=allow_removed,
-        formats=run_options.names(formats),
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        abstain=abstain,
-        identify=identify,
-        pseudonymous=pseudonymous,
-        salt=salt,
-        reading=Reading(any_body_part=any_body_part, trust=trust),
-        salt_file=salt_file,
-        group_readable=group_readable,
-        time_limit_s=time_limit,
-        memory_limit_mib=memory_limit,
-        ledger=ledger,
-        engine_cache=engine_cache,
-    )
     if segmenter is not None and not report:
         raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     opened = run_options.bundle_and_scans(bundle, scans)
@@ -113,7 +83,7 @@ def classify(
         summary = run_folder(opened, scans, out, options=options, on_progress=show, stop=stop, finish=finish)
     if not report and (out / REPORT).exists() and (summary.now or summary.added or summary.removed):
         said.append(
-            f"{out / REPORT} tells of an earlier state: --no-report leaves it alone. Fix: lits-deploy report {out}"
+            f"{out / REPORT} shows an earlier state: --no-report does not update it. Fix: lits-deploy report {out}"
         )
     for warning in (*summary.warnings, *said):
         errors.print(f"warning: {warning}")
@@ -124,9 +94,6 @@ def classify(
 def print_summary(summary: RunSummary) -> None:
     """Classes, failures, speed, and where the results are."""
     from lits_deploy.cli.console import console, table
-
-    def say(line: str) -> None:
-        console.print(line)
 
     rows = [(name, f"{n:,}") for name, n in summary.classes.items()]
     if summary.unsure:
@@ -139,21 +106,21 @@ def print_summary(summary: RunSummary) -> None:
     if summary.failed:
         _reasons(f"failed ({summary.failed:,})", "rows", summary.failed, summary.reasons)
     if summary.acknowledged:
-        say(f"{summary.acknowledged:,} of them are acknowledged (--ignore): {summary.news:,} failed and are news.")
-    say("")
+        console.print(f"{summary.acknowledged:,} of them are acknowledged (--ignore), {summary.news:,} are new.")
+    console.print("")
     speed = f": {summary.slices_per_s:,.1f} slices/s" if summary.now else ""
     earlier = f", {summary.slices - summary.now:,} before" if summary.resumed else ""
-    say(f"{summary.now:,} slices in {summary.seconds:,.1f} s on {summary.device}{speed}{earlier}")
+    console.print(f"{summary.now:,} slices in {summary.seconds:,.1f} s on {summary.device}{speed}{earlier}")
     if summary.resumed and (summary.removed or summary.added):
-        say(f"Since the run before, {summary.removed:,} files are gone and {summary.added:,} are new.")
+        console.print(f"Since the previous run, {summary.removed:,} files are gone and {summary.added:,} are new.")
     if summary.others:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n:,}" for suffix, n in list(summary.others.items())[:4])
-        say(f"{sum(summary.others.values()):,} other files not read ({kinds})")
+        console.print(f"{sum(summary.others.values()):,} other files not read ({kinds})")
     for path in (*summary.tables, summary.run_json):
-        say(f"→ {path}")
+        console.print(f"→ {path}")
     if summary.stopped:
-        say(f"Stopped with {summary.missing:,} files to go: the same command goes on from here.")
-    say(DISCLAIMER)
+        console.print(f"Stopped with {summary.missing:,} files to go: the same command goes on from here.")
+    console.print(DISCLAIMER)
 
 
 def _reasons(title: str, unit: str, count: int, reasons: Mapping[str, int]) -> None:

@@ -32,7 +32,7 @@ def demo(
 
     result = run_demo(
         DemoConfig(out=out, patients=patients, epochs=epochs, seed=seed),
-        say=lambda line: console.print(line),
+        say=console.print,
     )
     figures = result["figures"]
     console.print()

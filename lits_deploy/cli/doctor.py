@@ -29,7 +29,7 @@ _STATE_WIDTH, _NAME_WIDTH, _WIDTH = 7, 19, 100
 def doctor(
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a page."),
     out: Path = typer.Option(
-        Path(), help="Where results will go: its disk is tried; or OUT (its --ledger) of a run: its ledger is checked."
+        Path(), help="Folder for results: its disk is tried. If it holds the ledger of a run, that is checked."
     ),
 ) -> None:
     """Say what works on this machine and how to install the rest.

@@ -145,23 +145,20 @@ def _build_one(
     from lits_deploy.runtime.device import Device
     from lits_deploy.runtime.trt_open import prove_engine
 
-    def say(line: str) -> None:
-        console.print(line)
-
     cuda = None if targets else bindings.open_cuda()
     most = options.max_batch or MOST
     with _bar(artifact.name) as on_progress:
         prepared = prepare(
             bundle, artifact, library=library, gpu=cuda.describe(0) if cuda else None, targets=targets,
-            profile=Profile(best=options.opt_batch or min(BEST, most), most=most), cache=cache, say=say,
+            profile=Profile(best=options.opt_batch or min(BEST, most), most=most), cache=cache, say=console.print,
             on_progress=on_progress,
         )  # fmt: skip
     if not prepared.why:
-        say(f"{artifact.name}: the engine of this key is there already")
+        console.print(f"{artifact.name}: the engine of this key is there already")
     if cuda is None:
         return prepared, prepared.record
     proven = prove_engine(
-        bundle, artifact, prepared, library=library, cache=cache, cuda=cuda, device=Device("cuda"), say=say
+        bundle, artifact, prepared, library=library, cache=cache, cuda=cuda, device=Device("cuda"), say=console.print
     )
     return prepared, proven
 

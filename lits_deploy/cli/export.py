@@ -140,7 +140,7 @@ def export(
         task = bar.add_task("export", total=None, rate=0.0, note="")
         bundle = export_run(
             original, target, overwrite=overwrite, slices=slices, wanted=wanted,
-            say=lambda line: console.print(line),
+            say=console.print,
             phase=lambda name, total: bar.reset(task, description=name, total=total),
             progress=lambda n: bar.update(task, advance=n),
         )  # fmt: skip

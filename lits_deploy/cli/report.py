@@ -30,7 +30,7 @@ def report(
     from lits_deploy.pipeline.redraw import redraw
     from lits_deploy.tables import FORMATS
 
-    wanted = tuple(name.strip() for name in formats.split(",") if name.strip())
+    wanted = run_options.names(formats)
     if unknown := sorted(set(wanted) - set(FORMATS)):
         raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
     for path in redraw(out, formats=wanted, ledger_folder=ledger, group_readable=group_readable):

@@ -1,13 +1,15 @@
 """What `classify`, `segment` and `watch` have in common: their options, their progress, and names joined by commas.
 
-Typer reads an option from a parameter's default, so the same object serves every command that has it.
+Typer reads an option from a parameter's default, so the same object serves every command that has it. Their parameters
+are named as the fields of `ClassifyOptions` are: `of_command` puts them together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:  # a command's help needs no pipeline
     from rich.progress import Progress as Bar
 
     from lits_deploy.bundle import Bundle
-    from lits_deploy.pipeline.options import Progress
+    from lits_deploy.pipeline.options import ClassifyOptions, Progress
     from lits_deploy.pipeline.stop import Stop
 
 SCANS = typer.Argument(..., help="Folders, files and zips: DICOM, NIfTI, PNG and JPEG.")
@@ -37,9 +39,9 @@ TUNE = typer.Option(
 )
 RECURSIVE = typer.Option(True, help="Look into folders below.")
 TABLES_HELP = "Tables to write: csv, parquet, jsonl, joined by commas."
-FOLLOW_LINKS = typer.Option(False, "--follow-links", help="Read links that lead out of the named folders, too.")
+FOLLOW_LINKS = typer.Option(False, "--follow-links", help="Also follow links that lead out of the named folders.")
 ALLOW_REMOVED = typer.Option(
-    False, "--allow-removed", help="Go on where scans with results seem to be gone, and drop their results."
+    False, "--allow-removed", help="Continue even if scans with results seem to be gone, and drop those results."
 )
 IGNORE = typer.Option(
     None,
@@ -47,7 +49,7 @@ IGNORE = typer.Option(
     metavar="PATTERN",
     help="Acknowledge failures of files whose path matches: rows, no exit 1.",
 )
-IGNORE_NONE = typer.Option(False, "--ignore-none", help="Forget the patterns that OUT has kept.")
+IGNORE_NONE = typer.Option(False, "--ignore-none", help="Forget the patterns kept in OUT.")
 OVERWRITE = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
 RETRY_FAILED = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
 ABSTAIN = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")
@@ -74,12 +76,26 @@ ANY_BODY_PART = typer.Option(
 TRUST = typer.Option(
     None, metavar="sform|qform", help="Orientation to use where a NIfTI file's two disagree. [default: exclude it]"
 )
-TIME_LIMIT = typer.Option(30.0, help="Seconds that decoding one file may take.")
-MEMORY_LIMIT = typer.Option(1024, help="MiB that decoding a file, loading the network or one slice in it may take.")
+TIME_LIMIT = typer.Option(30.0, "--time-limit", help="Seconds that decoding one file may take.")
+MEMORY_LIMIT = typer.Option(
+    1024, "--memory-limit", help="MiB that decoding a file, loading the network or one slice in it may take."
+)
 LEDGER = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")
 SEGMENTER = typer.Option(
     None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
 )
+
+
+def of_command(given: Mapping[str, Any]) -> ClassifyOptions:
+    """The options of a run, from a command's parameters (its `locals()`); those that it has not keep their defaults."""
+    from lits_deploy.pipeline.options import ClassifyOptions
+    from lits_deploy.scans import Reading
+
+    named = {field.name: given[field.name] for field in fields(ClassifyOptions) if field.name in given}
+    named["formats"] = names(given["formats"])
+    named["ignore"] = tuple(given["ignore"] or ())
+    named["reading"] = Reading(any_body_part=given["any_body_part"], trust=given["trust"])
+    return ClassifyOptions(**named)
 
 
 def bundle_and_scans(bundle: Path, scans: Sequence[Path]) -> Bundle:

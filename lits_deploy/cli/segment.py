@@ -25,7 +25,7 @@ def segment(
     scans: list[Path] = run_options.SCANS,
     out: Path = typer.Option(Path("results"), help="Folder for masks, tables, run.json and ledger."),
     masks: str = typer.Option("png", "--format", help="Masks to write: png, nifti, dicom-seg, joined by commas."),
-    tables: str = typer.Option("csv", "--tables", help=run_options.TABLES_HELP),
+    formats: str = typer.Option("csv", "--tables", help=run_options.TABLES_HELP),
     runtime: str = run_options.RUNTIME,
     device: str = run_options.DEVICE,
     precision: str | None = run_options.PRECISION,
@@ -49,8 +49,8 @@ def segment(
     trust: str | None = run_options.TRUST,
     salt_file: Path | None = run_options.SALT_FILE,
     group_readable: bool | None = run_options.GROUP_READABLE,
-    time_limit: float = run_options.TIME_LIMIT,
-    memory_limit: int = run_options.MEMORY_LIMIT,
+    time_limit_s: float = run_options.TIME_LIMIT,
+    memory_limit_mib: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
     engine_cache: Path | None = engines.CACHE,
 ) -> None:
@@ -59,40 +59,12 @@ def segment(
     OUT/masks holds a mask of every slice (png), volume (nifti) or DICOM series (nifti, dicom-seg); masks.csv says which
     belongs to which, and why there is none. Interrupted or killed, the same command goes on where it was.
     """
+    options = run_options.of_command(locals())  # first: nothing but the parameters
     from lits_deploy.cli.classify import print_summary
     from lits_deploy.cli.console import errors, progress_bar
-    from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.scans import Reading
     from lits_deploy.segmentation.run import segment_folder
 
-    options = ClassifyOptions(
-        runtime=runtime,
-        device=device,
-        artifact=artifact,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-        threads=threads,
-        recursive=recursive,
-        follow_links=follow_links,
-        ignore=tuple(ignore or ()),
-        ignore_none=ignore_none,
-        allow_removed=allow_removed,
-        formats=run_options.names(tables),
-        overwrite=overwrite,
-        retry_failed=retry_failed,
-        identify=identify,
-        pseudonymous=pseudonymous,
-        salt=salt,
-        reading=Reading(any_body_part=any_body_part, trust=trust),
-        salt_file=salt_file,
-        group_readable=group_readable,
-        time_limit_s=time_limit,
-        memory_limit_mib=memory_limit,
-        ledger=ledger,
-        engine_cache=engine_cache,
-    )
     opened = run_options.bundle_and_scans(bundle, scans)
     with progress_bar() as bar, stop_on_signals() as stop:
         show = run_options.progress_shown(bar, "segment", stop, last="writing masks")

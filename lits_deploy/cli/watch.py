@@ -44,8 +44,8 @@ def watch(
     trust: str | None = run_options.TRUST,
     salt_file: Path | None = run_options.SALT_FILE,
     group_readable: bool | None = run_options.GROUP_READABLE,
-    time_limit: float = run_options.TIME_LIMIT,
-    memory_limit: int = run_options.MEMORY_LIMIT,
+    time_limit_s: float = run_options.TIME_LIMIT,
+    memory_limit_mib: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
     engine_cache: Path | None = engines.CACHE,
     report: bool = typer.Option(True, help="Draw report.html anew after each study, with pictures."),
@@ -56,46 +56,17 @@ def watch(
     A study is an entry of the inbox. Results of a study stay while another one arrives, and after it has been moved
     away; `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. Killed, the same command goes on.
     """
+    options = run_options.of_command(locals())  # first: nothing but the parameters
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import console, errors
     from lits_deploy.errors import UserError
     from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.after import reporter
-    from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.scans import Reading
     from lits_deploy.watch.service import Talk, watch_folder
 
-    options = ClassifyOptions(
-        runtime=runtime,
-        device=device,
-        artifact=artifact,
-        precision=precision,
-        batch_size=batch_size,
-        workers=workers,
-        threads=threads,
-        formats=run_options.names(formats),
-        follow_links=follow_links,
-        ignore=tuple(ignore or ()),
-        ignore_none=ignore_none,
-        overwrite=overwrite,
-        abstain=abstain,
-        identify=identify,
-        pseudonymous=pseudonymous,
-        salt=salt,
-        reading=Reading(any_body_part=any_body_part, trust=trust),
-        salt_file=salt_file,
-        group_readable=group_readable,
-        time_limit_s=time_limit,
-        memory_limit_mib=memory_limit,
-        ledger=ledger,
-        engine_cache=engine_cache,
-    )
-    talk = Talk(
-        study=lambda line: console.print(str(line)),
-        note=lambda note: errors.print(note),
-    )
+    talk = Talk(study=lambda line: console.print(str(line)), note=errors.print)
     if segmenter is not None and not report:
         raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     opened = open_bundle(bundle)
@@ -103,7 +74,7 @@ def watch(
     finish = reporter(opened, options, segmenter=unet, say=talk.note) if report else None
     errors.print(DISCLAIMER)
     if not report and not overwrite and (out / REPORT).exists():
-        talk.note(f"note: --no-report leaves {out / REPORT} as it is; lits-deploy report {out} draws it anew")
+        talk.note(f"note: --no-report does not update {out / REPORT}; lits-deploy report {out} does")
     with stop_on_signals() as stop:
         summary = watch_folder(
             opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish

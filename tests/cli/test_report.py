@@ -67,7 +67,7 @@ def test_without_report_the_one_that_is_there_keeps_its_pictures_and_is_said_to_
     more = run("classify", bundle.folder, scans, "--out", out, "--no-report")
     assert more.exit_code == 0
     told = " ".join(more.output.split())
-    assert f"report.html tells of an earlier state: --no-report leaves it alone. Fix: lits-deploy report {out}" in told
+    assert f"report.html shows an earlier state: --no-report does not update it. Fix: lits-deploy report {out}" in told
     assert (out / "report.html").read_bytes() == page
     assert run("classify", bundle.folder, scans, "--out", out, "--no-report", "--overwrite").exit_code == 0
     assert not (out / "report.html").exists(), "dropped with the results that it told of, and not written again"
@@ -89,7 +89,7 @@ def test_a_watch_without_report_leaves_the_one_that_is_there_alone(
     with_it = run("watch", tmp_path, "--bundle", bundle.folder, "--out", out)
     without = run("watch", tmp_path, "--bundle", bundle.folder, "--out", out, "--no-report")
     assert [finish is None for finish in finishes] == [False, True]
-    note = f"--no-report leaves {out}/report.html as it is; lits-deploy report {out} draws it anew"
+    note = f"--no-report does not update {out}/report.html; lits-deploy report {out} does"
     assert note in " ".join(without.output.split())
     assert note not in " ".join(with_it.output.split())
 

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner, Result
 
 from lits_deploy.bundle import Bundle, write_manifest
+from lits_deploy.cli import app as cli
 from lits_deploy.cli.app import app
 from lits_deploy.files import sha256_file
 from lits_deploy.model_file import ModelFile
@@ -207,5 +208,9 @@ def test_a_watch_says_a_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [[f"--{ESCAPES}"], [ESCAPES], ["scan"], ["scan", ".", "--workers", ESCAPES]])
-def test_what_a_usage_error_quotes_is_plain(words: list[str]) -> None:
-    assert run(*words).exit_code == 2
+def test_what_a_usage_error_quotes_is_plain(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "Error: " in said.err
+    assert plain(said.err), repr(said.err)

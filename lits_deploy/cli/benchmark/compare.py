@@ -29,15 +29,17 @@ def compare(
     accuracy: float = typer.Option(0.5, help="Points (of 100) that accuracy may fall."),
     across_machines: bool = typer.Option(False, "--across-machines", help="Compare two machines all the same."),
     across_test_sets: bool = typer.Option(
-        False, "--across-test-sets", help="Compare speeds, sizes and memory of benchmarks scored on other slices."
+        False,
+        "--across-test-sets",
+        help="Compare speed, size and memory of benchmarks that were scored on different slices.",
     ),
     everything: bool = typer.Option(False, "--all", help="Show every figure, not only changes beyond half the limit."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Hold two benchmarks against each other.
 
-    A row that was measured before and is missing or failed after is a regression. Accuracies of two test sets do not
-    compare; where a benchmark does not record its own, theirs are marked.
+    A row that was measured before and is missing or failed after is a regression. Accuracies on two
+    test sets are not compared; where a benchmark does not record its test set, they are marked.
     """
     from benchmarks.compare import Limits
     from benchmarks.compare import compare as hold
@@ -55,7 +57,7 @@ def compare(
     if not across_test_sets and found.test_sets == "different":
         said = next(note for note in found.notes if note.startswith("two test sets"))
         raise UserError(
-            f"Their accuracies do not compare ({said}).",
+            f"Their accuracies cannot be compared ({said}).",
             fix="measure both with the same --data, or --across-test-sets to compare everything else",
         )
     if not found.changes and not found.gone:

@@ -59,7 +59,7 @@ def run(
     opened = open_bundle(bundle)
     target = out or Path(f"benchmark-{bundle.resolve().name}")
     check_out(target)
-    document = benchmark(opened, plan, against=against, data=data, say=lambda line: errors.print(line))
+    document = benchmark(opened, plan, against=against, data=data, say=errors.print)
     for title, (header, rows) in tables(document):
         table(header, rows, right=[name for name in header if name not in ("runtime", "precision")], title=title)
         console.print()

@@ -17,9 +17,9 @@ def upgrade(
 ) -> None:
     """Write a bundle of an older schema in today's.
 
-    Older schemas are read as they are; the new bundle is for whoever wants them no more. Networks, goldens and card
-    keep their bytes, the manifest says what it was made of, and both bundles must verify here. The new bundle has a
-    hash of its own, so an OUT of the old one is not gone on with.
+    Not needed to use it: older schemas can still be read. Networks, goldens and card keep their bytes, the manifest
+    records the old bundle, and both bundles must verify here. The new bundle has another hash, so it does not continue
+    runs of the old one.
     """
     from lits_deploy.cli.console import console
     from lits_deploy.manifest_history import SCHEMA, unknown_since
@@ -30,5 +30,5 @@ def upgrade(
     new = upgrade_bundle(bundle, out)
     console.print(f"→ {new.folder}: schema {schema} → {SCHEMA} (bundle {new.sha256[:12]}), verified before and after")
     for line in unknown_since(schema):
-        console.print(f"note: {line}: only a new export can tell")
+        console.print(f"note: {line}: only a new export records it")
     console.print(f"next:  lits-deploy bundle inspect {shlex.quote(str(new.folder))}")

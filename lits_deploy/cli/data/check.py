@@ -68,9 +68,6 @@ def _print(report: Report) -> None:
     from lits_deploy.contract import CLASSES
     from train.data.check.findings import SEVERITIES
 
-    def say(line: str) -> None:
-        console.print(line)
-
     rows = [
         (
             name,
@@ -82,22 +79,24 @@ def _print(report: Report) -> None:
     ]
     header = ("split", "patients", *(f"{k} {name}" for k, name in enumerate(CLASSES)), "slices")
     table(header, rows, right=header[2:])
-    say("")
+    console.print("")
     for line in _figures(report):
-        say(line)
-    say("")
+        console.print(line)
+    console.print("")
     shown: Counter[tuple[str, str]] = Counter()
     total = Counter((f.severity, f.kind) for f in report.findings)
     for finding in report.findings:
         key = (finding.severity, finding.kind)
         shown[key] += 1
         if shown[key] <= _SHOWN:
-            say(f"{finding.severity}: {finding.place}: {finding.message}")
+            console.print(f"{finding.severity}: {finding.place}: {finding.message}")
         elif shown[key] == total[key]:
-            say(f"{finding.severity}: {total[key] - _SHOWN:,} more of kind {finding.kind} (--json has them all)")
+            console.print(
+                f"{finding.severity}: {total[key] - _SHOWN:,} more of kind {finding.kind} (--json has them all)"
+            )
     counts = {severity: report.count(severity) for severity in SEVERITIES}
     parts = [f"{n:,} {severity}{'' if n == 1 else 's'}" for severity, n in counts.items()]
-    say(", ".join(parts) if report.findings else "nothing wrong")
+    console.print(", ".join(parts) if report.findings else "nothing wrong")
 
 
 def _people(names: tuple[str, ...]) -> str:
