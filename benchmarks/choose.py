@@ -78,7 +78,7 @@ def choose(
                     rows[-1]["synthetic"] = inputs.synthetic
     if len(set(test_sets.values())) > 1 and any(row["accuracy"] is not None for row in rows):
         notes.append(
-            "TWO TEST SETS: not all bundles were scored on the same slices, so their accuracies do not compare"
+            "TWO TEST SETS: not all bundles were scored on the same slices, so their accuracies cannot be compared"
         )
     machine = {**session_machine, "stolen_share": stolen_share(ticks, processor_ticks())}
     return {

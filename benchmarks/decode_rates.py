@@ -21,9 +21,8 @@ from benchmarks.decode_formats import phantom_slices, real_slices, written
 from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
 from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import LitsError
 from lits_deploy.files import write_json
-from lits_deploy.printable import say, say_error
+from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from lits_deploy.scans import Reader
 
@@ -114,7 +113,7 @@ def lines(record: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line for a user's error."""
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decode_rates", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--dicom", type=Path, metavar="ZIP_OR_FOLDER", help="slices of this series; else synthetic ones"
@@ -123,11 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     given = parser.parse_args(arguments)
-    try:
-        record = measure(given.dicom, max(1, given.slices), max(1, given.rounds))
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+    record = measure(given.dicom, max(1, given.slices), max(1, given.rounds))
     say(*lines(record))
     if given.out is not None:
         write_json(given.out, record)

@@ -21,7 +21,6 @@ from benchmarks.record_command import conclude, open_classifier, parser_of
 from benchmarks.records import Session
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
-from lits_deploy.errors import LitsError
 from lits_deploy.machine import cores
 from lits_deploy.pipeline.tuning import CPU_BATCH
 from lits_deploy.printable import say_error
@@ -33,36 +32,32 @@ ROW_BYTES = 150
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line for a user's error."""
+    """The command line."""
     parser = parser_of("floor", __doc__, limit=512)
     given = parser.parse_args(arguments)
-    try:
-        session, bundle = Session(), open_classifier(given.bundle)
-        scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
-        contract = bundle.manifest.contract
-        say_error("files and memory")
-        rates = files_and_memory(scans.files, contract, threads)
-        say_error("arithmetic")
-        products = arithmetic(threads)
-        bare: dict[str, float] = {}
-        for entry in lineup(bundle, "cpu"):
-            if entry.ours or entry.artifact is None or entry.missing() or entry.mode == "throughput":
-                continue
-            if entry.name.startswith("ultralytics"):
-                continue
-            say_error(f"bare loop: {entry.name}")
-            spec = spec_of(entry, bundle, given.bundle, threads, "cpu")
-            spec |= {"job": "model", "files": scans.files[:256], "batches": [CPU_BATCH], "batch": CPU_BATCH}
-            done = run_fresh(entry.module, spec, threads=threads)
-            bare[entry.name.replace(" latency", "")] = done["slices_per_second"][str(CPU_BATCH)]
-        work = {
-            artifact.name: dataclasses.asdict(count(onnx.load_from_string(bundle.read(artifact).data)))
-            for artifact in bundle.manifest.artifacts
-            if artifact.placed_for("onnxruntime", "cpu") or artifact.placed_for("openvino", "cpu")
-        }
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+    session, bundle = Session(), open_classifier(given.bundle)
+    scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
+    contract = bundle.manifest.contract
+    say_error("files and memory")
+    rates = files_and_memory(scans.files, contract, threads)
+    say_error("arithmetic")
+    products = arithmetic(threads)
+    bare: dict[str, float] = {}
+    for entry in lineup(bundle, "cpu"):
+        if entry.ours or entry.artifact is None or entry.missing() or entry.mode == "throughput":
+            continue
+        if entry.name.startswith("ultralytics"):
+            continue
+        say_error(f"bare loop: {entry.name}")
+        spec = spec_of(entry, bundle, given.bundle, threads, "cpu")
+        spec |= {"job": "model", "files": scans.files[:256], "batches": [CPU_BATCH], "batch": CPU_BATCH}
+        done = run_fresh(entry.module, spec, threads=threads)
+        bare[entry.name.replace(" latency", "")] = done["slices_per_second"][str(CPU_BATCH)]
+    work = {
+        artifact.name: dataclasses.asdict(count(onnx.load_from_string(bundle.read(artifact).data)))
+        for artifact in bundle.manifest.artifacts
+        if artifact.placed_for("onnxruntime", "cpu") or artifact.placed_for("openvino", "cpu")
+    }
     document = session.document(
         "floor", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},
         model=bundle.manifest.model, scans=scans.line, threads=threads, slice_bytes=_size(contract.shape),

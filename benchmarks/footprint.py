@@ -23,7 +23,7 @@ from benchmarks.records import Session, middle, spread
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import LitsError, MissingExtra, UserError
+from lits_deploy.errors import MissingExtra, UserError
 from lits_deploy.machine import cores
 from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
@@ -43,9 +43,8 @@ def timed(*given, **named):
     print("called", time.monotonic(), file=sys.stderr, flush=True)
     return real(*given, **named)
 pipeline.{function} = timed
-from lits_deploy.printable import say_error
-from lits_deploy.cli.app import run
-run()
+from lits_deploy.__main__ import main
+main()
 """
 """The command itself, telling when it calls the pipeline; the clock is the machine's, the same in both processes."""
 
@@ -71,7 +70,7 @@ def start(bundle: Bundle, entry: Entry, scans: Scans, threads: int, *, watch: bo
         called = next((float(line.split()[1]) for line in said.splitlines() if line.startswith("called ")), None)
         record = Path(place, "out", "run.json")
         if called is None or not record.is_file():
-            raise LitsError(f"`classify` failed: {(said.strip().splitlines() or ['no message'])[-1]}")
+            raise UserError(f"`classify` failed: {(said.strip().splitlines() or ['no message'])[-1]}")
         run = read_run_json(record)
     parts = run["timings"]["start_up"]
     return {
@@ -161,32 +160,28 @@ def _judged(value: float, aim: float, unit: str, asked: bool) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line for a user's error."""
+    """The command line."""
     parser = parser_of("footprint", __doc__)
     parser.add_argument("--rounds", type=int, default=5, help="starts of each; memory is watched in two runs")
     given = parser.parse_args(arguments)
     rows: list[Result] = []
     try:
-        try:
-            import psutil  # noqa: F401
-        except ImportError as error:
-            raise MissingExtra("psutil", "bench") from error
-        session, bundle = Session(), open_classifier(given.bundle)
-        scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
-        for file in scans.files:
-            Path(file).read_bytes()
-        entries = [entry for entry in lineup(bundle, "cpu") if entry.ours]
-        rows = [{"name": entry.name, "artifact": entry.artifact, "starts": [], "memory": []} for entry in entries]
-        for turn in range(max(1, given.rounds)):
-            for entry, row in zip(entries, rows, strict=True):
-                say_error(f"start {turn + 1}: {entry.name}")
-                row["starts"].append(start(bundle, entry, scans, threads, watch=False))
+        import psutil  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra("psutil", "bench") from error
+    session, bundle = Session(), open_classifier(given.bundle)
+    scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
+    for file in scans.files:
+        Path(file).read_bytes()
+    entries = [entry for entry in lineup(bundle, "cpu") if entry.ours]
+    rows = [{"name": entry.name, "artifact": entry.artifact, "starts": [], "memory": []} for entry in entries]
+    for turn in range(max(1, given.rounds)):
         for entry, row in zip(entries, rows, strict=True):
-            say_error(f"memory: {entry.name}")
-            row["memory"] = [start(bundle, entry, scans, threads, watch=True) for _ in range(2)]
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+            say_error(f"start {turn + 1}: {entry.name}")
+            row["starts"].append(start(bundle, entry, scans, threads, watch=False))
+    for entry, row in zip(entries, rows, strict=True):
+        say_error(f"memory: {entry.name}")
+        row["memory"] = [start(bundle, entry, scans, threads, watch=True) for _ in range(2)]
     document = session.document(
         "footprint", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},
         model=bundle.manifest.model, scans=scans.line, threads=threads, rounds=max(1, given.rounds), rows=rows,

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.errors import LitsError, UserError
+from lits_deploy.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,7 +28,7 @@ importlib.import_module(sys.argv[2]).child(sys.stdin.read())
 _RESULT = "lits-deploy-result "
 
 
-class ChildError(LitsError):
+class ChildError(UserError):
     """A fresh process failed; `unavailable` is True where a device or library is not there."""
 
     def __init__(self, message: str, *, unavailable: bool = False) -> None:

@@ -25,11 +25,11 @@ from benchmarks.records import RESULTS, Session, write_record
 from benchmarks.report import DASH, machine_line, markdown_table, number
 from benchmarks.run import benchmark
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import LitsError, MissingExtra, UserError
+from lits_deploy.errors import MissingExtra, UserError
 from lits_deploy.files import write_text
 from lits_deploy.metrics import per_class_rates
 from lits_deploy.packed import open_bundle
-from lits_deploy.printable import say_error
+from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 from train.models.registry import NETWORKS, network
 
@@ -141,7 +141,7 @@ def lines(document: Document) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line for a user's error."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.frontier", description=(__doc__ or "").partition("\n")[0]
     )
@@ -154,21 +154,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--name", help="of the machine, in the file names")
     given = parser.parse_args(arguments)
-    say = say_error
-    try:
-        session = Session()
-        names = [name for name in given.networks.split(",") if name]
-        if others := [name for name in names if network(name).task != "classify"]:
-            raise UserError(f"{others[0]} segments; the frontier is about classifiers.", fix="leave it out")
-        plan = Plan(
-            batches=tuple(int(part) for part in given.batches.split(",")), threads=given.threads,
-            mode="quick" if given.quick else "full", scenarios=("single-stream", "batch"),
-            effort=QUICK if given.quick else EFFORT,
-        )  # fmt: skip
-        documents = measure(names, [open_bundle(path) for path in given.bundles], plan, data=given.data, say=say)
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+    session = Session()
+    names = [name for name in given.networks.split(",") if name]
+    if others := [name for name in names if network(name).task != "classify"]:
+        raise UserError(f"{others[0]} segments; the frontier is about classifiers.", fix="leave it out")
+    plan = Plan(
+        batches=tuple(int(part) for part in given.batches.split(",")), threads=given.threads,
+        mode="quick" if given.quick else "full", scenarios=("single-stream", "batch"),
+        effort=QUICK if given.quick else EFFORT,
+    )  # fmt: skip
+    documents = measure(names, [open_bundle(path) for path in given.bundles], plan, data=given.data, say=say_error)
     data = next((document["data"]["line"] for document in documents if document["trained"]), None)
     document = session.document(
         "frontier", SCHEMA, settings=documents[0]["settings"], data=data, rows=table_rows(documents),

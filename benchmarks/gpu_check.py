@@ -23,7 +23,7 @@ from benchmarks.machine import busy_notes, describe_machine, processor_ticks, st
 from lits_deploy import DISCLAIMER
 from lits_deploy.engines.cache import ENVIRONMENT
 from lits_deploy.engines.flavour import installed
-from lits_deploy.errors import DeviceError, LitsError, MissingExtra
+from lits_deploy.errors import DeviceError, MissingExtra
 from lits_deploy.files import write_json
 from lits_deploy.gpu import bindings
 from lits_deploy.printable import say, say_error
@@ -56,37 +56,33 @@ def lines(document: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line without a GPU, 1 where an answer was wrong or something failed."""
+    """The command line: 1 where an answer was wrong or something failed. Raises DeviceError without a GPU."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu_check", description=__doc__.partition("\n")[0])
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--batches", type=_numbers, default=BATCHES, metavar="N,N")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="[benchmarks/results/<gpu>.json]")
     parser.add_argument("--probe", action="store_true", help="only say whether there is a GPU")
     given = parser.parse_args(arguments)
+    if not bindings.gpu_here():
+        raise DeviceError("gpu_check needs an NVIDIA GPU, and there is none here.", fix="run it where there is one")
+    gpu = bindings.open_cuda().describe(0)
+    if given.probe:
+        say(f"{gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}")
+        return 0
     try:
-        if not bindings.gpu_here():
-            raise DeviceError("gpu_check needs an NVIDIA GPU, and there is none here.", fix="run it where there is one")
-        gpu = bindings.open_cuda().describe(0)
-        if given.probe:
-            say(f"{gpu.name}, compute capability {gpu.compute_capability}, driver {gpu.driver}")
-            return 0
-        try:
-            from benchmarks.peers.random_networks import make_subject
-        except ImportError as error:
-            if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export", "benchmarks"):
-                raise
-            raise MissingExtra(str(error.name), "export") from error
-        machine, ticks = describe_machine(), processor_ticks()
-        on_gpu = [(runtime, device) for runtime, device in _places() if device != "cpu"]
-        rows: list[Row] = []
-        with tempfile.TemporaryDirectory(prefix="lits-gpu-check-") as folder:
-            os.environ.setdefault(ENVIRONMENT, f"{folder}/engines")  # nobody needs these engines again
-            for name in given.networks.split(","):
-                subject = make_subject(name, Path(folder), on_gpu, device="cuda:0", slices=max(given.batches))
-                rows += check_network(subject, given.batches, say=say_error)
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+        from benchmarks.peers.random_networks import make_subject
+    except ImportError as error:
+        if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export", "benchmarks"):
+            raise
+        raise MissingExtra(str(error.name), "export") from error
+    machine, ticks = describe_machine(), processor_ticks()
+    on_gpu = [(runtime, device) for runtime, device in _places() if device != "cpu"]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="lits-gpu-check-") as folder:
+        os.environ.setdefault(ENVIRONMENT, f"{folder}/engines")  # nobody needs these engines again
+        for name in given.networks.split(","):
+            subject = make_subject(name, Path(folder), on_gpu, device="cuda:0", slices=max(given.batches))
+            rows += check_network(subject, given.batches, say=say_error)
     machine["stolen_share"] = stolen_share(ticks, processor_ticks())
     document = {
         "schema": 1, "disclaimer": DISCLAIMER, "gpu": asdict(gpu), "machine": machine, "rows": rows,

@@ -25,11 +25,11 @@ from benchmarks.latency import FULL, QUICK, Effort, Feed, Lane, measure
 from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import BundleError, LitsError, UserError
+from lits_deploy.errors import BundleError, UserError
 from lits_deploy.files import write_json
 from lits_deploy.machine import cores
 from lits_deploy.packed import open_bundle
-from lits_deploy.printable import say, say_error
+from lits_deploy.printable import say
 from lits_deploy.program import run_program
 
 SCHEMA = 1
@@ -167,7 +167,7 @@ def default_out(machine: dict[str, Any]) -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: 0 done, 1 a row is an error, 2 with one line for a user's error."""
+    """The command line: 0 done, 1 a row is an error."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.int8_cpu", description=__doc__.partition("\n")[0])
     parser.add_argument("bundle", type=Path, help="with an INT8 file for CPUs (export --int8)")
     parser.add_argument("--data", type=Path, required=True, help="data set whose validate split is used")
@@ -177,16 +177,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="[default: in benchmarks/results]")
     given = parser.parse_args(arguments)
     try:
-        try:
-            batches = tuple(int(part) for part in given.batch.split(","))
-        except ValueError as error:
-            raise UserError(f"`{given.batch}` are no batch sizes.", fix="--batch 1,8") from error
-        effort, most = (QUICK, QUICK_SLICES) if given.quick else (FULL, MOST)
-        opened = open_bundle(given.bundle)
-        document = compare(opened, given.data, batches=batches, threads=given.threads, effort=effort, most=most)
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+        batches = tuple(int(part) for part in given.batch.split(","))
+    except ValueError as error:
+        raise UserError(f"`{given.batch}` are no batch sizes.", fix="--batch 1,8") from error
+    effort, most = (QUICK, QUICK_SLICES) if given.quick else (FULL, MOST)
+    opened = open_bundle(given.bundle)
+    document = compare(opened, given.data, batches=batches, threads=given.threads, effort=effort, most=most)
     say(*lines(document))
     out = given.out or default_out(document["machine"])
     write_json(out, document)

@@ -22,7 +22,6 @@ from benchmarks.records import Session, middle, spread
 from benchmarks.report import machine_line, markdown_table, number
 from benchmarks.scans import find_scans
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import LitsError
 from lits_deploy.machine import cores
 from lits_deploy.pipeline.tuning import CPU_BATCH
 from lits_deploy.printable import say_error
@@ -129,23 +128,18 @@ def lines(document: Result) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line for a user's error."""
+    """The command line."""
     parser = parser_of("overhead", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
-    try:
-        session, bundle = Session(), open_classifier(given.bundle)
-        scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
-        found = pairs(bundle)
-        entries = [entry for pair in found for entry in pair]
-        with Contest(bundle, given.bundle, scans, entries, threads=threads, device="cpu") as contest:
-            for file in scans.files:
-                Path(file).read_bytes()
-            say = say_error
-            rows = measure(contest, found, max(1, given.rounds), say)
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+    session, bundle = Session(), open_classifier(given.bundle)
+    scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
+    found = pairs(bundle)
+    entries = [entry for pair in found for entry in pair]
+    with Contest(bundle, given.bundle, scans, entries, threads=threads, device="cpu") as contest:
+        for file in scans.files:
+            Path(file).read_bytes()
+        rows = measure(contest, found, max(1, given.rounds), say_error)
     document = session.document(
         "overhead", SCHEMA, bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},
         model=bundle.manifest.model, scans=scans.line, threads=threads, rounds=max(1, given.rounds), rows=rows,

@@ -33,10 +33,9 @@ from export.precision.layers import weighted
 from export.precision.ranges import METHODS, Activation, activations
 from export.precision.simulated import Simulated
 from export.source import Original, from_run
-from lits_deploy.errors import LitsError
 from lits_deploy.files import write_json
 from lits_deploy.model_file import ModelFile
-from lits_deploy.printable import say, say_error
+from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
@@ -146,7 +145,7 @@ def line(name: str, figures: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line for a user's error."""
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quantisers", description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="training run of a classifier")
     parser.add_argument("--data", type=Path, required=True)
@@ -156,18 +155,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     parser.add_argument("--dump", type=Path, metavar="FOLDER", help="graph and calibration slices for other quantisers")
     given = parser.parse_args(arguments)
-    try:
-        original = from_run(given.run)
-        if original.info.task != "classify":
-            parser.error("a U-Net is judged by its Dice, by `lits-deploy export --int8`")
-        if given.dump is not None:
-            dump(original, given.data, given.dump)
-            return 0
-        slices = read_split(original, given.data, given.split, given.slices)
-        rows = compare(original, given.data, slices, given.extra)
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+    original = from_run(given.run)
+    if original.info.task != "classify":
+        parser.error("a U-Net is judged by its Dice, by `lits-deploy export --int8`")
+    if given.dump is not None:
+        dump(original, given.data, given.dump)
+        return 0
+    slices = read_split(original, given.data, given.split, given.slices)
+    rows = compare(original, given.data, slices, given.extra)
     if given.out is not None:
         machine = describe_machine()
         write_json(given.out, {"machine": machine, "run": given.run.resolve().name, "split": given.split, "rows": rows})

@@ -16,7 +16,6 @@ from benchmarks.peers.table import lines
 from benchmarks.record_command import conclude, open_classifier, parser_of
 from benchmarks.records import Session
 from benchmarks.scans import find_scans
-from lits_deploy.errors import LitsError
 from lits_deploy.machine import cores
 from lits_deploy.printable import say_error
 from lits_deploy.program import run_program
@@ -25,28 +24,23 @@ SCHEMA = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; exits 2 with one line for a user's error."""
+    """The command line."""
     parser = parser_of("peers", __doc__)
     parser.add_argument("--against", type=Path, required=True, metavar="RUN", help="training run of the same network")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", metavar="TEXT", action="append", help="candidates with TEXT in their name")
     given = parser.parse_args(arguments)
-    say = say_error
-    try:
-        session, bundle = Session(), open_classifier(given.bundle)
-        scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
-        entries = [
-            entry
-            for entry in lineup(bundle, given.device)
-            if not given.only or any(text in entry.name for text in given.only)
-        ]
-        with Contest(bundle, given.against, scans, entries, threads=threads, device=given.device) as contest:
-            contest.prepare(say)
-            rows = summary(contest, contest.rounds(max(1, given.rounds), say))
-    except LitsError as error:
-        say_error(f"error: {error}")
-        return 2
+    session, bundle = Session(), open_classifier(given.bundle)
+    scans, threads = find_scans(given.scans, given.limit), given.threads or cores()
+    entries = [
+        entry
+        for entry in lineup(bundle, given.device)
+        if not given.only or any(text in entry.name for text in given.only)
+    ]
+    with Contest(bundle, given.against, scans, entries, threads=threads, device=given.device) as contest:
+        contest.prepare(say_error)
+        rows = summary(contest, contest.rounds(max(1, given.rounds), say_error))
     document = session.document(
         "peers", SCHEMA,
         bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256}, model=bundle.manifest.model,

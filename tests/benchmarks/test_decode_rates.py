@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.decode_formats import phantom_slices, written
 from benchmarks.decode_rates import CONTRACT, Format, main
+from lits_deploy import exits
+from lits_deploy.program import outcome
 from lits_deploy.scans import dicom, nifti
 from scan_files import ct
 
@@ -48,5 +50,5 @@ def test_a_format_that_is_not_judged_is_not_timed() -> None:
 
 
 def test_a_zip_without_files_is_the_users_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--dicom", str(tmp_path)]) == 2
+    assert outcome(lambda: main(["--dicom", str(tmp_path)])) == exits.USER_ERROR
     assert "There is no file in" in capsys.readouterr().err

@@ -16,9 +16,11 @@ from benchmarks.gpu_check import lines, main
 from benchmarks.gpu_rows import Contestant, Subject, check_network, contestants_of
 from benchmarks.latency import Effort
 from benchmarks.peers.random_networks import make_subject
+from lits_deploy import exits
 from lits_deploy.errors import DeviceError
 from lits_deploy.gpu import bindings
 from lits_deploy.gpu.recording import FAKE_GPU
+from lits_deploy.program import outcome
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.fake import FakeRuntime
 
@@ -91,7 +93,7 @@ def test_the_table_shows_speeds_and_reasons(rows: list[dict[str, Any]]) -> None:
 
 @pytest.mark.skipif(bindings.gpu_here(), reason="this machine has a GPU")
 def test_without_a_gpu_it_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 2
+    assert outcome(lambda: main([])) == exits.USER_ERROR
     captured = capsys.readouterr()
     assert captured.err == (
         "error: gpu_check needs an NVIDIA GPU, and there is none here. Fix: run it where there is one\n"

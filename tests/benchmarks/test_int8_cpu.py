@@ -12,8 +12,10 @@ import pytest
 from benchmarks import int8_cpu
 from benchmarks.int8_cpu import AIM, compare, default_out, lines, main, round_medians
 from benchmarks.latency import Effort, Lane
+from lits_deploy import exits
 from lits_deploy.bundle import Bundle, write_manifest
 from lits_deploy.errors import BundleError
+from lits_deploy.program import outcome
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data
 
@@ -119,7 +121,7 @@ def test_command_writes_the_record_and_names_what_is_missing(
     said = capsys.readouterr().out
     assert "times its FP32 (aim 1.3)" in said
     assert "Not a medical device" in said
-    assert main([str(bundle.folder), "--data", str(data), "--batch", "one"]) == 2
+    assert outcome(lambda: main([str(bundle.folder), "--data", str(data), "--batch", "one"])) == exits.USER_ERROR
     assert "--batch 1,8" in capsys.readouterr().err
     without = make_tiny_bundle(tmp_path / "without", size=64, crop=56)
     with pytest.raises(BundleError, match="--int8"):
