@@ -185,8 +185,10 @@ class _Keeper:
     def _tensorboard(self, rows: list[dict[str, Any]]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        if self.writer is None:  # whatever stands there of these epochs is replaced
-            self.writer = SummaryWriter(str(self.out), purge_step=rows[0]["epoch"])
+        if self.writer is None:  # all epochs come again, and of two files of one second a reader takes any first
+            for path in self.out.glob("events.out.tfevents.*"):
+                path.unlink()
+            self.writer = SummaryWriter(str(self.out))
         for row in rows:
             for name, value in row.items():
                 if name not in ("epoch", "split_by") and value is not None:

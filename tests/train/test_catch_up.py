@@ -56,6 +56,7 @@ def test_everything_is_there_after_a_kill(tmp_path: Path, monkeypatch: pytest.Mo
     assert [(step, pytest.approx(value)) for step, value in points(run, "train/loss")] == [
         (int(row[0]), float(row[1])) for row in rows
     ]
+    assert len(list(run.glob("events.out.tfevents.*"))) == 1
     assert json.loads((run / "best.json").read_text())["epoch"] in (1, 2)
 
 
