@@ -19,7 +19,6 @@ import dataclasses
 import difflib
 import errno
 import hashlib
-import json
 import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -42,6 +41,9 @@ SEEN = "seen.bin"
 
 MOST_MANIFEST = 4 << 20
 """Bytes of manifest.json: one of 300 patients has 20 kB."""
+
+MOST_MANIFEST_HASH = 1024
+"""Bytes of manifest.sha256, which has 80."""
 
 MOST_OTHER = 512 << 20
 """Bytes of a file whose size the manifest does not tell: the largest, goldens of a U-Net, are 3 MB."""
@@ -141,29 +143,22 @@ class Manifest:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Manifest:
         """Read back what `to_json` wrote, now or in an older schema; BundleError where it is not such a record."""
-        try:
-            json.dumps(values, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:  # half a character: no table or ledger could hold it
-            raise BundleError("The manifest holds text that is not Unicode.", fix="export again") from error
-        data, _ = todays(values)
+        data = todays(values)
         check_fields(data)
-        try:
-            contract_hash = data.pop("contract_sha256")
-            data["contract"] = InputContract.from_json(data["contract"])
-            data["artifacts"] = tuple(
-                Artifact(
-                    **{
-                        **artifact,
-                        "outputs": tuple(artifact["outputs"]),
-                        "runtimes": tuple(artifact.get("runtimes", ())),
-                        "devices": tuple(artifact.get("devices", ())),
-                    }
-                )
-                for artifact in data["artifacts"]
+        contract_hash = data.pop("contract_sha256")
+        data["contract"] = InputContract.from_json(data["contract"])
+        data["artifacts"] = tuple(
+            Artifact(
+                **{
+                    **artifact,
+                    "outputs": tuple(artifact["outputs"]),
+                    "runtimes": tuple(artifact.get("runtimes", ())),
+                    "devices": tuple(artifact.get("devices", ())),
+                }
             )
-            manifest = cls(**data)
-        except (KeyError, TypeError) as error:
-            raise BundleError(f"The manifest is not one of ours ({error}).", fix="export again") from error
+            for artifact in data["artifacts"]
+        )
+        manifest = cls(**data)
         if manifest.contract.sha256 != contract_hash:
             raise BundleError("The contract does not match its hash.", fix="export again")
         return manifest
@@ -191,12 +186,9 @@ class Bundle:
         path = folder / MANIFEST
         if not path.is_symlink() and not path.exists():
             raise _no_bundle(folder)
-        data, recorded = _read(path, MOST_MANIFEST), _read(folder / MANIFEST_HASH, 1024)
-        actual = sha256_bytes(data)
-        if recorded != _hash_line(actual).encode():
-            raise BundleError(f"{path} was altered: it does not match {MANIFEST_HASH}.", fix="copy the bundle again")
-        values = parse_manifest(data)
-        opened = cls(folder=folder, manifest=Manifest.from_json(values), sha256=actual, schema=values["schema"])
+        data, recorded = _content(folder, MANIFEST, MOST_MANIFEST), _content(folder, MANIFEST_HASH, MOST_MANIFEST_HASH)
+        manifest, digest, schema = read_manifest(str(path), data, recorded)
+        opened = cls(folder, manifest, digest, schema=schema)
         opened._check_listing()
         return opened
 
@@ -228,24 +220,19 @@ class Bundle:
         return {**found, MANIFEST: self.sha256, MANIFEST_HASH: sha256_bytes(_hash_line(self.sha256).encode())}
 
     def blocks(self, name: str) -> Iterator[bytes]:
-        """A file in pieces, for who writes it elsewhere; BundleError at its end where its hash differs."""
+        """A file in pieces, to write it elsewhere; BundleError at its end where its hash differs."""
         digest = hashlib.sha256()
-        try:
-            with open_regular(self._path(name), MOST_MODEL) as stream:
-                while block := stream.read(_BLOCK):
-                    digest.update(block)
-                    yield block
-        except OSError as error:
-            raise self._unreadable(name, error) from error
+        for block in self._pieces(name):
+            digest.update(block)
+            yield block
         if digest.hexdigest() != self.digests()[name]:
-            raise altered(name)
+            raise _altered(name)
 
     def problems(self) -> list[str]:
         """One line for every file that is missing, altered or no whole network. Empty for a good bundle."""
         artifacts = {artifact.file: artifact for artifact in self.manifest.artifacts}
-        expected = set(self.digests())
         found = []
-        for name in sorted(expected):
+        for name in sorted(self.digests()):
             try:
                 if name in artifacts:
                     self.read(artifacts[name])
@@ -276,26 +263,23 @@ class Bundle:
             )
 
     def _read(self, name: str, digest: str, most: int) -> bytes:
-        try:
-            data = read_regular(self._path(name), most)
-        except OSError as error:
-            raise self._unreadable(name, error) from error
+        data = self._content(name, most)
         if sha256_bytes(data) != digest:
-            raise altered(name)
+            raise _altered(name)
         return data
 
-    def _path(self, name: str) -> Path:
-        path = self.folder / name
-        if path.parent != self.folder or name in ("", ".", ".."):
-            raise BundleError(f"{name} lies outside the bundle.", fix="copy the bundle again")
-        return path
+    def _content(self, name: str, most: int) -> bytes:
+        """A file of at most that many bytes, its hash not checked."""
+        return _content(self.folder, name, most)
 
-    def _unreadable(self, name: str, error: OSError) -> BundleError:
-        why = {
-            errno.ENOENT: f"is missing from {self.folder}",
-            errno.ELOOP: "is a link, not a file of the bundle",
-        }.get(error.errno or 0, f"cannot be read ({error.strerror})")
-        return BundleError(f"{name} {why}.", fix="copy the bundle again")
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        """A file in pieces, its hash not checked."""
+        try:
+            with open_regular(self.folder / name, MOST_MODEL) as stream:
+                while block := stream.read(_BLOCK):
+                    yield block
+        except OSError as error:
+            raise _unreadable(self.folder, name, error) from error
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
@@ -305,11 +289,31 @@ def write_manifest(folder: Path, manifest: Manifest) -> Bundle:
     return Bundle.open(folder)
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_manifest(where: str, data: bytes, recorded: bytes) -> tuple[Manifest, str, int]:
+    """Manifest, its hash and the schema that it is written in, of the bytes of manifest.json and manifest.sha256.
+
+    where: the manifest's name in messages. Raises UserError.
+    """
+    digest = sha256_bytes(data)
+    if recorded != _hash_line(digest).encode():
+        raise BundleError(f"{where} was altered: it does not match {MANIFEST_HASH}.", fix="copy the bundle again")
+    values = parse_manifest(data)
+    return Manifest.from_json(values), digest, values["schema"]
+
+
+def _content(folder: Path, name: str, most: int) -> bytes:
     try:
-        return read_regular(path, most)
+        return read_regular(folder / name, most)
     except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror}).", fix="copy the bundle again") from error
+        raise _unreadable(folder, name, error) from error
+
+
+def _unreadable(folder: Path, name: str, error: OSError) -> BundleError:
+    why = {
+        errno.ENOENT: f"is missing from {folder}",
+        errno.ELOOP: "is a link, not a file of the bundle",
+    }.get(error.errno or 0, f"cannot be read ({error.strerror})")
+    return BundleError(f"{name} {why}.", fix="copy the bundle again")
 
 
 def is_litter(name: str) -> bool:
@@ -326,8 +330,7 @@ def tell_litter(bundle: Path, names: Collection[str]) -> None:
         logging.getLogger(__name__).warning("note: %s in %s is ignored: it is not the bundle's", what, bundle)
 
 
-def altered(name: str) -> BundleError:
-    """The error for a file whose hash differs."""
+def _altered(name: str) -> BundleError:
     return BundleError(f"{name} was altered: its hash differs.", fix="copy the bundle again")
 
 

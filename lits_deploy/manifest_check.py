@@ -30,8 +30,9 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
     """manifest.json as a record whose fields have the types of `Manifest`. Raises BundleError naming the field."""
     try:
         values = json.loads(
-            data.decode("utf-8"), parse_constant=_not_finite, parse_float=_finite, object_pairs_hook=_unique
-        )
+            data.decode("utf-8"),
+            parse_constant=_not_finite, parse_float=_finite, parse_int=_integer, object_pairs_hook=_unique,
+        )  # fmt: skip
         _check_nesting(values)
     except RecursionError:
         raise _refused("records lie in each other too deep") from None
@@ -73,6 +74,16 @@ def is_plain_name(name: object) -> bool:
     return 0 < length <= 255 and name.isprintable() and not hidden_or_option and not set(name) & set("/\\:")
 
 
+def is_count(value: object) -> bool:
+    """True for a whole number from 0 that a float holds exactly."""
+    return _whole(value) and value >= 0  # type: ignore[operator]
+
+
+def is_number(value: object) -> bool:
+    """True for a finite number; whole ones as far as a float holds them exactly."""
+    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
 def _text(value: object) -> bool:
     return isinstance(value, str) and len(value) <= 4096
 
@@ -83,14 +94,6 @@ def _name(value: object) -> bool:
 
 def _whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 53
-
-
-def _count(value: object) -> bool:
-    return _whole(value) and value >= 0  # type: ignore[operator]
-
-
-def _number(value: object) -> bool:
-    return _whole(value) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _up_to(most: int) -> Callable[[object], bool]:
@@ -131,19 +134,20 @@ _MANIFEST: _Fields = {
 }  # fmt: skip
 
 _CONTRACT: _Fields = {
-    "window_hu": (_or_none(_list_of(_number, 2, 2)), True), "channels": (_up_to(MOST_CHANNELS), False),
+    "window_hu": (_or_none(_list_of(is_number, 2, 2)), True), "channels": (_up_to(MOST_CHANNELS), False),
     "size": (_up_to(MOST_SIDE), False), "crop": (_or_none(_up_to(MOST_SIDE)), False),
     "resize": (lambda value: value in ("box", "bilinear", "never"), False), "orientation": (_text, False),
-    "classes": (_list_of(_name, 1), False), "scale": (_number, False), "mean": (_number, False),
-    "std": (_number, False),
+    "classes": (_list_of(_name, 1), False), "scale": (is_number, False), "mean": (is_number, False),
+    "std": (is_number, False),
 }  # fmt: skip
 
 _ARTIFACT: _Fields = {
-    "name": (_name, True), "file": (is_plain_name, True), "sha256": (_hash, True), "bytes": (_count, True),
-    "precision": (_name, True), "opset": (_count, True), "outputs": (_list_of(_name, 1), True),
-    "tolerance": (_number, True), "parity": (_record, False), "temperature": (_number, False),
-    "abstain_below": (_or_none(_number), False), "calibration": (_record, False), "runtimes": (_list_of(_name), False),
-    "devices": (_list_of(_name), False), "gate": (_record, False), "quantisation": (_record, False),
+    "name": (_name, True), "file": (is_plain_name, True), "sha256": (_hash, True), "bytes": (is_count, True),
+    "precision": (_name, True), "opset": (is_count, True), "outputs": (_list_of(_name, 1), True),
+    "tolerance": (is_number, True), "parity": (_record, False), "temperature": (is_number, False),
+    "abstain_below": (_or_none(is_number), False), "calibration": (_record, False),
+    "runtimes": (_list_of(_name), False), "devices": (_list_of(_name), False),
+    "gate": (_record, False), "quantisation": (_record, False),
 }  # fmt: skip
 
 _GATE: dict[str, Callable[[object], bool]] = {
@@ -190,6 +194,11 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:20]} is too large")
     return value
+
+
+def _integer(text: str) -> int:
+    _finite(text)  # whoever prints or compares it as a float relies on that
+    return int(text)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

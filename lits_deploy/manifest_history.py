@@ -53,8 +53,8 @@ STEPS: Mapping[int, Step] = {
 """By the schema that they begin at."""
 
 
-def todays(values: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """The manifest in today's schema, and the one that it came in. What its fields hold is not looked at.
+def todays(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest in today's schema. What its fields hold is not looked at.
 
     Raises BundleError, naming what to do, for a schema that is newer than today's or never was.
     """
@@ -70,7 +70,7 @@ def todays(values: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     new = dict(values)
     for number in range(schema, SCHEMA):
         new = {**STEPS[number].values(new), "schema": number + 1}
-    return new, schema
+    return new
 
 
 def unknown_since(schema: int) -> list[str]:

@@ -9,10 +9,10 @@ measured, like the figures of a bundle that was made before there were any.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
+from lits_deploy.manifest_check import is_count, is_number
 from lits_deploy.synthetic import MARK, is_synthetic
 
 ARTIFACTS, IN_TRAINING = "artifacts", "in_training"
@@ -38,7 +38,7 @@ def figures_of(metrics: Mapping[str, Any], artifact: str, split: str) -> dict[st
     found: Any = metrics
     for key in (ARTIFACTS, artifact, split):
         found = found.get(key) if isinstance(found, dict) else None
-    if not isinstance(found, dict) or not all(_count(found.get(key)) for key in COUNTS):
+    if not isinstance(found, dict) or not all(is_count(found.get(key)) for key in COUNTS):
         return None
     if not found["slices"] or not all(isinstance(found.get(key), str) for key in ("data", "runtime", "device")):
         return None
@@ -52,7 +52,7 @@ def figures_of(metrics: Mapping[str, Any], artifact: str, split: str) -> dict[st
         and all(_figure(found[key]) for key in singles)
         and all(_three(found[key]) and all(map(_figure, found[key])) for key in classes)
         and _three(rows)
-        and all(_three(row) and all(map(_count, row)) for row in rows)
+        and all(_three(row) and all(map(is_count, row)) for row in rows)
     )
     sound = sound and (len(singles) >= len(CLASSIFIER) or len(classes) == 2)
     return {**known, **{key: found[key] for key in (*singles, *classes, "confusion")}} if sound else None
@@ -91,9 +91,5 @@ def _three(value: object) -> bool:
     return isinstance(value, list) and len(value) == 3
 
 
-def _count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
-
-
 def _figure(value: object) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value))
+    return value is None or is_number(value)

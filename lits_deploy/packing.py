@@ -9,20 +9,19 @@ build. What may be unpacked is decided in `lits_deploy.packed`. Knows nothing ab
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.files import atomic_path
-from lits_deploy.packed import Packed, open_packed, refused
+from lits_deploy.packed import open_packed
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip can say
 
@@ -73,21 +72,32 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
     out: the bundle's folder [its name in the zip, here]. Raises BundleError for whatever is no packed bundle, and
     OutputError where `out` exists; `overwrite` replaces a bundle and nothing else. A refusal leaves nothing behind.
     """
-    with open_packed(path) as packed:
-        target = Path(packed.top) if out is None else out
-        if target.is_symlink() or target.exists():
-            if not overwrite:
-                raise OutputError(f"{target} exists already.", fix="give another --out, or --overwrite")
-            if not _may_go(target):
-                raise OutputError(f"{target} is not a bundle, so it is not overwritten.", fix="give another --out")
-        total = sum(info.file_size for info in packed.members.values())
-        try:
-            with workplace(target, total) as folder:
-                _fill(packed, folder)
-                _replace(target, folder)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+    packed = open_packed(path)
+    target = Path(packed.top) if out is None else out
+    if target.is_symlink() or target.exists():
+        if not overwrite:
+            raise OutputError(f"{target} exists already.", fix="give another --out, or --overwrite")
+        if not _may_go(target):
+            raise OutputError(f"{target} is not a bundle, so it is not overwritten.", fix="give another --out")
+    total = sum(info.file_size for info in packed.members.values())
+    try:
+        with workplace(target, total) as folder:
+            copy_files(packed, packed.members, folder)
+            for file in folder.iterdir():
+                file.chmod(0o644)
+            if problems := Bundle.open(folder).problems():  # what was written, read back
+                raise BundleError(f"What was unpacked is not whole: {problems[0]}", fix="unpack again on another disk")
+            _replace(target, folder)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
     return Bundle.open(target)
+
+
+def copy_files(bundle: Bundle, names: Iterable[str], folder: Path) -> None:
+    """Write files of a bundle to a folder. Raises BundleError where a hash differs, OSError."""
+    for name in names:
+        with (folder / name).open("xb") as stream:
+            stream.writelines(bundle.blocks(name))
 
 
 @contextmanager
@@ -119,21 +129,6 @@ def _may_go(target: Path) -> bool:
         return False
     entries = {path.name: path.is_dir() for path in target.iterdir()}
     return not entries or ({MANIFEST, MANIFEST_HASH} <= set(entries) and not any(entries.values()))
-
-
-def _fill(packed: Packed, folder: Path) -> None:
-    digests = packed.digests()
-    for name in packed.members:
-        digest = hashlib.sha256()
-        with (folder / name).open("xb") as stream:
-            for block in packed.read(name):
-                digest.update(block)
-                stream.write(block)
-        (folder / name).chmod(0o644)  # not what the zip says
-        if digest.hexdigest() != digests[name]:
-            raise refused(packed.bundle.folder, f"{name} was altered: its hash differs")
-    if problems := Bundle.open(folder).problems():  # what was written, read back
-        raise BundleError(f"What was unpacked is not whole: {problems[0]}", fix="unpack again on another disk")
 
 
 def _replace(target: Path, folder: Path) -> None:

@@ -14,7 +14,7 @@ from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle, write_manifest
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.manifest_history import SCHEMA, UPGRADED
 from lits_deploy.packed import open_bundle
-from lits_deploy.packing import workplace
+from lits_deploy.packing import copy_files, workplace
 from lits_deploy.verify import verify
 
 
@@ -38,9 +38,7 @@ def upgrade(folder: Path, out: Path) -> Bundle:
     export = {**bundle.manifest.export, UPGRADED: [*(before if isinstance(before, list) else []), step]}
     try:
         with workplace(out, sum(artifact.bytes for artifact in bundle.manifest.artifacts)) as new:
-            for name in names:
-                with (new / name).open("xb") as stream:
-                    stream.writelines(bundle.blocks(name))
+            copy_files(bundle, names, new)
             write_manifest(new, replace(bundle.manifest, export=export))
             _check(new, f"{folder} does not hold here in today's schema, so that is not written")
             new.replace(out)

@@ -226,8 +226,7 @@ class TestHostile:
 
     def test_a_folder_of_such_a_name_is_packed_under_another(self, original: Bundle, here: Path) -> None:
         shutil.copytree(original.folder, here / "-rf")
-        with open_packed(pack(here / "-rf", here / "x.zip")) as packed:
-            assert packed.top == "rf"
+        assert open_packed(pack(here / "-rf", here / "x.zip")).top == "rf"
 
     def test_a_name_cut_at_a_nul(self, entries: Entries, here: Path) -> None:
         path = write_zip(here / "x.zip", entries, ("tiny/README.mdX", b"x"))
@@ -385,11 +384,20 @@ class TestHostile:
 
 def test_problems_of_a_packed_bundle(original: Bundle, entries: Entries, here: Path) -> None:
     changed = {**entries, "tiny/model.onnx": b"?" + entries["tiny/model.onnx"][1:]}
-    with open_packed(write_zip(here / "x.zip", changed)) as packed:
-        assert packed.problems() == ["model.onnx was altered: its hash differs."]
-        assert packed.bundle.sha256 == original.sha256
-    with open_packed(write_zip(here / "x.zip", entries)) as packed:
-        assert packed.problems() == []
+    packed = open_packed(write_zip(here / "x.zip", changed))
+    assert packed.problems() == ["model.onnx was altered: its hash differs."]
+    assert packed.sha256 == original.sha256
+    assert open_packed(write_zip(here / "x.zip", entries)).problems() == []
+
+
+def test_goldens_that_no_manifest_names_are_missing_in_one_line(original: Bundle, here: Path) -> None:
+    folder = Path(shutil.copytree(original.folder, here / "tiny"))
+    (folder / "golden.npz").unlink()
+    write_raw_manifest(folder, json.dumps({**original.manifest.to_json(), "files": {}}))
+    (folder / "README.md").unlink()
+    for path in (folder, pack(folder, here / "x.zip")):
+        with pytest.raises(BundleError, match=r"golden\.npz is missing"):
+            verify(path)
 
 
 def test_inflating_fills_no_memory(entries: Entries, here: Path) -> None:

@@ -173,8 +173,8 @@ class TestBundles:
 
         monkeypatch.setattr(manifest_history, "SCHEMA", 3)
         monkeypatch.setattr(manifest_history, "STEPS", {**STEPS, 2: manifest_history.Step(values=third, unknown="x")})
-        values, schema = manifest_history.todays(json.loads((RELEASED / "bundle-1/manifest.json").read_bytes()))
-        assert (schema, values["schema"]) == (1, 3)
+        values = manifest_history.todays(json.loads((RELEASED / "bundle-1/manifest.json").read_bytes()))
+        assert values["schema"] == 3
         assert [(one["temperature"], one["third"]) for one in values["artifacts"]] == [(1.5, True)]
         assert len(manifest_history.unknown_since(1)) == 2
 

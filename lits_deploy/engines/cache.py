@@ -6,20 +6,21 @@ building or running.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from lits_deploy import private
 from lits_deploy.engines.key import EngineKey
 from lits_deploy.engines.record import EngineRecord
 from lits_deploy.errors import EngineError
-from lits_deploy.files import atomic_path, sha256_bytes, write_text
+from lits_deploy.files import open_regular, sha256_bytes, write_bytes, write_text
 from lits_deploy.locks import open_lock
 from lits_deploy.user_cache import user_cache
 
@@ -94,8 +95,9 @@ class EngineCache:
     def store(self, record: EngineRecord, data: bytes) -> Path:
         """Write an engine and then its record, each atomically: a record never lies beside half an engine."""
         path = self.engine_path(record.key)
-        self._write(path, data)
-        record.write(self.folder)
+        with private.private():  # whatever the umask, or `_read_private` would refuse it
+            write_bytes(path, data)
+            record.write(self.folder)
         return path
 
     def engine_path(self, key: EngineKey) -> Path:
@@ -130,8 +132,9 @@ class EngineCache:
 
     def write_side(self, name: str, data: bytes) -> None:
         """Keep such a cache, with its hash beside it."""
-        self._write(self.folder / name, data)
-        write_text(self.folder / f"{name}.sha256", sha256_bytes(data) + "\n")
+        with private.private():
+            write_bytes(self.folder / name, data)
+            write_text(self.folder / f"{name}.sha256", sha256_bytes(data) + "\n")
 
     def _read(self, record: EngineRecord) -> tuple[bytes | None, str]:
         path = self.engine_path(record.key)
@@ -160,22 +163,11 @@ class EngineCache:
         nearest = min(related, key=lambda key: len(key.differences(wanted)))
         return ", ".join(nearest.differences(wanted)) or f"batches {nearest.profile} → {wanted.profile}"
 
-    @staticmethod
-    def _write(path: Path, data: bytes) -> None:
-        """Atomically, and for the owner alone whatever the umask, or `_read_private` would refuse it."""
-        with atomic_path(path) as temporary:
-            temporary.touch(mode=0o600)
-            temporary.chmod(0o600)
-            temporary.write_bytes(data)
-
 
 def _read_private(path: Path) -> bytes:
     """A file's bytes, of the very file that was checked. Raises OSError (a link, too), EngineError."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        _check_private(path, status)
+    with open_regular(path, sys.maxsize) as stream:
+        _check_private(path, os.fstat(stream.fileno()))
         return stream.read()
 
 

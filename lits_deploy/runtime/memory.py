@@ -11,11 +11,12 @@ import functools
 import resource
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from lits_deploy import cgroup
 from lits_deploy.errors import BundleError
+from lits_deploy.machine import proc_value
 
 DEFAULT_MIB = 1024
 
@@ -28,7 +29,7 @@ _STACK = 16 << 20
 _LEAST = 64 << 20
 
 _lock = threading.Lock()
-_inside = _most = _base = 0
+_inside = _most = _base = _end = 0
 _before = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
 
 
@@ -71,15 +72,17 @@ def bounded(budget: int) -> Iterator[None]:
 
 
 def _enter(budget: int) -> None:
-    global _inside, _most, _base, _before
+    global _inside, _most, _base, _end, _before
     with _lock:
         if _inside == 0:
-            _before, _base, _most = resource.getrlimit(resource.RLIMIT_DATA), _writable(), 0
+            _before, _most = resource.getrlimit(resource.RLIMIT_DATA), 0
+            _base, held = _usage()
+            _end = _base + _room(held)
         _inside += 1
         if _inside > _most:
             _most = _inside
             soft, hard = _before
-            ends = [end for end in (soft, hard, _base + min(budget * _most, _room())) if end != resource.RLIM_INFINITY]
+            ends = [end for end in (soft, hard, min(_base + budget * _most, _end)) if end != resource.RLIM_INFINITY]
             resource.setrlimit(resource.RLIMIT_DATA, (min(ends), hard))
 
 
@@ -91,22 +94,17 @@ def _leave() -> None:
             resource.setrlimit(resource.RLIMIT_DATA, _before)
 
 
-def _writable() -> int:
-    """Bytes that RLIMIT_DATA counts now."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+def _usage() -> tuple[int, int]:
+    """Bytes that RLIMIT_DATA counts now, and bytes of memory of its own that this process has touched."""
+    _, resident, shared, _, _, data, _ = map(int, Path("/proc/self/statm").read_text(encoding="ascii").split())
+    return data * resource.getpagesize(), (resident - shared) * resource.getpagesize()
 
 
-def _room() -> int:
+def _room(held: int) -> int:
     """Bytes that this process may still take, which is a little in any case: Python itself needs some."""
-    free, held = _free(), _held()
+    free = _free()
     most = min(free + held, _of_group()) * 3 // 4
     return max(most - held, min(_LEAST, free // 4))
-
-
-def _held() -> int:
-    """Bytes of memory of its own that this process has touched."""
-    resident, shared = Path("/proc/self/statm").read_text(encoding="ascii").split()[1:3]
-    return (int(resident) - int(shared)) * resource.getpagesize()
 
 
 @functools.lru_cache(maxsize=1)  # a batch has no time to look for it
@@ -118,7 +116,5 @@ def _of_group() -> int:
 
 def _free() -> int:
     """Bytes that the machine could give; where it does not say, more than any."""
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return 1 << 50
+    value = proc_value("meminfo", "MemAvailable")
+    return 1 << 50 if value is None else int(value.split()[0]) * 1024

@@ -100,7 +100,8 @@ def test_limits_are_put_back_and_lanes_have_one_each(monkeypatch: pytest.MonkeyP
     assert inside[0] == inside[1]
     assert inside[0] > 2 << 30
     monkeypatch.setattr(memory, "_free", lambda: 400 << 20)
-    monkeypatch.setattr(memory, "_held", lambda: 0)
+    usage = memory._usage
+    monkeypatch.setattr(memory, "_usage", lambda: (usage()[0], 0))
     with memory.bounded(64 << 30):
         assert resource.getrlimit(resource.RLIMIT_DATA)[0] <= memory._base + (300 << 20)
     with memory.bounded(256 << 20):
@@ -119,7 +120,8 @@ def test_bound_after_bound_does_not_creep_up_to_all_of_the_machine(
     machine, held = 24 << 30, 1 << 30
     monkeypatch.setattr(memory, "_of_group", lambda: limit or 1 << 50)
     monkeypatch.setattr(memory, "_free", lambda: machine - held)
-    monkeypatch.setattr(memory, "_held", lambda: held)
+    usage = memory._usage
+    monkeypatch.setattr(memory, "_usage", lambda: (usage()[0], held))
     for _ in range(50):
         with memory.bounded(64 << 30):
             taken = resource.getrlimit(resource.RLIMIT_DATA)[0] - memory._base

@@ -29,16 +29,11 @@ def inspect(
 
     Runs nothing: `lits-deploy verify` does.
     """
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, print_json
-    from lits_deploy.packed import open_packed
+    from lits_deploy.packed import open_bundle
 
-    if packed := bundle.is_file():
-        with open_packed(bundle) as opened:
-            found, problems = opened.bundle, opened.problems()
-    else:
-        found = Bundle.open(bundle)
-        problems = found.problems()
+    found, packed = open_bundle(bundle), bundle.is_file()
+    problems = found.problems()
     if as_json:
         print_json(to_json(found, problems, packed=packed))
     else:
