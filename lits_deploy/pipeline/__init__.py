@@ -4,6 +4,7 @@
 this package on its way to `pipeline.worker`.
 
     run         the whole of a run: output folder, identity, ledger, tables, run.json
+    intake      which files a start has to answer: discovery against the ledger
     loop        the one thread that owns ledger, buffers and workers, and waits on pipes
     workers     the parent's side of the decode processes: hand out, time out, restart, try again
     worker      the child's side: read, decode, write into the slot, answer

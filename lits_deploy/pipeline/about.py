@@ -17,6 +17,7 @@ from lits_deploy import __version__
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.machine import cores, processor
 from lits_deploy.measured import figures_of
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import RuntimeInfo
 from lits_deploy.scans.paths import escape
 from lits_deploy.synthetic import is_synthetic
@@ -26,26 +27,26 @@ def ran(
     before: str | None,
     started: datetime,
     roots: Sequence[Path],
+    options: ClassifyOptions,
     *,
     answers: bool,
-    identify: bool,
-    pseudonymous: bool,
 ) -> dict[str, Any]:
     """A record for JSON. before: the one of the ledger, or None; answers: whether this start has slices to answer.
 
     first, last: the starts, in UTC, that answered the first and the last slices; scans: names of the folders, where
-    they may be told; machine: its processor, or None where the run is pseudonymous.
+    identifiers are asked for; machine: its processor, or None where the run is pseudonymous.
     """
     noted: dict[str, Any] = {} if before is None else json.loads(before)
     if noted and not answers:
         return noted
     now = started.astimezone(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     machine = f"{processor()}, {cores()} core{'' if cores() == 1 else 's'}"
+    named = options.identify and not options.pseudonymous
     return {
         "first": noted.get("first", now),
         "last": now,
-        "scans": [escape(root.resolve().name) for root in roots] if identify and not pseudonymous else [],
-        "machine": None if pseudonymous else machine,
+        "scans": [escape(root.resolve().name) for root in roots] if named else [],
+        "machine": None if options.pseudonymous else machine,
     }
 
 

@@ -17,6 +17,7 @@ from functools import cached_property
 
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import Ledger
+from lits_deploy.pipeline.options import ClassifyOptions
 
 IGNORED = "ignored"
 """What the ledger notes of it: patterns, or hashed paths."""
@@ -30,24 +31,25 @@ class Ignored:
     paths: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, ledger: Ledger, given: Sequence[str], *, hidden: bool, forget: bool) -> Ignored:
-        """What the ledger keeps (forget: drop it first), with the given patterns; kept at once, but for hidden ones."""
-        noted = None if forget else ledger.noted(IGNORED)
+    def of(cls, ledger: Ledger, options: ClassifyOptions) -> Ignored:
+        """What the ledger keeps (unless it is to be dropped), with the given patterns; kept at once, but for hidden
+        ones."""
+        noted = None if options.ignore_none else ledger.noted(IGNORED)
         kept = {"patterns": [], "paths": []} if noted is None else json.loads(noted)
-        patterns = () if hidden else tuple(dict.fromkeys([*kept["patterns"], *given]))
+        patterns = () if options.pseudonymous else tuple(dict.fromkeys([*kept["patterns"], *options.ignore]))
         ignored = cls(patterns=patterns, paths=frozenset(kept["paths"]))
         ignored._note(ledger)
         return ignored
 
-    def settled(self, ledger: Ledger, given: Sequence[str], *, hidden: bool) -> tuple[Ignored, list[int]]:
+    def settled(self, ledger: Ledger, options: ClassifyOptions) -> tuple[Ignored, list[int]]:
         """Once all is answered: the same with the failed files that given patterns match, which the ledger then counts
         as acknowledged; and which of the patterns, from 1, match none."""
-        matching, idle = [re.compile(translate(pattern)) for pattern in given], set(range(1, len(given) + 1))
+        matching, idle = _compiled(options.ignore), set(range(1, len(options.ignore) + 1))
         paths = set(self.paths)
-        for path, place in ledger.failed_places() if given else ():
+        for path, place in ledger.failed_places() if matching else ():
             if matched := [n for n, one in enumerate(matching, start=1) if one.match(place)]:
                 idle.difference_update(matched)
-                paths.update([path] if hidden else ())
+                paths.update([path] if options.pseudonymous else ())
         ignored = replace(self, paths=frozenset(paths))
         if ignored != self:
             ignored._note(ledger)
@@ -56,11 +58,15 @@ class Ignored:
 
     def holds(self, path: str) -> bool:
         """Whether a failure of the file of that path, as it is written, is acknowledged."""
-        return path in self.paths or any(one.match(path) for one in self._compiled)
+        return path in self.paths or any(one.match(path) for one in self._matching)
 
     @cached_property
-    def _compiled(self) -> list[re.Pattern[str]]:
-        return [re.compile(translate(pattern)) for pattern in self.patterns]
+    def _matching(self) -> list[re.Pattern[str]]:
+        return _compiled(self.patterns)
 
     def _note(self, ledger: Ledger) -> None:
         ledger.note(IGNORED, canonical_json({"patterns": self.patterns, "paths": sorted(self.paths)}))
+
+
+def _compiled(patterns: Sequence[str]) -> list[re.Pattern[str]]:
+    return [re.compile(translate(pattern)) for pattern in patterns]

@@ -150,10 +150,7 @@ class OutputFolder:
         for path in self._results():
             private.set_mode(path, access.file)
         if (self.out / MASKS / MASKS_MARK).exists() and (self.out / MASKS).stat().st_mode & 0o777 != access.folder:
-            for path in (
-                *(self.out / MASKS).rglob("*"),
-                self.out / MASKS,
-            ):  # the folder last, so that a kill costs none
+            for path in (*(self.out / MASKS).rglob("*"), self.out / MASKS):  # the folder last: a kill costs none
                 private.set_mode(path, access.folder if path.is_dir() else access.file)
         return access
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,15 +30,10 @@ _LIBRARIES = (
 
 @dataclass
 class Session:
-    """The hours of one start of a run: monotonic seconds, except `started`. added, removed: files,
-    by the run before. ignored: whose failures are acknowledged."""
+    """The hours of one start of a run: monotonic seconds, except `started`."""
 
     started: datetime
     begun: float
-    resumed: bool = False
-    added: int = 0
-    removed: int = 0
-    ignored: Ignored = field(default_factory=Ignored)
     discovered: float = 0.0
     begun_files: float = 0.0
     ended_files: float = 0.0
@@ -51,6 +46,7 @@ def write_run_json(
     *,
     summary: RunSummary,
     session: Session,
+    ignored: Ignored,
     loop: Loop,
     identity: Mapping[str, Any],
     provenance: Mapping[str, str],
@@ -66,51 +62,44 @@ def write_run_json(
     asked["salt_file"] = None if options.salt_file is None else "elsewhere"
     asked["ignore"] = len(options.ignore) if options.pseudonymous else options.ignore
     asked["salt"] = None if options.salt is None else "given"
-    _write(
-        path,
-        {
-            "schema": SCHEMA,
-            "run_id": summary.run_id,
-            "disclaimer": DISCLAIMER,
-            "started": session.started.isoformat(timespec="seconds"),
-            "resumed": session.resumed,
-            "stopped": summary.stopped,
-            "identity": identity,
-            "model": provenance["model"],
-            "runtime": dataclasses.asdict(loop.opened.info),
-            "versions": versions(loop.opened.info),
-            "answered_with": [row._asdict() for row in answered_with],
-            "machine": _machine(),
-            "options": {**asked, **effective, "largest_batch_run": loop.inference.most},
-            "counts": {
-                "files": summary.files,
-                "files_not_reached": summary.missing,
-                "files_added": summary.added,
-                "files_removed": summary.removed,
-                "slices": summary.slices,
-                "unsure": summary.unsure,
-                "withheld": summary.withheld,
-                "slices_now": summary.now,
-                "failed": summary.failed,
-                "acknowledged": summary.acknowledged,
-                "classes": dict(summary.classes),
-                "reasons": dict(summary.reasons),
-                "withheld_reasons": dict(summary.withheld_reasons),
-                "not_scans": dict(summary.others),
-                "workers_replaced": loop.pool.restarts,
-            },
-            "ignored": {"patterns": session.ignored.patterns, "hashed_paths": len(session.ignored.paths)},
-            "tables": [table.name for table in summary.tables],
-            "timings": _timings(session, loop, summary),
-            "peak_memory_mib": peak_resident_bytes() >> 20,
-            "warnings": list(summary.warnings),
+    document = {
+        "schema": SCHEMA,
+        "run_id": summary.run_id,
+        "disclaimer": DISCLAIMER,
+        "started": session.started.isoformat(timespec="seconds"),
+        "resumed": summary.resumed,
+        "stopped": summary.stopped,
+        "identity": identity,
+        "model": provenance["model"],
+        "runtime": dataclasses.asdict(loop.opened.info),
+        "versions": versions(loop.opened.info),
+        "answered_with": [row._asdict() for row in answered_with],
+        "machine": _machine(),
+        "options": {**asked, **effective, "largest_batch_run": loop.inference.most},
+        "counts": {
+            "files": summary.files,
+            "files_not_reached": summary.missing,
+            "files_added": summary.added,
+            "files_removed": summary.removed,
+            "slices": summary.slices,
+            "unsure": summary.unsure,
+            "withheld": summary.withheld,
+            "slices_now": summary.now,
+            "failed": summary.failed,
+            "acknowledged": summary.acknowledged,
+            "classes": dict(summary.classes),
+            "reasons": dict(summary.reasons),
+            "withheld_reasons": dict(summary.withheld_reasons),
+            "not_scans": dict(summary.others),
+            "workers_replaced": loop.pool.restarts,
         },
-    )
-
-
-def _write(path: Path, document: dict[str, Any]) -> None:
-    """A log for people: names of devices and classes are made printable, not only escaped."""
-    write_json(path, printable_values(document))
+        "ignored": {"patterns": ignored.patterns, "hashed_paths": len(ignored.paths)},
+        "tables": [table.name for table in summary.tables],
+        "timings": _timings(session, loop, summary),
+        "peak_memory_mib": peak_resident_bytes() >> 20,
+        "warnings": list(summary.warnings),
+    }
+    write_json(path, printable_values(document))  # a log for people: names of devices and classes can be printed
 
 
 def _timings(session: Session, loop: Loop, summary: RunSummary) -> dict[str, Any]:

@@ -36,7 +36,5 @@ def redraw(
             raise OutputError(f"The run in {out} never began.", fix="run the command that made it once more")
         run = json.loads(noted)
         kinds = tuple(dict.fromkeys([*formats, *output.tables_there()])) or ("csv",)
-        tables = write_tables(
-            out, kinds, output.ledger, classes=run["classes"], provenance=run["provenance"]
-        )  # fmt: skip
+        tables = write_tables(out, kinds, output.ledger, classes=run["classes"], provenance=run["provenance"])
         return (*tables, write_page(output.ledger, out / REPORT))

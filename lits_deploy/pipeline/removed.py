@@ -9,7 +9,7 @@ last time, or fewer mounts, while results would go.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from typing import Any
 
 from lits_deploy.errors import OutputError
 from lits_deploy.files import canonical_json
@@ -17,54 +17,45 @@ from lits_deploy.ledger import Ledger
 from lits_deploy.scans.discover import Discovery
 
 SEEN = "seen"
-"""What the ledger notes of the folders of a run (`Seen`)."""
+"""What the ledger notes for the next run: mount points among the folders (where paths are hashed, how many), how many
+folders could not be listed, and how many top-level folders held no scan."""
 
 
-@dataclass(frozen=True)
-class Seen:
-    """What is noted for the next run: mount points among the folders (where paths are hashed, how many), and how many
-    folders could not be listed, and how many top-level folders held no scan."""
-
-    mounts: tuple[str, ...] | int
-    unlisted: int
-    empty: int
-
-    @classmethod
-    def of(cls, discovery: Discovery, ledger: Ledger, *, hidden: bool) -> Seen:
-        """Of a walk that has ended and is staged in the ledger."""
-        mounts = sorted(discovery.mounts)
-        return cls(
-            mounts=len(mounts) if hidden else tuple(mounts),
-            unlisted=len(discovery.unlisted),
-            empty=len(discovery.tops - ledger.folders_found(discovery.tops)),
-        )
-
-    def note(self, ledger: Ledger) -> None:
-        """Keep it for the next run."""
-        ledger.note(SEEN, canonical_json({"mounts": self.mounts, "unlisted": self.unlisted, "empty": self.empty}))
+def note_seen(ledger: Ledger, discovery: Discovery) -> None:
+    """Keep it, of a walk that has ended and is staged in the ledger."""
+    mounts = sorted(discovery.mounts)
+    seen = {
+        "mounts": len(mounts) if discovery.hidden else mounts,
+        "unlisted": len(discovery.unlisted),
+        "empty": len(_empty(ledger, discovery)),
+    }
+    ledger.note(SEEN, canonical_json(seen))
 
 
-def check_removed(ledger: Ledger, discovery: Discovery, *, hidden: bool) -> None:
-    """Raise OutputError where results would leave because their scans seem to be gone. To be called before `adopt`.
-
-    hidden: the ledger has hashes of paths (`pseudonyms`).
-    """
+def check_removed(ledger: Ledger, discovery: Discovery) -> None:
+    """Raise OutputError where results would leave because their scans seem to be gone. To be called before `adopt`."""
     there, gone = ledger.results_to_go()
     if not gone:
         return
-    why = "none of their scans is there any more" if gone == there else _why(ledger, discovery, hidden=hidden)
+    why = "none of them was found" if gone == there else _why(ledger, discovery)
     if why is not None:
         raise OutputError(
             f"{gone:,} of {there:,} scans with results seem to be gone: {why}.",
-            fix="mount or mend the folder; --allow-removed if they may leave the results",
+            fix="mount or repair the folder; or --allow-removed, which drops their results",
         )
 
 
-def _why(ledger: Ledger, discovery: Discovery, *, hidden: bool) -> str | None:
+def _empty(ledger: Ledger, discovery: Discovery) -> set[str]:
+    """The top-level folders without a scan."""
+    return discovery.tops - ledger.folders_found(discovery.tops)
+
+
+def _why(ledger: Ledger, discovery: Discovery) -> str | None:
     noted = ledger.noted(SEEN)
-    before = json.loads(noted) if noted is not None else {"mounts": 0 if hidden else [], "unlisted": 0, "empty": 0}
-    empty = discovery.tops - ledger.folders_found(discovery.tops)
-    if hidden:
+    nothing: dict[str, Any] = {"mounts": 0 if discovery.hidden else [], "unlisted": 0, "empty": 0}
+    before = nothing if noted is None else json.loads(noted)
+    empty = _empty(ledger, discovery)
+    if discovery.hidden:
         unlisted = list(discovery.unlisted.values())[: max(0, len(discovery.unlisted) - before["unlisted"])]
         unmounted = len(discovery.mounts) < before["mounts"]
         emptied = len(empty) > before["empty"] and ledger.parts_to_go() > 0
@@ -73,7 +64,7 @@ def _why(ledger: Ledger, discovery: Discovery, *, hidden: bool) -> str | None:
         unmounted = any(ledger.goes_below(folder) for folder in {*before["mounts"]} - discovery.mounts)
         emptied = any(ledger.goes_below(folder) for folder in empty)
     if unlisted:
-        return f"a folder of theirs cannot be listed ({unlisted[0]})"
+        return f"one of their folders cannot be listed ({unlisted[0]})"
     if unmounted:
-        return "a folder of theirs was a mount and is none now"
-    return "a top-level folder of theirs holds no scan any more" if emptied else None
+        return "one of their folders was a mount point and is none now"
+    return "one of their top-level folders no longer holds a scan" if emptied else None

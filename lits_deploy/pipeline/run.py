@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,34 +24,30 @@ import numpy.typing as npt
 
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import InputContract, Task
-from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
+from lits_deploy.errors import BundleError, ContractError, OutputError
 from lits_deploy.files import canonical_json
-from lits_deploy.ledger import ABOUT, NAMES, RAN, RUN, Counts, Ledger
+from lits_deploy.ledger import ABOUT, RAN, RUN, Counts
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.about import about, ran
-from lits_deploy.pipeline.altered import find_altered
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.inference import InferenceThreads
+from lits_deploy.pipeline.intake import Intake, discover, take_on
 from lits_deploy.pipeline.judge import Judge, MaskJudge
 from lits_deploy.pipeline.kept import Kept
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.naming import Naming, pseudonyms
-from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
 from lits_deploy.pipeline.process import WorkerSettings
 from lits_deploy.pipeline.record import Session, versions, write_run_json
-from lits_deploy.pipeline.removed import Seen, check_removed
 from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pipeline.workers import Job, Tag, WorkerPool
+from lits_deploy.pipeline.workers import Tag, WorkerPool
 from lits_deploy.results import write_tables
 from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
 from lits_deploy.scans import FORMATS, Formats, Reading
 from lits_deploy.scans.discover import UNFINISHED, Discovery
-from lits_deploy.scans.paths import escape
 
-_STAGE = 1000  # files noted in the ledger at once during discovery
 _OUTPUT: dict[Task, str] = {"classify": "logits", "segment": "labels"}
 
 
@@ -132,84 +127,48 @@ def run_folder(
         _start_network(
             stack, loop, lambda: runtime or _open(bundle, artifact, options, task), _OUTPUT[task], close=runtime is None
         )
-        names = pseudonyms(options, output.ledger_folder)
-        naming = Naming(names=names)
-        _discover(discovery, output.ledger, naming, loop, stop)
+        naming = Naming(names=pseudonyms(options, output.ledger_folder))
+        discover(discovery, output, naming, loop, stop)
         session.discovered = monotonic()
         opened = loop.wait_for_network()
-        info = opened.info
+        info, contract = opened.info, bundle.manifest.contract
         judge = _judge(task, artifact, options)
         identity = _identity(bundle, artifact, info, judge, options.reading)
-        base = names.base(discovery.base)
-        session.resumed = output.check(identity, base, names.mark)
-        if only is None and not options.allow_removed:
-            check_removed(output.ledger, discovery, hidden=options.pseudonymous)
-        find_altered(output.ledger, discovery, names, stop)
-        contract, neighbours = bundle.manifest.contract, None
-        if contract.channels > 1:
-            neighbours = Neighbours(ledger=output.ledger, discovery=discovery, formats=formats)
-            neighbours.find_places(naming, contract, options, stop, on_progress)
-        seen = Seen.of(discovery, output.ledger, hidden=options.pseudonymous)
-        session.added, before = output.ledger.new(), output.ledger.counts().all
-        scope = None if only is None else {escape(name): names.path(escape(name)) for name in only}
-        counts = output.ledger.adopt(
-            identity,
-            base,
-            retry_failed=options.retry_failed,
-            scope=scope,
-            channels=contract.channels,
-            hidden=names.paths,
-        )
+        intake = take_on(discovery, output, naming, identity, contract, options, stop, on_progress)
         output.ledger.answer_with(versions(info))
-        session.removed = before + session.added - counts.all
-        classes = contract.classes
+        ignored = Ignored.of(output.ledger, options)
         provenance = _provenance(bundle, artifact, info, output.ledger.run_id)
-        output.ledger.note(NAMES, names.mark)
-        session.ignored = Ignored.of(
-            output.ledger, options.ignore, hidden=options.pseudonymous, forget=options.ignore_none
-        )
-        if only is None:
-            seen.note(output.ledger)
-        output.ledger.note(RUN, canonical_json({"classes": classes, "provenance": provenance}))
-        told = about(bundle, artifact, info, abstain_below=judge.to_json().get("abstain_below"))
-        output.ledger.note(ABOUT, canonical_json(told))
-        when = ran(
-            output.ledger.noted(RAN),
-            session.started,
-            roots,
-            answers=bool(counts.pending),
-            identify=options.identify,
-            pseudonymous=options.pseudonymous,
-        )
-        output.ledger.note(RAN, canonical_json(when))
+        answers = bool(intake.counts.pending)
+        notes: dict[str, dict[str, Any]] = {
+            RUN: {"classes": contract.classes, "provenance": provenance},
+            ABOUT: about(bundle, artifact, info, abstain_below=judge.to_json().get("abstain_below")),
+            RAN: ran(output.ledger.noted(RAN), session.started, roots, options, answers=answers),
+        }
+        for key, value in notes.items():
+            output.ledger.note(key, canonical_json(value))
         output.keep = True
 
         batch = _batch(options, runtime, info)
         slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(most, batch, opened.lanes), batch=batch)
         session.begun_files = monotonic()
-        if counts.pending:
-            jobs = _jobs(output.ledger, discovery, formats) if neighbours is None else neighbours.jobs()
-            loop.run(slots, jobs, counts, judge, naming)
+        if answers:
+            loop.run(slots, intake.jobs, intake.counts, judge, naming)
         session.ended_files = monotonic()
-        session.ignored, idle = session.ignored.settled(output.ledger, options.ignore, hidden=options.pseudonymous)
+        ignored, idle = ignored.settled(output.ledger, options)
         kinds = tuple(dict.fromkeys([*options.formats, *output.tables_there()]))
-        tables = write_tables(out, kinds, output.ledger, classes=classes, provenance=provenance)
+        tables = write_tables(out, kinds, output.ledger, classes=contract.classes, provenance=provenance)
         session.tables_written = monotonic()
         if finish is not None:
             tables += tuple(finish(Finished(output, loop, slots, discovery, naming, artifact, stop)))
         loop.pool.close()
         session.finished = monotonic()
-        summary = _summary(output, loop, discovery, classes, session, info, tables, stop, artifact)
-        more = [] if why_not is None else [why_not]
-        if output.salt_left_behind and options.salt is None and options.salt_file is None:
-            more.append("Pseudonyms are new: the salt of the results that were here lies in their --ledger folder.")
-        if only is None and not summary.missing:  # no pattern here: it may be a patient's id
-            more += [f"Number {n} of the patterns to ignore matches no failed file." for n in idle]
-        summary = replace(summary, warnings=(*summary.warnings, *more))
+        warnings = _warnings(artifact, output, loop, discovery, options, why_not, idle)
+        summary = _summary(output, loop, discovery, intake, info, contract.classes, tables, stop, tuple(warnings))
         write_run_json(
             summary.run_json,
             summary=summary,
             session=session,
+            ignored=ignored,
             loop=loop,
             identity=identity,
             provenance=provenance,
@@ -331,27 +290,6 @@ def _batch(options: ClassifyOptions, runtime: Runtime | None, info: RuntimeInfo)
     return options.batch_size or (min(default, runtime.max_batch) if runtime else default)
 
 
-def _discover(discovery: Discovery, ledger: Ledger, naming: Naming, loop: Loop, stop: Stop) -> None:
-    records = iter(discovery)
-    while some := list(islice(records, _STAGE)):
-        ledger.stage(some, naming.path)
-        loop.turn(0)  # a network that cannot be opened is told at once, not after a million files
-        if stop.requested:
-            raise KeyboardInterrupt
-    if not ledger.staged() and discovery.only is None and not ledger.counts().all:  # or `check_removed` says more
-        others = f" ({sum(discovery.others.values())} other files)" if discovery.others else ""
-        deeper = "" if discovery.recursive else ", or --recursive"
-        raise UserError(
-            f"No scans {discovery.where}{others}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
-            fix=f"name another folder{deeper}",
-        )
-
-
-def _jobs(ledger: Ledger, discovery: Discovery, formats: Formats) -> Iterator[Job]:
-    for row in ledger.pending(tuning.PAGE):
-        yield Job.of(row, discovery.real_path, formats.readers)
-
-
 def _identity(
     bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge | MaskJudge, reading: Reading
 ) -> dict[str, Any]:
@@ -381,33 +319,48 @@ def _provenance(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, run_id: s
     }
 
 
+def _warnings(
+    artifact: Artifact,
+    output: OutputFolder,
+    loop: Loop,
+    discovery: Discovery,
+    options: ClassifyOptions,
+    why_not: str | None,
+    idle: Sequence[int],
+) -> Iterator[str]:
+    """What a user should know of a run. why_not: nothing was remembered of tuning; idle: patterns without a match."""
+    if artifact.warning:
+        yield artifact.warning
+    if output.open_to_others():
+        yield "The output folder was there before, and other users may list it; its files are private. Fix: chmod 700"
+    if loop.inference.halved:
+        yield f"The device was short of memory: batches of {loop.inference.most} from then on."
+    if loop.pool.restarts:
+        yield f"{loop.pool.restarts} decode workers were replaced."
+    if discovery.own:
+        yield f"Folders among the scans that hold results of lits-deploy: {discovery.own}. Their masks are passed over."
+    if why_not is not None:
+        yield why_not
+    if output.salt_left_behind and options.salt is None and options.salt_file is None:
+        yield "Pseudonyms are new: the salt of the earlier results is in the --ledger folder that they were made with."
+    if discovery.only is None and not output.ledger.counts().pending:  # no pattern here: it may be a patient's id
+        yield from (f"Number {n} of the patterns to ignore matches no failed file." for n in idle)
+
+
 def _summary(
     output: OutputFolder,
     loop: Loop,
     discovery: Discovery,
-    classes: Sequence[str],
-    session: Session,
+    intake: Intake,
     info: RuntimeInfo,
+    classes: Sequence[str],
     tables: tuple[Path, ...],
     stop: Stop,
-    artifact: Artifact,
+    warnings: tuple[str, ...],
 ) -> RunSummary:
     ledger = output.ledger
     counts: Counts = ledger.counts()
     labels, unsure = ledger.labels(), ledger.unsure()
-    warnings = [artifact.warning] if artifact.warning else []
-    if output.open_to_others():
-        warnings.append(
-            "Other users may look into the output folder, which was there before; its files are private. Fix: chmod 700"
-        )
-    if loop.inference.halved:
-        warnings.append(f"The device was short of memory: batches of {loop.inference.most} from then on.")
-    if loop.pool.restarts:
-        warnings.append(f"{loop.pool.restarts} decode workers were replaced.")
-    if discovery.own:
-        warnings.append(
-            f"{discovery.own} folders of our own results lie among the scans; masks in them are passed over."
-        )
     return RunSummary(
         files=counts.all - counts.pending,
         failed=ledger.failed(),
@@ -417,10 +370,10 @@ def _summary(
         withheld=ledger.withheld(),
         now=loop.slices,
         missing=counts.pending,
-        added=session.added,
-        removed=session.removed,
+        added=intake.added,
+        removed=intake.removed,
         stopped=bool(counts.pending) and stop.requested,
-        resumed=session.resumed,
+        resumed=intake.resumed,
         classes={name: labels.get(label, 0) for label, name in enumerate(classes)},
         reasons=ledger.reasons(),
         withheld_reasons=ledger.withheld_reasons(),
@@ -431,5 +384,5 @@ def _summary(
         device=info.device,
         tables=tables,
         run_json=output.out / RUN_JSON,
-        warnings=tuple(warnings),
+        warnings=warnings,
     )

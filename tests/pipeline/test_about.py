@@ -12,6 +12,7 @@ import pytest
 from folder_runs import SIZE, classify
 from lits_deploy.ledger import RAN, Ledger
 from lits_deploy.pipeline.about import ran
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.redraw import redraw
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
@@ -21,7 +22,7 @@ LATE = EARLY + timedelta(days=1)
 
 
 def noted(before: str | None, started: datetime, *, answers: bool = True) -> str:
-    told = ran(before, started, [Path("/ward/Smith")], answers=answers, identify=False, pseudonymous=False)
+    told = ran(before, started, [Path("/ward/Smith")], ClassifyOptions(), answers=answers)
     return json.dumps(told)
 
 
@@ -40,7 +41,8 @@ def test_the_first_and_the_last_start_that_answered_are_noted_and_no_other() -> 
 def test_names_of_folders_only_where_identifiers_are_asked_for(
     identify: bool, pseudonymous: bool, scans: list[str], machine: bool
 ) -> None:
-    told = ran(None, EARLY, [Path("/ward/Smith")], answers=True, identify=identify, pseudonymous=pseudonymous)
+    options = ClassifyOptions(identify=identify, pseudonymous=pseudonymous)
+    told = ran(None, EARLY, [Path("/ward/Smith")], options, answers=True)
     assert told["scans"] == scans
     assert (told["machine"] is not None) == machine
 

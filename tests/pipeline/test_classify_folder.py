@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from folder_runs import SALT, SIZE, classify, outcome, rows
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
+from lits_deploy.ledger import Counts, Ledger
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
 from lits_deploy.pipeline.redraw import redraw
 from lits_deploy.pipeline.run import run_folder
@@ -414,3 +417,20 @@ def test_what_is_decided_of_headers_is_part_of_the_run(bundle: Bundle, scans: Pa
     classify(bundle, scans, tmp_path / "out")
     with pytest.raises(OutputError, match=r"another run \(any_body_part None there, True now"):
         classify(bundle, scans, tmp_path / "out", reading=Reading(any_body_part=True))
+
+
+def test_a_run_that_is_killed_once_its_files_are_taken_on_goes_on(
+    bundle: Bundle, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopt, out, left = Ledger.adopt, tmp_path / "out", tmp_path / "left"
+
+    def adopted(self: Ledger, *arguments: Any, **more: Any) -> Counts:
+        counts = adopt(self, *arguments, **more)
+        shutil.copytree(out, left)  # what a kill would leave at this moment
+        return counts
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ledger, "adopt", adopted)
+        classify(bundle, scans, out)
+    assert classify(bundle, scans, left).resumed
+    assert (left / "slices.csv").read_bytes() == (out / "slices.csv").read_bytes()

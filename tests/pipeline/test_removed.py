@@ -77,10 +77,10 @@ def forbid(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (empty_b, "a top-level folder of theirs holds no scan any more"),
-        (take_all, "none of their scans is there any more"),
-        (another_disk, "none of their scans is there any more"),
-        (forbid, r"a folder of theirs cannot be listed \(stale file handle\)"),
+        (empty_b, "one of their top-level folders no longer holds a scan"),
+        (take_all, "none of them was found"),
+        (another_disk, "none of them was found"),
+        (forbid, r"one of their folders cannot be listed \(stale file handle\)"),
     ],
 )
 def test_what_seems_gone_stops_the_run_before_it_changes_anything(
@@ -115,7 +115,7 @@ def test_a_mount_that_is_missing_stops_the_run(
     mounted.clear()
     for path in (scans / "b/deep").iterdir():
         path.unlink()
-    with pytest.raises(OutputError, match="was a mount and is none now"):
+    with pytest.raises(OutputError, match="was a mount point and is none now"):
         classify(bundle, scans, out, pseudonymous=pseudonymous)
 
 
@@ -124,7 +124,7 @@ def test_a_root_of_several_that_is_empty_stops_the_run(bundle: Bundle, scans: Pa
     classify(bundle, roots, tmp_path / "out")
     for path in (scans / "b/deep").iterdir():
         path.unlink()
-    with pytest.raises(OutputError, match="top-level folder of theirs holds no scan"):
+    with pytest.raises(OutputError, match="top-level folders no longer holds a scan"):
         classify(bundle, roots, tmp_path / "out")
 
 

@@ -36,4 +36,4 @@ def test_masks_are_passed_over_and_the_run_says_so(tmp_path: Path, ledger_apart:
     assert discovery.own == 2
     summary = run_folder(bundle, [scans], tmp_path / "again")
     assert len(rows(tmp_path / "again")) == len(found) + 1
-    assert any("2 folders of our own results" in warning for warning in summary.warnings)
+    assert any("results of lits-deploy: 2" in warning for warning in summary.warnings)
