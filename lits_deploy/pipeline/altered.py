@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 
 from lits_deploy.errors import SliceError
 from lits_deploy.ledger import Ledger
@@ -13,7 +12,7 @@ from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.scans.archive import close_last, last_opened
 from lits_deploy.scans.discover import Discovery
-from lits_deploy.scans.within import check_within
+from lits_deploy.scans.within import open_scan
 
 _LOT = 1000  # files noted in the ledger at once
 _BLOCK = 1 << 20
@@ -43,10 +42,8 @@ def _sha256(file: DoubtfulFile, discovery: Discovery) -> str | None:
     try:
         if file.member is not None:
             return last_opened(path, discovery.within).sha256(file.member)
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0) as stream:
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                return None
-            check_within(stream.fileno(), discovery.within)
+        fd, _ = open_scan(path, discovery.within)
+        with os.fdopen(fd, "rb", buffering=0) as stream:
             digest = hashlib.sha256()
             while block := stream.read(_BLOCK):
                 digest.update(block)

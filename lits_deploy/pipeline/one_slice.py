@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import stat
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Frame, Reader, Reading, Slice
-from lits_deploy.scans.within import Within, check_within
+from lits_deploy.scans.within import Within, open_scan
 
 LEAST_KEPT = 8
 """Decoded files that a worker keeps, 64 KB each: enough for the channels of a slice, and for files a little astray."""
@@ -118,12 +117,8 @@ def bytes_of(source: Mapping[str, Any], most: int, within: Within = None) -> byt
 
 
 def _read_file(path: bytes, most: int, within: Within) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # not to wait for a pipe that took the file's place
+    fd, status = open_scan(path, within)
     with os.fdopen(fd, "rb", buffering=0) as stream:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise SliceError("not a regular file")
-        check_within(fd, within)
         if status.st_size > most:
             raise SliceError(f"{status.st_size / 2**20:.0f} MiB: larger than any slice")
         return stream.readall()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import stat
 import struct
 import zipfile
 from collections import Counter
@@ -22,7 +21,7 @@ from typing import BinaryIO, NamedTuple
 
 from lits_deploy.errors import SliceError
 from lits_deploy.scans.paths import escape
-from lits_deploy.scans.within import Within, check_within
+from lits_deploy.scans.within import Within, open_scan
 
 MOST_ENTRIES = 100_000
 MOST_DIRECTORY = 64 << 20
@@ -56,13 +55,9 @@ class Archive:
     """
 
     def __init__(self, path: str | bytes, within: Within = None) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd, status = open_scan(path, within)
         self._stream: BinaryIO = os.fdopen(fd, "rb")
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise SliceError("not a regular file")
-            check_within(fd, within)
             self.identity, self.mtime_ns, self.ctime_ns = identity(status), status.st_mtime_ns, status.st_ctime_ns
             self._zip = _opened(self._stream, status.st_size)
             self._infos = self._zip.infolist()

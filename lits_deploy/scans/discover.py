@@ -68,8 +68,7 @@ class Discovery:
     what is being copied still and is passed over. Both are for inboxes (`lits_deploy.watch`).
     follow_links: also out of the roots. within: real paths of the roots, of which no open file may lie outside
     (`scans.within`); None where links are followed.
-    hidden: messages name no path. own: folders of our own results among the
-    scans; their masks are passed over.
+    hidden: messages name no path. own: folders of our own results among the scans; their masks are passed over.
     After the walk: `tops`, the folders among the roots and directly below them, less the base; `mounts`, the folders
     on which a file system is mounted; `unlisted`, folders and zips that could not be listed, and why. All as paths of
     records are, "" for the base.
@@ -103,8 +102,8 @@ class Discovery:
                 self._files.add(os.path.join(os.path.realpath(root.parent), root.name))  # noqa: PTH118
             else:
                 # Where names are hidden the path may be a patient's.
-                of = f"number {place} of the {len(self.roots)} named" if len(self.roots) > 1 else "the one named"
-                what = f"that place: {of}" if self.hidden else f"{root}"
+                which = f": number {place} of the {len(self.roots)} named" if len(self.roots) > 1 else ""
+                what = f"such file or folder{which}" if self.hidden else f"{root}"
                 raise UserError(f"There is no {what}.", fix="check the path of the scans")
         self.base = os.path.commonpath(self._folders | {os.path.dirname(file) for file in self._files})  # noqa: PTH120
         self._prefix = len(self.base.rstrip("/")) + 1
@@ -141,10 +140,10 @@ class Discovery:
             if key in walked:
                 continue
             walked.add(key)
-            if is_masks(folder) or (folder not in self._folders and is_out(folder)):
+            if is_masks(folder):
                 self.own += 1
-                if is_masks(folder):
-                    continue
+                continue
+            self.own += folder not in self._folders and is_out(folder)
             if os.path.ismount(folder):
                 self.mounts.add(self._relative(folder))
             if folder != self.base and not {folder, os.path.dirname(folder)}.isdisjoint(self._folders):  # noqa: PTH120

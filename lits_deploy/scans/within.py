@@ -8,6 +8,7 @@ it really lies (/proc/self/fd). Where there is no /proc (not on Linux), only dis
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -50,3 +51,18 @@ def check_within(descriptor: int, within: Within) -> None:
         return
     if not is_within(real.removesuffix(" (deleted)"), within):
         raise SliceError(OUTSIDE)
+
+
+def open_scan(path: str | bytes, within: Within) -> tuple[int, os.stat_result]:
+    """Descriptor to read a scan or zip by, and its status. Raises SliceError for what is no regular file or lies
+    elsewhere, OSError; no pipe is waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise SliceError("not a regular file")
+        check_within(descriptor, within)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status

@@ -145,7 +145,7 @@ class _Runs:
         self.network = network
         self._done: dict[str, str] | None = None
         self._marks: set[str] = set()
-        self._keys: dict[str, tuple[str, ...]] = {}  # of entries that this watch has seen done, in `_done`
+        self._keys: dict[str, str] = {}  # of entries that this watch has seen done, in `_done`
         self._entries = Pseudonyms(salt=token_bytes(16))
         self._told: set[str] = set()
         self._names: Pseudonyms
@@ -220,12 +220,11 @@ class _Runs:
         """Note states as done in place of those that the entries had before; by its mark where there is no part."""
         done = dict(self._done or {})
         for name, state in states.items():
-            written = parts.get(escape(name), ())
-            for key in (*written, *self._keys.pop(name, ())):
+            written, mark = parts.get(escape(name), ()), self._mark(name, state)
+            for key in (*written, self._keys.get(name, mark)):
                 done.pop(key, None)
-            mark = self._mark(name, state)
-            done[written[0] if written else mark] = mark
-            self._keys[name] = (*written[:1], *(() if written else (mark,)))
+            self._keys[name] = written[0] if written else mark
+            done[self._keys[name]] = mark
         self._done, self._marks = done, set(done.values())
 
     def _mark(self, name: str, state: str) -> str:

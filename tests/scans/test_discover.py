@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import re
 import socket
 import zipfile
 from collections.abc import Iterator
@@ -294,8 +295,14 @@ def test_other_formats_may_be_given(tmp_path: Path) -> None:
 
 
 def test_a_root_that_is_not_there_is_the_users_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no"):
-        Discovery([tmp_path / "nope"])
+    nope = tmp_path / "nope"
+    for roots, hidden, said in (
+        ([nope], False, f"There is no {nope}."),
+        ([nope], True, "There is no such file or folder."),
+        ([tmp_path, nope], True, "There is no such file or folder: number 2 of the 2 named."),
+    ):
+        with pytest.raises(UserError, match=f"^{re.escape(said)} Fix: "):
+            Discovery(roots, hidden=hidden)
 
 
 def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
