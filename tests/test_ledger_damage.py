@@ -12,7 +12,7 @@ import pytest
 
 from ledgers import BASE, make_ledger
 from lits_deploy.errors import LedgerError, OutputError
-from lits_deploy.ledger import FILE_NAME, OK, PICTURES, RUN, FileRow, Ledger, SeriesRow, SliceRow
+from lits_deploy.ledger import FILE_NAME, OK, PICTURES, RUN, FileRow, Ledger, SeriesRow, SliceRow, check
 from lits_deploy.ledger.check import examine
 from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.pipeline.redraw import redraw
@@ -255,3 +255,20 @@ def test_a_damaged_ledger_that_lost_its_notes_is_not_taken_for_another(whole: Pa
         redraw(out)
     with pytest.raises(LedgerError, match=DAMAGED), OutputFolder(out) as output:  # not: holds another run
         output.check({"bundle": "another"}, BASE, "names")
+
+
+def test_rows_are_checked_once_in_a_start_that_answers_nothing_and_again_after_answers(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, seen, rows = copy_of(whole, tmp_path / "out"), list[str](), check.rows
+    monkeypatch.setattr(check, "rows", lambda db: seen.append("checked") or rows(db))
+    assert resume(out) == tables(whole)
+    assert seen == ["checked"]
+    with Ledger(out) as ledger:
+        ledger.stage([*FOUND, Found("volume.nii", 9, 9), Found("new", 1, 1)])
+        ledger.adopt({"bundle": "b"}, BASE)
+        ((number, *_),) = ledger.pending(9)
+        ledger.record([SliceRow(number, 0, OK, None, 1, 0.0, 1.0, 0.0)], [FileRow(number, OK, None, "", "w")])
+        ledger._db.execute("UPDATE slice SET label = 2 WHERE file = ?", (number,))
+        with pytest.raises(LedgerError, match="rows of file"):
+            ledger.check()

@@ -22,6 +22,7 @@ what it is given: `pipeline.naming` decides what may be written of identifiers a
 
 from __future__ import annotations
 
+from lits_deploy.ledger.file import FILE_NAME
 from lits_deploy.ledger.rows import (
     ABOUT,
     ABSTAINED,
@@ -44,7 +45,7 @@ from lits_deploy.ledger.rows import (
     SourceRow,
 )
 from lits_deploy.ledger.schema import SCHEMA
-from lits_deploy.ledger.store import FILE_NAME, Ledger
+from lits_deploy.ledger.store import Ledger
 
 __all__ = [
     "ABOUT",

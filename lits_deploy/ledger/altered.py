@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from lits_deploy.ledger import schema
@@ -33,8 +33,6 @@ class Altered:
 
     def __init__(self, db: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
         self._db, self._transaction = db, transaction
-        with nullcontext() if db.in_transaction else transaction():  # where a full disk is one line
-            self._db.execute(schema.CTIME)
 
     def doubtful(self) -> Iterator[DoubtfulFile]:
         """The files to compare, so that a zip's members follow each other; `put` may be called meanwhile."""

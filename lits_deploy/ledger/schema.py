@@ -21,6 +21,7 @@ CREATE TABLE mask (file INTEGER NOT NULL, idx INTEGER NOT NULL, labels BLOB NOT 
 CREATE TABLE picture (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, jpeg BLOB NOT NULL, side INTEGER NOT NULL, contours TEXT NOT NULL,
     digest BLOB NOT NULL, PRIMARY KEY (file, idx));
+CREATE TABLE ctime (file INTEGER PRIMARY KEY, ctime_ns INTEGER NOT NULL);
 """
 FOUND = """
 CREATE TEMP TABLE found (
@@ -118,7 +119,6 @@ FROM turn JOIN file ON file.id = turn.file JOIN found USING (path)
 WHERE file.status = 0 AND turn.number > ? ORDER BY turn.number LIMIT ?
 """
 
-CTIME = "CREATE TABLE IF NOT EXISTS ctime (file INTEGER PRIMARY KEY, ctime_ns INTEGER NOT NULL);"
 DOUBTFUL = """
 SELECT found.path, found.place, found.container, found.member, file.sha256
 FROM found JOIN file USING (path) JOIN ctime ON ctime.file = file.id
