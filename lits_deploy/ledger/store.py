@@ -160,7 +160,7 @@ class Ledger(LedgerFile):
         """What stands beside what."""
         return Beside(self._db, self._transaction)
 
-    @cached_property
+    @property
     def altered(self) -> Altered:
         """Which files have changed although their size and time say no."""
         return Altered(self._db, self._transaction)
