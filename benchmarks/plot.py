@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.report import machine_line, name_of, precision_of
+from benchmarks.report import accuracy_name, machine_line, name_of, precision_of
 from lits_deploy.errors import MissingExtra
 from lits_deploy.files import atomic_path
 from lits_deploy.printable import plottable
@@ -33,10 +33,11 @@ def draw(document: dict[str, Any], path: Path) -> bool:
     except ImportError as error:
         raise MissingExtra("matplotlib", "bench") from error
     document = plottable(document)
+    figure_of_merit = accuracy_name(document)
     groups: dict[str, list[Row]] = {}
     for row in document["rows"]:
         if row["error"] is None and row["latency_ms"]["samples"]:
-            groups.setdefault(_label(row), []).append(row)
+            groups.setdefault(_label(row, figure_of_merit), []).append(row)
     if not groups:
         return False
     figure = Figure(figsize=(11, 5.6), dpi=150)
@@ -69,13 +70,8 @@ def draw(document: dict[str, Any], path: Path) -> bool:
     right.set_ylim(top=right.get_ylim()[1] * 1.12)
     _legends(figure, right, [row["latency_ms"] for rows in groups.values() for row in rows])
     bundle, threads = document["bundle"], document["settings"]["threads"]
-    mark = "; accuracies SPLIT BY SLICE" if document["data"].get("split_by") == "slice" else ""
-    figure.suptitle(
-        f"{bundle['model'].get('name')} ({bundle['name']}), model only, {threads} threads{mark}",
-        x=0.01,
-        ha="left",
-        fontsize=13,
-    )
+    title = f"{bundle['model'].get('name')} ({bundle['name']}), model only, {threads} threads"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     figure.text(0.01, 0.012, f"{machine_line(document)}\n{document['disclaimer']}", fontsize=7.5, color=GREY)
     figure.tight_layout(rect=(0, 0.075 + 0.04 * max(2, len(groups)), 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +119,7 @@ def _legends(figure: Figure, right: Axes, latencies: Sequence[dict[str, Any]]) -
     figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.002, 0.055), frameon=False, fontsize=9)
 
 
-def _label(row: Row) -> str:
+def _label(row: Row, figure_of_merit: str) -> str:
     """Name, precision and, since no speed stands without it, accuracy."""
-    accuracy = "no accuracy" if row["accuracy"] is None else f"accuracy {row['accuracy']:.3f}"
+    accuracy = "no accuracy" if row["accuracy"] is None else f"{figure_of_merit} {row['accuracy']:.3f}"
     return f"{name_of(row)}, {precision_of(row)}: {accuracy}"

@@ -20,12 +20,11 @@ def _save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def curves(rows: list[dict[str, Any]], path: Path) -> None:
-    """Loss and accuracy (for U-Net: Dice) over epochs, from the rows of metrics.csv."""
+def curves(rows: list[dict[str, Any]], path: Path, *, mark: str) -> None:
+    """Loss and accuracy (for U-Net: Dice) over epochs, from the rows of metrics.csv. mark: of the latter's title."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
-    mark = ", SPLIT BY SLICE" if rows and rows[-1].get("split_by") == "slice" else ""
     for name, label in (("train_loss", "train"), ("validate_loss", "validate")):
         left.plot(epochs, [np.nan if row[name] is None else row[name] for row in rows], marker="o", label=label)
     left.set(title="Loss", xlabel="epoch", ylabel="cross-entropy")

@@ -61,7 +61,7 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
         if distributed.launched_rank() == 0:  # one process of a run holds its folder
             listed = stack.enter_context(opened(config, out, layout, provenance(), resume=resume))
         stack.enter_context(distributed.joined(torch.device(config.device)))
-        keeper = stack.enter_context(_Keeper(config, out, listed))
+        keeper = stack.enter_context(_Keeper(config, out, listed, layout.synthetic))
         return _train(Session(config, layout, watch), keeper, resume)
 
 
@@ -129,8 +129,8 @@ def _diverged(config: TrainConfig, out: Path, done: int, found: NotFinite) -> Us
 class _Keeper:
     """Writes what a run leaves behind, epoch by epoch. listed: the hashes of its data, for the records."""
 
-    def __init__(self, config: TrainConfig, out: Path, listed: dict[str, str]) -> None:
-        self.config, self.out, self.listed, self.best = config, out, listed, -1.0
+    def __init__(self, config: TrainConfig, out: Path, listed: dict[str, str], synthetic: bool) -> None:
+        self.config, self.out, self.listed, self.synthetic, self.best = config, out, listed, synthetic, -1.0
         self.writer: SummaryWriter | None = None
 
     def note(self, session: Session, *, first: bool) -> None:
@@ -176,11 +176,12 @@ class _Keeper:
         from train import plots
 
         write_text(self.out / "metrics.csv", _csv(rows))
-        plots.curves(rows, self.out / "curves.png")
+        mark = _mark(rows[-1]["split_by"], self.synthetic)
+        plots.curves(rows, self.out / "curves.png", mark=mark)
         there = best and (self.out / BEST).is_file()
         if there and (matrix := checkpoint.read_record(self.out / BEST).get("confusion")):  # of what is exported
-            classes, unit = self.config.contract.classes, _unit(network(self.config.model).task, rows[-1]["split_by"])
-            plots.confusion(matrix, classes, self.out / "confusion.png", unit=unit)
+            unit = ("slices" if network(self.config.model).task == "classify" else "pixels") + mark
+            plots.confusion(matrix, self.config.contract.classes, self.out / "confusion.png", unit=unit)
 
     def _tensorboard(self, rows: list[dict[str, Any]]) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -219,8 +220,9 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _unit(task: str, split_by: str) -> str:
-    return ("slices" if task == "classify" else "pixels") + (", SPLIT BY SLICE" if split_by == "slice" else "")
+def _mark(split_by: str, synthetic: bool) -> str:
+    """What stands beside figures that flatter, or are not of patients."""
+    return (", SPLIT BY SLICE" if split_by == "slice" else "") + (f", {MARK}" if synthetic else "")
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:

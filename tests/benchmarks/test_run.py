@@ -152,6 +152,23 @@ def test_the_plots_legend_names_only_percentiles_that_were_measured(
     assert figure.legends[0].get_title().get_text().count("p99") == ("p99" in says)
 
 
+def test_the_plots_accuracies_carry_their_marks(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    legends: list[str] = []
+
+    def save(figure: Figure, file: Path, **_: Any) -> None:
+        legends.extend(text.get_text() for text in figure.legends[1].get_texts())
+        file.touch()
+
+    monkeypatch.setattr(Figure, "savefig", save)
+    draw({**document, "data": {**document["data"], "synthetic": True}}, tmp_path / "latency.png")
+    assert legends
+    assert all(": accuracy (SYNTHETIC) " in text for text in legends)
+
+
 def test_tables_show_a_dash_for_a_percentile_without_samples(document: dict[str, Any]) -> None:
     header, rows = model_table(document)
     p99 = header.index("p99 ms")

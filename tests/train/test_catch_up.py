@@ -36,6 +36,18 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "_save", lambda figure, path: None)
 
 
+@pytest.mark.parametrize("declared", [{}, {"synthetic": True, "split_by": "slice"}])
+def test_pictures_of_accuracy_carry_the_marks_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: dict[str, Any]
+) -> None:
+    data, titles = make_tiny_data(tmp_path / "data", slices=3, patients=(1, 1, 1)), {}
+    (data / "dataset.json").write_text(json.dumps(declared))
+    monkeypatch.setattr(plots, "_save", lambda figure, path: titles.update({path.name: figure.axes[-1].get_title()}))
+    train(config(data, 1), tmp_path / "run")
+    mark = ", SPLIT BY SLICE, SYNTHETIC" if declared else ""
+    assert titles == {"curves.png": f"Dice on validate{mark}", "confusion.png": f"Validate, pixels{mark}"}
+
+
 def killed_in_epoch_2(keeper: Any, rows: list[dict[str, Any]], *_: Any) -> None:
     if rows[-1]["epoch"] == 2:
         raise KeyboardInterrupt

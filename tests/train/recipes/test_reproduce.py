@@ -252,11 +252,11 @@ def test_data_split_by_slice_marks_everything(data: Path, tmp_path: Path, fake: 
     leaky.mkdir()
     for split in ("train", "validate", "test"):
         (leaky / split).symlink_to(data / split)
-    (leaky / "dataset.json").write_text('{"split_by": "slice", "window_hu": [-40, 160]}')
+    (leaky / "dataset.json").write_text('{"split_by": "slice", "window_hu": [-40, 160], "synthetic": true}')
     watch = Lines()
     results = run(["fig18", "split"], leaky, tmp_path / "out", watch)
     assert any("is split by slice" in line for line in watch.lines)
-    assert "split BY SLICE" in results[0]["data_line"]
+    assert results[0]["data_line"] == "Data leaky, SYNTHETIC, split BY SLICE (accuracies are too high)."
     assert "split by slice" in results[0]["tables"][0]["title"]
     assert [row[1] for row in results[1]["tables"][0]["rows"][:2]] == ["slice", "patient"]
     assert "The data is split by slice" in (tmp_path / "out" / "report.html").read_text()

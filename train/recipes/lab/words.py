@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lits_deploy import DISCLAIMER
+from lits_deploy.synthetic import MARK
 from train.data.layout import SPLITS
 from train.models.registry import UNET_WIDTH
 
@@ -40,7 +41,7 @@ def data_line(bench: Bench) -> str:
         return ""
     layout = bench.data.layout
     split = "split BY SLICE (accuracies are too high)" if layout.split_by == "slice" else "split by patient"
-    return f"Data {bench.data.name}, {split}."
+    return ", ".join([f"Data {bench.data.name}", *[MARK] * layout.synthetic, f"{split}."])
 
 
 def footnote(bench: Bench) -> str:
