@@ -82,7 +82,9 @@ def read_benchmark(path: Path, schemas: tuple[int, ...] = (2,)) -> dict[str, Any
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a benchmark ({error}).", fix="give a benchmark.json") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        fix = f"name a {JSON}, or the folder of `lits-deploy benchmark` that holds it"
+        raise DataError(f"{path} cannot be read as a benchmark ({why}).", fix=fix) from error
     if not isinstance(document, dict) or document.get("schema") not in schemas or "rows" not in document:
         found = document.get("schema") if isinstance(document, dict) else None
         raise DataError(

@@ -338,7 +338,7 @@ def _no_bundle(folder: Path) -> BundleError:
     """The error for a path that is none, with the likeliest mend."""
     if folder.is_dir():
         run = (folder / "config.json").is_file()  # of `lits-deploy train`
-        fix = f"lits-deploy export {folder}" if run else "name a folder or zip file that `lits-deploy export` made"
+        fix = f"lits-deploy export {folder}" if run else "name a folder that `lits-deploy export` made, or its zip file"
         what = "a training run, not a bundle" if run else f"not a bundle (it has no {MANIFEST})"
         return BundleError(f"{folder} is {what}.", fix=fix)
     try:

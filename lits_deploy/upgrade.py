@@ -26,7 +26,7 @@ def upgrade(folder: Path, out: Path) -> Bundle:
     """
     bundle = open_bundle(folder)
     if bundle.schema == SCHEMA:
-        raise BundleError(f"{folder} has today's schema ({SCHEMA}): nothing to upgrade.", fix="use it as it is")
+        raise BundleError(f"{folder} has today's schema ({SCHEMA}): nothing to upgrade.", fix="use it unchanged")
     if out.is_symlink() or out.exists():
         raise OutputError(f"{out} exists already.", fix="give another --out")
     if folder.resolve() in out.resolve().parents:

@@ -13,7 +13,7 @@ from lits_deploy import exits
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-@app.command(epilog=exits.in_help("0 one is recommended", "1 nothing keeps the limits"))
+@app.command(epilog=exits.in_help("0 one is recommended", "1 nothing can be recommended"))
 def choose(
     bundles: list[Path] = typer.Argument(..., help="Bundles of classifiers."),
     latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),

@@ -21,7 +21,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def scan(
     scans: list[Path] = typer.Argument(..., help="Folders, files or zips: DICOM, NIfTI, PNG and JPEG slices."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
-    pixels: bool = typer.Option(False, "--pixels", help="Decode the slices, too: empty ones and masks are told."),
+    pixels: bool = typer.Option(False, "--pixels", help="Decode the slices, too: finds empty ones and masks."),
     identify: bool = typer.Option(False, "--identify", help="Name patients, UIDs and files. Off by default."),
     recursive: bool = typer.Option(True, help="Look into folders below."),
     follow_links: bool = run_options.FOLLOW_LINKS,
@@ -96,7 +96,7 @@ def print_survey(survey: Survey, *, identify: bool, pixels: bool) -> None:
         kinds = ", ".join(f"{suffix or 'no suffix'} {n:,}" for suffix, n in survey.others.most_common(4))
         console.print(f"{sum(survey.others.values()):,} other files not read ({kinds})")
     if not pixels:
-        console.print("Only headers were read: empty slices and masks are told with --pixels.")
+        console.print("Only headers were read; --pixels finds empty slices and masks, too.")
     console.print(DISCLAIMER)
 
 

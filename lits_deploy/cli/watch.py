@@ -22,7 +22,7 @@ def watch(
         30.0, "--quiet-s", min=0.0, help="Seconds without a change after which a study counts as complete."
     ),
     poll: bool = typer.Option(
-        False, "--poll", help="Look again and again instead of waiting for notices; so on network shares in any case."
+        False, "--poll", help="Look again and again, without notices of changes; always so on network shares."
     ),
     runtime: str = run_options.RUNTIME,
     device: str = run_options.DEVICE,

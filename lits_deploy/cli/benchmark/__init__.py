@@ -34,6 +34,10 @@ class _Commands(LazyCommands):
         run = self.get_command(ctx, "run")
         run.format_options(ctx, formatter)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Their exit codes, too."""
+        self.get_command(ctx, "run").format_epilog(ctx, formatter)
+
 
 app = typer.Typer(
     cls=_Commands, rich_markup_mode=None, add_completion=False, no_args_is_help=True,
