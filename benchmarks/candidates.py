@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from lits_deploy.backends import open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.packed import open_bundle
-from lits_deploy.runtime import Runtime, open_runtime, places
+from lits_deploy.runtime import Runtime
 
 
 class Opener(Protocol):

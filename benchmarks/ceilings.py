@@ -19,8 +19,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.flops import count
+from lits_deploy.backends import places
 from lits_deploy.contract import InputContract
-from lits_deploy.runtime import places
 from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
 from lits_deploy.runtime.openvino_ import import_openvino
 from lits_deploy.scans.image import load_slice

@@ -57,9 +57,9 @@ def classify_fresh(
 
 def child(text: str) -> None:
     """What the fresh process runs; libraries are imported before the clock starts."""
+    from lits_deploy.backends import resolve
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.run import run_folder
-    from lits_deploy.runtime import resolve
     from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
     from lits_deploy.runtime.openvino_ import import_openvino
 

@@ -20,15 +20,15 @@ from typing import Any
 
 from benchmarks.gpu_rows import EFFORT, Row, check_network
 from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
-from lits_deploy import DISCLAIMER
-from lits_deploy.engines.cache import ENVIRONMENT
-from lits_deploy.engines.flavour import installed
+from lits_deploy import DISCLAIMER, nvidia
+from lits_deploy.backends import places
 from lits_deploy.errors import DeviceError, MissingExtra
 from lits_deploy.files import write_json
-from lits_deploy.gpu import bindings
 from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
-from lits_deploy.runtime import places
+from lits_deploy.trt import bindings
+from lits_deploy.trt.cache import ENVIRONMENT
+from lits_deploy.trt.flavour import installed
 
 NETWORKS, BATCHES = ("resnet18", "resnet50", "unet"), (1, 8, 32, 128)
 
@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="[benchmarks/results/<gpu>.json]")
     parser.add_argument("--probe", action="store_true", help="only say whether there is a GPU")
     given = parser.parse_args(arguments)
-    if not bindings.gpu_here():
+    if not nvidia.gpu_here():
         raise DeviceError("gpu_check needs an NVIDIA GPU, and there is none here.", fix="run it where there is one")
     gpu = bindings.open_cuda().describe(0)
     if given.probe:

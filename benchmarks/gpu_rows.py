@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from benchmarks.latency import Effort, Feed, Lane, measure
 from benchmarks.percentiles import needed_samples
+from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.engines.flavour import FLAVOURS, installed
 from lits_deploy.errors import DeviceError, LitsError
 from lits_deploy.parity import Parity
-from lits_deploy.runtime import Device, Runtime, open_runtime
-from lits_deploy.runtime.trt_open import open_tensorrt
+from lits_deploy.runtime import Device, Runtime
+from lits_deploy.trt.flavour import FLAVOURS, installed
+from lits_deploy.trt.open import open_tensorrt
 
 EFFORT = Effort(samples=needed_samples(95), cap_s=5.0, warmup_s=0.5, warmup_cap_s=10.0)
 """About five seconds a row."""

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.backends import open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.goldens import compare, read_golden
 from lits_deploy.packed import open_bundle
-from lits_deploy.runtime import RuntimeInfo, open_runtime, places
+from lits_deploy.runtime import RuntimeInfo
 
 __all__ = ["GoldenCheck", "compare", "read_golden", "verify"]
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import psutil
 
+from fake_runtime import FakeRuntime
 from lits_deploy.bundle import Bundle
 from lits_deploy.ledger import FILE_NAME
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
-from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.spreadsheet import read_rows
 

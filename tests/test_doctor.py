@@ -23,11 +23,11 @@ from lits_deploy.doctor import check as check_module
 from lits_deploy.doctor import cuda_devices, examine, folders, gpu, host, jobs, libraries, network, runtimes, trt
 from lits_deploy.doctor.check import Check, Private
 from lits_deploy.doctor.child import Job, run
-from lits_deploy.engines.flavour import flavour_named
 from lits_deploy.errors import EngineError, MissingExtra
 from lits_deploy.files import sha256_file
-from lits_deploy.gpu.recording import RecordingCuda
 from lits_deploy.ledger import FILE_NAME, SCHEMA
+from lits_deploy.trt.flavour import flavour_named
+from recording_cuda import RecordingCuda
 from trt_fakes import FakeEngine, classifier_tensors, fake_library
 
 ROOT = Path(__file__).parent.parent

@@ -98,7 +98,7 @@ class TestCores:
 
     def test_runtimes_take_that_many_threads(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         openvino, onnxruntime = pytest.importorskip("openvino"), pytest.importorskip("onnxruntime")
-        from lits_deploy.runtime import open_runtime
+        from lits_deploy.backends import open_runtime
         from tiny_bundle import make_tiny_bundle
 
         told: list[int] = []

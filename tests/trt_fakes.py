@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from lits_deploy.engines.flavour import FLAVOURS, Library
 from lits_deploy.errors import DeviceOutOfMemory
-from lits_deploy.gpu.recording import RecordingCuda
-from lits_deploy.gpu.seam import view
-from lits_deploy.runtime.trt_engine import Tensor
+from lits_deploy.trt.cuda import view
+from lits_deploy.trt.engine import Tensor
+from lits_deploy.trt.flavour import FLAVOURS, Library
+from recording_cuda import RecordingCuda
 
 Compute = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 

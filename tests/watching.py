@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fake_runtime import FakeRuntime
 from folder_runs import SALT, TEST_FORMATS
 from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.watch.service import Talk, watch_folder
 
 

@@ -16,9 +16,9 @@ import nibabel as nib
 import numpy as np
 from pydicom.uid import generate_uid
 
+from fake_runtime import FakeRuntime
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.runtime.base import Batch, Outputs
-from lits_deploy.runtime.fake import FakeRuntime
 from scan_files import ct_dataset, dicom_bytes
 
 Pixels = np.ndarray[Any, Any]

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lits_deploy.backends import open_runtime, resolve
 from lits_deploy.bundle import MANIFEST
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import DeviceError, MissingExtra, UserError
 from lits_deploy.packed import open_bundle
 from lits_deploy.pipeline.tuning import default_batch
-from lits_deploy.runtime import Runtime, open_runtime, resolve
+from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
 from train.data.seen import Past, of_bundle
 

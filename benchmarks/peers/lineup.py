@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lits_deploy.backends import places
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import UserError
-from lits_deploy.runtime import places
 
 MODEL_BATCHES = (1, 8, 32)
 

@@ -28,11 +28,12 @@ from export.precision.make import Recipe, recipes
 from export.precision.ranges import METHODS, Activation, activations
 from export.precision.simulated import Simulated
 from export.source import Original
+from lits_deploy.backends import open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.errors import DataError
 from lits_deploy.files import sha256_file
 from lits_deploy.goldens import compare
-from lits_deploy.runtime import Runtime, open_runtime, places
+from lits_deploy.runtime import Runtime
 
 GATED = ("onnxruntime", "openvino")
 """Runtimes that an artifact is judged on here where they are installed; a TensorRT engine proves itself when built."""

@@ -18,10 +18,10 @@ from lits_deploy.errors import DeviceError, UserError
 
 if TYPE_CHECKING:  # the command's help needs none of them
     from lits_deploy.bundle import Artifact, Bundle
-    from lits_deploy.engines.cache import EngineCache
-    from lits_deploy.engines.flavour import Library
-    from lits_deploy.engines.prepare import Prepared
-    from lits_deploy.engines.record import EngineRecord
+    from lits_deploy.trt.cache import EngineCache
+    from lits_deploy.trt.flavour import Library
+    from lits_deploy.trt.prepare import Prepared
+    from lits_deploy.trt.record import EngineRecord
 
 TRT = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch).")
 PRECISION = typer.Option(None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]")
@@ -66,10 +66,10 @@ class EngineOptions:
         Raises UserError where there is no such library, GPU or compute capability. `auto` is RTX where other GPUs than
         the one here are asked for: only RTX can build for them.
         """
-        from lits_deploy.engines.build import check_targets
-        from lits_deploy.engines.flavour import flavour_named, load
-        from lits_deploy.engines.key import parse_targets
-        from lits_deploy.gpu.bindings import gpu_here
+        from lits_deploy.nvidia import gpu_here
+        from lits_deploy.trt.build import check_targets
+        from lits_deploy.trt.flavour import flavour_named, load
+        from lits_deploy.trt.key import parse_targets
 
         targets = parse_targets(self.compute_capability)
         name = self.flavour or "auto"
@@ -99,9 +99,9 @@ def build_engines(folder: Path, options: EngineOptions) -> None:
     all (no library, no GPU and no --compute-capability) at once.
     """
     from lits_deploy.cli.console import console, table
-    from lits_deploy.engines.cache import EngineCache
-    from lits_deploy.engines.prepare import artifacts_for
     from lits_deploy.packed import open_bundle
+    from lits_deploy.trt.cache import EngineCache
+    from lits_deploy.trt.prepare import artifacts_for
 
     opened = open_bundle(folder)
     library, targets = options.tools()
@@ -137,13 +137,13 @@ def _build_one(
     options: EngineOptions,
 ) -> tuple[Prepared, EngineRecord]:  # fmt: skip
     from lits_deploy.cli.console import console
-    from lits_deploy.engines.key import MAX_BATCH as MOST
-    from lits_deploy.engines.key import OPT_BATCH as BEST
-    from lits_deploy.engines.key import Profile
-    from lits_deploy.engines.prepare import prepare
-    from lits_deploy.gpu import bindings
     from lits_deploy.runtime.device import Device
-    from lits_deploy.runtime.trt_open import prove_engine
+    from lits_deploy.trt import bindings
+    from lits_deploy.trt.key import MAX_BATCH as MOST
+    from lits_deploy.trt.key import OPT_BATCH as BEST
+    from lits_deploy.trt.key import Profile
+    from lits_deploy.trt.open import prove_engine
+    from lits_deploy.trt.prepare import prepare
 
     cuda = None if targets else bindings.open_cuda()
     most = options.max_batch or MOST

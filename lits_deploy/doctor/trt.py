@@ -13,13 +13,13 @@ from typing import Any
 
 from lits_deploy.doctor import network
 from lits_deploy.doctor.check import Check, first_line, install_command, is_jetson
-from lits_deploy.engines import flavour as flavours
-from lits_deploy.engines.build import Built, build, supported_targets
-from lits_deploy.engines.flavour import Flavour, Library, flavour_named
-from lits_deploy.engines.key import Profile
 from lits_deploy.errors import MissingExtra
-from lits_deploy.gpu import bindings
-from lits_deploy.gpu.seam import Cuda
+from lits_deploy.trt import bindings
+from lits_deploy.trt import flavour as flavours
+from lits_deploy.trt.build import Built, build, supported_targets
+from lits_deploy.trt.cuda import Cuda
+from lits_deploy.trt.flavour import Flavour, Library, flavour_named
+from lits_deploy.trt.key import Profile
 
 TITLES = {"tensorrt": "tensorrt", "rtx": "tensorrt for RTX"}
 """What the rows are called."""
@@ -83,7 +83,7 @@ def _on_gpu(library: Library, cuda: Cuda, device: int) -> dict[str, Any]:
     from lits_deploy.goldens import compare
     from lits_deploy.parity import FP32_TOLERANCE
     from lits_deploy.runtime.device import Device
-    from lits_deploy.runtime.tensorrt_ import TensorRt
+    from lits_deploy.trt.runtime import TensorRt
 
     began = time.perf_counter()
     cuda.set_device(device)
@@ -107,7 +107,7 @@ def _on_gpu(library: Library, cuda: Cuda, device: int) -> dict[str, Any]:
 
 
 def _load(library: Library, built: Built) -> Any:
-    from lits_deploy.runtime.trt_engine import LoadedEngine
+    from lits_deploy.trt.engine import LoadedEngine
 
     return LoadedEngine(library, built.data)
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.backends import RUNTIMES, open_runtime
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, ContractError, DeviceOutOfMemory, LitsError
@@ -28,7 +29,7 @@ from lits_deploy.pipeline.workers import Job, Tag
 from lits_deploy.report import choose
 from lits_deploy.report.choose import Key
 from lits_deploy.report.pictures import Contours, MapGrid, heat_contours, label_contours, thumbnail, to_json
-from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo, open_runtime
+from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo
 from lits_deploy.scans import Formats, Slice
 from lits_deploy.scans.discover import Discovery
 
@@ -62,7 +63,7 @@ def cam_overlay(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, thread
     having = [a for a in (artifact, *manifest.artifacts) if "cam" in a.outputs]
     if grid is None or not having:
         return Overlay(kind="none", why="the bundle has no class-activation map")
-    own = having[0] is artifact and info.name != "fake"
+    own = having[0] is artifact and info.name in RUNTIMES  # one that can be opened again
     load = partial(
         open_runtime,
         bundle,

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.backends import choose, open_runtime
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import BundleError, ContractError, OutputError
@@ -44,7 +45,7 @@ from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Tag, WorkerPool
 from lits_deploy.results import write_tables
-from lits_deploy.runtime import Runtime, RuntimeInfo, choose, open_runtime
+from lits_deploy.runtime import Runtime, RuntimeInfo
 from lits_deploy.scans import FORMATS, Formats, Reading
 from lits_deploy.scans.discover import UNFINISHED, Discovery
 

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lits_deploy import private
+from lits_deploy.backends import resolve
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.files import canonical_json, write_json
@@ -35,7 +36,7 @@ from lits_deploy.machine import cores, processor
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.runtime import Runtime, resolve
+from lits_deploy.runtime import Runtime
 from lits_deploy.user_cache import user_cache
 
 SCHEMA = 1

@@ -5,7 +5,7 @@ after it is made. On a GPU slices and answers go through I/O binding: one buffer
 instead of one that is made and freed at every call. docs/tensorrt.md says on which hardware this has run.
 
 The TensorRT provider builds its engine anew whenever it is opened. It could keep engines in a folder, but it does not
-check what it finds there (see `lits_deploy.engines` for why that matters); `--runtime tensorrt` does.
+check what it finds there (see `lits_deploy.trt` for why that matters); `--runtime tensorrt` does.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks.accuracy import Scored, golden_agreement, headline, score
 from benchmarks.inputs import Inputs
+from fake_runtime import FakeRuntime
 from lits_deploy.runtime import Outputs
-from lits_deploy.runtime.fake import FakeRuntime
 
 SLICES = np.broadcast_to(np.linspace(0, 255, 10).astype(np.uint8)[:, None, None, None], (10, 1, 8, 8)).copy()
 

@@ -26,12 +26,12 @@ from benchmarks.evaluation.subject import Subject, open_subject
 from benchmarks.evaluation.testset import open_testset
 from benchmarks.evaluation.words import span, threshold
 from export.answers import Identity, answers
+from fake_runtime import FakeRuntime
 from lits_deploy.bundle import write_manifest
 from lits_deploy.errors import ContractError, DataError, DeviceError, OutputError, UserError
 from lits_deploy.metrics import softmax
 from lits_deploy.pipeline.judge import Judge
 from lits_deploy.runtime import Runtime
-from lits_deploy.runtime.fake import FakeRuntime
 from tiny_bundle import make_tiny_bundle, tiny_logits, with_manifest
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout

@@ -16,13 +16,13 @@ from benchmarks.gpu_check import lines, main
 from benchmarks.gpu_rows import Contestant, Subject, check_network, contestants_of
 from benchmarks.latency import Effort
 from benchmarks.peers.random_networks import make_subject
+from fake_runtime import FakeRuntime
 from lits_deploy import exits
 from lits_deploy.errors import DeviceError
-from lits_deploy.gpu import bindings
-from lits_deploy.gpu.recording import FAKE_GPU
+from lits_deploy.nvidia import gpu_here
 from lits_deploy.program import outcome
 from lits_deploy.runtime import Runtime
-from lits_deploy.runtime.fake import FakeRuntime
+from recording_cuda import FAKE_GPU
 
 BRIEF = Effort(samples=11, cap_s=0.05, floor=3, warmup_calls=2, warmup_s=0.0, warmup_cap_s=0.1)
 SHAPE = (1, 16, 16)
@@ -91,7 +91,7 @@ def test_the_table_shows_speeds_and_reasons(rows: list[dict[str, Any]]) -> None:
     assert text[-1] == "Not a medical device, not for clinical use."
 
 
-@pytest.mark.skipif(bindings.gpu_here(), reason="this machine has a GPU")
+@pytest.mark.skipif(gpu_here(), reason="this machine has a GPU")
 def test_without_a_gpu_it_refuses_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert outcome(lambda: main([])) == exits.USER_ERROR
     captured = capsys.readouterr()

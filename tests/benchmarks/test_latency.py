@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.accuracy import score
 from benchmarks.latency import Effort, Feed, Lane, measure
+from fake_runtime import FakeRuntime
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.runtime import Batch, Outputs
-from lits_deploy.runtime.fake import FakeRuntime
 
 SHAPE = (1, 8, 8)
 CALLS = Effort(samples=12, cap_s=1e9, floor=12, warmup_calls=2, warmup_s=0.0)

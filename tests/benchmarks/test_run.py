@@ -31,10 +31,10 @@ from benchmarks.report_files import CSV_COLUMNS, csv_text, markdown, write_repor
 from benchmarks.run import benchmark
 from benchmarks.server import ServerEffort
 from export.source import Deployed, Original
+from fake_runtime import FakeRuntime
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import OutputError
 from lits_deploy.runtime import Batch, Outputs, Runtime
-from lits_deploy.runtime.fake import FakeRuntime
 from tiny_bundle import BIAS, WEIGHTS, make_tiny_bundle, tiny_logits
 from tiny_data import make_tiny_data
 from train.models.registry import network

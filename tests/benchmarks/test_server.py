@@ -9,8 +9,8 @@ import pytest
 from benchmarks.latency import Feed
 from benchmarks.offline import offline
 from benchmarks.server import ServerEffort, Trial, highest_rate, run_trial
+from fake_runtime import FakeRuntime
 from lits_deploy.runtime import Batch, Outputs
-from lits_deploy.runtime.fake import FakeRuntime
 
 SHAPE = (1, 8, 8)
 EFFORT = ServerEffort(queries=40, least_s=0.0, cap_s=2.0, steps=3)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from lits_deploy.backends import places
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError, UserError
-from lits_deploy.runtime import places
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data
 

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
-from lits_deploy.engines.flavour import FLAVOURS, installed
 from lits_deploy.errors import UserError
 from lits_deploy.files import sha256_file
 from lits_deploy.runtime import openvino_
+from lits_deploy.trt.flavour import FLAVOURS, installed
 from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
 from tiny_unet import make_tiny_unet

@@ -149,7 +149,7 @@ from folder_runs import classify
 from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline.stop import stop_on_signals
 from lits_deploy.program import run_program
-from lits_deploy.runtime.fake import FakeRuntime
+from fake_runtime import FakeRuntime
 def main():
     with stop_on_signals() as stop:
         network = FakeRuntime(shape=(1, {SIZE}, {SIZE}), seconds_per_batch=2.0)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from benchmarks import candidates, folder
 from benchmarks.candidates import candidates_of, from_spec
 from benchmarks.evaluation.subject import open_subject
-from lits_deploy import runtime as runtimes
+from lits_deploy import backends
 from lits_deploy import verify as verify_module
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.cli.app import app
@@ -41,8 +41,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
             wanted=wanted, max_batch=max_batch,
         )  # fmt: skip
 
-    monkeypatch.setattr(runtimes, "open_tensorrt", open_it)
-    for module in (runtimes, verify_module, candidates):
+    monkeypatch.setattr(backends, "open_tensorrt", open_it)
+    for module in (backends, verify_module, candidates):
         monkeypatch.setattr(module, "places", lambda: [("tensorrt", "cuda:0")])
     return folders
 

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from lits_deploy.bundle import Bundle
-from lits_deploy.engines.cache import EngineCache
-from lits_deploy.engines.flavour import FLAVOURS, installed
-from lits_deploy.engines.record import NOT_PROVEN
-from lits_deploy.gpu.bindings import gpu_here
+from lits_deploy.nvidia import gpu_here
+from lits_deploy.trt.cache import EngineCache
+from lits_deploy.trt.flavour import FLAVOURS, installed
+from lits_deploy.trt.record import NOT_PROVEN
 from tiny_bundle import make_tiny_bundle
 
 needs_rtx = pytest.mark.skipif(not installed(FLAVOURS[1]), reason="TensorRT for RTX is not installed (extra trt-rtx)")

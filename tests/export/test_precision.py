@@ -25,6 +25,7 @@ from export.precision.simulated import Simulated
 from export.run import export
 from export.source import Original, of_weights
 from export.weights import read_weights
+from lits_deploy.backends import choose, open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.cli.artifacts import show_artifacts
@@ -34,7 +35,6 @@ from lits_deploy.measured import figures_of
 from lits_deploy.model_file import ModelFile
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
-from lits_deploy.runtime import choose, open_runtime
 from lits_deploy.verify import read_golden, verify
 from tiny_data import make_tiny_data
 from tiny_network import CONTRACT, train_tiny_network

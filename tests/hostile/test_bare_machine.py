@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from lits_deploy.engines.cache import ENVIRONMENT, default_folder
 from lits_deploy.errors import EngineError
 from lits_deploy.pipeline import tuned
+from lits_deploy.trt.cache import ENVIRONMENT, default_folder
 from lits_deploy.user_cache import user_cache
 from tiny_bundle import make_tiny_bundle
 from tiny_unet import make_tiny_unet

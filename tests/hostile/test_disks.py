@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from fake_runtime import FakeRuntime
 from folder_runs import SIZE, classify, outcome, rows
 from hostile_corpus import dicom_file, hu_slice
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import OutputError
 from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.runtime.base import Batch, Outputs
-from lits_deploy.runtime.fake import FakeRuntime
 from pictures import encoded, folder_of_slices, grey_pixels, save
 from tiny_bundle import make_tiny_bundle
 

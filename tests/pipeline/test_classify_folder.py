@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_runtime import FakeRuntime
 from folder_runs import SALT, SIZE, classify, outcome, rows
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
@@ -25,7 +26,6 @@ from lits_deploy.pipeline.redraw import redraw
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.base import Batch, Outputs, RuntimeInfo
-from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans import Reading
 from lits_deploy.scans.image import load_slice
 from pictures import encoded, folder_of_slices, grey_pixels, png_header, save

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_runtime import FakeRuntime
 from lits_deploy.errors import DeviceError
 from lits_deploy.pipeline.inference import Broken, InferenceThreads, Inferred, Opened
 from lits_deploy.pipeline.slots import Batch
 from lits_deploy.runtime import Outputs, RuntimeInfo
-from lits_deploy.runtime.fake import FakeRuntime
 
 SHAPE = (1, 4, 4)
 

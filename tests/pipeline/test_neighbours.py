@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fake_runtime import FakeRuntime
 from folder_runs import SALT, SIZE, outcome, rows, tricks, workers_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError
@@ -24,7 +25,6 @@ from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Outputs, Runtime
 from lits_deploy.runtime.base import Batch
-from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone, stacked

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fake_runtime import FakeRuntime
 from folder_runs import SALT, SIZE, rows
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, DeviceOutOfMemory, OutputError
@@ -25,7 +26,6 @@ from lits_deploy.pipeline.stop import Stop
 from lits_deploy.report.pictures import from_json
 from lits_deploy.runtime import Outputs, RuntimeInfo
 from lits_deploy.runtime.base import Batch, Runtime
-from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans.image import load_slice
 from pictures import save
 from tiny_bundle import make_tiny_bundle

@@ -14,11 +14,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fake_runtime import FakeRuntime
 from folder_runs import SIZE, classify, outcome, rows, tricks, workers_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.pipeline import process, tuning
-from lits_deploy.runtime.fake import FakeRuntime
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fake_runtime import FakeRuntime
+from lits_deploy.backends import places
 from lits_deploy.bundle import Bundle
 from lits_deploy.machine import cores
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.runtime import Batch, Outputs, Runtime, places
-from lits_deploy.runtime.fake import FakeRuntime
+from lits_deploy.runtime import Batch, Outputs, Runtime
 from tiny_bundle import make_tiny_bundle
 
 

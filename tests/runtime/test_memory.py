@@ -28,7 +28,7 @@ import numpy as np
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, DeviceOutOfMemory
 from lits_deploy.machine import peak_resident_bytes
-from lits_deploy.runtime import open_runtime
+from lits_deploy.backends import open_runtime
 try:
     with open_runtime(Bundle.open(Path(sys.argv[1])), runtime=sys.argv[2], device="cpu", max_batch=1, threads=2) as it:
         it.infer(np.zeros((1, 1, 32, 32), np.uint8))

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lits_deploy import backends, nvidia
+from lits_deploy.backends import open_runtime, places, resolve
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory
-from lits_deploy.gpu.recording import RecordingCuda
 from lits_deploy.model_file import ModelFile
-from lits_deploy.runtime import Device, onnxruntime_, open_runtime, places, resolve, trt_open
+from lits_deploy.runtime import Device, onnxruntime_
 from lits_deploy.runtime.onnxruntime_ import BoundSession, OnnxRuntime
+from lits_deploy.trt import open as trt_open
+from recording_cuda import RecordingCuda
 from tiny_bundle import make_tiny_bundle
 from trt_fakes import fake_library
 
@@ -187,9 +190,7 @@ def test_gpu_runtimes_are_refused_without_a_gpu(bundle: Bundle, runtime: str, de
 
 
 def test_tensorrt_is_a_place_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    import lits_deploy.runtime as runtimes
-
-    monkeypatch.setattr(runtimes, "tensorrt_usable", lambda: True)
+    monkeypatch.setattr(backends, "tensorrt_usable", lambda: True)
     assert ("tensorrt", "cuda:0") in places()
     assert resolve("tensorrt", "auto") == ("tensorrt", Device("cuda"))
     if not onnxruntime_.cuda_usable():
@@ -201,7 +202,7 @@ def test_tensorrt_is_a_place_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -
 def test_tensorrt_is_usable_only_with_gpu_library_and_bindings(monkeypatch: pytest.MonkeyPatch) -> None:
     state = {"gpu": True, "library": True, "bindings": True}
     cuda, library = RecordingCuda(), fake_library()
-    monkeypatch.setattr(trt_open.bindings, "gpu_here", lambda: state["gpu"])
+    monkeypatch.setattr(nvidia, "gpu_here", lambda: state["gpu"])
     monkeypatch.setattr(trt_open.flavour, "installed", lambda: state["library"])
     monkeypatch.setattr(trt_open.bindings, "installed", lambda: state["bindings"])
     monkeypatch.setattr(trt_open.bindings, "open_cuda", lambda: cuda)

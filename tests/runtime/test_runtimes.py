@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from fake_runtime import FakeRuntime
+from lits_deploy.backends import open_runtime, places, resolve
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory, MissingExtra, UserError
 from lits_deploy.model_file import ModelFile
-from lits_deploy.runtime import Device, onnxruntime_, open_runtime, openvino_, places, resolve
-from lits_deploy.runtime.fake import FakeRuntime
+from lits_deploy.runtime import Device, onnxruntime_, openvino_
 from lits_deploy.runtime.onnxruntime_ import cuda_usable
 from lits_deploy.runtime.openvino_ import OpenVino
 from tiny_bundle import make_tiny_bundle
@@ -106,7 +107,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np
 from lits_deploy.bundle import Bundle
-from lits_deploy.runtime import open_runtime
+from lits_deploy.backends import open_runtime
 
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 bundle = Bundle.open(Path(sys.argv[1]))

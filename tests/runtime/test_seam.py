@@ -14,13 +14,14 @@ import pytest
 from onnx import helper, numpy_helper
 from typer.testing import CliRunner
 
+from fake_runtime import FakeRuntime
+from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory
 from lits_deploy.files import sha256_file
 from lits_deploy.goldens import read_golden
-from lits_deploy.runtime import Batch, Device, Outputs, onnxruntime_, open_runtime, openvino_
-from lits_deploy.runtime.fake import FakeRuntime
+from lits_deploy.runtime import Batch, Device, Outputs, onnxruntime_, openvino_
 from lits_deploy.verify import compare
 from tiny_bundle import make_tiny_bundle, with_manifest
 

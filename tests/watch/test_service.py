@@ -11,6 +11,7 @@ from zlib import crc32
 
 import pytest
 
+from fake_runtime import FakeRuntime
 from folder_runs import SALT, SIZE, classify, rows, tricks
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, OutputError, UserError
@@ -18,7 +19,6 @@ from lits_deploy.ledger import Ledger
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.base import Batch, Outputs
-from lits_deploy.runtime.fake import FakeRuntime
 from lits_deploy.scans.paths import escape
 from lits_deploy.watch import service
 from lits_deploy.watch.folders import alone

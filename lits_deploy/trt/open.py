@@ -10,22 +10,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.engines import flavour
-from lits_deploy.engines.build import OnProgress, supported_targets
-from lits_deploy.engines.cache import EngineCache, side_name
-from lits_deploy.engines.flavour import Library
-from lits_deploy.engines.gate import prove
-from lits_deploy.engines.key import Profile
-from lits_deploy.engines.prepare import Prepared, keep_proof, prepare
-from lits_deploy.engines.record import EngineRecord
 from lits_deploy.errors import DeviceError, LitsError
-from lits_deploy.gpu import bindings
-from lits_deploy.gpu.seam import Cuda, Gpu
 from lits_deploy.printable import printable
 from lits_deploy.runtime.device import Device
-from lits_deploy.runtime.tensorrt_ import TensorRt
-from lits_deploy.runtime.trt_engine import Engine, LoadedEngine
+from lits_deploy.trt import bindings, flavour
+from lits_deploy.trt.build import OnProgress, supported_targets
+from lits_deploy.trt.cache import EngineCache, side_name
+from lits_deploy.trt.cuda import Cuda, Gpu
+from lits_deploy.trt.engine import Engine, LoadedEngine
+from lits_deploy.trt.flavour import Library
+from lits_deploy.trt.gate import prove
+from lits_deploy.trt.key import Profile
+from lits_deploy.trt.prepare import Prepared, keep_proof, prepare
+from lits_deploy.trt.record import EngineRecord
+from lits_deploy.trt.runtime import TensorRt
 
 Load = Callable[[Library, bytes, bytes], Engine]
 """(library, engine, what RTX compiled before) → the loaded engine."""
@@ -37,7 +37,7 @@ def tensorrt_usable() -> bool:
     TensorRT for RTX lists the GPUs it is made for; on another (a data centre's sm90, a Jetson) it is tried only when it
     is asked for by name.
     """
-    if not bindings.gpu_here() or not flavour.installed() or not bindings.installed():
+    if not nvidia.gpu_here() or not flavour.installed() or not bindings.installed():
         return False
     try:
         gpu = bindings.open_cuda().describe(0)

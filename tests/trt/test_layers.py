@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lits_deploy.engines.layers import as_built, heavy_by_precision, keeps_promise, parse_listing, standalone_quantise
+from lits_deploy.trt.layers import as_built, heavy_by_precision, keeps_promise, parse_listing, standalone_quantise
 
 RTX = """Layers:
 Name: __mye1446_0_myl0_0, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 0, Metadata: 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lits_deploy import nvidia
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra
-from lits_deploy.gpu import bindings
-from lits_deploy.gpu.bindings import CudaBindings
-from lits_deploy.gpu.recording import RecordingCuda
-from lits_deploy.gpu.seam import view
+from lits_deploy.trt import bindings
+from lits_deploy.trt.bindings import CudaBindings
+from lits_deploy.trt.cuda import view
+from recording_cuda import RecordingCuda
 
 
 class Error(enum.IntEnum):
@@ -119,7 +120,7 @@ def test_the_driver_is_read_from_where_it_says_its_version(
         raise FileNotFoundError
 
     monkeypatch.setattr(Path, "read_text", read)
-    assert bindings.driver_version() == version
+    assert nvidia.driver_version() == version
 
 
 def test_pinned_memory_is_seen_as_an_array(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.files import canonical_json, sha256_bytes
-from lits_deploy.gpu.seam import Gpu
+from lits_deploy.trt.cuda import Gpu
 
 MAX_BATCH, OPT_BATCH = 64, 32
 """Slices that an engine takes at most, and that it is tuned for, unless asked otherwise."""

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lits_deploy import private
-from lits_deploy.engines.key import EngineKey
-from lits_deploy.engines.record import EngineRecord
 from lits_deploy.errors import EngineError
 from lits_deploy.files import open_regular, sha256_bytes, write_bytes, write_text
 from lits_deploy.locks import open_lock
+from lits_deploy.trt.key import EngineKey
+from lits_deploy.trt.record import EngineRecord
 from lits_deploy.user_cache import user_cache
 
 ENVIRONMENT = "LITS_DEPLOY_ENGINE_CACHE"

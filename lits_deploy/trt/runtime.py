@@ -3,7 +3,7 @@
 A batch is padded up to the next of a few sizes (`bucket_sizes`), because a graph is of one shape. For each size there
 is one context with buffers of its own, made when it is first needed; all share one scratch memory, as they run one
 after another. What is copied, when it is waited for and in what order things are given back is tested on a recording
-GPU (`lits_deploy.gpu.recording`); docs/tensorrt.md says on which hardware it has run.
+GPU (`recording_cuda`); docs/tensorrt.md says on which hardware it has run.
 
 Two batches are never in flight here: `infer` returns the answer. The pipeline decodes the next batch meanwhile.
 """
@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory
-from lits_deploy.gpu.seam import Bytes, Cuda, view
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
-from lits_deploy.runtime.trt_engine import Context, Engine, Tensor
+from lits_deploy.trt.cuda import Bytes, Cuda, view
+from lits_deploy.trt.engine import Context, Engine, Tensor
 
 
 def bucket_sizes(most: int) -> tuple[int, ...]:

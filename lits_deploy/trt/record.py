@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.engines.key import EngineKey
 from lits_deploy.files import write_json
-from lits_deploy.gpu.seam import Gpu
+from lits_deploy.trt.cuda import Gpu
+from lits_deploy.trt.key import EngineKey
 
 SCHEMA = 1
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lits_deploy.engines.flavour import Library
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, EngineError
-from lits_deploy.runtime.trt_engine import LoadedEngine
+from lits_deploy.trt.engine import LoadedEngine
+from lits_deploy.trt.flavour import Library
 from trt_fakes import fake_library
 
 

@@ -1,6 +1,6 @@
 """A TensorRT engine in memory and its contexts: the only module that makes TensorRT's calls at run time.
 
-`Engine` and `Context` are what `tensorrt_` needs of them, so a test can put a network of its own behind it. Contexts
+`Engine` and `Context` are what `runtime` needs of them, so a test can put a network of its own behind it. Contexts
 share one piece of scratch memory that the caller owns: they run one after another, on one stream.
 """
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.engines.flavour import Library
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, EngineError
+from lits_deploy.trt.flavour import Library
 
 if TYPE_CHECKING:  # type stubs
     import tensorrt

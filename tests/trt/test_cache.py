@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from lits_deploy.engines.cache import ENVIRONMENT, EngineCache, default_folder, side_name
-from lits_deploy.engines.key import EngineKey, Profile, parse_targets
-from lits_deploy.engines.record import NOT_PROVEN, EngineRecord, Proof
 from lits_deploy.errors import EngineError, UserError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.gpu.recording import FAKE_GPU
+from lits_deploy.trt.cache import ENVIRONMENT, EngineCache, default_folder, side_name
+from lits_deploy.trt.key import EngineKey, Profile, parse_targets
+from lits_deploy.trt.record import NOT_PROVEN, EngineRecord, Proof
+from recording_cuda import FAKE_GPU
 
 ENGINE = b"an engine, as far as this folder knows" * 10
 

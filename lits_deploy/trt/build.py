@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from lits_deploy.engines.flavour import Library, Log
-from lits_deploy.engines.key import Profile
-from lits_deploy.engines.layers import Layer, parse_listing
-from lits_deploy.engines.progress import Phases
 from lits_deploy.errors import EngineError
 from lits_deploy.model_file import ModelFile
+from lits_deploy.trt.flavour import Library, Log
+from lits_deploy.trt.key import Profile
+from lits_deploy.trt.layers import Layer, parse_listing
+from lits_deploy.trt.progress import Phases
 
 if TYPE_CHECKING:  # type stubs
     import tensorrt

@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 from lits_deploy.bundle import Bundle
-from lits_deploy.engines import prepare as prepare_module
-from lits_deploy.engines.build import Built
-from lits_deploy.engines.cache import EngineCache
-from lits_deploy.engines.flavour import Library
-from lits_deploy.engines.key import Profile
-from lits_deploy.engines.layers import Layer
-from lits_deploy.engines.prepare import artifacts_for, prepare
-from lits_deploy.engines.record import NOT_PROVEN, EngineRecord
 from lits_deploy.errors import BundleError, DeviceError, EngineError, UserError
-from lits_deploy.gpu.recording import FAKE_GPU, RecordingCuda
-from lits_deploy.gpu.seam import Gpu
 from lits_deploy.metrics import softmax
 from lits_deploy.runtime import Device
-from lits_deploy.runtime import trt_open as open_module
-from lits_deploy.runtime.trt_open import open_tensorrt
+from lits_deploy.trt import open as open_module
+from lits_deploy.trt import prepare as prepare_module
+from lits_deploy.trt.build import Built
+from lits_deploy.trt.cache import EngineCache
+from lits_deploy.trt.cuda import Gpu
+from lits_deploy.trt.flavour import Library
+from lits_deploy.trt.key import Profile
+from lits_deploy.trt.layers import Layer
+from lits_deploy.trt.open import open_tensorrt
+from lits_deploy.trt.prepare import artifacts_for, prepare
+from lits_deploy.trt.record import NOT_PROVEN, EngineRecord
+from recording_cuda import FAKE_GPU, RecordingCuda
 from tiny_bundle import make_tiny_bundle, tiny_logits
 from trt_fakes import FakeEngine, classifier_tensors, fake_library
 

@@ -9,19 +9,16 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
-import re
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra
-from lits_deploy.gpu.seam import Bytes, Gpu
+from lits_deploy.nvidia import driver_version
+from lits_deploy.trt.cuda import Bytes, Gpu
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
-
-_GPU_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")  # the last two on a Jetson
 
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 _NO_DRIVER = (35, 100)  # cudaErrorInsufficientDriver, cudaErrorNoDevice
@@ -36,11 +33,6 @@ def installed() -> bool:
             if importlib.util.find_spec(name) is not None:
                 return True
     return False
-
-
-def gpu_here() -> bool:
-    """True where an NVIDIA driver shows a GPU to programs; asks no library."""
-    return any(Path(name).exists() for name in _GPU_FILES)
 
 
 def open_cuda() -> CudaBindings:
@@ -59,18 +51,6 @@ def open_cuda() -> CudaBindings:
     if cuda.device_count() == 0:
         raise DeviceError("There is no NVIDIA GPU here that its driver would answer for.", fix="--device cpu")
     return cuda
-
-
-def driver_version() -> str | None:
-    """Version of the NVIDIA kernel driver, on a Jetson of L4T; None where neither says."""
-    for path, pattern in (
-        ("/proc/driver/nvidia/version", r"\s(\d{3,}\.\d+(?:\.\d+)?)\s"),
-        ("/etc/nv_tegra_release", r"R(\d+).*REVISION: (\d+\.\d+)"),
-    ):
-        with suppress(OSError):
-            if match := re.search(pattern, Path(path).read_text(encoding="utf-8", errors="replace")):
-                return ".".join(match.groups())
-    return None
 
 
 class CudaBindings:

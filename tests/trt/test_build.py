@@ -12,14 +12,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lits_deploy.engines import build as build_module
-from lits_deploy.engines.build import build, check_targets, supported_targets
-from lits_deploy.engines.flavour import FLAVOURS, Library, installed, load
-from lits_deploy.engines.key import Profile
-from lits_deploy.engines.layers import Layer, heavy_by_precision, keeps_promise, standalone_quantise
-from lits_deploy.engines.progress import Phases
 from lits_deploy.errors import EngineError, MissingExtra, UserError
 from lits_deploy.model_file import ModelFile
+from lits_deploy.trt import build as build_module
+from lits_deploy.trt.build import build, check_targets, supported_targets
+from lits_deploy.trt.flavour import FLAVOURS, Library, installed, load
+from lits_deploy.trt.key import Profile
+from lits_deploy.trt.layers import Layer, heavy_by_precision, keeps_promise, standalone_quantise
+from lits_deploy.trt.progress import Phases
 from train.models.registry import NETWORKS
 from trt_networks import PRECISIONS, write_networks
 

@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Bundle
-from lits_deploy.engines.cache import ENVIRONMENT, EngineCache
-from lits_deploy.engines.flavour import FLAVOURS, Flavour, installed
 from lits_deploy.errors import DeviceOutOfMemory
-from lits_deploy.gpu import bindings
-from lits_deploy.gpu.bindings import open_cuda
-from lits_deploy.runtime import Device, onnxruntime_, open_runtime
-from lits_deploy.runtime.trt_open import open_tensorrt
+from lits_deploy.nvidia import gpu_here
+from lits_deploy.runtime import Device, onnxruntime_
+from lits_deploy.trt.bindings import open_cuda
+from lits_deploy.trt.cache import ENVIRONMENT, EngineCache
+from lits_deploy.trt.flavour import FLAVOURS, Flavour, installed
+from lits_deploy.trt.open import open_tensorrt
 from tiny_bundle import make_tiny_bundle, tiny_logits
 
-needs_gpu = pytest.mark.skipif(not bindings.gpu_here(), reason="needs an NVIDIA GPU")
+needs_gpu = pytest.mark.skipif(not gpu_here(), reason="needs an NVIDIA GPU")
 
 
 def slices(count: int) -> np.ndarray:

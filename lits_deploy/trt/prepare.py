@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.engines.build import Built, OnProgress, build, check_targets
-from lits_deploy.engines.cache import EngineCache, side_name
-from lits_deploy.engines.flavour import Library
-from lits_deploy.engines.key import EngineKey, Profile, key_for
-from lits_deploy.engines.layers import Layer, as_built, keeps_promise, parse_listing
-from lits_deploy.engines.record import NOT_PROVEN, EngineRecord
 from lits_deploy.errors import DeviceError, EngineError, UserError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.gpu.seam import Gpu
+from lits_deploy.trt.build import Built, OnProgress, build, check_targets
+from lits_deploy.trt.cache import EngineCache, side_name
+from lits_deploy.trt.cuda import Gpu
+from lits_deploy.trt.flavour import Library
+from lits_deploy.trt.key import EngineKey, Profile, key_for
+from lits_deploy.trt.layers import Layer, as_built, keeps_promise, parse_listing
+from lits_deploy.trt.record import NOT_PROVEN, EngineRecord
 
 RUNTIME = "tensorrt"
 """The name that artifacts placed for TensorRT carry among their runtimes."""

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory
-from lits_deploy.gpu.recording import RecordingCuda
 from lits_deploy.pipeline.inference import InferenceThreads, Inferred, Opened
 from lits_deploy.pipeline.slots import Batch
 from lits_deploy.runtime import Device
-from lits_deploy.runtime.tensorrt_ import TensorRt, bucket_sizes
-from lits_deploy.runtime.trt_engine import Tensor
+from lits_deploy.trt.engine import Tensor
+from lits_deploy.trt.runtime import TensorRt, bucket_sizes
+from recording_cuda import RecordingCuda
 from trt_fakes import FakeEngine, classifier_tensors
 
 SHAPE = (1, 8, 8)

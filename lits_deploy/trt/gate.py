@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.engines.record import Proof
 from lits_deploy.errors import EngineError
 from lits_deploy.goldens import Network, compare, read_golden
-from lits_deploy.gpu.seam import Gpu
+from lits_deploy.trt.cuda import Gpu
+from lits_deploy.trt.record import Proof
 
 
 def prove(network: Network, bundle: Bundle, artifact: Artifact, gpu: Gpu) -> Proof:
