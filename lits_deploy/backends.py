@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import BundleError, MissingExtra, UserError
@@ -14,16 +14,13 @@ from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.runtime.openvino_ import OpenVino
 from lits_deploy.trt.open import open_tensorrt, tensorrt_usable
 
-RUNTIMES = ("onnxruntime", "onnxruntime-tensorrt", "openvino", "tensorrt")
-
-_GPU_ONLY = ("tensorrt", "onnxruntime-tensorrt")
+RUNTIMES = ("onnxruntime", "openvino", "tensorrt")
 
 
 def places() -> list[tuple[str, str]]:
     """Every (runtime, device) that is installed here; MissingExtra where there is none."""
     found = [("onnxruntime", "cpu")] if onnxruntime_.installed() else []
     found += [("onnxruntime", "cuda:0")] if onnxruntime_.cuda_usable() else []
-    found += [("onnxruntime-tensorrt", "cuda:0")] if onnxruntime_.tensorrt_provider_usable() else []
     found += [("openvino", "cpu")] if openvino_.installed() else []
     found += [("tensorrt", "cuda:0")] if tensorrt_usable() else []
     if not found:
@@ -35,7 +32,7 @@ def resolve(runtime: str, device: str) -> tuple[str, Device]:
     """What `auto` means here, as in `open_runtime`. Raises UserError, DeviceError for names that are none."""
     if runtime not in ("auto", *RUNTIMES):
         raise UserError(f"`{runtime}` is not a runtime.", fix=f"use one of: auto, {', '.join(RUNTIMES)}")
-    cuda = runtime in _GPU_ONLY or (
+    cuda = runtime == "tensorrt" or (
         device == "auto"
         and runtime != "openvino"
         and (onnxruntime_.cuda_usable() or (runtime == "auto" and tensorrt_usable()))
@@ -131,7 +128,6 @@ def open_runtime(
             bundle, chosen, device=target, wanted=wanted or default, max_batch=max_batch, engine_cache=engine_cache
         )
     kind: type[OnnxRuntime | OpenVino] = OpenVino if name == "openvino" else OnnxRuntime
-    options: dict[str, Any] = {"accelerator": "tensorrt"} if name == "onnxruntime-tensorrt" else {}
     return kind(
         bundle.read(chosen),
         device=target,
@@ -142,5 +138,4 @@ def open_runtime(
         threads=threads,
         lanes=lanes,
         memory_limit_mib=memory_limit_mib,
-        **options,
     )

@@ -51,9 +51,10 @@ BUSY = 0.1
 """Share of the cores' time that other programs may take while a setting is found that is to be remembered."""
 
 _DISTRIBUTIONS = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"), "onnxruntime-tensorrt": ("onnxruntime-gpu",),
-    "openvino": ("openvino",), "tensorrt": ("tensorrt", "tensorrt-rtx-cu13-bindings"),
-}  # fmt: skip
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt", "tensorrt-rtx-cu13-bindings"),
+}
 
 Open = Callable[[int, int], Runtime]
 """(max_batch, threads) → an open runtime."""

@@ -1,20 +1,19 @@
-"""ONNX Runtime behind the seam: CPU, CUDA and TensorRT providers, strict about which of them runs.
+"""ONNX Runtime behind the seam: its CPU and CUDA providers, strict about which of them runs.
 
 Asked for CUDA and given the CPU is an error, never a silent fallback: the providers are read back from the session
 after it is made. On a GPU slices and answers go through I/O binding: one buffer on the device for each batch size,
 instead of one that is made and freed at every call. docs/tensorrt.md says on which hardware this has run.
 
-The TensorRT provider builds its engine anew whenever it is opened. It could keep engines in a folder, but it does not
-check what it finds there (see `lits_deploy.trt` for why that matters); `--runtime tensorrt` does.
+Its TensorRT provider is not used: it builds weakly typed networks, in which the file no longer says the precision, and
+it does not check the engines that it keeps in a folder. TensorRT is `lits_deploy.trt`.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,21 +48,10 @@ def cuda_usable() -> bool:
     )
 
 
-def tensorrt_provider_usable() -> bool:
-    """True where the CUDA provider is usable and the TensorRT one can be loaded: it links TensorRT 10."""
-    if not cuda_usable() or "TensorrtExecutionProvider" not in import_onnxruntime().get_available_providers():
-        return False
-    try:
-        ctypes.CDLL("libnvinfer.so.10")
-    except OSError:
-        return False
-    return True
-
-
 _KEPT_BINDINGS = 8
 """Batch sizes whose device buffers are kept: a run has one, and the ragged rests."""
 
-_ACCELERATORS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_CUDA = "CUDAExecutionProvider"
 
 
 class OnnxRuntime(Runtime):
@@ -71,7 +59,6 @@ class OnnxRuntime(Runtime):
 
     wanted: outputs to return, in the graph's names; others are not copied to the host.
     threads: on the CPU, shared by the lanes; 0 takes every core this process may use. On a GPU there is one lane.
-    accelerator: the provider to take on a GPU; nodes that TensorRT does not know go to CUDA, none to the CPU.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -87,7 +74,6 @@ class OnnxRuntime(Runtime):
         max_batch: int,
         threads: int = 0,
         lanes: int = 1,
-        accelerator: Literal["cuda", "tensorrt"] = "cuda",
         memory_limit_mib: int = memory.DEFAULT_MIB,
     ) -> None:
         super().__init__(shape=shape, max_batch=max_batch, lanes=lanes if device.kind == "cpu" else 1)
@@ -98,14 +84,10 @@ class OnnxRuntime(Runtime):
         options.log_severity_level = 4  # it prints the names of nodes as they are; its exceptions say the same
         providers: list[Any] = ["CPUExecutionProvider"]
         if device.kind == "cuda":
-            providers = _gpu_providers(device, accelerator)
+            providers = _gpu_providers(device)
             if hasattr(ort, "preload_dlls"):
                 ort.preload_dlls()
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        elif accelerator == "tensorrt":
-            raise DeviceError(
-                "ONNX Runtime's TensorRT provider needs a GPU.", fix="--device cuda, or another --runtime"
-            )
         self._limit = memory_limit_mib if device.kind == "cpu" else None
         self._model_bytes = len(model.data)
         try:
@@ -124,16 +106,14 @@ class OnnxRuntime(Runtime):
         # The session keeps the file's bytes to load them again on other providers, which is never asked for here.
         self._session._model_bytes = b""
         self._providers = tuple(self._session.get_providers())
-        if device.kind == "cuda" and self._providers[0] != _ACCELERATORS[accelerator]:
+        if device.kind == "cuda" and self._providers[0] != _CUDA:
             raise DeviceError(
-                f"{_ACCELERATORS[accelerator]} on {device} was asked for; ONNX Runtime chose {self._providers[0]}.",
-                fix="--device cpu, or --runtime onnxruntime",
+                f"{_CUDA} on {device} was asked for; ONNX Runtime chose {self._providers[0]}.", fix="--device cpu"
             )
         self._device, self._precision, self._version = device, precision, ort.__version__
         self._file = model.name
         self._input = self._session.get_inputs()[0].name
         self._wanted = list(wanted)
-        self._runtime = "onnxruntime-tensorrt" if accelerator == "tensorrt" else self.name
         self._bound = (
             BoundSession(ort, self._session, self._input, self._wanted, "cuda", device.index)
             if device.kind == "cuda"
@@ -164,7 +144,7 @@ class OnnxRuntime(Runtime):
     def describe(self) -> RuntimeInfo:
         """Providers as the session reports them."""
         return RuntimeInfo(
-            name=self._runtime,
+            name=self.name,
             version=self._version,
             device=str(self._device),
             precision=self._precision,
@@ -208,22 +188,13 @@ class BoundSession:
         return slices, binding
 
 
-def _gpu_providers(device: Device, accelerator: str) -> list[Any]:
+def _gpu_providers(device: Device) -> list[Any]:
     if not cuda_usable():
         raise DeviceError(
             f"{device} was asked for, but ONNX Runtime has no CUDA here.",
             fix="--device cpu; or, on a machine with an NVIDIA driver, 'lits-deploy[gpu]' in place of [cpu]",
         )
-    providers: list[Any] = [("CUDAExecutionProvider", {"device_id": device.index, "use_tf32": 0})]  # FP32 means FP32
-    if accelerator == "cuda":
-        return providers
-    if not tensorrt_provider_usable():
-        raise DeviceError(
-            "ONNX Runtime's TensorRT provider cannot be loaded here: it needs TensorRT 10.", fix="--runtime tensorrt"
-        )
-    # Precision is the file's: no FP16 or INT8 of TensorRT's own choosing, and no engines from a folder.
-    off = {"trt_fp16_enable": False, "trt_int8_enable": False, "trt_engine_cache_enable": False}
-    return [("TensorrtExecutionProvider", {"device_id": device.index, **off}), *providers]
+    return [(_CUDA, {"device_id": device.index, "use_tf32": 0})]  # FP32 means FP32
 
 
 def _first_line(error: Exception) -> str:

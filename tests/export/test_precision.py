@@ -85,7 +85,7 @@ def test_bundle_holds_each_precision_with_its_verdict_and_nothing_of_a_patient(b
     placed = {artifact.name: artifact.runtimes for artifact in bundle.manifest.artifacts}
     assert placed == {
         "fp32": (), "fp16": (), "int8-cpu": ("onnxruntime", "openvino"),
-        "int8-trt": ("tensorrt", "onnxruntime-tensorrt"),
+        "int8-trt": ("tensorrt",),
     }  # fmt: skip
     assert {path.name for path in bundle.folder.iterdir()} == {
         "manifest.json", "manifest.sha256", "model.onnx", "model.fp16.onnx", "model.int8-cpu.onnx",
@@ -117,7 +117,7 @@ def test_bundle_holds_each_precision_with_its_verdict_and_nothing_of_a_patient(b
         assert record["tried"][record["ranges"]] == min(record["tried"].values())
     assert (bundle.folder.parent / "gates" / "gate-fp16-flipped.csv").read_text().startswith("slice,patient,runtime")
     card = (bundle.folder / "README.md").read_text()
-    assert "| int8-trt | model.int8-trt.onnx | int8 | tensorrt, onnxruntime-tensorrt |" in card
+    assert "| int8-trt | model.int8-trt.onnx | int8 | tensorrt |" in card
     assert "INT8 ranges come from 24 slices of 2 training patients (data/train" in card
 
 

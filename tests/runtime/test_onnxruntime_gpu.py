@@ -13,7 +13,7 @@ import pytest
 from lits_deploy import backends, nvidia
 from lits_deploy.backends import open_runtime, places, resolve
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import DeviceError, DeviceOutOfMemory
+from lits_deploy.errors import DeviceError, DeviceOutOfMemory, UserError
 from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import Device, onnxruntime_
 from lits_deploy.runtime.onnxruntime_ import BoundSession, OnnxRuntime
@@ -22,7 +22,7 @@ from recording_cuda import RecordingCuda
 from tiny_bundle import make_tiny_bundle
 from trt_fakes import fake_library
 
-CUDA, TRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
 
 class FakeOrt:
@@ -60,7 +60,7 @@ class FakeOrt:
         self.preloaded = True
 
     def get_available_providers(self) -> list[str]:
-        return [TRT, CUDA, "CPUExecutionProvider"]
+        return ["TensorrtExecutionProvider", CUDA, "CPUExecutionProvider"]
 
     def InferenceSession(self, _model: bytes, _options: Any, providers: list[Any], **_: Any) -> Any:  # noqa: N802
         self.asked = providers
@@ -98,7 +98,6 @@ class FakeSession:
 def opened(ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, **options: Any) -> OnnxRuntime:
     monkeypatch.setattr(onnxruntime_, "import_onnxruntime", lambda: ort)
     monkeypatch.setattr(onnxruntime_, "cuda_usable", lambda: True)
-    monkeypatch.setattr(onnxruntime_.ctypes, "CDLL", lambda _: None)
     return OnnxRuntime(
         NO_NETWORK, device=Device("cuda", 1), precision="fp16", shape=(1, 4, 4), wanted=("logits",),
         max_batch=32, **options,
@@ -115,24 +114,9 @@ def test_cuda_is_asked_for_alone_with_fp32_meaning_fp32(monkeypatch: pytest.Monk
     assert (info.name, info.device, info.providers[0]) == ("onnxruntime", "cuda:1", CUDA)
 
 
-def test_tensorrt_keeps_the_files_precision_and_no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    ort = FakeOrt([TRT, CUDA, "CPUExecutionProvider"])
-    with opened(ort, monkeypatch, accelerator="tensorrt") as runtime:
-        assert runtime.describe().name == "onnxruntime-tensorrt"
-    (first, options), (second, _) = ort.asked
-    assert (first, second) == (TRT, CUDA)
-    assert options == {
-        "device_id": 1, "trt_fp16_enable": False, "trt_int8_enable": False, "trt_engine_cache_enable": False,
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("gives", "accelerator"),
-    [(["CPUExecutionProvider"], "cuda"), ([CUDA, "CPUExecutionProvider"], "tensorrt")],
-)
-def test_a_silent_fallback_is_an_error(gives: list[str], accelerator: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeviceError, match=rf"was asked for; ONNX Runtime chose {gives[0]}"):
-        opened(FakeOrt(gives), monkeypatch, accelerator=accelerator)
+def test_a_silent_fallback_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match=r"was asked for; ONNX Runtime chose CPUExecutionProvider"):
+        opened(FakeOrt(["CPUExecutionProvider"]), monkeypatch)
 
 
 def test_buffers_stay_on_the_device_one_set_for_each_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,12 +165,21 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 @pytest.mark.skipif(onnxruntime_.cuda_usable(), reason="this machine has CUDA")
-@pytest.mark.parametrize("runtime", ["tensorrt", "onnxruntime-tensorrt"])
 @pytest.mark.parametrize("device", ["auto", "cuda", "cpu"])
-def test_gpu_runtimes_are_refused_without_a_gpu(bundle: Bundle, runtime: str, device: str) -> None:
+def test_tensorrt_is_refused_without_a_gpu(bundle: Bundle, device: str) -> None:
     with pytest.raises(DeviceError):
-        open_runtime(bundle, runtime=runtime, device=device)
-    assert runtime not in [name for name, _ in places()]
+        open_runtime(bundle, runtime="tensorrt", device=device)
+    assert "tensorrt" not in [name for name, _ in places()]
+
+
+def test_there_is_one_way_to_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime's own provider, though the library has it, is neither a place nor a name."""
+    monkeypatch.setattr(onnxruntime_, "import_onnxruntime", lambda: FakeOrt([]))
+    monkeypatch.setattr(onnxruntime_, "cuda_usable", lambda: True)
+    assert [place for place in places() if place[1] != "cpu"] == [("onnxruntime", "cuda:0")]
+    with pytest.raises(UserError, match="`onnxruntime-tensorrt` is not a runtime") as caught:
+        resolve("onnxruntime-tensorrt", "auto")
+    assert caught.value.fix == "use one of: auto, onnxruntime, openvino, tensorrt"
 
 
 def test_tensorrt_is_a_place_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
