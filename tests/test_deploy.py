@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -22,6 +23,8 @@ from pictures import grey_pixels, save
 from tiny_bundle import make_tiny_bundle
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
+UNITS = ("lits-deploy-nightly", "lits-deploy-watch")
+"""The services that compute; lits-deploy-gpu prepares the machine for them."""
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +85,10 @@ def test_no_crash_is_a_success(tmp_path: Path) -> None:
         stub.write_text(f"#!/bin/sh\n[ $1 = verify ] || exit {code}\n")
         stub.chmod(0o755)
         assert nightly(stub, BUNDLE="b", SCANS="s", OUT="o").returncode == code
-    for unit in DEPLOY.glob("*.service"):
-        (success,) = re.findall(r"^SuccessExitStatus=(.*)$", unit.read_text(), re.MULTILINE)
-        assert not {*map(str, crashes)} & {*success.split()}
-        assert {"129", "130", "143"} <= {*success.split()}
+    for unit in UNITS:
+        success = {*settings_of(unit)["SuccessExitStatus"].split()}
+        assert not {*map(str, crashes)} & success
+        assert {"129", "130", "143"} <= success
 
 
 def test_every_setting_reaches_the_command(tmp_path: Path) -> None:
@@ -128,7 +131,7 @@ def settings_of(unit: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
-@pytest.mark.parametrize("unit", ["lits-deploy-nightly", "lits-deploy-watch"])
+@pytest.mark.parametrize("unit", UNITS)
 def test_a_unit_may_do_no_more_than_it_needs(unit: str) -> None:
     settings = settings_of(unit)
     assert settings["SystemCallFilter"] == "@system-service"
@@ -141,6 +144,39 @@ def test_a_unit_may_do_no_more_than_it_needs(unit: str) -> None:
     yes = ("PrivateNetwork", "NoNewPrivileges", "PrivateTmp", "ProtectHome", "LockPersonality", "RestrictNamespaces")
     assert {settings[name] for name in yes} == {"yes"}
     assert settings["ProtectSystem"] == "strict"
+
+
+BLOCKS_THE_GPU = {
+    # An allow-list of devices, or what brings one in some systemd (unit_patch_contexts; ProtectClock up to 251).
+    *("DevicePolicy", "DeviceAllow", "PrivateDevices", "ProtectClock", "RootImage", "MountImages", "ExtensionImages"),
+    *("LoadCredentialEncrypted", "SetCredentialEncrypted", "ImportCredential", "BPFProgram"),
+    # Another /dev or /proc than the machine's, or less of it.
+    *("RootDirectory", "InaccessiblePaths", "TemporaryFileSystem", "ProcSubset", "RestrictFileSystems"),
+    *("PrivateUsers", "DynamicUser"),  # the account's groups, video and render, are lost
+    *("MemoryDenyWriteExecute", "LimitAS"),  # what CUDA needs of memory
+}
+
+
+@pytest.mark.parametrize("unit", [*UNITS, "lits-deploy-gpu"])
+def test_no_setting_of_a_unit_keeps_it_from_the_gpu(unit: str) -> None:
+    assert not BLOCKS_THE_GPU & {*settings_of(unit)}
+
+
+def test_the_gpu_is_loaded_by_root_before_a_service_that_may_not() -> None:
+    """NoNewPrivileges takes the setuid bit from nvidia-modprobe: no /dev/nvidia-uvm after a boot without a screen."""
+    for unit in UNITS:
+        settings = settings_of(unit)
+        assert settings["NoNewPrivileges"] == "yes"
+        assert settings["Wants"] == "lits-deploy-gpu.service"
+        assert "lits-deploy-gpu.service" in settings["After"].split()
+    settings = settings_of("lits-deploy-gpu")
+    assert (settings["Type"], settings["RemainAfterExit"]) == ("oneshot", "yes")
+    assert not {"User", "CapabilityBoundingSet", "ProtectKernelModules"} & {*settings}, "modules are loaded by root"
+    commands = re.findall(r"^ExecStart=(.*)$", (DEPLOY / "lits-deploy-gpu.service").read_text(), re.MULTILINE)
+    assert "-/usr/bin/nvidia-modprobe -u -c 0" in commands
+    assert all(command.startswith("-/") for command in commands), "a machine without it still starts the service"
+    docs = (DEPLOY.parent / "docs" / "jetson.md").read_text()
+    assert len(re.findall(r"install .*deploy/lits-deploy-gpu\.service", docs)) == 2
 
 
 def test_the_watch_starts_again_unless_it_was_stopped() -> None:
@@ -165,9 +201,22 @@ def test_systemd_finds_no_fault_in_units_and_timer(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     units = [str(path) for kind in ("service", "timer") for path in tmp_path.glob(f"*.{kind}")]
-    assert len(units) == 3
+    assert len(units) == 4
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_systemd_finds_little_exposure_and_no_device_list(unit: str) -> None:
+    command = ["systemd-analyze", "security", "--offline=yes", "--json=short", "--threshold=16"]  # 1.6 of 10
+    try:
+        done = subprocess.run([*command, str(DEPLOY / f"{unit}.service")], capture_output=True, text=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip("systemd is not here")
+    if "unrecognized option" in done.stderr:
+        pytest.skip("systemd is older than 250, which reads unit files that are not installed")
+    assert done.returncode == 0, done.stderr
+    assert not {row["json_field"]: row["set"] for row in json.loads(done.stdout)}["DeviceAllow"]
 
 
 REQUIREMENTS = sorted((DEPLOY / "requirements").glob("*.txt"))
