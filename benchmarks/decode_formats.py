@@ -20,8 +20,8 @@ from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError
-from train.data.phantom import make_phantom
-from train.data.phantom.volumes import nifti_bytes
+from train.phantom import make_phantom
+from train.phantom.volumes import nifti_bytes
 
 Slices = npt.NDArray[np.int16]
 

@@ -140,7 +140,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
 
 def from_phantoms(bundle: Bundle, count: int) -> Inputs:
     """`count` slices of phantoms, whole ones but for the last: they say that a bundle works, nothing about patients."""
-    from train.data.phantom import make_phantom
+    from train.phantom import make_phantom
 
     contract = bundle.manifest.contract
     window = contract.window_hu or WINDOW_HU

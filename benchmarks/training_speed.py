@@ -38,8 +38,8 @@ from lits_deploy.program import run_program
 from train.config import TrainConfig
 from train.data.dataset import SliceDataset
 from train.data.layout import Layout, read_layout
-from train.data.phantom import write_slices
 from train.models.registry import NETWORKS, network
+from train.phantom import write_slices
 from train.session import Observer, Session
 
 SCHEMA = 1

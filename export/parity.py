@@ -16,7 +16,7 @@ from lits_deploy.parity import Parity
 from lits_deploy.runtime import Runtime
 from train.data.layout import read_layout
 from train.data.load import fitted_slice, load_sample
-from train.data.phantom import make_phantom
+from train.phantom import make_phantom
 
 MINIMUM = 256
 """Fewest slices the gate is held on."""

@@ -20,7 +20,7 @@ from nibabel.orientations import axcodes2ornt, ornt_transform
 from PIL import Image
 
 from lits_deploy.contract import window_to_uint8
-from train.data.phantom import make_phantom
+from train.phantom import make_phantom
 
 WINDOW = (-40.0, 160.0)
 

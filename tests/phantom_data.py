@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from lits_deploy.contract import window_to_uint8
-from train.data.phantom import Phantom, make_phantom
+from train.phantom import Phantom, make_phantom
 
 SEED, SLICES = 6, 12  # every patient has slices of all classes
 WINDOW = (-40.0, 160.0)

@@ -17,7 +17,7 @@ from lits_deploy.scans.paths import escape
 from train.data.layout import Sample
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled
-from train.data.phantom import make_phantom
+from train.phantom import make_phantom
 
 MOST = 2_048
 """Slices at most, evenly spread over the split."""

@@ -39,7 +39,7 @@ def test_a_body_in_hu_passes_and_its_caricatures_do_not() -> None:
 
 
 def test_a_phantom_passes_through_any_window() -> None:
-    from train.data.phantom import make_phantom
+    from train.phantom import make_phantom
 
     for hu in make_phantom(5, 0, slices=8).hu:
         assert seen(hu) is None

@@ -36,7 +36,7 @@ def phantom(
     patient's pixels. A score on it says that a pipeline works, no more.
     """
     from lits_deploy.cli.console import progress_bar
-    from train.data.phantom import write_dicom, write_nifti, write_slices
+    from train.phantom import write_dicom, write_nifti, write_slices
 
     begun = time.perf_counter()
     with progress_bar("patients") as bar:

@@ -108,7 +108,7 @@ def shrink(slice_: npt.NDArray[np.uint8], *, labels: bool = False) -> Grey:
 def reference() -> Maps:
     """What upright abdomens look like, float32 [3, 24, 24], from synthetic patients: three seconds, once."""
     from lits_deploy.contract import window_to_uint8
-    from train.data.phantom import make_phantom
+    from train.phantom import make_phantom
 
     total = np.zeros((3, _GRID, _GRID), np.float32)
     for patient in range(_PATIENTS):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom.canvas import FAT_HU, Canvas
-from train.data.phantom.grid import F32, Grid
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import FAR, ellipsoid, inside, join
+from train.phantom.canvas import FAT_HU, Canvas
+from train.phantom.grid import F32, Grid
+from train.phantom.patient import Patient
+from train.phantom.shapes import FAR, ellipsoid, inside, join
 
 # Half-width, front and back (mm) of the muscular outline at heights z (mm).
 _OUTLINE = np.array(

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from lits_deploy.cli.app import app
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import OutputError, UserError
-from train.data.phantom import Phantom, make_phantom, split_patients, write, write_slices
+from train.phantom import Phantom, make_phantom, split_patients, write, write_slices
 
 SEED, PATIENTS = 0, 12
 TABLE_1 = (68.4, 20.0, 11.6)

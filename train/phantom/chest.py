@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.data.phantom.canvas import FAT_HU, Canvas
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import Tubes, ellipsoid, inside, join, meet
-from train.data.phantom.trunk import Trunk
-from train.data.phantom.vessels import grow_tree
+from train.phantom.canvas import FAT_HU, Canvas
+from train.phantom.patient import Patient
+from train.phantom.shapes import Tubes, ellipsoid, inside, join, meet
+from train.phantom.trunk import Trunk
+from train.phantom.vessels import grow_tree
 
 
 def paint_chest(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.Generator) -> None:

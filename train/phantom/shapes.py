@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom.grid import F32, Block, Grid, Point
+from train.phantom.grid import F32, Block, Grid, Point
 
 FAR = np.float32(1e3)
 """Distance in mm that stands for "not here"."""

@@ -11,9 +11,9 @@ Anatomy is a set of smooth 3D bodies in a reference adult's millimetres (`grid`,
 disease, and a score on it says only that a pipeline works. Class shares are near the thesis's Table 1.
 """
 
-from train.data.phantom.anatomy import Phantom, make_phantom
-from train.data.phantom.dicom import write_dicom
-from train.data.phantom.volumes import write_nifti
-from train.data.phantom.write import split_patients, write_slices
+from train.phantom.anatomy import Phantom, make_phantom
+from train.phantom.dicom import write_dicom
+from train.phantom.volumes import write_nifti
+from train.phantom.write import split_patients, write_slices
 
 __all__ = ["Phantom", "make_phantom", "split_patients", "write_dicom", "write_nifti", "write_slices"]

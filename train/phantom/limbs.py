@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.data.phantom.canvas import FAT_HU, Canvas
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import Tubes, bar, ellipsoid, meet
-from train.data.phantom.skeleton import paint_bone
-from train.data.phantom.trunk import Trunk
+from train.phantom.canvas import FAT_HU, Canvas
+from train.phantom.patient import Patient
+from train.phantom.shapes import Tubes, bar, ellipsoid, meet
+from train.phantom.skeleton import paint_bone
+from train.phantom.trunk import Trunk
 
 
 def paint_groin(canvas: Canvas, patient: Patient) -> None:

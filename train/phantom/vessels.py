@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom.canvas import FAT_HU, Canvas
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import Path, Tubes, bead
-from train.data.phantom.trunk import Trunk
+from train.phantom.canvas import FAT_HU, Canvas
+from train.phantom.patient import Patient
+from train.phantom.shapes import Path, Tubes, bead
+from train.phantom.trunk import Trunk
 
 Vector = npt.NDArray[np.float64]
 

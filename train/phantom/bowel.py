@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom.canvas import FAT_HU, Canvas
-from train.data.phantom.grid import F32, Grid, Point
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import FAR, Path, Tubes, bead, ellipsoid, meet, tube_distance
-from train.data.phantom.trunk import Trunk
+from train.phantom.canvas import FAT_HU, Canvas
+from train.phantom.grid import F32, Grid, Point
+from train.phantom.patient import Patient
+from train.phantom.shapes import FAR, Path, Tubes, bead, ellipsoid, meet, tube_distance
+from train.phantom.trunk import Trunk
 
 GAS_HU = -960.0
 

@@ -25,8 +25,8 @@ import numpy.typing as npt
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_bytes, write_json, write_text
-from train.data.phantom.anatomy import Phantom, make_phantom
 from train.data.slices import LABELS, Progress, run_jobs
+from train.phantom.anatomy import Phantom, make_phantom
 
 Format = Literal["nifti", "dicom"]
 SUMMARY = "phantom.json"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from train.data.phantom.grid import SIZE, Frame
+from train.phantom.grid import SIZE, Frame
 
 LIVER_TOP_MM, LIVER_BOTTOM_MM = 221.0, 68.0
 """Typical reach of the liver in the reference frame."""

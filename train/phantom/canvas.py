@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.data.phantom.grid import F32, Block, Grid, stretch
-from train.data.phantom.shapes import inside
+from train.phantom.grid import F32, Block, Grid, stretch
+from train.phantom.shapes import inside
 
 AIR_HU, FAT_HU = -1000.0, -104.0
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom.canvas import Canvas
-from train.data.phantom.grid import F32
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import ellipse
-from train.data.phantom.trunk import Trunk
+from train.phantom.canvas import Canvas
+from train.phantom.grid import F32
+from train.phantom.patient import Patient
+from train.phantom.shapes import ellipse
+from train.phantom.trunk import Trunk
 
 
 def paint_wall(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:

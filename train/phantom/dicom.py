@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.files import write_bytes
-from train.data.phantom.anatomy import Phantom, make_phantom
-from train.data.phantom.volumes import (
+from train.data.slices import Progress
+from train.phantom.anatomy import Phantom, make_phantom
+from train.phantom.volumes import (
     Job,
     WrittenVolume,
     describe_patient,
@@ -35,7 +36,6 @@ from train.data.phantom.volumes import (
     write_segmentation,
     write_volumes,
 )
-from train.data.slices import Progress
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

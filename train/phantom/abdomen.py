@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.data.phantom.canvas import FAT_HU, Canvas
-from train.data.phantom.grid import F32
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import Tubes, ellipsoid, inside, join, meet
-from train.data.phantom.skeleton import spine_y
-from train.data.phantom.trunk import Trunk
-from train.data.phantom.vessels import grow_tree
+from train.phantom.canvas import FAT_HU, Canvas
+from train.phantom.grid import F32
+from train.phantom.patient import Patient
+from train.phantom.shapes import Tubes, ellipsoid, inside, join, meet
+from train.phantom.skeleton import spine_y
+from train.phantom.trunk import Trunk
+from train.phantom.vessels import grow_tree
 
 LIVER_LOW, LIVER_HIGH = (-160.0, -115.0, 30.0), (125.0, 100.0, 250.0)
 """The box in reference mm that holds the liver."""

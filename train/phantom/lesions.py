@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom.canvas import Canvas
-from train.data.phantom.grid import SIZE
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import ellipsoid, inside
+from train.phantom.canvas import Canvas
+from train.phantom.grid import SIZE
+from train.phantom.patient import Patient
+from train.phantom.shapes import ellipsoid, inside
 
 U8 = npt.NDArray[np.uint8]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from train.data.phantom.canvas import Canvas
-from train.data.phantom.grid import F32, Block
-from train.data.phantom.patient import Patient
-from train.data.phantom.shapes import Tubes, bar, ellipse, ellipsoid, meet
-from train.data.phantom.trunk import Trunk
+from train.phantom.canvas import Canvas
+from train.phantom.grid import F32, Block
+from train.phantom.patient import Patient
+from train.phantom.shapes import Tubes, bar, ellipse, ellipsoid, meet
+from train.phantom.trunk import Trunk
 
 # Height in mm of the vertebral bodies' centres, from S2 (index −2) over L5 (0), L4 … T12 (5) … to T1 (16).
 _CENTRES = np.array(

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from lits_deploy.cli.app import app
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import OutputError, UserError
-from train.data.phantom import (
+from train.phantom import (
     Phantom,
     dicom,
     make_phantom,

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.errors import UserError
-from train.data.phantom import abdomen, bowel, chest, limbs, skeleton, trunk, vessels, wall
-from train.data.phantom.canvas import Canvas
-from train.data.phantom.grid import Grid
-from train.data.phantom.lesions import Lesion, paint_lesions
-from train.data.phantom.patient import Patient, draw_patient
-from train.data.phantom.scanner import scan
+from train.phantom import abdomen, bowel, chest, limbs, skeleton, trunk, vessels, wall
+from train.phantom.canvas import Canvas
+from train.phantom.grid import Grid
+from train.phantom.lesions import Lesion, paint_lesions
+from train.phantom.patient import Patient, draw_patient
+from train.phantom.scanner import scan
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from typing import Any
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json, write_text
-from train.data.phantom.anatomy import make_phantom
 from train.data.slices import (
     LABELS,
     SPLITS,
@@ -27,6 +26,7 @@ from train.data.slices import (
     slice_name,
     write_slice,
 )
+from train.phantom.anatomy import make_phantom
 
 MARKER = ".phantom-unfinished"
 FEWEST_PATIENTS = 3

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from train.data.phantom.canvas import Canvas
-from train.data.phantom.grid import F32, stretch
-from train.data.phantom.patient import Patient
+from train.phantom.canvas import Canvas
+from train.phantom.grid import F32, stretch
+from train.phantom.patient import Patient
 
 
 def scan(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> npt.NDArray[np.int16]:
