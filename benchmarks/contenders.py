@@ -10,7 +10,7 @@ from benchmarks.accuracy import Scored, golden_agreement, headline, score
 from benchmarks.candidates import Candidate
 from benchmarks.inputs import Inputs
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import DeviceError, MissingExtra, UserError
+from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra, UserError
 from lits_deploy.verify import read_golden
 
 SCORING_BATCH = 8
@@ -59,7 +59,7 @@ def score_all(
                     else _same(golden_agreement(runtime, *golden), len(golden[0]), bundle, "goldens")
                 )
                 info = runtime.describe()
-        except (DeviceError, MissingExtra) as error:
+        except (DeviceError, DeviceOutOfMemory, MissingExtra) as error:
             notes.append(f"{candidate.name} is not measured: {error}")
             continue
         found.append(

@@ -13,7 +13,7 @@
     │   └── OutputError       an output folder that may not be written
     │       └── LedgerError   a ledger whose rows are not those that were written
     ├── SliceError            one file or slice cannot be used: becomes a row with this reason, never an abort
-    └── DeviceOutOfMemory     the device ran out of memory: the pipeline halves the batch
+    └── DeviceOutOfMemory     the device ran out of memory: something smaller is tried, or `mishaps` words it
 
 Caught once, in `lits_deploy.program`. Anything else is a bug and keeps its traceback.
 """
@@ -100,4 +100,4 @@ class SliceError(LitsError):
 
 
 class DeviceOutOfMemory(LitsError):  # noqa: N818
-    """The device ran out of memory for this batch; a smaller one may fit."""
+    """The device ran out of memory; something smaller may fit. What ends a command because of it is a DeviceError."""

@@ -1,4 +1,4 @@
-"""What a machine runs out of, told apart: disk, open files, memory, threads and processes, and a ledger gone wrong.
+"""What a machine runs out of, told apart: disk, open files, memory (a GPU's too), threads, and a ledger gone wrong.
 
 Libraries raise these from any line, so they are turned into our errors in one place: `cli` does it for a command,
 `watch` for a run. What is not known here is a bug.
@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import sys
 from types import TracebackType
 
-from lits_deploy.errors import MachineError, OutputError, UserError
+from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MachineError, OutputError, UserError
 from lits_deploy.printable import printable
 
 _NO_THREAD = ("can't start new thread", "Resource temporarily unavailable")
+_DEVICE_FULL = ("CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+"""In PyTorch's messages; the last is cuBLAS's and cuDNN's."""
+_ASKED = r"(?:requested|tried to allocate)\D{0,40}(\d[\d.]*) ?([KMG]iB)?"
+_FREE = r"(?:available(?: memory of)?|of which) (\d[\d.]*) ?([KMG]iB)?"
+"""What ONNX Runtime, PyTorch, TensorRT and `trt.bindings` say of memory that they did not get."""
 _BUGS_OF_SQL = ("syntax error", "no such column", "has no column", "values for")
 """In messages of SQLite that come of our code, not of the file."""
 
@@ -30,7 +36,41 @@ def as_user_error(error: BaseException) -> UserError | None:
         return _memory()
     if isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_THREAD):
         return _processes()
+    if isinstance(error, DeviceOutOfMemory) or device_is_full(error):
+        return no_room("this command", error)
     return _of_ledger(error) or _of_import(error)
+
+
+def device_is_full(error: BaseException) -> bool:
+    """True for PyTorch's ways to say that the GPU has no memory left."""
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _DEVICE_FULL)
+
+
+def no_room(what: str, error: BaseException, *, free: int | None = None, fix: str = "") -> DeviceError:
+    """The end where a device has no memory for `what`: how much was asked for and is missing, as far as it is told.
+
+    error: the library's, or a DeviceOutOfMemory with its words; free: bytes that the device has now.
+    """
+    text = " ".join(str(error).split())
+    asked, left = _bytes(_ASKED, text), _bytes(_FREE, text)
+    left = free if left is None else left
+    if asked is None:
+        why = text[:200] if left is None else f"{_size(left)} free; {text[:200]}"
+    elif left is None or left >= asked:  # in pieces, or others have given theirs back since
+        why = f"{_size(asked)} more did not fit"
+    else:
+        why = f"{_size(asked)} more did not fit into {_size(left)}: {_size(asked - left)} missing"
+    ways = "other programs off the device, a smaller --batch-size, another --artifact, or --device cpu"
+    return DeviceError(f"The device has no memory left for {what} ({why}).", fix=fix or ways)
+
+
+def _bytes(pattern: str, text: str) -> int | None:
+    found = re.search(pattern, text, re.IGNORECASE)
+    return int(float(found[1].rstrip(".")) * 1024 ** " KMG".index((found[2] or " ")[0].upper())) if found else None
+
+
+def _size(number: int) -> str:
+    return f"{number / 2**20:,.0f} MiB" if number >= 1 << 20 else f"{number:,} bytes"
 
 
 def _of_system(error: OSError) -> UserError | None:

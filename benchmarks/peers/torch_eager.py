@@ -7,6 +7,8 @@ layout. FP32 means FP32: TF32 is off on a GPU.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,9 +18,21 @@ from benchmarks.candidates import Candidate
 from export.flips import Flips
 from export.source import Original, from_run
 from lits_deploy.errors import DeviceOutOfMemory
+from lits_deploy.mishaps import device_is_full
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 from train.threads import limit_threads
+
+
+@contextmanager
+def on_device() -> Iterator[None]:
+    """DeviceOutOfMemory in place of PyTorch's own error."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not device_is_full(error):
+            raise
+        raise DeviceOutOfMemory(" ".join(str(error).split())[:300]) from error
 
 
 class TorchEager(Runtime):
@@ -40,18 +54,16 @@ class TorchEager(Runtime):
         module = (
             original.module if device == "cpu" else copy.deepcopy(original.module)
         )  # `to` would move the shared one
-        self._module = module.to(self._device).eval()
+        with on_device():
+            self._module = module.to(self._device).eval()
         default = ("logits", "probabilities") if original.info.task == "classify" else ("labels",)
         self._wanted = wanted or default
 
     def _infer(self, batch: Batch) -> Outputs:
-        try:
-            with torch.inference_mode():
-                values = self._module(torch.from_numpy(batch).to(self._device))
-                named = dict(zip(self._module.outputs, values, strict=True))
-                return Outputs(**{name: named[name].cpu().numpy() for name in self._wanted})  # .cpu() waits for a GPU
-        except torch.cuda.OutOfMemoryError as error:
-            raise DeviceOutOfMemory(str(error).splitlines()[0]) from error
+        with on_device(), torch.inference_mode():
+            values = self._module(torch.from_numpy(batch).to(self._device))
+            named = dict(zip(self._module.outputs, values, strict=True))
+            return Outputs(**{name: named[name].cpu().numpy() for name in self._wanted})  # .cpu() waits for a GPU
 
     def describe(self) -> RuntimeInfo:
         """Version and device."""

@@ -11,8 +11,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from benchmarks.peers.torch_eager import on_device
 from export.source import Original
-from lits_deploy.errors import DeviceError, DeviceOutOfMemory
+from lits_deploy.errors import DeviceError
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 
 MODES = ("eager fp32", "eager fp16 channels_last", "compile fp32", "compile fp16 channels_last")
@@ -49,17 +50,16 @@ class TorchGpu(Runtime):
             module.network = _Half(module.network)
         self._device, self._mode, self._wanted = torch.device(device), mode, wanted
         self._outputs = module.outputs
-        module = module.to(self._device).eval()
+        with on_device():
+            module = module.to(self._device).eval()
         self._call = torch.compile(module) if mode.startswith("compile") else module
 
     def _infer(self, batch: Batch) -> Outputs:
         try:
-            with torch.inference_mode():
+            with on_device(), torch.inference_mode():
                 values = self._call(torch.from_numpy(batch).to(self._device))
                 named = dict(zip(self._outputs, values, strict=True))
                 return Outputs(**{name: named[name].cpu().numpy() for name in self._wanted})  # .cpu() waits for a GPU
-        except torch.cuda.OutOfMemoryError as error:
-            raise DeviceOutOfMemory(str(error).splitlines()[0]) from error
         except RuntimeError as error:  # the compiler's errors are of this kind too
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise DeviceError(f"PyTorch {self._mode}: {reason[:300]}") from error

@@ -19,6 +19,7 @@ import numpy as np
 
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.machine import cores
+from lits_deploy.mishaps import no_room
 from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import memory
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
@@ -94,6 +95,8 @@ class OnnxRuntime(Runtime):
             with nullcontext() if self._limit is None else memory.to_load(len(model.data), cores(), self._limit):
                 self._session = ort.InferenceSession(model.data, options, providers=providers, enable_fallback=False)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if device.kind == "cuda" and memory.is_lack(error):
+                raise no_room(f"{model.name} on {device}", error) from error
             if device.kind == "cuda":
                 raise DeviceError(
                     f"ONNX Runtime cannot use {device}: {_first_line(error)}", fix="--device cpu"

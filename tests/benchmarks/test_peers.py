@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from benchmarks.peers.ultralytics_script import adapted
 from benchmarks.records import Session, machine_name, write_record
 from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
+from lits_deploy.errors import DeviceOutOfMemory
 from tiny_bundle import make_tiny_bundle
 
 
@@ -137,3 +139,15 @@ def test_work_of_a_graph_is_counted(bundle: Bundle) -> None:
     conv = count(_convolution())
     assert conv.flops == 2 * 256 * 28 * 28 * 256 * 9
     assert conv.weight_bytes == 4 * 256 * 256 * 9
+
+
+def test_an_original_that_does_not_fit_onto_the_device_is_told_as_any_lack_of_memory() -> None:
+    torch = pytest.importorskip("torch")
+    from benchmarks.peers.torch_eager import TorchEager
+
+    def to(_device: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    original: Any = SimpleNamespace(contract=SimpleNamespace(shape=(1, 8, 8)), module=SimpleNamespace(to=to))
+    with pytest.raises(DeviceOutOfMemory, match=r"Tried to allocate 2\.00 GiB"):
+        TorchEager(original)

@@ -33,7 +33,7 @@ from benchmarks.server import ServerEffort
 from export.source import Deployed, Original
 from fake_runtime import FakeRuntime
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import OutputError
+from lits_deploy.errors import DeviceOutOfMemory, OutputError
 from lits_deploy.runtime import Batch, Outputs, Runtime
 from tiny_bundle import BIAS, WEIGHTS, make_tiny_bundle, tiny_logits
 from tiny_data import make_tiny_data
@@ -250,7 +250,11 @@ def fake_candidate(name: str, **changes: Any) -> Candidate:
 def test_wrong_answers_and_failed_starts_become_error_rows(
     bundle: Bundle, data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    def full(*_: Any) -> Runtime:
+        raise DeviceOutOfMemory("requested 3 bytes")
+
     candidates = [fake_candidate("right"), fake_candidate("forgetful"), fake_candidate("swollen")]
+    candidates.append(fake_candidate("full", open=full))
 
     def start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, Any]:
         if candidate.runtime == "swollen":
@@ -273,6 +277,7 @@ def test_wrong_answers_and_failed_starts_become_error_rows(
     assert "otherwise than the accuracy run" in forgetful["error"]
     assert forgetful["latency_ms"] is None
     assert "signal 9" in swollen["error"]
+    assert "full fp32 is not measured: requested 3 bytes" in document["notes"]
     header, rows = model_table(document)
     assert "× PyTorch" not in header
     assert [row[3] == "error" for row in rows] == [False, True, True]

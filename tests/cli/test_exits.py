@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from lits_deploy import exits
 from lits_deploy.cli.app import COMMANDS, app
-from lits_deploy.errors import MissingExtra
+from lits_deploy.errors import DeviceOutOfMemory, MissingExtra
 from lits_deploy.program import outcome
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +75,19 @@ def test_each_end_has_its_code(statement: str, code: int, line: str) -> None:
         ("raise MemoryError", exits.USER_ERROR, "error: There is no memory left"),
         ("raise MissingExtra('X', 'x') from ImportError('std::bad_alloc')", exits.USER_ERROR, "There is no memory"),
         ('raise RuntimeError("can\'t start new thread")', exits.USER_ERROR, "error: No further thread or process"),
+        (
+            "raise DeviceOutOfMemory('cudaMalloc: requested 314572800, available 209715200 bytes')",
+            exits.USER_ERROR,
+            "(300 MiB more did not fit into 200 MiB: 100 MiB missing). Fix: other programs off the device, a smaller",
+        ),
+        (
+            "raise RuntimeError('CUDA out of memory. Tried to allocate 1.5 GiB. GPU 0 has a capacity of 7 GiB of which "
+            "10.5 MiB is free.')",
+            exits.USER_ERROR,
+            "(1,536 MiB more did not fit into 10 MiB: 1,526 MiB missing)",
+        ),
+        ("raise RuntimeError('CUDA error: out of memory')", exits.USER_ERROR, "left for this command (CUDA error"),
+        ("raise RuntimeError('CUDA error: an illegal memory access was encountered')", exits.BUG, "illegal memory"),
         ("raise sqlite3.OperationalError('database is locked')", exits.USER_ERROR, "error: The ledger is locked"),
         (
             "raise sqlite3.DatabaseError('database disk image is malformed')",
@@ -91,7 +104,8 @@ def test_what_the_machine_runs_out_of_is_told_apart(
     statement: str, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def main() -> int:
-        exec(statement, {"errno": errno, "sqlite3": sqlite3, "MissingExtra": MissingExtra})
+        known = {"errno": errno, "sqlite3": sqlite3, "MissingExtra": MissingExtra}
+        exec(statement, {**known, "DeviceOutOfMemory": DeviceOutOfMemory})
         return exits.DONE
 
     assert outcome(main) == code

@@ -36,6 +36,7 @@ class FakeOrt:
         self.config: dict[str, str] = {}
         self.values: list[Any] = []
         self.preloaded = False
+        self.refuses: Exception | None = None
         outer = self
 
         class OrtValue:
@@ -63,6 +64,8 @@ class FakeOrt:
         return ["TensorrtExecutionProvider", CUDA, "CPUExecutionProvider"]
 
     def InferenceSession(self, _model: bytes, _options: Any, providers: list[Any], **_: Any) -> Any:  # noqa: N802
+        if self.refuses:
+            raise self.refuses
         self.asked = providers
         return FakeSession(self)
 
@@ -140,6 +143,13 @@ def test_the_devices_memory_running_out_halves_the_batch(monkeypatch: pytest.Mon
     ort = FakeOrt([CUDA], fails="Failed to allocate memory for requested buffer of size 123")
     with opened(ort, monkeypatch) as runtime, pytest.raises(DeviceOutOfMemory, match="Failed to allocate"):
         runtime.infer(np.zeros((2, 1, 4, 4), np.uint8))
+
+
+def test_a_network_that_does_not_fit_says_how_much_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ort = FakeOrt([CUDA])
+    ort.refuses = Exception("Available memory of 1048576 is smaller than requested bytes of 3145728")
+    with pytest.raises(DeviceError, match=r"for model.onnx on cuda:1 \(3 MiB more .* into 1 MiB: 2 MiB missing\)"):
+        opened(ort, monkeypatch)
 
 
 def test_bound_buffers_give_what_a_plain_run_gives(tmp_path: Path) -> None:
