@@ -14,7 +14,7 @@ STUBS := .venv/stubs/tensorrt_stubs/py.typed
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lits-deploy: the workstation needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.platform != "linux" and "lits-deploy: Linux only; elsewhere use WSL2 or a Linux container" or sys.version_info < (3, 11) and "lits-deploy: the workstation needs Python 3.11 or newer; try make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS),dicom-out,watch,train,export,bench,dev]'
 	rm -f .venv/ready-*

@@ -32,6 +32,9 @@ def main() -> NoReturn:
         # Until a handler of ours can be imported, Ctrl-C ends the program without a traceback of Python's.
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     _drop_current_folder()
+    from lits_deploy import exits
+
+    exits.unless_linux()
     from lits_deploy import signals
 
     signals.end_on_any()  # nothing has begun

@@ -17,6 +17,7 @@ failed" for a success, as `deploy/nightly.sh` does, sets LITS_DEPLOY_UNATTENDED 
 from __future__ import annotations
 
 import os
+import sys
 
 DONE = 0
 SOME_FAILED = 1
@@ -35,6 +36,14 @@ def in_help(*own: str) -> str:
 
 
 _OF_ALL = ("2 an error to mend", "70 a bug", "129, 130 or 143 stopped by a signal")
+
+
+def unless_linux() -> None:
+    """End the program on another system, in one line, before an import fails for what only Linux or POSIX has."""
+    if sys.platform != "linux":
+        fix = "run it in WSL2 or in a Linux container"
+        sys.stderr.write(f"error: lits-deploy runs on Linux only; this is {sys.platform}. Fix: {fix}\n")
+        raise SystemExit(USER_ERROR)
 
 
 def of_signal(number: int) -> int:

@@ -203,3 +203,17 @@ def test_codes_are_told_apart_and_stand_in_the_readme() -> None:
     assert not crashes & set(codes.values())
     text = (ROOT / "README.md").read_text()
     assert all(f"{code} " in text for code in (0, 1, 2, 3, 70, 129, 130, 143))
+
+
+@pytest.mark.parametrize("module", ["lits_deploy", "train", "benchmarks.floor"])
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_another_system_than_linux_is_refused_in_one_line(tmp_path: Path, platform: str, module: str) -> None:
+    lacking = "fcntl", "resource", "select"
+    planted = f"import signal, sys\nsys.platform = {platform!r}\ndel signal.SIGHUP\n"
+    (tmp_path / "sitecustomize.py").write_text(planted + "".join(f"sys.modules[{name!r}] = None\n" for name in lacking))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (exits.USER_ERROR, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert f"Linux only; this is {platform}. Fix: run it in WSL2 or in a Linux container" in line
