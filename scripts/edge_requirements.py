@@ -24,25 +24,21 @@ GLIBC = 35
 """Of Ubuntu 22.04, the oldest system that is meant: 2.35."""
 
 TARGETS = {
-    # name: Python, machine, extras of lits-deploy, and what the box needs besides
-    "jetpack6": ("3.10", "aarch64", (), ("cuda-python>=12.6,<13",)),
-    "jetpack7": ("3.12", "aarch64", (), ("cuda-python>=13",)),
-    "pc-py310-x86_64": ("3.10", "x86_64", ("cpu", "openvino"), ()),
-    "pc-py311-x86_64": ("3.11", "x86_64", ("cpu", "openvino"), ()),
-    "pc-py312-x86_64": ("3.12", "x86_64", ("cpu", "openvino"), ()),
-    "pc-py310-aarch64": ("3.10", "aarch64", ("cpu", "openvino"), ()),
-    "pc-py311-aarch64": ("3.11", "aarch64", ("cpu", "openvino"), ()),
+    # name: Python, machine, extras of lits-deploy
+    "jetpack6": ("3.10", "aarch64", ("jetson",)),
+    "jetpack7": ("3.12", "aarch64", ("jetson",)),
+    "pc-py310-x86_64": ("3.10", "x86_64", ("cpu", "openvino")),
+    "pc-py311-x86_64": ("3.11", "x86_64", ("cpu", "openvino")),
+    "pc-py312-x86_64": ("3.12", "x86_64", ("cpu", "openvino")),
+    "pc-py310-aarch64": ("3.10", "aarch64", ("cpu", "openvino")),
+    "pc-py311-aarch64": ("3.11", "aarch64", ("cpu", "openvino")),
 }
 
 
-def wanted(extras: tuple[str, ...], more: tuple[str, ...]) -> list[str]:
+def wanted(extras: tuple[str, ...]) -> list[str]:
     """Requirements of lits-deploy with these extras, as pyproject.toml has them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [
-        *project["dependencies"],
-        *(line for extra in extras for line in project["optional-dependencies"][extra]),
-        *more,
-    ]
+    return project["dependencies"] + [line for extra in extras for line in project["optional-dependencies"][extra]]
 
 
 def resolve(requirements: list[str], python: str, machine: str, folder: Path) -> list[str]:
@@ -88,13 +84,12 @@ def wheels(pins: list[str], python: str, machine: str, folder: Path) -> list[tup
 def main(names: list[str]) -> None:
     OUT.mkdir(exist_ok=True)
     for name in names or TARGETS:
-        python, machine, extras, more = TARGETS[name]
+        python, machine, extras = TARGETS[name]
         with tempfile.TemporaryDirectory() as folder:
-            pins = resolve(wanted(extras, more), python, machine, Path(folder))
+            pins = resolve(wanted(extras), python, machine, Path(folder))
             found = wheels(pins, python, machine, Path(folder))
-        what = f"lits-deploy[{','.join(extras)}]" if extras else "lits-deploy"
         lines = [
-            f"# {' and '.join((what, *more))}, Python {python}, {machine}, glibc 2.{GLIBC} or newer.",
+            f"# lits-deploy[{','.join(extras)}], Python {python}, {machine}, glibc 2.{GLIBC} or newer.",
             f"# Made by scripts/edge_requirements.py {name}; used as docs/jetson.md says.",
         ]
         for pin, file, sha256 in found:

@@ -223,9 +223,9 @@ REQUIREMENTS = sorted((DEPLOY / "requirements").glob("*.txt"))
 PINNED = re.compile(r"# (\S+\.whl)\n([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}\n")
 
 
-def targets() -> dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]]:
-    """Of scripts/edge_requirements.py: Python, machine, extras, and what is needed besides."""
-    found: dict[str, tuple[str, str, tuple[str, ...], tuple[str, ...]]]
+def targets() -> dict[str, tuple[str, str, tuple[str, ...]]]:
+    """Of scripts/edge_requirements.py: Python, machine, extras."""
+    found: dict[str, tuple[str, str, tuple[str, ...]]]
     found = runpy.run_path(str(DEPLOY.parent / "scripts" / "edge_requirements.py"))["TARGETS"]
     return found
 
@@ -239,15 +239,16 @@ def test_there_is_a_requirements_file_for_every_target_and_the_docs_use_them() -
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
 def test_every_wheel_of_an_edge_box_is_pinned_by_its_hash_and_fits(path: Path) -> None:
-    python, machine, extras, more = targets()[path.stem]
+    python, machine, extras = targets()[path.stem]
     text = path.read_text()
     body = text.partition("\n# Made by ")[2].partition("\n")[2]
     assert PINNED.sub("", body) == "", "every line is a pinned wheel or its file's name; no address of a registry"
     pins = {name: (file, version) for file, name, version in PINNED.findall(body)}
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *more]
-    asked += [line for extra in extras for line in project["optional-dependencies"][extra]]
+    asked = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
     for requirement in map(Requirement, asked):
+        if requirement.marker and not requirement.marker.evaluate({"python_version": python}):
+            continue
         assert requirement.specifier.contains(pins[requirement.name][1]), str(requirement)
     tag = f"cp{python.replace('.', '')}"
     for file, _ in pins.values():
@@ -262,6 +263,27 @@ def test_gdcm_starts_after_its_fixes() -> None:
     (gdcm,) = (line for line in map(Requirement, project["dependencies"]) if line.name == "python-gdcm")
     assert not any(gdcm.specifier.contains(version) for version in ("3.0.24", "3.0.26", "3.2.2", "3.2.5"))
     assert gdcm.specifier.contains("3.2.6")
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+def test_one_distribution_brings_cuda_and_on_a_jetson_one_no_newer_than_its_driver(python: str) -> None:
+    """Before 12.8 `cuda-python` held the modules that `cuda-bindings` holds now: both together overwrite each other."""
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
+    constraints = map(Requirement, (DEPLOY.parent / "constraints.txt").read_text().splitlines()[1:])
+    tested = {pin.name: str(pin.specifier).removeprefix("==") for pin in constraints}
+    for extra, lines in project["optional-dependencies"].items():
+        asked = [Requirement(line) for line in lines]
+        here = [one for one in asked if one.marker is None or one.marker.evaluate({"python_version": python})]
+        cuda = {one.name: one.specifier for one in here if one.name in ("cuda-python", "cuda-bindings")}
+        assert len(cuda) == (extra in ("gpu", "trt", "trt-rtx", "jetson")), extra
+        if extra == "jetson":
+            name, newer, fits = (
+                ("cuda-bindings", "13.2.0", "13.0.3") if python == "3.12" else ("cuda-python", "12.8.0", "12.6.2.post1")
+            )
+            assert cuda[name].contains(fits)
+            assert not cuda[name].contains(newer)
+        elif cuda:
+            assert cuda["cuda-bindings"].contains(tested["cuda-bindings"]), extra
 
 
 def test_container_can_be_fixed_to_a_digest_and_invents_none() -> None:
