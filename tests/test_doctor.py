@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -194,11 +195,15 @@ class TestTensorRt:
             places = [int((known == one).reshape(len(known), -1).all(axis=1).argmax()) for one in slices]
             return {"logits": answers[places], "probabilities": answers[places]}
 
-        cuda = RecordingCuda()
+        def build(*_: object, use_gpu: Callable[[], None]) -> None:
+            use_gpu()
+            assert cuda.calls == [("set_device", cuda.calls[0][1])] * 2  # of the building thread and of the caller's
+
+        cuda = RecordingCuda(devices=2)
         monkeypatch.setattr(trt.flavours, "installed", lambda _: True)
         monkeypatch.setattr(trt.flavours, "load", fake_library)
         monkeypatch.setattr(trt.bindings, "open_cuda", lambda: cuda)
-        monkeypatch.setattr(trt, "build", lambda *_, **__: None)
+        monkeypatch.setattr(trt, "build", build)
         monkeypatch.setattr(
             trt, "_load", lambda *_: FakeEngine(cuda, compute, classifier_tensors(network.SHAPE), max_batch=3)
         )
@@ -206,9 +211,9 @@ class TestTensorRt:
 
     @pytest.mark.parametrize("flavour", ["tensorrt", "rtx"])
     def test_the_right_answer_on_a_gpu_works(self, flavour: str, answer: np.ndarray) -> None:
-        (found,) = trt.try_flavour(flavour, 0)
+        (found,) = trt.try_flavour(flavour, 1)
         assert (found.state, found.works, found.fix) == ("ok", True, None), found
-        assert found.name == f"{trt.TITLES[flavour]} on cuda:0"
+        assert found.name == f"{trt.TITLES[flavour]} on cuda:1"
         assert "on NVIDIA RTX A2000 gives the right answer" in found.found
         assert found.details["slices"] == 4
 

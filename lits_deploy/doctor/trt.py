@@ -8,6 +8,7 @@ nothing runs on it here. Nothing of this touches the cache of engines.
 from __future__ import annotations
 
 import time
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -88,7 +89,7 @@ def _on_gpu(library: Library, cuda: Cuda, device: int) -> dict[str, Any]:
     began = time.perf_counter()
     cuda.set_device(device)
     gpu = cuda.describe(device)
-    built = build(library, network.model_file(), _profile())
+    built = build(library, network.model_file(), _profile(), use_gpu=partial(cuda.set_device, device))
     with TensorRt(
         _load(library, built), cuda, device=Device("cuda", device), precision="fp32", shape=network.SHAPE,
         wanted=("probabilities",), max_batch=_MOST,

@@ -48,19 +48,22 @@ def build(
     profile: Profile,
     *,
     targets: tuple[str, ...] = (),
+    use_gpu: Callable[[], None] = lambda: None,
     timing_cache: bytes = b"",
     on_progress: OnProgress = lambda _share, _phase: None,
 ) -> Built:
     """Build an engine of an ONNX file whose one input is [N, C, H, W].
 
-    targets: compute capabilities like `sm86` (RTX only); none: for the GPU of this machine. Raises EngineError naming
-    the node that TensorRT refuses, KeyboardInterrupt within about a second of Ctrl-C.
+    targets: compute capabilities like `sm86` (RTX only); none: for the GPU that `use_gpu` makes the building thread's.
+    Raises EngineError naming the node that TensorRT refuses, DeviceError where TensorRT does not start,
+    KeyboardInterrupt within about a second of Ctrl-C.
     """
     phases = Phases(on_progress)
     result: list[Built | BaseException] = []
 
     def work() -> None:
         try:
+            use_gpu()  # CUDA keeps the current GPU for each thread: a new one begins with the first GPU
             result.append(_build(library, model, profile, targets, timing_cache, phases))
         except BaseException as error:  # raised again in the caller's thread
             result.append(error)
@@ -110,29 +113,36 @@ def _build(
     trt, started = library.trt, perf_counter()
     check_targets(library, targets)
     with library.listening() as log:
-        builder: tensorrt.Builder = trt.Builder(library.logger)
-        network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+        builder: tensorrt.Builder = library.make("Builder", library.logger)
+        strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network = library.need(builder.create_network(strongly_typed), "makes no network")
         _parse(library, network, model, log)
-        config = builder.create_builder_config()
+        config = library.need(builder.create_builder_config(), "makes no configuration")
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
         config.clear_flag(trt.BuilderFlag.TF32)  # FP32 means FP32: TF32 has ten bits of mantissa
+        # Without it TensorRT ≥ 10.10 asks for the scratch memory of the largest batch, whatever the batch.
+        if (resize := getattr(trt.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)) is not None:
+            config.set_preview_feature(resize, True)
         slices = network.get_input(0)
         one = [slices.shape[axis] for axis in range(1, 4)]  # [C, H, W]
         batches = builder.create_optimization_profile()
         batches.set_shape(slices.name, *(trt.Dims([n, *one]) for n in (1, profile.best, profile.most)))
         config.add_optimization_profile(batches)
         config.progress_monitor = monitor = _monitor(trt, phases)
+        timings = None
         if library.is_rtx:
-            _aim(trt, config, targets)
-        else:
-            config.set_timing_cache(config.create_timing_cache(timing_cache), ignore_mismatch=False)
+            _aim(library, config, targets)
+        else:  # one that was kept is refused where it is of another GPU or damaged
+            timings = _timings(config, timing_cache) or _timings(config, b"")
         plan: tensorrt.IHostMemory | None = builder.build_serialized_network(network, config)
-        del monitor
         if plan is None:
             if phases.cancelled:
                 raise EngineError("The build was cancelled.")
             raise EngineError(_in_words(library, log.problem() or "no engine and no reason"), fix=_FIX)
-        kept = b"" if library.is_rtx else bytes(config.get_timing_cache().serialize())
+        filled = None if timings is None else config.get_timing_cache()
+        blob = None if filled is None else filled.serialize()
+        kept = b"" if blob is None else bytes(blob)
+        del monitor, timings  # alive until here: the configuration may only point to them
         data = bytes(plan)
     layers = parse_listing(line for _, text in log.lines if text.startswith("Layers:") for line in text.split("\n"))
     return Built(data=data, layers=layers, seconds=perf_counter() - started, timing_cache=kept)
@@ -142,7 +152,7 @@ _FIX = "another --precision or --trt-flavour, or run this file with ONNX Runtime
 
 
 def _parse(library: Library, network: tensorrt.INetworkDefinition, model: ModelFile, log: Log) -> None:
-    parser: tensorrt.OnnxParser = library.trt.OnnxParser(network, library.logger)
+    parser: tensorrt.OnnxParser = library.make("OnnxParser", network, library.logger)
     parsed: Any = parser.parse(model.data)  # the stubs' `bool` is a member of DataType
     if parsed:
         if network.num_inputs != 1:
@@ -160,12 +170,17 @@ def _parse(library: Library, network: tensorrt.INetworkDefinition, model: ModelF
     raise EngineError(f"{library} cannot parse {model.name}{where}: {what[:300]}.", fix=_FIX)
 
 
-def _aim(trt: Any, config: Any, targets: tuple[str, ...]) -> None:
+def _timings(config: tensorrt.IBuilderConfig, data: bytes) -> tensorrt.ITimingCache | None:
+    """A timing cache that the builder uses and fills; None where it does not take this one."""
+    cache: tensorrt.ITimingCache | None = config.create_timing_cache(data)
+    return cache if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False) else None
+
+
+def _aim(library: Library, config: Any, targets: tuple[str, ...]) -> None:
     config.num_compute_capabilities = max(1, len(targets))
-    if not targets:
-        config.set_compute_capability(trt.ComputeCapability.CURRENT, 0)
-    for index, name in enumerate(targets):
-        config.set_compute_capability(getattr(trt.ComputeCapability, name.upper()), index)
+    for index, name in enumerate(targets or ("current",)):
+        if not config.set_compute_capability(getattr(library.trt.ComputeCapability, name.upper()), index):
+            raise library.failure(f"does not build for {name}")
 
 
 def _in_words(library: Library, problem: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.errors import DeviceError, DeviceOutOfMemory, EngineError
+from lits_deploy.errors import DeviceOutOfMemory, EngineError
 from lits_deploy.trt.flavour import Library
 
 if TYPE_CHECKING:  # type stubs
@@ -81,14 +81,12 @@ class LoadedEngine:
 
     def __init__(self, library: Library, data: bytes, *, runtime_cache: bytes = b"") -> None:
         trt = library.trt
-        library.forget()
         self._library, self._trt = library, trt
-        self._runtime: tensorrt.Runtime | None = trt.Runtime(library.logger)
-        _check_validity(library, self._runtime, data)
+        self._runtime: tensorrt.Runtime = library.make("Runtime", library.logger)
         loaded: tensorrt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(data)
-        if loaded is None:
-            raise _problem(library, "does not load the engine")
-        self._engine = loaded
+        if loaded is None and library.is_rtx:
+            _explain(library, self._runtime, data)
+        self._engine = loaded = library.need(loaded, "does not load the engine")
         self.library, self.capture = str(library), not library.is_rtx
         names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
         self.tensors = tuple(
@@ -103,7 +101,10 @@ class LoadedEngine:
         slices = next(tensor.name for tensor in self.tensors if tensor.is_input)
         _, _, largest = self._engine.get_tensor_profile_shape(slices, 0)
         self.max_batch = int(next(iter(largest)))
-        self._config: Any = self._rtx_config(runtime_cache) if library.is_rtx else None
+        self._config: Any = None
+        self._cache: Any = None  # the config only points to it, and ends the process where it is gone
+        if library.is_rtx:
+            self._config, self._cache = self._rtx_config(runtime_cache)
 
     def context(self) -> EngineContext:
         """See the seam."""
@@ -111,36 +112,33 @@ class LoadedEngine:
         self._library.forget()
         made: tensorrt.IExecutionContext | None
         made = self._engine.create_execution_context(strategy if self._config is None else self._config)
-        if made is None:
-            raise _problem(self._library, "makes no context of the engine")
-        return EngineContext(self._library, made, self.tensors)
+        return EngineContext(self._library, self._library.need(made, "makes no context of the engine"), self.tensors)
 
     def runtime_cache(self) -> bytes:
         """See the seam."""
-        if self._config is None or (cache := self._config.get_runtime_cache()) is None:
-            return b""
-        blob = cache.serialize()
+        blob = None if self._cache is None else self._cache.serialize()
         return b"" if blob is None else bytes(blob)
 
     def close(self) -> None:
         """See the seam."""
-        del self._config, self._engine, self._runtime
+        del self._config, self._cache, self._engine, self._runtime
 
-    def _rtx_config(self, runtime_cache: bytes) -> Any:
-        """RTX compiles kernels when a shape is first seen, and captures graphs by itself.
+    def _rtx_config(self, runtime_cache: bytes) -> tuple[Any, Any]:
+        """(config, cache): RTX compiles kernels when a shape is first seen, and captures graphs by itself.
 
         Eagerly: the default swaps a better kernel in while batches run, and results would change in the middle.
         """
-        trt, config = self._trt, self._engine.create_runtime_config()
+        trt = self._trt
+        config = self._library.need(self._engine.create_runtime_config(), "does not set the engine up")
         config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         rtx: Any = config  # what follows is not in the stubs of `tensorrt`
         rtx.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
         rtx.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         cache = rtx.create_runtime_cache()
-        if runtime_cache:
+        if cache is not None and runtime_cache:
             cache.deserialize(runtime_cache)  # False for one of another driver: it is then filled anew
         rtx.set_runtime_cache(cache)
-        return rtx
+        return rtx, cache
 
 
 class EngineContext:
@@ -155,7 +153,7 @@ class EngineContext:
         for tensor in self._tensors:
             fits = not tensor.is_input or self._context.set_input_shape(tensor.name, (batch, *tensor.shape))
             if not fits or not self._context.set_tensor_address(tensor.name, addresses[tensor.name]):
-                raise _problem(self._library, f"does not take {batch} slices")
+                raise self._library.failure(f"does not take {batch} slices")
         return int(self._context.update_device_memory_size_for_shapes())
 
     def use_scratch(self, address: int, size: int) -> None:
@@ -166,7 +164,7 @@ class EngineContext:
         """See the seam."""
         self._library.forget()
         if not self._context.execute_async_v3(stream):
-            raise _problem(self._library, "could not run the engine")
+            raise self._library.failure("could not run the engine")
 
     def close(self) -> None:
         """See the seam."""
@@ -177,23 +175,18 @@ def _without_batch(shape: tensorrt.Dims) -> tuple[int, ...]:
     return tuple(shape[axis] for axis in range(1, len(shape)))
 
 
-def _check_validity(library: Library, runtime: Any, data: bytes) -> None:
-    """RTX can say beforehand why an engine will not do."""
-    if not library.is_rtx:
-        return
-    validity, reasons = runtime.get_engine_validity(data)
-    if validity == library.trt.EngineValidity.INVALID:
-        known = library.trt.EngineInvalidityDiagnostics.__members__.items()
-        names = [name for name, flag in known if int(reasons) & int(flag)]
+def _explain(library: Library, runtime: Any, data: bytes) -> None:
+    """Why RTX did not load an engine, where it knows: EngineError for an engine that is not for this box.
+
+    Asked only then: it calls engines invalid that run.
+    """
+    known = library.trt.EngineInvalidityDiagnostics.__members__.items()
+    _, reasons = runtime.get_engine_validity(data)
+    names = [name for name, flag in known if int(reasons) & int(flag)]
+    if "INSUFFICIENT_GPU_MEMORY" in names:
+        raise DeviceOutOfMemory(f"{library} does not load the engine: the GPU's memory does not suffice")
+    if names and names != ["CUDA_ERROR"]:  # of which the log says more
         raise EngineError(
-            f"{library} cannot use this engine here ({', '.join(names) or library.last_error()[:200] or 'no reason'}).",
+            f"{library} cannot use this engine here ({', '.join(names)}).",
             fix="delete it from the engine cache: it is then built anew; or --runtime onnxruntime",
         )
-
-
-def _problem(library: Library, what: str) -> Exception:
-    reason = library.last_error()
-    if "memory" in reason.lower() and "illegal" not in reason.lower():
-        return DeviceOutOfMemory(f"{library} {what}: {reason[:200]}")
-    said = f": {' '.join(reason.split())[:300]}" if reason else ""
-    return DeviceError(f"{library} {what}{said}.", fix="--runtime onnxruntime, and see `lits-deploy doctor`")

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from lits_deploy.errors import DeviceError, MissingExtra, UserError
+from lits_deploy.errors import DeviceError, DeviceOutOfMemory, LitsError, MissingExtra, UserError
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,30 @@ class Library:
     def last_error(self) -> str:
         """What TensorRT complained of last, since `forget`; empty where it did not."""
         return self.recent[-1][1].strip() if self.recent else ""
+
+    def failure(self, what: str) -> LitsError:
+        """What TensorRT could not do, and why: DeviceOutOfMemory where it says so, else DeviceError."""
+        reason = " ".join(re.sub(r"In \w+ at /\S+", "", self.last_error()).split()).rstrip(" .")
+        if "memory" in reason.lower() and "illegal" not in reason.lower():
+            return DeviceOutOfMemory(f"{self} {what}: {reason[:200]}")
+        said = f": {reason[:300]}" if reason else ""
+        return DeviceError(f"{self} {what}{said}.", fix="--runtime onnxruntime, and see `lits-deploy doctor`")
+
+    def need(self, made: Made | None, what: str) -> Made:
+        """What a call returned; `failure` where that is None, as TensorRT answers when it cannot."""
+        if made is None:
+            raise self.failure(what)
+        return made
+
+    def make(self, kind: str, *arguments: Any) -> Any:
+        """A `Builder`, `Runtime` or `OnnxParser`; `failure` where it cannot be made, as when CUDA does not start."""
+        self.forget()
+        try:
+            return getattr(self.trt, kind)(*arguments)
+        except TypeError as error:
+            if "nullptr" not in str(error):  # how pybind tells a null pointer; anything else is a bug of ours
+                raise
+            raise self.failure("does not start here" if kind != "OnnxParser" else "makes no parser") from error
 
 
 _LOADED: dict[str, Library] = {}

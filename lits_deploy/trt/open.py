@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from lits_deploy import nvidia
@@ -79,8 +80,8 @@ def open_tensorrt(
     cache = EngineCache(engine_cache)
     cuda.set_device(device.index)
     prepared = prepare(
-        bundle, artifact, library=library, gpu=gpu, profile=Profile.up_to(max_batch), at_least=max_batch, cache=cache,
-        say=say, on_progress=on_progress,
+        bundle, artifact, library=library, gpu=gpu, use_gpu=partial(cuda.set_device, device.index),
+        profile=Profile.up_to(max_batch), at_least=max_batch, cache=cache, say=say, on_progress=on_progress,
     )  # fmt: skip
     opener = _Opener(bundle, artifact, device, library, cache, cuda, gpu, load or _load)
     opener.prove(prepared, say)

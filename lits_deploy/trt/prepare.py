@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.errors import DeviceError, EngineError, UserError
+from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.trt.build import Built, OnProgress, build, check_targets
 from lits_deploy.trt.cache import EngineCache, side_name
@@ -38,6 +38,7 @@ def prepare(
     library: Library,
     gpu: Gpu | None,
     targets: tuple[str, ...] = (),
+    use_gpu: Callable[[], None] = lambda: None,
     profile: Profile,
     at_least: int | None = None,
     cache: EngineCache,
@@ -46,7 +47,8 @@ def prepare(
 ) -> Prepared:
     """An engine of an artifact whose file's hash was checked, for this GPU, or for `targets` wherever they are.
 
-    profile: what is built; at_least: an engine that takes so many slices will do, None: only one of that profile.
+    use_gpu: makes `gpu` the calling thread's. profile: what is built; at_least: an engine that takes so many slices
+    will do, None: only one of that profile.
     Raises DeviceError without GPU and targets, EngineError where it cannot be built.
     """
     if gpu is None and not targets:
@@ -73,8 +75,8 @@ def prepare(
         say(f"building the {library.flavour.title} engine of {artifact.name}: {why}")
         timing = side_name("timing", library.flavour.name, library.version, gpu.name if gpu else "none")
         built = build(
-            library, model, profile, targets=targets, timing_cache=b"" if targets else cache.read_side(timing),
-            on_progress=on_progress,
+            library, model, profile, targets=targets, use_gpu=use_gpu,
+            timing_cache=b"" if targets else cache.read_side(timing), on_progress=on_progress,
         )  # fmt: skip
         record = _record(key, built, library, gpu)
         if line := _broken_promise(record):
@@ -112,12 +114,10 @@ def artifacts_for(bundle: Bundle, precisions: tuple[str, ...] = ()) -> list[Arti
 
 def inspect(library: Library, data: bytes) -> list[Layer]:
     """Layers of an engine that was just built here, from TensorRT's inspector; needs the GPU. May be empty."""
-    trt = library.trt
-    library.forget()
-    engine = trt.Runtime(library.logger).deserialize_cuda_engine(data)
-    if engine is None:
-        raise EngineError(f"{library} does not load what it has built: {library.last_error()[:200]}.")
-    listing = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.ONELINE)
+    runtime = library.make("Runtime", library.logger)
+    engine = library.need(runtime.deserialize_cuda_engine(data), "does not load what it has built")
+    inspector = library.need(engine.create_engine_inspector(), "does not describe what it has built")
+    listing = inspector.get_engine_information(library.trt.LayerInformationFormat.ONELINE)
     return parse_listing(str(listing).split("\n"))  # not splitlines: node names are parted by \x1e
 
 

@@ -24,6 +24,9 @@ from lits_deploy.runtime.device import Device
 from lits_deploy.trt.cuda import Bytes, Cuda, view
 from lits_deploy.trt.engine import Context, Engine, Tensor
 
+_LEAST_SCRATCH = 256
+"""Bytes. A network that says it needs none is given some: without any, TensorRT may refuse to run."""
+
 
 def bucket_sizes(most: int) -> tuple[int, ...]:
     """Padded batch sizes: `most` and its halves down to 4, and 1. No batch is padded to more than twice its size.
@@ -169,11 +172,11 @@ class TensorRt(Runtime):
                 buffer.host = view(memory, tensor.dtype, (bucket.size, *tensor.shape))
                 buffer.host[:] = 0
         needed = bucket.context.bind(bucket.size, {name: buffer.device for name, buffer in bucket.buffers.items()})
+        needed = max(needed, _LEAST_SCRATCH)
         if needed > self._scratch_bytes:
             self._drop_buckets()  # their graphs hold the address of the old scratch memory
             self._scratch, self._scratch_bytes = self._cuda.allocate(needed), needed
-        if self._scratch:  # a small network may need none
-            bucket.context.use_scratch(self._scratch, self._scratch_bytes)
+        bucket.context.use_scratch(self._scratch, self._scratch_bytes)
 
     def _captured(self, bucket: _Bucket) -> int | None:
         """A graph of one run; None where this engine cannot be captured, and then none is tried again."""

@@ -51,6 +51,7 @@ class Bench:
         monkeypatch.setattr(open_module.flavour, "load", lambda _: self.library)
 
     def build(self, library: Library, model: Path, profile: Profile, **options: Any) -> Built:
+        options["use_gpu"]()
         self.built.append(f"engine {len(self.built)} of {library.version} for {profile}".encode())
         layer = Layer(name="conv", kind="correlation", inputs=(self.types,), constants=(), outputs=(), nodes=())
         return Built(data=self.built[-1], layers=[layer], seconds=0.5, timing_cache=b"timings")
@@ -63,9 +64,9 @@ class Bench:
         self.loaded.append(data)
         return FakeEngine(self.cuda, self.compute, tensors=classifier_tensors((1, SIZE, SIZE)), compiled=b"compiled")
 
-    def open(self, max_batch: int = 8) -> Any:
+    def open(self, max_batch: int = 8, *, gpu: int = 0) -> Any:
         return open_tensorrt(
-            self.bundle, self.bundle.artifact(), device=Device("cuda"), wanted=("logits",), max_batch=max_batch,
+            self.bundle, self.bundle.artifact(), device=Device("cuda", gpu), wanted=("logits",), max_batch=max_batch,
             engine_cache=self.cache.folder, cuda=self.cuda, load=self.load, say=self.said.append,
         )  # fmt: skip
 
@@ -172,6 +173,22 @@ def test_goldens_that_fail_keep_an_engine_out_until_they_pass(box: Bench) -> Non
     box.error = 0.0
     box.use()
     assert box.record().proven_on(FAKE_GPU)
+
+
+def test_an_engine_for_the_second_gpu_is_built_on_the_second_gpu(box: Bench) -> None:
+    box.cuda.devices = 2
+    build = box.build
+
+    def watched(*given: Any, **options: Any) -> Built:
+        box.cuda.calls.clear()
+        done = build(*given, **options)
+        assert box.cuda.calls == [("set_device", 1)]
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prepare_module, "build", watched)
+        box.open(gpu=1).close()
+    assert len(box.built) == 1
 
 
 def test_an_engine_built_elsewhere_is_proven_on_the_box_at_first_use_and_after_a_new_driver(box: Bench) -> None:

@@ -194,6 +194,17 @@ def test_buckets_share_one_scratch_memory_and_a_larger_one_starts_anew() -> None
         assert cuda.used_bytes < 2 * 64 * 1_000
 
 
+def test_a_network_that_says_it_needs_no_scratch_memory_is_given_some() -> None:
+    """0 is also what TensorRT answers when it failed to say, and it may refuse to run without any."""
+    cuda = RecordingCuda()
+    with opened(cuda, scratch_per_slice=0) as runtime:
+        runtime.infer(slices(3))
+        (context,) = engine_of(runtime).contexts
+        address, size = context.scratch
+        assert size >= 256
+        assert len(cuda.at(address)) == size
+
+
 @pytest.mark.parametrize("where", ["buffers", "scratch", "run"])
 def test_out_of_memory_leaves_nothing_behind_and_half_the_batch_goes_on(where: str) -> None:
     most = {"buffers": 64 * 64 + 64 * 12, "scratch": 64 * 64 + 64 * 24 + 100}
