@@ -2,48 +2,73 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import BundleError, MissingExtra, UserError
+from lits_deploy.printable import printable
 from lits_deploy.runtime import memory, onnxruntime_, openvino_
 from lits_deploy.runtime.base import Runtime
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.runtime.openvino_ import OpenVino
-from lits_deploy.trt.open import open_tensorrt, tensorrt_usable
+from lits_deploy.trt.open import open_tensorrt, tensorrt_trouble
 
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt")
 
+_ON_GPU = {"onnxruntime": onnxruntime_.cuda_trouble, "tensorrt": tensorrt_trouble}
+"""What keeps a runtime from the GPU here, in the order in which `auto` asks."""
+
 
 def places() -> list[tuple[str, str]]:
-    """Every (runtime, device) that is installed here; MissingExtra where there is none."""
+    """Every (runtime, device) that works here; a line tells of a GPU that none works on. MissingExtra without any."""
     found = [("onnxruntime", "cpu")] if onnxruntime_.installed() else []
-    found += [("onnxruntime", "cuda:0")] if onnxruntime_.cuda_usable() else []
     found += [("openvino", "cpu")] if openvino_.installed() else []
-    found += [("tensorrt", "cuda:0")] if tensorrt_usable() else []
+    found += [(name, "cuda:0") for name in _on_gpu(*_ON_GPU)]
     if not found:
         raise MissingExtra("A runtime (ONNX Runtime, OpenVINO or TensorRT)", "cpu")
     return found
 
 
 def resolve(runtime: str, device: str) -> tuple[str, Device]:
-    """What `auto` means here, as in `open_runtime`. Raises UserError, DeviceError for names that are none."""
+    """What `auto` means here, as in `open_runtime`. Where there is a GPU that `auto` does not take, one line tells why.
+
+    Raises UserError, DeviceError for names that are none.
+    """
     if runtime not in ("auto", *RUNTIMES):
         raise UserError(f"`{runtime}` is not a runtime.", fix=f"use one of: auto, {', '.join(RUNTIMES)}")
-    cuda = runtime == "tensorrt" or (
-        device == "auto"
-        and runtime != "openvino"
-        and (onnxruntime_.cuda_usable() or (runtime == "auto" and tensorrt_usable()))
-    )
-    target = Device.parse(device, auto=Device("cuda" if cuda else "cpu"))
-    if runtime == "auto" and target.kind == "cpu":
-        runtime = "openvino" if openvino_.installed() else "onnxruntime"
+    asked = tuple(_ON_GPU) if runtime == "auto" else (runtime,)
+    target = Device.parse(device, auto=Device("cuda" if runtime == "tensorrt" else "cpu"))
+    if device == "auto" and runtime in ("auto", "onnxruntime") and next(_on_gpu(*asked), None):
+        target = Device("cuda")
+    if runtime == "auto" and target.kind == "cuda":
+        runtime = next((name for name in asked if _ON_GPU[name]() is None), "onnxruntime")
     elif runtime == "auto":
-        only_tensorrt = not onnxruntime_.cuda_usable() and tensorrt_usable()
-        runtime = "tensorrt" if only_tensorrt else "onnxruntime"
+        runtime = "openvino" if openvino_.installed() else "onnxruntime"
     return runtime, target
+
+
+def _on_gpu(*names: str) -> Iterator[str]:
+    """Those of these runtimes that compute on the GPU here, each tried when it is asked for; a line where none does."""
+    troubles = []
+    for name in names:
+        if trouble := _ON_GPU[name]():
+            troubles.append(trouble)
+        else:
+            yield name
+    if nvidia.gpu_here() and len(troubles) == len(names):
+        _tell("; ".join(dict.fromkeys(trouble.found for trouble in troubles)), troubles[0].fix)
+
+
+@functools.cache  # once in a process
+def _tell(found: str, fix: str) -> None:
+    line = "note: the NVIDIA GPU here is not used, the CPU is: %s. Fix: %s"
+    logging.getLogger(__name__).warning(line, printable(found), printable(fix))
 
 
 class Choice(NamedTuple):

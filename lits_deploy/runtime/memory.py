@@ -8,6 +8,7 @@ touched. RLIMIT_AS would count what GPUs and libraries only reserve. Not for GPU
 from __future__ import annotations
 
 import functools
+import re
 import resource
 import threading
 from collections.abc import Iterator
@@ -52,8 +53,12 @@ def too_large(name: str, limit_mib: int) -> BundleError:
 
 
 def is_lack(error: BaseException) -> bool:
-    """True where a library's error says that it got no memory."""
+    """True where a library's error says that it got no memory; an illegal access to memory is none."""
     text = str(error).lower()
+    if failure := re.search(r"cuda failure (\d+)", text):
+        return failure[1] == "2"  # cudaErrorMemoryAllocation
+    if "illegal" in text:
+        return False
     return isinstance(error, MemoryError) or "alloc" in text or "memory" in text
 
 

@@ -1,8 +1,8 @@
 """ONNX Runtime behind the seam: its CPU and CUDA providers, strict about which of them runs.
 
 Asked for CUDA and given the CPU is an error, never a silent fallback: the providers are read back from the session
-after it is made. On a GPU slices and answers go through I/O binding: one buffer on the device for each batch size,
-instead of one that is made and freed at every call. docs/tensorrt.md says on which hardware this has run.
+after it is made. On a GPU slices and answers go through I/O binding (`BoundSession`), not through buffers that are made
+and freed at every call. docs/tensorrt.md says on which hardware this has run.
 
 Its TensorRT provider is not used: it builds weakly typed networks, in which the file no longer says the precision, and
 it does not check the engines that it keeps in a folder. TensorRT is `lits_deploy.trt`.
@@ -10,19 +10,24 @@ it does not check the engines that it keeps in a folder. TensorRT is `lits_deplo
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib.util
-from contextlib import nullcontext
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from lits_deploy import nvidia
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.machine import cores
 from lits_deploy.mishaps import no_room
 from lits_deploy.model_file import ModelFile
+from lits_deploy.nvidia import Trouble
 from lits_deploy.runtime import memory
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
+from lits_deploy.runtime.bound_session import BoundSession
 from lits_deploy.runtime.device import Device
 
 
@@ -40,19 +45,94 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def cuda_usable() -> bool:
-    """True where the installed ONNX Runtime has the CUDA provider and an NVIDIA driver is loaded."""
-    return (
-        Path("/dev/nvidiactl").exists()
-        and installed()
-        and "CUDAExecutionProvider" in import_onnxruntime().get_available_providers()
-    )
+def cuda_trouble() -> Trouble | None:
+    """Why the CUDA provider does not compute on the first GPU here; None where it does.
 
+    Tried once in a process, with a network of one node, for only that tells whether all of its libraries are there.
+    Imports nothing where there is no GPU.
+    """
+    return _tried() if nvidia.gpu_here() else nvidia.NO_GPU
 
-_KEPT_BINDINGS = 8
-"""Batch sizes whose device buffers are kept: a run has one, and the ragged rests."""
 
 _CUDA = "CUDAExecutionProvider"
+
+_ONE_NODE = ModelFile(
+    "one node",
+    b'\x08\x08:2\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x00Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r",
+)
+"""As ONNX: y = Relu(x), of one float32."""
+
+
+@functools.cache
+def _tried() -> Trouble | None:
+    if not installed():
+        return Trouble("ONNX Runtime is not installed", "pip install 'lits-deploy[gpu]'")
+    ort = import_onnxruntime()
+    if found := _foreseen(ort) or nvidia.memory_trouble():
+        return found
+    try:
+        session = _cuda_session(ort, _ONE_NODE, ort.SessionOptions(), Device("cuda"), tf32=False)
+        session.run(None, {"x": np.ones(1, np.float32)})
+    except DeviceError as error:
+        return Trouble(error.message.rstrip("."), error.fix or "lits-deploy doctor")
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        return Trouble(f"ONNX Runtime cannot compute on it: {_in_words(error)}", "lits-deploy doctor")
+    return None
+
+
+def _foreseen(ort: Any) -> Trouble | None:
+    """What speaks against CUDA before anything is loaded."""
+    if _CUDA not in ort.get_available_providers():
+        fix = "pip uninstall onnxruntime, then pip install 'lits-deploy[gpu]'"
+        return nvidia.trouble("", 0) or Trouble(f"ONNX Runtime {ort.__version__} is built without CUDA", fix)
+    built_for = str(getattr(ort, "cuda_version", "")).partition(".")[0]
+    return nvidia.trouble(f"ONNX Runtime {ort.__version__}", int(built_for or 12))
+
+
+def _cuda_session(ort: Any, model: ModelFile, options: Any, device: Device, *, tf32: bool) -> Any:
+    """A session on the CUDA provider and nothing else. DeviceError where ONNX Runtime cannot use it."""
+    if found := _foreseen(ort):
+        raise DeviceError(f"ONNX Runtime cannot use {device}: {found.found}.", fix=found.fix)
+    if hasattr(ort, "preload_dlls"):
+        ort.print = lambda *_: None  # on standard output it would tell of each library it has not found
+        ort.preload_dlls()
+    ort.set_default_logger_severity(4)  # what it logs is raised, too
+    options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    providers = [(_CUDA, {"device_id": device.index, "use_tf32": int(tf32)})]
+    try:
+        session = ort.InferenceSession(model.data, options, providers=providers, enable_fallback=False)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        if memory.is_lack(error):
+            raise no_room(f"{model.name} on {device}", DeviceOutOfMemory(_in_words(error))) from error
+        raise _unusable(ort, device, _in_words(error)) from error
+    if session.get_providers()[0] != _CUDA:
+        raise _unusable(ort, device, f"it chose {session.get_providers()[0]} in place of {_CUDA}")
+    return session
+
+
+def _cpu_session(ort: Any, model: ModelFile, options: Any, limit_mib: int) -> Any:
+    try:
+        with memory.to_load(len(model.data), cores(), limit_mib):
+            return ort.InferenceSession(model.data, options, providers=["CPUExecutionProvider"], enable_fallback=False)
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
+        if memory.is_lack(error):
+            raise memory.too_large(model.name, limit_mib) from error
+        raise BundleError(f"ONNX Runtime cannot load {model.name}: {_in_words(error)}", fix="export again") from error
+
+
+def _unusable(ort: Any, device: Device, why: str) -> DeviceError:
+    """The error for a session that was not made: a library that is missing is only logged, and `why` tells of nodes."""
+    fix = "lits-deploy doctor, or --device cpu"
+    for part in ("shared", "cuda"):
+        try:
+            ctypes.CDLL(str(Path(ort.__file__).parent / "capi" / f"libonnxruntime_providers_{part}.so"))
+        except OSError as error:
+            library = Path(str(error).partition(": ")[0]).name
+            why = f"its CUDA provider does not load ({library} is missing or of another version)"
+            fix = "pip install 'lits-deploy[gpu]' brings CUDA's and cuDNN's libraries"
+            break
+    return DeviceError(f"ONNX Runtime cannot use {device}: {why}.", fix=fix)
 
 
 class OnnxRuntime(Runtime):
@@ -83,42 +163,21 @@ class OnnxRuntime(Runtime):
         options.intra_op_num_threads = max(1, (threads or cores()) // self.lanes)
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # it prints the names of nodes as they are; its exceptions say the same
-        providers: list[Any] = ["CPUExecutionProvider"]
-        if device.kind == "cuda":
-            providers = _gpu_providers(device)
-            if hasattr(ort, "preload_dlls"):
-                ort.preload_dlls()
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        self._limit = memory_limit_mib if device.kind == "cpu" else None
-        self._model_bytes = len(model.data)
-        try:
-            with nullcontext() if self._limit is None else memory.to_load(len(model.data), cores(), self._limit):
-                self._session = ort.InferenceSession(model.data, options, providers=providers, enable_fallback=False)
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            if device.kind == "cuda" and memory.is_lack(error):
-                raise no_room(f"{model.name} on {device}", error) from error
-            if device.kind == "cuda":
-                raise DeviceError(
-                    f"ONNX Runtime cannot use {device}: {_first_line(error)}", fix="--device cpu"
-                ) from error
-            if memory.is_lack(error):
-                raise memory.too_large(model.name, memory_limit_mib) from error
-            raise BundleError(
-                f"ONNX Runtime cannot load {model.name}: {_first_line(error)}", fix="export again"
-            ) from error
+        self._limit, self._model_bytes = memory_limit_mib, len(model.data)
+        self._session = (
+            _cuda_session(ort, model, options, device, tf32=precision == "tf32")
+            if device.kind == "cuda"
+            else _cpu_session(ort, model, options, memory_limit_mib)
+        )
         # The session keeps the file's bytes to load them again on other providers, which is never asked for here.
         self._session._model_bytes = b""
         self._providers = tuple(self._session.get_providers())
-        if device.kind == "cuda" and self._providers[0] != _CUDA:
-            raise DeviceError(
-                f"{_CUDA} on {device} was asked for; ONNX Runtime chose {self._providers[0]}.", fix="--device cpu"
-            )
         self._device, self._precision, self._version = device, precision, ort.__version__
         self._file = model.name
         self._input = self._session.get_inputs()[0].name
         self._wanted = list(wanted)
         self._bound = (
-            BoundSession(ort, self._session, self._input, self._wanted, "cuda", device.index)
+            BoundSession(ort, self._session, self._input, self._wanted, "cuda", device.index, most=max_batch)
             if device.kind == "cuda"
             else None
         )
@@ -128,19 +187,21 @@ class OnnxRuntime(Runtime):
             if self._bound is not None:
                 values = self._bound.run(batch)
             else:
-                with memory.to_infer(self._model_bytes, len(batch), self._limit or memory.DEFAULT_MIB):
+                with memory.to_infer(self._model_bytes, len(batch), self._limit):
                     values = self._session.run(self._wanted, {self._input: batch})
         except Exception as error:
-            if memory.is_lack(error):
-                raise DeviceOutOfMemory(_first_line(error)) from error
-            if not type(error).__module__.startswith("onnxruntime."):  # its exceptions share no base class
+            # Its own exceptions share no base class; what its C++ throws while it copies is a RuntimeError.
+            theirs = type(error).__module__.startswith("onnxruntime.") or isinstance(error, RuntimeError | MemoryError)
+            if not theirs:
                 raise  # a bug of ours
+            if memory.is_lack(error):
+                raise DeviceOutOfMemory(_in_words(error)) from error
             if self._bound is not None:  # the network ran where it was made: it may be the device that fails
                 raise DeviceError(
-                    f"ONNX Runtime cannot run {self._file} on {self._device}: {_first_line(error)}", fix="--device cpu"
+                    f"ONNX Runtime cannot run {self._file} on {self._device}: {_in_words(error)}", fix="--device cpu"
                 ) from error
             raise BundleError(
-                f"ONNX Runtime cannot run {self._file}: {_first_line(error)}", fix="export again"
+                f"ONNX Runtime cannot run {self._file}: {_in_words(error)}", fix="export again"
             ) from error
         return Outputs(**dict(zip(self._wanted, values, strict=True)))
 
@@ -160,45 +221,8 @@ class OnnxRuntime(Runtime):
         del self._session
 
 
-class BoundSession:
-    """Runs a session on buffers that stay on the device, a set of them for each batch size."""
-
-    def __init__(self, ort: Any, session: Any, name: str, wanted: list[str], kind: str, index: int) -> None:
-        self._ort, self._session, self._name, self._wanted = ort, session, name, wanted
-        self._kind, self._index = kind, index
-        self._kept: dict[int, tuple[Any, Any]] = {}
-
-    def run(self, batch: Batch) -> list[Any]:
-        """Upload, run, download: the wanted outputs of uint8 [N, C, H, W], in order."""
-        batch = np.ascontiguousarray(batch)
-        if len(batch) not in self._kept:
-            if len(self._kept) >= _KEPT_BINDINGS:
-                del self._kept[next(iter(self._kept))]
-            self._kept[len(batch)] = self._bind(batch)
-        slices, binding = self._kept[len(batch)]
-        slices.update_inplace(batch)
-        self._session.run_with_iobinding(binding)
-        values: list[Any] = binding.copy_outputs_to_cpu()
-        return values
-
-    def _bind(self, batch: Batch) -> tuple[Any, Any]:
-        # From a copy: on the CPU an OrtValue is a view of the array it was made from.
-        slices = self._ort.OrtValue.ortvalue_from_numpy(batch.copy(), self._kind, self._index)
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input(self._name, slices)
-        for output in self._wanted:
-            binding.bind_output(output, self._kind, self._index)
-        return slices, binding
-
-
-def _gpu_providers(device: Device) -> list[Any]:
-    if not cuda_usable():
-        raise DeviceError(
-            f"{device} was asked for, but ONNX Runtime has no CUDA here.",
-            fix="--device cpu; or, on a machine with an NVIDIA driver, 'lits-deploy[gpu]' in place of [cpu]",
-        )
-    return [(_CUDA, {"device_id": device.index, "use_tf32": 0})]  # FP32 means FP32
-
-
-def _first_line(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
+    """What ONNX Runtime complains of, in one line: where CUDA failed, CUDA's own words, and not the host's name."""
+    if match := re.search(r"\w+ failure \d+: [^;\n]+", str(error)):
+        return match[0].strip()
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

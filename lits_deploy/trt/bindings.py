@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra
-from lits_deploy.nvidia import driver_version
+from lits_deploy.nvidia import Trouble, driver_version, trouble
 from lits_deploy.trt.cuda import Bytes, Gpu
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
@@ -49,7 +49,9 @@ def open_cuda() -> CudaBindings:
         raise MissingExtra("cuda-python", "trt")
     cuda = CudaBindings(runtime)
     if cuda.device_count() == 0:
-        raise DeviceError("There is no NVIDIA GPU here that its driver would answer for.", fix="--device cpu")
+        built_for = runtime.cudaRuntimeGetVersion()[1] // 1000  # asks no driver
+        found = trouble("cuda-python", built_for) or Trouble("it finds no GPU", "lits-deploy doctor")
+        raise DeviceError(f"CUDA does not start: {found.found}.", fix=found.fix)
     return cuda
 
 

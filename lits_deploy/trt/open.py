@@ -5,6 +5,7 @@ The order is the gate: hash against record, record against key, goldens, and onl
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from pathlib import Path
 
 from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.errors import DeviceError, LitsError
+from lits_deploy.errors import DeviceError, UserError
+from lits_deploy.nvidia import Trouble
 from lits_deploy.printable import printable
 from lits_deploy.runtime.device import Device
 from lits_deploy.trt import bindings, flavour
@@ -32,20 +34,29 @@ Load = Callable[[Library, bytes, bytes], Engine]
 """(library, engine, what RTX compiled before) → the loaded engine."""
 
 
-def tensorrt_usable() -> bool:
-    """True where TensorRT, cuda-python and an NVIDIA GPU that it knows are; imports nothing where there is no GPU.
+def tensorrt_trouble() -> Trouble | None:
+    """Why TensorRT does not compute on the first GPU here; None where nothing speaks against it.
 
-    TensorRT for RTX lists the GPUs it is made for; on another (a data centre's sm90, a Jetson) it is tried only when it
-    is asked for by name.
+    Asked once in a process; imports nothing where there is no GPU. TensorRT for RTX lists the GPUs it is made for; on
+    another (a data centre's sm90, a Jetson) it is tried only when it is asked for by name.
     """
-    if not nvidia.gpu_here() or not flavour.installed() or not bindings.installed():
-        return False
+    return _tried() if nvidia.gpu_here() else nvidia.NO_GPU
+
+
+@functools.cache
+def _tried() -> Trouble | None:
+    if not flavour.installed():
+        return Trouble("TensorRT is not installed", "pip install 'lits-deploy[trt]'")
+    if found := nvidia.trouble("TensorRT", 0):
+        return found
     try:
         gpu = bindings.open_cuda().describe(0)
         library = flavour.load("auto")
-    except LitsError:
-        return False
-    return not library.is_rtx or gpu.sm in supported_targets(library)
+    except UserError as error:
+        return Trouble(error.message.rstrip("."), error.fix or "lits-deploy doctor")
+    if library.is_rtx and gpu.sm not in supported_targets(library):
+        return Trouble(f"{library} is not made for {gpu.name}", "--runtime tensorrt tries it all the same")
+    return nvidia.memory_trouble()
 
 
 def open_tensorrt(

@@ -66,8 +66,8 @@ def test_cuda_copies_waits_captures_and_runs_out_of_memory() -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not onnxruntime_.installed(), reason="ONNX Runtime is not installed")
 def test_onnxruntime_on_the_gpu_gives_the_same_in_any_batch(bundle: Bundle) -> None:
-    if not onnxruntime_.cuda_usable():
-        pytest.skip("ONNX Runtime has no CUDA provider that can be loaded here")
+    if trouble := onnxruntime_.cuda_trouble():
+        pytest.skip(trouble.found)
     with open_runtime(bundle, runtime="onnxruntime", device="cuda", max_batch=32) as opened:
         for count in (1, 5, 32, 5):
             batch = slices(count)
