@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from lits_deploy.backends import open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.errors import DeviceError
 from lits_deploy.packed import open_bundle
 from lits_deploy.runtime import Runtime
 
@@ -77,18 +78,28 @@ def opener(
     """`open_runtime` for one artifact on one runtime and device."""
 
     def open_it(max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
-        return open_runtime(
+        opened = open_runtime(
             bundle,
             runtime=runtime,
             device=device,
             artifact=artifact,
             max_batch=max_batch,
+            insist=True,
             threads=threads,
             wanted=wanted,
             engine_cache=engine_cache,
         )
+        return taking(opened, max_batch)
 
     return open_it
+
+
+def taking(runtime: Runtime, batch: int) -> Runtime:
+    """A runtime that takes such batches; DeviceError, and it is closed, where the device had memory for less."""
+    if runtime.max_batch < batch:
+        runtime.close()
+        raise DeviceError(f"The device has memory for batches of {runtime.max_batch}.", fix="a smaller batch")
+    return runtime
 
 
 def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.candidates import taking
 from benchmarks.latency import Effort, Feed, Lane, measure
 from benchmarks.percentiles import needed_samples
 from lits_deploy.backends import open_runtime
@@ -24,6 +25,9 @@ from lits_deploy.trt.open import open_tensorrt
 
 EFFORT = Effort(samples=needed_samples(95), cap_s=5.0, warmup_s=0.5, warmup_cap_s=10.0)
 """About five seconds a row."""
+
+SOLO = 64
+"""Batch size from which contestants are open one at a time."""
 
 Row = dict[str, Any]
 Result = TypeVar("Result")
@@ -64,7 +68,10 @@ class Subject:
 def check_network(
     subject: Subject, batches: Sequence[int], *, effort: Effort = EFFORT, say: Callable[[str], None] = lambda _: None
 ) -> list[Row]:
-    """A row for each contestant and batch size: checked, then timed in turns. What fails is a row with `error`."""
+    """A row for each contestant and batch size: checked, then timed in turns. What fails is a row with `error`.
+
+    From SOLO slices on there are no turns: each contestant has the GPU for itself, where a U-Net takes gigabytes.
+    """
     most = max(batches)
     checked: list[tuple[Contestant, Row]] = []
     for contestant in subject.contestants:
@@ -72,14 +79,15 @@ def check_network(
         checked.append((contestant, _check(contestant, subject, most)))
     rows: list[Row] = []
     for batch in batches:
-        say(f"{subject.name}, batch {batch}: {len(checked)} candidates in turns")
-        with ExitStack() as stack:
-            rows += _time(subject, checked, batch, most, effort, stack)
+        say(f"{subject.name}, batch {batch}: {len(checked)} candidates {'one by one' if batch >= SOLO else 'in turns'}")
+        for group in [[one] for one in checked] if batch >= SOLO else [checked]:
+            with ExitStack() as stack:
+                rows += _time(subject, group, batch, effort, stack)
     return rows
 
 
 def _time(
-    subject: Subject, checked: list[tuple[Contestant, Row]], batch: int, most: int, effort: Effort, stack: ExitStack
+    subject: Subject, checked: list[tuple[Contestant, Row]], batch: int, effort: Effort, stack: ExitStack
 ) -> list[Row]:
     """The rows of one batch size."""
     rows: list[Row] = []
@@ -92,7 +100,7 @@ def _time(
         rows.append(row)
         if row["error"] is not None:
             continue
-        runtime, row["error"] = _guarded(partial(contestant.open, most, subject.wanted))
+        runtime, row["error"] = _guarded(partial(_opened, contestant, batch, subject.wanted))
         if runtime is not None:
             stack.callback(runtime.close)
             lanes.append((row, Lane(contestant.name, runtime, lambda _indices, _outputs: None)))
@@ -100,6 +108,10 @@ def _time(
     for row, lane in lanes:
         row |= {"error": lane.error} if lane.error else lane.result(batch)
     return rows
+
+
+def _opened(contestant: Contestant, batch: int, wanted: tuple[str, ...]) -> Runtime:
+    return taking(contestant.open(batch, wanted), batch)
 
 
 def _check(contestant: Contestant, subject: Subject, most: int) -> Row:
@@ -111,7 +123,7 @@ def _check(contestant: Contestant, subject: Subject, most: int) -> Row:
         with contestant.open(most, ("probabilities",)) as runtime:
             info = runtime.describe()
             about["version"], about["providers"] = info.version, list(info.providers)
-            for start, end in _parts(len(subject.expected)):
+            for start, end in _parts(len(subject.expected), runtime.max_batch):
                 got = runtime.infer(subject.slices[start:end]).probabilities
                 assert got is not None
                 parity.add([str(index) for index in range(start, end)], subject.expected[start:end], got)
@@ -123,10 +135,12 @@ def _check(contestant: Contestant, subject: Subject, most: int) -> Row:
     return about
 
 
-def _parts(count: int) -> Iterator[tuple[int, int]]:
-    """All of `count` slices as 1, 3 and the rest."""
+def _parts(count: int, most: int) -> Iterator[tuple[int, int]]:
+    """All of `count` slices as 1, 3 and the rest, in parts of up to `most`."""
     edges = [0, *(edge for edge in (1, 4) if edge < count), count]
-    yield from pairwise(edges)
+    for start, end in pairwise(edges):
+        for first in range(start, end, most):
+            yield first, min(first + most, end)
 
 
 def _guarded(step: Callable[[], Result]) -> tuple[Result | None, str | None]:
@@ -145,16 +159,18 @@ def contestants_of(bundle: Bundle, here: Sequence[tuple[str, str]]) -> list[Cont
     def through(artifact: Artifact, runtime: str, device: str) -> Open:
         def open_it(max_batch: int, wanted: tuple[str, ...]) -> Runtime:
             return open_runtime(
-                bundle, runtime=runtime, device=device, artifact=artifact, max_batch=max_batch, wanted=wanted
-            )
+                bundle, runtime=runtime, device=device, artifact=artifact, max_batch=max_batch, insist=True,
+                wanted=wanted,
+            )  # fmt: skip
 
         return open_it
 
     def on_tensorrt(artifact: Artifact, flavour: str) -> Open:
         def open_it(max_batch: int, wanted: tuple[str, ...]) -> Runtime:
             return open_tensorrt(
-                bundle, artifact, device=Device("cuda"), wanted=wanted, max_batch=max_batch, flavour_name=flavour
-            )
+                bundle, artifact, device=Device("cuda"), wanted=wanted, max_batch=max_batch, insist=True,
+                flavour_name=flavour,
+            )  # fmt: skip
 
         return open_it
 

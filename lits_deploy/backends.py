@@ -121,6 +121,7 @@ def open_runtime(
     device: str = "auto",
     artifact: Artifact | None = None,
     max_batch: int = 32,
+    insist: bool = False,
     threads: int = 0,
     lanes: int = 1,
     wanted: tuple[str, ...] | None = None,
@@ -131,12 +132,13 @@ def open_runtime(
 
     runtime: one of RUNTIMES, or `auto`: OpenVINO on the CPU where it is installed, else ONNX Runtime; on a GPU ONNX
     Runtime, or TensorRT where that is all there is. device: `auto` takes CUDA where it works, else the CPU; anything
-    else is taken at its word or refused (DeviceError). threads, lanes: on a CPU; `lanes` calls of `infer` may be under
-    way at once, each on its share of the threads. wanted: graph outputs to return; None takes `logits` and
-    `probabilities` of a classifier, `labels` of a U-Net. engine_cache: folder where TensorRT finds its engine, or
-    builds it first, which may take minutes; None: `engines.cache.default_folder`. memory_limit_mib: on a CPU, what
-    loading may take beside the weights, and a batch for each of its slices. Raises BundleError for an artifact that is
-    not placed for the runtime: it may be slow there, or wrong.
+    else is taken at its word or refused (DeviceError). max_batch: what is opened may take fewer (`Runtime.max_batch`)
+    where a GPU has too little memory; insist: that many are tried in any case (see `open_tensorrt`). threads, lanes: on
+    a CPU; `lanes` calls of `infer` may be under way at once, each on its share of the threads. wanted: graph outputs to
+    return; None takes `logits` and `probabilities` of a classifier, `labels` of a U-Net. engine_cache: folder where
+    TensorRT finds its engine, or builds it first, which may take minutes; None: `engines.cache.default_folder`.
+    memory_limit_mib: on a CPU, what loading may take beside the weights, and a batch for each of its slices. Raises
+    BundleError for an artifact that is not placed for the runtime: it may be slow there, or wrong.
     """
     name, target = resolve(runtime, device)
     chosen = artifact or bundle.artifact()
@@ -150,8 +152,9 @@ def open_runtime(
     default = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("labels",)
     if name == "tensorrt":
         return open_tensorrt(
-            bundle, chosen, device=target, wanted=wanted or default, max_batch=max_batch, engine_cache=engine_cache
-        )
+            bundle, chosen, device=target, wanted=wanted or default, max_batch=max_batch, insist=insist,
+            engine_cache=engine_cache,
+        )  # fmt: skip
     kind: type[OnnxRuntime | OpenVino] = OpenVino if name == "openvino" else OnnxRuntime
     return kind(
         bundle.read(chosen),

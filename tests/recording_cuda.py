@@ -121,11 +121,15 @@ class RecordingCuda:
             self._done[stream] += 1
             self._queues[stream].pop(0)()
 
+    def free_memory(self) -> int:
+        """What is left."""
+        return self.memory_bytes - self.used_bytes
+
     def allocate(self, size: int) -> int:
         """Zeroed device memory; DeviceOutOfMemory above `memory_bytes`."""
         if self.used_bytes + size > self.memory_bytes:
             self._say("allocate_failed", size)
-            raise DeviceOutOfMemory(f"the recording GPU holds {self.memory_bytes} bytes")
+            raise DeviceOutOfMemory(f"the recording GPU: requested {size}, available {self.free_memory()} bytes")
         address = self._handle("allocate", size)
         self._memory[address] = np.zeros(size, np.uint8)
         return address

@@ -86,7 +86,7 @@ def _of_bundle(
     def open_it() -> Runtime:
         return open_runtime(
             bundle, runtime=name, device=str(target), artifact=chosen, max_batch=batch, threads=threads,
-            engine_cache=engine_cache,
+            insist=batch_size is not None, engine_cache=engine_cache,
         )  # fmt: skip
 
     return Subject(

@@ -25,7 +25,9 @@ if TYPE_CHECKING:  # the command's help needs none of them
 
 TRT = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch).")
 PRECISION = typer.Option(None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]")
-MAX_BATCH = typer.Option(None, min=1, help="With --trt: slices that an engine takes at most. [default: 64]")
+MAX_BATCH = typer.Option(
+    None, min=1, help="With --trt: slices that an engine takes at most. [default: by the GPU's memory, ≤ 64]"
+)
 OPT_BATCH = typer.Option(None, min=1, help="With --trt: slices that it is tuned for. [default: 32, or the most]")
 ENGINE_CACHE = typer.Option(
     None, help="With --trt: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]"
@@ -139,28 +141,39 @@ def _build_one(
     from lits_deploy.cli.console import console
     from lits_deploy.runtime.device import Device
     from lits_deploy.trt import bindings
-    from lits_deploy.trt.key import MAX_BATCH as MOST
-    from lits_deploy.trt.key import OPT_BATCH as BEST
-    from lits_deploy.trt.key import Profile
+    from lits_deploy.trt.key import MAX_BATCH, Profile
     from lits_deploy.trt.open import prove_engine
     from lits_deploy.trt.prepare import prepare
+    from lits_deploy.trt.room import largest_that_fits
 
     cuda = None if targets else bindings.open_cuda()
-    most = options.max_batch or MOST
-    with _bar(artifact.name) as on_progress:
-        prepared = prepare(
-            bundle, artifact, library=library, gpu=cuda.describe(0) if cuda else None, targets=targets,
-            profile=Profile(best=options.opt_batch or min(BEST, most), most=most), cache=cache, say=console.print,
-            on_progress=on_progress,
+    gpu = cuda.describe(0) if cuda else None
+    profile = Profile.for_gpu(bundle.manifest.task, gpu.memory_bytes) if gpu else Profile.up_to(MAX_BATCH)
+    if options.max_batch or options.opt_batch:
+        most = options.max_batch or profile.most
+        profile = Profile(best=options.opt_batch or Profile.up_to(most).best, most=most)
+
+    def attempt(profile: Profile) -> tuple[Prepared, EngineRecord]:
+        with _bar(artifact.name) as on_progress:
+            prepared = prepare(
+                bundle, artifact, library=library, gpu=gpu, targets=targets, profile=profile, cache=cache,
+                say=console.print, on_progress=on_progress,
+            )  # fmt: skip
+        if not prepared.why:
+            console.print(f"{artifact.name}: the engine of this key is there already")
+        if cuda is None:
+            return prepared, prepared.record
+        return prepared, prove_engine(
+            bundle, artifact, prepared, library=library, cache=cache, cuda=cuda, device=Device("cuda"),
+            say=console.print,
         )  # fmt: skip
-    if not prepared.why:
-        console.print(f"{artifact.name}: the engine of this key is there already")
+
     if cuda is None:
-        return prepared, prepared.record
-    proven = prove_engine(
-        bundle, artifact, prepared, library=library, cache=cache, cuda=cuda, device=Device("cuda"), say=console.print
+        return attempt(profile)
+    insist = options.max_batch is not None or options.opt_batch is not None
+    return largest_that_fits(
+        profile, attempt, what=f"the engine of {artifact.name}", cuda=cuda, insist=insist, say=console.print
     )
-    return prepared, proven
 
 
 def _row(name: str, prepared: Prepared, record: EngineRecord) -> tuple[str, ...]:

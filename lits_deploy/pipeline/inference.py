@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.errors import DeviceError, DeviceOutOfMemory
+from lits_deploy.errors import DeviceOutOfMemory
+from lits_deploy.mishaps import no_room
 from lits_deploy.pipeline.slots import Batch
 from lits_deploy.pipeline.workers import Tag
 from lits_deploy.runtime import Runtime, RuntimeInfo
@@ -29,11 +30,12 @@ Output = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Opened:
-    """The network is loaded; seconds: what that took; lanes: batches that it computes at once."""
+    """The network is loaded; seconds: what that took; lanes: batches that it computes at once, each of up to `most`."""
 
     info: RuntimeInfo
     seconds: float
     lanes: int
+    most: int
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class InferenceThreads:
             started = perf_counter()
             network = self._open()
             self.most, self._lanes = network.max_batch, network.lanes
-            self._say(Opened(network.describe(), perf_counter() - started, network.lanes))
+            self._say(Opened(network.describe(), perf_counter() - started, network.lanes, network.max_batch))
             others = [
                 threading.Thread(target=self._serve, args=(network,), name=f"lits-deploy-inference-{lane}")
                 for lane in range(1, network.lanes)
@@ -168,8 +170,9 @@ class InferenceThreads:
             except DeviceOutOfMemory as error:
                 if len(part) == 1:
                     on_cpu = network.describe().device == "cpu"  # there `runtime.memory` may have set the bound
-                    raise DeviceError(
-                        f"The device has no memory left for a single slice ({error}).",
+                    raise no_room(
+                        "a single slice",
+                        error,
                         fix="free the device of other programs, or choose a smaller --artifact or another --device"
                         + (", or, if you trust the bundle, a larger --memory-limit" if on_cpu else ""),
                     ) from error

@@ -1,9 +1,9 @@
 """`run_folder`: scans in, ledger and result tables out; the library's entry, which prints nothing.
 
 Discovery, the start of the workers and the loading of the network happen side by side. A run's identity is bundle,
-artifact, contract, runtime, kind of device, whether it abstains and what it names: the same output folder with the same
-identity goes on where it was, with another it is refused. A classifier's answers are classes (`judge`), a U-Net's are
-masks (`segmentation`); everything else is the same.
+artifact, contract, runtime, kind of device, an engine's profile, whether it abstains and what it names: the same output
+folder with the same identity goes on where it was, with another it is refused. A classifier's answers are classes
+(`judge`), a U-Net's are masks (`segmentation`); everything else is the same.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def run_folder(
             output.ledger.note(key, canonical_json(value))
         output.keep = True
 
-        batch = _batch(options, runtime, info)
+        batch = options.batch_size or min(tuning.default_batch(info.device), opened.most)
         slots: Slots[Tag] = Slots(memory, buffers=tuning.buffers_for(most, batch, opened.lanes), batch=batch)
         session.begun_files = monotonic()
         if answers:
@@ -269,6 +269,7 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, task: Ta
         device=options.device,
         artifact=artifact,
         max_batch=options.batch_size or tuning.GPU_BATCH,
+        insist=options.batch_size is not None and not options.tune,
         threads=options.threads,
         # A U-Net's activations take hundreds of MB a batch: one at a time.
         lanes=tuning.default_lanes(options.threads) if task == "classify" else 1,
@@ -286,11 +287,6 @@ def open_network(
     return _open(bundle, artifact, options, task)
 
 
-def _batch(options: ClassifyOptions, runtime: Runtime | None, info: RuntimeInfo) -> int:
-    default = tuning.default_batch(info.device)
-    return options.batch_size or (min(default, runtime.max_batch) if runtime else default)
-
-
 def _identity(
     bundle: Bundle, artifact: Artifact, info: RuntimeInfo, judge: Judge | MaskJudge, reading: Reading
 ) -> dict[str, Any]:
@@ -302,6 +298,7 @@ def _identity(
         "contract": bundle.manifest.contract.sha256,
         "runtime": info.name,
         "device": info.device.partition(":")[0],
+        **({"profile": info.profile} if info.profile else {}),  # another engine, other roundings
         **judge.to_json(),
         **reading.to_json(),
     }
@@ -334,6 +331,10 @@ def _warnings(
         yield artifact.warning
     if output.open_to_others():
         yield "The output folder was there before, and other users may list it; its files are private. Fix: chmod 700"
+    assert loop.opened is not None
+    info, most = loop.opened.info, loop.opened.most
+    if info.profile and most < (options.batch_size or tuning.default_batch(info.device)):
+        yield f"{info.device} has memory for batches of {most}: its engine is for {info.profile} slices."
     if loop.inference.halved:
         yield f"The device was short of memory: batches of {loop.inference.most} from then on."
     if loop.pool.restarts:

@@ -174,7 +174,7 @@ def measure(
 ) -> list[Setting]:
     """Time every batch size with every number of threads; the best first, which is the default unless beaten clearly.
 
-    A batch that the device has no memory for is left out.
+    A batch that the device or its engine has no room for is left out.
     """
     cpu = device == "cpu"
     sizes = batches or (tuning.CPU_BATCHES if cpu else tuning.GPU_BATCHES)
@@ -183,6 +183,7 @@ def measure(
     for threads in counts:
         with open_network(max(sizes), threads) as network:
             noise = np.random.default_rng(0).integers(0, 256, (max(sizes), *network.shape), dtype=np.uint8)
+            sizes = [size for size in sizes if size <= network.max_batch] or [network.max_batch]
             for turn in range(PASSES):
                 for size in sizes if turn % 2 == 0 else list(reversed(sizes)):
                     if stop is not None and stop.requested:

@@ -34,13 +34,17 @@ class Outputs:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeInfo:
-    """What really runs: `providers` are those in use after loading, not those asked for."""
+    """What really runs: `providers` are those in use after loading, not those asked for.
+
+    profile: batches that a TensorRT engine was built for (`trt.key.Profile`), which its answers depend on.
+    """
 
     name: str
     version: str
     device: str
     precision: str
     providers: tuple[str, ...]
+    profile: str | None = None
 
 
 class Runtime(ABC):

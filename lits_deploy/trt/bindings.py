@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra
+from lits_deploy.errors import DeviceError, DeviceOutOfMemory, LitsError, MissingExtra
 from lits_deploy.nvidia import Trouble, driver_version, trouble
 from lits_deploy.trt.cuda import Bytes, Gpu
 
@@ -111,9 +111,18 @@ class CudaBindings:
         """See the seam."""
         self._call("cudaEventSynchronize", event)
 
+    def free_memory(self) -> int | None:
+        """See the seam."""
+        with suppress(LitsError):
+            return int(self._call("cudaMemGetInfo"))
+        return None
+
     def allocate(self, size: int) -> int:
         """See the seam."""
-        return int(self._call("cudaMalloc", size))
+        try:
+            return int(self._call("cudaMalloc", size))
+        except DeviceOutOfMemory as error:
+            raise DeviceOutOfMemory(f"{error}, requested {size}, available {self.free_memory()} bytes") from error
 
     def free(self, address: int) -> None:
         """See the seam."""

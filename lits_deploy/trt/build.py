@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from lits_deploy.errors import EngineError
+from lits_deploy.errors import DeviceOutOfMemory, EngineError
 from lits_deploy.model_file import ModelFile
 from lits_deploy.trt.flavour import Library, Log
 from lits_deploy.trt.key import Profile
@@ -56,7 +56,7 @@ def build(
 
     targets: compute capabilities like `sm86` (RTX only); none: for the GPU that `use_gpu` makes the building thread's.
     Raises EngineError naming the node that TensorRT refuses, DeviceError where TensorRT does not start,
-    KeyboardInterrupt within about a second of Ctrl-C.
+    DeviceOutOfMemory, KeyboardInterrupt within about a second of Ctrl-C.
     """
     phases = Phases(on_progress)
     result: list[Built | BaseException] = []
@@ -138,6 +138,8 @@ def _build(
         if plan is None:
             if phases.cancelled:
                 raise EngineError("The build was cancelled.")
+            if lack := _lack_of_memory(log):
+                raise DeviceOutOfMemory(f"{library} cannot build it: {lack}")
             raise EngineError(_in_words(library, log.problem() or "no engine and no reason"), fix=_FIX)
         filled = None if timings is None else config.get_timing_cache()
         blob = None if filled is None else filled.serialize()
@@ -181,6 +183,17 @@ def _aim(library: Library, config: Any, targets: tuple[str, ...]) -> None:
     for index, name in enumerate(targets or ("current",)):
         if not config.set_compute_capability(getattr(library.trt.ComputeCapability, name.upper()), index):
             raise library.failure(f"does not build for {name}")
+
+
+def _lack_of_memory(log: Log) -> str | None:
+    """What a failed build says of the GPU's memory; a warning counts where no way to compute a node was left over."""
+    most = 2 if "any implementation" in (log.problem() or "") else 1
+    said = [" ".join(text.split())[:200] for severity, text in log.lines if severity <= most]
+    lacks = [text for text in said if _LACK.search(text)]
+    return next((text for text in lacks if "equested" in text), lacks[0] if lacks else None)  # the one with a number
+
+
+_LACK = re.compile(r"out ?of ?memory|insufficient (?:memory|workspace)|could not be allocated", re.IGNORECASE)
 
 
 def _in_words(library: Library, problem: str) -> str:

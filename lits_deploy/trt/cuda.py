@@ -73,6 +73,10 @@ class Cuda(Protocol):
         """Block this thread until the mark is reached; other threads go on."""
         ...
 
+    def free_memory(self) -> int | None:
+        """Bytes of device memory that nobody has now; None where the driver does not say."""
+        ...
+
     def allocate(self, size: int) -> int:
         """Device memory: its address."""
         ...

@@ -10,12 +10,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.contract import Task
 from lits_deploy.errors import UserError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.trt.cuda import Gpu
 
 MAX_BATCH, OPT_BATCH = 64, 32
-"""Slices that an engine takes at most, and that it is tuned for, unless asked otherwise."""
+"""Slices that an engine takes at most, and that it is tuned for, unless asked otherwise or short of memory."""
+
+SLICE_BYTES: dict[Task, int] = {"classify": 16_000_000, "segment": 370_000_000}
+"""What a slice takes on the device in FP32 at the worst: the tensors that live at once, and its widest convolution
+unrolled, which is what a tactic may ask for as workspace. From the exported graphs, with the shapes that ONNX infers:
+9.0 + 6.7 MB in ResNet50 and ResNet152 (ResNet18 and ResNet34: 3.8 + 6.7; VGG19, which may have to try smaller: 26 +
+116), and 67 + 302 MB in the U-Net, where a map of 64 channels at 256² is 17 MB (1.07 GB for 64 slices) and the room of
+four is taken where two of them are concatenated."""
+
+SHARE = 12
+"""A slice's bytes times the batch may be this part of the device's memory. The rest is for weights, CUDA, what the
+builder holds beside them and, on a Jetson, the system and the decoders: 8 GB are 1 slice of a U-Net, 24 GB are 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +43,21 @@ class Profile:
 
     @classmethod
     def up_to(cls, most: int) -> Profile:
-        """The default profile, widened or not: at least MAX_BATCH, so that one engine serves every command."""
-        return cls(best=OPT_BATCH, most=max(most, MAX_BATCH))
+        """For batches of up to `most`."""
+        return cls(best=min(most, OPT_BATCH), most=most)
+
+    @classmethod
+    def for_gpu(cls, task: Task, memory_bytes: int) -> Profile:
+        """The default on a device of so much memory, in all: one engine serves every command.
+
+        The largest power of two, of up to MAX_BATCH, for which memory_bytes / SHARE holds SLICE_BYTES a slice; else 1.
+        """
+        fit = max(1, memory_bytes // SHARE // SLICE_BYTES[task])
+        return cls.up_to(min(MAX_BATCH, 1 << (fit.bit_length() - 1)))
+
+    def smaller(self) -> Profile | None:
+        """A quarter of it, where this one does not fit; None where it is for one slice."""
+        return Profile.up_to(max(1, self.most // 4)) if self.most > 1 else None
 
     def __str__(self) -> str:
         return f"1/{self.best}/{self.most}"

@@ -28,6 +28,7 @@ from lits_deploy.trt.gate import prove
 from lits_deploy.trt.key import Profile
 from lits_deploy.trt.prepare import Prepared, keep_proof, prepare
 from lits_deploy.trt.record import EngineRecord
+from lits_deploy.trt.room import largest_that_fits
 from lits_deploy.trt.runtime import TensorRt
 
 Load = Callable[[Library, bytes, bytes], Engine]
@@ -66,6 +67,7 @@ def open_tensorrt(
     device: Device,
     wanted: tuple[str, ...],
     max_batch: int,
+    insist: bool = False,
     flavour_name: str = "auto",
     engine_cache: Path | None = None,
     say: Callable[[str], None] | None = None,
@@ -75,10 +77,12 @@ def open_tensorrt(
 ) -> TensorRt:
     """An artifact on TensorRT: with the engine of the cache that is for this very GPU, driver and file, or a new one.
 
-    engine_cache: its folder; None: the user's. say: gets a line when an engine is built or proven, and why; None logs
-    it as a warning. cuda, load: for tests.
-    Raises DeviceError without a GPU, MissingExtra without a library, EngineError where it cannot be built or fails its
-    goldens.
+    It takes batches of up to `max_batch` or, where the GPU's memory holds no more, fewer: no more than its default
+    profile has, unless `insist` has a larger one tried first. engine_cache: its folder; None: the user's. say: gets a
+    line when an engine is built or proven, and why, and when batches are smaller; None logs it as a warning. cuda,
+    load: for tests.
+    Raises DeviceError without a GPU and where its memory holds no engine, MissingExtra without a library, EngineError
+    where it cannot be built or fails its goldens.
     """
     if device.kind != "cuda":
         raise DeviceError(
@@ -90,13 +94,23 @@ def open_tensorrt(
     library = flavour.load(flavour_name)
     cache = EngineCache(engine_cache)
     cuda.set_device(device.index)
-    prepared = prepare(
-        bundle, artifact, library=library, gpu=gpu, use_gpu=partial(cuda.set_device, device.index),
-        profile=Profile.up_to(max_batch), at_least=max_batch, cache=cache, say=say, on_progress=on_progress,
-    )  # fmt: skip
+    room = Profile.for_gpu(bundle.manifest.task, gpu.memory_bytes)
+    most = max_batch if insist else min(max_batch, room.most)
+    if most < max_batch:
+        say(f"{gpu.name} has {gpu.memory_bytes / 2**30:.1f} GiB: batches up to {most}")
+    first = room if most <= room.most else Profile.up_to(most)
     opener = _Opener(bundle, artifact, device, library, cache, cuda, gpu, load or _load)
-    opener.prove(prepared, say)
-    return opener.open(prepared, wanted, max_batch)
+
+    def attempt(profile: Profile) -> TensorRt:
+        prepared = prepare(
+            bundle, artifact, library=library, gpu=gpu, use_gpu=partial(cuda.set_device, device.index), profile=profile,
+            cache=cache, say=say, on_progress=on_progress,
+            at_least=most if profile == first else None,  # the larger one that was found does not fit
+        )  # fmt: skip
+        opener.prove(prepared, say)
+        return opener.open(prepared, wanted, min(most, profile.most))
+
+    return largest_that_fits(first, attempt, what=f"the engine of {artifact.name}", cuda=cuda, say=say)
 
 
 def prove_engine(
@@ -148,7 +162,8 @@ class _Opener:
         try:
             return TensorRt(
                 engine, self._cuda, device=self._device, precision=self._artifact.precision,
-                shape=self._bundle.manifest.contract.shape, wanted=wanted, max_batch=max_batch, on_close=keep,
+                shape=self._bundle.manifest.contract.shape, wanted=wanted, max_batch=max_batch,
+                profile=str(prepared.record.key.profile), on_close=keep,
             )  # fmt: skip
         except BaseException:
             engine.close()

@@ -78,12 +78,13 @@ class TensorRt(Runtime):
         shape: tuple[int, int, int],
         wanted: tuple[str, ...],
         max_batch: int,
+        profile: str | None = None,
         on_close: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         super().__init__(shape=shape, max_batch=min(max_batch, engine.max_batch))
         _check_tensors(engine, shape, wanted)
         self._engine, self._cuda, self._device, self._precision = engine, cuda, device, precision
-        self._wanted, self._on_close = wanted, on_close
+        self._wanted, self._profile, self._on_close = wanted, profile, on_close
         self._sizes = bucket_sizes(self.max_batch)
         self._buckets: dict[int, _Bucket] = {}
         self._scratch, self._scratch_bytes = 0, 0
@@ -113,8 +114,9 @@ class TensorRt(Runtime):
         """The library is the provider; its version stands apart."""
         title, _, version = self._engine.library.rpartition(" ")
         return RuntimeInfo(
-            name=self.name, version=version, device=str(self._device), precision=self._precision, providers=(title,)
-        )
+            name=self.name, version=version, device=str(self._device), precision=self._precision, providers=(title,),
+            profile=self._profile,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Give everything back, in the order in which one thing needs the other."""

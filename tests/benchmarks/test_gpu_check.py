@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,32 @@ def test_every_contestant_has_a_row_and_only_right_answers_are_timed(rows: list[
         assert by_name["broken", batch]["error"] == "RuntimeError: no C++ compiler"
     assert by_name["small", 1]["error"] is None
     assert "holds 4 slices" in by_name["small", 8]["error"]
+
+
+def test_large_batches_are_open_one_at_a_time_and_none_is_timed_smaller() -> None:
+    slices = np.zeros((64, *SHAPE), np.uint8)
+    expected = FakeRuntime(shape=SHAPE).infer(slices[:6]).probabilities
+    assert expected is not None
+    now: list[Runtime] = []
+    most: dict[int, int] = {}
+
+    class Counted(FakeRuntime):
+        def close(self) -> None:
+            now.remove(self)
+
+    def opened(max_batch: int, wanted: tuple[str, ...], limit: int = 64) -> Runtime:
+        now.append(Counted(shape=SHAPE, max_batch=min(limit, max_batch)))
+        most[max_batch] = max(len(now), most.get(max_batch, 0))
+        return now[-1]
+
+    ways = {"one": opened, "two": opened, "small": partial(opened, limit=4)}
+    contestants = [Contestant(name=name, precision="fp32", tolerance=1e-4, open=way) for name, way in ways.items()]
+    subject = Subject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=contestants)
+    rows = check_network(subject, (1, 64), effort=BRIEF)
+    assert most == {1: 3, 64: 1}
+    assert not now
+    assert [row["error"] for row in rows[:5]] == [None] * 5
+    assert rows[5]["error"].startswith("The device has memory for batches of 4.")
 
 
 def test_the_table_shows_speeds_and_reasons(rows: list[dict[str, Any]]) -> None:

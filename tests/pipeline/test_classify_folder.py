@@ -434,3 +434,33 @@ def test_a_run_that_is_killed_once_its_files_are_taken_on_goes_on(
         classify(bundle, scans, out)
     assert classify(bundle, scans, left).resumed
     assert (left / "slices.csv").read_bytes() == (out / "slices.csv").read_bytes()
+
+
+class Engine(FakeRuntime):
+    """As TensorRT answers, of an engine with a profile, on a GPU that has room for few slices."""
+
+    profile = "1/2/2"
+
+    def describe(self) -> RuntimeInfo:
+        return replace(super().describe(), device="cuda:0", profile=self.profile)
+
+
+def test_an_engines_profile_is_of_the_runs_identity_and_small_batches_are_told(
+    bundle: Bundle, scans: Path, tmp_path: Path
+) -> None:
+    network = Engine(shape=(1, SIZE, SIZE), max_batch=2)
+    summary = classify(bundle, scans, tmp_path / "out", network=network)
+    assert max(network.batches) == 2
+    assert "cuda:0 has memory for batches of 2: its engine is for 1/2/2 slices." in summary.warnings
+    run = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert run["identity"]["profile"] == run["runtime"]["profile"] == "1/2/2"
+    assert run["options"]["batch_size"] == 2
+    network.profile = "1/32/64"
+    with pytest.raises(OutputError, match="profile 1/2/2 there, 1/32/64 now"):
+        classify(bundle, scans, tmp_path / "out", network=network)
+    assert "profile" not in json.loads(_run_json(bundle, scans, tmp_path / "cpu"))["identity"]
+
+
+def _run_json(bundle: Bundle, scans: Path, out: Path) -> str:
+    classify(bundle, scans, out)
+    return (out / "run.json").read_text()

@@ -142,3 +142,15 @@ def test_a_run_takes_it_and_what_the_user_says_comes_first(
     assert asked == ["cpu"]
     tables = {name: (tmp_path / name / "slices.csv").read_bytes() for name in "abcd"}
     assert len(set(tables.values())) == 1, tables
+
+
+def test_no_batch_is_tried_that_the_engine_does_not_take() -> None:
+    small = {1: 0.0, 2: 0.0}
+
+    def opened(most: int, _threads: int) -> Runtime:
+        network = Paced(small)
+        network.max_batch = 2
+        return network
+
+    for batches, tried in (((1, 2, 4), {1, 2}), ((8, 16), {2})):
+        assert {one.batch for one in tuned.measure(opened, device="cuda:0", batches=batches, step_s=0.0)} == tried

@@ -64,6 +64,9 @@ def test_a_graph_is_instantiated_and_its_template_destroyed_even_where_that_fail
 def test_out_of_memory_is_told_apart_from_other_failures() -> None:
     with pytest.raises(DeviceOutOfMemory, match="cudaMalloc: cudaErrorMemoryAllocation"):
         CudaBindings(Module(cudaMalloc=(Error.cudaErrorMemoryAllocation, None))).allocate(1 << 40)
+    free = {"cudaMemGetInfo": (Error.cudaSuccess, 512, 1024), "cudaMalloc": (Error.cudaErrorMemoryAllocation, None)}
+    with pytest.raises(DeviceOutOfMemory, match="requested 1024, available 512 bytes"):
+        CudaBindings(Module(**free)).allocate(1024)
     with pytest.raises(DeviceError, match="cudaEventSynchronize: cudaErrorIllegalAddress"):
         CudaBindings(Module(cudaEventSynchronize=(Error.cudaErrorIllegalAddress,))).wait(1)
 

@@ -16,7 +16,7 @@ from lits_deploy.errors import EngineError, MissingExtra, UserError
 from lits_deploy.model_file import ModelFile
 from lits_deploy.trt import build as build_module
 from lits_deploy.trt.build import build, check_targets, supported_targets
-from lits_deploy.trt.flavour import FLAVOURS, Library, installed, load
+from lits_deploy.trt.flavour import FLAVOURS, Library, Log, installed, load
 from lits_deploy.trt.key import Profile
 from lits_deploy.trt.layers import Layer, heavy_by_precision, keeps_promise, standalone_quantise
 from lits_deploy.trt.progress import Phases
@@ -270,3 +270,23 @@ def test_every_network_in_every_precision_for_every_gpu(library: Library, name: 
             print(f"{name} {precision} {target}: {heavy}, {len(built.data) / 1e6:.1f} MB, {built.seconds:.1f} s")
             expected = "fp16" if (precision, target) == ("int8", "sm75") else precision
             assert keeps_promise(heavy, expected), (precision, target, heavy)
+
+
+@pytest.mark.parametrize(
+    ("lines", "lack"),
+    [
+        ([(1, "Error Code 2: OutOfMemory (Requested size was 411041792 bytes.)")], "Requested size was 411041792"),
+        (
+            [
+                (2, "Requested amount of GPU memory (8589934592 bytes) could not be allocated."),
+                (1, "Error Code 10: Could not find any implementation for node conv due to insufficient workspace."),
+            ],
+            "8589934592 bytes",
+        ),
+        ([(2, "Skipping tactic 0x1 due to insufficient memory"), (1, "Unsupported data type")], None),
+        ([(1, "an illegal memory access was encountered")], None),
+    ],
+)
+def test_a_build_that_found_no_memory_is_told_apart(lines: list[tuple[int, str]], lack: str | None) -> None:
+    found = build_module._lack_of_memory(Log(lines))
+    assert (lack in str(found)) if lack else found is None

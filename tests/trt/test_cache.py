@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lits_deploy.contract import Task
 from lits_deploy.errors import EngineError, UserError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.trt.cache import ENVIRONMENT, EngineCache, default_folder, side_name
@@ -290,5 +291,31 @@ def test_targets_and_profiles_are_read_strictly() -> None:
             parse_targets(text)
     with pytest.raises(UserError, match="--opt-batch"):
         Profile(best=32, most=16)
-    assert Profile.up_to(8) == Profile(best=32, most=64)
-    assert Profile.up_to(200).most == 200
+    assert str(Profile.up_to(8)) == "1/8/8"
+    assert str(Profile.up_to(200)) == "1/32/200"
+
+
+@pytest.mark.parametrize(
+    ("task", "mib", "profile"),
+    [
+        ("segment", 7620, "1/1/1"),  # an Orin of 8 GB
+        ("segment", 2048, "1/1/1"),
+        ("segment", 24_000, "1/4/4"),
+        ("segment", 143_000, "1/32/32"),  # an H200
+        ("classify", 2048, "1/8/8"),
+        ("classify", 7620, "1/32/32"),
+        ("classify", 16_000, "1/32/64"),
+        ("classify", 143_000, "1/32/64"),
+    ],
+)
+def test_the_default_profile_goes_by_all_the_memory_and_the_task(task: Task, mib: int, profile: str) -> None:
+    assert str(Profile.for_gpu(task, mib << 20)) == profile
+
+
+def test_smaller_profiles_end_at_one_slice() -> None:
+    tried: list[str] = []
+    profile: Profile | None = Profile()
+    while profile is not None:
+        tried.append(str(profile))
+        profile = profile.smaller()
+    assert tried == ["1/32/64", "1/16/16", "1/4/4", "1/1/1"]

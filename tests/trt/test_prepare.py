@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import BundleError, DeviceError, EngineError, UserError
+from lits_deploy.cli import engines
+from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, EngineError, UserError
 from lits_deploy.metrics import softmax
 from lits_deploy.runtime import Device
 from lits_deploy.trt import open as open_module
@@ -36,8 +37,9 @@ NEW_DRIVER = dataclasses.replace(FAKE_GPU, driver="581.10")
 class Bench:
     """A box: one library, one GPU, one cache; it counts what is built and what is loaded."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.bundle = make_tiny_bundle(folder / "bundle", size=SIZE, crop=24)
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, task: str = "classify") -> None:
+        self.bundle = make_tiny_bundle(folder / "bundle", size=SIZE, crop=24, task=task)
+        self.fits = 64
         self.cache = EngineCache(folder / "engines")
         self.cuda = RecordingCuda()
         self.library = fake_library()
@@ -62,12 +64,16 @@ class Bench:
 
     def load(self, _library: Library, data: bytes, runtime_cache: bytes) -> FakeEngine:
         self.loaded.append(data)
-        return FakeEngine(self.cuda, self.compute, tensors=classifier_tensors((1, SIZE, SIZE)), compiled=b"compiled")
+        most = int(data.rpartition(b"/")[2])
+        if most > self.fits:
+            raise DeviceOutOfMemory("Requested amount of GPU memory (3145728 bytes) could not be allocated.")
+        tensors = classifier_tensors((1, SIZE, SIZE))
+        return FakeEngine(self.cuda, self.compute, tensors=tensors, max_batch=most, compiled=b"compiled")
 
-    def open(self, max_batch: int = 8, *, gpu: int = 0) -> Any:
+    def open(self, max_batch: int = 8, *, gpu: int = 0, **options: Any) -> Any:
         return open_tensorrt(
             self.bundle, self.bundle.artifact(), device=Device("cuda", gpu), wanted=("logits",), max_batch=max_batch,
-            engine_cache=self.cache.folder, cuda=self.cuda, load=self.load, say=self.said.append,
+            engine_cache=self.cache.folder, cuda=self.cuda, load=self.load, say=self.said.append, **options,
         )  # fmt: skip
 
     def use(self, max_batch: int = 8) -> np.ndarray:
@@ -104,7 +110,7 @@ def test_built_once_proven_once_and_found_ever_after(box: Bench) -> None:
     assert box.cache.read_side("timing-tensorrt-10.3.0.30-NVIDIA_RTX_A2000.cache") == b"timings"
     box.said.clear()
     box.use()
-    box.use(max_batch=64)
+    box.use(max_batch=32)
     assert (len(box.built), len(box.loaded), box.said) == (1, 4, [])
 
 
@@ -231,6 +237,60 @@ def test_an_engine_for_larger_batches_is_used_and_a_too_small_one_is_not(box: Be
     box.use(max_batch=32)
     assert len(box.built) == 2
     assert "batches up to 16 → 32" in box.said[-2]
+
+
+def test_a_unet_on_a_small_gpu_runs_at_batch_one_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    box = Bench(tmp_path, monkeypatch, task="segment")
+    box.cuda.gpu = dataclasses.replace(FAKE_GPU, name="Orin", memory_bytes=7620 << 20)
+    with box.open(32) as network:
+        assert (network.max_batch, network.describe().profile) == (1, "1/1/1")
+    assert box.said[0] == "Orin has 7.4 GiB: batches up to 1"
+    assert str(box.record().key.profile) == "1/1/1"
+    with box.open(4, insist=True) as network:  # whoever asks for it by name gets it, where it fits
+        assert (network.max_batch, network.describe().profile) == (4, "1/4/4")
+
+
+def test_what_does_not_fit_is_tried_smaller_and_its_profile_told(box: Bench) -> None:
+    box.use(max_batch=32)
+    box.fits = 8
+    with box.open(32) as network:
+        assert (network.max_batch, network.describe().profile) == (8, "1/8/8")
+    assert any(
+        line.startswith("no memory for the engine of fp32 with batches up to 32; trying 8 (") for line in box.said
+    )
+    box.said.clear()
+    box.open(32).close()
+    assert not any(line.startswith("building") for line in box.said)
+
+
+def test_where_nothing_fits_the_end_says_how_much_is_missing(box: Bench) -> None:
+    box.fits = 0
+    box.cuda.memory_bytes = 1 << 20
+    with pytest.raises(
+        DeviceError, match=r"batches up to 1 \(3 MiB more did not fit into 1 MiB: 2 MiB missing\)"
+    ) as end:
+        box.open()
+    assert end.value.fix == "other programs off the GPU, another --artifact, or --device cpu"
+    box.fits, box.cuda.memory_bytes = 64, 1000  # now for lack of room for a golden, 1024 bytes
+    with pytest.raises(DeviceError, match=r"\(1,024 bytes more did not fit into 1,000 bytes: 24 bytes missing\)"):
+        box.open()
+    assert box.cuda.leaks() == {}
+
+
+def test_export_tries_smaller_too_but_not_than_was_asked_for(box: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build_it(**options: Any) -> None:
+        engines.build_engines(box.bundle.folder, engines.EngineOptions(engine_cache=box.cache.folder, **options))
+
+    monkeypatch.setattr(engines.EngineOptions, "tools", lambda _: (box.library, ()))
+    monkeypatch.setattr(open_module.bindings, "open_cuda", lambda: box.cuda)
+    monkeypatch.setattr(open_module, "_load", box.load)
+    box.fits = 8
+    build_it()
+    assert [str(record.key.profile) for record in box.cache.records() if record.proof] == ["1/8/8"]
+    box.cuda.memory_bytes = 1 << 20
+    with pytest.raises(DeviceError, match=r"batches up to 16 .*missing.*--max-batch smaller") as end:
+        build_it(max_batch=16)
+    assert isinstance(end.value.__cause__, DeviceOutOfMemory)
 
 
 def test_the_runtimes_compiled_kernels_are_kept_for_this_gpu_and_driver(box: Bench) -> None:
