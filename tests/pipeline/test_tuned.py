@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.candidates import opener
 from fake_runtime import FakeRuntime
+from lits_deploy import backends
 from lits_deploy.backends import places
 from lits_deploy.bundle import Bundle
 from lits_deploy.machine import cores
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.run import run_folder
+from lits_deploy.pipeline.run import open_network, run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Batch, Outputs, Runtime
 from tiny_bundle import make_tiny_bundle
@@ -154,3 +156,20 @@ def test_no_batch_is_tried_that_the_engine_does_not_take() -> None:
 
     for batches, tried in (((1, 2, 4), {1, 2}), ((8, 16), {2})):
         assert {one.batch for one in tuned.measure(opened, device="cuda:0", batches=batches, step_s=0.0)} == tried
+
+
+def test_only_a_batch_size_that_was_named_is_tried_beyond_the_engines_default(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, bool]] = []
+
+    def opened(*_: object, max_batch: int, insist: bool, **__: object) -> Runtime:
+        asked.append((max_batch, insist))
+        return FakeRuntime()
+
+    monkeypatch.setattr(backends, "open_tensorrt", opened)
+    options = ClassifyOptions(runtime="tensorrt", device="cuda")
+    for one in (options, replace(options, batch_size=64), replace(options, batch_size=128, tune=True)):
+        open_network(bundle, bundle.folder.with_name("out"), options=one)
+    opener(bundle, bundle.artifact(), "tensorrt", "cuda", 1)(8)
+    assert asked == [(tuning.GPU_BATCH, False), (64, True), (128, False), (8, True)]
