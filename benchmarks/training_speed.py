@@ -30,7 +30,6 @@ import torch
 
 from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
 from benchmarks.peers.plain_training import PlainTraining
-from benchmarks.training_floor import floor
 from lits_deploy.contract import InputContract
 from lits_deploy.files import write_json
 from lits_deploy.printable import say
@@ -105,10 +104,8 @@ class Comparison:
             for candidate in candidates[shift:] + candidates[:shift]:
                 rates[candidate].append(self.rate(candidate, seconds))
         peers = [candidate for candidate in candidates if candidate.startswith("plain")]
-        cost = floor(self.info.name, width=self.width)
         return {
-            "network": cost.name,
-            "gflop_a_slice": 3 * cost.flops / 1e9,
+            "network": self.info.name + (f" (width {self.width})" if self.width else ""),
             "plain_workers": self.workers,
             "slices_per_second": {candidate: median(found) for candidate, found in rates.items()},
             "rounds": rates,

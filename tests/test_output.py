@@ -13,10 +13,10 @@ PACKAGES = ("lits_deploy", "train", "export", "benchmarks")
 
 ALLOWED = {
     "lits_deploy/printable.py": "say",
+    "lits_deploy/exits.py": "one constant line, before anything that only Linux has is imported",
     "lits_deploy/cli/console.py": "the consoles",
     "lits_deploy/doctor/child.py": "a line of ASCII JSON for the parent, in a process of its own",
     "benchmarks/fresh.py": "a line of ASCII JSON for the parent, in a process of its own",
-    "benchmarks/peers/other_quantisers.py": "runs by itself where lits-deploy is not installed",
     "lits_deploy/templates.py": "the one jinja environment",
     "lits_deploy/signals.py": "one word of its own, from a signal handler, where no stream may be written to",
 }

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tiny_bundle import make_tiny_bundle
@@ -125,20 +124,6 @@ def test_nor_by_commands_that_train_export_and_measure(world: World) -> None:
         assert done.returncode == 0, f"{name}: {done.stderr}"
         assert tried == "", name
         assert [path for path in left if not path.startswith(OURS)] == [], name
-
-
-@pytest.mark.slow
-def test_nor_by_the_script_that_runs_without_our_package(world: World) -> None:
-    folder = world.folder / "quantised"
-    folder.mkdir()
-    shutil.copy(world.folder / "bundle" / "model.onnx", folder / "fp32.onnx")
-    with np.load(world.folder / "bundle" / "golden.npz") as golden:
-        np.save(folder / "calibration.npy", golden["slices"].repeat(6, axis=0))
-    done, tried, left = world.run(str(ROOT / "benchmarks" / "peers" / "other_quantisers.py"), str(folder))
-    assert done.returncode == 0, done.stderr
-    assert len(list(folder.glob("onnxruntime-*.onnx"))) == 3
-    assert tried == ""
-    assert left == []
 
 
 def test_a_program_that_uses_the_package_is_covered_too(world: World) -> None:
