@@ -298,6 +298,7 @@ def test_container_installs_from_the_wheelhouse_alone_and_runs_as_nobody_special
     assert "--no-index --find-links /wheelhouse" in text
     assert "--require-hashes --requirement /wheelhouse/requirements.txt" in text
     assert all("--no-index" in line for line in text.splitlines() if "pip install" in line)
-    assert re.search(r"^USER \d+$", text, re.MULTILINE)
+    (user,) = re.findall(r"^USER (\d+)$", text, re.MULTILINE)
+    assert f"useradd --system --uid {user} --groups video " in text, "else it may not open a Jetson's GPU"
     copied = re.findall(r"^COPY (\S+) ", text, re.MULTILINE)
     assert all((DEPLOY.parent / name).is_file() for name in copied)
