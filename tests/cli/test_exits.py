@@ -205,7 +205,7 @@ def test_codes_are_told_apart_and_stand_in_the_readme() -> None:
     assert all(f"{code} " in text for code in (0, 1, 2, 3, 70, 129, 130, 143))
 
 
-@pytest.mark.parametrize("module", ["lits_deploy", "train", "benchmarks.floor"])
+@pytest.mark.parametrize("module", ["lits_deploy", "train", "benchmarks.overhead"])
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
 def test_another_system_than_linux_is_refused_in_one_line(tmp_path: Path, platform: str, module: str) -> None:
     lacking = "fcntl", "resource", "select"
