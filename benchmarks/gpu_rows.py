@@ -20,7 +20,7 @@ from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceError, LitsError
 from lits_deploy.parity import Parity
 from lits_deploy.runtime import Device, Runtime
-from lits_deploy.trt.flavour import FLAVOURS, installed
+from lits_deploy.trt.flavour import FLAVOURS, Flavour, installed
 from lits_deploy.trt.open import open_tensorrt
 
 EFFORT = Effort(samples=needed_samples(95), cap_s=5.0, warmup_s=0.5, warmup_cap_s=10.0)
@@ -116,8 +116,11 @@ def _opened(contestant: Contestant, batch: int, wanted: tuple[str, ...]) -> Runt
 
 def _check(contestant: Contestant, subject: Subject, most: int) -> Row:
     """Full batches, a ragged one and a single slice, against the original."""
-    about: Row = {"max_delta": None, "tolerance": contestant.tolerance, "version": None, "error": None}
+    about: Row = {
+        "max_delta": None, "labels_equal": None, "tolerance": contestant.tolerance, "version": None, "error": None,
+    }  # fmt: skip
     parity = Parity(contestant.tolerance)
+    same: list[npt.NDArray[np.bool_]] = []
 
     def run() -> None:
         with contestant.open(most, ("probabilities",)) as runtime:
@@ -127,7 +130,9 @@ def _check(contestant: Contestant, subject: Subject, most: int) -> Row:
                 got = runtime.infer(subject.slices[start:end]).probabilities
                 assert got is not None
                 parity.add([str(index) for index in range(start, end)], subject.expected[start:end], got)
+                same.append(subject.expected[start:end].argmax(1) == got.argmax(1))
         about["max_delta"] = parity.verdict()["max_delta"]
+        about["labels_equal"] = float(np.concatenate(same).mean())
         if not parity.passed:
             raise DeviceError(f"its answers are not the original's: {parity.lines()[0]}")
 
@@ -153,8 +158,10 @@ def _guarded(step: Callable[[], Result]) -> tuple[Result | None, str | None]:
         return None, f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"
 
 
-def contestants_of(bundle: Bundle, here: Sequence[tuple[str, str]]) -> list[Contestant]:
-    """Every artifact on every GPU runtime of `here` (see `runtime.places`), and on each TensorRT that is installed."""
+def contestants_of(
+    bundle: Bundle, here: Sequence[tuple[str, str]], flavours: Sequence[Flavour] = FLAVOURS
+) -> list[Contestant]:
+    """Every artifact on every runtime of `here` (see `backends.places`), and on each TensorRT that is installed."""
 
     def through(artifact: Artifact, runtime: str, device: str) -> Open:
         def open_it(max_batch: int, wanted: tuple[str, ...]) -> Runtime:
@@ -176,11 +183,11 @@ def contestants_of(bundle: Bundle, here: Sequence[tuple[str, str]]) -> list[Cont
 
     found = []
     for runtime, device in here:
-        flavours = [f for f in FLAVOURS if installed(f)] if runtime == "tensorrt" else []
         for artifact in bundle.manifest.artifacts:
             if not artifact.placed_for(runtime):
                 continue
-            ways = [(f.title, on_tensorrt(artifact, f.name)) for f in flavours]
+            kinds = [f for f in flavours if runtime == "tensorrt" and installed(f)]
+            ways = [(f.title, on_tensorrt(artifact, f.name)) for f in kinds]
             ways = ways or [(f"{runtime} {device}", through(artifact, runtime, device))]
             for title, way in ways:
                 found.append(

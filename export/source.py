@@ -18,7 +18,6 @@ from export.weights import Weights, require_finite
 from lits_deploy.contract import InputContract, in_hu
 from lits_deploy.errors import ContractError, DataError
 from lits_deploy.files import sha256_file
-from train import checkpoint
 from train.config import TrainConfig
 from train.data.layout import declared_window
 from train.data.seen import Past, Seen, Unseen, of_run, unseen
@@ -151,6 +150,8 @@ def from_run(run: Path, *, choice: Choice = "best") -> Original:
 
     DataError where there is none, or where its weights are not finite.
     """
+    from train import checkpoint  # with safetensors, which a network from elsewhere does not need
+
     if not (run / "config.json").is_file():
         raise DataError(f"{run} is not a training run.", fix="`lits-deploy train` makes one; or export --weights FILE")
     path = run / f"{choice}.safetensors"

@@ -1,12 +1,7 @@
 #!/usr/bin/env bash
-# One command on a machine with an NVIDIA GPU: the tests that need one, then speeds, into benchmarks/results/<gpu>.json.
-# Installs nothing and works with what is there. Arguments go to `python -m benchmarks.gpu_check`.
+# One command on a machine with an NVIDIA GPU: everything is checked and timed, part by part, within eight minutes.
+# Runs from the checkout and installs nothing; `--list` names the parts. Arguments go to `python -m benchmarks.gpu_check`.
 set -u
 cd "$(dirname "$0")/.."
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || command -v python3)}
-
-"$python" -m benchmarks.gpu_check --probe || exit 2
-worst=0
-"$python" -m pytest -q -m "gpu or tensorrt" || worst=$?
-"$python" -m benchmarks.gpu_check "$@" || worst=$?
-exit "$worst"
+exec "$python" -m benchmarks.gpu_check "$@"

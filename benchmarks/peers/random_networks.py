@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import torch
 
 from benchmarks.gpu_rows import Contestant, Open, Subject, contestants_of
 from benchmarks.peers.torch_gpu import MODES, TorchGpu
-from export.graph import OPSET, write_onnx
 from export.parity import original_probabilities, phantom_slices
-from export.precision.make import FP16, INT8_TENSORRT, Recipe
-from export.precision.ranges import activations
 from export.source import Deployed, Original
-from lits_deploy.bundle import CARD, GOLDEN, Artifact, Bundle, Manifest, write_manifest
+from lits_deploy.bundle import CARD, GOLDEN, MANIFEST_HASH, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.contract import InputContract
 from lits_deploy.files import sha256_file, write_text
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime import Runtime
+from lits_deploy.trt.flavour import FLAVOURS, Flavour
 from train.models.registry import build, network
+
+if TYPE_CHECKING:
+    from export.precision.make import Recipe
+
+Slices = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 TOLERANCES = {"fp32": FP32_TOLERANCE, "fp16": 1e-2, "int8": 0.25}
 """Largest |Δp| against the original that passes, by precision."""
@@ -37,17 +40,24 @@ SEED = 20_261_124
 
 def make_subject(
     name: str, folder: Path, here: Sequence[tuple[str, str]], *, device: str, slices: int, width: int | None = None,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] = MODES, pictures: Slices | None = None, flavours: Sequence[Flavour] = FLAVOURS,
 ) -> Subject:  # fmt: skip
     """A network, its bundle below `folder`, and everything that can run it on `device` and on the places of `here`.
 
-    slices: how many distinct ones are timed, at least those that are checked.
+    slices: how many distinct ones are timed, at least those that are checked. pictures: these, uint8 [N, C, S, S], in
+    place of phantoms. Without places no bundle is made, which takes onnx and onnxscript.
     """
     original = random_original(name, width=width)
     checked = CHECKED[original.info.task]
-    pictures = np.stack([picture for _, picture in phantom_slices(original, max(slices, checked))])
+    if pictures is None:
+        pictures = np.stack([picture for _, picture in phantom_slices(original, max(slices, checked))])
     expected = original_probabilities(original, pictures[:checked])
-    bundle = make_bundle(original, folder / name, pictures[:checked], expected)
+    elsewhere: list[Contestant] = []
+    if here:
+        there = folder / name
+        whole = (there / MANIFEST_HASH).is_file()  # made by another part of `gpu_check`, which cannot have been cut
+        bundle = Bundle.open(there) if whole else make_bundle(original, there, pictures[:checked], expected)
+        elsewhere = contestants_of(bundle, here, flavours)
     daily = ("logits", "probabilities") if original.info.task == "classify" else ("labels",)
     in_torch = [
         Contestant(
@@ -58,7 +68,7 @@ def make_subject(
     ]  # fmt: skip
     return Subject(
         name=name, slices=pictures, expected=expected, wanted=daily,
-        contestants=in_torch + contestants_of(bundle, here),
+        contestants=in_torch + elsewhere,
     )  # fmt: skip
 
 
@@ -72,11 +82,18 @@ def random_original(name: str, *, width: int | None = None) -> Original:
 
 
 def make_bundle(
-    original: Original, folder: Path, golden: np.ndarray[tuple[int, ...], np.dtype[np.uint8]],
-    expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]], *, recipes: Sequence[Recipe] = (FP16, INT8_TENSORRT),
+    original: Original, folder: Path, golden: Slices,
+    expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]], *, recipes: Sequence[Recipe] | None = None,
 ) -> Bundle:  # fmt: skip
-    """fp32 and what `recipes` make of it, without any gate: the goldens decide on each runtime."""
-    folder.mkdir(parents=True)
+    """fp32 and what `recipes` (FP16, INT8 for TensorRT) make of it, without any gate: the goldens decide."""
+    import onnx
+
+    from export.graph import OPSET, write_onnx
+    from export.precision.make import FP16, INT8_TENSORRT
+    from export.precision.ranges import activations
+
+    recipes = (FP16, INT8_TENSORRT) if recipes is None else recipes
+    folder.mkdir(parents=True, exist_ok=True)
     files = {"fp32": folder / "model.onnx", **{recipe.name: folder / recipe.file for recipe in recipes}}
     write_onnx(original, files["fp32"])
     model = onnx.load(files["fp32"])

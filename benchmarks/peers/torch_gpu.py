@@ -6,7 +6,8 @@ Preprocessing and softmax stay FP32 in all of them, as in the exported graphs. F
 from __future__ import annotations
 
 import copy
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class _Half(nn.Module):
 
 
 class TorchGpu(Runtime):
-    """One of MODES. A first call with a new batch size compiles where the mode says so, which takes a while."""
+    """One of MODES. Compiled ones know batches of 1 and `max_batch`, and fill up to these: each takes a while."""
 
     name: ClassVar[str] = "PyTorch"
 
@@ -52,14 +53,21 @@ class TorchGpu(Runtime):
         self._outputs = module.outputs
         with on_device():
             module = module.to(self._device).eval()
-        self._call = torch.compile(module) if mode.startswith("compile") else module
+        self._call: Callable[..., Any] = module
+        self._compiled = mode.startswith("compile")
+        if self._compiled:  # on a CPU only the tracing: its code generator would take minutes
+            kind: dict[str, Any] = {"mode": "reduce-overhead"} if self._device.type == "cuda" else {"backend": "eager"}
+            self._call = torch.compile(module, dynamic=False, **kind)
 
     def _infer(self, batch: Batch) -> Outputs:
         try:
             with on_device(), torch.inference_mode():
-                values = self._call(torch.from_numpy(batch).to(self._device))
-                named = dict(zip(self._outputs, values, strict=True))
-                return Outputs(**{name: named[name].cpu().numpy() for name in self._wanted})  # .cpu() waits for a GPU
+                there = torch.from_numpy(batch).to(self._device)
+                if self._compiled and 1 < len(batch) < self.max_batch:
+                    there = torch.cat([there, there.new_zeros(self.max_batch - len(batch), *self.shape)])
+                named = dict(zip(self._outputs, self._call(there), strict=True))
+                # .cpu() waits for a GPU
+                return Outputs(**{name: named[name][: len(batch)].cpu().numpy() for name in self._wanted})
         except RuntimeError as error:  # the compiler's errors are of this kind too
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise DeviceError(f"PyTorch {self._mode}: {reason[:300]}") from error
@@ -74,5 +82,7 @@ class TorchGpu(Runtime):
     def close(self) -> None:
         """Drop the network and give its memory back to the device."""
         del self._call
+        if self._compiled:
+            torch._dynamo.reset()  # it gives up on code that was compiled eight times, and networks share theirs
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
