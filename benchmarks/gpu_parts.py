@@ -21,7 +21,7 @@ from benchmarks.percentiles import needed_samples
 from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import DeviceError, UserError
+from lits_deploy.errors import DeviceError, MissingExtra, UserError
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.tuning import GPU_BATCH
@@ -29,6 +29,7 @@ from lits_deploy.printable import say
 from lits_deploy.run_json import read_run_json
 from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.base import Batch
+from lits_deploy.runtime.onnxruntime_ import cuda_usable
 from lits_deploy.trt.cache import ENVIRONMENT
 from lits_deploy.trt.flavour import flavour_named
 from train.data.layout import Layout, read_layout
@@ -57,14 +58,14 @@ class Sizes:
     batches: tuple[int, ...] = (1, 8, 32, 128)
     compiled_batches: tuple[int, ...] = (1, 32)
     trained: tuple[tuple[str, int], ...] = (("fp32", 32), ("bf16", 32), ("bf16", 256), ("compiled", 256))
-    patients: int = 24
+    patients: int = 16
     epoch: int = 1024
     files: int = 20_000
     mode: str = "eager fp16 channels_last"
     batch: int = GPU_BATCH
     calls: int = 50
-    seconds: float = 3.0
-    effort: Effort = Effort(samples=needed_samples(95), cap_s=2.0, warmup_s=0.3, warmup_cap_s=8.0)  # noqa: RUF009
+    seconds: float = 2.0
+    effort: Effort = Effort(samples=needed_samples(95), cap_s=1.5, warmup_calls=3, warmup_s=0.3, warmup_cap_s=3.0)  # noqa: RUF009
 
 
 FULL = Sizes(device="cuda:0")
@@ -135,7 +136,8 @@ def in_torch(given: Given) -> None:
     rows: list[Row] = []
     for name, width in given.sizes.networks:
         subject = _subject(given, name, width, modes=("eager fp32", "eager fp16 channels_last"))
-        rows += _rows(given, subject, subject.contestants, given.sizes.batches)
+        batches = [batch for batch in given.sizes.batches if batch <= GPU_BATCH or "logits" in subject.wanted]
+        rows += _rows(given, subject, subject.contestants, batches)
         given.keep({"rows": rows})
 
 
@@ -152,6 +154,8 @@ def rtx(given: Given) -> None:
 
 def cuda(given: Given) -> None:
     """ONNX Runtime's CUDA provider beside eager FP32."""
+    if not given.dry and not cuda_usable():
+        raise MissingExtra("ONNX Runtime with a CUDA provider that can be loaded", "gpu")
     _one_by_one(given, given.sizes.networks, ("eager fp32",), (("onnxruntime", given.sizes.device),))
 
 
@@ -164,11 +168,10 @@ def training(given: Given) -> None:
     """Epochs of `train`, and how long one of the thesis's would take."""
     import torch
 
-    from benchmarks.training_speed import Comparison
+    from benchmarks.training_speed import Comparison, few
 
     sizes, rows = given.sizes, []
-    layout = given.layout(sizes.epoch)
-    layout.splits.update({split: layout.splits[split][:1] for split in ("validate", "test")})  # they are not used
+    layout = few(given.layout(sizes.epoch), sizes.epoch)
     # What compiles comes last: it is what the time limit may cut.
     for candidate, batch in sizes.trained:
         for name, width in sizes.training:
