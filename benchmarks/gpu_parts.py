@@ -99,7 +99,7 @@ class Given:
 
 def slices(given: Given) -> None:
     """Phantoms for all other parts, unless there is data; takes processors only."""
-    from train.data.phantom import write_slices
+    from train.phantom import write_slices
 
     made = {} if (given.data / "train").is_dir() else write_slices(given.data, given.sizes.patients, 0)
     given.keep({"slices_per_class": made.get("slices_per_class")})
