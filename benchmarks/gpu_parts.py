@@ -21,7 +21,7 @@ from benchmarks.percentiles import needed_samples
 from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import DeviceError, MissingExtra, UserError
+from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.tuning import GPU_BATCH
@@ -29,7 +29,7 @@ from lits_deploy.printable import say
 from lits_deploy.run_json import read_run_json
 from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.base import Batch
-from lits_deploy.runtime.onnxruntime_ import cuda_usable
+from lits_deploy.runtime.onnxruntime_ import cuda_trouble
 from lits_deploy.trt.cache import ENVIRONMENT
 from lits_deploy.trt.flavour import flavour_named
 from train.data.layout import Layout, read_layout
@@ -109,8 +109,6 @@ def machine(given: Given) -> None:
     """The GPU, and what it reaches in matrix products and copies."""
     import torch
 
-    from benchmarks.training_floor import rates
-
     found: dict[str, Any] = {"torch": torch.__version__, "cuda_of_torch": torch.version.cuda}
     device = torch.device(given.sizes.device)
     if given.dry:
@@ -125,10 +123,13 @@ def machine(given: Given) -> None:
     host = torch.empty(1 << 28, dtype=torch.uint8)
     for name, source in (("pageable", host), ("pinned", host.pin_memory())):
         found[f"upload_{name}_gb_s"] = source.nbytes / _seconds(partial(source.to, device)) / 1e9
+    side = 8192
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        flops, bandwidth = rates(device, dtype)
-        found[f"{dtype}"] = {"tflops": flops / 1e12, "copy_gb_s": bandwidth / 1e9}
-        given.keep({"gpu": found})
+        matrix = torch.randn(side, side, device=device, dtype=dtype)
+        found[f"matmul_{dtype}_tflops".replace("torch.", "")] = (
+            2 * side**3 / _seconds(partial(torch.mm, matrix, matrix)) / 1e12
+        )
+    given.keep({"gpu": found})
 
 
 def in_torch(given: Given) -> None:
@@ -154,8 +155,9 @@ def rtx(given: Given) -> None:
 
 def cuda(given: Given) -> None:
     """ONNX Runtime's CUDA provider beside eager FP32."""
-    if not given.dry and not cuda_usable():
-        raise MissingExtra("ONNX Runtime with a CUDA provider that can be loaded", "gpu")
+    if not given.dry and (trouble := cuda_trouble()):
+        given.keep({"skipped": f"{trouble.found}. Fix: {trouble.fix}"})
+        return
     _one_by_one(given, given.sizes.networks, ("eager fp32",), (("onnxruntime", given.sizes.device),))
 
 
