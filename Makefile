@@ -8,11 +8,12 @@ EXTRAS := $(if $(filter cpu,$(RUNTIME)),cpu$(comma)openvino$(comma)trt-rtx,$(RUN
 BIN := .venv/bin
 READY := .venv/ready-$(RUNTIME)
 STUBS := .venv/stubs/tensorrt_stubs/py.typed
-# Bindings of TensorRT, 1 MB each and without the library: tests look up in them all that we call (test_real_bindings.py).
-BINDINGS := 10.3.0 11.4.0.106
-BINDINGS_READY := $(BINDINGS:%=.venv/trt-bindings/%/tensorrt_bindings/__init__.py)
+# Bindings that tests take on machines without a GPU: TensorRT's, 1 MB each and without the library (test_real_bindings.py);
+# JetPack 6's of CUDA, 150 MB (test_fake_driver.py).
+BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==11.4.0.106 cuda-python==12.6.2.post1
+BINDINGS_READY := $(BINDINGS:%=.venv/bindings/%/ready)
 
-.PHONY: setup demo test test-slow mutants lint format clean
+.PHONY: setup bindings demo test test-slow mutants lint format clean
 
 setup: $(READY)
 
@@ -29,20 +30,22 @@ demo: setup
 # A file of tests at a time on each core, with one OpenMP thread: more would wait for each other.
 JOBS ?= $(shell n=$$(nproc); echo $$((n < 4 ? n : 4)))
 
-test: setup $(BINDINGS_READY)
+test: bindings
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 
-test-slow: setup $(BINDINGS_READY)
+test-slow: bindings
 	$(BIN)/python -m pytest -m slow
 
 # Plants the faults of tests/mutants in a copy of the checkout, one at a time: a test must fail for each.
-mutants: setup $(BINDINGS_READY)
+mutants: bindings
 	$(BIN)/python scripts/mutants.py
 
+bindings: setup $(BINDINGS_READY)
+
 # CI must have them; another Python or processor may have no wheel of them, and then those tests skip.
-.venv/trt-bindings/%/tensorrt_bindings/__init__.py: | $(READY)
+.venv/bindings/%/ready: | $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade \
-	  --target .venv/trt-bindings/$* tensorrt-cu12-bindings==$* || $(BIN)/python -c 'import platform, sys; \
+	  --target $(@D) $* && touch $@ || $(BIN)/python -c 'import platform, sys; \
 	  sys.exit((sys.version_info[:2], platform.machine()) == ((3, 11), "x86_64"))'
 
 # Type stubs of TensorRT, where only mypy looks (pyproject.toml, mypy_path).

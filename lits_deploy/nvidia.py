@@ -39,6 +39,11 @@ def gpu_here() -> bool:
     return any(Path(name).exists() for name in _GPU_FILES)
 
 
+def is_jetson() -> bool:
+    """True on a Jetson board, and in containers that are told of it."""
+    return Path("/etc/nv_tegra_release").exists()
+
+
 def driver_version() -> str | None:
     """Version of the NVIDIA kernel driver, on a Jetson of L4T; None where neither says."""
     for path, pattern in (

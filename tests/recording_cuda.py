@@ -36,10 +36,8 @@ class RecordingCuda:
     _memory: dict[int, Bytes] = field(default_factory=dict)
     _pinned: dict[int, Bytes] = field(default_factory=dict)
     _queues: dict[int, list[Work]] = field(default_factory=dict)
-    _events: dict[int, tuple[int, int] | None] = field(default_factory=dict)
     _graphs: dict[int, list[Work]] = field(default_factory=dict)
     _capturing: dict[int, list[Work]] = field(default_factory=dict)
-    _done: dict[int, int] = field(default_factory=dict)
     _next: int = 0x1000
 
     @property
@@ -54,9 +52,11 @@ class RecordingCuda:
     def leaks(self) -> dict[str, int]:
         """How much of each kind was not given back; empty where all was."""
         kinds: dict[str, Sized] = {
-            "device": self._memory, "pinned": self._pinned, "streams": self._queues, "events": self._events,
+            "device": self._memory,
+            "pinned": self._pinned,
+            "streams": self._queues,
             "graphs": self._graphs,
-        }  # fmt: skip
+        }
         return {kind: len(held) for kind, held in kinds.items() if held}
 
     def at(self, address: int) -> Bytes:
@@ -86,7 +86,7 @@ class RecordingCuda:
     def create_stream(self) -> int:
         """An empty queue."""
         stream = self._handle("create_stream")
-        self._queues[stream], self._done[stream] = [], 0
+        self._queues[stream] = []
         return stream
 
     def destroy_stream(self, stream: int) -> None:
@@ -94,31 +94,10 @@ class RecordingCuda:
         self._say("destroy_stream", stream)
         del self._queues[stream]
 
-    def create_event(self) -> int:
-        """An event that nothing was recorded to."""
-        event = self._handle("create_event")
-        self._events[event] = None
-        return event
-
-    def destroy_event(self, event: int) -> None:
-        """Forget it."""
-        self._say("destroy_event", event)
-        del self._events[event]
-
-    def record(self, event: int, stream: int) -> None:
-        """Remember how far the queue reaches now."""
-        self._say("record", event, stream)
-        self._events[event] = (stream, self._done[stream] + len(self._queues[stream]))
-
-    def wait(self, event: int) -> None:
-        """Do the work that was queued before the event was recorded."""
-        self._say("wait", event)
-        mark = self._events[event]
-        if mark is None:
-            return
-        stream, until = mark
-        while self._done[stream] < until:
-            self._done[stream] += 1
+    def wait(self, stream: int) -> None:
+        """Do the work that was queued."""
+        self._say("wait", stream)
+        while self._queues[stream]:
             self._queues[stream].pop(0)()
 
     def free_memory(self) -> int:

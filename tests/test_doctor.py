@@ -228,7 +228,7 @@ class TestTensorRt:
         ("error", "says", "fix"),
         [
             (EngineError("TensorRT does not load the engine: version."), "does not load", "lits-deploy[trt-rtx]"),
-            (MissingExtra("cuda-python", "trt"), "cuda-python", "lits-deploy[trt-rtx]"),
+            (MissingExtra("cuda-bindings", "trt"), "cuda-bindings", "lits-deploy[trt-rtx]"),
             (RuntimeError("CUDA error 999"), "CUDA error 999", "pip install"),
         ],
     )
@@ -262,6 +262,8 @@ class TestTensorRt:
         assert rows[None, False].fix is None
         assert rows[0, False].fix == "pip install 'lits-deploy[trt]'"
         assert rows[0, True].fix is None
+        monkeypatch.setattr(check_module, "is_jetson", lambda: True)
+        assert check_module.install_command("trt") == "pip install 'lits-deploy[jetson]'"  # pip has no TensorRT for it
         assert "part of JetPack" in rows[0, True].found
 
     def _row(self, device: int | None, jetson: bool, monkeypatch: pytest.MonkeyPatch) -> list[Check]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lits_deploy.nvidia import is_jetson as is_jetson
+
 State = Literal["ok", "warning", "missing", "broken"]
 Section = Literal["runtimes", "gpu", "machine", "folders", "libraries"]
 
@@ -53,15 +55,11 @@ def has_nvidia_driver() -> bool:
     return Path("/dev/nvidiactl").exists()
 
 
-def is_jetson() -> bool:
-    """True on a Jetson board, and in containers that are told of it."""
-    return Path("/etc/nv_tegra_release").exists()
-
-
 def install_command(extra: str) -> str:
     """What to type to get an extra of lits-deploy."""
     if extra == "gpu" and platform.machine() == "aarch64" and sys.version_info < (3, 11):
         return f"pip install onnxruntime-gpu --index-url {JETSON_INDEX}"
+    extra = "jetson" if extra == "trt" and is_jetson() else extra  # TensorRT is JetPack's own there
     return f"pip install 'lits-deploy[{extra}]'"
 
 

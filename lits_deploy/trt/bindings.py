@@ -1,4 +1,4 @@
-"""CUDA through cuda-python: `cuda.bindings.runtime`, or `cuda.cudart` as JetPack 6 has it.
+"""CUDA through NVIDIA's bindings: `cuda.bindings.runtime`, or `cuda.cudart` as releases before 12.6 have it.
 
 Both return a tuple that begins with an error code, and take plain integers for handles. Written from the bindings'
 own signatures; what has run on which hardware stands in docs/tensorrt.md.
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, LitsError, MissingExtra
-from lits_deploy.nvidia import Trouble, driver_version, trouble
+from lits_deploy.nvidia import Trouble, driver_version, is_jetson, trouble
 from lits_deploy.trt.cuda import Bytes, Gpu
 
 MODULES = ("cuda.bindings.runtime", "cuda.cudart")
@@ -23,7 +23,6 @@ MODULES = ("cuda.bindings.runtime", "cuda.cudart")
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 _NO_DRIVER = (35, 100)  # cudaErrorInsufficientDriver, cudaErrorNoDevice
 _NON_BLOCKING = 1  # cudaStreamNonBlocking
-_NO_TIMING = 2  # cudaEventDisableTiming; not cudaEventBlockingSync, which saves a core and costs latency
 
 
 def installed() -> bool:
@@ -38,7 +37,7 @@ def installed() -> bool:
 def open_cuda() -> CudaBindings:
     """The bindings on a machine with a GPU.
 
-    Raises MissingExtra without cuda-python, DeviceError where it finds no GPU.
+    Raises MissingExtra without the bindings, DeviceError where they find no GPU.
     """
     runtime = None
     for name in MODULES:
@@ -46,11 +45,11 @@ def open_cuda() -> CudaBindings:
             runtime = importlib.import_module(name)
             break
     if runtime is None:
-        raise MissingExtra("cuda-python", "trt")
+        raise MissingExtra("cuda-bindings", "jetson" if is_jetson() else "trt")
     cuda = CudaBindings(runtime)
     if cuda.device_count() == 0:
         built_for = runtime.cudaRuntimeGetVersion()[1] // 1000  # asks no driver
-        found = trouble("cuda-python", built_for) or Trouble("it finds no GPU", "lits-deploy doctor")
+        found = trouble("cuda-bindings", built_for) or Trouble("it finds no GPU", "lits-deploy doctor")
         raise DeviceError(f"CUDA does not start: {found.found}.", fix=found.fix)
     return cuda
 
@@ -62,8 +61,11 @@ class CudaBindings:
         self._runtime = runtime
 
     def device_count(self) -> int:
-        """GPUs here; 0 where there is no driver or it sees none."""
-        error, count = self._runtime.cudaGetDeviceCount()
+        """GPUs here; 0 where there is no driver, it is too old for these bindings, or it sees none."""
+        try:
+            error, count = self._runtime.cudaGetDeviceCount()
+        except RuntimeError:  # of cuda-python 12.6, without libcuda.so.1
+            return 0
         return 0 if int(error) in _NO_DRIVER else int(self._checked("cudaGetDeviceCount", (error, count)))
 
     def describe(self, index: int) -> Gpu:
@@ -95,21 +97,9 @@ class CudaBindings:
         """See the seam."""
         self._call("cudaStreamDestroy", stream)
 
-    def create_event(self) -> int:
-        """See the seam."""
-        return int(self._call("cudaEventCreateWithFlags", _NO_TIMING))
-
-    def destroy_event(self, event: int) -> None:
-        """See the seam."""
-        self._call("cudaEventDestroy", event)
-
-    def record(self, event: int, stream: int) -> None:
-        """See the seam."""
-        self._call("cudaEventRecord", event, stream)
-
-    def wait(self, event: int) -> None:
-        """See the seam."""
-        self._call("cudaEventSynchronize", event)
+    def wait(self, stream: int) -> None:
+        """See the seam. Not cudaEventSynchronize: with cuda-python 12.6 all of Python stands still in it."""
+        self._call("cudaStreamSynchronize", stream)
 
     def free_memory(self) -> int | None:
         """See the seam."""
@@ -169,7 +159,10 @@ class CudaBindings:
         self._call("cudaGraphExecDestroy", graph)
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        return self._checked(name, getattr(self._runtime, name)(*arguments))
+        try:
+            return self._checked(name, getattr(self._runtime, name)(*arguments))
+        except RuntimeError as error:  # cuda-python 12.6 looks the driver's functions up, and this one is not there
+            raise DeviceError(f"CUDA failed ({name}: {error}).", fix="update the driver, or --device cpu") from error
 
     def _checked(self, name: str, result: tuple[Any, ...]) -> Any:
         error = result[0]

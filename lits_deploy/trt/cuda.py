@@ -57,20 +57,8 @@ class Cuda(Protocol):
         """Give a stream back."""
         ...
 
-    def create_event(self) -> int:
-        """An event without time stamps."""
-        ...
-
-    def destroy_event(self, event: int) -> None:
-        """Give an event back."""
-        ...
-
-    def record(self, event: int, stream: int) -> None:
-        """Mark the end of all that is queued on the stream now."""
-        ...
-
-    def wait(self, event: int) -> None:
-        """Block this thread until the mark is reached; other threads go on."""
+    def wait(self, stream: int) -> None:
+        """Block this thread until all that is queued on the stream is done; other threads go on."""
         ...
 
     def free_memory(self) -> int | None:

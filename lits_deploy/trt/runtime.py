@@ -91,7 +91,6 @@ class TensorRt(Runtime):
         self._graphs = engine.capture
         cuda.set_device(device.index)
         self._stream = cuda.create_stream()
-        self._finished = cuda.create_event()
 
     def _infer(self, batch: Batch) -> Outputs:
         self._cuda.set_device(self._device.index)  # the device belongs to the thread, and threads may differ
@@ -122,7 +121,6 @@ class TensorRt(Runtime):
         """Give everything back, in the order in which one thing needs the other."""
         self._cuda.set_device(self._device.index)
         self._drop_buckets()
-        self._cuda.destroy_event(self._finished)
         self._cuda.destroy_stream(self._stream)
         self._on_close(self._engine.runtime_cache())
         self._engine.close()
@@ -132,11 +130,7 @@ class TensorRt(Runtime):
             self._cuda.launch(bucket.graph, self._stream)
         else:
             self._queue(bucket)
-        self._settle()
-
-    def _settle(self) -> None:
-        self._cuda.record(self._finished, self._stream)
-        self._cuda.wait(self._finished)
+        self._cuda.wait(self._stream)
 
     def _queue(self, bucket: _Bucket) -> None:
         for buffer in bucket.buffers.values():
@@ -157,7 +151,7 @@ class TensorRt(Runtime):
                     bucket.graph = self._captured(bucket)
             except BaseException:
                 with suppress(DeviceError, DeviceOutOfMemory):  # what was queued may still use its memory
-                    self._settle()
+                    self._cuda.wait(self._stream)
                 self._drop(bucket)
                 self._drop_buckets()  # out of memory or broken: the next batch starts with all there is
                 raise

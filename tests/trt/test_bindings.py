@@ -67,8 +67,20 @@ def test_out_of_memory_is_told_apart_from_other_failures() -> None:
     free = {"cudaMemGetInfo": (Error.cudaSuccess, 512, 1024), "cudaMalloc": (Error.cudaErrorMemoryAllocation, None)}
     with pytest.raises(DeviceOutOfMemory, match="requested 1024, available 512 bytes"):
         CudaBindings(Module(**free)).allocate(1024)
-    with pytest.raises(DeviceError, match="cudaEventSynchronize: cudaErrorIllegalAddress"):
-        CudaBindings(Module(cudaEventSynchronize=(Error.cudaErrorIllegalAddress,))).wait(1)
+    with pytest.raises(DeviceError, match="cudaStreamSynchronize: cudaErrorIllegalAddress"):
+        CudaBindings(Module(cudaStreamSynchronize=(Error.cudaErrorIllegalAddress,))).wait(1)
+
+
+def test_a_function_that_the_driver_lacks_is_a_device_error() -> None:
+    class Old(Module):
+        def __getattr__(self, name: str) -> Any:
+            def call(*_: Any) -> Any:
+                raise RuntimeError('Function "cuGraphInstantiateWithFlags" not found')
+
+            return call
+
+    with pytest.raises(DeviceError, match=r"cudaGraphLaunch: Function .* not found.*update the driver"):
+        CudaBindings(Old()).launch(1, 2)
 
 
 @pytest.mark.parametrize("error", [Error.cudaErrorInsufficientDriver, Error.cudaErrorNoDevice])
@@ -138,7 +150,10 @@ def test_pinned_memory_is_seen_as_an_array(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_cuda_python_or_a_gpu_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bindings, "MODULES", ("no_such_module",))
     assert not bindings.installed()
-    with pytest.raises(MissingExtra, match="cuda-python is not installed"):
+    with pytest.raises(MissingExtra, match=r"cuda-bindings is not installed.*\[trt\]"):
+        bindings.open_cuda()
+    monkeypatch.setattr(bindings, "is_jetson", lambda: True)
+    with pytest.raises(MissingExtra, match=r"\[jetson\]"):
         bindings.open_cuda()
     monkeypatch.setattr(bindings.importlib, "import_module", lambda _: Module(cudaGetDeviceCount=(35, 0)))
     with pytest.raises(DeviceError, match="no NVIDIA GPU"):

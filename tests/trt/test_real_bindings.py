@@ -22,7 +22,7 @@ VERSIONS = {"10.3.0": 0, "11.4.0.106": 4}
 """JetPack 6's and the newest (in the Makefile too), with the place of ILogger::log among its virtual methods, as found
 by trying: in 11 those of IVersionedInterface come first."""
 
-WHEELS = Path(pytest.__file__).parents[4] / "trt-bindings"
+WHEELS = Path(pytest.__file__).parents[4] / "bindings"
 """In the virtual environment that pytest is of, as `make test` fills it (Makefile)."""
 
 CONTRACT = Path(__file__).parents[1] / "trt_contract.py"
@@ -93,9 +93,10 @@ def empty_libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(version: str, empty: Path, *arguments: str) -> str:
     """What a Python with that version of the bindings prints."""
-    if not (WHEELS / version / "tensorrt_bindings").is_dir():
-        pytest.skip(f"needs tensorrt-cu12-bindings {version}, which `make test` installs into {WHEELS.name}")
-    paths = {"PYTHONPATH": f"{WHEELS / version}:{empty}", "LD_LIBRARY_PATH": str(empty)}
+    wheel = WHEELS / f"tensorrt-cu12-bindings=={version}"
+    if not wheel.is_dir():
+        pytest.skip(f"needs {wheel.name}, which `make test` installs into {WHEELS.name}")
+    paths = {"PYTHONPATH": f"{wheel}:{empty}", "LD_LIBRARY_PATH": str(empty)}
     done = subprocess.run([sys.executable, *arguments], env=os.environ | paths, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout

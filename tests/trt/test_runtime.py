@@ -95,14 +95,14 @@ def test_padding_is_zero_and_never_an_earlier_batch() -> None:
     runtime.close()
 
 
-def test_the_order_of_a_run_is_upload_execute_download_record_wait() -> None:
+def test_the_order_of_a_run_is_upload_execute_download_wait() -> None:
     cuda = RecordingCuda()
     with opened(cuda, capture=False) as runtime:
         runtime.infer(slices(4))
         cuda.calls.clear()
         runtime.infer(slices(4))
-        assert cuda.names() == ["set_device", "upload", "execute", "download", "record", "wait"]
-        streams = {call[-1] for call in cuda.calls if call[0] in ("upload", "download", "record")}
+        assert cuda.names() == ["set_device", "upload", "execute", "download", "wait"]
+        streams = {call[-1] for call in cuda.calls if call[0] in ("upload", "download", "wait")}
         assert streams == {runtime._stream}
         assert cuda.calls[1][3] == 4 * 64  # bytes: padded slices of 8×8 pixels
         assert cuda.calls[3][3] == 4 * 3 * 4  # logits only; nobody asked for probabilities
@@ -117,7 +117,7 @@ def test_a_bucket_is_captured_once_and_then_launched() -> None:
         assert names.count("begin_capture") == names.count("end_capture") == names.count("launch") == 1
         cuda.calls.clear()
         runtime.infer(slices(4))  # the same bucket
-        assert cuda.names() == ["set_device", "launch", "record", "wait"]
+        assert cuda.names() == ["set_device", "launch", "wait"]
         runtime.infer(slices(5))
         assert cuda.names().count("begin_capture") == 1
     assert len(engine_of(runtime).contexts) == 2
@@ -177,7 +177,7 @@ def test_everything_is_given_back_and_in_order(capture: bool) -> None:
     names = cuda.names()
     if capture:
         assert names.index("destroy_graph") < names.index("free")
-    assert names[-2:] == ["destroy_event", "destroy_stream"]
+    assert names[-1] == "destroy_stream"
 
 
 def test_buckets_share_one_scratch_memory_and_a_larger_one_starts_anew() -> None:
@@ -212,7 +212,7 @@ def test_out_of_memory_leaves_nothing_behind_and_half_the_batch_goes_on(where: s
     with opened(cuda, memory_for=32 if where == "run" else None) as runtime:
         with pytest.raises(DeviceOutOfMemory):
             runtime.infer(slices(64))
-        assert cuda.leaks() == {"streams": 1, "events": 1}
+        assert cuda.leaks() == {"streams": 1}
         batch = slices(16)
         np.testing.assert_array_equal(runtime.infer(batch).logits, compute(batch)["logits"].astype(np.float32))
     assert cuda.leaks() == {}
@@ -286,13 +286,12 @@ def test_what_rtx_compiled_is_handed_over_on_close() -> None:
 
 def test_the_recording_gpu_shows_a_result_that_is_read_too_early() -> None:
     cuda = RecordingCuda()
-    stream, event = cuda.create_stream(), cuda.create_event()
+    stream = cuda.create_stream()
     device = cuda.allocate(4)
     pinned, memory = cuda.allocate_pinned(4)
     cuda.download(pinned, device, 4, stream)
     assert (memory == 0xCC).all()  # nobody waited
-    cuda.record(event, stream)
-    cuda.wait(event)
+    cuda.wait(stream)
     assert (memory == 0).all()
     cuda.free(device)
     with pytest.raises(DeviceError, match="illegal address"):
