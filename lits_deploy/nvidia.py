@@ -41,7 +41,7 @@ def gpu_here() -> bool:
 
 def is_jetson() -> bool:
     """True on a Jetson board, and in containers that are told of it."""
-    return Path("/etc/nv_tegra_release").exists()
+    return Path(_TEGRA).exists()
 
 
 def driver_version() -> str | None:
@@ -70,11 +70,13 @@ def trouble(who: str, cuda: int) -> Trouble | None:
         return spoken
     if spoken[0] >= cuda:
         return None
-    needed = "JetPack 7" if Path(_TEGRA).exists() else f"driver {_DRIVERS.get(cuda, 'of a newer branch')}"
+    needed = "JetPack 7" if is_jetson() else f"driver {_DRIVERS.get(cuda, 'of a newer branch')}"
     return Trouble(
         f"driver {driver_version() or 'of unknown version'} runs CUDA {spoken[0]}.{spoken[1]}, and {who} is built for "
         f"CUDA {cuda}: {needed} needed",
-        f"install {needed} or newer, or wheels for CUDA {spoken[0]} (docs/tensorrt.md names them)",
+        "pip install 'lits-deploy[jetson]'"
+        if is_jetson()
+        else f"install {needed} or newer, or wheels for CUDA {spoken[0]} (docs/tensorrt.md names them)",
     )
 
 

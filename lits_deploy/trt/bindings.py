@@ -48,10 +48,17 @@ def open_cuda() -> CudaBindings:
         raise MissingExtra("cuda-bindings", "jetson" if is_jetson() else "trt")
     cuda = CudaBindings(runtime)
     if cuda.device_count() == 0:
-        built_for = runtime.cudaRuntimeGetVersion()[1] // 1000  # asks no driver
-        found = trouble("cuda-bindings", built_for) or Trouble("it finds no GPU", "lits-deploy doctor")
+        built = runtime.cudaRuntimeGetVersion()[1]  # asks no driver
+        found = trouble("cuda-bindings", built // 1000) or Trouble(
+            f"driver {driver_version()} shows no GPU to bindings of CUDA {_spelled(built)}",
+            "pip install 'lits-deploy[jetson]'" if is_jetson() else "lits-deploy doctor",
+        )
         raise DeviceError(f"CUDA does not start: {found.found}.", fix=found.fix)
     return cuda
+
+
+def _spelled(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 class CudaBindings:
@@ -76,7 +83,7 @@ class CudaBindings:
         properties = self._call("cudaGetDeviceProperties", index)
         speaks = int(self._call("cudaDriverGetVersion"))
         name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
-        cuda = f"{speaks // 1000}.{speaks % 1000 // 10}"
+        cuda = _spelled(speaks)
         return Gpu(
             name=name.strip("\0 "),
             compute_capability=f"{properties.major}.{properties.minor}",

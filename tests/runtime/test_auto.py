@@ -171,7 +171,7 @@ def test_a_named_device_is_refused_with_the_cause(
     module = SimpleNamespace(cudaGetDeviceCount=lambda: insufficient, cudaRuntimeGetVersion=lambda: (0, 13_050))
     monkeypatch.setattr(bindings.importlib, "import_module", lambda _: module)
     for device in ("auto", "cuda"):
-        with pytest.raises(DeviceError, match=r"does not start: driver 550\.54.*cuda-python is built for CUDA 13: d"):
+        with pytest.raises(DeviceError, match=r"does not start: driver 550\.54.*cuda-bindings is built for CUDA 13: d"):
             open_runtime(bundle, runtime="tensorrt", device=device)
     assert lines(caplog) == []
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fake_libcuda
+from fake_libcuda import FakeLibcuda
 from lits_deploy import nvidia
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.trt import bindings
@@ -156,6 +158,38 @@ def test_without_cuda_python_or_a_gpu_it_says_what_to_do(monkeypatch: pytest.Mon
     with pytest.raises(MissingExtra, match=r"\[jetson\]"):
         bindings.open_cuda()
     monkeypatch.setattr(bindings.importlib, "import_module", lambda _: Module(cudaGetDeviceCount=(35, 0)))
+    with pytest.raises(DeviceError, match="no NVIDIA GPU"):
+        bindings.open_cuda()
+
+
+@pytest.mark.parametrize(
+    ("built", "count", "jetson", "says", "fix"),
+    [
+        (13_050, 35, False, "driver 560.35.05 runs CUDA 12.6, .* driver 580 needed", "or wheels for CUDA 12"),
+        (13_050, 35, True, "cuda-bindings is built for CUDA 13: JetPack 7 needed", "pip install 'lits-deploy[jetson]'"),
+        (12_090, 35, True, "shows no GPU to bindings of CUDA 12.9", "pip install 'lits-deploy[jetson]'"),
+        (12_060, 100, False, "driver 560.35.05 shows no GPU to bindings of CUDA 12.6", "lits-deploy doctor"),
+    ],
+)
+def test_a_driver_that_shows_no_gpu_is_named_with_what_it_runs(
+    built: int, count: int, jetson: bool, says: str, fix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_libcuda.put_in(monkeypatch, FakeLibcuda(cuda=12_060), driver="560.35.05")
+    monkeypatch.setattr(bindings, "driver_version", lambda: "560.35.05")
+    for module in (bindings, nvidia):
+        monkeypatch.setattr(module, "is_jetson", lambda: jetson)
+    answers = {"cudaGetDeviceCount": (Error(count), None), "cudaRuntimeGetVersion": (Error.cudaSuccess, built)}
+    monkeypatch.setattr(bindings.importlib, "import_module", lambda _: Module(**answers))
+    with pytest.raises(DeviceError, match=says) as caught:
+        bindings.open_cuda()
+    assert fix in str(caught.value.fix)
+    fake_libcuda.forget()
+
+
+def test_the_installed_bindings_find_no_gpu_where_there_is_no_driver() -> None:
+    pytest.importorskip("cuda.bindings.runtime")
+    if nvidia.gpu_here():
+        pytest.skip("this machine has a GPU")
     with pytest.raises(DeviceError, match="no NVIDIA GPU"):
         bindings.open_cuda()
 
