@@ -27,7 +27,8 @@ class TrainConfig:
     schedule: the thesis's constant learning rate, or `train.loop.cosine`.
     augment: the thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips; the crop
         alone; or nothing. width is for U-Net.
-    amp: bf16 autocast, decided once `auto` is resolved. compiled: through torch.compile, likewise.
+    amp: bf16 autocast, decided once `auto` is resolved. compiled: through torch.compile; auto: where it works
+    (`train.compiled`).
     The rest is off in the thesis's recipe (`train.settings` says what it is for): sampling: every slice once, or
     classes alike (`train.data.feed`). optimiser: adamw decouples the weight decay. average: decay of the moving average
     of weights, 0 for none. masks: weight of the masks as a classifier's second target; dice: of a U-Net's Dice loss.
@@ -60,7 +61,7 @@ class TrainConfig:
     dice: float = 0.0
     mixup: float = 0.0
     coarse: float = 0.0
-    compiled: bool = False
+    compiled: bool | Literal["auto"] = False
     contract: InputContract
 
     def to_json(self) -> dict[str, Any]:

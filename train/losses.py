@@ -69,7 +69,7 @@ class Objective(nn.Module):
             mean = F.cross_entropy(logits, target, weight=weight)
             return mean if weight is None else torch.where(weight[target].sum() > 0, mean, 0.0)
         summed = F.cross_entropy(logits, target, weight=weight, reduction="sum")
-        mass = target.new_tensor(target.numel(), dtype=torch.float32) if weight is None else weight[target].sum()
+        mass = target.new_full((), target.numel(), dtype=torch.float32) if weight is None else weight[target].sum()
         return summed * distributed.processes() / distributed.total(mass)
 
 

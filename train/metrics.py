@@ -36,13 +36,13 @@ class Meter:
         self.loss += loss.detach().double() * (count if share is None else share)
         self.counted += count if share is None else share
         predicted = logits.detach().argmax(dim=1)
-        self.matrix += torch.bincount((target * self.classes + predicted).flatten(), minlength=self.classes**2)
+        self.matrix += counts((target * self.classes + predicted).flatten(), self.classes**2)
         if self.task == "classify":
             self._lesion.append((target == 2, logits.detach().float().softmax(dim=1)[:, 2]))
 
     def mean_loss(self) -> float | None:
         """Mean loss per slice so far; None where there is none, or it is not finite (`finite`)."""
-        loss, counted = float(self.loss), float(self.counted)
+        loss, counted = torch.stack([self.loss, self.counted]).tolist()  # one wait for a GPU, not two
         self.finite = math.isfinite(loss)
         return loss / counted if self.finite and counted else None
 
@@ -80,6 +80,21 @@ class Meter:
         area = auroc(lesion, score)
         values["lesion_auroc"] = None if np.isnan(area) else area
         return values
+
+
+def counts(values: Tensor, kinds: int) -> Tensor:
+    """How often each of 0 … kinds − 1 occurs in int64 [N], int64 [kinds].
+
+    torch.bincount is the fastest on a CPU, but reads the largest value on the host: a GPU would be waited for.
+    """
+    if values.device.type == "cpu":
+        return torch.bincount(values, minlength=kinds)
+    return compared(values, kinds)
+
+
+def compared(values: Tensor, kinds: int) -> Tensor:
+    """`counts` by comparisons, which stay on the device."""
+    return (values == torch.arange(kinds, device=values.device)[:, None]).sum(dim=1)
 
 
 def _on_host(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:

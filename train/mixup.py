@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from train.transfer import sent
+
 SHARE = 0.5
 """Of the batches, how many are mixed."""
 
@@ -39,4 +41,4 @@ def draw(alpha: float, key: tuple[int, ...], count: int, device: torch.device) -
     if rng.random() >= SHARE:
         return None
     share = float(rng.beta(alpha, alpha))
-    return Mix(max(share, 1.0 - share), torch.from_numpy(rng.permutation(count)).to(device))
+    return Mix(max(share, 1.0 - share), sent(torch.from_numpy(rng.permutation(count)), device))

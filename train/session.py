@@ -17,6 +17,7 @@ from torch import nn
 from lits_deploy.errors import UserError
 from train import distributed
 from train.average import Average
+from train.compiled import Compiled
 from train.config import TrainConfig
 from train.data.augment import named
 from train.data.dataset import SliceDataset, class_weights
@@ -152,13 +153,17 @@ class Session:
         return Objective(self.info.task, weight=weight, dice=config.dice, masks=config.masks).to(self.device)
 
     def _forward(self) -> Callable[..., Any]:
-        model: Any = self.model
+        compiled = self.config.compiled
         if distributed.processes() > 1:
+            if compiled is True:
+                raise UserError("torch.compile is for one process here.", fix="--compile off")
             ids = [self.device] if self.device.type == "cuda" else None
-            model = nn.parallel.DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
-        if self.config.compiled:
-            model = torch.compile(model)
-        return model  # type: ignore[no-any-return]
+            model = nn.parallel.DistributedDataParallel(self.model, device_ids=ids, broadcast_buffers=False)
+            return model
+        if compiled:
+            say = self.watch.say if compiled == "auto" else None
+            return Compiled(self.model, whole=self.config.batch_size, say=say)
+        return self.model  # type: ignore[no-any-return]
 
     def evaluate(self, split: str, what: str | None = None) -> dict[str, Any]:
         """Figures of the network on a split; `what` names the pass where the split does not."""

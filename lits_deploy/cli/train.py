@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -162,7 +163,7 @@ def train(
     seed: int = typer.Option(0, min=0),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
     amp: Amp = typer.Option(Amp.auto, help="bf16 autocast; auto: where the hardware has it."),
-    compile_: Compile = typer.Option(Compile.auto, "--compile", help="torch.compile; auto: on a GPU."),
+    compile_: Compile = typer.Option(Compile.auto, "--compile", help="torch.compile; auto: on a GPU, where it works."),
     workers: int = typer.Option(0, min=0, help="Processes that fetch slices, where they do not fit on the GPU."),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in OUT."),
 ) -> None:
@@ -260,8 +261,10 @@ def use_amp(amp: Amp, device: torch.device) -> bool:
     return amp is Amp.on
 
 
-def _compiled(choice: Compile, device: torch.device) -> bool:
-    return device.type == "cuda" if choice is Compile.auto else choice is Compile.on
+def _compiled(choice: Compile, device: torch.device) -> bool | Literal["auto"]:
+    if choice is Compile.auto:
+        return "auto" if device.type == "cuda" else False
+    return choice is Compile.on
 
 
 def _newest_run(model: str) -> Path:
@@ -298,6 +301,10 @@ def _figure(value: float | None, digits: int = 3) -> str:
     return "not defined here" if value is None else f"{value:.{digits}f}"
 
 
+LOSS_EVERY = 0.5
+"""Seconds between two looks at the loss: each waits for a GPU."""
+
+
 class Bars:
     """The observer that draws: one bar a pass, one line an epoch."""
 
@@ -325,15 +332,16 @@ class Bars:
         """A pass over the data begins: its bar replaces the one before."""
         if self._task is not None:
             self._progress.remove_task(self._task)
-        self._began = time.perf_counter()
+        self._began, self._read = time.perf_counter(), -math.inf
         self._task = self._progress.add_task(what, total=slices, rate=0.0, note="")
 
     def batch(self, meter: Meter) -> None:
         """A batch is done."""
-        rate = meter.slices / (time.perf_counter() - self._began)
-        if meter.slices // 32 % 8 == 0:  # reading the loss waits for a GPU: not at each batch
+        now = time.perf_counter()
+        if now - self._read >= LOSS_EVERY:
             self._progress.update(self._task, note=f"loss {_figure(meter.mean_loss())}")
-        self._progress.update(self._task, completed=meter.slices, rate=rate)
+            self._read = time.perf_counter()
+        self._progress.update(self._task, completed=meter.slices, rate=meter.slices / (now - self._began))
 
     def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         """An epoch is done: its line."""

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from train.transfer import sent
+
 _COLUMNS = (
     "flip_x", "flip_y", "crop_x", "crop_y", "turn", "zoom", "shift_x", "shift_y", "brightness", "contrast", "level",
     "gamma",
@@ -63,7 +65,7 @@ class Augment:
 
         numbers: uniform [N, DRAWS] (`train.data.draws`). Same numbers, same result, whatever else is in the batch.
         """
-        values = torch.from_numpy(numbers.astype(np.float32)).to(images.device)
+        values = sent(torch.from_numpy(numbers.astype(np.float32)), images.device)
         column = dict(zip(_COLUMNS, values.T, strict=False))
         column |= dict(zip(_LATER, values[:, -len(_LATER) :].T, strict=True))
         if self.turn or self.zoom or self.shift or self.elastic:
@@ -115,7 +117,7 @@ class Augment:
         grid = torch.stack(places, dim=1)
         if self.elastic:
             control = self.elastic * _around(control).reshape(-1, 2, _GRID, _GRID)
-            basis = _basis(side).to(grid.device)
+            basis = _basis(side, grid.device)
             grid = grid + basis @ control @ basis.T
         return grid.movedim(1, -1) * (2.0 / size)
 
@@ -146,14 +148,14 @@ class Augment:
 
 
 @cache
-def _basis(side: int) -> Tensor:
+def _basis(side: int, device: torch.device) -> Tensor:
     """Bicubic interpolation from the control points to a line of pixels, float32 [side, _GRID].
 
     The interpolation is separable: two small products for a slice in place of sixteen reads for each of its pixels.
     """
     points = torch.eye(_GRID)[None, None]
     size = (side, _GRID)
-    return F.interpolate(points, size=size, mode="bicubic", align_corners=True)[0, 0]
+    return F.interpolate(points, size=size, mode="bicubic", align_corners=True)[0, 0].to(device)
 
 
 @cache

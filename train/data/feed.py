@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from train.data.augment import DRAWS, Augment
 from train.data.dataset import SliceDataset, Slices, gathered
 from train.data.draws import draws
+from train.transfer import sent
 
 Order = Literal["file", "shuffled", "balanced"]
 Indices = npt.NDArray[np.int64]
@@ -81,9 +82,8 @@ class Feed:
         self.resident = fits(data, device) if resident is None else resident
         self._held = (data.images, data.beside, data.targets, data.masks)
         if self.resident:
-            self._held = (
-                data.images.to(device), data.beside.to(device), data.targets.to(device), _maybe(data.masks, device)
-            )  # fmt: skip
+            masks = None if data.masks is None else data.masks.to(device)
+            self._held = (data.images.to(device), data.beside.to(device), data.targets.to(device), masks)
 
     def plan(self, epoch: int, least: int = 1) -> list[Planned]:
         """What this process has of each batch.
@@ -138,7 +138,7 @@ class Feed:
         if self.resident:
             images, beside, targets, masks = self._held
             for indices in chosen:
-                there = indices.to(self.device)
+                there = sent(indices, self.device)
                 yield gathered(images, beside[there]), targets[there], None if masks is None else masks[there]
             return
         loader: DataLoader[Any] = DataLoader(
@@ -150,7 +150,7 @@ class Feed:
             pin_memory=self.device.type == "cuda",
         )
         for images, targets, masks in loader:
-            yield images.to(self.device, non_blocking=True), targets.to(self.device), _maybe(masks, self.device)
+            yield sent(images, self.device), sent(targets, self.device), _maybe(masks, self.device)
 
 
 def half(batch: Batch) -> Batch:
@@ -171,4 +171,4 @@ def fits(data: SliceDataset, device: torch.device) -> bool:
 
 
 def _maybe(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else tensor.to(device, non_blocking=True)
+    return None if tensor is None else sent(tensor, device)
