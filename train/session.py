@@ -158,8 +158,7 @@ class Session:
             if compiled is True:
                 raise UserError("torch.compile is for one process here.", fix="--compile off")
             ids = [self.device] if self.device.type == "cuda" else None
-            model = nn.parallel.DistributedDataParallel(self.model, device_ids=ids, broadcast_buffers=False)
-            return model
+            return nn.parallel.DistributedDataParallel(self.model, device_ids=ids, broadcast_buffers=False)
         if compiled:
             say = self.watch.say if compiled == "auto" else None
             return Compiled(self.model, whole=self.config.batch_size, say=say)
