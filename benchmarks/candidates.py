@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from lits_deploy.backends import open_runtime, places
+from lits_deploy.backends import fits, open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceError
 from lits_deploy.packed import open_bundle
@@ -67,8 +67,8 @@ def candidates_of(bundle: Bundle, threads: int, engine_cache: Path | None = None
             },
         )
         for runtime, device in places()
-        for artifact in bundle.manifest.artifacts
-        if artifact.placed_for(runtime, device)
+        for artifact in bundle.artifacts
+        if fits(artifact, runtime, device)
     ]  # fmt: skip
 
 

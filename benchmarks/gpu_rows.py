@@ -15,7 +15,7 @@ import numpy.typing as npt
 from benchmarks.candidates import taking
 from benchmarks.latency import Effort, Feed, Lane, measure
 from benchmarks.percentiles import needed_samples
-from lits_deploy.backends import open_runtime
+from lits_deploy.backends import fits, open_runtime
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceError, LitsError
 from lits_deploy.parity import Parity
@@ -183,8 +183,8 @@ def contestants_of(
 
     found = []
     for runtime, device in here:
-        for artifact in bundle.manifest.artifacts:
-            if not artifact.placed_for(runtime):
+        for artifact in bundle.artifacts:
+            if not fits(artifact, runtime, device):
                 continue
             kinds = [f for f in flavours if runtime == "tensorrt" and installed(f)]
             ways = [(f.title, on_tensorrt(artifact, f.name)) for f in kinds]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lits_deploy import nvidia
-from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.bundle import TF32, Artifact, Bundle
 from lits_deploy.errors import BundleError, MissingExtra, UserError
 from lits_deploy.printable import printable
 from lits_deploy.runtime import memory, onnxruntime_, openvino_
@@ -71,6 +71,14 @@ def _tell(found: str, fix: str) -> None:
     logging.getLogger(__name__).warning(line, printable(found), printable(fix))
 
 
+def fits(artifact: Artifact, runtime: str, device: str) -> bool:
+    """True where the artifact is placed for that runtime and device, and the device can compute in it."""
+    if not artifact.placed_for(runtime, device):
+        return False
+    capability = nvidia.compute_capability(_device(device).index) if artifact.precision == TF32 else None
+    return capability is None or capability >= (8, 0)  # None: whoever opens it says what is wrong with the GPU
+
+
 class Choice(NamedTuple):
     """An artifact and where it runs, in `open_runtime`'s words."""
 
@@ -86,7 +94,7 @@ def choose(bundle: Bundle, precision: str, *, runtime: str = "auto", device: str
     this machine. Raises BundleError that lists what there is.
     """
     name, target = resolve(runtime, device)
-    of_it = [artifact for artifact in bundle.manifest.artifacts if precision in (artifact.precision, artifact.name)]
+    of_it = [artifact for artifact in bundle.artifacts if precision in (artifact.precision, artifact.name)]
     if not of_it:
         had = ", ".join(dict.fromkeys(artifact.precision for artifact in bundle.manifest.artifacts))
         again = f", or export the run again with --{precision}" if precision in ("fp16", "int8") else ""
@@ -98,8 +106,10 @@ def choose(bundle: Bundle, precision: str, *, runtime: str = "auto", device: str
     ]
     for other, where in [(name, str(target)), *others]:
         for artifact in of_it:
-            if artifact.placed_for(other, where):
+            if fits(artifact, other, where):
                 return Choice(artifact, other, where)
+    if precision == TF32:
+        raise nvidia.no_tf32(f"{name} on {target} is none")
     there = "; ".join(
         f"{artifact.precision} for {', '.join(artifact.runtimes) or 'any runtime'}"
         for artifact in bundle.manifest.artifacts
@@ -142,7 +152,9 @@ def open_runtime(
     """
     name, target = resolve(runtime, device)
     chosen = artifact or bundle.artifact()
-    if not chosen.placed_for(name, str(target)):
+    if not fits(chosen, name, str(target)):
+        if chosen.precision == TF32:
+            raise nvidia.no_tf32(f"{name} on {target} is none")
         placed = ", ".join(chosen.runtimes) + (f" on {', '.join(chosen.devices)}" if chosen.devices else "")
         fitting = [artifact.name for artifact in bundle.manifest.artifacts if artifact.placed_for(name, str(target))]
         raise BundleError(

@@ -19,9 +19,10 @@ import dataclasses
 import difflib
 import errno
 import hashlib
+import itertools
 import logging
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from lits_deploy.files import open_regular, read_regular, sha256_bytes, write_js
 from lits_deploy.manifest_check import check_fields, parse_manifest
 from lits_deploy.manifest_history import SCHEMA, todays
 from lits_deploy.model_file import MOST_MODEL, ModelFile
+from lits_deploy.parity import FP16_TOLERANCE
 from lits_deploy.printable import printable
 
 MANIFEST = "manifest.json"
@@ -38,6 +40,7 @@ MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.npz"
 CARD = "README.md"
 SEEN = "seen.bin"
+TF32 = "tf32"
 
 MOST_MANIFEST = 4 << 20
 """Bytes of manifest.json: one of 300 patients has 20 kB."""
@@ -65,7 +68,7 @@ _told: set[tuple[Path | str, ...]] = set()
 class Artifact:
     """One model file of a bundle.
 
-    name: what users type (`fp32`, `fp16`, `int8-cpu`, `int8-trt`); precision: `fp32`, `fp16` or `int8`.
+    name: what users type (`fp32`, `fp16`, `int8-cpu`, `int8-trt`); precision: `fp32`, `tf32`, `fp16` or `int8`.
     outputs: names of the graph's outputs; tolerance: largest |Δp| against the goldens that passes on any runtime.
     parity: verdict of the parity gate at export (see `export.parity`).
     temperature: divides the logits on the host before the softmax; abstain_below: a slice whose highest calibrated
@@ -192,11 +195,26 @@ class Bundle:
         opened._check_listing()
         return opened
 
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """All that can be run: the manifest's, and `tf32`, the FP32 file on a GPU that may multiply in TF32."""
+        own = self.manifest.artifacts
+        tolerance = max((one.tolerance for one in own if one.precision == "fp16"), default=FP16_TOLERANCE)
+        tf32 = (
+            replace(
+                one, name=TF32, precision=TF32, tolerance=tolerance, runtimes=("onnxruntime", "tensorrt"),
+                devices=("cuda",),
+            )
+            for one in own
+            if one.precision == "fp32"
+        )  # fmt: skip
+        return (*own, *itertools.islice(tf32, 1))
+
     def artifact(self, name: str | None = None) -> Artifact:
         """The artifact of that name, or the first one; BundleError names those there are."""
         if name is None:
             return self.manifest.artifacts[0]
-        for artifact in self.manifest.artifacts:
+        for artifact in self.artifacts:
             if artifact.name == name:
                 return artifact
         names = ", ".join(artifact.name for artifact in self.manifest.artifacts)

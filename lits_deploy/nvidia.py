@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lits_deploy.errors import DeviceError
 from lits_deploy.machine import proc_value
 
 _GPU_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")  # the last two on a Jetson
@@ -113,6 +114,14 @@ def compute_capability(index: int) -> tuple[int, int] | None:
         return None
     found = (_attribute(_MAJOR, index), _attribute(_MINOR, index))
     return None if None in found else found  # type: ignore[return-value]
+
+
+def no_tf32(why: str) -> DeviceError:
+    """The error where a network cannot be multiplied in TF32."""
+    return DeviceError(
+        f"TF32 needs an NVIDIA GPU of Ampere or later (compute capability 8.0), with TensorRT or ONNX Runtime: {why}.",
+        fix="--precision fp32",
+    )
 
 
 @functools.cache

@@ -15,6 +15,9 @@ import numpy.typing as npt
 FP32_TOLERANCE = 1e-4
 """Largest |Δp| between an FP32 artifact and the original, on any runtime and device."""
 
+FP16_TOLERANCE = 1e-3
+"""The least that an FP16 artifact, or the FP32 one in TF32, is allowed: both multiply in eleven bits of significand."""
+
 
 @dataclass
 class Parity:

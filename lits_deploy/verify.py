@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.backends import open_runtime, places
+from lits_deploy.backends import fits, open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.goldens import compare, read_golden
@@ -48,9 +48,9 @@ def verify(folder: Path, *, engine_cache: Path | None = None) -> tuple[list[str]
     slices, expected = read_golden(bundle)
     return [], [
         _check(bundle, artifact, runtime, device, slices, expected, engine_cache)
-        for artifact in bundle.manifest.artifacts
+        for artifact in bundle.artifacts
         for runtime, device in places()
-        if artifact.placed_for(runtime, device)
+        if fits(artifact, runtime, device)
     ]
 
 

@@ -33,12 +33,13 @@ from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.errors import DataError
 from lits_deploy.files import sha256_file
 from lits_deploy.goldens import compare
+from lits_deploy.parity import FP16_TOLERANCE
 from lits_deploy.runtime import Runtime
 
 GATED = ("onnxruntime", "openvino")
 """Runtimes that an artifact is judged on here where they are installed; a TensorRT engine proves itself when built."""
 
-FLOOR = {"fp16": 1e-3, "int8": 1e-2}
+FLOOR = {"fp16": FP16_TOLERANCE, "int8": 1e-2}
 MARGIN = 3.0
 """Tolerance on the goldens: three times the largest |Δp| of any runtime here, at least FLOOR. Rounding to 8 bits moves
 an answer about as much on every runtime (1.4e-2 on one, 2.7e-2 on another, docs/log.md); a broken kernel or swapped

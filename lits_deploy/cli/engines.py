@@ -24,7 +24,9 @@ if TYPE_CHECKING:  # the command's help needs none of them
     from lits_deploy.trt.record import EngineRecord
 
 TRT = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch).")
-PRECISION = typer.Option(None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]")
+PRECISION = typer.Option(
+    None, help="With --trt: files to build, like fp16,int8, or tf32. [default: all files for TensorRT]"
+)
 MAX_BATCH = typer.Option(
     None, min=1, help="With --trt: slices that an engine takes at most. [default: by the GPU's memory, ≤ 64]"
 )

@@ -26,7 +26,9 @@ SCANS = typer.Argument(..., help="Folders, files and zips: DICOM, NIfTI, PNG and
 RUNTIME = typer.Option("auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it.")
 DEVICE = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error.")
 PRECISION = typer.Option(
-    None, help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use. [default: fp32]"
+    None,
+    help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use; tf32: the FP32 file,"
+    " multiplied in TF32 on an NVIDIA GPU (Ampere or later). [default: fp32]",
 )
 ARTIFACT = typer.Option(None, help="In place of --precision: a model file of the bundle by its name.")
 BATCH_SIZE = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU].")

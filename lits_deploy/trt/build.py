@@ -49,14 +49,15 @@ def build(
     *,
     targets: tuple[str, ...] = (),
     use_gpu: Callable[[], None] = lambda: None,
+    tf32: bool = False,
     timing_cache: bytes = b"",
     on_progress: OnProgress = lambda _share, _phase: None,
 ) -> Built:
     """Build an engine of an ONNX file whose one input is [N, C, H, W].
 
     targets: compute capabilities like `sm86` (RTX only); none: for the GPU that `use_gpu` makes the building thread's.
-    Raises EngineError naming the node that TensorRT refuses, DeviceError where TensorRT does not start,
-    DeviceOutOfMemory, KeyboardInterrupt within about a second of Ctrl-C.
+    tf32: FP32 may be multiplied in TF32. Raises EngineError naming the node that TensorRT refuses, DeviceError where
+    TensorRT does not start, DeviceOutOfMemory, KeyboardInterrupt within about a second of Ctrl-C.
     """
     phases = Phases(on_progress)
     result: list[Built | BaseException] = []
@@ -64,7 +65,7 @@ def build(
     def work() -> None:
         try:
             use_gpu()  # CUDA keeps the current GPU for each thread: a new one begins with the first GPU
-            result.append(_build(library, model, profile, targets, timing_cache, phases))
+            result.append(_build(library, model, profile, targets, timing_cache, phases, tf32))
         except BaseException as error:  # raised again in the caller's thread
             result.append(error)
 
@@ -108,8 +109,9 @@ def check_targets(library: Library, targets: tuple[str, ...]) -> None:
 
 
 def _build(
-    library: Library, model: ModelFile, profile: Profile, targets: tuple[str, ...], timing_cache: bytes, phases: Phases
-) -> Built:
+    library: Library, model: ModelFile, profile: Profile, targets: tuple[str, ...], timing_cache: bytes, phases: Phases,
+    tf32: bool,
+) -> Built:  # fmt: skip
     trt, started = library.trt, perf_counter()
     check_targets(library, targets)
     with library.listening() as log:
@@ -119,7 +121,8 @@ def _build(
         _parse(library, network, model, log)
         config = library.need(builder.create_builder_config(), "makes no configuration")
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        config.clear_flag(trt.BuilderFlag.TF32)  # FP32 means FP32: TF32 has ten bits of mantissa
+        if not tf32:
+            config.clear_flag(trt.BuilderFlag.TF32)  # on by default; FP32 means FP32: TF32 has ten bits of mantissa
         # Without it TensorRT ≥ 10.10 asks for the scratch memory of the largest batch, whatever the batch.
         if (resize := getattr(trt.PreviewFeature, "RUNTIME_ACTIVATION_RESIZE_10_10", None)) is not None:
             config.set_preview_feature(resize, True)

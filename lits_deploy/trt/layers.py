@@ -99,10 +99,11 @@ def as_built(layers: list[Layer], source: str) -> dict[str, Any]:
 def keeps_promise(heavy: dict[str, int], precision: str) -> bool:
     """True where at least half of the heavy layers compute in what the artifact is called, or none was listed.
 
-    Half: a U-Net's up-convolutions and a first layer with one channel stay in a wider type in int8.
+    Half: a U-Net's up-convolutions and a first layer with one channel stay in a wider type in int8. TF32 is no type of
+    data: its layers are listed as FP32.
     """
     total = sum(heavy.values())
-    return total == 0 or 2 * heavy.get(precision, 0) >= total
+    return total == 0 or 2 * heavy.get("fp32" if precision == "tf32" else precision, 0) >= total
 
 
 def _types(text: str) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.bundle import TF32, Artifact, Bundle
 from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.files import sha256_bytes
+from lits_deploy.nvidia import no_tf32
 from lits_deploy.trt.build import Built, OnProgress, build, check_targets
 from lits_deploy.trt.cache import EngineCache, side_name
 from lits_deploy.trt.cuda import Gpu
@@ -58,6 +59,9 @@ def prepare(
         )
     if not artifact.placed_for(RUNTIME):
         raise UserError(f"{artifact.name} is not placed for TensorRT.", fix="export with --int8: it makes one that is")
+    old = [sm for sm in targets or (gpu.sm if gpu else "",) if int(sm[2:]) < 80]
+    if old and artifact.precision == TF32:
+        raise no_tf32(f"{', '.join(old)} is older")
     check_targets(library, targets)
     model = bundle.read(artifact)  # first: an engine of an altered file is not used either
     key = key_for(
@@ -75,7 +79,7 @@ def prepare(
         say(f"building the {library.flavour.title} engine of {artifact.name}: {why}")
         timing = side_name("timing", library.flavour.name, library.version, gpu.name if gpu else "none")
         built = build(
-            library, model, profile, targets=targets, use_gpu=use_gpu,
+            library, model, profile, targets=targets, use_gpu=use_gpu, tf32=artifact.precision == TF32,
             timing_cache=b"" if targets else cache.read_side(timing), on_progress=on_progress,
         )  # fmt: skip
         record = _record(key, built, library, gpu)
@@ -96,9 +100,9 @@ def keep_proof(cache: EngineCache, record: EngineRecord) -> None:
 
 def artifacts_for(bundle: Bundle, precisions: tuple[str, ...] = ()) -> list[Artifact]:
     """The artifacts that TensorRT may take, of these precisions (none: of all); UserError where one has none."""
-    fitting = [artifact for artifact in bundle.manifest.artifacts if artifact.placed_for(RUNTIME)]
     if not precisions:
-        return fitting
+        return [artifact for artifact in bundle.manifest.artifacts if artifact.placed_for(RUNTIME)]
+    fitting = [artifact for artifact in bundle.artifacts if artifact.placed_for(RUNTIME)]
     chosen = []
     for precision in dict.fromkeys(precisions):
         of_it = [artifact for artifact in fitting if precision in (artifact.precision, artifact.name)]

@@ -169,8 +169,11 @@ def test_each_installed_tensorrt_is_a_contestant(tmp_path: Path, monkeypatch: py
     bundle = make_tiny_bundle(tmp_path / "bundle")
     monkeypatch.setattr(gpu_rows, "installed", lambda _: True)
     here = [("onnxruntime", "cuda:0"), ("tensorrt", "cuda:0")]
-    assert [c.name for c in contestants_of(bundle, here)] == ["onnxruntime cuda:0", "TensorRT", "TensorRT for RTX"]
-    assert [c.name for c in contestants_of(bundle, here, FLAVOURS[1:])] == ["onnxruntime cuda:0", "TensorRT for RTX"]
+    for precision in ("fp32", "tf32"):
+        names = [c.name for c in contestants_of(bundle, here) if c.precision == precision]
+        assert names == ["onnxruntime cuda:0", "TensorRT", "TensorRT for RTX"]
+    some = [c.name for c in contestants_of(bundle, here, FLAVOURS[1:])]
+    assert some == ["onnxruntime cuda:0"] * 2 + ["TensorRT for RTX"] * 2
 
 
 @pytest.fixture(scope="module")

@@ -96,7 +96,7 @@ def test_what_cannot_be_meant_is_one_line(bundle: Bundle, arguments: tuple[str, 
     ("arguments", "message"),
     [
         (("--compute-capability", "sm87"), "does not know sm87"),
-        (("--compute-capability", "sm86", "--precision", "int8"), "has no int8 file for TensorRT (it has: fp32)"),
+        (("--compute-capability", "sm86", "--precision", "int8"), "has no int8 file for TensorRT (it has: fp32, tf32)"),
         (("--compute-capability", "sm86", "--opt-batch", "8", "--max-batch", "4"), "--opt-batch ≤ --max-batch"),
     ],
 )

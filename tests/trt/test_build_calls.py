@@ -68,6 +68,14 @@ def test_scratch_memory_follows_the_batch_where_tensorrt_can() -> None:
     assert told == [("RUNTIME_ACTIVATION_RESIZE_10_10", True)]
 
 
+@pytest.mark.parametrize("tf32", [False, True])
+def test_fp32_is_fp32_unless_tf32_is_asked_for(tf32: bool) -> None:
+    """TensorRT has the flag on by default."""
+    cleared: list[str] = []
+    built(playing("tensorrt", IBuilderConfig_clear_flag=lambda flag: cleared.append(flag.name)), tf32=tf32)
+    assert cleared == ([] if tf32 else ["TF32"])
+
+
 def test_a_compute_capability_that_is_not_taken_ends_the_build() -> None:
     library = playing("rtx", IBuilderConfig_set_compute_capability=False)
     with pytest.raises(DeviceError, match=r"TensorRT for RTX \S+ does not build for sm86"):

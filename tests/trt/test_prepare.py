@@ -44,6 +44,7 @@ class Bench:
         self.cuda = RecordingCuda()
         self.library = fake_library()
         self.built: list[bytes] = []
+        self.tf32: list[bool] = []
         self.loaded: list[bytes] = []
         self.said: list[str] = []
         self.error = 0.0
@@ -54,6 +55,7 @@ class Bench:
 
     def build(self, library: Library, model: Path, profile: Profile, **options: Any) -> Built:
         options["use_gpu"]()
+        self.tf32.append(options["tf32"])
         self.built.append(f"engine {len(self.built)} of {library.version} for {profile}".encode())
         layer = Layer(name="conv", kind="correlation", inputs=(self.types,), constants=(), outputs=(), nodes=())
         return Built(data=self.built[-1], layers=[layer], seconds=0.5, timing_cache=b"timings")
@@ -70,9 +72,10 @@ class Bench:
         tensors = classifier_tensors((1, SIZE, SIZE))
         return FakeEngine(self.cuda, self.compute, tensors=tensors, max_batch=most, compiled=b"compiled")
 
-    def open(self, max_batch: int = 8, *, gpu: int = 0, **options: Any) -> Any:
+    def open(self, max_batch: int = 8, *, gpu: int = 0, artifact: str = "fp32", **options: Any) -> Any:
         return open_tensorrt(
-            self.bundle, self.bundle.artifact(), device=Device("cuda", gpu), wanted=("logits",), max_batch=max_batch,
+            self.bundle, self.bundle.artifact(artifact), device=Device("cuda", gpu), wanted=("logits",),
+            max_batch=max_batch,
             engine_cache=self.cache.folder, cuda=self.cuda, load=self.load, say=self.said.append, **options,
         )  # fmt: skip
 
@@ -166,6 +169,17 @@ def test_a_tampered_engine_is_rebuilt_and_never_deserialised(box: Bench, how: st
     assert set(box.loaded) == {box.built[1]}
     assert box.said[0].startswith("building the TensorRT engine of fp32: ")
     assert box.said[1].startswith("goldens pass")
+
+
+def test_a_tf32_engine_is_built_so_beside_the_fp32_one(box: Bench) -> None:
+    for name in ("fp32", "tf32", "tf32", "fp32"):
+        with box.open(artifact=name) as network:
+            assert network.describe().precision == name
+    assert box.tf32 == [False, True]
+    records = {record.key.precision: record for record in box.cache.records()}
+    assert {name: record.proof and record.proof.tolerance for name, record in records.items()} == {
+        "fp32": 1e-5, "tf32": 1e-3
+    }  # fmt: skip
 
 
 def test_goldens_that_fail_keep_an_engine_out_until_they_pass(box: Bench) -> None:
@@ -354,5 +368,5 @@ def test_artifacts_by_precision(tmp_path: Path) -> None:
         prepare(
             bundle, cpu_only, library=fake_library(), gpu=FAKE_GPU, profile=Profile(), cache=EngineCache(tmp_path / "e")
         )
-    with pytest.raises(UserError, match=r"no int8 file for TensorRT \(it has: fp32, fp16\).*--int8"):
+    with pytest.raises(UserError, match=r"no int8 file for TensorRT \(it has: fp32, fp16, tf32\).*--int8"):
         artifacts_for(bundle, ("int8",))
