@@ -58,10 +58,12 @@ _CUDA = "CUDAExecutionProvider"
 
 _ONE_NODE = ModelFile(
     "one node",
-    b'\x08\x08:2\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x00Z\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
-    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\r",
+    b'\x08\x08:n\n\x0f\n\x01x\n\x01w\x12\x01y"\x04Conv\x12\x00*\x1f\x08\x01\x08\x01\x08\x02\x08\x02\x10\x01"\x10'
+    + b"\x00\x00\x80?" * 4  # the weights, four ones
+    + b"B\x01wZ\x1b\n\x01x\x12\x16\n\x14\x08\x01\x12\x10\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x02\n\x02\x08\x02"
+    b"b\x1b\n\x01y\x12\x16\n\x14\x08\x01\x12\x10\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x01B\x04\n\x00\x10\r",
 )
-"""As ONNX: y = Relu(x), of one float32."""
+"""As ONNX: a convolution, for which CUDA's provider needs cuDNN; float32 [1, 1, 2, 2] → [1, 1, 1, 1]."""
 
 
 @functools.cache
@@ -73,7 +75,7 @@ def _tried() -> Trouble | None:
         return found
     try:
         session = _cuda_session(ort, _ONE_NODE, ort.SessionOptions(), Device("cuda"), tf32=False)
-        session.run(None, {"x": np.ones(1, np.float32)})
+        session.run(None, {"x": np.ones((1, 1, 2, 2), np.float32)})
     except DeviceError as error:
         return Trouble(error.message.rstrip("."), error.fix or "lits-deploy doctor")
     except Exception as error:  # ONNX Runtime's exceptions share no base class

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -212,10 +213,13 @@ def test_the_real_cuda_wheel_without_its_libraries_names_the_first_that_is_missi
 
 
 def test_the_network_of_one_node_is_what_it_is_said_to_be() -> None:
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "", [x], [y])
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1, s, s]) for n, s in (("x", 2), ("y", 1)))
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [1, 1, 2, 2], [1.0] * 4)
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"])], "", [x], [y], [weights])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     assert onnx.load_from_string(onnxruntime_._ONE_NODE.data) == model
+    network = onnxruntime_.import_onnxruntime().InferenceSession(onnxruntime_._ONE_NODE.data)
+    assert network.run(None, {"x": np.ones((1, 1, 2, 2), np.float32)})[0] == 4
 
 
 def test_the_commands_say_it_and_end_well(
