@@ -260,9 +260,10 @@ def _one_by_one(
         for one in sorted(others, key=lambda one: ("fp16", "fp32", "int8").index(one.precision)):
             record["rows"] += _rows(given, subject, [eager, one], given.sizes.compiled_batches)[1:]
             given.keep(record)
-        half = [one for one in others if one.precision == "fp16" and "logits" in subject.wanted]
-        if with_folder and half:
-            record["folder"].append(_folder(given, subject, half[0]))
+        sound = {row["precision"] for row in record["rows"] if row["error"] is None}
+        if with_folder and "fp16" in sound and "logits" in subject.wanted:
+            half = next(one for one in others if one.precision == "fp16")
+            record["folder"].append(_folder(given, subject, half))
             given.keep(record)
 
 

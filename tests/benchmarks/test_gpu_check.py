@@ -88,6 +88,16 @@ def test_every_contestant_has_a_row_and_only_right_answers_are_timed(rows: list[
     assert "holds 4 slices" in by_name["small", 8]["error"]
 
 
+def test_labels_that_differ_are_counted() -> None:
+    slices = np.zeros((8, *SHAPE), np.uint8)
+    slices[:2] = 255  # class 1; the others are of class 0
+    expected = FakeRuntime(shape=SHAPE).infer(slices).probabilities
+    assert expected is not None
+    one = Contestant(name="turned", precision="int8", tolerance=2.0, open=fake(-5.0))
+    subject = Subject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=[one])
+    assert [row["labels_equal"] for row in check_network(subject, (8,), effort=BRIEF)] == [0.25]
+
+
 def test_large_batches_are_open_one_at_a_time_and_none_is_timed_smaller() -> None:
     slices = np.zeros((64, *SHAPE), np.uint8)
     expected = FakeRuntime(shape=SHAPE).infer(slices[:6]).probabilities
@@ -190,6 +200,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+BARE = ["typer", "rich", "click", "pyarrow", "pydicom", "gdcm", "openjpeg", "nibabel", "contourpy", "safetensors", "torchmetrics", "matplotlib", "tensorboard", "openvino", "psutil"]
+"""What a machine with PyTorch, torchvision, onnx and ONNX Runtime has not."""
+
+
+def without(modules: list[str], folder: Path) -> str:
+    """A folder for PYTHONPATH: no process that has it can import these."""
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({modules}))\n")
+    return str(folder)
+
+
 def start(part: Part, out: Path, limit: float, **options: Any) -> dict[str, Any]:
     """One part, as the program runs it."""
     given = argparse.Namespace(**{"dry_run": True, "wheels": None, "data": None, **options})
@@ -229,8 +249,13 @@ def test_wheels_that_are_none_are_an_error_of_their_part(tmp_path: Path, capfd: 
     assert "error: There are no wheels" in capfd.readouterr().err
 
 
-def test_one_part_walks_on_a_cpu(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In a fresh process, from the checkout; its record and the table are there at the end."""
+def test_one_part_walks_on_a_cpu(
+    data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """In a fresh process, from the checkout on a bare machine; its record and the table are there at the end."""
+    bare = without([*BARE, "onnx", "onnxscript", "onnxruntime"], tmp_path_factory.mktemp("bare"))
+    monkeypatch.setenv("PYTHONPATH", bare)
     assert main(["--dry-run", "--only", "torch", "--data", str(data), "--out", str(tmp_path)]) == 0
     record = json.loads((tmp_path / "torch.json").read_text())
     assert [(row["runtime"], row["batch"], row["error"]) for row in record["rows"]] == [
@@ -243,11 +268,12 @@ def test_one_part_walks_on_a_cpu(data: Path, tmp_path: Path, capsys: pytest.Capt
 
 
 @pytest.mark.slow
-def test_all_of_it_walks_on_a_cpu(data: Path, tmp_path: Path) -> None:
-    """Through the script. Only this, not `--data`, would make phantoms, which takes a minute."""
+def test_all_of_it_walks_on_a_cpu(data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Through the script, with no library of ours but onnxscript. Phantoms, which take a minute, are not made."""
+    bare = without(BARE, tmp_path_factory.mktemp("bare"))
     done = subprocess.run(
         ["bash", "scripts/gpu_check.sh", "--dry-run", "--data", str(data)], cwd=Path(gpu_check.__file__).parent.parent,
-        env={**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path)}, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path), "PYTHONPATH": bare},
     )  # fmt: skip
     records = read(tmp_path)
     assert list(records) == [part.name for part in PARTS if part.name not in ("slices", "wheels")]
@@ -262,3 +288,29 @@ def test_all_of_it_walks_on_a_cpu(data: Path, tmp_path: Path) -> None:
     assert sum(folder[share] for share in ("copy_share", "compute_share", "wait_share")) < 1.5
     (row,) = records["training"]["training"]
     assert row["full_epoch_s"] == pytest.approx(35_484 / row["slices_per_second"])
+
+
+def test_compiled_networks_see_two_sizes_of_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each further one would be compiled for itself, within the part's time."""
+    import torch
+
+    from benchmarks.peers.random_networks import random_original
+    from benchmarks.peers.torch_gpu import TorchGpu
+
+    seen: list[int] = []
+
+    def recording(module: Any, **_: Any) -> Any:
+        return lambda slices: (seen.append(len(slices)), module(slices))[1]
+
+    monkeypatch.setattr(torch, "compile", recording)
+    original = random_original("unet", width=1)
+    batch = np.random.default_rng(0).integers(0, 256, (4, *original.contract.shape), dtype=np.uint8)
+    wanted = ("probabilities",)
+    with (
+        TorchGpu(original, "compile fp32", device="cpu", max_batch=4, wanted=wanted) as compiled,
+        TorchGpu(original, "eager fp32", device="cpu", max_batch=4, wanted=wanted) as eager,
+    ):
+        for count in (1, 2, 3, 4):
+            got, expected = compiled.infer(batch[:count]).probabilities, eager.infer(batch[:count]).probabilities
+            np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert seen == [1, 4, 4, 4]
