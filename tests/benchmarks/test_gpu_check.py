@@ -200,7 +200,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-BARE = ["typer", "rich", "click", "pyarrow", "pydicom", "gdcm", "openjpeg", "nibabel", "contourpy", "safetensors", "torchmetrics", "matplotlib", "tensorboard", "openvino", "psutil"]
+BARE = [
+    "typer", "rich", "click", "pyarrow", "pydicom", "gdcm", "openjpeg", "nibabel", "contourpy", "safetensors",
+    "torchmetrics", "matplotlib", "tensorboard", "openvino", "psutil",
+]  # fmt: skip
 """What a machine with PyTorch, torchvision, onnx and ONNX Runtime has not."""
 
 
@@ -284,8 +287,8 @@ def test_all_of_it_walks_on_a_cpu(data: Path, tmp_path: Path, tmp_path_factory: 
         assert [row["precision"] for row in records[name]["rows"]] == ["fp16", "fp32"]
     (folder,) = records["folder"]["folder"]
     assert folder["slices"] == 6
-    assert 0 < folder["of_the_slower"] < 2
-    assert sum(folder[share] for share in ("copy_share", "compute_share", "wait_share")) < 1.5
+    assert folder["of_the_slower"] > 0
+    assert 0 < folder["compute_share"] + folder["wait_share"] <= 1.01
     (row,) = records["training"]["training"]
     assert row["full_epoch_s"] == pytest.approx(35_484 / row["slices_per_second"])
 
