@@ -64,7 +64,8 @@ class Deployed(nn.Module):
         probabilities = torch.softmax(logits, dim=1)
         if self.task == "classify":
             return logits, probabilities
-        return probabilities, logits.argmax(dim=1).to(torch.uint8)
+        # Through floats: to uint8 TensorRT casts nothing else ("only supported for {float32, float16}", 10.3).
+        return probabilities, logits.argmax(dim=1).float().to(torch.uint8)
 
 
 @dataclass(frozen=True, kw_only=True)
