@@ -139,6 +139,17 @@ def test_narrow_unet_for_two_gpus_at_once(library: Library, unet: dict[str, Path
     assert shares[-1] == 1.0
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_uint8_is_cast_from_and_to_floats_alone(unet: dict[str, Path], precision: str) -> None:
+    """`uint8 conversions are only supported for {float32, float16}`, say the bindings of 10.3."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load(unet[precision])).graph
+    types = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)}
+    casts = [{types[node.input[0]], node.attribute[0].i} for node in graph.node if node.op_type == "Cast"]
+    others = [cast - {TensorProto.UINT8} for cast in casts if TensorProto.UINT8 in cast]
+    assert len(others) == 2, casts  # pixels and labels
+    assert all(other <= {TensorProto.FLOAT, TensorProto.FLOAT16} for other in others), casts
+
+
 def test_progress_adds_nested_phases_up_and_never_falls() -> None:
     shares: list[tuple[float, str]] = []
     phases = Phases(lambda share, name: shares.append((share, name)))
