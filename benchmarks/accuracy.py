@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from benchmarks.inputs import Inputs, Slices
 from lits_deploy.contract import Task
-from lits_deploy.metrics import classification_summary, segmentation_summary
 from lits_deploy.parity import Parity
 from lits_deploy.runtime import Outputs, Runtime
+from train.metrics import classification_summary, confusion_matrix, segmentation_summary_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,9 @@ class Scored:
     def figures(self, inputs: Inputs) -> dict[str, Any] | None:
         """Accuracy and its companions, or Dice and IoU; None without targets."""
         if self.task == "segment":
-            return None if inputs.masks is None else segmentation_summary(inputs.masks, self.classes)
+            if inputs.masks is None:
+                return None
+            return segmentation_summary_of(confusion_matrix(inputs.masks.ravel(), self.classes.ravel()))
         if inputs.targets is None or self.probabilities is None:
             return None
         return classification_summary(inputs.targets, self.probabilities)

@@ -20,8 +20,8 @@ from PIL import Image
 
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json
-from lits_deploy.metrics import classification_summary
 from lits_deploy.spreadsheet import read_rows
+from train.metrics import classification_summary
 
 RECORD = "demo.json"
 AIMS = {"liver_accuracy": 0.95, "lesion_auroc": 0.85}

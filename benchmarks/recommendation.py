@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lits_deploy.errors import UserError
-from lits_deploy.metrics import balanced_accuracy, per_class_rates
+from train.metrics import balanced_accuracy, per_class_rates
 
 Row = dict[str, Any]
 

@@ -17,15 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from export.answers import Answer, spread
+from export.confidence import expected_calibration_error, fit_abstain, fit_temperature, negative_log_likelihood
 from export.figures import fits
 from export.source import Original
-from lits_deploy.metrics import softmax
-from lits_deploy.metrics.calibration import (
-    expected_calibration_error,
-    fit_abstain,
-    fit_temperature,
-    negative_log_likelihood,
-)
+from lits_deploy.pipeline.judge import softmax
 
 MOST = 2_048
 """Slices at most, evenly spread over the split: enough for two numbers."""

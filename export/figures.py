@@ -15,11 +15,12 @@ import numpy as np
 from export.answers import Answer, Identity, answers, in_order
 from export.source import Original
 from lits_deploy.measured import ARTIFACTS, figures_line, figures_of, measured_on
-from lits_deploy.metrics import classification_summary, confusion_matrix, segmentation_summary_of, softmax
+from lits_deploy.pipeline.judge import softmax
 from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime
 from train.data.layout import SPLITS
 from train.data.seen import Unseen
+from train.metrics import classification_summary, confusion_matrix, segmentation_summary_of
 
 MEASURED = ("validate", "test")
 """Splits that figures are of, less the patients in them that the network was trained on (`Original.unseen`)."""

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from lits_deploy.files import write_json
-from lits_deploy.metrics import segmentation_summary_of
 from train import checkpoint
 from train.config import TrainConfig
 from train.data.layout import read_layout
 from train.folder import BEST, LAST, opened
+from train.metrics import segmentation_summary_of
 from train.models.registry import build, network
 from train.session import Observer
 

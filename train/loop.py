@@ -14,7 +14,7 @@ from lits_deploy.errors import UserError
 from train import distributed
 from train.data.feed import Batch
 from train.losses import Objective
-from train.metrics import Meter
+from train.meter import Meter
 from train.mixup import Mix
 from train.preprocess import Preprocess
 

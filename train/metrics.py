@@ -1,108 +1,128 @@
-"""What an epoch measures, added up over batches: loss, confusion matrix and, for U-Net, Dice and IoU."""
+"""Figures of merit in numpy that training, export and benchmarks share: what is counted from answers, and overlap.
+
+Rows of a confusion matrix are targets, as in the thesis; names are scikit-learn's. Matrices add up over batches, slices
+and patients. The empty-mask rule: a class in neither label map is not scored; in one map only it has Dice 0 and IoU 0.
+Knows nothing about patients, curves or confidence (`benchmarks.evaluation`, `export.confidence`). Imports no torch.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
-from lits_deploy.contract import Task
-from lits_deploy.metrics import auroc, balanced_accuracy, per_class_accuracy, segmentation_summary_of
-from train import distributed
+Matrix = npt.NDArray[np.integer[Any]] | npt.NDArray[np.floating[Any]]
 
 
-class Meter:
-    """Adds up batches on the device and gives the figures once, so that a GPU never waits for the host.
+def confusion_matrix(target: npt.ArrayLike, predicted: npt.ArrayLike, classes: int = 3) -> npt.NDArray[np.int64]:
+    """Counts [classes, classes], rows = target, columns = prediction."""
+    t, p = np.asarray(target, dtype=np.int64), np.asarray(predicted, dtype=np.int64)
+    return np.bincount(t * classes + p, minlength=classes * classes).reshape(classes, classes)
 
-    For a classifier the confusion matrix counts slices; for U-Net, pixels.
+
+def per_class_accuracy(matrix: Matrix) -> npt.NDArray[np.float64]:
+    """Diagonal over row sum (the thesis's per-class accuracy = recall); NaN for a class without targets.
+
+    matrix: [..., K, K], rows = target. Returns [..., K].
     """
-
-    def __init__(self, task: Task, classes: int, device: torch.device) -> None:
-        self.task, self.classes, self.slices = task, classes, 0
-        self.loss = torch.zeros((), dtype=torch.float64, device=device)
-        self.counted = torch.zeros((), dtype=torch.float64, device=device)
-        self.finite = True
-        """Whether the loss was, when it was last read: a GPU is waited for then, so it is not read at each batch."""
-        self.matrix = torch.zeros(classes * classes, dtype=torch.int64, device=device)
-        self._lesion: list[tuple[Tensor, Tensor]] = []
-
-    def add(self, loss: Tensor, logits: Tensor, target: Tensor, share: float | Tensor | None = None) -> None:
-        """One batch: mean loss, logits [N, K, …], target [N, …]; share: slices the loss counts for, N if None."""
-        count = len(target)
-        self.slices += count
-        self.loss += loss.detach().double() * (count if share is None else share)
-        self.counted += count if share is None else share
-        predicted = logits.detach().argmax(dim=1)
-        self.matrix += counts((target * self.classes + predicted).flatten(), self.classes**2)
-        if self.task == "classify":
-            self._lesion.append((target == 2, logits.detach().float().softmax(dim=1)[:, 2]))
-
-    def mean_loss(self) -> float | None:
-        """Mean loss per slice so far; None where there is none, or it is not finite (`finite`)."""
-        loss, counted = torch.stack([self.loss, self.counted]).tolist()  # one wait for a GPU, not two
-        self.finite = math.isfinite(loss)
-        return loss / counted if self.finite and counted else None
-
-    def merge(self) -> None:
-        """Add up what all processes of a distributed run have counted."""
-        if distributed.processes() == 1:
-            return
-        sums = torch.stack([self.loss, self.counted]).cpu()
-        parts = distributed.gathered((self.slices, sums, self.matrix.cpu(), _on_host(self._lesion)))
-        self.slices = sum(slices for slices, _, _, _ in parts)
-        self.loss, self.counted = torch.stack([sums for _, sums, _, _ in parts]).sum(dim=0)
-        self.matrix = sum((matrix for _, _, matrix, _ in parts), torch.zeros_like(self.matrix, device="cpu"))
-        self._lesion = [pair for _, _, _, pairs in parts for pair in pairs]
-
-    def result(self) -> dict[str, Any]:
-        """loss, accuracy, balanced_accuracy, class_accuracy [K], confusion [K, K]; AUROC, or Dice and IoU.
-
-        None stands for a figure that does not exist: of a class without slices, say.
-        """
-        matrix = self.matrix.reshape(self.classes, self.classes).cpu().numpy()
-        recalls = per_class_accuracy(matrix)
-        values: dict[str, Any] = {
-            "loss": self.mean_loss(),
-            "accuracy": float(np.diag(matrix).sum() / max(1, matrix.sum())),
-            "balanced_accuracy": balanced_accuracy(matrix),
-            "class_accuracy": [None if np.isnan(v) else float(v) for v in recalls],
-            "confusion": matrix.tolist(),
-            "slices": self.slices,
-        }
-        if self.task == "segment":
-            return values | segmentation_summary_of(matrix)
-        lesion = torch.cat([y for y, _ in self._lesion]).cpu().numpy()
-        score = torch.cat([p for _, p in self._lesion]).cpu().numpy()
-        values["liver_accuracy"] = float((matrix[0, 0] + matrix[1:, 1:].sum()) / max(1, matrix.sum()))
-        area = auroc(lesion, score)
-        values["lesion_auroc"] = None if np.isnan(area) else area
-        return values
+    return _ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
 
 
-def counts(values: Tensor, kinds: int) -> Tensor:
-    """How often each of 0 … kinds − 1 occurs in int64 [N], int64 [kinds].
+def balanced_accuracy(matrix: Matrix) -> float:
+    """Mean recall over the classes that occur; NaN where none does."""
+    recalls = per_class_accuracy(matrix)
+    return float(np.nanmean(recalls)) if np.isfinite(recalls).any() else float("nan")
 
-    torch.bincount is the fastest on a CPU, but reads the largest value on the host: a GPU would be waited for.
+
+def per_class_rates(matrix: Matrix) -> dict[str, npt.NDArray[np.float64]]:
+    """Each class against the rest: sensitivity, specificity, precision and f1; NaN where the denominator is empty.
+
+    matrix: [..., K, K], rows = target. Each figure is [..., K]. Sensitivity is the share of a class's slices that are
+    found, specificity the share of the other slices that are left alone, precision the share of the slices so called
+    that are right.
     """
-    if values.device.type == "cpu":
-        return torch.bincount(values, minlength=kinds)
-    return compared(values, kinds)
+    hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    rows, columns = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    total = matrix.sum(axis=(-2, -1))[..., np.newaxis]
+    return {
+        "sensitivity": _ratio(hit, rows),
+        "specificity": _ratio(total - rows - columns + hit, total - rows),
+        "precision": _ratio(hit, columns),
+        "f1": _ratio(2 * hit, rows + columns),
+    }
 
 
-def compared(values: Tensor, kinds: int) -> Tensor:
-    """`counts` by comparisons, which stay on the device."""
-    return (values == torch.arange(kinds, device=values.device)[:, None]).sum(dim=1)
+def liver_accuracy(matrix: Matrix) -> npt.NDArray[np.float64]:
+    """Share of slices on the right side of class 0 against 1 and 2, by the predicted class. [..., 3, 3] → [...]."""
+    right = matrix[..., 0, 0] + matrix[..., 1:, 1:].sum(axis=(-2, -1))
+    return _ratio(right, matrix.sum(axis=(-2, -1)))
 
 
-def _on_host(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    return [(a.cpu(), b.cpu()) for a, b in pairs]
+def classification_summary(
+    target: npt.ArrayLike, probabilities: npt.NDArray[Any], *, labels: npt.ArrayLike | None = None
+) -> dict[str, Any]:
+    """The figures every report shows for a 3-class run.
+
+    target: int [N]; probabilities: float [N, 3]; labels: int [N], what each was called, where it is not the class of
+    the highest probability.
+    Returns accuracy, balanced_accuracy, liver_accuracy (class 0 against 1 and 2, by the predicted class),
+    lesion_auroc (score p2 against target == 2), per_class_accuracy, confusion (rows = target), slices. A figure that
+    does not exist, such as the AUROC where no slice shows a lesion, is None.
+    """
+    t = np.asarray(target, dtype=np.int64)
+    predicted = probabilities.argmax(axis=1) if labels is None else np.asarray(labels, dtype=np.int64)
+    matrix = confusion_matrix(t, predicted, probabilities.shape[1])
+    recalls = per_class_accuracy(matrix)
+    return {
+        "slices": len(t),
+        "accuracy": float((predicted == t).mean()) if len(t) else None,
+        "balanced_accuracy": _number(balanced_accuracy(matrix)),
+        "liver_accuracy": _number(float(liver_accuracy(matrix))),
+        "lesion_auroc": _number(auroc(t == 2, probabilities[:, 2])),
+        "per_class_accuracy": [_number(value) for value in recalls],
+        "confusion": matrix.tolist(),
+    }
 
 
-def quality(result: dict[str, Any]) -> float:
-    """What `best` is chosen by on validate: balanced accuracy, or for U-Net the mean Dice of liver and tumour."""
-    if "dice" in result:
-        return float(np.mean([d or 0.0 for d in result["dice"][1:]]))
-    return float(result["balanced_accuracy"])
+def auroc(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
+    """Area under the ROC curve by the Mann–Whitney rank statistic, ties counted half; NaN with one class only."""
+    y = np.asarray(positive, dtype=bool)
+    s = np.asarray(score, dtype=np.float64)
+    n_pos, n_neg = int(y.sum()), int((~y).sum())
+    if n_pos == 0 or n_neg == 0:
+        return float("nan")
+    _, inverse, counts = np.unique(s, return_inverse=True, return_counts=True)
+    mean_rank = np.cumsum(counts) - (counts - 1) / 2.0
+    rank_sum = mean_rank[inverse][y].sum()
+    return float((rank_sum - n_pos * (n_pos + 1) / 2.0) / (n_pos * n_neg))
+
+
+def segmentation_summary_of(matrix: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Global Dice and IoU per class, and pixel error, from a matrix of all pixels; None for what is not scored."""
+    dice, iou = overlap(matrix)
+    return {
+        "dice": [_number(value) for value in dice],
+        "iou": [_number(value) for value in iou],
+        "pixel_error": float(1.0 - np.diag(matrix).sum() / max(1, matrix.sum())),
+    }
+
+
+def overlap(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Dice and IoU of each class, each float64 [..., K], from confusion matrices [..., K, K]; NaN where it is in
+    neither map."""
+    hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    both = matrix.sum(axis=-1) + matrix.sum(axis=-2)
+    return _ratio(2 * hit, both), _ratio(hit, both - hit)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Quotient, NaN where the denominator is 0."""
+    above, below = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    quotient: npt.NDArray[np.float64] = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)
+    np.divide(above, below, out=quotient, where=below > 0)
+    return quotient

@@ -30,7 +30,7 @@ from train.data import seen
 from train.data.layout import Layout, read_layout
 from train.folder import BEST, LAST, opened
 from train.loop import NotFinite
-from train.metrics import quality
+from train.meter import quality
 from train.models.registry import network
 from train.session import Observer, Session
 

@@ -25,7 +25,7 @@ from train.data.feed import Feed, Order, half
 from train.data.layout import WITHOUT_CLASS, Layout
 from train.loop import NotFinite, cosine, run_epoch
 from train.losses import Objective
-from train.metrics import Meter
+from train.meter import Meter
 from train.mixup import Mix, draw
 from train.models.registry import build, network
 from train.models.shape import leaves_one_pixel

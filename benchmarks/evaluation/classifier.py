@@ -14,26 +14,32 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.evaluation.figures import Figure, figure
-from lits_deploy.metrics import (
-    auroc,
+from benchmarks.evaluation.bootstrap import Resamples, ranking, resample
+from benchmarks.evaluation.curves import (
+    OperatingPoint,
+    at_sensitivity,
+    at_specificity,
     average_precision,
-    balanced_accuracy,
-    confusion_matrix,
-    liver_accuracy,
-    per_class_accuracy,
-    per_class_rates,
-    softmax,
+    curve,
+    thinned,
 )
-from lits_deploy.metrics.bootstrap import Resamples, ranking, resample
-from lits_deploy.metrics.calibration import (
+from benchmarks.evaluation.figures import Figure, figure
+from export.confidence import (
     brier_terms,
     classwise_calibration_error,
     expected_calibration_error,
     log_likelihood_terms,
     reliability,
 )
-from lits_deploy.metrics.curves import OperatingPoint, at_sensitivity, at_specificity, curve, thinned
+from lits_deploy.pipeline.judge import softmax
+from train.metrics import (
+    auroc,
+    balanced_accuracy,
+    confusion_matrix,
+    liver_accuracy,
+    per_class_accuracy,
+    per_class_rates,
+)
 
 LESION = 2
 WANTED = 0.95

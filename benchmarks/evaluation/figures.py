@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.metrics.bootstrap import FEWEST, interval
+from benchmarks.evaluation.bootstrap import FEWEST, interval
 
 Figure = dict[str, float | None]
 

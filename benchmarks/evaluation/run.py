@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation import classifier, unet
+from benchmarks.evaluation.bootstrap import DRAWS, SEED
 from benchmarks.evaluation.figures import about_intervals, finite
 from benchmarks.evaluation.subject import Subject
 from benchmarks.evaluation.testset import TestSet, open_testset, past_marks
@@ -38,7 +39,6 @@ from export.answers import Answer, Identity, answers
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import DataError
 from lits_deploy.machine import processor
-from lits_deploy.metrics.bootstrap import DRAWS, SEED
 from lits_deploy.revision import git_revision
 from lits_deploy.runtime import RuntimeInfo
 from lits_deploy.scans.paths import escape

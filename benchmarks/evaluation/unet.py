@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.evaluation.bootstrap import Resamples, resample
 from benchmarks.evaluation.figures import figure
+from benchmarks.evaluation.surfaces import LesionCounts, class_pixel_error, count_lesions, hausdorff_95
 from export.answers import Answer
 from lits_deploy.errors import MissingExtra
-from lits_deploy.metrics import confusion_matrix
-from lits_deploy.metrics.bootstrap import Resamples, resample
-from lits_deploy.metrics.segmentation import LesionCounts, class_pixel_error, count_lesions, hausdorff_95, overlap
+from train.metrics import confusion_matrix, overlap
 
 CLASSES = ("background", "liver", "lesion")
 WHOLE = "liver with lesion"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.gate.slices import Judged
-from lits_deploy.metrics import auroc, balanced_accuracy, confusion_matrix, segmentation_summary_of
+from train.metrics import auroc, balanced_accuracy, confusion_matrix, segmentation_summary_of
 
 LESION = 2
 Floats = npt.NDArray[np.float32]

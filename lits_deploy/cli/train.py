@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from lits_deploy.contract import InputContract
-    from train.metrics import Meter
+    from train.meter import Meter
     from train.models.registry import Network
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -16,9 +16,20 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.masks import packed
-from lits_deploy.metrics import softmax
 
 _NOT_FINITE = "the network's answer is not a finite number"
+
+
+def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> npt.NDArray[np.float32]:
+    """Probabilities along the last axis, computed in float64 and rounded to float32 once.
+
+    temperature: divides the logits (Guo et al. 2017, arXiv 1706.04599); 1 leaves them as trained.
+    """
+    z = logits.astype(np.float64) / temperature
+    z -= z.max(axis=-1, keepdims=True)
+    e = np.exp(z)
+    probabilities: npt.NDArray[np.float32] = (e / e.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return probabilities
 
 
 class Answer(NamedTuple):

@@ -29,8 +29,7 @@ from export.answers import Identity, answers
 from fake_runtime import FakeRuntime
 from lits_deploy.bundle import write_manifest
 from lits_deploy.errors import ContractError, DataError, DeviceError, OutputError, UserError
-from lits_deploy.metrics import softmax
-from lits_deploy.pipeline.judge import Judge
+from lits_deploy.pipeline.judge import Judge, softmax
 from lits_deploy.runtime import Runtime
 from tiny_bundle import make_tiny_bundle, tiny_logits, with_manifest
 from tiny_data import make_tiny_data

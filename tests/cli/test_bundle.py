@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from export.confidence import fit_abstain
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError
-from lits_deploy.metrics.calibration import fit_abstain
 from tiny_bundle import make_tiny_bundle, with_manifest
 
 runner = CliRunner()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from export.card import model_card
+from export.confidence import fit_abstain
 from lits_deploy.bundle import Artifact
 from lits_deploy.contract import InputContract
-from lits_deploy.metrics.calibration import fit_abstain
 
 
 def artifact(**changes: Any) -> Artifact:

@@ -10,8 +10,7 @@ import pytest
 
 from folder_runs import SIZE, rows
 from lits_deploy.errors import BundleError, OutputError
-from lits_deploy.metrics import softmax
-from lits_deploy.pipeline.judge import Judge
+from lits_deploy.pipeline.judge import Judge, softmax
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from pictures import folder_of_slices

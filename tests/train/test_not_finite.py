@@ -21,7 +21,7 @@ from train import checkpoint, loop, plots
 from train.config import TrainConfig
 from train.data.feed import Batch
 from train.losses import Objective
-from train.metrics import Meter
+from train.meter import Meter
 from train.preprocess import Preprocess
 from train.run import train
 from train.session import Observer, Session

@@ -13,7 +13,7 @@ import pytest
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli import engines
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, EngineError, UserError
-from lits_deploy.metrics import softmax
+from lits_deploy.pipeline.judge import softmax
 from lits_deploy.runtime import Device
 from lits_deploy.trt import open as open_module
 from lits_deploy.trt import prepare as prepare_module

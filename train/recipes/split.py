@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lits_deploy.metrics import classification_summary, softmax
+from lits_deploy.pipeline.judge import softmax
 from train.data.layout import Sample
+from train.metrics import classification_summary
 from train.recipes import printed
 from train.recipes.lab import views
 from train.recipes.lab.bench import Bench

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lits_deploy.metrics import softmax
+from lits_deploy.pipeline.judge import softmax
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import CLASS_COLOURS, Line, curves

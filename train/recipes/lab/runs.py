@@ -19,7 +19,7 @@ from lits_deploy.files import write_json
 from train import checkpoint
 from train.config import TrainConfig
 from train.folder import BEST, LAST
-from train.metrics import Meter
+from train.meter import Meter
 from train.models.registry import build
 from train.session import Observer
 

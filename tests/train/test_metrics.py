@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from lits_deploy.metrics import (
-    auroc,
-    balanced_accuracy,
-    classification_summary,
-    confusion_matrix,
-    segmentation_summary,
-    softmax,
-)
+from lits_deploy.pipeline.judge import softmax
+from train.metrics import auroc, balanced_accuracy, classification_summary, confusion_matrix, segmentation_summary_of
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -34,7 +28,7 @@ def test_agrees_with_scikit_learn(seed: int) -> None:
 def test_dice_and_iou_agree_with_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     target, labels = rng.integers(0, 2, (3, 8, 8)), rng.integers(0, 2, (3, 8, 8))
-    summary = segmentation_summary(target, labels)
+    summary = segmentation_summary_of(confusion_matrix(target.ravel(), labels.ravel()))
     assert summary["dice"][1] == pytest.approx(sk.f1_score(target.ravel(), labels.ravel()))
     assert summary["iou"][1] == pytest.approx(sk.jaccard_score(target.ravel(), labels.ravel()))
     assert summary["dice"][2] is None, "a class that never occurs is not scored"

@@ -8,16 +8,9 @@ import warnings
 import numpy as np
 import pytest
 
+from benchmarks.evaluation.surfaces import LesionCounts, class_pixel_error, count_lesions, hausdorff_95, surface
 from lits_deploy.errors import MissingExtra
-from lits_deploy.metrics import confusion_matrix
-from lits_deploy.metrics.segmentation import (
-    LesionCounts,
-    class_pixel_error,
-    count_lesions,
-    hausdorff_95,
-    overlap,
-    surface,
-)
+from train.metrics import confusion_matrix, overlap
 
 
 def blob(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -102,12 +102,6 @@ def brier_terms(target: npt.ArrayLike, probabilities: Floats) -> npt.NDArray[np.
     return terms
 
 
-def brier_score(target: npt.ArrayLike, probabilities: Floats) -> float:
-    """Mean of `brier_terms`, 0 to 2; NaN without slices."""
-    terms = brier_terms(target, probabilities)
-    return float(terms.mean()) if len(terms) else float("nan")
-
-
 def bin_of(confidence: npt.ArrayLike, bins: int = BINS) -> npt.NDArray[np.int64]:
     """Index 0…bins−1 of the equal-width bin (low, high] of each probability; 0 falls into the first."""
     inner = np.linspace(0.0, 1.0, bins + 1)[1:-1]

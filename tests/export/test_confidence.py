@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from lits_deploy.errors import DataError
-from lits_deploy.metrics import softmax
-from lits_deploy.metrics.calibration import (
+from export.confidence import (
     COLDEST,
     HOTTEST,
     bin_of,
-    brier_score,
+    brier_terms,
     classwise_calibration_error,
     expected_calibration_error,
     fit_abstain,
@@ -20,6 +18,8 @@ from lits_deploy.metrics.calibration import (
     negative_log_likelihood,
     reliability,
 )
+from lits_deploy.errors import DataError
+from lits_deploy.pipeline.judge import softmax
 
 Drawn = tuple[np.ndarray, np.ndarray]
 
@@ -54,7 +54,7 @@ def test_likelihood_and_brier_agree_with_scikit_learn(seed: int) -> None:
         p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
         assert negative_log_likelihood(target, logits, temperature) == pytest.approx(sk.log_loss(target, p))
     each = [sk.brier_score_loss(target == k, softmax(logits)[:, k]) for k in range(3)]
-    assert brier_score(target, softmax(logits)) == pytest.approx(sum(each))
+    assert brier_terms(target, softmax(logits)).mean() == pytest.approx(sum(each))
 
 
 def test_bins_hold_their_upper_edge() -> None:
@@ -74,7 +74,6 @@ def test_reliability_of_a_case_done_by_hand() -> None:
 def test_no_slices_have_no_figures() -> None:
     assert np.isnan(expected_calibration_error([], []))
     assert np.isnan(negative_log_likelihood([], np.zeros((0, 3))))
-    assert np.isnan(brier_score([], np.zeros((0, 3))))
 
 
 def test_classwise_error_sees_what_the_confidence_error_cannot() -> None:

@@ -86,19 +86,6 @@ def curve(positive: npt.ArrayLike, score: npt.ArrayLike) -> Curve:
     )
 
 
-def auroc(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
-    """Area under the ROC curve by the Mann–Whitney rank statistic, ties counted half; NaN with one class only."""
-    y = np.asarray(positive, dtype=bool)
-    s = np.asarray(score, dtype=np.float64)
-    n_pos, n_neg = int(y.sum()), int((~y).sum())
-    if n_pos == 0 or n_neg == 0:
-        return float("nan")
-    _, inverse, counts = np.unique(s, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(counts) - (counts - 1) / 2.0
-    rank_sum = mean_rank[inverse][y].sum()
-    return float((rank_sum - n_pos * (n_pos + 1) / 2.0) / (n_pos * n_neg))
-
-
 def average_precision(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
     """Σ (Rₙ − Rₙ₋₁) · Pₙ over the distinct thresholds, without interpolation (scikit-learn's); NaN without positives.
 
@@ -118,14 +105,6 @@ def at_sensitivity(drawn: Curve, wanted: float = 0.95) -> OperatingPoint | None:
 def at_specificity(drawn: Curve, wanted: float = 0.95) -> OperatingPoint | None:
     """The point of highest sensitivity whose specificity is at least `wanted`; None with one class only."""
     return _best(drawn, drawn.specificity >= wanted - 1e-12, drawn.sensitivity)
-
-
-def at_threshold(drawn: Curve, threshold: float) -> OperatingPoint | None:
-    """What a threshold chosen elsewhere does here; None with one class only."""
-    if not (drawn.positives and drawn.negatives):
-        return None
-    index = int(np.flatnonzero(drawn.threshold >= threshold)[-1])
-    return _point(drawn, index, threshold)
 
 
 def thinned(drawn: Curve, most: int = 200) -> npt.NDArray[np.int64]:

@@ -1,7 +1,5 @@
-"""Figures of merit of a U-Net: overlap of label maps, distance of surfaces, lesions found.
+"""What a U-Net's labels are worth beyond their overlap (`train.metrics`): pixels, distance of surfaces, lesions found.
 
-Overlap comes from a pixel confusion matrix (rows = target), which adds up over batches, slices and patients. The
-empty-mask rule: what is in neither map is not scored; what is in one map only has Dice 0, IoU 0 and no distance.
 Knows nothing about files or patients. SciPy is imported by the two functions that need it.
 """
 
@@ -15,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.errors import MissingExtra
-from lits_deploy.metrics.classification import confusion_matrix
 
 Mask = npt.NDArray[np.bool_]
 
@@ -35,37 +32,6 @@ class LesionCounts:
             lesions=self.lesions + other.lesions, found=self.found + other.found,
             predicted=self.predicted + other.predicted, false=self.false + other.false,
         )  # fmt: skip
-
-
-def segmentation_summary(target: npt.NDArray[Any], labels: npt.NDArray[Any], classes: int = 3) -> dict[str, Any]:
-    """Global Dice, IoU per class and pixel error over all pixels of all slices.
-
-    target, labels: uint8 [N, H, W]. A class that is in neither is None (the empty-mask rule: not scored).
-    """
-    matrix = confusion_matrix(target.ravel(), labels.ravel(), classes)
-    return segmentation_summary_of(matrix)
-
-
-def segmentation_summary_of(matrix: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """The same figures from a pixel confusion matrix (rows = target), which adds up over batches."""
-    dice, iou = overlap(matrix)
-    return {
-        "dice": [None if np.isnan(value) else float(value) for value in dice],
-        "iou": [None if np.isnan(value) else float(value) for value in iou],
-        "pixel_error": float(1.0 - np.diag(matrix).sum() / max(1, matrix.sum())),
-    }
-
-
-def overlap(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Dice and IoU of each class, each float64 [..., K], from confusion matrices [..., K, K]; NaN where it is in
-    neither map."""
-    hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
-    both = matrix.sum(axis=-1) + matrix.sum(axis=-2)
-    dice: npt.NDArray[np.float64] = np.full(hit.shape, np.nan)
-    iou = dice.copy()
-    np.divide(2 * hit, both, out=dice, where=both > 0)
-    np.divide(hit, both - hit, out=iou, where=both > 0)
-    return dice, iou
 
 
 def class_pixel_error(matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
