@@ -1,6 +1,6 @@
 """From a slice's stored values to what the network takes: HU → gates → window → 8 bit → turn → square → size.
 
-That is the contract's order, and training's (`train.data.prepare.convert`). Integers of up to 16 bits go through a
+That is the contract's order, and training's (`train.prepare.convert`). Integers of up to 16 bits go through a
 table, which gives what computing pixel by pixel gives. Knows nothing about file formats.
 """
 

@@ -4,7 +4,7 @@ Training notes eight bytes of a hash of every slice's decoded pixels, split by s
 file into the bundle. `evaluate`, `benchmark`, `export` and INT8 calibration all ask here whether a patient was trained
 on: it was where one of its slices was. The hash is of the slice as the network reads it (its contract's side), so the
 same pixels in another format, under another name or in another folder are found. A slice that was altered is another
-one: saved as JPEG, brightened, scaled (`train.data.check.duplicates` finds those within one data set). Nobody gets a
+one: saved as JPEG, brightened, scaled (`train.check.duplicates` finds those within one data set). Nobody gets a
 pixel back from a hash; who has the pixels learns whether they were trained on, which is its purpose.
 
     seen.bin: one line of JSON {"schema": 1, "whole": …, "slices": {split: count}}, then the hashes of each split in

@@ -3,7 +3,7 @@
     <split>/images/volume-VVV_SSSS.png   8-bit grey
     <split>/masks/volume-VVV_SSSS.png    labels 0 background, 1 liver, 2 lesion
 
-Imports no torch. Knows nothing about where the pixels come from (`train.phantom`, `train.data.prepare`).
+Imports no torch. Knows nothing about where the pixels come from (`train.phantom`, `train.prepare`).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from lits_deploy import exits
 from lits_deploy.cli import patients
 
 if TYPE_CHECKING:  # the command's help needs no numpy
-    from train.data.check import Report
+    from train.check import Report
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -36,7 +36,7 @@ def check(
     Nothing is changed.
     """
     from lits_deploy.cli.console import console, print_json, progress_bar
-    from train.data.check import check_data, check_path, draw_montage
+    from train.check import check_data, check_path, draw_montage
 
     if montage is not None:
         check_path(montage)
@@ -66,7 +66,7 @@ def _print(report: Report) -> None:
 
     from lits_deploy.cli.console import console, table
     from lits_deploy.contract import CLASSES
-    from train.data.check.findings import SEVERITIES
+    from train.check.findings import SEVERITIES
 
     rows = [
         (

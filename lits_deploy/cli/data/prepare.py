@@ -13,7 +13,7 @@ from lits_deploy import exits
 from lits_deploy.cli import patients
 
 if TYPE_CHECKING:
-    from train.data.prepare import Prepared
+    from train.prepare import Prepared
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -75,8 +75,8 @@ def prepare(
     """
     from lits_deploy.cli.console import console, errors, progress_bar
     from train.data.labels import parse_labels
-    from train.data.prepare import PrepareSettings, parse_fractions
-    from train.data.prepare import prepare as prepare_folder
+    from train.prepare import PrepareSettings, parse_fractions
+    from train.prepare import prepare as prepare_folder
 
     settings = PrepareSettings(
         layout=layout.value,
@@ -112,7 +112,7 @@ def _print(summary: Prepared, out: Path) -> None:
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import console, errors, table
     from lits_deploy.contract import CLASSES
-    from train.data.prepare.sources import listed
+    from train.prepare.sources import listed
 
     dataset = summary.dataset
     rows = []

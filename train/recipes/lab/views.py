@@ -16,7 +16,7 @@ from lits_deploy.errors import DataError
 from lits_deploy.files import canonical_json, sha256_bytes, write_json, write_text
 from lits_deploy.spreadsheet import CsvWriter
 from train.data.layout import SPLITS, Sample
-from train.data.prepare.split import FEWEST_PATIENTS, split_patients
+from train.prepare.split import FEWEST_PATIENTS, split_patients
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.scale import Scale
 

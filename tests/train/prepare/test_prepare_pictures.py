@@ -23,8 +23,8 @@ from lits_sources import (
     write_png,
 )
 from train.data.layout import read_layout
-from train.data.prepare import Prepared, PrepareSettings, prepare
-from train.data.prepare.orientation import LIES, turn
+from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare.orientation import LIES, turn
 
 PNG = PrepareSettings(layout="lits-png", window_hu=WINDOW)
 MASKS = PrepareSettings(layout="masks", window_hu=WINDOW)

@@ -18,8 +18,8 @@ from lits_deploy.errors import OutputError, SliceError
 from lits_deploy.files import atomic_path
 from lits_deploy.printable import printable
 from lits_deploy.scans.image import load_slice
-from train.data.check.examine import CONTRACT
-from train.data.check.report import Judged, Report
+from train.check.examine import CONTRACT
+from train.check.report import Judged, Report
 from train.data.layout import SPLITS
 from train.data.masks import read_labels
 

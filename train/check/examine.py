@@ -17,9 +17,9 @@ from PIL import Image
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans.image import load_slice
-from train.data.check.duplicates import fingerprint
-from train.data.check.lesions import loose_pixels
-from train.data.check.listing import Entry
+from train.check.duplicates import fingerprint
+from train.check.lesions import loose_pixels
+from train.check.listing import Entry
 from train.data.labels import LabelsError
 from train.data.masks import class_of, read_labels
 

@@ -17,7 +17,7 @@ from typing import Any
 from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
-from train.data.check.findings import Finding, place_of
+from train.check.findings import Finding, place_of
 from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of, plain, read_declared, window_of
 from train.data.tables import read_table
 

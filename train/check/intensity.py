@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from train.data.check.examine import Greys
-from train.data.check.findings import Finding
+from train.check.examine import Greys
+from train.check.findings import Finding
 
 LIVER_OF_SET = (30.0, 130.0)
 LIVER_OF_PATIENT = (-20.0, 165.0)

@@ -14,11 +14,11 @@ from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError
 from lits_sources import WINDOW, load_png, noise_patient, save_png, write_lits, write_masks
 from tiny_data import make_tiny_data
-from train.data.check import check_data
+from train.check import check_data
 from train.data.layout import Layout, read_layout
-from train.data.prepare import Prepared, PrepareSettings, prepare
-from train.data.prepare.split import split_patients
 from train.data.slices import SPLITS
+from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare.split import split_patients
 
 MASKS = PrepareSettings(layout="masks", window_hu=WINDOW, fractions=(50.0, 25.0, 25.0))
 LEVELS = 3

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from lits_deploy.errors import DataError
 from train.data.layout import plain
-from train.data.prepare.settings import LayoutName
 from train.data.tables import read_table
+from train.prepare.settings import LayoutName
 
 _VOLUME = re.compile(r"(volume|segmentation)-(\d+)\.nii(?:\.gz)?")
 _MSD = re.compile(r"liver_(\d+)\.nii(?:\.gz)?")
@@ -78,7 +78,7 @@ class Found:
 def find_sources(src: Path, layout: LayoutName) -> Found:
     """List the scans of a source folder. Raises DataError, naming what was looked for, where there are none."""
     if layout == "masks":
-        from train.data.prepare.folders import find_masks
+        from train.prepare.folders import find_masks
 
         found = find_masks(src)
     else:

@@ -24,8 +24,8 @@ from lits_sources import (
     write_lits,
     write_msd,
 )
-from train.data.prepare import Prepared, PrepareSettings, prepare
-from train.data.prepare.orientation import LIES, judge, reference, shrink, turn
+from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare.orientation import LIES, judge, reference, shrink, turn
 
 SETTINGS = PrepareSettings(layout="lits", window_hu=WINDOW)
 FIX = PrepareSettings(layout="lits", window_hu=WINDOW, fix_orientation=True)

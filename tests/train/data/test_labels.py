@@ -14,11 +14,11 @@ from lits_deploy.errors import DataError, SliceError, UserError
 from lits_deploy.segmentation.pictures import png_of
 from lits_sources import WINDOW, affine_of, as_stored, load_png, noise_patient, save_nifti, save_png, write_masks
 from tiny_data import make_tiny_data
-from train.data.check import check_data
+from train.check import check_data
 from train.data.labels import labels_of, parse_labels, shown
 from train.data.layout import read_layout
 from train.data.masks import decoded, load_class
-from train.data.prepare import PrepareSettings, prepare
+from train.prepare import PrepareSettings, prepare
 
 LABELS = np.repeat(np.array([[0, 1, 2]], np.uint8), 3, axis=0)
 

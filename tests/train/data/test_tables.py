@@ -9,10 +9,10 @@ import pytest
 
 from lits_deploy.errors import DataError
 from tiny_data import make_tiny_data
-from train.data.check import check_data
+from train.check import check_data
 from train.data.layout import read_layout
-from train.data.prepare.folders import _read_patients
 from train.data.tables import read_table
+from train.prepare.folders import _read_patients
 
 NAMES = [f"volume-003_{index:04d}.png" for index in range(4)]
 PLAIN = "".join(

@@ -28,10 +28,10 @@ from lits_sources import (
 )
 from train.data.layout import read_layout
 from train.data.masks import largest_label
-from train.data.prepare import Prepared, PrepareSettings, prepare
-from train.data.prepare.split import split_patients
 from train.phantom import volumes, write, write_nifti, write_slices
 from train.phantom.anatomy import make_phantom
+from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare.split import split_patients
 
 PATIENTS = (0, 1, 2)
 

@@ -20,9 +20,9 @@ from typing import Any
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import atomic_path, canonical_json, write_json
-from train.data.prepare.people import key_of
-from train.data.prepare.settings import PrepareSettings
 from train.data.slices import drop_leftovers
+from train.prepare.people import key_of
+from train.prepare.settings import PrepareSettings
 
 UNFINISHED, DATASET, PROVENANCE = ".prepare-unfinished", "dataset.json", "provenance.json"
 SCHEMA = 1

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy import DISCLAIMER
-from train.data.check.duplicates import BITS, MOST_DIFFERENT
-from train.data.check.findings import Finding, Severity
-from train.data.check.listing import Entry
+from train.check.duplicates import BITS, MOST_DIFFERENT
+from train.check.findings import Finding, Severity
+from train.check.listing import Entry
 from train.data.layout import SPLITS
 
 

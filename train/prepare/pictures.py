@@ -20,7 +20,7 @@ from lits_deploy.files import sha256_bytes
 from lits_deploy.scans.image import load_slice
 from train.data.labels import LabelsError, Meaning, Shown, labels_of, name_of
 from train.data.masks import decoded
-from train.data.prepare.sources import Picture
+from train.prepare.sources import Picture
 
 Labels = npt.NDArray[np.uint8]
 

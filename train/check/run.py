@@ -7,13 +7,13 @@ from pathlib import Path
 
 from lits_deploy.contract import CLASSES
 from lits_deploy.errors import SliceError, UserError
-from train.data.check.duplicates import BITS, Copy, find_copies
-from train.data.check.examine import CONTRACT, Bunch, Greys, SliceFacts, examine_bunch
-from train.data.check.findings import Finding, Severity, in_order, place_of
-from train.data.check.intensity import judge_intensity
-from train.data.check.lesions import Labels, loose_pixels, still_loose
-from train.data.check.listing import Entry, Listing, list_data
-from train.data.check.report import Judged, Report, patient_order, tabulate
+from train.check.duplicates import BITS, Copy, find_copies
+from train.check.examine import CONTRACT, Bunch, Greys, SliceFacts, examine_bunch
+from train.check.findings import Finding, Severity, in_order, place_of
+from train.check.intensity import judge_intensity
+from train.check.lesions import Labels, loose_pixels, still_loose
+from train.check.listing import Entry, Listing, list_data
+from train.check.report import Judged, Report, patient_order, tabulate
 from train.data.layout import SPLITS, WITHOUT_CLASS
 from train.data.masks import read_labels
 from train.data.slices import Progress, run_jobs

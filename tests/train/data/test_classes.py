@@ -16,11 +16,11 @@ from export.gate.slices import GateSlices
 from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
+from train.check import check_data
+from train.check.examine import Bunch, examine_bunch
+from train.check.listing import list_data
 from train.config import TrainConfig
 from train.data import masks
-from train.data.check import check_data
-from train.data.check.examine import Bunch, examine_bunch
-from train.data.check.listing import list_data
 from train.data.dataset import SliceDataset
 from train.data.layout import Sample, read_layout
 from train.data.masks import fitted_mask, load_class, load_labelled

@@ -13,15 +13,15 @@ from typing import Any
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.synthetic import is_synthetic
-from train.data.prepare.convert import Job, convert, names_of
-from train.data.prepare.flags import check_flags
-from train.data.prepare.orientation import LIES, UNSURE, UPRIGHT, reference
-from train.data.prepare.people import numbered, remembered, splits_before, title
-from train.data.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
-from train.data.prepare.sources import Found, Source, find_sources, listed
-from train.data.prepare.split import split_patients
-from train.data.prepare.state import DATASET, State
 from train.data.slices import LABELS, SPLITS, Progress, count_classes, drop_leftovers, run_jobs, slice_name
+from train.prepare.convert import Job, convert, names_of
+from train.prepare.flags import check_flags
+from train.prepare.orientation import LIES, UNSURE, UPRIGHT, reference
+from train.prepare.people import numbered, remembered, splits_before, title
+from train.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
+from train.prepare.sources import Found, Source, find_sources, listed
+from train.prepare.split import split_patients
+from train.prepare.state import DATASET, State
 
 Record = dict[str, Any]
 

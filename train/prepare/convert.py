@@ -19,13 +19,13 @@ from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_file, write_json
 from lits_deploy.scans.image import resized
 from train.data.masks import class_of, largest_label
-from train.data.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, Verdict, judge, shrink, turn
-from train.data.prepare.pictures import read_picture
-from train.data.prepare.settings import SIZE, PrepareSettings
-from train.data.prepare.sources import Source
-from train.data.prepare.split import split_of
-from train.data.prepare.volume import ASSUMED_AXES, Volume
 from train.data.slices import slice_name, write_slice
+from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, Verdict, judge, shrink, turn
+from train.prepare.pictures import read_picture
+from train.prepare.settings import SIZE, PrepareSettings
+from train.prepare.sources import Source
+from train.prepare.split import split_of
+from train.prepare.volume import ASSUMED_AXES, Volume
 
 Pixels = npt.NDArray[np.uint8]
 

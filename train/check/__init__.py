@@ -8,9 +8,9 @@ Every rule is a module: `listing` (files and pairs), `examine` (one slice), `les
 26 LiTS patients (4,471 slices) and 24 phantoms; each module says which.
 """
 
-from train.data.check.findings import Finding
-from train.data.check.montage import check_path, draw_montage
-from train.data.check.report import Report
-from train.data.check.run import check_data
+from train.check.findings import Finding
+from train.check.montage import check_path, draw_montage
+from train.check.report import Report
+from train.check.run import check_data
 
 __all__ = ["Finding", "Report", "check_data", "check_path", "draw_montage"]

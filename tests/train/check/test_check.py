@@ -18,9 +18,9 @@ from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, OutputError, UserError
 from phantom_data import SLICES, SPLITS, WINDOW, body, make_phantom_data, save_slice
 from pictures import encoded, png_header
-from train.data.check import Finding, Report, check_data, draw_montage
-from train.data.check.duplicates import BANDS, MOST_DIFFERENT, find_copies, fingerprint
-from train.data.check.lesions import loose_pixels, still_loose
+from train.check import Finding, Report, check_data, draw_montage
+from train.check.duplicates import BANDS, MOST_DIFFERENT, find_copies, fingerprint
+from train.check.lesions import loose_pixels, still_loose
 
 Pixels = npt.NDArray[np.uint8]
 
