@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.errors import UserError
-from train.phantom import abdomen, bowel, chest, limbs, skeleton, trunk, vessels, wall
+from train.phantom import bones, bowel, chest, organs, trunk, vessels
 from train.phantom.canvas import Canvas
 from train.phantom.grid import Grid
 from train.phantom.lesions import Lesion, paint_lesions
@@ -52,41 +52,35 @@ def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phant
     if min(seed, patient) < 0 or (slices is not None and slices < 1):
         raise UserError("A phantom needs a seed and a patient of 0 or more, and at least one slice.")
     rng = np.random.default_rng([seed, patient])
-    draw, space, surface, organs, hollow, tubes, focal, machine = rng.spawn(8)
+    draw, space, surface, solid, hollow, tubes, focal, machine = rng.spawn(8)
     person = draw_patient(seed, patient, draw, slices=slices)
     grid = Grid(person.frame, space)
     canvas = Canvas(grid, surface)
     body = trunk.build_trunk(grid, person)
-    trunk.paint_coat(canvas, body)
-    wall.paint_wall(canvas, body, person)
-    trunk.paint_cavities(canvas, body, person)
+    trunk.paint_trunk(canvas, body, person)
     chest.paint_chest(canvas, body, person, tubes)
     bowel.paint_bowel(canvas, body, person, hollow)
-    bowel.paint_pelvic_organs(canvas, person, hollow)
-    limbs.paint_groin(canvas, person)
-    abdomen.paint_psoas(canvas, person, organs)
-    skeleton.paint_pelvis(canvas, person)
-    limbs.paint_shoulder(canvas, body, person)
-    abdomen.paint_liver(canvas, body, person, organs)
+    bowel.paint_bladder(canvas, person, hollow)
+    organs.paint_psoas(canvas, person, solid)
+    bones.paint_pelvis(canvas, person)
+    organs.paint_liver(canvas, body, person, solid)
     bowel.paint_stomach(canvas, body, person, hollow)
-    abdomen.paint_spleen(canvas, body, person, organs)
-    abdomen.paint_pancreas(canvas, person, organs)
-    abdomen.paint_kidneys(canvas, body, person, organs)
-    vessels.paint_vessels(canvas, body, person, tubes)
-    vessels.paint_airways(canvas)
-    skeleton.paint_spine(canvas, person)
-    skeleton.paint_ribs(canvas, body, person)
+    organs.paint_spleen(canvas, body, person, solid)
+    organs.paint_pancreas(canvas, person, solid)
+    organs.paint_kidneys(canvas, body, person, solid)
+    vessels.paint_vessels(canvas, person, tubes)
+    chest.paint_airways(canvas)
+    bones.paint_spine(canvas, person)
+    bones.paint_ribs(canvas, body, person)
     labels, lesions = paint_lesions(canvas, person, focal)
     trunk.paint_couch(canvas, body, person)
-    frame = person.frame
-    dz, dy, dx = frame.step
     return Phantom(
         hu=scan(canvas, person, machine),
         labels=labels,
-        spacing_mm=(dz * frame.scale[2], dy * frame.scale[1], dx * frame.scale[0]),
+        spacing_mm=person.frame.spacing_mm,
         seed=seed,
         patient=patient,
-        phase=person.tissue.phase,
+        phase=person.phase,
         lesions=tuple(lesions),
         person=person,
     )

@@ -7,11 +7,13 @@ takes the liver's voxels away; `tint` changes HU inside the liver only and takes
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from train.phantom.grid import F32, Block, Grid, stretch
 from train.phantom.shapes import inside
 
 AIR_HU, FAT_HU = -1000.0, -104.0
+EVERYWHERE = (slice(None), slice(None), slice(None))
 
 
 class Canvas:
@@ -26,8 +28,9 @@ class Canvas:
         self.hu: F32 = np.full(grid.shape, AIR_HU, np.float32)
         self.liver: F32 = np.zeros(grid.shape, np.float32)
         self.edge_mm = 1.2 * grid.frame.step[2]
-        self.grain = _texture(rng, grid.shape[0], 100)
-        self.mottle = _texture(rng, grid.shape[0], 28)
+        self.grain, self.mottle = (
+            stretch(rng.standard_normal((grid.shape[0], size, size), dtype=np.float32) * 1.5) for size in (100, 28)
+        )
 
     def paint(
         self, block: Block, distance: F32, value: F32 | float, *, amount: float = 1.0, edge_mm: float = 0.0
@@ -35,7 +38,7 @@ class Canvas:
         """Blend `value` HU in where `distance` (signed mm over `block`) is negative; returns the fraction painted."""
         part = inside(distance, self.grid, max(edge_mm, self.edge_mm))
         if amount != 1.0:
-            part *= np.float32(amount)
+            part *= amount
         self.blend(block, part, value)
         return part
 
@@ -44,29 +47,29 @@ class Canvas:
     ) -> None:
         """Like `paint` for slender things: visits only the voxels they touch, no blur through the slice."""
         near = np.flatnonzero(distance < self.edge_mm)
-        part = np.clip(np.float32(0.5) - distance.ravel()[near] / np.float32(self.edge_mm), 0, 1)
-        part *= np.float32(amount)
-        index = np.unravel_index(near, distance.shape)
+        part = amount * np.clip(0.5 - distance.ravel()[near] / self.edge_mm, 0, 1)
+        self.paint_at(block, near, part, value.ravel()[near] if isinstance(value, np.ndarray) else value, take_liver)
+
+    def paint_at(
+        self, block: Block, near: npt.NDArray[np.intp], part: F32, value: F32 | float, take_liver: bool = True
+    ) -> None:
+        """Blend `value` HU in by `part` at the voxels `near`, flat indices into `block`: float32 [voxels] each."""
         hu, liver = self.hu[block], self.liver[block]
+        index = np.unravel_index(near, hu.shape)
         old = hu[index]
-        new = value.ravel()[near] if isinstance(value, np.ndarray) else np.float32(value)
-        hu[index] = old + part * (new - old)
+        hu[index] = old + part * (value - old)
         if take_liver:
-            liver[index] *= np.float32(1) - part
+            liver[index] *= 1 - part
 
     def blend(self, block: Block, part: F32, value: F32 | float) -> None:
         """Blend `value` HU in by `part` (0…1) over `block`, and take `part` away from the liver."""
         self.tint(block, part, value)
         liver = self.liver[block]
-        liver *= np.float32(1) - part
+        liver *= 1 - part
 
     def tint(self, block: Block, part: F32, value: F32 | float) -> None:
         """Blend `value` HU in by `part` over `block`; the liver stays liver."""
         hu = self.hu[block]
-        hu += part * (np.asarray(value, np.float32) - hu)
-
-
-def _texture(rng: np.random.Generator, slices: int, size: int) -> F32:
-    field = stretch(rng.standard_normal((slices, size, size), dtype=np.float32))
-    field *= np.float32(1.5)
-    return field
+        change = value - hu
+        change *= part
+        hu += change

@@ -11,11 +11,11 @@ and the class shares stay near the thesis's Table 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from train.phantom.grid import SIZE, Frame
+from train.phantom.grid import SIZE, Frame, Point
 
 LIVER_TOP_MM, LIVER_BOTTOM_MM = 221.0, 68.0
 """Typical reach of the liver in the reference frame."""
@@ -26,35 +26,23 @@ LIVER_SHARE = 0.316
 STRIDES = (0.41421356237309515, 0.6180339887498949)
 """√2 − 1 for the phase, the golden ratio − 1 for the lesion load."""
 
+SPREAD = 0.055
+"""Standard deviation of a tissue's HU from patient to patient, relative to its mean."""
 
-# Phase: the quantile up to which it is drawn, and HU as (mean, spread).
-# fmt: off
-_PHASES: dict[str, tuple[float, dict[str, tuple[float, float]]]] = {
-    "portal": (0.70, {
-        "liver": (105, 7), "spleen": (119, 5), "artery": (150, 8), "portal": (163, 8), "vein": (155, 8),
-        "cortex": (190, 9), "medulla": (170, 9), "pancreas": (92, 7), "bowel_wall": (88, 7), "muscle": (57, 3),
-    }),
-    "fatty": (0.80, {  # portal phase, fat stored in the liver: its vessels stand out
-        "liver": (58, 9), "spleen": (114, 5), "artery": (148, 8), "portal": (152, 8), "vein": (146, 8),
-        "cortex": (186, 9), "medulla": (166, 9), "pancreas": (82, 8), "bowel_wall": (84, 7), "muscle": (57, 3),
-    }),
-    "arterial": (0.92, {  # hepatic veins not yet filled: about as dense as the liver
-        "liver": (76, 6), "spleen": (122, 9), "artery": (265, 25), "portal": (122, 12), "vein": (79, 6),
-        "cortex": (198, 14), "medulla": (105, 10), "pancreas": (104, 8), "bowel_wall": (96, 8), "muscle": (57, 3),
-    }),
-    "unenhanced": (1.01, {  # blood is darker than the liver
-        "liver": (60, 3), "spleen": (48, 2), "artery": (41, 2), "portal": (41, 2), "vein": (40, 2),
-        "cortex": (33, 2), "medulla": (31, 2), "pancreas": (40, 3), "bowel_wall": (38, 3), "muscle": (53, 3),
-    }),
+# The quantile up to which a phase is drawn, and mean HU in the order of `Tissue`. In the fatty liver vessels stand out;
+# in the arterial phase the hepatic veins are not yet filled; without contrast blood is darker than the liver.
+_PHASES = {
+    "portal": (0.70, (105, 119, 150, 163, 155, 190, 170, 92, 88, 57)),
+    "fatty": (0.80, (58, 114, 148, 152, 146, 186, 166, 82, 84, 57)),
+    "arterial": (0.92, (76, 122, 265, 122, 79, 198, 105, 104, 96, 57)),
+    "unenhanced": (1.01, (60, 48, 41, 41, 40, 33, 31, 40, 38, 53)),
 }
-# fmt: on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tissue:
     """Mean HU of what the contrast agent changes."""
 
-    phase: str
     liver: float
     spleen: float
     artery: float
@@ -82,6 +70,7 @@ class Patient:
     """
 
     frame: Frame
+    phase: str
     tissue: Tissue
     female: bool
     fat_mm: float
@@ -96,7 +85,10 @@ class Patient:
 
 def draw_patient(seed: int, number: int, rng: np.random.Generator, *, slices: int | None) -> Patient:
     """Draw patient `number` of a seed. `slices` changes only how finely the same body is sampled."""
-    u_phase, u_lesion = ((_offset(seed, k) + (number + 1) * stride) % 1.0 for k, stride in enumerate(STRIDES))
+    u_phase, u_lesion = (
+        (np.random.default_rng([seed, 0x0FF5E7 + k]).random() + (number + 1) * stride) % 1.0
+        for k, stride in enumerate(STRIDES)
+    )
     female = rng.random() < 0.5
     build = rng.normal()
     size = (0.97 if female else 1.02) + 0.035 * rng.normal()
@@ -107,15 +99,19 @@ def draw_patient(seed: int, number: int, rng: np.random.Generator, *, slices: in
     )
     fat_mm = float(np.clip((19 if female else 14) + 9 * build + 4 * rng.normal(), 4, 42))
     belly = float(np.clip(1.0 + 0.07 * build + 0.05 * rng.normal(), 0.86, 1.22))
-    width_mm = 2 * (152 + fat_mm) * scale[0]
+    frame = _draw_frame(rng, scale, 2 * (152 + fat_mm) * scale[0], slices)
+    phase = next(name for name, (upto, _) in _PHASES.items() if u_phase < upto)
+    hu = [mean * float(1 + SPREAD * np.clip(rng.normal(), -2, 2)) for mean in _PHASES[phase][1]]
     return Patient(
-        frame=_draw_frame(rng, scale, width_mm, slices),
-        tissue=_draw_tissue(rng, u_phase),
+        frame=frame,
+        phase=phase,
+        tissue=Tissue(**{field.name: value for field, value in zip(fields(Tissue), hu, strict=True)}),
         female=bool(female),
         fat_mm=fat_mm,
         belly=belly,
         age=float(rng.random()),
-        lesion_share=_lesion_share(u_lesion),
+        # healthy for the lowest fifth, then rising to almost every liver slice; the mean is about 0.38
+        lesion_share=0.0 if u_lesion < 0.2 else 0.12 + 0.70 * (u_lesion - 0.2) / 0.8,
         oral_contrast=float(rng.uniform(0.4, 0.95)) if rng.random() < 0.4 else 0.0,
         noise_hu=float(np.exp(rng.uniform(np.log(6.5), np.log(17.0)))),
         sharpness=float(rng.random()),
@@ -123,13 +119,7 @@ def draw_patient(seed: int, number: int, rng: np.random.Generator, *, slices: in
     )
 
 
-def _offset(seed: int, axis: int) -> float:
-    return float(np.random.default_rng([seed, 0x0FF5E7 + axis]).random())
-
-
-def _draw_frame(
-    rng: np.random.Generator, scale: tuple[float, float, float], width_mm: float, slices: int | None
-) -> Frame:
+def _draw_frame(rng: np.random.Generator, scale: Point, width_mm: float, slices: int | None) -> Frame:
     """Choose scan range, slice count and field of view so that the liver fills about 31.6 % of the slices."""
     liver_mm = LIVER_TOP_MM - LIVER_BOTTOM_MM
     length = liver_mm / LIVER_SHARE * rng.uniform(0.9, 1.12)
@@ -142,22 +132,11 @@ def _draw_frame(
     jitter = rng.random()
     n = count if slices is None else slices
     step = length / n
-    z = (bottom + step * (np.arange(n) + jitter)).astype(np.float32)
-    pixel = width_mm / (SIZE * rng.uniform(0.76, 1.0))
-    column = (SIZE - 1) / 2 + rng.uniform(-5, 5)
-    row = (SIZE - 1) / 2 - rng.uniform(-4, 14)
-    return Frame(z_mm=z, step_mm=step, scale=scale, pixel_mm=pixel, thickness_mm=thickness, centre=(column, row))
-
-
-def _draw_tissue(rng: np.random.Generator, u: float) -> Tissue:
-    """Draw HU of the phase that quantile `u` falls into: mean ± spread, cut at two spreads."""
-    phase = next(name for name, (upto, _) in _PHASES.items() if u < upto)
-    drawn = {
-        name: float(mean + spread * np.clip(rng.normal(), -2, 2)) for name, (mean, spread) in _PHASES[phase][1].items()
-    }
-    return Tissue(phase=phase, **drawn)
-
-
-def _lesion_share(u: float) -> float:
-    """Healthy for the lowest fifth, then rising to almost every liver slice; the mean is about 0.38."""
-    return 0.0 if u < 0.2 else 0.12 + 0.70 * (u - 0.2) / 0.8
+    return Frame(
+        z_mm=(bottom + step * (np.arange(n) + jitter)).astype(np.float32),
+        step_mm=step,
+        scale=scale,
+        pixel_mm=width_mm / (SIZE * rng.uniform(0.76, 1.0)),
+        thickness_mm=thickness,
+        centre=((SIZE - 1) / 2 + rng.uniform(-5, 5), (SIZE - 1) / 2 - rng.uniform(-4, 14)),
+    )

@@ -14,8 +14,14 @@ import numpy.typing as npt
 
 from train.phantom.grid import F32, Block, Grid, Point
 
-FAR = np.float32(1e3)
+FAR = 1e3
 """Distance in mm that stands for "not here"."""
+
+Bead = tuple[float, float, float, float]
+"""A point of a tube and its radius there: (x, y, z, radius) in mm."""
+
+Path = Sequence[Bead]
+"""A tube."""
 
 
 def ellipsoid(x: F32, y: F32, z: F32, centre: Point, radii: Point, *, turn: float = 0.0, tilt: float = 0.0) -> F32:
@@ -23,45 +29,45 @@ def ellipsoid(x: F32, y: F32, z: F32, centre: Point, radii: Point, *, turn: floa
 
     turn rotates it in the axial plane (radians, from x towards y), tilt leans its z axis towards x.
     """
-    dx, dy, dz = x - np.float32(centre[0]), y - np.float32(centre[1]), z - np.float32(centre[2])
+    dx, dy, dz = x - centre[0], y - centre[1], z - centre[2]
     if tilt:
-        c, s = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
+        c, s = float(np.cos(tilt)), float(np.sin(tilt))
         dx, dz = c * dx - s * dz, s * dx + c * dz
     if turn:
-        c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+        c, s = float(np.cos(turn)), float(np.sin(turn))
         dx, dy = c * dx + s * dy, c * dy - s * dx
-    rx, ry, rz = (np.float32(1 / r) for r in radii)
+    rx, ry, rz = (1 / radius for radius in radii)
     dx, dy, dz = dx * rx, dy * ry, dz * rz
-    k0 = np.sqrt(dx * dx + dy * dy + dz * dz)
+    k0: F32 = np.sqrt(dx * dx + dy * dy + dz * dz)
     dx, dy, dz = dx * rx, dy * ry, dz * rz
     k1 = np.sqrt(dx * dx + dy * dy + dz * dz)
-    k1 += np.float32(1e-6)
-    k0 *= k0 - np.float32(1)
+    k1 += 1e-6
+    k0 *= k0 - 1
     k0 /= k1
-    distance: F32 = k0
-    return distance
+    return k0
 
 
 def ellipse(x: F32, y: F32, rx: F32 | float, ry: F32 | float) -> F32:
     """Rough signed distance to an axis-parallel ellipse around the origin; radii may vary from voxel to voxel."""
-    u, v = x / np.asarray(rx, np.float32), y / np.asarray(ry, np.float32)
-    return (np.sqrt(u * u + v * v) - np.float32(1)) * np.minimum(rx, ry).astype(np.float32)
+    u, v = x / rx, y / ry
+    return np.asarray((np.sqrt(u * u + v * v) - 1) * np.minimum(rx, ry), np.float32)
 
 
 def bar(x: F32, y: F32, start: tuple[float, float], end: tuple[float, float], radius: float) -> F32:
     """Signed distance to a rounded bar in the plane: all points within `radius` of the line from start to end."""
-    ax, ay = np.float32(end[0] - start[0]), np.float32(end[1] - start[1])
-    px, py = x - np.float32(start[0]), y - np.float32(start[1])
-    t = np.clip((px * ax + py * ay) / np.float32(max(float(ax * ax + ay * ay), 1e-6)), 0, 1)
+    ax, ay = end[0] - start[0], end[1] - start[1]
+    px, py = x - start[0], y - start[1]
+    t = np.clip((px * ax + py * ay) / max(ax * ax + ay * ay, 1e-6), 0, 1)
     px, py = px - t * ax, py - t * ay
-    return np.sqrt(px * px + py * py) - np.float32(radius)
+    distance: F32 = np.sqrt(px * px + py * py)
+    return distance - radius
 
 
 def join(a: F32, b: F32, blend_mm: float) -> F32:
     """Union with a rounded seam of about `blend_mm` (polynomial smooth minimum)."""
-    overlap = np.maximum(np.float32(blend_mm) - np.abs(a - b), 0)
+    overlap = np.maximum(blend_mm - np.abs(a - b), 0)
     overlap *= overlap
-    overlap *= np.float32(0.25 / blend_mm)
+    overlap *= 0.25 / blend_mm
     joined: F32 = np.minimum(a, b)
     joined -= overlap
     return joined
@@ -78,28 +84,20 @@ def inside(distance: F32, grid: Grid, edge_mm: float, *, through_plane: bool = T
     The edge is a ramp `edge_mm` wide, widened by the slice thickness where the surface lies oblique to the slice: the
     partial-volume blur of domes and poles.
     """
-    result: F32
     if through_plane and distance.shape[0] > 1:
-        thickness = np.float32(grid.frame.thickness_mm)
+        thickness = grid.frame.thickness_mm
         width: F32 = np.asarray(np.gradient(distance, axis=0), np.float32)
-        width *= thickness / np.float32(grid.frame.step[0] * grid.frame.scale[2])
+        width *= thickness / grid.frame.spacing_mm[0]
         np.clip(width, -thickness, thickness, out=width)
         width *= width
-        width += np.float32(edge_mm * edge_mm)
+        width += edge_mm * edge_mm
         np.sqrt(width, out=width)
-        result = distance / width
+        result: F32 = distance / width
     else:
-        result = distance * np.float32(1 / edge_mm)
-    np.subtract(np.float32(0.5), result, out=result)
+        result = distance * (1 / edge_mm)
+    np.subtract(0.5, result, out=result)
     np.clip(result, 0, 1, out=result)
     return result
-
-
-Bead = tuple[float, float, float, float]
-"""A point of a tube and its radius there: (x, y, z, radius) in mm."""
-
-Path = Sequence[Bead]
-"""A tube."""
 
 
 class Tubes:
@@ -108,20 +106,21 @@ class Tubes:
     def __init__(self, grid: Grid, low: Point, high: Point) -> None:
         self.grid = grid
         self.block = grid.block(low, high)
-        if self.block is not None:
-            self.field = np.full([s.stop - s.start for s in self.block], FAR, np.float32)
+        self.field: F32 = np.full([max(s.stop - s.start, 0) for s in self.block], FAR, np.float32)
 
     def add(self, path: Path) -> None:
         """Add a tube through the points of `path`."""
         for here, there, start, end in self.pieces(path, 4.0):
-            near = tube_distance(*self.grid.at(here), start, end)
             view = self.field[there]
-            np.minimum(view, near, out=view)
+            np.minimum(view, tube_distance(*self.grid.at(here), start, end), out=view)
+
+    def add_pair(self, path: Path) -> None:
+        """Add a tube of the patient's left, and its mirror image."""
+        self.add(path)
+        self.add([(-x, y, z, radius) for x, y, z, radius in path])
 
     def pieces(self, path: Path, pad_mm: float) -> Iterator[tuple[Block, Block, Bead, Bead]]:
         """The straight pieces of a path: index ranges around each in the grid and in `field`, and its two ends."""
-        if self.block is None:
-            return
         steps = self.grid.frame.step
         placed = [self.grid.locate(point) for point in path]
         for (start, at), (end, to) in pairwise(zip(path, placed, strict=True)):
@@ -140,14 +139,14 @@ def bead(point: Sequence[float] | npt.NDArray[np.float64], radius: float) -> Bea
     return float(point[0]), float(point[1]), float(point[2]), float(radius)
 
 
-def tube_distance(x: F32, y: F32, z: F32, start: Sequence[float], end: Sequence[float]) -> F32:
+def tube_distance(x: F32, y: F32, z: F32, start: Bead, end: Bead) -> F32:
     """Signed distance to a straight tube whose radius goes from start[3] to end[3]."""
-    ax, ay, az = (np.float32(end[i] - start[i]) for i in range(3))
-    px, py, pz = x - np.float32(start[0]), y - np.float32(start[1]), z - np.float32(start[2])
+    ax, ay, az = (end[i] - start[i] for i in range(3))
+    px, py, pz = x - start[0], y - start[1], z - start[2]
     t = px * ax
     t += py * ay
     t += pz * az
-    t *= np.float32(1 / max(float(ax * ax + ay * ay + az * az), 1e-6))
+    t *= 1 / max(ax * ax + ay * ay + az * az, 1e-6)
     np.clip(t, 0, 1, out=t)
     px -= t * ax
     py -= t * ay
@@ -158,7 +157,7 @@ def tube_distance(x: F32, y: F32, z: F32, start: Sequence[float], end: Sequence[
     px += py
     px += pz
     distance: F32 = np.sqrt(px)
-    t *= np.float32(end[3] - start[3])
-    t += np.float32(start[3])
+    t *= end[3] - start[3]
+    t += start[3]
     distance -= t
     return distance
