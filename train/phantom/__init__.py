@@ -5,15 +5,22 @@
     write_nifti(out, patients, seed)    the same patients as NIfTI volumes in LiTS naming
     write_dicom(out, patients, seed)    the same patients as DICOM series
 
-Anatomy is a set of smooth 3D bodies in a reference adult's millimetres (`grid`, `shapes`), drawn anew for each patient
-(`patient`), painted organ by organ (`canvas`; `trunk`, `wall`, `skeleton`, `limbs`, `chest`, `bowel`, `abdomen`,
-`vessels`, `lesions`) and put through a scanner (`scanner`). It looks like portal-phase CT; it is not a model of
-disease, and a score on it says only that a pipeline works. Class shares are near the thesis's Table 1.
+What a reader of CT looks for has a file each, all in a reference adult's millimetres (`grid`, `shapes`):
+
+    patient     who it is: build, phase, scan range, lesion load; drawn anew for each
+    trunk       skin, fat, wall, cavities, diaphragm, couch; bones, chest, bowel, organs, vessels lie in it
+    lesions     what is to be found, and the labels
+    scanner     blur, beam hardening, noise
+    anatomy     paints them in order (on a `canvas`)
+    slices, nifti, dicom    write patients; `folder` is what they share
+
+It looks like portal-phase CT; it is not a model of disease, and a score on it says only that a pipeline works. Class
+shares are near the thesis's Table 1.
 """
 
 from train.phantom.anatomy import Phantom, make_phantom
 from train.phantom.dicom import write_dicom
-from train.phantom.volumes import write_nifti
-from train.phantom.write import split_patients, write_slices
+from train.phantom.nifti import write_nifti
+from train.phantom.slices import split_patients, write_slices
 
 __all__ = ["Phantom", "make_phantom", "split_patients", "write_dicom", "write_nifti", "write_slices"]

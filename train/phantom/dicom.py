@@ -8,8 +8,8 @@ HU are stored exactly (intercept −1024, slope 1: the phantom's −1024…3071 
 and instance numbers run from head to feet, against the slice position: a reader has to sort by ImagePositionPatient.
 Headers hold what the CT Image IOD asks for (DICOM PS3.3, A.3) and what a reader of CT looks at; no name, date or
 number in them is anyone's. UIDs derive from seed and patient (PS3.5, B.2: `2.25.` and a UUID), so the same numbers
-give the same bytes and two patients never share one. Values are checked by pydicom as they are set and written. Knows
-nothing about compression, multi-frame CT or DICOM SEG.
+give the same bytes and two patients never share one. Knows nothing about compression,
+multi-frame CT or DICOM SEG.
 """
 
 from __future__ import annotations
@@ -18,24 +18,16 @@ import datetime
 import io
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lits_deploy.files import write_bytes
 from train.data.slices import Progress
 from train.phantom.anatomy import Phantom, make_phantom
-from train.phantom.volumes import (
-    Job,
-    WrittenVolume,
-    describe_patient,
-    grid_mm,
-    write_segmentation,
-    write_volumes,
-)
+from train.phantom.folder import Job, Written, describe, grid_mm
+from train.phantom.nifti import write_segmentation, write_volumes
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -46,7 +38,6 @@ UID_SPACE = uuid.UUID("5f0f7c1e-8a53-5b0c-9d0e-3f6f1f3d7a21")
 """Namespace of all UIDs of phantoms, drawn once."""
 
 _FIRST_DAY = datetime.date(2000, 1, 1)
-_KERNELS = ((0.35, "SOFT"), (0.6, "STANDARD"), (1.0, "SHARP"))
 _PHASES = {"portal": "PORTAL VENOUS", "fatty": "PORTAL VENOUS", "arterial": "ARTERIAL", "unenhanced": "UNENHANCED"}
 
 
@@ -70,39 +61,23 @@ def make_uid(*parts: object) -> UID:
 
 def series(phantom: Phantom) -> Iterator[Dataset]:
     """Yield the slices of a phantom as CT Image Storage data sets with file meta, from head to feet."""
-    count = len(phantom.hu)
-    for number in range(1, count + 1):
-        level = count - number
+    for number, level in enumerate(reversed(range(len(phantom.hu))), start=1):
         dataset = _header(phantom)
-        _place(dataset, phantom, level, number)
-        _fill(dataset, phantom.hu[level])
+        _fill(dataset, phantom, level)
+        dataset.InstanceNumber = number
         yield dataset
 
 
-def _write_patient(job: Job) -> WrittenVolume:
+def _write_patient(job: Job) -> Written:
     phantom = make_phantom(job.seed, job.patient)
     files = [write_segmentation(job.out, phantom)]
-    with _strict():
-        for number, dataset in enumerate(series(phantom), start=1):
-            name = f"volume-{job.patient}/{number:04d}.dcm"
-            stream = io.BytesIO()
-            dataset.save_as(stream, enforce_file_format=True)
-            write_bytes(job.out / name, stream.getvalue())
-            files.append(name)
-    return describe_patient(phantom, tuple(files))
-
-
-@contextmanager
-def _strict() -> Iterator[None]:
-    """Let pydicom refuse, while the block runs, any value that the standard forbids."""
-    from pydicom import config
-
-    before = config.settings.writing_validation_mode
-    config.settings.writing_validation_mode = config.RAISE
-    try:
-        yield
-    finally:
-        config.settings.writing_validation_mode = before
+    for number, dataset in enumerate(series(phantom), start=1):
+        name = f"volume-{job.patient}/{number:04d}.dcm"
+        stream = io.BytesIO()
+        dataset.save_as(stream, enforce_file_format=True)
+        write_bytes(job.out / name, stream.getvalue())
+        files.append(name)
+    return describe(job, phantom, files)
 
 
 def _header(phantom: Phantom) -> Dataset:
@@ -142,27 +117,18 @@ def _header(phantom: Phantom) -> Dataset:
         "Modality": "CT",
         "SeriesInstanceUID": make_uid("series", *key),
         "SeriesNumber": 2,
-        "SeriesDate": day,
-        "SeriesTime": "120100",
         "SeriesDescription": f"PHANTOM {_PHASES[phantom.phase]}",
-        "ProtocolName": "PHANTOM ABDOMEN",
         "BodyPartExamined": "ABDOMEN",
         "PatientPosition": "HFS",
         "FrameOfReferenceUID": make_uid("frame", *key),
         "PositionReferenceIndicator": "",
         # equipment and acquisition
         "Manufacturer": "lits-deploy phantom",
-        "ManufacturerModelName": "synthetic CT",
         "AcquisitionNumber": 1,
-        "AcquisitionDate": day,
-        "AcquisitionTime": "120130",
         "ContentDate": day,
         "ContentTime": "120130",
         "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
         "KVP": "120",
-        "GantryDetectorTilt": "0",
-        "ReconstructionDiameter": f"{columns * phantom.hu.shape[2]:.4f}",
-        "ConvolutionKernel": next(name for upto, name in _KERNELS if person.sharpness <= upto),
         "SliceThickness": f"{person.frame.thickness_mm:.4f}",
         "SpacingBetweenSlices": f"{slices:.4f}",
         "PixelSpacing": [f"{rows:.4f}", f"{columns:.4f}"],
@@ -175,26 +141,20 @@ def _header(phantom: Phantom) -> Dataset:
     return dataset
 
 
-def _place(dataset: Dataset, phantom: Phantom, level: int, number: int) -> None:
-    """Where one slice lies: mm to the patient's left, back and head, of the middle of its first pixel."""
+def _fill(dataset: Dataset, phantom: Phantom, level: int) -> None:
+    """Where a slice lies, its pixels and how to read them; the suggested window is the slices', −40…160 HU."""
     slices, rows, columns = grid_mm(phantom)
-    _, height, width = phantom.hu.shape
+    hu = phantom.hu[level]
+    height, width = hu.shape
     dataset.SOPInstanceUID = make_uid("slice", phantom.seed, phantom.patient, level)
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    dataset.InstanceNumber = number
-    dataset.ImagePositionPatient = [
-        f"{-(width - 1) / 2 * columns:.5f}",
-        f"{-(height - 1) / 2 * rows:.5f}",
-        f"{level * slices:.4f}",
-    ]
+    # mm to the patient's left, back and head, of the middle of the first pixel
+    position = -(width - 1) / 2 * columns, -(height - 1) / 2 * rows, level * slices
+    dataset.ImagePositionPatient = [f"{mm:.5f}" for mm in position]
     dataset.SliceLocation = f"{level * slices:.4f}"
-
-
-def _fill(dataset: Dataset, hu: npt.NDArray[np.int16]) -> None:
-    """Pixels and how to read them; the suggested window is the one of the slices, −40…160 HU."""
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.Rows, dataset.Columns = hu.shape
+    dataset.Rows, dataset.Columns = height, width
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.PixelRepresentation = 0
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = str(INTERCEPT_HU), "1", "HU"

@@ -208,7 +208,7 @@ def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, f
 
 def _synthetic(src: Path) -> bool:
     """Whether the source itself says that it holds phantoms: then what is made of them does, too."""
-    from train.phantom.volumes import SUMMARY
+    from train.phantom.folder import SUMMARY
 
     for name in (DATASET, SUMMARY):
         try:

@@ -25,8 +25,8 @@ from train.phantom import (
     Phantom,
     dicom,
     make_phantom,
-    volumes,
-    write,
+    nifti,
+    slices,
     write_dicom,
     write_nifti,
     write_slices,
@@ -57,7 +57,7 @@ full = cache(make_phantom)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few slices a patient, made once."""
-    for module in (write, volumes, dicom):
+    for module in (slices, nifti, dicom):
         monkeypatch.setattr(module, "make_phantom", small)
 
 
@@ -184,7 +184,7 @@ def test_contrast_agent_only_where_there_is_one() -> None:
 def test_processes_do_not_change_the_bytes(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as whole:  # processes do not see the small phantoms
-        whole.setattr(volumes, "make_phantom", full)
+        whole.setattr(nifti, "make_phantom", full)
         whole.setattr(dicom, "make_phantom", full)
         write_dicom(tmp_path / "a", 2, SEED, workers=2, progress=lambda *done: seen.append(done))
         write_dicom(tmp_path / "b", 2, SEED, workers=1)
@@ -197,7 +197,7 @@ def test_cut_off_run_leaves_whole_files_and_starts_again(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, calls = tmp_path / "out", []
-    module = volumes if kind == "nifti" else dicom
+    module = nifti if kind == "nifti" else dicom
     real: Callable[..., None] = module.write_bytes
 
     def failing(path: Path, data: bytes) -> None:

@@ -28,7 +28,8 @@ from lits_sources import (
 )
 from train.data.layout import read_layout
 from train.data.masks import largest_label
-from train.phantom import volumes, write, write_nifti, write_slices
+from train.phantom import nifti, write_nifti, write_slices
+from train.phantom import slices as phantom_slices
 from train.phantom.anatomy import make_phantom
 from train.prepare import Prepared, PrepareSettings, prepare
 from train.prepare.split import split_patients
@@ -66,8 +67,8 @@ def test_a_phantom_comes_back_the_same_from_every_layout(tmp_path: Path, monkeyp
     def small(seed: int, patient: int) -> Any:
         return make_phantom(seed, patient, slices=6)
 
-    monkeypatch.setattr(write, "make_phantom", small)
-    monkeypatch.setattr(volumes, "make_phantom", small)
+    monkeypatch.setattr(phantom_slices, "make_phantom", small)
+    monkeypatch.setattr(nifti, "make_phantom", small)
     write_slices(tmp_path / "phantom", 3, 11, window=WINDOW, workers=1)
     write_nifti(tmp_path / "lits", 3, 11, workers=1)
     patients = [phantom_patient(number) for number in PATIENTS]
