@@ -120,7 +120,7 @@ def paint_trunk(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     """Paint skin, fat and the muscle wall, and the fat with strands in it that fills the cavities."""
     _paint_through(canvas, trunk.skin, canvas.grain * 5 + FAT_HU)
     rind: F32 = np.abs(trunk.skin + 1.3)
-    _paint_through(canvas, rind - 1.3, 55.0)
+    _paint_through(canvas, rind - 1.3, 38.0)
     _paint_wall(canvas, trunk, patient)
     strands: F32 = np.clip(canvas.mottle * 60 + canvas.grain * 50 - 106, 0, 102)
     strands += FAT_HU
