@@ -239,8 +239,7 @@ class TestTensorRt:
             raise error
 
         monkeypatch.setattr(trt, "_load", fail)
-        monkeypatch.setattr(trt.metadata, "version", dict[str, str]().__getitem__)
-        monkeypatch.setattr(trt.metadata, "PackageNotFoundError", KeyError)
+        monkeypatch.setattr(trt, "version_of", lambda _: None)
         (found,) = trt.try_flavour("rtx", 0)
         assert found.state == "broken"
         assert says in found.found

@@ -11,12 +11,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lits_deploy import __version__
-from lits_deploy.doctor.check import Check, Private, has_nvidia_driver, is_jetson
+from lits_deploy.doctor.check import Check, Private, Section, has_nvidia_driver, is_jetson
 from lits_deploy.doctor.child import Job, run
 
 __all__ = ["SECONDS", "Check", "Report", "examine", "jobs"]
@@ -47,62 +47,42 @@ class Report:
 
 def examine(out: Path, *, seconds: float = SECONDS) -> Report:
     """Look at everything; out: where results would go (need not exist). Takes two seconds on an idle machine."""
-    return Report(tuple(Private().checks(run(jobs(out, seconds=seconds)))))
+    return Report(tuple(map(Private().check, run(jobs(out, seconds=seconds)))))
 
 
 def jobs(out: Path, *, seconds: float = SECONDS) -> Sequence[Job]:
     """What is looked at, in the order of the rows; the slow ones start first."""
-    here = "lits_deploy.doctor"
     gpus: list[int | None] = [*cuda_devices()] or [0 if is_jetson() else None]
     devices = [("onnxruntime", "cpu"), *(("onnxruntime", f"cuda:{k}") for k in cuda_devices()), ("openvino", "cpu")]
+    folder = os.path.abspath(out)  # noqa: PTH100 - without asking the disk, which may hang
+    out_fix = "--out on another disk: this one does not answer"
+    gpu_fix = "nvidia-smi by hand; where it hangs too, reboot"
+    trt_fix = "nvidia-smi by hand, then another version of TensorRT: its driver may be too old for it"
+
+    def job(section: Section, name: str, function: str, fix: str | None = None, **arguments: Any) -> Job:
+        function = f"{__name__}.{function}"
+        return Job(section=section, name=name, function=function, arguments=arguments, fix=fix, seconds=seconds)
+
+    found = []
+    for runtime, device in devices:
+        fix = f"pip install --upgrade --force-reinstall --no-deps {runtime}, or another version of it"
+        name = f"{runtime} on {device}"
+        found.append(job("runtimes", name, "runtimes:try_runtime", fix, runtime=runtime, device=device))
+    found.append(job("runtimes", "one onnxruntime", "runtimes:one_onnxruntime"))
+    for flavour in ("tensorrt", "rtx"):
+        for gpu in gpus:
+            name = flavour if gpu is None else f"{flavour} on cuda:{gpu}"
+            tried = job("runtimes", name, "trt:try_flavour", trt_fix, flavour=flavour, device=gpu)
+            found.append(tried if gpu is None else replace(tried, seconds=BUILD * seconds))
     return [
-        *(
-            Job(
-                section="runtimes",
-                name=f"{runtime} on {device}",
-                function=f"{here}.runtimes:try_runtime",
-                arguments={"runtime": runtime, "device": device},
-                fix=f"pip install --upgrade --force-reinstall --no-deps {runtime}, or another version of it",
-                seconds=seconds,
-            )
-            for runtime, device in devices
-        ),
-        Job(section="runtimes", name="one onnxruntime", function=f"{here}.runtimes:one_onnxruntime", seconds=seconds),
-        *(
-            Job(
-                section="runtimes",
-                name=flavour if device is None else f"{flavour} on cuda:{device}",
-                function=f"{here}.trt:try_flavour",
-                arguments={"flavour": flavour, "device": device},
-                fix="nvidia-smi by hand, then another version of TensorRT: its driver may be too old for it",
-                seconds=seconds if device is None else BUILD * seconds,
-            )
-            for flavour in ("tensorrt", "rtx")
-            for device in gpus
-        ),
-        Job(
-            section="gpu", name="gpu", function=f"{here}.gpu:gpus", seconds=seconds,
-            fix="nvidia-smi by hand; where it hangs too, reboot",
-        ),
-        Job(
-            section="machine", name="machine", function=f"{here}.host:checks", seconds=seconds,
-            arguments={"stdout_encoding": sys.stdout.encoding or "unknown"},
-        ),
-        Job(
-            section="folders", name="output", function=f"{here}.folders:out_folder", seconds=seconds,
-            arguments={"folder": os.path.abspath(out)},  # noqa: PTH100 - without asking the disk, which may hang
-            fix="--out on another disk: this one does not answer",
-        ),
-        Job(
-            section="folders", name="cache", function=f"{here}.folders:cache_folder", seconds=seconds,
-            fix="export XDG_CACHE_HOME=FOLDER on another disk",
-        ),
-        Job(
-            section="folders", name="temporary files", function=f"{here}.folders:temporary_folder", seconds=seconds,
-            fix="export TMPDIR=FOLDER on another disk",
-        ),
-        Job(section="libraries", name="libraries", function=f"{here}.libraries:checks", seconds=seconds),
-    ]  # fmt: skip
+        *found,
+        job("gpu", "gpu", "gpu:gpus", gpu_fix),
+        job("machine", "machine", "host:checks", stdout_encoding=sys.stdout.encoding or "unknown"),
+        job("folders", "output", "folders:out_folder", out_fix, folder=folder),
+        job("folders", "cache", "folders:cache_folder", "export XDG_CACHE_HOME=FOLDER on another disk"),
+        job("folders", "temporary files", "folders:temporary_folder", "export TMPDIR=FOLDER on another disk"),
+        job("libraries", "libraries", "libraries:checks"),
+    ]
 
 
 def cuda_devices() -> list[int]:

@@ -8,9 +8,9 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,21 @@ class Check:
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for JSON; `Check(**…)` reads it back."""
         return dataclasses.asdict(self)
+
+
+def row(
+    section: Section, name: str, state: State, found: str, fix: str | None = None, details: dict[str, Any] | None = None
+) -> Check:
+    """A `Check` in one line; modules call it with their section filled in."""
+    return Check(section=section, name=name, state=state, found=found, fix=fix, details=details or {})
+
+
+def version_of(distribution: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def first_line(error: object, most: int = 300) -> str:
@@ -103,16 +118,8 @@ class Private:
 
     def check(self, check: Check) -> Check:
         """The same row without them."""
-        return dataclasses.replace(
-            check,
-            found=self.text(check.found),
-            fix=None if check.fix is None else self.text(check.fix),
-            details=self._value(check.details),
-        )
-
-    def checks(self, checks: Iterable[Check]) -> list[Check]:
-        """The same rows without them."""
-        return [self.check(check) for check in checks]
+        fix = check.fix and self.text(check.fix)
+        return dataclasses.replace(check, found=self.text(check.found), fix=fix, details=self._value(check.details))
 
     def _value(self, value: Any) -> Any:
         if isinstance(value, str):

@@ -12,16 +12,18 @@ import re
 import shutil
 import sqlite3
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from lits_deploy.doctor.check import Check, State, first_line
+from lits_deploy.doctor.check import Check, State, first_line, row
 from lits_deploy.user_cache import user_cache
 
-NETWORK = (
-    "nfs", "cifs", "smb", "9p", "ceph", "lustre", "afs", "gpfs", "beegfs", "ncpfs", "davfs", "virtiofs", "vboxsf",
-    "prl_fs", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse",
-    "fuse.vmhgfs-fuse",
-)  # fmt: skip
+_row = partial(row, "folders")
+
+NETWORK = re.compile(
+    r"nfs|cifs|smb|9p|ceph|lustre|afs|gpfs|beegfs|ncpfs|davfs|virtiofs|vboxsf|prl_fs"
+    r"|fuse\.(sshfs|glusterfs|ceph|s3fs|rclone|gcsfuse|vmhgfs-fuse)"
+)
 """File systems whose locks and shared memory are another machine's word: beginnings of names in /proc/mounts."""
 
 LITTLE_FREE = 1 << 30
@@ -88,7 +90,7 @@ def file_system(path: Path, mounts: str | None = None) -> str:
 
 def is_network(kind: str) -> bool:
     """True for file systems that another machine serves."""
-    return kind.startswith(NETWORK)
+    return NETWORK.match(kind) is not None
 
 
 def _disk(name: str, said: str, place: Path, *, fix: str = "--out elsewhere") -> Check:
@@ -121,10 +123,8 @@ def _ledger(place: Path) -> list[Check]:
     if problem is not None:
         return [_row("ledger", "broken", f"{version} on {kind}: {problem}", LOCAL_LEDGER, details)]
     if is_network(kind):
-        found = (
-            f"{version}: WAL worked in a trial, but {kind} is a network file system, whose locks can fail under load"
-        )
-        return [_row("ledger", "warning", found, LOCAL_LEDGER, details)]
+        found = f"WAL worked in a trial, but {kind} is a network file system, whose locks can fail under load"
+        return [_row("ledger", "warning", f"{version}: {found}", LOCAL_LEDGER, details)]
     return [_row("ledger", "ok", f"{version}: lock, WAL and reading back work on {kind}", details=details)]
 
 
@@ -184,9 +184,3 @@ def _existing(path: Path) -> Path:
     if not path.is_dir():
         raise NotADirectoryError(20, f"{path.name} is a file")
     return path
-
-
-def _row(
-    name: str, state: State, found: str, fix: str | None = None, details: dict[str, object] | None = None
-) -> Check:
-    return Check(section="folders", name=name, state=state, found=found, fix=fix, details=details or {})

@@ -10,21 +10,25 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import lits_deploy
 from lits_deploy import cgroup
-from lits_deploy.doctor.check import Check, State, first_line
+from lits_deploy.doctor.check import Check, first_line, row
 from lits_deploy.machine import allowed_cores, cores, proc_value, processor
 from lits_deploy.revision import git_revision
 
 FLAGS = (
-    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8",
-    "amx_bf16", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
-)  # fmt: skip
+    *("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_int8", "amx_bf16"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve"),
+)
 """Instructions that networks gain from, in the kernel's names: x86, then 64-bit ARM."""
+
+_row = partial(row, "machine")
 
 LITTLE_MEMORY_MIB = 2048
 """Below this much free memory the default of `classify` (a runtime and workers of up to 1 GiB a file) may not fit."""
@@ -35,19 +39,19 @@ FEW_FILES = 256
 
 def checks(stdout_encoding: str) -> list[Check]:
     """All rows; one that fails says so, and the others stand. stdout_encoding: of the parent's standard output."""
-    looks: list[tuple[str, Callable[[], Check]]] = [
-        ("python", _python),
-        ("lits-deploy", _package),
-        ("system", _system),
-        ("processor", _processor),
-        ("cores", _cores),
-        ("memory", _memory),
-        ("shared memory", _shared_memory),
-        ("open files", _open_files),
-        ("encoding", lambda: _encoding(stdout_encoding)),
-    ]
+    looks: dict[str, Callable[[], Check]] = {
+        "python": _python,
+        "lits-deploy": _package,
+        "system": _system,
+        "processor": _processor,
+        "cores": _cores,
+        "memory": _memory,
+        "shared memory": _shared_memory,
+        "open files": _open_files,
+        "encoding": partial(_encoding, stdout_encoding),
+    }
     rows = []
-    for name, look in looks:
+    for name, look in looks.items():
         try:
             rows.append(look())
         except Exception as error:  # the row says so
@@ -69,11 +73,9 @@ def _package() -> Check:
     root = Path(lits_deploy.__file__).resolve().parent.parent
     revision = git_revision()
     found = f"{lits_deploy.__version__}" + (f", checkout {revision[:12]}" if revision else "")
-    foreign = []
-    for name in ("train", "export", "benchmarks"):
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None or Path(spec.origin).resolve().parent.parent != root:
-            foreign.append(name)
+    specs = {name: importlib.util.find_spec(name) for name in ("train", "export", "benchmarks")}
+    places = {name: spec.origin for name, spec in specs.items() if spec is not None}
+    foreign = [name for name in specs if Path(places.get(name) or "/").resolve().parent.parent != root]
     if foreign:
         fix = "python -m venv FOLDER, and install lits-deploy into it alone"
         return _row("lits-deploy", "broken", f"{found}; another package hides its {', '.join(foreign)}", fix)
@@ -179,9 +181,3 @@ def _encoding(stdout: str) -> Check:
 def _mib_of_meminfo(key: str) -> int | None:
     value = proc_value("meminfo", key)
     return None if value is None else int(value.split()[0]) >> 10
-
-
-def _row(
-    name: str, state: State, found: str, fix: str | None = None, details: Mapping[str, object] | None = None
-) -> Check:
-    return Check(section="machine", name=name, state=state, found=found, fix=fix, details=dict(details or {}))

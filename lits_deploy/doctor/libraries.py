@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib import metadata
 
-from lits_deploy.doctor.check import Check, State, has_nvidia_driver, install_command
+from lits_deploy.doctor.check import Check, State, has_nvidia_driver, install_command, row
+from lits_deploy.doctor.check import version_of as _version
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[(?P<extras>[^\]]*)\])?\s*(?P<versions>[^;]*)(;(?P<marker>.*))?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 _SELF = "lits-deploy"
+_row = partial(row, "libraries")
 
 
 def checks() -> list[Check]:
@@ -18,7 +21,7 @@ def checks() -> list[Check]:
         required = metadata.requires(_SELF) or []
     except metadata.PackageNotFoundError:
         found = "lits-deploy runs from a folder and was not installed, so what it needs is not known"
-        return [_row("base", "warning", found, "pip install --editable FOLDER", {})]
+        return [_row("base", "warning", found, "pip install --editable FOLDER", {"versions": {}})]
     groups = grouped(required)
     return [check for extra in groups if (check := look(extra, groups[extra]))]
 
@@ -59,15 +62,15 @@ def look(extra: str, libraries: dict[str, str]) -> Check:
     command = install_command(extra) if extra else "pip install --upgrade lits-deploy"
     if extra == "gpu" and _version("onnxruntime"):
         command = f"pip uninstall --yes onnxruntime && {command}"  # they own one module
+    state: State = "missing" if missing else "ok"
+    fix = command if missing else None
     if old or (missing and not extra):
-        return _row(name, "warning" if extra or not missing else "broken", found, command, there)
-    if not missing:
-        return _row(name, "ok", found, None, there)
-    if extra == "cpu" and _version("onnxruntime-gpu"):
-        return _row(name, "ok", f"{found}; onnxruntime-gpu is here in its place", None, there)
-    if extra in ("gpu", "trt", "trt-rtx") and not has_nvidia_driver():
-        return _row(name, "missing", f"{found}; of no use without an NVIDIA GPU", None, there)
-    return _row(name, "missing", found, command, there)
+        state, fix = "warning" if extra or not missing else "broken", command
+    elif missing and extra == "cpu" and _version("onnxruntime-gpu"):
+        state, fix, found = "ok", None, f"{found}; onnxruntime-gpu is here in its place"
+    elif missing and extra in ("gpu", "trt", "trt-rtx") and not has_nvidia_driver():
+        fix, found = None, f"{found}; of no use without an NVIDIA GPU"
+    return _row(name, state, found, fix, {"versions": there})
 
 
 def is_older(version: str, lowest: str) -> bool:
@@ -75,14 +78,3 @@ def is_older(version: str, lowest: str) -> bool:
     have, want = ([int(n) for n in re.findall(r"\d+", re.split(r"[^\d.]", text)[0])] for text in (version, lowest))
     width = max(len(have), len(want))
     return bool(have and want) and have + [0] * (width - len(have)) < want + [0] * (width - len(want))
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _row(name: str, state: State, found: str, fix: str | None, versions: dict[str, str | None]) -> Check:
-    return Check(section="libraries", name=name, state=state, found=found, fix=fix, details={"versions": versions})

@@ -19,6 +19,8 @@ MODEL = Path(__file__).with_name("probe.onnx")
 MODEL_SHA256 = "c050d0a2233590774baedb8ad21f09f58dfa7e00768128a4a80c7f2fdfd5d144"
 SIZE, CROP, SCALE = 32, 28, np.float32(1.0 / 255.0)
 SHAPE = (1, SIZE, SIZE)
+MOST = 3
+"""Largest batch: the fourth slice comes alone, a ragged batch."""
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]

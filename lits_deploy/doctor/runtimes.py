@@ -8,54 +8,52 @@ from __future__ import annotations
 
 import importlib
 import time
-from importlib import metadata
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from lits_deploy.doctor.check import (
-    Check,
-    State,
-    first_line,
-    install_command,
-    is_installed,
-    onnxruntime_command,
-)
+from lits_deploy.doctor.check import Check, first_line, install_command, is_installed, onnxruntime_command, row
+from lits_deploy.doctor.check import version_of as _version
+
+if TYPE_CHECKING:
+    from lits_deploy.runtime.base import Runtime
+
+Said = Callable[..., Check]
+"""`check.row` with section and name filled in."""
+
+_AGAIN = "pip install --force-reinstall --no-deps"
 
 ONNXRUNTIMES = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "onnxruntime-directml",
-    "onnxruntime-training",
-    "onnxruntime-qnn",
-    "ort-nightly",
-    "ort-nightly-gpu",
+    *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-training"),
+    *("onnxruntime-qnn", "ort-nightly", "ort-nightly-gpu"),
 )
 """Distributions that all install the module `onnxruntime`, over each other."""
 
 
 def try_runtime(runtime: str, device: str) -> list[Check]:
     """One row: the probe network on `onnxruntime` or `openvino` on `cpu` or `cuda:N`."""
-    name = f"{runtime} on {device}"
-
-    def row(*, state: State, found: str, fix: str | None = None, **more: Any) -> list[Check]:
-        return [Check(section="runtimes", name=name, state=state, found=found, fix=fix, **more)]
-
+    said = partial(row, "runtimes", f"{runtime} on {device}")
     if not is_installed(runtime):
-        return row(state="missing", found="not installed", fix=_install(runtime))
-    again = f"pip install --force-reinstall --no-deps {_distribution(runtime)}"
+        extra = install_command("openvino") if runtime == "openvino" else onnxruntime_command()
+        return [said("missing", "not installed", extra)]
+    again = f"{_AGAIN} {_distribution(runtime)}"
     try:
         library = importlib.import_module(runtime)
     except Exception as error:  # a broken wheel raises what it likes; it is a row
-        return row(state="broken", found=f"installed, but not importable: {first_line(error)}", fix=again)
+        return [said("broken", f"installed, but not importable: {first_line(error)}", again)]
     if getattr(library, "__file__", None) is None:  # what a removed second wheel leaves
-        return row(state="broken", found=f"only an empty folder `{runtime}` is left of it", fix=again)
+        return [said("broken", f"only an empty folder `{runtime}` is left of it", again)]
     if device != "cpu" and "CUDAExecutionProvider" not in library.get_available_providers():
         found = f"{library.__version__} was built without CUDA: the GPU is not used"
-        return row(state="warning", found=found, fix=f"{_uninstall(owners())} && {install_command('gpu')}")
+        return [said("warning", found, f"{_uninstall(owners())} && {install_command('gpu')}")]
+    fix = f"pip install --upgrade --force-reinstall --no-deps {_distribution(runtime)}"
+    if device != "cpu":
+        fix = "pip install --upgrade 'lits-deploy[gpu]' brings CUDA and cuDNN; they need a driver that is new enough"
     try:
-        return row(**_run_probe(runtime, device))
+        return [_run_probe(runtime, device, said, fix)]
     except Exception as error:  # whatever a runtime throws is its row
-        return row(state="broken", found=first_line(getattr(error, "message", error)), fix=_mend(runtime, device))
+        return [said("broken", first_line(getattr(error, "message", error)), fix)]
 
 
 def one_onnxruntime() -> list[Check]:
@@ -66,7 +64,7 @@ def one_onnxruntime() -> list[Check]:
     names = " and ".join(f"{name} {version}" for name, version in found.items())
     fix = f"{_uninstall(found)} && {onnxruntime_command()}"
     text = f"{names} are both installed: they own one module and overwrite each other"
-    return [Check(section="runtimes", name="one onnxruntime", state="broken", found=text, fix=fix, details=found)]
+    return [row("runtimes", "one onnxruntime", "broken", text, fix, found)]
 
 
 def owners() -> dict[str, str]:
@@ -74,11 +72,30 @@ def owners() -> dict[str, str]:
     return {name: version for name in ONNXRUNTIMES if (version := _version(name))}
 
 
-def _run_probe(runtime: str, device: str) -> dict[str, Any]:
+def judge(opened: Runtime, said: Said, version: str, where: str, fix: str | None, began: float, **more: Any) -> Check:
+    """The row of an opened runtime that runs the probe network: is its answer the right one?
+
+    said makes the row; version and where are told in it; began: `time.perf_counter()` when its opening began; more goes
+    into the details.
+    """
     from lits_deploy.doctor import network
-    from lits_deploy.errors import BundleError
     from lits_deploy.goldens import compare
     from lits_deploy.parity import FP32_TOLERANCE
+
+    parity = compare(opened, network.slices(), network.expected(), FP32_TOLERANCE)
+    seconds, verdict = time.perf_counter() - began, parity.verdict()
+    delta = "not finite" if verdict["max_delta"] is None else f"{verdict['max_delta']:.0e}"
+    details = {"version": version, **more, "seconds": round(seconds, 3), **verdict}
+    if not parity.passed:
+        found = f"{version} computes something else: max |Δp| {delta} (≤ {FP32_TOLERANCE:.0e} is right)"
+        return said("broken", found, fix, details)
+    found = f"{version} {where} gives the right answer: max |Δp| {delta}, {seconds:.2f} s"
+    return replace(said("ok", found, None, details), works=True)
+
+
+def _run_probe(runtime: str, device: str, said: Said, fix: str) -> Check:
+    from lits_deploy.doctor import network
+    from lits_deploy.errors import BundleError
     from lits_deploy.runtime.device import Device
     from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
     from lits_deploy.runtime.openvino_ import OpenVino
@@ -86,8 +103,7 @@ def _run_probe(runtime: str, device: str) -> dict[str, Any]:
     try:
         model = network.model_file()
     except BundleError:
-        again = "pip install --force-reinstall --no-deps lits-deploy"
-        return {"state": "broken", "found": f"{network.MODEL.name}, which is run, was altered", "fix": again}
+        return said("broken", f"{network.MODEL.name}, which is run, was altered", f"{_AGAIN} lits-deploy")
     kind: type[OnnxRuntime | OpenVino] = OpenVino if runtime == "openvino" else OnnxRuntime
     began = time.perf_counter()
     with kind(
@@ -96,29 +112,11 @@ def _run_probe(runtime: str, device: str) -> dict[str, Any]:
         precision="fp32",
         shape=network.SHAPE,
         wanted=("logits", "probabilities"),
-        max_batch=3,  # the fourth slice comes alone: a ragged batch
+        max_batch=network.MOST,
     ) as opened:
-        parity = compare(opened, network.slices(), network.expected(), FP32_TOLERANCE)
         info = opened.describe()
-    seconds = time.perf_counter() - began
-    verdict = parity.verdict()
-    delta = "not finite" if verdict["max_delta"] is None else f"{verdict['max_delta']:.0e}"
-    details = {"version": info.version, "providers": list(info.providers), "seconds": round(seconds, 3), **verdict}
-    if not parity.passed:
-        found = f"{info.version} computes something else: max |Δp| {delta} (≤ {FP32_TOLERANCE:.0e} is right)"
-        return {"state": "broken", "found": found, "fix": _mend(runtime, device), "details": details}
-    found = f"{info.version} ({', '.join(info.providers)}) gives the right answer: max |Δp| {delta}, {seconds:.2f} s"
-    return {"state": "ok", "found": found, "works": True, "details": details}
-
-
-def _install(runtime: str) -> str:
-    return install_command("openvino") if runtime == "openvino" else onnxruntime_command()
-
-
-def _mend(runtime: str, device: str) -> str:
-    if device != "cpu":
-        return "pip install --upgrade 'lits-deploy[gpu]' brings CUDA and cuDNN; they need a driver that is new enough"
-    return f"pip install --upgrade --force-reinstall --no-deps {_distribution(runtime)}"
+        providers = list(info.providers)
+        return judge(opened, said, info.version, f"({', '.join(providers)})", fix, began, providers=providers)
 
 
 def _uninstall(found: dict[str, str]) -> str:
@@ -127,10 +125,3 @@ def _uninstall(found: dict[str, str]) -> str:
 
 def _distribution(runtime: str) -> str:
     return next(iter(owners()), runtime) if runtime == "onnxruntime" else runtime
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

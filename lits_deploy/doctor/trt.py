@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from importlib import metadata
 from typing import Any
 
 from lits_deploy.doctor import network
-from lits_deploy.doctor.check import Check, first_line, install_command, is_jetson
+from lits_deploy.doctor.check import Check, first_line, install_command, is_jetson, row, version_of
+from lits_deploy.doctor.runtimes import Said, judge
 from lits_deploy.errors import MissingExtra
 from lits_deploy.trt import bindings
 from lits_deploy.trt import flavour as flavours
@@ -21,6 +21,8 @@ from lits_deploy.trt.build import Built, build, supported_targets
 from lits_deploy.trt.cuda import Cuda
 from lits_deploy.trt.flavour import Flavour, Library, flavour_named
 from lits_deploy.trt.key import Profile
+
+_PROFILE = Profile(best=network.MOST, most=network.MOST)
 
 TITLES = {"tensorrt": "tensorrt", "rtx": "tensorrt for RTX"}
 """What the rows are called."""
@@ -31,9 +33,6 @@ DISTRIBUTIONS = {
 }
 """What brings it, by flavour."""
 
-_MOST = 3
-"""The fourth slice comes alone: a ragged batch."""
-
 _TARGET = "sm86"
 """Of the GPUs that RTX can build for, the one that is tried; it refuses FP32 matrix products on sm75."""
 
@@ -43,68 +42,53 @@ def try_flavour(flavour: str, device: int | None) -> list[Check]:
     kind = flavour_named(flavour)
     title = TITLES[flavour] + ("" if device is None else f" on cuda:{device}")
 
-    def row(**values: Any) -> list[Check]:
-        return [Check(section="runtimes", name=title, **values)]
-
+    said = partial(row, "runtimes", title)
     if not flavours.installed(kind):
-        return row(**_missing(kind, device))
+        if is_jetson():
+            return [said("missing", "not installed" + ("" if kind.name == "rtx" else "; it is part of JetPack"))]
+        if device is None:
+            return [said("missing", "not installed; of use with an NVIDIA GPU")]
+        return [said("missing", "not installed", install_command(kind.extra))]
     try:
         library = flavours.load(flavour)
         if device is None:
-            return row(**_without_gpu(library))
-        return row(**_on_gpu(library, bindings.open_cuda(), device))
+            return [_without_gpu(library, said)]
+        return [_on_gpu(library, bindings.open_cuda(), device, said)]
     except MissingExtra as error:  # cuda-python
-        return row(state="broken", found=f"installed; {error.message}", fix=install_command(kind.extra))
+        return [said("broken", f"installed; {error.message}", install_command(kind.extra))]
     except Exception as error:  # whatever a library throws is its row; what our errors advise is about bundles
-        return row(state="broken", found=first_line(getattr(error, "message", error)), fix=_again(kind))
+        return [said("broken", first_line(getattr(error, "message", error)), _again(kind))]
 
 
-def _missing(kind: Flavour, device: int | None) -> dict[str, Any]:
-    if is_jetson():
-        return {
-            "state": "missing",
-            "found": "not installed" + ("" if kind.name == "rtx" else "; it is part of JetPack"),
-        }
-    if device is None:
-        return {"state": "missing", "found": "not installed; of use with an NVIDIA GPU"}
-    return {"state": "missing", "found": "not installed", "fix": install_command(kind.extra)}
-
-
-def _without_gpu(library: Library) -> dict[str, Any]:
+def _without_gpu(library: Library, said: Said) -> Check:
     found, targets = f"{library.version}; no NVIDIA GPU here to run on", supported_targets(library)
     if _TARGET not in targets:
-        return {"state": "missing", "found": found, "details": {"version": library.version}}
-    built = build(library, network.model_file(), _profile(), targets=(_TARGET,))
+        return said("missing", found, details={"version": library.version})
+    built = build(library, network.model_file(), _PROFILE, targets=(_TARGET,))
     details = {"version": library.version, "targets": list(targets), "seconds": round(built.seconds, 3)}
     builds = f"it builds engines for {', '.join(targets)} (tried: {_TARGET}, {built.seconds:.2f} s)"
-    return {"state": "ok", "found": f"{found}; {builds}", "details": details}
+    return said("ok", f"{found}; {builds}", details=details)
 
 
-def _on_gpu(library: Library, cuda: Cuda, device: int) -> dict[str, Any]:
-    from lits_deploy.goldens import compare
-    from lits_deploy.parity import FP32_TOLERANCE
+def _on_gpu(library: Library, cuda: Cuda, device: int, said: Said) -> Check:
     from lits_deploy.runtime.device import Device
     from lits_deploy.trt.runtime import TensorRt
 
     began = time.perf_counter()
     cuda.set_device(device)
     gpu = cuda.describe(device)
-    built = build(library, network.model_file(), _profile(), use_gpu=partial(cuda.set_device, device))
+    built = build(library, network.model_file(), _PROFILE, use_gpu=partial(cuda.set_device, device))
     with TensorRt(
-        _load(library, built), cuda, device=Device("cuda", device), precision="fp32", shape=network.SHAPE,
-        wanted=("probabilities",), max_batch=_MOST,
-    ) as opened:  # fmt: skip
-        parity = compare(opened, network.slices(), network.expected(), FP32_TOLERANCE)
-    seconds, verdict = time.perf_counter() - began, parity.verdict()
-    delta = "not finite" if verdict["max_delta"] is None else f"{verdict['max_delta']:.0e}"
-    details = {"version": library.version, "gpu": gpu.name, "seconds": round(seconds, 3), **verdict}
-    if not parity.passed:
-        found = f"{library.version} computes something else: max |Δp| {delta} (≤ {FP32_TOLERANCE:.0e} is right)"
-        return {"state": "broken", "found": found, "fix": _again(library.flavour), "details": details}
-    found = (
-        f"{library.version} on {gpu.name} gives the right answer: max |Δp| {delta}, built and run in {seconds:.1f} s"
-    )
-    return {"state": "ok", "found": found, "works": True, "details": details}
+        _load(library, built),
+        cuda,
+        device=Device("cuda", device),
+        precision="fp32",
+        shape=network.SHAPE,
+        wanted=("probabilities",),
+        max_batch=network.MOST,
+    ) as opened:
+        where = f"on {gpu.name}"
+        return judge(opened, said, library.version, where, _again(library.flavour), began, gpu=gpu.name)
 
 
 def _load(library: Library, built: Built) -> Any:
@@ -113,16 +97,9 @@ def _load(library: Library, built: Built) -> Any:
     return LoadedEngine(library, built.data)
 
 
-def _profile() -> Profile:
-    return Profile(best=_MOST, most=_MOST)
-
-
 def _again(kind: Flavour) -> str | None:
     if is_jetson():
         return None
-    for name in DISTRIBUTIONS[kind.name]:
-        try:
-            return f"pip install --force-reinstall --no-deps {name}=={metadata.version(name)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return install_command(kind.extra)
+    found = ((name, version_of(name)) for name in DISTRIBUTIONS[kind.name])
+    own = next((f"{name}=={version}" for name, version in found if version), None)
+    return f"pip install --force-reinstall --no-deps {own}" if own else install_command(kind.extra)
