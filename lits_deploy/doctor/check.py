@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import os
 import platform
+import pwd
 import re
 import sys
 from contextlib import suppress
@@ -98,9 +99,7 @@ class Private:
         home = os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
         self._home = home if len(home) > 1 and home != "/root" else None
         users = {os.environ.get(name, "") for name in ("USER", "LOGNAME", "SUDO_USER")}
-        with suppress(ImportError, KeyError):  # a container's user number may have no name; Windows has no pwd
-            import pwd
-
+        with suppress(KeyError):  # a container's user number may have no name
             users.add(pwd.getpwuid(os.getuid()).pw_name)
         self._users = sorted(name for name in users - {"", "root"})
         host = platform.node()

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,14 +83,7 @@ def answer(order: dict[str, Any]) -> None:
 
 
 def _start(job: Job) -> subprocess.Popen[bytes]:
-    order = {
-        "import_path": _import_path(),
-        "section": job.section,
-        "name": job.name,
-        "fix": job.fix,
-        "function": job.function,
-        "arguments": job.arguments,
-    }
+    order = {"import_path": _import_path(), **asdict(job)}
     # -I: neither PYTHON… variables nor the current folder, where a numpy.py of the user's might lie.
     command = [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _BOOT, json.dumps(order)]
     return subprocess.Popen(
@@ -124,12 +117,10 @@ def _stands_for(job: Job, found: str) -> Check:
 def _how_it_ended(code: int) -> str:
     if code >= 0:
         return f"its process ended with exit code {code}"
-    try:
+    with suppress(ValueError):
         name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    meaning = _SIGNALS.get(name)
-    return f"its process died of {name}" + (f" ({meaning})" if meaning else "")
+        return f"its process died of {name}" + (f" ({_SIGNALS[name]})" if name in _SIGNALS else "")
+    return f"its process died of signal {-code}"
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -12,18 +12,21 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.doctor.check import Check, first_line, has_nvidia_driver, is_jetson
+from lits_deploy.doctor.check import Check, first_line, has_nvidia_driver, is_jetson, row
 
 FIELDS = (
-    "index", "name", "memory.total", "memory.free", "driver_version", "persistence_mode", "power.limit",
-    "power.default_limit", "compute_cap",
-)  # fmt: skip
+    *("index", "name", "memory.total", "memory.free", "driver_version"),
+    *("persistence_mode", "power.limit", "power.default_limit", "compute_cap"),
+)
 """Asked of nvidia-smi; compute_cap is last because drivers before 510 do not know it and refuse the whole query."""
 
 _SMI_S, _NVPMODEL_S = 8.0, 4.0
+_RUN: dict[str, Any] = {"capture_output": True, "text": True, "errors": "replace"}
+_row = partial(row, "gpu")
 _NOT_KNOWN = {"", "[n/a]", "n/a", "[not supported]", "[unknown error]", "[insufficient permissions]"}
 
 
@@ -65,7 +68,7 @@ def query(smi: str) -> list[dict[str, str]]:
 
 def cuda_of_smi(smi: str) -> str | None:
     """The newest CUDA the driver can run, from the head of nvidia-smi's table; None where it does not say."""
-    text = subprocess.run([smi], capture_output=True, text=True, errors="replace", timeout=_SMI_S).stdout
+    text = subprocess.run([smi], **_RUN, timeout=_SMI_S).stdout
     match = re.search(r"CUDA(?: UMD)? Version\s*:\s*([\d.]+)", text)
     return match[1] if match else None
 
@@ -104,9 +107,7 @@ def query_libcuda() -> tuple[list[dict[str, str]], str | None]:
 
 def _smi(smi: str, fields: tuple[str, ...]) -> str:
     command = [smi, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
-    return subprocess.run(
-        command, capture_output=True, text=True, errors="replace", timeout=_SMI_S, check=True
-    ).stdout  # fmt: skip
+    return str(subprocess.run(command, **_RUN, timeout=_SMI_S, check=True).stdout)
 
 
 def _rows(found: list[dict[str, str]], cuda: str | None) -> list[Check]:
@@ -128,7 +129,8 @@ def _rows(found: list[dict[str, str]], cuda: str | None) -> list[Check]:
 
 def _power(name: str, gpu: dict[str, str]) -> list[Check]:
     parts, fixes = [], []
-    limit, default = (_watts(gpu.get(key)) for key in ("power.limit", "power.default_limit"))
+    watts = (gpu.get(key, "") for key in ("power.limit", "power.default_limit"))
+    limit, default = (float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None for text in watts)
     if limit is not None:
         parts.append(f"limit {limit:g} W" + (f" of {default:g} W" if default is not None else ""))
         if default is not None and limit < default - 0.5:
@@ -142,13 +144,6 @@ def _power(name: str, gpu: dict[str, str]) -> list[Check]:
     return [_row(f"{name} power", "warning" if fixes else "ok", ", ".join(parts), " && ".join(fixes) or None)]
 
 
-def _watts(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
 def _jetson() -> list[Check]:
     release = _text(Path("/etc/nv_tegra_release")).partition("\n")[0].lstrip("# ")
     match = re.match(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", release)
@@ -156,26 +151,25 @@ def _jetson() -> list[Check]:
     board = _text(Path("/proc/device-tree/model")) or "unknown board"
     rows = [_row("jetson", "ok", f"{board}, {linux}", details={"board": board, "linux": linux})]
     nvpmodel = shutil.which("nvpmodel") or "/usr/sbin/nvpmodel"
+    return [*rows, _power_mode(nvpmodel)]
+
+
+def _power_mode(nvpmodel: str) -> Check:
+    mode = partial(_row, "power mode")
     if not os.access(nvpmodel, os.X_OK):
-        return [
-            *rows,
-            _row("power mode", "missing", "nvpmodel is not here (as in a container): ask on the board itself"),
-        ]
+        return mode("missing", "nvpmodel is not here (as in a container): ask on the board itself")
     try:
-        done = subprocess.run([nvpmodel, "-q"], capture_output=True, text=True, errors="replace", timeout=_NVPMODEL_S)
+        done = subprocess.run([nvpmodel, "-q"], **_RUN, timeout=_NVPMODEL_S)
     except (OSError, subprocess.SubprocessError) as error:
-        return [
-            *rows,
-            _row("power mode", "broken", f"nvpmodel does not answer: {first_line(error)}", "sudo nvpmodel -q"),
-        ]
-    mode = re.search(r"NV Power Mode:\s*(\S+)", done.stdout)
-    if mode is None:
+        return mode("broken", f"nvpmodel does not answer: {first_line(error)}", "sudo nvpmodel -q")
+    match = re.search(r"NV Power Mode:\s*(\S+)", done.stdout)
+    if match is None:
         said = first_line(done.stdout or done.stderr or "nothing")
-        return [*rows, _row("power mode", "warning", f"nvpmodel does not say: {said}", "sudo nvpmodel -q")]
-    if mode[1].upper().startswith("MAXN"):
-        return [*rows, _row("power mode", "ok", mode[1])]
+        return mode("warning", f"nvpmodel does not say: {said}", "sudo nvpmodel -q")
+    if match[1].upper().startswith("MAXN"):
+        return mode("ok", match[1])
     fix = "sudo nvpmodel -m ID, with the ID of MAXN in /etc/nvpmodel.conf, where power and cooling allow it"
-    return [*rows, _row("power mode", "warning", f"{mode[1]}: clocks and cores are limited", fix)]
+    return mode("warning", f"{match[1]}: clocks and cores are limited", fix)
 
 
 def _none() -> Check:
@@ -191,10 +185,6 @@ def _none() -> Check:
 
 def _is_display(vendor: Path) -> bool:
     return _text(vendor.with_name("class")).startswith("0x03")  # PCI class 03: display controllers, 3D ones too
-
-
-def _row(name: str, state: Any, found: str, fix: str | None = None, details: dict[str, Any] | None = None) -> Check:
-    return Check(section="gpu", name=name, state=state, found=found, fix=fix, details=details or {})
 
 
 def _text(path: Path) -> str:

@@ -1,15 +1,12 @@
-"""Python, system, processor, memory and limits of this process. Called in a child; imports neither numpy nor a runtime.
-
-Linux is what it knows; elsewhere rows say that they do not.
-"""
+"""Python, system, processor, memory and limits of this process. Called in a child; imports neither numpy nor a runtime."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import platform
+import resource
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -91,8 +88,6 @@ def _system() -> Check:
     virtual = ", virtual" if "hypervisor" in (proc_value("cpuinfo", "flags") or "").split() else ""
     found = f"{name}{platform.system()} {platform.release()}, {platform.machine()}, {library or 'libc unknown'}"
     found += inside + virtual
-    if platform.system() != "Linux":
-        return _row("system", "warning", found, "use Linux: `classify` runs and is tested there only")
     return _row("system", "ok", found)
 
 
@@ -116,8 +111,8 @@ def _cores() -> Check:
 
 
 def _memory() -> Check:
-    total, free = (_mib_of_meminfo(key) for key in ("MemTotal", "MemAvailable"))
-    if total is None or free is None:
+    total, free = (int((proc_value("meminfo", key) or "0").split()[0]) >> 10 for key in ("MemTotal", "MemAvailable"))
+    if not total or not free:
         return _row("memory", "warning", "unknown on this system", "check by hand that 2 GiB are free")
     found = f"{total:,} MiB, {free:,} free"
     details: dict[str, object] = {"total_mib": total, "free_mib": free, "limit_mib": None}
@@ -142,9 +137,6 @@ def _shared_memory() -> Check:
             os.pwrite(fd, b"\1" * 4096, 0)
         finally:
             os.close(fd)
-    except AttributeError:
-        found = f"no memfd here: batch buffers are files in {tempfile.gettempdir()}"
-        return _row("shared memory", "warning", found, "TMPDIR=FOLDER on a fast local disk")
     except OSError as error:
         fix = "allow memfd_create in the container's seccomp profile"
         return _row("shared memory", "broken", f"memfd is refused ({error.strerror}): `classify` cannot run", fix)
@@ -158,8 +150,6 @@ def _shared_memory() -> Check:
 
 
 def _open_files() -> Check:
-    import resource
-
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     found = f"{'no limit' if soft == resource.RLIM_INFINITY else f'{soft:,} at once'}"
     if soft != resource.RLIM_INFINITY and soft < FEW_FILES:
@@ -176,8 +166,3 @@ def _encoding(stdout: str) -> Check:
         found += ": letters beyond ASCII may print as ?"
         return _row("encoding", "warning", found, "export PYTHONUTF8=1 LANG=C.UTF-8")
     return _row("encoding", "ok", found)
-
-
-def _mib_of_meminfo(key: str) -> int | None:
-    value = proc_value("meminfo", key)
-    return None if value is None else int(value.split()[0]) >> 10
