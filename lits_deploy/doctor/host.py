@@ -1,4 +1,4 @@
-"""Python, system, processor, memory and limits of this process. Called in a child; imports neither numpy nor a runtime."""
+"""Python, system, processor, memory, limits of this process. Called in a child; imports neither numpy nor a runtime."""
 
 from __future__ import annotations
 
