@@ -1,1 +1,1 @@
-"""The command line: one module a command, each parse → call → print."""
+"""The command line: the edge's commands, one module each (parse → call → print), and the table of all commands."""

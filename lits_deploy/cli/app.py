@@ -16,30 +16,39 @@ from lits_deploy.cli.lazy import LazyCommands
 from lits_deploy.printable import printable, say
 
 COMMANDS = {
-    "models": "List the networks: task, parameters, input, source.",
-    "data": "Make, prepare and check training data (phantom, prepare, check).",
-    "train": "Train a network of the thesis on CT slices.",
-    "export": "Turn a training run into a bundle that proves itself.",
-    "reproduce": "Make the thesis's tables and figures again: printed beside measured.",
-    "evaluate": "Measure a run or a bundle on labelled slices: figures, plots, one page.",
-    "bundle": "Look into a bundle, pack, unpack or upgrade it (inspect, pack, unpack, upgrade).",
-    "verify": "Check a bundle's hashes and goldens on this machine.",
-    "scan": "List what lies in folders of scans, and what would be skipped, without a model.",
-    "classify": "Classify folders of CT slices with a bundle.",
-    "segment": "Segment liver and lesions with a U-Net's bundle: masks and volumes.",
-    "watch": "Classify the studies of an inbox as they become complete.",
-    "report": "Draw tables and page of a run again from its ledger.",
-    "doctor": "Say what works on this machine and how to install the rest.",
-    "benchmark": "Measure latency and accuracy of a bundle on this machine; compare measurements.",
-    "choose": "Measure bundles on this machine and recommend one within limits.",
-    "demo": "Run everything once on synthetic data: train, export, verify, classify, benchmark.",
+    "models": ("train.cli.models", "List the networks: task, parameters, input, source."),
+    "data": ("train.cli.data", "Make, prepare and check training data (phantom, prepare, check)."),
+    "train": ("train.cli.train", "Train a network of the thesis on CT slices."),
+    "export": ("export.cli.export", "Turn a training run into a bundle that proves itself."),
+    "reproduce": ("train.cli.reproduce", "Make the thesis's tables and figures again: printed beside measured."),
+    "evaluate": ("benchmarks.cli.evaluate", "Measure a run or a bundle on labelled slices: figures, plots, one page."),
+    "bundle": (
+        "lits_deploy.cli.bundle",
+        "Look into a bundle, pack, unpack or upgrade it (inspect, pack, unpack, upgrade).",
+    ),
+    "verify": ("lits_deploy.cli.verify", "Check a bundle's hashes and goldens on this machine."),
+    "scan": ("lits_deploy.cli.scan", "List what lies in folders of scans, and what would be skipped, without a model."),
+    "classify": ("lits_deploy.cli.classify", "Classify folders of CT slices with a bundle."),
+    "segment": ("lits_deploy.cli.segment", "Segment liver and lesions with a U-Net's bundle: masks and volumes."),
+    "watch": ("lits_deploy.cli.watch", "Classify the studies of an inbox as they become complete."),
+    "report": ("lits_deploy.cli.report", "Draw tables and page of a run again from its ledger."),
+    "doctor": ("lits_deploy.cli.doctor", "Say what works on this machine and how to install the rest."),
+    "benchmark": (
+        "benchmarks.cli.benchmark",
+        "Measure latency and accuracy of a bundle on this machine; compare measurements.",
+    ),
+    "choose": ("benchmarks.cli.choose", "Measure bundles on this machine and recommend one within limits."),
+    "demo": (
+        "benchmarks.cli.demo",
+        "Run everything once on synthetic data: train, export, verify, classify, benchmark.",
+    ),
 }
-"""Every command and its line of help; the module of the same name in this package defines `app`."""
+"""Every command, the module that defines its `app`, and its line of help. A module is named, not imported: `train`,
+`export` and `benchmarks`, which own most of them, stand above this package."""
 
 
 class _Commands(LazyCommands):
     commands_here = COMMANDS
-    package = "lits_deploy.cli"
 
 
 app = typer.Typer(

@@ -13,10 +13,9 @@ from lits_deploy import exits
 
 
 class LazyCommands(TyperGroup):
-    """Commands by name and line of help; the module `package`.name defines `app`. Subclasses set both."""
+    """Commands by name: the module that defines `app`, and a line of help. Subclasses set them."""
 
-    commands_here: ClassVar[dict[str, str]] = {}
-    package: ClassVar[str] = ""
+    commands_here: ClassVar[dict[str, tuple[str, str]]] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of a working day."""
@@ -35,7 +34,8 @@ class LazyCommands(TyperGroup):
         """Import the command's module: only when that command is run or asked for its help."""
         if cmd_name not in self.commands_here:
             return None
-        command = typer.main.get_command(importlib.import_module(f"{self.package}.{cmd_name}").app)
+        module, _ = self.commands_here[cmd_name]
+        command = typer.main.get_command(importlib.import_module(module).app)
         if not isinstance(command, TyperGroup):
             command.epilog = command.epilog or exits.in_help("0 done")
         return command
@@ -43,4 +43,4 @@ class LazyCommands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The overview needs the names and lines above, no module."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(self.commands_here.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in self.commands_here.items()])

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from benchmarks import choose as choose_module
 from benchmarks.choose import choose
+from benchmarks.cli.choose import show
 from benchmarks.latency import Effort
 from benchmarks.recommendation import Limits, decide, figures_of
 from lits_deploy.cli.app import app
-from lits_deploy.cli.choose import show
 from lits_deploy.errors import BundleError, UserError
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data

@@ -37,12 +37,12 @@ def raising(statement: str) -> str:
     """Lines that make `lits-deploy models` run a statement in place of its work."""
     return f"""
 import typer, types, sys, threading
-fake = types.ModuleType("lits_deploy.cli.models")
+fake = types.ModuleType("train.cli.models")
 fake.app = typer.Typer()
 @fake.app.command()
 def models() -> None:
     {statement}
-sys.modules["lits_deploy.cli.models"] = fake
+sys.modules["train.cli.models"] = fake
 """
 
 
@@ -120,7 +120,7 @@ def test_what_the_machine_runs_out_of_is_told_apart(
 def test_usage_and_a_module_that_cannot_be_imported() -> None:
     assert ends("", "no-such-command").returncode == exits.USER_ERROR
     assert ends("", "verify").returncode == exits.USER_ERROR
-    assert ends("sys.modules['lits_deploy.cli.models'] = None", "models").returncode == exits.BUG
+    assert ends("sys.modules['train.cli.models'] = None", "models").returncode == exits.BUG
     assert ends("sys.modules['lits_deploy.cli.app'] = None", "models").returncode == exits.BUG
 
 
@@ -130,7 +130,7 @@ def test_other_programs_end_alike(module: str, tmp_path: Path) -> None:
     site = tmp_path / "sitecustomize.py"
     site.write_text("import argparse, sys\nargparse.ArgumentParser.parse_args = lambda *_: 1 / 0\n")
     if module == "train":
-        site.write_text("import sys\nsys.modules['lits_deploy.cli.train'] = None\n")
+        site.write_text("import sys\nsys.modules['train.cli.train'] = None\n")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     done = subprocess.run([sys.executable, "-m", module, "x"], env=environment, capture_output=True, text=True)
     assert done.returncode == exits.BUG, done.stderr

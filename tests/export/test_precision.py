@@ -15,6 +15,7 @@ from onnx import TensorProto, numpy_helper
 from typer.testing import CliRunner
 
 from export import gate, graph, parity
+from export.cli.artifacts import show_artifacts
 from export.precision import add, make
 from export.precision.add import Added, Talk, Wanted, add_precisions, calibration_slices
 from export.precision.calibration_set import CalibrationSet
@@ -28,7 +29,6 @@ from export.weights import read_weights
 from lits_deploy.backends import choose, open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
-from lits_deploy.cli.artifacts import show_artifacts
 from lits_deploy.errors import BundleError, DataError, UserError
 from lits_deploy.files import sha256_file
 from lits_deploy.measured import figures_of

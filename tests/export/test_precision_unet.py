@@ -14,6 +14,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from export import parity
+from export.cli.artifacts import show_artifacts
 from export.gate import DEFAULTS
 from export.precision import add, choose, make
 from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
@@ -22,7 +23,6 @@ from export.run import export
 from export.source import Deployed, Original
 from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Bundle
-from lits_deploy.cli.artifacts import show_artifacts
 from lits_deploy.contract import InputContract
 from lits_deploy.scans.image import load_slice
 from lits_deploy.verify import read_golden, verify

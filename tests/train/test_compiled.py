@@ -18,10 +18,10 @@ from torch._inductor import config as inductor
 from torch._inductor.exc import TritonMissing
 from torch._inductor.utils import fresh_cache
 
-from lits_deploy.cli.train import Compile, _compiled
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
 from tiny_data import make_tiny_data
+from train.cli.train import Compile, _compiled
 from train.compiled import Compiled
 from train.config import TrainConfig
 from train.data.layout import read_layout

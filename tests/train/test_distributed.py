@@ -66,8 +66,8 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 def test_several_processes_need_a_folder_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
-    from lits_deploy.cli.train import app
     from lits_deploy.errors import UserError
+    from train.cli.train import app
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     data = make_tiny_data(tmp_path / "data")

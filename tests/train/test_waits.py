@@ -17,10 +17,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from lits_deploy.cli import train as cli
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
 from train import loop, metrics, session
+from train.cli import train as cli
 from train.config import TrainConfig
 from train.data import augment, feed
 from train.data.dataset import SliceDataset

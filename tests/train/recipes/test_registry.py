@@ -42,5 +42,5 @@ def test_an_unknown_recipe_is_answered_with_the_names() -> None:
 
 
 def test_listing_needs_no_torch() -> None:
-    code = "import sys, lits_deploy.cli.reproduce; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, train.cli.reproduce; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

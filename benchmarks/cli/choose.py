@@ -42,8 +42,8 @@ def choose(
     not known (no --data) meet no limit.
     """
     from benchmarks.choose import choose as measure
+    from benchmarks.cli.benchmark.run import batch_sizes
     from benchmarks.recommendation import Limits
-    from lits_deploy.cli.benchmark.run import batch_sizes
     from lits_deploy.cli.console import errors, print_json
     from lits_deploy.files import write_json
     from lits_deploy.packed import open_bundle

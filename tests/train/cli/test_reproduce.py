@@ -82,7 +82,7 @@ def test_what_users_get_wrong(data: Path, tmp_path: Path) -> None:
 
 def test_all_that_cannot_make_one_of_them_exits_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainings, "train", FakeTraining())
-    monkeypatch.setattr("lits_deploy.cli.reproduce.RECIPES", {n: RECIPES[n] for n in ("table1", "table9")})
+    monkeypatch.setattr("train.cli.reproduce.RECIPES", {n: RECIPES[n] for n in ("table1", "table9")})
     root = make_tiny_data(tmp_path / "data")
     for split in ("train", "validate", "test"):
         names = sorted(path.name for path in (root / split / "images").iterdir())

@@ -112,7 +112,7 @@ def export(
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export"):
             raise
         raise MissingExtra(str(error.name), "export") from error
-    from lits_deploy.cli.artifacts import show_artifacts
+    from export.cli.artifacts import show_artifacts
     from lits_deploy.cli.console import console, progress_bar
 
     if data is not None:  # asked for by name: never phantoms in its place

@@ -13,15 +13,14 @@ import typer
 from lits_deploy.cli.lazy import LazyCommands
 
 COMMANDS = {
-    "run": "Measure a bundle on this machine; `benchmark BUNDLE` means the same.",
-    "compare": "Two benchmarks, before and after: exits 1 on a regression.",
-    "page": "One page from several benchmarks, with the frontier over all of them.",
+    "run": ("benchmarks.cli.benchmark.run", "Measure a bundle on this machine; `benchmark BUNDLE` means the same."),
+    "compare": ("benchmarks.cli.benchmark.compare", "Two benchmarks, before and after: exits 1 on a regression."),
+    "page": ("benchmarks.cli.benchmark.page", "One page from several benchmarks, with the frontier over all of them."),
 }
 
 
 class _Commands(LazyCommands):
     commands_here = COMMANDS
-    package = "lits_deploy.cli.benchmark"
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in (*COMMANDS, "--help", "-h"):

@@ -12,8 +12,8 @@ from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER, exits
 from lits_deploy.cli import patients
-from lits_deploy.cli.train import ClassWeights
 from lits_deploy.errors import MissingExtra
+from train.cli.train import ClassWeights
 from train.recipes.registry import RECIPES, Recipe
 
 _ALL = Recipe(id="all", summary="Every one of these, and the page over them.")
@@ -105,7 +105,7 @@ def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")
 @patients.guarded  # its tables name patients, its figures show them
 def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
     from lits_deploy.cli.console import console
-    from lits_deploy.cli.train import Amp, Bars, torch_device, use_amp
+    from train.cli.train import Amp, Bars, torch_device, use_amp
 
     try:
         from train.recipes.lab.bench import Settings

@@ -1,0 +1,1 @@
+"""The commands of `benchmarks`: `evaluate`, `benchmark`, `choose`, `demo`. Each parses, calls and prints."""

@@ -1,0 +1,1 @@
+"""The command of `export`: parse, call, print. Importing it needs neither PyTorch nor ONNX."""

@@ -1,0 +1,1 @@
+"""The commands of `train`: `train`, `data`, `models`, `reproduce`. Each parses, calls and prints."""
