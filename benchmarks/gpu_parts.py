@@ -204,7 +204,7 @@ def tests(given: Given) -> None:
     # Warnings of other versions than the pinned ones are no errors here.
     options = ["-q", "-p", "no:cacheprovider", "-m", "gpu or tensorrt", "-o", "filterwarnings="]
     done = subprocess.run([sys.executable, "-m", "pytest", *options, *files], stdout=subprocess.PIPE, text=True)
-    sys.stdout.write(done.stdout)
+    say(*done.stdout.splitlines())
     told = (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
     given.keep({"tests": told, "error": None if done.returncode == 0 else f"tests fail: {told}"})
 

@@ -124,7 +124,7 @@ def test_usage_and_a_module_that_cannot_be_imported() -> None:
     assert ends("sys.modules['lits_deploy.cli.app'] = None", "models").returncode == exits.BUG
 
 
-@pytest.mark.parametrize("module", ["benchmarks.floor", "benchmarks.peers", "train"])
+@pytest.mark.parametrize("module", ["benchmarks.overhead", "benchmarks.peers", "train"])
 def test_other_programs_end_alike(module: str, tmp_path: Path) -> None:
     """A bug within `main` of each: the module that it calls first fails."""
     site = tmp_path / "sitecustomize.py"

@@ -21,7 +21,7 @@ needs_no_gpu = pytest.mark.skipif(gpu_here(), reason="this machine has a GPU")
 
 WITHOUT_TORCH = """
 import sys
-for name in ("torch", "onnx", "onnxruntime", "openvino", "train", "export"):
+for name in ("torch", "onnx", "onnxruntime", "openvino", "train", "export.run"):
     sys.modules[name] = None  # importing it fails
 from lits_deploy.__main__ import main
 main()
