@@ -78,10 +78,10 @@ def test_no_file_is_ever_made_with_a_mode_that_others_may_read(tmp_path: Path) -
         pytest.skip("needs a C compiler: a library is preloaded that sees files made")
     library, log, folder = tmp_path / "created.so", tmp_path / "log", tmp_path / "world"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(LIBRARY), "-ldl"], check=True)
-    tests = Path(__file__).parent.parent
-    environment = os.environ | {"LD_PRELOAD": str(library), "CREATED_LOG": str(log), "PYTHONPATH": str(tests)}
+    support = Path(__file__).parents[1] / "support"
+    environment = os.environ | {"LD_PRELOAD": str(library), "CREATED_LOG": str(log), "PYTHONPATH": str(support)}
     done = subprocess.run(
-        [sys.executable, str(tests / "every_output.py"), str(folder)], env=environment, capture_output=True, text=True
+        [sys.executable, str(support / "every_output.py"), str(folder)], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     made = [line.split(" ", 1) for line in log.read_text(encoding="utf-8").splitlines()]

@@ -19,6 +19,7 @@ BINDINGS = Path(pytest.__file__).parents[4] / "bindings" / "cuda-python==12.6.2.
 """In the virtual environment that pytest is of, as `make bindings` fills it."""
 
 HERE = Path(__file__).parent
+SUPPORT = HERE.parent / "support"
 CLEAN = "left: memory 0 pinned 0 streams 0 events 0 graphs 0 execs 0"
 
 Play = Callable[..., tuple[str, list[str]]]
@@ -44,7 +45,7 @@ def play(driver: Path, tmp_path: Path) -> Play:
     def run(scene: str, *, with_driver: bool = True, **settings: int) -> tuple[str, list[str]]:
         log = tmp_path / "calls"
         environment = os.environ | {"FAKE_CUDA_" + name: str(value) for name, value in settings.items()}
-        environment |= {"FAKE_CUDA_LOG": str(log), "PYTHONPATH": f"{BINDINGS}:{HERE.parent}"}
+        environment |= {"FAKE_CUDA_LOG": str(log), "PYTHONPATH": f"{BINDINGS}:{SUPPORT}"}
         environment["LD_LIBRARY_PATH"] = str(driver if with_driver else tmp_path)
         command = [sys.executable, str(HERE / "on_fake_driver.py"), scene]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

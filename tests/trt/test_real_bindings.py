@@ -25,7 +25,7 @@ by trying: in 11 those of IVersionedInterface come first."""
 WHEELS = Path(pytest.__file__).parents[4] / "bindings"
 """In the virtual environment that pytest is of, as `make test` fills it (Makefile)."""
 
-CONTRACT = Path(__file__).parents[1] / "trt_contract.py"
+CONTRACT = Path(__file__).parents[1] / "support" / "trt_contract.py"
 
 OTHERS = {"ILogger", "append", "clear", "data", "dtype", "itemsize", "logger", "precision"}
 OTHERS |= {"read", "remove", "start", "write"}
@@ -128,7 +128,7 @@ def test_every_call_of_ours_fits_the_real_bindings_and_none_is_left_out(empty_li
     assert "IRuntimeConfig.set_runtime_cache" in found[-1]["called"]
     called = {name.rpartition(".")[2] for each in found for name in each["called"] | each["used"]}
     named = set().union(*(each["named"] for each in found))
-    assert named - called == OTHERS, "call it in tests/trt_contract.py, or say here that it is none of TensorRT's"
+    assert named - called == OTHERS, "call it in trt_contract.py, or say here that it is none of TensorRT's"
 
 
 def test_where_cuda_does_not_start_an_error_says_what_tensorrt_says(version: str, empty_libraries: Path) -> None:

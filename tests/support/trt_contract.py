@@ -1,6 +1,6 @@
 """All of our calls of TensorRT, made to a real binding in this process: a program for `trt/test_real_bindings.py`.
 
-    python tests/trt_contract.py tensorrt|rtx
+    python tests/support/trt_contract.py tensorrt|rtx
 
 Builds, loads, runs and inspects an engine by our own code. What only a GPU could make is a Double of the binding's own
 class (`pybind_double`), so a name, enum value, overload or argument that the binding lacks ends this with a traceback.
