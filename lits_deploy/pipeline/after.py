@@ -11,7 +11,6 @@ from lits_deploy.pipeline.output import REPORT
 from lits_deploy.pipeline.pictures import cam_overlay, check_segmenter, draw_pictures, label_overlay
 from lits_deploy.pipeline.run import Finished
 from lits_deploy.report.page import write_page
-from lits_deploy.scans import FORMATS, Formats
 
 
 def reporter(
@@ -19,10 +18,9 @@ def reporter(
     options: ClassifyOptions,
     *,
     segmenter: Bundle | None = None,
-    formats: Formats = FORMATS,
     say: Callable[[str], None] = lambda _: None,
 ) -> Callable[[Finished], Sequence[Path]]:
-    """A `finish` for `run.run_folder`, with the same bundle, options and formats.
+    """A `finish` for `run.run_folder`, with the same bundle and options.
 
     segmenter: a U-Net that outlines liver and lesions in place of the class-activation map. say: gets what a user
     should know. Raises BundleError, ContractError for a segmenter that does not fit.
@@ -43,7 +41,7 @@ def reporter(
                 overlay = cam_overlay(bundle, run.artifact, opened.info, threads=options.threads)
             try:
                 draw_pictures(
-                    ledger, run.discovery, overlay, bundle.manifest.contract, options=options, formats=formats,
+                    ledger, run.discovery, overlay, bundle.manifest.contract, options=options,
                     stop=run.stop, kept={} if run.loop.kept is None else run.loop.kept.pixels, say=say,
                 )  # fmt: skip
             except KeyboardInterrupt:

@@ -83,7 +83,7 @@ def take_on(
     find_altered(ledger, discovery, names, stop)
     neighbours = None
     if contract.channels > 1:
-        neighbours = Neighbours(ledger=ledger, discovery=discovery, formats=discovery.formats)
+        neighbours = Neighbours(ledger=ledger, discovery=discovery)
         neighbours.find_places(naming, contract, options, stop, on_progress)
     added, before = ledger.new(), ledger.counts().all
     ledger.note(NAMES, names.mark)  # before the identity, or a run that is killed between them is taken for another
@@ -108,4 +108,4 @@ def take_on(
 
 def _jobs(discovery: Discovery, output: OutputFolder) -> Iterator[Job]:
     for row in output.ledger.pending(tuning.PAGE):
-        yield Job.of(row, discovery.real_path, discovery.formats.readers)
+        yield Job.of(row, discovery.real_path)

@@ -21,7 +21,6 @@ from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Held, Job, Source
-from lits_deploy.scans import Formats
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.neighbours import alone
 
@@ -38,7 +37,6 @@ class Neighbours:
 
     ledger: Ledger
     discovery: Discovery
-    formats: Formats
     _recent: dict[int, Source] = field(default_factory=dict, repr=False)
 
     def find_places(
@@ -65,7 +63,7 @@ class Neighbours:
     def jobs(self) -> Iterator[Job]:
         """The files to do with those beside them, series by series and along each."""
         for row, near in self.ledger.beside.pending(tuning.PAGE):
-            job = Job.of(row, self.discovery.real_path, self.formats.readers)
+            job = Job.of(row, self.discovery.real_path)
             self._recent[row.file] = job.source
             job.beside = self._sources(near)
             while len(self._recent) > _RECENT:  # the oldest first
@@ -79,12 +77,12 @@ class Neighbours:
     def _sources(self, near: tuple[int | None, ...]) -> tuple[Source | None, ...]:
         wanted = {number for number in near if number is not None and number not in self._recent}
         for row in self.ledger.staged_files(sorted(wanted)):
-            self._recent[row.file] = Job.of(row, self.discovery.real_path, self.formats.readers).source
+            self._recent[row.file] = Job.of(row, self.discovery.real_path).source
         return tuple(None if number is None else self._recent[number] for number in near)
 
     def _jobs(self, kind: str) -> Iterator[Job]:
         for row in self.ledger.beside.unknown(kind, tuning.PAGE):
-            yield Job.of(row, self.discovery.real_path, self.formats.readers, headers=True)
+            yield Job.of(row, self.discovery.real_path, headers=True)
 
     def _read_headers(
         self,

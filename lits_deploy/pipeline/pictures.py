@@ -30,7 +30,7 @@ from lits_deploy.report import choose
 from lits_deploy.report.choose import Key
 from lits_deploy.report.pictures import Contours, MapGrid, heat_contours, label_contours, thumbnail, to_json
 from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo
-from lits_deploy.scans import Formats, Slice
+from lits_deploy.scans import Slice
 from lits_deploy.scans.discover import Discovery
 
 _BATCH = 8
@@ -128,7 +128,6 @@ def draw_pictures(
     contract: InputContract,
     *,
     options: ClassifyOptions,
-    formats: Formats,
     stop: Stop,
     kept: Mapping[Key, Slice] = MappingProxyType({}),
     say: Callable[[str], None] = lambda _: None,
@@ -148,7 +147,7 @@ def draw_pictures(
     missing = {key: row for key, row in wanted.items() if key not in there}
     pixels = {key: kept[key] for key in missing.keys() & kept.keys()}
     others = {key: row for key, row in missing.items() if key not in kept}
-    pixels |= _decoded(ledger, discovery, others, contract, options=options, formats=formats, stop=stop)
+    pixels |= _decoded(ledger, discovery, others, contract, options=options, stop=stop)
     found = {key: missing[key] for key in sorted(pixels)}
     contours, overlay = _looked_at(found, pixels, overlay, stop, say)
     made = [PictureRow(*key, *thumbnail(pixels[key]), to_json(contours.get(key, {}))) for key in found]
@@ -163,7 +162,6 @@ def _decoded(
     contract: InputContract,
     *,
     options: ClassifyOptions,
-    formats: Formats,
     stop: Stop,
 ) -> dict[Key, Slice]:
     """The slices as the network saw them, those that can still be read."""
@@ -179,10 +177,10 @@ def _decoded(
             raise KeyboardInterrupt
         pixels[tag.job.file, tag.index] = slot.copy()
 
-    neighbours = Neighbours(ledger=ledger, discovery=discovery, formats=formats)
+    neighbours = Neighbours(ledger=ledger, discovery=discovery)
     jobs = [  # nothing to do for the network meanwhile: its core decodes, too
         Job.of(
-            row, discovery.real_path, formats.readers, only=tuple(only[row.file]),
+            row, discovery.real_path, only=tuple(only[row.file]),
             beside=neighbours.of(row.file) if contract.channels > 1 else (),
         )
         for row in ledger.staged_files(only)

@@ -46,7 +46,7 @@ from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Tag, WorkerPool
 from lits_deploy.results import write_tables
 from lits_deploy.runtime import Runtime, RuntimeInfo
-from lits_deploy.scans import FORMATS, Formats, Reading
+from lits_deploy.scans import READERS, Reading
 from lits_deploy.scans.discover import UNFINISHED, Discovery
 
 _OUTPUT: dict[Task, str] = {"classify": "logits", "segment": "labels"}
@@ -76,7 +76,6 @@ def run_folder(
     runtime: Runtime | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
-    formats: Formats = FORMATS,
     only: Collection[str] | None = None,
     finish: Callable[[Finished], Sequence[Path]] | None = None,
 ) -> RunSummary:
@@ -84,7 +83,7 @@ def run_folder(
 
     runtime: an open one to use, and leave open, in place of the one that `options` names.
     on_progress: called in this thread, at most ten times a second. stop: lets another thread or a signal handler end
-    the run in good order (`pipeline.stop`); the same call then goes on. formats: what is read (`lits_deploy.scans`).
+    the run in good order (`pipeline.stop`); the same call then goes on.
     only: names of the files and folders directly below the one root that are looked at, less what is still being copied
     there; results of the others stay (`lits_deploy.watch`). None: everything, and what is gone leaves the results.
     A network of several channels is given the slices beside each (`pipeline.neighbours`): DICOM headers are read first.
@@ -106,7 +105,6 @@ def run_folder(
         roots,
         recursive=options.recursive,
         skip=skip,
-        formats=formats,
         only=only,
         unfinished=unfinished,
         follow_links=options.follow_links,
@@ -208,7 +206,7 @@ def _start_workers(
         memory_fd=memory_fd,
         slots=room,
         memory_limit_mib=options.memory_limit_mib,
-        preload=tuple(discovery.formats.readers.values())[:1],
+        preload=(READERS["picture"],),
         within=discovery.within,
         reading=options.reading,
     )

@@ -17,7 +17,7 @@ from lits_deploy.errors import UserError
 from lits_deploy.ledger import PendingFile
 from lits_deploy.pipeline.fetch import fetch
 from lits_deploy.pipeline.workers import Held, Job, Tag
-from lits_deploy.scans import FORMATS, READING, Formats, Reading
+from lits_deploy.scans import READING, Reading
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.picture_series import place_of
 from lits_deploy.scans.survey import Survey
@@ -36,10 +36,9 @@ def survey_folder(
     follow_links: bool = False,
     reading: Reading = READING,
     on_file: Callable[[Survey], None] = lambda _: None,
-    formats: Formats = FORMATS,
 ) -> Survey:
     """What lies below `roots`. on_file: called after every file. Raises UserError where there is nothing."""
-    discovery = Discovery(roots, recursive=recursive, formats=formats, follow_links=follow_links)
+    discovery = Discovery(roots, recursive=recursive, follow_links=follow_links)
     survey = Survey()
     told: defaultdict[Job, list[tuple[int, float | None, str | None]]] = defaultdict(list)
 
@@ -64,7 +63,7 @@ def survey_folder(
         on_file(survey)
 
     fetch(
-        _jobs(discovery, survey, formats, headers=not pixels),
+        _jobs(discovery, survey, headers=not pixels),
         InputContract(window_hu=_ANY_WINDOW if pixels else None),
         on_slice=on_slice,
         on_held=on_held,
@@ -84,10 +83,10 @@ def survey_folder(
     return survey
 
 
-def _jobs(discovery: Discovery, survey: Survey, formats: Formats, *, headers: bool) -> Iterator[Job]:
+def _jobs(discovery: Discovery, survey: Survey, *, headers: bool) -> Iterator[Job]:
     for number, found in enumerate(discovery):
         if found.reason is not None:
             survey.add(found.path, None, failure=found.reason)
             continue
         row = PendingFile(number, found.path, found.path, found.kind, found.container, found.member, found.mtime_ns)
-        yield Job.of(row, discovery.real_path, formats.readers, headers=headers)
+        yield Job.of(row, discovery.real_path, headers=headers)

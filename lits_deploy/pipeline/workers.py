@@ -22,7 +22,7 @@ from lits_deploy.ledger import PendingFile, SourceRow
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.process import WorkerProcess, WorkerSettings
 from lits_deploy.pipeline.slots import Slots
-from lits_deploy.scans import Series
+from lits_deploy.scans import READERS, Series
 
 _LONG_PATH = 1000  # characters, up to 6 bytes each; a full queue of them must fit a pipe, or the parent would stand
 _ATTEMPTS = 2
@@ -76,7 +76,11 @@ class Job:
 
     @classmethod
     def of(
-        cls, row: PendingFile | SourceRow, real_path: Callable[[str], str], readers: Mapping[str, str], **more: Any
+        cls,
+        row: PendingFile | SourceRow,
+        real_path: Callable[[str], str],
+        readers: Mapping[str, str] = READERS,
+        **more: Any,
     ) -> Job:
         """The job for a file of a discovery. real_path: the operating system's path of a path as discovery found it."""
         return cls(

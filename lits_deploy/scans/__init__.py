@@ -125,30 +125,17 @@ ZIP = "zip"
 """Kind of a file that discovery looks into itself."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Formats:
-    """What is read. suffixes: suffix in lower case → kind, trusted unseen; readers: kind → module that reads it."""
+SUFFIXES = {
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".jpe"), "picture"),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), "dicom"),
+    **dict.fromkeys((".nii", ".nii.gz"), "nifti"),
+    ".zip": ZIP,
+}
+"""Suffix in lower case → kind of file, trusted unseen."""
 
-    suffixes: Mapping[str, str]
-    readers: Mapping[str, str]
-
-
-FORMATS = Formats(
-    suffixes={
-        ".png": "picture",
-        ".jpg": "picture",
-        ".jpeg": "picture",
-        ".jpe": "picture",
-        ".dcm": "dicom",
-        ".dicom": "dicom",
-        ".ima": "dicom",
-        ".nii": "nifti",
-        ".nii.gz": "nifti",
-        ".zip": ZIP,
-    },
-    readers={
-        "picture": "lits_deploy.scans.image",
-        "dicom": "lits_deploy.scans.dicom",
-        "nifti": "lits_deploy.scans.nifti",
-    },
-)
+READERS = {
+    "picture": "lits_deploy.scans.image",
+    "dicom": "lits_deploy.scans.dicom",
+    "nifti": "lits_deploy.scans.nifti",
+}
+"""Kind → module that reads it: workers are told its name with each file."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lits_deploy.errors import SliceError, UserError
-from lits_deploy.scans import FORMATS, ZIP, Formats, kinds
+from lits_deploy.scans import READERS, SUFFIXES, ZIP, kinds
 from lits_deploy.scans.archive import Archive, Member
 from lits_deploy.scans.own_results import is_masks, is_out
 from lits_deploy.scans.paths import escape, unescape
@@ -42,7 +42,7 @@ class Found:
 
     path: escaped, relative to the base, with `/`; of a zip's member: the zip's path, `/` and the member's name.
     size: bytes (of a member: unpacked); mtime_ns, ctime_ns: the file's (of a member: the zip's).
-    reason: why it is a failed row already, or None. kind: which reader it is for (`scans.Formats`).
+    reason: why it is a failed row already, or None. kind: which reader it is for (`scans.READERS`).
     container: the zip's path where this is a member, and member its number in the zip's directory.
     unlisted: this is a folder or zip, and what lies in it is not known.
     """
@@ -80,7 +80,6 @@ class Discovery:
     roots: Sequence[Path]
     recursive: bool = True
     skip: Sequence[Path] = ()
-    formats: Formats = FORMATS
     only: Collection[str] | None = None
     unfinished: tuple[str, ...] = ()
     follow_links: bool = False
@@ -202,7 +201,7 @@ class Discovery:
             yield content
         elif content.kind == ZIP:
             yield from self._zip(path, suffix)
-        elif content.kind in self.formats.readers:
+        elif content.kind in READERS:
             yield self._record(path, content.kind or "")
         elif content.reason:
             yield Found(self._relative(path), UNREADABLE, 0, content.reason)
@@ -211,7 +210,7 @@ class Discovery:
 
     def _by_suffix(self, suffix: str, name: str) -> kinds.Content | None:
         """What the name alone settles."""
-        if (kind := self.formats.suffixes.get(suffix)) is not None:
+        if (kind := SUFFIXES.get(suffix)) is not None:
             return kinds.Content(kind)
         if (reason := kinds.UNREAD_SUFFIXES.get(suffix)) is not None:
             return kinds.Content(reason=reason)
@@ -265,7 +264,7 @@ class Discovery:
             except SliceError as error:
                 reason = str(error)
         kind = content.kind if content else None
-        if content is not None and kind not in self.formats.readers:
+        if content is not None and kind not in READERS:
             reason = "a zip inside a zip: unpack it" if kind == ZIP else content.reason
             if reason is None:
                 self.others["DICOMDIR" if kind == kinds.DICOMDIR else kinds.told(suffix)] += 1

@@ -27,7 +27,6 @@ from lits_deploy.pipeline.run import Finished, run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.results import MASKS, PROVENANCE, VOLUMES
 from lits_deploy.runtime import Runtime
-from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.segmentation import MASK_FORMATS, dicom_seg
 from lits_deploy.segmentation.dicom_seg import Algorithm
 from lits_deploy.segmentation.folder import MaskFolder, check_ours
@@ -64,7 +63,6 @@ def segment_folder(
     runtime: Runtime | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
-    formats: Formats = FORMATS,
 ) -> SegmentSummary:
     """Segment every scan below `roots`; write tables, volumes and masks to `out`.
 
@@ -82,7 +80,6 @@ def segment_folder(
         runtime=runtime,
         on_progress=on_progress,
         stop=stop,
-        formats=formats,
         finish=book.write,
     )
     return SegmentSummary(

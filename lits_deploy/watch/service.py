@@ -31,7 +31,6 @@ from lits_deploy.pipeline.run import Finished, open_network, run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.runtime import Runtime
-from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.paths import escape
 from lits_deploy.scans.within import real_names
 from lits_deploy.watch.changes import Changes, changes_in
@@ -77,7 +76,6 @@ def watch_folder(
     runtime: Runtime | None = None,
     stop: Stop | None = None,
     talk: Talk | None = None,
-    formats: Formats = FORMATS,
     finish: Callable[[Finished], Sequence[Path]] | None = None,
     changes: Changes | None = None,
     clock: Callable[[], float] = monotonic,
@@ -97,7 +95,7 @@ def watch_folder(
         stack.enter_context(alone(options.ledger or out))
         network = _Network(bundle, out, options, runtime)
         stack.callback(network.close)
-        runs = _Runs(bundle, inbox, out, options, network, stop, formats, finish)
+        runs = _Runs(bundle, inbox, out, options, network, stop, finish)
         runs.over({})
         _Watch(runs, Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done, within=within), stop, talk, clock).serve(
             source
@@ -137,11 +135,10 @@ class _Runs:
         options: ClassifyOptions,
         network: _Network,
         stop: Stop,
-        formats: Formats,
         finish: Callable[[Finished], Sequence[Path]] | None,
     ) -> None:
         self._bundle, self._inbox, self._out, self._options = bundle, inbox, out, options
-        self._stop, self._formats, self._finish = stop, formats, finish
+        self._stop, self._finish = stop, finish
         self.network = network
         self._done: dict[str, str] | None = None
         self._marks: set[str] = set()
@@ -180,7 +177,6 @@ class _Runs:
             options=self._options,
             runtime=self.network.get(),
             stop=self._stop,
-            formats=self._formats,
             only=frozenset(states),
             finish=finish,
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from folder_runs import SALT, SIZE, tricks
+from folder_runs import SALT, SIZE, read_tricks_as, tricks
 from lits_deploy.ledger import Ledger
 from lits_deploy.pipeline import pictures
 from lits_deploy.pipeline.after import reporter
@@ -17,7 +17,6 @@ from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.workers import Job
 from lits_deploy.report.choose import SERIES, SLICES, places
-from lits_deploy.scans import Formats
 from tiny_bundle import make_tiny_bundle
 
 
@@ -71,7 +70,6 @@ def test_what_fails_begins_anew_or_has_one_slice_is_not_kept() -> None:
 
 def test_a_report_of_volumes_decodes_none_of_them_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56, cam=True)
-    formats = Formats(suffixes={".test": "picture"}, readers={"picture": "hostile_reader"})
     scans = tricks(tmp_path / "scans", one_1="slices 90", two_1="slices 120", single_1="grey 70")
     asked: list[list[str]] = []
     real = pictures.fetch
@@ -82,13 +80,15 @@ def test_a_report_of_volumes_decodes_none_of_them_again(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(pictures, "fetch", spied)
     options = ClassifyOptions(salt=SALT, batch_size=4, workers=2)
-    finish = reporter(bundle, options, formats=formats)
+    finish = reporter(bundle, options)
     seen = []
     for kept in (True, False):
         out = tmp_path / f"out-{kept}"
         if not kept:  # everything done before: the run keeps nothing
-            run_folder(bundle, [scans], out, options=options, formats=formats)
-        run_folder(bundle, [scans], out, options=options, formats=formats, finish=finish)
+            with read_tricks_as("picture"):
+                run_folder(bundle, [scans], out, options=options)
+        with read_tricks_as("picture"):
+            run_folder(bundle, [scans], out, options=options, finish=finish)
         with Ledger(out) as ledger:
             seen.append(list(ledger.pictures()))
     assert seen[0] == seen[1] != []

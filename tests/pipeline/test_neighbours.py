@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from fake_runtime import FakeRuntime
-from folder_runs import SALT, SIZE, outcome, rows, tricks, workers_of
+from folder_runs import SALT, SIZE, outcome, read_tricks_as, rows, tricks, workers_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError
 from lits_deploy.ledger import Ledger
@@ -25,14 +26,13 @@ from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Outputs, Runtime
 from lits_deploy.runtime.base import Batch
-from lits_deploy.scans import FORMATS, Formats
 from lits_deploy.scans.image import load_slice
 from lits_deploy.scans.neighbours import alone, stacked
 from pictures import grey_pixels, save
 from scan_files import WINDOW, body, ct, dicom_bytes, enhanced, nifti
 from tiny_bundle import make_tiny_bundle
 
-GREYS = Formats(suffixes={".test": "picture"}, readers={"picture": "hostile_reader"})
+GREYS = ("picture",)
 """Pictures that `hostile_reader` makes: their names tell their places, their content what happens."""
 
 
@@ -66,8 +66,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def classify(bundle: Bundle, scans: Path, out: Path, network: FakeRuntime | None = None, **more: Any) -> RunSummary:
     of_options = {name: more.pop(name) for name in list(more) if name in ClassifyOptions.__dataclass_fields__}
     options = ClassifyOptions(**{"salt": SALT, **of_options})
-    network, formats = network or Seeing(bundle.manifest.contract.channels), more.pop("read", FORMATS)
-    return run_folder(bundle, [scans], out, options=options, runtime=network, formats=formats, **more)
+    network, read = network or Seeing(bundle.manifest.contract.channels), more.pop("read", None)
+    with read_tricks_as(*read) if read else nullcontext():
+        return run_folder(bundle, [scans], out, options=options, runtime=network, **more)
 
 
 def greys(folder: Path, *values: int, start: int = 1, series: str = "s", **others: str) -> Path:
@@ -256,12 +257,11 @@ def test_asked_to_stop_while_headers_are_read_it_ends_at_once_and_leaves_nothing
     bundle: Bundle, tmp_path: Path
 ) -> None:
     scans, stop = greys(tmp_path / "scans", 1, s_2="hang"), Stop()
-    formats = Formats(suffixes={".test": "dicom"}, readers={"dicom": "hostile_reader"})
     timer = threading.Timer(1.5, stop.request)
     timer.start()
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        classify(bundle, scans, tmp_path / "out", read=formats, stop=stop)
+        classify(bundle, scans, tmp_path / "out", read=("dicom",), stop=stop)
     timer.join()
     assert time.monotonic() - started < 10
     assert not (tmp_path / "out").exists()
@@ -274,8 +274,7 @@ def test_files_in_series_order_are_hardly_decoded_twice(
 ) -> None:
     monkeypatch.setenv("DECODED", str(tmp_path / "decoded"))
     scans = greys(tmp_path / "scans", *range(96))  # by name 1, 10, 11 …
-    formats = Formats(suffixes={".test": "picture"}, readers={"picture": "counting_reader"})
-    classify(bundle, scans, tmp_path / "out", read=formats, workers=workers)
+    classify(bundle, scans, tmp_path / "out", read=("picture", "counting_reader"), workers=workers)
     decoded = len((tmp_path / "decoded").read_bytes().splitlines())
     assert 96 <= decoded <= (96 if workers == 1 else 96 * 1.3)
 
@@ -304,8 +303,9 @@ def test_pictures_are_drawn_over_what_the_network_saw(
 
     monkeypatch.setattr(pictures, "open_runtime", opened)
     options = ClassifyOptions(salt=SALT, abstain=False)
-    finish = reporter(bundle, options, segmenter=unet, formats=GREYS)
-    run_folder(bundle, [scans], tmp_path / "out", options=options, runtime=network, formats=GREYS, finish=finish)
+    finish = reporter(bundle, options, segmenter=unet)
+    with read_tricks_as(*GREYS):
+        run_folder(bundle, [scans], tmp_path / "out", options=options, runtime=network, finish=finish)
     assert {227, 240} < set(drawing.beside), "of both kinds of files"
     half = channels // 2
     assert drawing.beside == {value: network.beside[value][1 - half : 2 + half] for value in drawing.beside}
@@ -324,6 +324,7 @@ def test_masks_are_of_the_slice_in_the_middle(tmp_path: Path) -> None:
     scans = greys(tmp_path / "scans", 50, 70, 80)
     network = Outlining()
     options = ClassifyOptions(salt=SALT)
-    run_folder(unet, [scans], tmp_path / "out", task="segment", options=options, runtime=network, formats=GREYS)
+    with read_tricks_as(*GREYS):
+        run_folder(unet, [scans], tmp_path / "out", task="segment", options=options, runtime=network)
     assert network.beside == {50: (50, 50, 70), 70: (50, 70, 80), 80: (70, 80, 80)}
     assert [row["label"] for row in rows(tmp_path / "out")] == ["0", "1", "1"]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lits_deploy.errors import UserError
-from lits_deploy.scans import Formats, discover, kinds
+from lits_deploy.scans import discover, kinds
 from lits_deploy.scans.discover import UNFINISHED, UNREADABLE, Discovery
 from lits_deploy.scans.within import OUTSIDE
 from named_pipes import not_waiting_for
@@ -285,13 +285,6 @@ def test_a_zip_under_a_name_that_is_not_utf8_is_found_again(tmp_path: Path) -> N
     (found,) = discovery
     assert (found.path, found.container) == ("caf\\xe9.zip/é.png", "caf\\xe9.zip")
     assert os.fsencode(discovery.real_path(found.container or "")) == raw
-
-
-def test_other_formats_may_be_given(tmp_path: Path) -> None:
-    touch(tmp_path / "a.test")
-    (tmp_path / "b").write_bytes(ct())
-    formats = Formats(suffixes={".test": "test"}, readers={"test": "hostile_reader"})
-    assert kinds_in(tmp_path, formats=formats) == {"a.test": "test"}
 
 
 def test_a_root_that_is_not_there_is_the_users_error(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from folder_runs import SIZE, TEST_FORMATS, classify
+from folder_runs import SIZE, classify
 from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline.after import reporter
 from lits_deploy.pipeline.options import ClassifyOptions
@@ -35,7 +35,7 @@ def write_everything(folder: Path, bundle: Bundle, unet: Bundle, **options: Any)
     """Classify, segment, watch and draw again; the output folders. options: of every run."""
     outs = [folder / f"out-{name}" for name in ("classify", "apart", "ledger", "segment", "watch")]
     plain, apart, ledger, masks, watched = outs
-    page = reporter(bundle, ClassifyOptions(), formats=TEST_FORMATS)
+    page = reporter(bundle, ClassifyOptions())
     classify(bundle, folder / "pictures", plain, salt=None, workers=1, formats=KINDS, finish=page, **options)
     redraw(plain, formats=KINDS)
     classify(bundle, folder / "pictures", apart, salt=None, workers=1, ledger=ledger, **options)

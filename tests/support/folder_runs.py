@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 
@@ -13,14 +16,20 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.ledger import FILE_NAME
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
-from lits_deploy.scans import FORMATS, Formats
+from lits_deploy.scans import READERS, SUFFIXES
 from lits_deploy.spreadsheet import read_rows
 
 SIZE = 64
-TEST_FORMATS = Formats(
-    suffixes={**FORMATS.suffixes, ".test": "test"}, readers={**FORMATS.readers, "test": "hostile_reader"}
-)
 SALT = "the same in every test, so that tables compare"
+
+SUFFIXES[".test"], READERS["test"] = "test", "hostile_reader"  # workers are told a reader's name
+
+
+@contextmanager
+def read_tricks_as(kind: str, reader: str = "hostile_reader") -> Iterator[None]:
+    """Within, `.test` files are of that kind, and all files of the kind are that reader's."""
+    with mock.patch.dict(SUFFIXES, {".test": kind}), mock.patch.dict(READERS, {kind: reader}):
+        yield
 
 
 def classify(bundle: Bundle, scans: Path | list[Path], out: Path, **arguments: Any) -> RunSummary:
@@ -29,7 +38,7 @@ def classify(bundle: Bundle, scans: Path | list[Path], out: Path, **arguments: A
     roots = scans if isinstance(scans, list) else [scans]
     runtime = arguments.pop("network", None) or FakeRuntime(shape=bundle.manifest.contract.shape)
     options = ClassifyOptions(**{"salt": SALT, **of_options})
-    return run_folder(bundle, roots, out, options=options, runtime=runtime, formats=TEST_FORMATS, **arguments)
+    return run_folder(bundle, roots, out, options=options, runtime=runtime, **arguments)
 
 
 def rows(out: Path) -> list[dict[str, str]]:

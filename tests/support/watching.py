@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fake_runtime import FakeRuntime
-from folder_runs import SALT, TEST_FORMATS
+from folder_runs import SALT
 from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
@@ -76,7 +76,6 @@ class Watched:
             runtime=runtime,
             stop=stop,
             talk=Talk(study=say, note=self.notes.append),
-            formats=TEST_FORMATS,
             changes=script,
             clock=script.clock,
             **arguments,

@@ -18,7 +18,7 @@ READERS: Mapping[str, str] = {
     "dicom": "lits_deploy.segmentation.headers.dicom",
     "nifti": "lits_deploy.segmentation.headers.nifti",
 }
-"""Kind of file (`scans.Formats`) → module that reads its header."""
+"""Kind of file (`scans.READERS`) → module that reads its header."""
 
 
 def told(kind: str, rows: int, columns: int, header: bytes) -> Scan:
