@@ -11,7 +11,7 @@ from benchmarks.candidates import Candidate
 from benchmarks.inputs import Inputs
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra, UserError
-from lits_deploy.verify import read_golden
+from lits_deploy.goldens import read_golden
 
 SCORING_BATCH = 8
 """Slices in a batch of the accuracy run; a U-Net's probabilities take 786 kB a slice."""

@@ -19,9 +19,9 @@ from export.answers import Identity
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
+from lits_deploy.goldens import read_golden
 from lits_deploy.scans import Slice
 from lits_deploy.synthetic import BESIDE, MARK, is_synthetic
-from lits_deploy.verify import read_golden
 from train.data.layout import SPLITS, Layout, Sample, read_layout
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled

@@ -1,6 +1,6 @@
 """The goldens of a bundle: slices of a phantom with the original's answers, and a network held against them.
 
-Used by `verify`, by `doctor` and by the gate of TensorRT engines. Knows nothing about runtimes beyond `infer`.
+Used by `verify`, by `doctor` and by the gate of TensorRT engines.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 import struct
 import zipfile
 import zlib
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
 from lits_deploy.parity import Parity
 from lits_deploy.printable import printable
+from lits_deploy.runtime.base import Runtime
 
 MOST_SLICES = 1024
 """Goldens of a bundle: `export` writes 16 of a classifier, 4 of a U-Net."""
@@ -34,25 +35,6 @@ _ODD = (
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What zipfile and numpy raise over bytes that are no npz."""
-
-
-class HasProbabilities(Protocol):
-    """What `infer` returns: `lits_deploy.runtime.Outputs`."""
-
-    @property
-    def probabilities(self) -> npt.NDArray[np.float32] | None:
-        """Float32 [N, K] or [N, K, S, S]."""
-        ...
-
-
-class Network(Protocol):
-    """A loaded network: `lits_deploy.runtime.Runtime`."""
-
-    max_batch: int
-
-    def infer(self, batch: npt.NDArray[np.uint8], /) -> HasProbabilities:
-        """Run uint8 [N, C, S, S]."""
-        ...
 
 
 def read_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
@@ -115,7 +97,7 @@ def _why(error: BaseException) -> str:
 
 
 def compare(
-    runtime: Network, slices: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32], tolerance: float
+    runtime: Runtime, slices: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32], tolerance: float
 ) -> Parity:
     """Run known slices through a network and hold its probabilities against the expected ones, batch by batch.
 

@@ -24,9 +24,8 @@ from pathlib import Path
 
 from lits_deploy.ledger import ABSTAINED, OK, Ledger, ResultRow, SeriesRow
 from lits_deploy.studies import STUDY_COLUMNS, STUDY_FLOATS, STUDY_INTEGERS, study_rows
-from lits_deploy.tables import FORMATS, Row, Table
-
-__all__ = ["ALL", "COLUMNS", "FORMATS", "MASKS", "PROVENANCE", "SLICES", "STUDIES", "VOLUMES", "write_tables"]
+from lits_deploy.tables import FORMATS as FORMATS
+from lits_deploy.tables import Row, Table
 
 PROVENANCE = ("run_id", "bundle", "model", "artifact", "precision", "runtime", "contract")
 COLUMNS = (

@@ -16,8 +16,6 @@ from lits_deploy.goldens import compare, read_golden
 from lits_deploy.packed import open_bundle
 from lits_deploy.runtime import RuntimeInfo
 
-__all__ = ["GoldenCheck", "compare", "read_golden", "verify"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenCheck:

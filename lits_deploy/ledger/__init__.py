@@ -22,52 +22,25 @@ what it is given: `pipeline.naming` decides what may be written of identifiers a
 
 from __future__ import annotations
 
-from lits_deploy.ledger.file import FILE_NAME
-from lits_deploy.ledger.rows import (
-    ABOUT,
-    ABSTAINED,
-    FAILED,
-    NAMES,
-    OK,
-    PENDING,
-    PICTURES,
-    RAN,
-    RUN,
-    AnsweredRow,
-    Counts,
-    FileRow,
-    PartRow,
-    PendingFile,
-    PictureRow,
-    ResultRow,
-    SeriesRow,
-    SliceRow,
-    SourceRow,
-)
-from lits_deploy.ledger.schema import SCHEMA
-from lits_deploy.ledger.store import Ledger
-
-__all__ = [
-    "ABOUT",
-    "ABSTAINED",
-    "FAILED",
-    "FILE_NAME",
-    "NAMES",
-    "OK",
-    "PENDING",
-    "PICTURES",
-    "RAN",
-    "RUN",
-    "SCHEMA",
-    "AnsweredRow",
-    "Counts",
-    "FileRow",
-    "Ledger",
-    "PartRow",
-    "PendingFile",
-    "PictureRow",
-    "ResultRow",
-    "SeriesRow",
-    "SliceRow",
-    "SourceRow",
-]
+from lits_deploy.ledger.file import FILE_NAME as FILE_NAME
+from lits_deploy.ledger.rows import ABOUT as ABOUT
+from lits_deploy.ledger.rows import ABSTAINED as ABSTAINED
+from lits_deploy.ledger.rows import FAILED as FAILED
+from lits_deploy.ledger.rows import NAMES as NAMES
+from lits_deploy.ledger.rows import OK as OK
+from lits_deploy.ledger.rows import PENDING as PENDING
+from lits_deploy.ledger.rows import PICTURES as PICTURES
+from lits_deploy.ledger.rows import RAN as RAN
+from lits_deploy.ledger.rows import RUN as RUN
+from lits_deploy.ledger.rows import AnsweredRow as AnsweredRow
+from lits_deploy.ledger.rows import Counts as Counts
+from lits_deploy.ledger.rows import FileRow as FileRow
+from lits_deploy.ledger.rows import PartRow as PartRow
+from lits_deploy.ledger.rows import PendingFile as PendingFile
+from lits_deploy.ledger.rows import PictureRow as PictureRow
+from lits_deploy.ledger.rows import ResultRow as ResultRow
+from lits_deploy.ledger.rows import SeriesRow as SeriesRow
+from lits_deploy.ledger.rows import SliceRow as SliceRow
+from lits_deploy.ledger.rows import SourceRow as SourceRow
+from lits_deploy.ledger.schema import SCHEMA as SCHEMA
+from lits_deploy.ledger.store import Ledger as Ledger

@@ -143,9 +143,6 @@ class LedgerFile:
 
     def noted(self, key: str) -> str | None:
         """What `note` kept."""
-        return self._meta(key)
-
-    def _meta(self, key: str) -> str | None:
         row = self._db.execute("SELECT value, digest FROM meta WHERE key = ?", (key,)).fetchone()
         if row is not None and row[1] != digest.of(key, row[0]):
             raise self._damaged(f"its note `{key}` is not as it was written")

@@ -32,6 +32,10 @@ CREATE TEMP TABLE scope (part TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWI
 CREATE TEMP TABLE named (part TEXT NOT NULL, written TEXT NOT NULL, PRIMARY KEY (part, written)) WITHOUT ROWID;
 CREATE TEMP TABLE within (written TEXT PRIMARY KEY, part TEXT NOT NULL) WITHOUT ROWID;
 """
+STAGE = """
+INSERT OR IGNORE INTO found (path, part, place, size, mtime_ns, reason, kind, container, member, ctime_ns, unlisted)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 ADOPT = """
 DELETE FROM named;
 INSERT INTO named SELECT DISTINCT found.part, file.part FROM found JOIN file USING (path) WHERE file.part IS NOT NULL;

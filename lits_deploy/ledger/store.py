@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ from lits_deploy.ledger.rows import (
 )
 from lits_deploy.scans.discover import Found
 
+_STAGED = attrgetter("path", "size", "mtime_ns", "reason", "kind", "container", "member", "ctime_ns", "unlisted")
+"""The columns of `found` that are a record's own."""
+
 
 class Ledger(LedgerFile):
     """An open ledger. Use as a context manager."""
@@ -46,18 +50,18 @@ class Ledger(LedgerFile):
     @property
     def identity(self) -> dict[str, Any] | None:
         """The run's identity as it was adopted, or None in a new ledger."""
-        text = self._meta("identity")
+        text = self.noted("identity")
         return None if text is None else json.loads(text)
 
     @property
     def run_id(self) -> str:
         """16 hex digits of the identity and the list of (path, size): equal for equal inputs, however often resumed."""
-        return self._meta("run_id") or ""
+        return self.noted("run_id") or ""
 
     @property
     def base(self) -> str | None:
         """The folder that the paths are relative to, escaped."""
-        return self._meta("base")
+        return self.noted("base")
 
     def stage(self, found: Iterable[Found], name: Callable[[str], str] = str) -> None:
         """Note what discovery saw; nothing changes before `adopt`. The same path again is ignored.
@@ -65,23 +69,8 @@ class Ledger(LedgerFile):
         name: what is written of a path.
         """
         with self._transaction():
-            rows = (
-                (
-                    name(f.path),
-                    f.path,
-                    f.size,
-                    f.mtime_ns,
-                    f.reason,
-                    f.kind,
-                    f.container,
-                    f.member,
-                    _part(f.path),
-                    f.ctime_ns,
-                    f.unlisted,
-                )
-                for f in found
-            )
-            self._db.executemany("INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)", rows)
+            rows = ((name(f.path), _part(f.path), *_STAGED(f)) for f in found)
+            self._db.executemany(schema.STAGE, rows)
 
     def staged(self) -> int:
         """How many files discovery saw."""
@@ -204,14 +193,8 @@ class Ledger(LedgerFile):
                 "UPDATE file SET status = ?, reason = ?, sha256 = ?, window = ?,"
                 " series = (SELECT id FROM series WHERE name = ?),"
                 " library = (SELECT id FROM library WHERE versions = ?) WHERE id = ?",
-                (
-                    (
-                        row.status, row.reason, row.sha256, row.window, row.series and row.series.name,
-                        self._versions, row.file,
-                    )
-                    for row in files
-                ),
-            )  # fmt: skip
+                ((*row[1:5], row.series and row.series.name, self._versions, row.file) for row in files),
+            )
             self._seal(digest.of_some(self._db, [row.file for row in files]))
 
     def _seal(self, found: Iterable[digest.Sealed]) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import lits_deploy
 from lits_deploy.contract import InputContract
-from lits_deploy.pipeline import tuning
 from lits_deploy.scans import READING, Reading
 
 _BOOT = """
@@ -59,7 +58,6 @@ class WorkerSettings:
                 "within": self.within,
                 "reading": self.reading.to_json(),
                 "parent": os.getpid(),
-                "nice": tuning.WORKER_NICE,
                 "import_path": _import_path(),
             }
         )

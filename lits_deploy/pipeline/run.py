@@ -55,11 +55,10 @@ _OUTPUT: dict[Task, str] = {"classify": "logits", "segment": "labels"}
 @dataclass(frozen=True)
 class Finished:
     """A run whose slices are all in the ledger, for what follows: the output folder with its open ledger, the loop with
-    workers and network, the slots, where the scans are, and how they are named."""
+    workers and network, where the scans are, and how they are named."""
 
     output: OutputFolder
     loop: Loop
-    slots: Slots[Tag]
     discovery: Discovery
     naming: Naming
     artifact: Artifact
@@ -158,7 +157,7 @@ def run_folder(
         tables = write_tables(out, kinds, output.ledger, classes=contract.classes, provenance=provenance)
         session.tables_written = monotonic()
         if finish is not None:
-            tables += tuple(finish(Finished(output, loop, slots, discovery, naming, artifact, stop)))
+            tables += tuple(finish(Finished(output, loop, discovery, naming, artifact, stop)))
         loop.pool.close()
         session.finished = monotonic()
         warnings = _warnings(artifact, output, loop, discovery, options, why_not, idle)

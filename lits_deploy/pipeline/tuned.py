@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,9 @@ _DISTRIBUTIONS = {
 Open = Callable[[int, int], Runtime]
 """(max_batch, threads) → an open runtime."""
 
+OpenArtifact = Callable[[Bundle, Artifact, ClassifyOptions], Runtime]
+"""Opens an artifact as the options say; the caller closes it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
@@ -67,14 +70,6 @@ class Setting:
     batch: int
     threads: int
     slices_per_s: float
-
-
-class OpenArtifact(Protocol):
-    """Opens an artifact as the options say."""
-
-    def __call__(self, bundle: Bundle, artifact: Artifact, options: ClassifyOptions, /) -> Runtime:
-        """The caller closes it."""
-        ...
 
 
 class Found(NamedTuple):

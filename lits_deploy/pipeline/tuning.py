@@ -33,9 +33,6 @@ CPU_BATCHES, GPU_BATCHES = (1, 2, 4, 8, 16, 32), (8, 16, 32, 64, 128)
 MOST_BATCH = 128
 """Largest batch size that there is room for unless the user asks for more."""
 
-WORKER_NICE = 0
-"""Added to a decode worker's niceness, where workers and the network share the cores. Not measured yet."""
-
 COMMIT_EVERY_S = 1.0
 """Failed files wait at most this long for the ledger; slices are written batch by batch."""
 

@@ -238,7 +238,6 @@ class Decoder:
 def main(settings: dict[str, Any]) -> None:
     """Run until the parent closes the pipe. settings: as `pipeline.process.WorkerSettings` writes them."""
     _live_and_die_with(settings["parent"])
-    os.nice(settings["nice"])
     link = Link()
     contract = InputContract.from_json(settings["contract"])
     decoder = Decoder(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lits_deploy.contract import InputContract, window_to_uint8
+from lits_deploy.contract import InputContract, in_hu, window_to_uint8
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Slice
 from lits_deploy.scans.gates import hu_doubt, sample
@@ -58,10 +58,7 @@ def check_window(contract: InputContract) -> tuple[float, float]:
 
 def window_words(contract: InputContract) -> str:
     """What results say of the window of a file in HU."""
-    if contract.window_hu is None:
-        return "unknown"
-    low, high = contract.window_hu
-    return f"{low:g}…{high:g} HU"
+    return "unknown" if contract.window_hu is None else in_hu(contract.window_hu)
 
 
 def finish(

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Frame, Reading, Scan, Slice, png
-from lits_deploy.scans.gates import grey_doubt
+from lits_deploy.scans.gates import grey_doubt, size_doubt
 from lits_deploy.scans.neighbours import check_alone
 
 MAX_BYTES = 256 << 20
@@ -127,10 +127,8 @@ def _check_header(image: Image.Image, contract: InputContract) -> None:
         raise SliceError(f"colour ({image.mode}), not grey")
     if width != height:
         raise SliceError(f"{width}×{height} pixels: not square")
-    if width != contract.size and contract.resize == "never":
-        raise SliceError(f"{width}×{height} pixels: the network takes {contract.size}×{contract.size} and no other")
-    if 2 * width < contract.size:
-        raise SliceError(f"{width}×{height} pixels: too small for {contract.size}×{contract.size}")
+    if (doubt := size_doubt(width, contract)) is not None:
+        raise SliceError(doubt)
 
 
 def _check_orientation(image: Image.Image) -> None:

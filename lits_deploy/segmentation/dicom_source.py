@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from lits_deploy.scans.dicom.header import items, number, numbers
+from lits_deploy.scans.dicom.series import Groups
 from lits_deploy.segmentation.grid import Plane
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ def dataset_of(data: bytes) -> Dataset:
 def plane_of(dataset: Dataset, index: int) -> Plane | str:
     """Where frame `index` of a file lies, or what its header does not say."""
     own = items(dataset, 0x52009230)
-    groups = [*own[index : index + 1], *items(dataset, 0x52009229)[:1]]
-    directions = numbers(_holding(groups, 0x00209116, 0x00200037, dataset), 0x00200037, 6)
-    position = numbers(_holding(groups, 0x00209113, 0x00200032, dataset), 0x00200032, 3)
-    measures = _holding(groups, 0x00289110, 0x00280030, dataset)
+    groups = Groups(own[index : index + 1] + items(dataset, 0x52009229)[:1], dataset)
+    directions = numbers(groups.holding(0x00209116, 0x00200037), 0x00200037, 6)
+    position = numbers(groups.holding(0x00209113, 0x00200032), 0x00200032, 3)
+    measures = groups.holding(0x00289110, 0x00280030)
     spacing = numbers(measures, 0x00280030, 2)
     if directions is None or position is None:
         return "the header does not say where the slice lies"
@@ -39,12 +40,3 @@ def plane_of(dataset: Dataset, index: int) -> Plane | str:
         spacing=spacing,
         thickness=thickness if thickness and thickness > 0 else None,
     )
-
-
-def _holding(groups: list[Dataset], macro: int, attribute: int, top: Dataset) -> Dataset:
-    """The first functional group that holds an attribute, else the top level."""
-    for group in groups:
-        for item in items(group, macro)[:1]:
-            if attribute in item:
-                return item
-    return top

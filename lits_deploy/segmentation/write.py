@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby, pairwise
 from statistics import median
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -72,31 +72,17 @@ class Segmented:
         return unpacked(data, self.size)
 
 
-class Writer(Protocol):
-    """Writes a series in one format. name: of the format."""
-
-    name: str
-
-    def needs(self, source: Source) -> bool:
-        """Whether it needs the headers of this series' files."""
-        ...
-
-    def write(self, series: Segmented, folder: MaskFolder) -> Iterator[MaskRow]:
-        """Write the masks; a row for every slice. Raises OutputError."""
-        ...
-
-
 class PngWriter:
     """One picture a slice, in the size of its source."""
 
     name = "png"
 
     def needs(self, source: Source) -> bool:
-        """A picture's size stands in it alone."""
+        """Whether it needs the headers of this series' files: a picture's size stands in it alone."""
         return source.kind == "picture"
 
     def write(self, series: Segmented, folder: MaskFolder) -> Iterator[MaskRow]:
-        """See Writer."""
+        """Write the masks; a row for every slice. Raises OutputError."""
         for row in series.source.slices:
             place = series.place(row) if row.masked else ""
             if isinstance(place, str):
@@ -118,7 +104,7 @@ class NiftiWriter:
         return source.kind in ("nifti", "dicom") and bool(source.segmented)
 
     def write(self, series: Segmented, folder: MaskFolder) -> Iterator[MaskRow]:
-        """See Writer."""
+        """See PngWriter."""
         if not series.source.segmented or series.source.kind not in ("nifti", "dicom"):
             yield from _without(series.source.slices, _NO_PLACE if series.source.row else _NO_SERIES)
         elif series.source.kind == "nifti":
@@ -185,7 +171,7 @@ class SegWriter:
         return source.kind == "dicom" and bool(source.segmented)
 
     def write(self, series: Segmented, folder: MaskFolder) -> Iterator[MaskRow]:
-        """See Writer."""
+        """See PngWriter."""
         if not self.needs(series.source):
             yield from _without(series.source.slices, "its source is no DICOM file")
             return
@@ -243,6 +229,9 @@ class SegWriter:
             raise
         except Exception as error:  # highdicom and pydicom refuse headers in many ways; what they say may quote them
             return f"highdicom cannot make a SEG of it ({type(error).__name__})"
+
+
+Writer = PngWriter | NiftiWriter | SegWriter
 
 
 def _planes(series: Segmented) -> tuple[list[tuple[SourceRow, Plane, Headed]], list[MaskRow]]:

@@ -6,12 +6,13 @@ import time
 
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import EngineError
-from lits_deploy.goldens import Network, compare, read_golden
+from lits_deploy.goldens import compare, read_golden
+from lits_deploy.runtime import Runtime
 from lits_deploy.trt.cuda import Gpu
 from lits_deploy.trt.record import Proof
 
 
-def prove(network: Network, bundle: Bundle, artifact: Artifact, gpu: Gpu) -> Proof:
+def prove(network: Runtime, bundle: Bundle, artifact: Artifact, gpu: Gpu) -> Proof:
     """Run the goldens through a network that returns probabilities, in full batches and the first slice alone.
 
     Both, because TensorRT picks other kernels for other batches. Raises EngineError, with the worst golden, where they

@@ -31,11 +31,12 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, DataError, UserError
 from lits_deploy.files import sha256_file
+from lits_deploy.goldens import read_golden
 from lits_deploy.measured import figures_of
 from lits_deploy.model_file import ModelFile
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
-from lits_deploy.verify import read_golden, verify
+from lits_deploy.verify import verify
 from tiny_data import make_tiny_data
 from tiny_network import CONTRACT, train_tiny_network
 from train.models.registry import NETWORKS, build, network

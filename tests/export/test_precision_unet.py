@@ -24,8 +24,9 @@ from export.source import Deployed, Original
 from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
+from lits_deploy.goldens import read_golden
 from lits_deploy.scans.image import load_slice
-from lits_deploy.verify import read_golden, verify
+from lits_deploy.verify import verify
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
 from train.data.masks import load_mask

@@ -20,9 +20,8 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory
 from lits_deploy.files import sha256_file
-from lits_deploy.goldens import read_golden
+from lits_deploy.goldens import compare, read_golden
 from lits_deploy.runtime import Batch, Device, Outputs, onnxruntime_, openvino_
-from lits_deploy.verify import compare
 from tiny_bundle import make_tiny_bundle, with_manifest
 
 on_each_cpu_runtime = pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.dataset import Dataset
 
@@ -98,7 +98,7 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
     shared, own = items(dataset, _SHARED_GROUPS)[:1], items(dataset, _FRAME_GROUPS)
     # Before `_series`: where that decodes a text, pydicom replaces the raw bytes.
     region = None if reading.any_body_part else other_region(dataset, own[:1] + shared)
-    first = _Groups(own[:1] + shared, dataset)
+    first = Groups(own[:1] + shared, dataset)
     lie, spacing = _lie(first), _spacing(first)
     series = _series(dataset, first, lie, spacing, rows, columns)
     if doubt is not None:
@@ -113,7 +113,7 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
         raise SliceError(str(error), series=series) from None
     frames = []
     for index in range(layout.frames):
-        groups = _Groups(own[index : index + 1] + shared, dataset)
+        groups = Groups(own[index : index + 1] + shared, dataset)
         placed = _placed(groups, layout, contract)
         if layout.frames > 1 and not own:
             placed = _withhold(placed, "one of several frames without a position of its own")
@@ -125,7 +125,7 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
     return Told(series=series, layout=layout, frames=frames)
 
 
-class _Groups:
+class Groups:
     """A frame's functional groups, then the shared ones, then the top level."""
 
     def __init__(self, groups: list[Dataset], top: Dataset) -> None:
@@ -191,12 +191,11 @@ def _layout(dataset: Dataset, rows: int, columns: int) -> Layout:
     sane = allocated in (8, 16, 32) and 0 < stored <= allocated and representation in (0, 1)
     if not sane or (high is not None and high != stored - 1):
         raise SliceError("a layout of bits that no CT image has")
-    return Layout(
-        frames=frames, rows=rows, columns=columns, allocated=allocated, stored=stored, signed=representation == 1
-    )
+    signed = representation == 1
+    return Layout(frames=frames, rows=rows, columns=columns, allocated=allocated, stored=stored, signed=signed)
 
 
-def _placed(groups: _Groups, layout: Layout, contract: InputContract) -> Placed:
+def _placed(groups: Groups, layout: Layout, contract: InputContract) -> Placed:
     lie, spacing = _lie(groups), _spacing(groups)
     values = groups.holding(0x00289145, 0x00281053)
     slope, intercept = number(values, 0x00281053), number(values, 0x00281052)
@@ -215,43 +214,37 @@ def _placed(groups: _Groups, layout: Layout, contract: InputContract) -> Placed:
 
 
 def _withhold(placed: Placed, reason: str) -> Placed:
-    return Placed(
-        lie=placed.lie,
-        spacing_mm=placed.spacing_mm,
-        position=placed.position,
-        rescale=placed.rescale,
-        doubt=placed.doubt or reason,
-    )
+    return replace(placed, doubt=placed.doubt or reason)
 
 
-def _image_type(groups: _Groups) -> list[str]:
+def _image_type(groups: Groups) -> list[str]:
     return texts(groups.holding(0x00189329, 0x00089007), 0x00089007) or texts(groups.top, 0x00080008)
 
 
-def _lie(groups: _Groups) -> Lie | None:
+def _lie(groups: Groups) -> Lie | None:
     six = _directions(groups)
     return None if six is None else lie_of(six[:3], six[3:])
 
 
-def _directions(groups: _Groups) -> tuple[float, ...] | None:
+def _directions(groups: Groups) -> tuple[float, ...] | None:
     """Image Orientation (Patient): first the direction along a row, in which the column rises."""
     return numbers(groups.holding(0x00209116, 0x00200037), 0x00200037, 6)
 
 
-def _position(groups: _Groups, lie: Lie | None) -> float | None:
+def _position(groups: Groups, lie: Lie | None) -> float | None:
     three = numbers(groups.holding(0x00209113, 0x00200032), 0x00200032, 3)
     if three is None or lie is None:
         return None
     return round(sum(a * b for a, b in zip(three, lie.normal, strict=True)), 3)
 
 
-def _spacing(groups: _Groups) -> tuple[float, float] | None:
+def _spacing(groups: Groups) -> tuple[float, float] | None:
     """Pixel Spacing: the distance of rows, then that of columns."""
     two = numbers(groups.holding(0x00289110, 0x00280030), 0x00280030, 2)
     return (round(two[0], 4), round(two[1], 4)) if two is not None and min(two) > 0 else None
 
 
-def _padding(groups: _Groups, layout: Layout) -> tuple[float, float] | None:
+def _padding(groups: Groups, layout: Layout) -> tuple[float, float] | None:
     """Pixel Padding Value up to Pixel Padding Range Limit, whichever is the larger."""
     value = integer(groups.top, 0x00280120, signed=layout.signed)
     if value is None:
@@ -262,7 +255,7 @@ def _padding(groups: _Groups, layout: Layout) -> tuple[float, float] | None:
 
 
 def _series(
-    dataset: Dataset, first: _Groups, lie: Lie | None, spacing: tuple[float, float] | None, rows: int, columns: int
+    dataset: Dataset, first: Groups, lie: Lie | None, spacing: tuple[float, float] | None, rows: int, columns: int
 ) -> Series:
     modality = text(dataset, 0x00080060)
     identifiers = {name: value for name, tag in _IDENTIFIERS.items() if (value := _readable(dataset, tag))}
