@@ -13,7 +13,7 @@ STUBS := .venv/stubs/tensorrt_stubs/py.typed
 BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==11.4.0.106 cuda-python==12.6.2.post1
 BINDINGS_READY := $(BINDINGS:%=.venv/bindings/%/ready)
 
-.PHONY: setup bindings demo test test-slow mutants lint format clean
+.PHONY: setup bindings demo test test-slow mutants lint lines format clean
 
 setup: $(READY)
 
@@ -62,6 +62,13 @@ lint: setup $(STUBS)
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Source lines and files outside tests, by package and in all.
+lines:
+	@git ls-files '*.py' '*.jinja' '*.css' '*.js' | grep -v '^tests/' | xargs wc -l | awk '$$2 != "total" { \
+	  split($$2, path, "/"); lines[path[1]] += $$1; files[path[1]]++; all += $$1; count++ } \
+	  END { for (name in lines) printf "%7d lines %4d files  %s\n", lines[name], files[name], name | "sort -k5"; \
+	  close("sort -k5"); printf "%7d lines %4d files  in all\n", all, count }'
 
 clean:
 	rm -rf .venv demo-out dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -105,7 +105,7 @@ def taking(runtime: Runtime, batch: int) -> Runtime:
 def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
     """What a fresh process opens; imports PyTorch only for the original."""
     if spec["kind"] == "original":
-        from benchmarks.peers.torch_eager import open_original
+        from benchmarks.torch_eager import open_original
 
         return lambda batch: open_original(
             Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch, flips=spec["flips"]

@@ -38,7 +38,7 @@ def open_reference(bundle: Bundle, run: Path, threads: int) -> Reference:
     Raises MissingExtra without PyTorch, DataError where `run` is no run, ContractError where its input is another.
     """
     try:
-        from benchmarks.peers.torch_eager import original_candidates
+        from benchmarks.torch_eager import original_candidates
         from export.source import DECLARED, from_run
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export", "benchmarks"):

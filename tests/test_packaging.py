@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 import venv
@@ -33,10 +34,27 @@ def test_top_level_is_exactly_the_four_packages(wheel: Path) -> None:
         names = archive.namelist()
     top = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
     assert top == {"lits_deploy", "train", "export", "benchmarks"}
-    assert not [name for name in names if name.startswith("benchmarks/results/")]
     assert all(f"{package}/py.typed" in names for package in top)
     assert "lits_deploy/doctor/probe.onnx" in names
+    developers = ("results/", "peers/", "gpu_check", "gpu_parts", "overhead", "record", "scans", "training_speed")
+    assert not [name for name in names if name.startswith(tuple(f"benchmarks/{part}" for part in developers))]
     assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 2_500_000  # source: no data, no results
+
+
+def test_nothing_in_it_imports_what_is_left_out(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        sources = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")}
+    left_out = {name.removesuffix(".py") for name in _tracked()} - {name.removesuffix(".py") for name in sources}
+    assert left_out, "peers and the like"
+    for name, text in sources.items():
+        for module in re.findall(r"^ *from (benchmarks[\w.]*) import|^ *import (benchmarks[\w.]*)", text, re.MULTILINE):
+            path = "".join(module).replace(".", "/")
+            assert not {path, f"{path}/__init__"} & left_out, f"{name} imports {path}"
+
+
+def _tracked() -> list[str]:
+    command = ["git", "-C", str(ROOT), "ls-files", "benchmarks/*.py"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
 
 def test_installed_without_torch_it_helps_verifies_and_classifies(wheel: Path, tmp_path: Path) -> None:

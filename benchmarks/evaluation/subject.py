@@ -122,7 +122,7 @@ def _of_run(
     try:
         import torch
 
-        from benchmarks.peers.torch_eager import TorchEager
+        from benchmarks.torch_eager import TorchEager
         from export.source import from_run
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export", "benchmarks"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -118,18 +118,18 @@ def folder_job(script: Script, files: Sequence[str], out: Path, *, batch: int, w
     }  # fmt: skip
 
 
-def child_of(script: Script, spec: Spec) -> None:
-    """The whole of a fresh process; a user's error comes back as one."""
+def child_of(text: str, make: Callable[[Spec], Script]) -> None:
+    """The whole of a fresh process; text: what the parent sent. A user's error comes back as one."""
+    spec = json.loads(text)
     try:
-        answer(run_job(script, spec))
+        answer(run_job(make(spec), spec))
     except UserError as error:
         answer_error(error)
 
 
-def read_spec(text: str) -> Spec:
-    """What the parent sent."""
-    spec: Spec = json.loads(text)
-    return spec
+def of_spec(spec: Spec, *names: str) -> dict[str, Any]:
+    """These arguments of a script."""
+    return {name: spec[name] for name in names}
 
 
 def read_model(spec: Spec) -> ModelFile:

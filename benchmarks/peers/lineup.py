@@ -58,7 +58,7 @@ def lineup(bundle: Bundle, device: str) -> list[Entry]:
     ]  # fmt: skip
     found = [
         Entry(
-            name=f"ours {runtime} {artifact.name}", title="lits-deploy classify", library=_library(runtime, kind),
+            name=f"ours {runtime} {artifact.name}", title="lits-deploy classify", library=f"{runtime} {kind}",
             precision=artifact.precision, artifact=artifact.name, runtime=runtime,
         )
         for runtime, where in places() if where.partition(":")[0] == kind
@@ -92,13 +92,6 @@ def _torch_entries(kind: str) -> list[Entry]:
             module="benchmarks.peers.timm_script", settings=loaders, needs=("torch", "timm"),
         )
     )  # fmt: skip
-    if kind == "cuda":
-        found.append(
-            Entry(
-                name="torch-tensorrt", title="PyTorch script, Torch-TensorRT", library="Torch-TensorRT cuda",
-                precision="fp32", module=module, mode="tensorrt", settings=loaders, needs=("torch", "torch_tensorrt"),
-            )
-        )  # fmt: skip
     return found
 
 
@@ -110,7 +103,7 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
         found.append(
             Entry(
                 name=f"onnxruntime {artifact.name}", title="bare ONNX Runtime script",
-                library=_library("onnxruntime", kind), module="benchmarks.peers.onnxruntime_script",
+                library=f"onnxruntime {kind}", module="benchmarks.peers.onnxruntime_script",
                 settings=((8, 1), (32, 2)), needs=("onnxruntime",), **where,
             )
         )  # fmt: skip
@@ -119,7 +112,7 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
             found.append(
                 Entry(
                     name=f"openvino {mode} {artifact.name}", title=f"OpenVINO script, {mode} mode",
-                    library=_library("openvino", kind), module="benchmarks.peers.openvino_script", mode=mode,
+                    library=f"openvino {kind}", module="benchmarks.peers.openvino_script", mode=mode,
                     settings=settings, needs=("openvino",), **where,
                 )
             )  # fmt: skip
@@ -127,15 +120,11 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
         found.append(
             Entry(
                 name=f"ultralytics {artifact.name}", title="Ultralytics predict (ONNX)",
-                library=_library("onnxruntime", kind), module="benchmarks.peers.ultralytics_script",
+                library=f"onnxruntime {kind}", module="benchmarks.peers.ultralytics_script",
                 settings=((8, 0), (32, 0)), needs=("ultralytics", "torch", "onnx", "onnxruntime"), **where,
             )
         )  # fmt: skip
     return found
-
-
-def _library(runtime: str, kind: str) -> str:
-    return f"{runtime} {kind}"
 
 
 def spec_of(entry: Entry, bundle: Bundle, run: Path, threads: int, device: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_ahead, read_model, read_spec
+from benchmarks.peers.common import Probabilities, Slices, child_of, of_spec, read_ahead, read_model
 from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
 
@@ -58,6 +58,4 @@ class OnnxRuntimeScript:
 
 def child(text: str) -> None:
     """What the fresh process runs."""
-    spec: Spec = read_spec(text)
-    script = OnnxRuntimeScript(read_model(spec), size=spec["size"], threads=spec["threads"], device=spec["device"])
-    child_of(script, spec)
+    child_of(text, lambda spec: OnnxRuntimeScript(read_model(spec), **of_spec(spec, "size", "threads", "device")))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_ahead, read_model, read_spec
+from benchmarks.peers.common import Probabilities, Slices, child_of, of_spec, read_ahead, read_model
 from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import signal_stack
 from lits_deploy.runtime.openvino_ import import_openvino
@@ -79,5 +79,4 @@ class OpenVinoScript:
 
 def child(text: str) -> None:
     """What the fresh process runs."""
-    spec: Spec = read_spec(text)
-    child_of(OpenVinoScript(read_model(spec), size=spec["size"], threads=spec["threads"], mode=spec["mode"]), spec)
+    child_of(text, lambda spec: OpenVinoScript(read_model(spec), **of_spec(spec, "size", "threads", "mode")))

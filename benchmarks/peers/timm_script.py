@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_spec
+from benchmarks.peers.common import Probabilities, Slices, child_of, of_spec
 from export.source import Original, from_run
 
 
@@ -77,5 +77,4 @@ def child(text: str) -> None:
     """What the fresh process runs; importing timm is an import like PyTorch's, before the clock."""
     import timm.data  # noqa: F401
 
-    spec: Spec = read_spec(text)
-    child_of(TimmScript(Path(spec["run"]), threads=spec["threads"], device=spec["device"]), spec)
+    child_of(text, lambda spec: TimmScript(Path(spec["run"]), **of_spec(spec, "threads", "device")))

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers.torch_eager import on_device
+from benchmarks.torch_eager import on_device
 from export.source import Original
 from lits_deploy.errors import DeviceError
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo

@@ -1,4 +1,4 @@
-"""The scripts that competent users of PyTorch write to classify a folder: eager, compiled, and through Torch-TensorRT.
+"""The scripts that competent users of PyTorch write to classify a folder: eager and compiled.
 
 Dataset, DataLoader with worker processes, evaluation and inference mode, batches of 32, one CSV at the end: the same
 network, slices and threads as the pipeline. `mode` is one of MODES.
@@ -8,7 +8,6 @@ network, slices and threads as the pipeline. `mode` is one of MODES.
     compile            torch.compile with frozen weights (PyTorch's advice for inference on a CPU), channels_last; the
                        last batch is filled up, so that one graph does for all. Its cache on disk is warm, as on any
                        second day
-    tensorrt           Torch-TensorRT, FP32, on a GPU only. Written from its documentation and never run
 """
 
 from __future__ import annotations
@@ -22,11 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_grey, read_spec
+from benchmarks.peers.common import Probabilities, Slices, child_of, of_spec, read_grey
 from export.source import Original, from_run
-from lits_deploy.errors import DeviceError, MissingExtra
 
-MODES = ("eager", "channels_last", "compile", "tensorrt")
+MODES = ("eager", "channels_last", "compile")
 
 
 class Pictures(Dataset[Tensor]):
@@ -45,8 +43,8 @@ class Pictures(Dataset[Tensor]):
 class TorchScript:
     """A run's best checkpoint in one of MODES."""
 
-    def __init__(self, run: Path, *, mode: str, threads: int, device: str = "cpu", most: int = 32) -> None:
-        self.run, self.mode, self.threads, self.device, self.most = run, mode, threads, torch.device(device), most
+    def __init__(self, run: Path, *, mode: str, threads: int, device: str = "cpu") -> None:
+        self.run, self.mode, self.threads, self.device = run, mode, threads, torch.device(device)
         self.size = 0
         self._call: Any = None
 
@@ -64,8 +62,6 @@ class TorchScript:
 
             inductor.freezing = True
             self._call = torch.compile(module, dynamic=False)
-        elif self.mode == "tensorrt":
-            self._call = self._tensorrt(module)
 
     def original(self) -> Original:
         """The network, from the run."""
@@ -94,25 +90,7 @@ class TorchScript:
             answer: Tensor = probabilities[:count].cpu()
             return answer
 
-    def _tensorrt(self, module: nn.Module) -> Any:
-        if self.device.type != "cuda":
-            raise DeviceError("Torch-TensorRT runs on an NVIDIA GPU only.", fix="leave this peer out")
-        try:
-            import torch_tensorrt
-        except ImportError as error:
-            raise MissingExtra("torch-tensorrt", "peers") from error
-        shape = (1, self.size, self.size)
-        # Preprocessing (uint8 in) stays in PyTorch, the network goes to TensorRT in its own FP32.
-        example = torch_tensorrt.Input(
-            min_shape=(1, *shape), opt_shape=(self.most, *shape), max_shape=(self.most, *shape), dtype=torch.uint8
-        )
-        return torch_tensorrt.compile(module, ir="dynamo", inputs=[example])
-
 
 def child(text: str) -> None:
     """What the fresh process runs."""
-    spec: Spec = read_spec(text)
-    script = TorchScript(
-        Path(spec["run"]), mode=spec["mode"], threads=spec["threads"], device=spec["device"], most=spec["batch"]
-    )
-    child_of(script, spec)
+    child_of(text, lambda spec: TorchScript(Path(spec["run"]), **of_spec(spec, "mode", "threads", "device")))

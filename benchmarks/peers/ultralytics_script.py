@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.peers.common import Probabilities, Slices, Spec, child_of, read_model, read_spec
+from benchmarks.peers.common import Probabilities, Slices, child_of, of_spec, read_model
 from lits_deploy.errors import UserError
 from lits_deploy.machine import allowed_cores
 from lits_deploy.model_file import ModelFile
@@ -106,13 +106,9 @@ class UltralyticsScript:
 
 def child(text: str) -> None:
     """What the fresh process runs; settings go to a folder of its own, and nothing is sent or fetched."""
-    spec: Spec = read_spec(text)
     with tempfile.TemporaryDirectory(prefix="lits-deploy-ultralytics-settings-") as settings:
         os.environ |= {"YOLO_CONFIG_DIR": settings, "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
         os.environ["YOLO_VERBOSE"] = "false"
         import ultralytics  # noqa: F401
 
-        script = UltralyticsScript(
-            read_model(spec), size=spec["size"], threads=spec["threads"], classes=spec["classes"]
-        )
-        child_of(script, spec)
+        child_of(text, lambda spec: UltralyticsScript(read_model(spec), **of_spec(spec, "size", "threads", "classes")))

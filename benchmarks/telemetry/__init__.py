@@ -1,6 +1,6 @@
 """What a machine tells while it computes: clocks, temperatures, throttling, power mode, energy. Readers only.
 
-    sysfs        Linux: clocks, thermal zones, throttle counters, RAPL energy counters of the processor
+    sysfs        Linux: clocks, temperatures, throttle counters, RAPL energy counters of the processor
     nvml         NVIDIA GPUs through nvidia-ml-py: clocks, temperature, power, throttle reasons, energy counter
     tegrastats   Jetson: the vendor's program, whose lines hold temperatures and the module's power
 

@@ -1,17 +1,17 @@
-"""Clocks, temperatures, throttle counters and RAPL energy from Linux's files. `root` stands for `/` in tests."""
+"""Clocks and temperatures (by psutil), throttle counters and RAPL energy. `root` stands for `/` in tests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 
 def snapshot(root: Path = Path("/")) -> dict[str, Any]:
-    """cpu_mhz: of each core; temperatures_c: by zone; cpu_throttles: events since the machine started."""
+    """cpu_mhz: of each core; temperatures_c: by sensor; cpu_throttles: events since the machine started."""
     return {
-        "cpu_mhz": _clocks(root) or None,
-        "temperatures_c": dict(_temperatures(root)) or None,
+        "cpu_mhz": _clocks() or None,
+        "temperatures_c": _temperatures() or None,
         "cpu_throttles": _throttles(root),
     }
 
@@ -50,29 +50,25 @@ class Rapl:
         return _number(zone / "energy_uj") or 0
 
 
-def _clocks(root: Path) -> list[float]:
-    cores = sorted((root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    found = [value / 1000 for path in cores if (value := _number(path)) is not None]
-    if found:
-        return found
-    try:
-        lines = (root / "proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    return [float(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+def _clocks() -> list[float]:
+    with suppress(ImportError):
+        import psutil
+
+        return [core.current for core in psutil.cpu_freq(percpu=True)]
+    return []
 
 
-def _temperatures(root: Path) -> Iterator[tuple[str, float]]:
-    for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
-        value = _number(zone / "temp")
-        if value is not None and value > 0:  # a zone that is asleep says 0 or less
-            yield f"{zone.name} {_text(zone / 'type') or ''}".strip(), value / 1000
-    for monitor in sorted((root / "sys/class/hwmon").glob("hwmon*")):
-        for path in sorted(monitor.glob("temp*_input")):
-            value = _number(path)
-            if value is not None and value > 0:
-                label = _text(path.with_name(path.name.replace("_input", "_label"))) or path.name.partition("_")[0]
-                yield f"{_text(monitor / 'name') or monitor.name} {label}", value / 1000
+def _temperatures() -> dict[str, float]:
+    with suppress(ImportError):
+        import psutil
+
+        return {
+            f"{name} {one.label or place}": one.current
+            for name, sensors in psutil.sensors_temperatures().items()
+            for place, one in enumerate(sensors, start=1)
+            if one.current > 0  # a zone that is asleep says 0 or less
+        }
+    return {}
 
 
 def _throttles(root: Path) -> int | None:
@@ -85,11 +81,4 @@ def _number(path: Path) -> int | None:
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return None
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
         return None

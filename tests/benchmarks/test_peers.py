@@ -91,7 +91,6 @@ def test_who_takes_part(bundle: Bundle) -> None:
     assert len(set(names)) == len(names)
     assert {"plain", "plain channels_last", "torch.compile", "timm", "onnxruntime fp32"} <= set(names)
     assert {"openvino latency fp32", "openvino throughput fp32", "ultralytics fp32"} <= set(names)
-    assert "torch-tensorrt" in {entry.name for entry in lineup(bundle, "cuda")}
     assert all(entry.ours == entry.name.startswith("ours ") for entry in entries)
 
 
@@ -131,7 +130,7 @@ def test_aims_are_medians_of_the_rounds_ratios(tmp_path: Path) -> None:
 
 def test_an_original_that_does_not_fit_onto_the_device_is_told_as_any_lack_of_memory() -> None:
     torch = pytest.importorskip("torch")
-    from benchmarks.peers.torch_eager import TorchEager
+    from benchmarks.torch_eager import TorchEager
 
     def to(_device: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -22,7 +22,6 @@ from benchmarks.contenders import SCORING_BATCH
 from benchmarks.fresh import ChildError
 from benchmarks.inputs import choose_inputs
 from benchmarks.latency import Effort
-from benchmarks.peers.torch_eager import original_candidates
 from benchmarks.plan import Plan
 from benchmarks.plot import _legends, draw
 from benchmarks.reference import Reference
@@ -30,6 +29,7 @@ from benchmarks.report import model_table, notes, offline_table, server_table, s
 from benchmarks.report_files import CSV_COLUMNS, csv_text, markdown, write_report
 from benchmarks.run import benchmark
 from benchmarks.server import ServerEffort
+from benchmarks.torch_eager import original_candidates
 from export.source import Deployed, Original
 from fake_runtime import FakeRuntime
 from lits_deploy.bundle import Bundle

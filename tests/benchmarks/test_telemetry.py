@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from benchmarks.telemetry import Telemetry, nvml, sysfs, tegrastats, throttled
@@ -27,26 +28,26 @@ def write(root: Path, name: str, text: str) -> None:
     (root / name).write_text(text)
 
 
-def test_clocks_temperatures_and_throttles(tmp_path: Path) -> None:
-    for core, clock in enumerate((2_600_000, 3_100_000)):
-        write(tmp_path, f"sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq", f"{clock}\n")
+def test_clocks_temperatures_and_throttles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for core in (0, 1):
         write(tmp_path, f"sys/devices/system/cpu/cpu{core}/thermal_throttle/core_throttle_count", "2\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone0/temp", "47500\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone0/type", "x86_pkg_temp\n")
-    write(tmp_path, "sys/class/thermal/thermal_zone1/temp", "-256000\n")  # asleep
-    write(tmp_path, "sys/class/hwmon/hwmon0/name", "k10temp\n")
-    write(tmp_path, "sys/class/hwmon/hwmon0/temp1_input", "51250\n")
-    write(tmp_path, "sys/class/hwmon/hwmon0/temp1_label", "Tctl\n")
+    clocks = [SimpleNamespace(current=clock) for clock in (2600.0, 3100.0)]
+    monkeypatch.setattr(psutil, "cpu_freq", lambda percpu: clocks)
+    zones = {
+        "k10temp": [SimpleNamespace(label="Tctl", current=51.25)],
+        "acpitz": [SimpleNamespace(label="", current=-256.0), SimpleNamespace(label="", current=47.5)],  # one is asleep
+    }
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: zones)
     assert sysfs.snapshot(tmp_path) == {
         "cpu_mhz": [2600.0, 3100.0],
-        "temperatures_c": {"thermal_zone0 x86_pkg_temp": 47.5, "k10temp Tctl": 51.25},
+        "temperatures_c": {"k10temp Tctl": 51.25, "acpitz 2": 47.5},
         "cpu_throttles": 4,
     }
 
 
-def test_without_frequency_files_cpuinfo_tells_and_the_rest_is_none(tmp_path: Path) -> None:
-    write(tmp_path, "proc/cpuinfo", "model name\t: X\ncpu MHz\t\t: 2595.124\n\ncpu MHz\t\t: 2601.000\n")
-    assert sysfs.snapshot(tmp_path) == {"cpu_mhz": [2595.124, 2601.0], "temperatures_c": None, "cpu_throttles": None}
+def test_what_nobody_tells_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert sysfs.snapshot(tmp_path) == {"cpu_mhz": None, "temperatures_c": None, "cpu_throttles": None}
     assert sysfs.Rapl.find(tmp_path) is None
 
 

@@ -1,7 +1,4 @@
-"""Killed with SIGKILL at random moments and started again, a run ends with the tables of an undisturbed one.
-
-`scripts/kill_resume.py` does the same twenty times on a bundle and a folder of your choice.
-"""
+"""Killed with SIGKILL at random moments and started again, a run ends with the tables of an undisturbed one."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import FORMATS, Frame, Scan
+from lits_deploy.scans import READERS, Frame, Scan
 from lits_deploy.scans.archive import close_last, read_member
 from lits_deploy.scans.dicom import read as read_dicom
 from lits_deploy.scans.discover import Discovery, Found
@@ -31,7 +31,7 @@ def scans(shared_data: Path) -> Iterator[Path]:
 
 
 def read(discovery: Discovery, found: Found, contract: InputContract = CONTRACT) -> Scan:
-    reader = importlib.import_module(FORMATS.readers[found.kind])
+    reader = importlib.import_module(READERS[found.kind])
     if found.member is None:
         data = Path(discovery.real_path(found.path)).read_bytes()
     else:
