@@ -22,10 +22,11 @@ from lits_deploy.errors import ContractError, DataError, SliceError
 from lits_deploy.goldens import read_golden
 from lits_deploy.scans import Slice
 from lits_deploy.synthetic import BESIDE, MARK, is_synthetic
-from train.data.layout import SPLITS, Layout, Sample, read_layout
+from train.data.layout import SPLITS, Sample, layout_for
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled
 from train.data.seen import Past, of_bundle, own_key
+from train.data.spread import evenly
 
 Slices = npt.NDArray[np.uint8]
 
@@ -100,7 +101,7 @@ def choose_inputs(
 
 def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> Inputs:
     """Slices of a split, evenly spread over it; a file that cannot be used is left out and counted."""
-    layout = _layout(data, split)
+    layout = layout_for(data, split)
     contract, masks = bundle.manifest.contract, bundle.manifest.task == "segment"
     if None not in (layout.window_hu, contract.window_hu) and layout.window_hu != contract.window_hu:
         raise ContractError(
@@ -194,20 +195,6 @@ def from_goldens(bundle: Bundle) -> Inputs:
         },
         notes=(f"only the bundle's {count} goldens were at hand: no accuracy, and inputs repeat after {count} slices",),
     )
-
-
-def evenly(samples: tuple[Sample, ...], most: int) -> list[Sample]:
-    """All samples, or `most` of them at equal distances."""
-    if len(samples) <= most:
-        return list(samples)
-    return [samples[index] for index in np.linspace(0, len(samples) - 1, most).round().astype(int)]
-
-
-def _layout(data: Path, split: str) -> Layout:
-    try:
-        return read_layout(data)
-    except DataError:  # only the split that is needed must be whole
-        return read_layout(data, (split,))
 
 
 def _read(samples: list[Sample], contract: InputContract) -> tuple[list[Sample], list[Slices]]:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lits_deploy.errors import DataError, UserError
 from lits_deploy.scans.discover import Discovery
 from train.data.layout import SPLITS, read_layout
 from train.data.masks import load_class
+from train.data.spread import evenly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ def find_scans(folders: Sequence[Path], limit: int | None = None) -> Scans:
         raise UserError(f"There are no PNG or JPEG slices in {folders[0]}.", fix="give --scans FOLDER")
     of = len(files)
     if limit is not None and limit < of:
-        files = [files[index] for index in np.linspace(0, of - 1, limit).round().astype(int)]
+        files = evenly(files, limit)
         roots = [Path(file) for file in files]
     known: dict[str, int] = {}
     names = []

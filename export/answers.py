@@ -70,12 +70,6 @@ def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     return tuple(sorted(samples, key=lambda sample: (sample.patient, sample.scan, sample.image.name)))
 
 
-def spread(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """At most so many of the samples, evenly spread over them, in their order."""
-    ranks = np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)
-    return [samples[rank] for rank in np.unique(ranks)]
-
-
 def slice_number(sample: Sample) -> int | None:
     """Number of the slice in its volume, from a name volume-VVV_SSSS; None where the name tells none."""
     match = _NUMBER.fullmatch(sample.image.stem)

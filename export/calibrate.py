@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.answers import Answer, spread
+from export.answers import Answer
 from export.confidence import expected_calibration_error, fit_abstain, fit_temperature, negative_log_likelihood
 from export.figures import fits
 from export.source import Original
 from lits_deploy.pipeline.judge import softmax
+from train.data.spread import evenly
 
 MOST = 2_048
 """Slices at most, evenly spread over the split: enough for two numbers."""
@@ -57,7 +58,7 @@ def calibrate(original: Original, answers: Sequence[Answer]) -> Calibration:
         return Calibration(record={"fitted": False, "why": "it was trained on every validate patient", **known})
     if not fits(original, unseen):
         return Calibration(record={"fitted": False, "why": "the validate split is of another window", **known})
-    chosen = set(spread(unseen.samples, MOST))
+    chosen = set(evenly(unseen.samples, MOST))
     used = [answer for answer in answers if answer.sample in chosen]
     target = np.array([answer.target for answer in used], np.int64)
     if len(target) < FEWEST or len(np.unique(target)) < 2:

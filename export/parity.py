@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from export.answers import spread
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, ParityError, SliceError
@@ -16,6 +15,7 @@ from lits_deploy.parity import Parity
 from lits_deploy.runtime import Runtime
 from train.data.layout import read_layout
 from train.data.load import fitted_slice, load_sample
+from train.data.spread import evenly
 from train.phantom import make_phantom
 
 MINIMUM = 256
@@ -41,7 +41,7 @@ def parity_slices(original: Original, count: int = MINIMUM) -> tuple[str, NamedS
             samples = read_layout(original.data, ("validate",)).splits["validate"]
         except DataError:
             samples = ()
-        for sample in spread(samples, count):
+        for sample in evenly(samples, count):
             try:
                 slices.append(load_sample(sample, original.contract))
             except SliceError:

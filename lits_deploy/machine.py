@@ -55,3 +55,10 @@ def peak_resident_bytes() -> int:
         return int(peak.split()[0]) * 1024
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def import_path() -> list[str]:
+    """Our import path for a child, without "", the current folder; where this package lies is always on it."""
+    package_root = str(Path(__file__).resolve().parent.parent)
+    entries = [str(Path(entry).absolute()) for entry in sys.path if entry]
+    return entries if package_root in entries else [package_root, *entries]

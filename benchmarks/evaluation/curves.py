@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from train.data.spread import evenly
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -109,8 +111,7 @@ def at_specificity(drawn: Curve, wanted: float = 0.95) -> OperatingPoint | None:
 
 def thinned(drawn: Curve, most: int = 200) -> npt.NDArray[np.int64]:
     """Indices of at most about `most` points that keep a drawn curve's shape: ends, and evenly spread between."""
-    last = len(drawn.threshold) - 1
-    return np.unique(np.linspace(0, last, min(most, last + 1)).round().astype(np.int64))
+    return np.array(evenly(range(len(drawn.threshold)), most))
 
 
 def _best(drawn: Curve, allowed: npt.NDArray[np.bool_], value: Floats) -> OperatingPoint | None:

@@ -16,7 +16,7 @@ from benchmarks.evaluation.subject import Subject
 from export.answers import in_order
 from lits_deploy.errors import ContractError, DataError
 from lits_deploy.synthetic import BESIDE, is_synthetic
-from train.data.layout import SPLITS, Layout, Sample, read_layout
+from train.data.layout import SPLITS, Layout, Sample, layout_for
 from train.data.seen import Past
 
 
@@ -69,7 +69,7 @@ def open_testset(root: Path, split: str, subject: Subject) -> TestSet:
     """
     if split not in SPLITS:
         raise DataError(f"`{split}` is not a split.", fix=f"use one of: {', '.join(SPLITS)}")
-    layout = _layout(root, split)
+    layout = layout_for(root, split)
     window, wanted = layout.window_hu, subject.contract.window_hu
     if window is not None and wanted is not None and window != wanted:
         raise ContractError(
@@ -140,13 +140,6 @@ def past_marks(testset: TestSet, past: Past, keyed: Sequence[tuple[str, int | No
         "The training did not note all slices that it learnt from (it was made before that was noted, or gave its "
         "weights alone): other patients of this split may be among them."
     ]
-
-
-def _layout(root: Path, split: str) -> Layout:
-    try:
-        return read_layout(root)
-    except DataError:  # only the split that is needed must be whole
-        return read_layout(root, (split,))
 
 
 def _words(window: tuple[float, float]) -> str:

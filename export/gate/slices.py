@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from export.answers import spread
 from export.parity import PHANTOM_SEED
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
@@ -17,6 +16,7 @@ from lits_deploy.scans.paths import escape
 from train.data.layout import Sample
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled
+from train.data.spread import evenly
 from train.phantom import make_phantom
 
 MOST = 2_048
@@ -108,5 +108,5 @@ def gate_slices(original: Original, *, most: int = MOST) -> GateSlices:
         return GateSlices(origin="phantoms", samples=(), original=original, left_out=left_out)
     return GateSlices(
         origin=f"{found.layout.root.resolve().name}/validate",
-        samples=tuple(spread(found.samples, most)), original=original, left_out=found.left_out,
+        samples=tuple(evenly(found.samples, most)), original=original, left_out=found.left_out,
     )  # fmt: skip

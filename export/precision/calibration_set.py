@@ -28,6 +28,7 @@ from train.data.layout import SPLITS, Sample, read_layout
 from train.data.load import load_sample
 from train.data.masks import load_class
 from train.data.seen import own_key, sample_keys
+from train.data.spread import middles
 
 COUNT = 512
 """Slices by default: a third of each class where there are that many."""
@@ -127,9 +128,7 @@ def balanced(classes: Sequence[int], patients: Sequence[str], count: int) -> lis
     for label, quota in _shares(sizes, count).items():
         have = {patient: len(indices) for patient, indices in by_class[label].items()}
         for patient, share in _shares(have, quota).items():
-            indices = by_class[label][patient]
-            places = (np.arange(share) + 0.5) * len(indices) / max(1, share)
-            chosen += [indices[int(place)] for place in places]
+            chosen += middles(by_class[label][patient], share)
     return sorted(chosen)
 
 

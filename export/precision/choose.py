@@ -22,6 +22,7 @@ from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
+from train.data.spread import evenly
 
 SLICES = 96
 """Calibration slices, evenly spread, that each way is tried on."""
@@ -52,7 +53,7 @@ def choose_ranges(
     slices: uint8 [N, C, S, S] of training patients; a spread of SLICES of them is used. Closest is the smallest mean
     |Δp|; an answer that is not finite never wins.
     """
-    few = spread(slices)
+    few = slices[evenly(range(len(slices)), SLICES)]
     onnx.save_model(model, str(path))
     expected = _answers(path, few, simulated=False)
     tried: dict[Method, float] = {}
@@ -64,13 +65,6 @@ def choose_ranges(
     method = min(tried, key=lambda name: tried[name])
     onnx.save_model(recipe.make(model, seen, method), str(path))
     return Chosen(method=method, tried={str(name): delta for name, delta in tried.items()}, slices=len(few))
-
-
-def spread(slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """SLICES of them at most, evenly spread."""
-    places = np.unique(np.linspace(0, len(slices) - 1, min(SLICES, len(slices))).round().astype(int))
-    few: npt.NDArray[np.uint8] = slices[places]
-    return few
 
 
 def _answers(path: Path, slices: npt.NDArray[np.uint8], *, simulated: bool) -> npt.NDArray[np.float32]:

@@ -17,11 +17,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import lits_deploy
 from lits_deploy.doctor.check import Check, Section, first_line
+from lits_deploy.machine import import_path
 
 _MARK = "lits-deploy doctor says: "  # libraries print what they like to standard output
 _BOOT = """
@@ -83,7 +82,7 @@ def answer(order: dict[str, Any]) -> None:
 
 
 def _start(job: Job) -> subprocess.Popen[bytes]:
-    order = {"import_path": _import_path(), **asdict(job)}
+    order = {"import_path": import_path(), **asdict(job)}
     # -I: neither PYTHON… variables nor the current folder, where a numpy.py of the user's might lie.
     command = [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _BOOT, json.dumps(order)]
     return subprocess.Popen(
@@ -137,10 +136,3 @@ def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
         for stream in (process.stdout, process.stderr):
             if stream is not None:
                 stream.close()
-
-
-def _import_path() -> list[str]:
-    """Our import path without "", the current folder; where this package lies is always on it."""
-    package_root = str(Path(lits_deploy.__file__).resolve().parent.parent)
-    entries = [str(Path(entry).absolute()) for entry in sys.path if entry]
-    return entries if package_root in entries else [package_root, *entries]

@@ -13,11 +13,10 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import lits_deploy
 from lits_deploy.contract import InputContract
+from lits_deploy.machine import import_path
 from lits_deploy.scans import READING, Reading
 
 _BOOT = """
@@ -58,7 +57,7 @@ class WorkerSettings:
                 "within": self.within,
                 "reading": self.reading.to_json(),
                 "parent": os.getpid(),
-                "import_path": _import_path(),
+                "import_path": import_path(),
             }
         )
 
@@ -140,10 +139,3 @@ class WorkerProcess:
         for stream in self._streams:
             with suppress(OSError):  # a message that it never took
                 stream.close()
-
-
-def _import_path() -> list[str]:
-    """Our import path without "", the current folder; where this package lies is always on it."""
-    package_root = str(Path(lits_deploy.__file__).resolve().parent.parent)
-    entries = [str(Path(entry).absolute()) for entry in sys.path if entry]
-    return entries if package_root in entries else [package_root, *entries]

@@ -5,7 +5,6 @@ Drawn with Pillow, written whole or not at all. It shows the data's own pixels: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from train.check.examine import CONTRACT
 from train.check.report import Judged, Report
 from train.data.layout import SPLITS
 from train.data.masks import read_labels
+from train.data.spread import middles
 
 COLUMNS, TILE, GAP, MARGIN, CAPTION, FOOT = 8, 192, 4, 150, 16, 28
 LIVER, LESION = (60, 220, 90), (255, 70, 70)
@@ -53,7 +53,7 @@ def draw_montage(path: Path, report: Report) -> None:
         chosen = [item for item in report.judged if (item.entry.split, item.target) == (split, target)]
         text = f"{split}\n{target} {CLASSES[target]}\n{len(chosen):,} slices"
         draw.multiline_text((8, top + 8), text, fill=_INK, font=_font(14), spacing=6)
-        for column, item in enumerate(_spread(chosen)):
+        for column, item in enumerate(middles(chosen, COLUMNS)):
             left = MARGIN + column * (TILE + GAP)
             tile = _tile(item)
             if tile is not None:
@@ -69,13 +69,6 @@ def draw_montage(path: Path, report: Report) -> None:
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         raise OutputError(f"{path} cannot be written ({why}).", fix="name a folder that you may write to") from error
-
-
-def _spread(items: Sequence[Judged]) -> list[Judged]:
-    """At most COLUMNS of them, evenly spread; the middle of each stretch, so no first or last slices only."""
-    if len(items) <= COLUMNS:
-        return list(items)
-    return [items[int((k + 0.5) * len(items) / COLUMNS)] for k in range(COLUMNS)]
 
 
 def _tile(item: Judged) -> Image.Image | None:

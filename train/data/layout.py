@@ -131,6 +131,14 @@ def read_layout(root: Path, splits: Sequence[str] = SPLITS) -> Layout:
     return Layout(root, {split: _read_split(root / split, people) for split in splits}, declared)
 
 
+def layout_for(root: Path, split: str) -> Layout:
+    """The whole layout; where that cannot be read, of the split that is needed alone. Raises DataError."""
+    try:
+        return read_layout(root)
+    except DataError:
+        return read_layout(root, (split,))
+
+
 def people_of(declared: dict[str, Any]) -> dict[int, str]:
     """`patient_of` of dataset.json: patients of volumes that are not named for them. ValueError says what is wrong."""
     given = declared.get("patient_of") or {}

@@ -22,8 +22,8 @@ from PIL import Image
 
 from lits_deploy.files import atomic_path
 from lits_deploy.machine import cores
+from train.data.layout import SPLITS
 
-SPLITS = ("train", "validate", "test")
 LABELS = {"0": "background", "1": "liver", "2": "lesion"}
 MOST_WORKERS = 16
 OURS = re.compile(r"volume-\d{3,}_\d{4,}\.png")

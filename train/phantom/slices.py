@@ -8,7 +8,8 @@ from typing import Any
 
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import UserError
-from train.data.slices import SPLITS, Progress, slice_name, write_slice
+from train.data.layout import SPLITS
+from train.data.slices import Progress, slice_name, write_slice
 from train.phantom.anatomy import make_phantom
 from train.phantom.folder import Job, Written, count_classes, describe, write_patients
 

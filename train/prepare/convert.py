@@ -20,6 +20,7 @@ from lits_deploy.files import sha256_file, write_json
 from lits_deploy.scans.image import resized
 from train.data.masks import class_of, largest_label
 from train.data.slices import slice_name, write_slice
+from train.data.spread import evenly
 from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, Verdict, judge, shrink, turn
 from train.prepare.pictures import read_picture
 from train.prepare.settings import SIZE, PrepareSettings
@@ -202,8 +203,8 @@ def _decide(verdict: Verdict, axes: str | None, fix: bool) -> dict[str, Any]:
 def _doubts(volume: Volume) -> list[str]:
     """What makes a volume look as if it were no CT in HU; SliceError for one without any contrast."""
     low, high = float("inf"), float("-inf")
-    for level in np.unique(np.linspace(0, volume.count - 1, MOST_JUDGED).round().astype(int)):
-        hu = volume.hu(int(level))
+    for level in evenly(range(volume.count), MOST_JUDGED):
+        hu = volume.hu(level)
         low, high = min(low, float(hu.min())), max(high, float(hu.max()))
     if low == high:
         raise SliceError(f"every voxel is {low:g}: no picture")
@@ -224,7 +225,7 @@ def _spread(areas: npt.NDArray[Any]) -> list[int]:
     if areas.max(initial=0) == 0:
         return []
     full = np.flatnonzero(areas >= 0.25 * areas.max())
-    return [int(full[at]) for at in np.unique(np.linspace(0, len(full) - 1, MOST_JUDGED).round().astype(int))]
+    return evenly(full.tolist(), MOST_JUDGED)
 
 
 def _swaps(lies: int) -> bool:

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from lits_deploy.errors import DataError
 from lits_deploy.scans.picture_series import place_of
-from train.data.layout import plain, read_declared, window_of
-from train.data.slices import SPLITS
+from train.data.layout import SPLITS, plain, read_declared, window_of
 from train.data.tables import read_table
 from train.prepare.sources import Found, Picture, Source, listed
 

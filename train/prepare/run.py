@@ -13,7 +13,8 @@ from typing import Any
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.synthetic import is_synthetic
-from train.data.slices import LABELS, SPLITS, Progress, count_classes, drop_leftovers, run_jobs, slice_name
+from train.data.layout import SPLITS
+from train.data.slices import LABELS, Progress, count_classes, drop_leftovers, run_jobs, slice_name
 from train.prepare.convert import Job, convert, names_of
 from train.prepare.flags import check_flags
 from train.prepare.orientation import LIES, UNSURE, UPRIGHT, reference

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from lits_deploy.errors import UserError
 from train.data.labels import Meaning
-from train.data.slices import SPLITS
+from train.data.layout import SPLITS
 
 LayoutName = Literal["lits", "lits-png", "msd", "masks"]
 SplitBy = Literal["patient", "slice"]

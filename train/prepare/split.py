@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from train.data.slices import SPLITS
+from train.data.layout import SPLITS
 
 FEWEST_PATIENTS = 3
 

@@ -15,6 +15,7 @@ from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans.image import load_slice
 from train.data.layout import Sample
 from train.data.masks import load_mask
+from train.data.spread import middles
 from train.preprocess import Preprocess
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.runs import Run
@@ -61,8 +62,7 @@ def examples(data: DataSet, samples: Sequence[Sample], each: int = 1) -> list[Sa
     for target in range(3):
         members = [sample for sample in samples if data.classes[sample.image] == target]
         members.sort(key=lambda sample: (sample.patient, sample.image.name))
-        count = min(each, len(members))
-        chosen += [members[int((i + 0.5) * len(members) / count)] for i in range(count)]
+        chosen += middles(members, each)
     return chosen
 
 

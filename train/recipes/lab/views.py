@@ -16,6 +16,7 @@ from lits_deploy.errors import DataError
 from lits_deploy.files import canonical_json, sha256_bytes, write_json, write_text
 from lits_deploy.spreadsheet import CsvWriter
 from train.data.layout import SPLITS, Sample
+from train.data.spread import middles
 from train.prepare.split import FEWEST_PATIENTS, split_patients
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.scale import Scale
@@ -45,7 +46,7 @@ def thin(data: DataSet, samples: Sequence[Sample], wanted: int) -> list[Sample]:
         share = left if rank == 2 else round(wanted * len(members) / len(samples))  # the largest takes the rest
         count = min(len(members), max(2, share))
         left -= count
-        kept.update(members[int((i + 0.5) * len(members) / count)].image for i in range(count))
+        kept.update(sample.image for sample in middles(members, count))
     return [sample for sample in samples if sample.image in kept]
 
 
