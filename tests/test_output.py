@@ -1,4 +1,4 @@
-"""No way around `cli.console`, `printable.say` and `templates`: the source shows who prints and makes pages."""
+"""No way around `cli.console`, `printable.say` and `pages`: the source shows who prints and makes pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALLOWED = {
     "lits_deploy/cli/console.py": "the consoles",
     "lits_deploy/doctor/child.py": "a line of ASCII JSON for the parent, in a process of its own",
     "benchmarks/fresh.py": "a line of ASCII JSON for the parent, in a process of its own",
-    "lits_deploy/templates.py": "the one jinja environment",
+    "lits_deploy/pages/__init__.py": "the one jinja environment",
     "lits_deploy/signals.py": "one word of its own, from a signal handler, where no stream may be written to",
 }
 """File → why it may print, import rich or make pages itself."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -12,6 +13,9 @@ from matplotlib.ticker import MaxNLocator
 
 from lits_deploy.files import atomic_path
 from lits_deploy.printable import plottable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -49,16 +53,22 @@ def curves(rows: list[dict[str, Any]], path: Path, *, mark: str) -> None:
 
 def confusion(matrix: list[list[int]], classes: tuple[str, ...], path: Path, *, unit: str) -> None:
     """Confusion matrix, rows = target, each cell with its count and its share of the row."""
-    counts = np.asarray(matrix, dtype=np.int64)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     axes = figure.subplots()
+    draw_confusion(
+        axes, matrix, [f"{index} {name}" for index, name in enumerate(plottable(classes))], title=f"Validate, {unit}"
+    )
+    _save(figure, path)
+
+
+def draw_confusion(axes: Axes, matrix: Any, names: Sequence[str], *, title: str) -> None:
+    """Counts, rows = target, each with its share of the row; on the diagonal that is the per-class accuracy."""
+    counts = np.asarray(matrix, dtype=np.int64)
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, f"{count:,}\n{shares[row, column]:.1%}", ha="center", va="center", color=colour)
-    ticks = [f"{index} {name}" for index, name in enumerate(plottable(classes))]
-    axes.set_xticks(range(len(classes)), ticks, fontsize=8)
-    axes.set_yticks(range(len(classes)), ticks, fontsize=8, rotation=90, va="center")
-    axes.set(title=f"Validate, {unit}", xlabel="predicted", ylabel="target")
-    _save(figure, path)
+    axes.set_xticks(range(len(names)), list(names), fontsize=8)
+    axes.set_yticks(range(len(names)), list(names), fontsize=8, rotation=90, va="center")
+    axes.set(title=title, xlabel="predicted", ylabel="target")

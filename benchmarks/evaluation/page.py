@@ -5,30 +5,22 @@ The document goes through a Jinja template with autoescape: file names and class
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from benchmarks.evaluation import drawings, words
-from lits_deploy.templates import environment, escape
-
-TEMPLATE = "page.html.jinja"
+from benchmarks.evaluation import words
+from benchmarks.evaluation.plots import bar, plots
+from lits_deploy.pages import render
 
 
 def page(document: dict[str, Any]) -> str:
     """The whole page as text."""
-    pages = environment(Path(__file__).parent)
-    pages.filters.update(
-        number=words.number, span=words.span, percent=words.percent, threshold=words.threshold, prose=_prose
-    )
-    values = {
-        "d": document, "f": document["figures"], "subject_line": words.subject_line(document),
-        "data_line": words.data_line(document), "statements": statements(document), "draw": drawings, "words": words,
-        "dash": words.DASH,
-    }  # fmt: skip
-    return pages.get_template(TEMPLATE).render(values)
+    return render(
+        Path(__file__).parent, d=document, f=document["figures"], subject_line=words.subject_line(document),
+        data_line=words.data_line(document), statements=statements(document), plots=plots(document), bar=bar,
+        words=words, dash=words.DASH,
+        filters={name: getattr(words, name) for name in ("number", "span", "percent", "threshold")},
+    )  # fmt: skip
 
 
 def statements(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -157,11 +149,6 @@ def _overlap(title: str, name: str, region: dict[str, Any]) -> dict[str, Any]:
 
 def _of_100(figure: dict[str, float | None]) -> str:
     return words.DASH if figure["value"] is None else f"{100 * figure['value']:.0f}"
-
-
-def _prose(text: str) -> Markup:
-    """Text with `code` in backticks; everything else is escaped."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _weakest(document: dict[str, Any], key: str) -> str:

@@ -5,7 +5,7 @@ slices.csv        classifier: path, patient, status, reason, split_by, target, l
                   U-Net: path … label (largest label), Dice of liver, lesion and both, pixel_error
 patients.csv      one row a patient
 evaluation.html   one page without scripts or other files
-*.png             the plots
+*.png             the same plots, and the confusion matrix
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write_report(evaluation: Evaluation, out: Path) -> tuple[list[str], str | No
         write_text(out / PAGE, page(document))
         names = [JSON, SLICES, PATIENTS, PAGE]
         try:
-            from benchmarks.evaluation.plots import draw
+            from benchmarks.evaluation.png import draw
 
             return [*names, *draw(document, out)], None
         except MissingExtra as error:

@@ -1,7 +1,7 @@
 """`evaluate`: a network through a split, and everything that is said of it as one document.
 
 The document is what evaluation.json holds; tables, plots and the page are drawn from it alone (`report`, `page`,
-`plots`). Nothing here prints or writes.
+`png`). Nothing here prints or writes.
 
     schema, kind "evaluation", task, disclaimer
     subject      what was evaluated: kind, name, model, hashes, artifact, precision, runtime

@@ -15,13 +15,12 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks import report, same_slices
-from benchmarks.page import drawings
-from benchmarks.page.drawings import SHAPES, Point
+from benchmarks.page.scatter import SHAPES, Point, distribution, key, scatter
 from benchmarks.same_slices import KEY
-from lits_deploy import DISCLAIMER, __version__
-from lits_deploy.templates import environment
+from lits_deploy.pages import render
 
-TEMPLATE = "page.html.jinja"
+COLOURS = {"fp32": "c0", "tf32": "c3", "fp16": "c2", "int8": "c1"}
+"""Classes of the style sheet, by precision."""
 
 Document = dict[str, Any]
 Row = dict[str, Any]
@@ -30,13 +29,12 @@ Row = dict[str, Any]
 def page(documents: Sequence[Document]) -> str:
     """The whole page as text. documents: of `benchmarks.run.benchmark`, at least one."""
     drawn, points = figures(documents)
-    values = {
-        "version": __version__, "disclaimer": DISCLAIMER, "title": ", ".join(_name(d) for d in documents),
-        "documents": [_part(document) for document in documents], "frontiers": drawn, "warnings": warnings(documents),
-        "precisions": list(dict.fromkeys(point.colour.removeprefix("p-") for point in points)),
-        "shapes": list(dict.fromkeys((point.shape, point.runtime) for point in points)),
-    }  # fmt: skip
-    return environment(Path(__file__).parent).get_template(TEMPLATE).render(values)
+    return render(
+        Path(__file__).parent, title=", ".join(_name(d) for d in documents), key=key, frontiers=drawn,
+        documents=[_part(document) for document in documents], warnings=warnings(documents),
+        precisions=[(colour, name) for name, colour in COLOURS.items() if colour in {p.colour for p in points}],
+        shapes=list(dict.fromkeys((point.shape, point.runtime) for point in points)),
+    )  # fmt: skip
 
 
 def _name(document: Document) -> str:
@@ -54,9 +52,9 @@ def _part(document: Document) -> dict[str, Any]:
         "name": _name(document), "machine": report.machine_line(document), "data": same_slices.named(document),
         "sha256": document["bundle"]["sha256"][:12], "mode": document["settings"]["mode"],
         "tables": report.tables(document), "notes": report.notes(document),
-        "curves": drawings.curves(lines, x_name="latency of one slice (ms, logarithmic)",
-                                  title="Distribution of single-stream latencies") if lines else None,
-        "legend": [name for name, _ in lines], "facts": _facts(document),
+        "curves": distribution(lines, x_name="latency of one slice (ms, logarithmic)",
+                               title="Distribution of single-stream latencies") if lines else None,
+        "facts": _facts(document),
         "marked": document["data"].get("split_by") == "slice",
     }  # fmt: skip
 
@@ -118,15 +116,15 @@ def figures(documents: Sequence[Document]) -> tuple[list[tuple[str, Markup]], li
     names = list(dict.fromkeys(point.runtime for point in drawn))
     shapes = {name: SHAPES[index % len(SHAPES)] for index, name in enumerate(names)}
 
-    def scatter(points: Sequence[Point], **options: Any) -> Markup:
+    def drawing(points: Sequence[Point], **options: Any) -> Markup:
         shaped = [dataclasses.replace(point, shape=shapes[point.runtime]) for point in points]
-        return drawings.scatter(shaped, **options)
+        return scatter(shaped, **options)
 
     found = []
     if sizes:
         found.append(
             ("Model file and rate, best batch size: right and down is better",
-             scatter(sizes, x_name="slices per second (logarithmic)", title="Size over rate",
+             drawing(sizes, x_name="slices per second (logarithmic)", title="Size over rate",
                      y_name="MB of the model file (logarithmic)", lower_y_is_better=True, log_y=True))
         )  # fmt: skip
     for document, rate, latency in sets.values():
@@ -134,13 +132,13 @@ def figures(documents: Sequence[Document]) -> tuple[list[tuple[str, Markup]], li
         if rate:
             found.append(
                 (f"{_upper(figure)} and rate, best batch size: right and up is better. On {on}",
-                 scatter(rate, x_name="slices per second (logarithmic)", y_name=figure,
+                 drawing(rate, x_name="slices per second (logarithmic)", y_name=figure,
                          title=f"{_upper(figure)} over rate, on {on}"))
             )  # fmt: skip
         if latency:
             found.append(
                 (f"{_upper(figure)} and latency of a single slice (p50): left and up is better. On {on}",
-                 scatter(latency, x_name="latency of one slice, p50 (ms, logarithmic)", y_name=figure,
+                 drawing(latency, x_name="latency of one slice, p50 (ms, logarithmic)", y_name=figure,
                          title=f"{_upper(figure)} over latency, on {on}", lower_x_is_better=True))
             )  # fmt: skip
     return found, [dataclasses.replace(point, shape=shapes[point.runtime]) for point in drawn]
@@ -159,7 +157,7 @@ def _point(row: Row, bundle: str, document: Document, x: float, unit: str) -> Po
         accuracy = f"{figure} {row['accuracy']:.3f} on {same_slices.named(document)}"
     name = _name(document) if bundle in _name(document) else f"{_name(document)} {bundle}"
     return Point(
-        x=x, y=row["accuracy"] or 0.0, label=f"{bundle} {what}", colour=f"p-{row['precision']}",
+        x=x, y=row["accuracy"] or 0.0, label=f"{bundle} {what}", colour=COLOURS.get(row["precision"], "grey"),
         title=f"{name}, {report.name_of(row)}, {what}{batch}: {x:,.1f} {unit}, {accuracy}", runtime=row["runtime"],
     )  # fmt: skip
 

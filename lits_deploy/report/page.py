@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from functools import cache
 from pathlib import Path
 
-from markupsafe import Markup
-
-from lits_deploy import DISCLAIMER
 from lits_deploy.errors import OutputError
 from lits_deploy.files import write_text
 from lits_deploy.ledger import Ledger
+from lits_deploy.pages import inline, render, style
 from lits_deploy.report import strip, words
 from lits_deploy.report.choose import SERIES, SLICES, WORTH
 from lits_deploy.report.view import MOST_STRIPS, View, view
 from lits_deploy.studies import NEIGHBOURS
-from lits_deploy.templates import environment
-
-TEMPLATE, STYLE, SCRIPT = "page.html.jinja", "page.css", "page.js"
 
 
 def write_page(ledger: Ledger, path: Path) -> Path:
@@ -39,28 +33,22 @@ def write_page(ledger: Ledger, path: Path) -> Path:
 
 def page(shown: View) -> str:
     """The whole page as text."""
-    style, script = _inline(STYLE), _inline(SCRIPT)
-    return environment(Path(__file__).parent).get_template(TEMPLATE).render(
-        v=shown, words=words, strip=strip, style=style, script=script, policy=_policy(style, script),
-        disclaimer=DISCLAIMER, jpeg=_data_url, neighbours=NEIGHBOURS, pictured=SERIES, pictures_each=SLICES,
-        worth=WORTH, strips=MOST_STRIPS,
+    folder = Path(__file__).parent
+    script = inline(folder / "page.js")
+    return render(
+        folder, v=shown, words=words, strip=strip, script=script, policy=_policy(style(folder), script),
+        jpeg=_data_url, neighbours=NEIGHBOURS, pictured=SERIES, pictures_each=SLICES, worth=WORTH, strips=MOST_STRIPS,
     )  # fmt: skip
 
 
-@cache
-def _inline(name: str) -> Markup:
-    """One of our own files, to stand between its tags as it is."""
-    return Markup((Path(__file__).parent / name).read_text(encoding="utf-8"))
-
-
-def _policy(style: str, script: str) -> str:
+def _policy(sheet: str, script: str) -> str:
     """Content security policy: nothing from anywhere, and only what this module put in."""
 
     def digest(text: str) -> str:
         return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; "
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(sheet)}'; "
         f"script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'"
     )
 

@@ -8,10 +8,10 @@ from typing import Any
 from markupsafe import Markup
 
 from lits_deploy.measured import figures_line, measured_on
+from lits_deploy.pages import escape
 from lits_deploy.report.view import Picture, Series, View
 from lits_deploy.studies import SeriesSummary
 from lits_deploy.synthetic import BESIDE, MARK
-from lits_deploy.templates import escape
 
 DASH = "–"
 SCANS_SHOWN = 5

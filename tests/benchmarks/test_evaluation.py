@@ -223,7 +223,7 @@ def test_a_leaky_split_is_marked_everywhere(subject: Subject, tmp_path: Path) ->
     assert mark.startswith("LEAKY")
     names, _ = write_report(evaluation, tmp_path / "out")
     assert {"roc.png", "reliability.png", "confusion.png", "precision_recall.png"} < set(names)
-    assert '<p class="mark">LEAKY' in (tmp_path / "out" / "evaluation.html").read_text()
+    assert '<p class="warning">LEAKY' in (tmp_path / "out" / "evaluation.html").read_text()
     for name in ("slices.csv", "patients.csv"):
         with (tmp_path / "out" / name).open(newline="") as stream:
             assert {row["split_by"] for row in csv.DictReader(stream)} == {"slice"}

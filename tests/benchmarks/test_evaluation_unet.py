@@ -250,7 +250,7 @@ def test_the_files_of_a_unet(evaluation: Evaluation, tmp_path: Path) -> None:
     assert rows["test/images/volume-007_0000.png"]["dice_liver"] == "", "neither has liver: not scored"
     html = (tmp_path / "out" / "evaluation.html").read_text()
     assert "Does it outline the liver?" in html
-    assert html.count('<circle class="dot') == 3 + 2 + 3
+    assert html.count('r="5"><title>') == 3 + 2 + 3
     worst = evaluation.document["worst"]
     assert [row["pixel_error"] for row in worst] == sorted((row["pixel_error"] for row in worst), reverse=True)
 

@@ -11,15 +11,16 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark_documents import document, row
+from benchmarks.drawing import Axis
 from benchmarks.page import bundle_names, page
-from benchmarks.page.drawings import SHAPES, Axis, Point, curves, frontier, scatter
+from benchmarks.page.scatter import SHAPES, Point, distribution, frontier, scatter
 from lits_deploy.cli.app import app
 
 runner = CliRunner()
 
 
 def point(x: float, y: float, label: str = "p") -> Point:
-    return Point(x=x, y=y, label=label, title=label, colour="p-fp32")
+    return Point(x=x, y=y, label=label, title=label, colour="c0")
 
 
 def full(name: str, rate: float, accuracy: float, *, sha256: str = "a" * 64, **data: Any) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def test_labels_do_not_lie_on_each_other_and_are_escaped() -> None:
     assert "<b" not in drawn
     places = re.findall(r'class="mark" x="([\d.]+)" y="([\d.]+)"', drawn)
     assert len(places) == len(set(places)) == 2
-    assert "<polyline" in curves([("one", [1.0, 2.0, 3.0])], x_name="ms", title="t")
+    assert "<polyline" in distribution([("one", [1.0, 2.0, 3.0])], x_name="ms", title="t").svg()
 
 
 def test_one_page_of_two_benchmarks() -> None:
@@ -75,11 +76,12 @@ def test_one_page_of_two_benchmarks() -> None:
 
 
 def svgs(text: str) -> list[ElementTree.Element]:
-    return [ElementTree.fromstring(found) for found in re.findall(r"<svg.*?</svg>", text, re.DOTALL)]
+    return [ElementTree.fromstring(found) for found in re.findall(r'<svg class="plot.*?</svg>', text, re.DOTALL)]
 
 
 def captions(text: str) -> list[str]:
-    return re.findall(r"<figcaption>(.*?)</figcaption>", text)
+    """Of the scatter plots."""
+    return re.findall(r"<figcaption>(.*? is better.*?)</figcaption>", text)
 
 
 def labels(svg: ElementTree.Element) -> list[str]:
@@ -87,7 +89,7 @@ def labels(svg: ElementTree.Element) -> list[str]:
 
 
 def legend(text: str) -> str:
-    return re.sub(r"<.*?>", " ", text.split('<div class="legend">')[1].split("dashed")[0]).strip()
+    return re.sub(r"<.*?>", " ", text.split('<p class="legend">')[1].split("dashed")[0]).strip()
 
 
 def test_two_test_sets_stand_in_drawings_of_their_own_and_the_page_says_so() -> None:
@@ -150,8 +152,8 @@ def test_legends_show_only_what_was_drawn() -> None:
     assert legend(text).split() == ["fp32", "fp16", "onnxruntime", "r0", "r1", "r2", "r3", "r4"]
     drawn = text.split('<div class="pair">')[1]
     for shape in SHAPES:
-        assert text.count(f'"key {shape}"') == 1
-    for mark in ('width="9"', "l6,6", "l6,10", "l6,-10", 'width="14"', "<circle"):
+        assert text.count(f'"key {shape}"') == (3 if shape == "square" else 1), "squares stand for precisions, too"
+    for mark in ("h9 v9", "l6,6", "l6,10", "l6,-10", "h14 v5", "<circle"):
         assert mark in drawn
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from train.plots import draw_confusion
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.figures import COLOURS, Line, confusion, curves, rate_text
+from train.recipes.lab.figures import COLOURS, Line, curves, rate_text
 from train.recipes.lab.tables import Cell, Column, Table
 from train.recipes.lab.words import split_mark
 
@@ -73,4 +74,4 @@ def fig16_17(bench: Bench) -> None:
             curves(one, lines, title=f"learning rate {rate_text(rate)}, {mark}", ylabel="validation accuracy (%)")
     title = "Figure 17: AlexNet at learning rate 0.001, validation confusion matrix"
     with bench.figure("fig17", title, size=(5.8, 5.2)) as (axes_,):
-        confusion(axes_, matrix, title=f"after epoch {alexnet[0].epochs}, {mark}")
+        draw_confusion(axes_, matrix, "012", title=f"after epoch {alexnet[0].epochs}, {mark}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from train.plots import draw_confusion
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.figures import COLOURS, Line, confusion, curves
+from train.recipes.lab.figures import COLOURS, Line, curves
 from train.recipes.lab.tables import Cell, Column, Table
 from train.recipes.lab.words import split_mark
 
@@ -76,4 +77,4 @@ def fig6_7(bench: Bench) -> None:
     title = "Figure 3: validation confusion matrix of ResNet34 with per-class accuracy"
     with bench.figure("fig3", title, size=(5.8, 5.2)) as (axes,):
         last = runs["resnet34"][0]
-        confusion(axes, last.last("validate")["confusion"], title=f"after epoch {last.epochs}, {mark}")
+        draw_confusion(axes, last.last("validate")["confusion"], "012", title=f"after epoch {last.epochs}, {mark}")

@@ -1,4 +1,4 @@
-"""Drawing in the thesis's form: curves over epochs, confusion matrices; every figure with its footnote.
+"""Drawing in the thesis's form: curves over epochs; every figure with its footnote.
 
 Colours go with networks, so that one network has one colour in all figures.
 """
@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -107,16 +107,3 @@ def _even(found: Sequence[Curve]) -> list[Curve]:
     """Curves of one length: runs that minutes ended may differ in epochs."""
     longest = max(len(curve) for curve in found)
     return [[*curve, *([None] * (longest - len(curve)))] for curve in found]
-
-
-def confusion(axes: Axes, matrix: Any, *, title: str, names: Sequence[str] = ("0", "1", "2")) -> None:
-    """Counts, rows = target, each with its share of the row; on the diagonal that is the per-class accuracy."""
-    counts = np.asarray(matrix, dtype=np.int64)
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    for (row, column), count in np.ndenumerate(counts):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{count:,}\n{shares[row, column]:.1%}", ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(names)), list(names))
-    axes.set_yticks(range(len(names)), list(names))
-    axes.set(title=title, xlabel="predicted class", ylabel="target class")

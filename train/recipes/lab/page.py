@@ -7,21 +7,17 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import write_text
-from lits_deploy.templates import environment, escape
+from lits_deploy.pages import render
 from train.recipes.lab.readme import made_with, runs_table
 from train.recipes.lab.words import PARTS, RESULT
 from train.recipes.registry import RECIPES
 
-PAGE, TEMPLATE = "report.html", "page.html.jinja"
+PAGE = "report.html"
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -43,24 +39,18 @@ def write_page(out: Path) -> Path:
 
 def page(results: list[dict[str, Any]], out: Path) -> str:
     """The whole page as text."""
-    pages = environment(Path(__file__).parent)
-    pages.filters["prose"] = _prose
     done = [result for result in results if result["finished"]]
-    values = {
-        "results": results, "missing": [r for name, r in RECIPES.items() if name not in {x["id"] for x in results}],
-        "scaled": sorted({r["scale"] for r in done if r["trains"] and r["scale"] != "1"}),
-        "ct": any(picture["ct"] for r in done for picture in r["pictures"]),
-        "by_slice": any(r["data"] and r["data"]["split_by"] == "slice" for r in done),
-        "parts": PARTS, "made_with": made_with,
-        "runs_table": runs_table, "source": lambda result, file: _data_uri(out / result["id"] / file),
-        "disclaimer": DISCLAIMER, "version": __version__,
-    }  # fmt: skip
-    return pages.get_template(TEMPLATE).render(values)
-
-
-def _prose(text: str) -> Markup:
-    """Text with `code` in backticks; everything else is escaped."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    return render(
+        Path(__file__).parent, results=results,
+        missing=[recipe for name, recipe in RECIPES.items() if name not in {result["id"] for result in results}],
+        scaled=sorted({r["scale"] for r in done if r["trains"] and r["scale"] != "1"}),
+        ct=any(picture["ct"] for r in done for picture in r["pictures"]),
+        by_slice=any(r["data"] and r["data"]["split_by"] == "slice" for r in done),
+        accounts=lambda result: [(title, result["account"][part]) for part, title in PARTS.items()],
+        texts=lambda table: [column for column, numeric in enumerate(table["numeric"]) if not numeric],
+        made_with=made_with, runs_table=runs_table,
+        source=lambda result, file: _data_uri(out / result["id"] / file),
+    )  # fmt: skip
 
 
 def _data_uri(path: Path) -> str:
