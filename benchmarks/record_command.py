@@ -14,12 +14,12 @@ from lits_deploy.packed import open_bundle
 from lits_deploy.printable import say
 
 
-def parser_of(name: str, doc: str | None, *, limit: int | None = None) -> argparse.ArgumentParser:
-    """Bundle, scans and where the record goes; name: of the module; limit: default number of files (None: all)."""
+def parser_of(name: str, doc: str | None) -> argparse.ArgumentParser:
+    """Bundle, scans and where the record goes; name: of the module."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=(doc or "").partition("\n")[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--scans", type=Path, required=True, nargs="+", metavar="FOLDER", help="PNG or JPEG slices")
-    parser.add_argument("--limit", type=int, default=limit, metavar="N", help="take N files, evenly spread")
+    parser.add_argument("--limit", type=int, metavar="N", help="take N files, evenly spread")
     parser.add_argument("--threads", type=int, default=0, help="0: every core")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="FOLDER")
     parser.add_argument("--name", help="of the machine, in the file names")

@@ -161,7 +161,6 @@ def test_counts_by_label_and_reason(tmp_path: Path) -> None:
         )
         assert ledger.labels() == {2: 1}
         assert list(ledger.reasons().items()) == [("empty", 2), ("not finite", 1)]
-        assert list(ledger.reasons(1)) == ["empty"]
         assert ledger.failed() == 3
         assert ledger.identity == IDENTITY
         assert ledger.base == "/scans"

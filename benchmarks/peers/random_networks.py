@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,9 +22,6 @@ from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime import Runtime
 from lits_deploy.trt.flavour import FLAVOURS, Flavour
 from train.models.registry import build, network
-
-if TYPE_CHECKING:
-    from export.precision.make import Recipe
 
 Slices = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -83,16 +79,16 @@ def random_original(name: str, *, width: int | None = None) -> Original:
 
 def make_bundle(
     original: Original, folder: Path, golden: Slices,
-    expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]], *, recipes: Sequence[Recipe] | None = None,
+    expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
 ) -> Bundle:  # fmt: skip
-    """fp32 and what `recipes` (FP16, INT8 for TensorRT) make of it, without any gate: the goldens decide."""
+    """fp32, FP16 and INT8 for TensorRT, without any gate: the goldens decide."""
     import onnx
 
     from export.graph import OPSET, write_onnx
     from export.precision.make import FP16, INT8_TENSORRT
     from export.precision.ranges import activations
 
-    recipes = (FP16, INT8_TENSORRT) if recipes is None else recipes
+    recipes = (FP16, INT8_TENSORRT)
     folder.mkdir(parents=True, exist_ok=True)
     files = {"fp32": folder / "model.onnx", **{recipe.name: folder / recipe.file for recipe in recipes}}
     write_onnx(original, files["fp32"])

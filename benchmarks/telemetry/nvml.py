@@ -21,9 +21,9 @@ class Gpu:
 
     of = "the GPU (NVML), idle power included, without the host"
 
-    def __init__(self, library: Any, index: int = 0) -> None:
+    def __init__(self, library: Any) -> None:
         self._nvml = library
-        self._handle = library.nvmlDeviceGetHandleByIndex(index)
+        self._handle = library.nvmlDeviceGetHandleByIndex(0)
 
     def snapshot(self) -> dict[str, Any]:
         """What the GPU tells; None for what it does not support."""
@@ -58,14 +58,14 @@ class Gpu:
             return None
 
 
-def open_gpu(index: int = 0) -> Gpu | None:
-    """The GPU, or None without the library, the driver or a GPU."""
+def open_gpu() -> Gpu | None:
+    """The first GPU, or None without the library, the driver or a GPU."""
     try:
         import pynvml
     except ImportError:
         return None
     try:
         pynvml.nvmlInit()
-        return Gpu(pynvml, index)
+        return Gpu(pynvml)
     except pynvml.NVMLError:
         return None

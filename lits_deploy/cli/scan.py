@@ -37,6 +37,7 @@ def scan(
     numbered in the order of their paths.
     """
     from lits_deploy.cli.console import print_json, progress_bar
+    from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.survey import survey_folder
     from lits_deploy.scans import Reading
 
@@ -48,13 +49,15 @@ def scan(
 
         survey = survey_folder(
             scans,
-            recursive=recursive,
-            follow_links=follow_links,
+            ClassifyOptions(
+                recursive=recursive,
+                follow_links=follow_links,
+                workers=workers,
+                time_limit_s=time_limit,
+                memory_limit_mib=memory_limit,
+                reading=Reading(any_body_part=any_body_part, trust=trust),
+            ),
             pixels=pixels,
-            workers=workers,
-            time_limit_s=time_limit,
-            memory_limit_mib=memory_limit,
-            reading=Reading(any_body_part=any_body_part, trust=trust),
             on_file=show,
         )
     if as_json:

@@ -331,23 +331,22 @@ class Ledger(LedgerFile):
         """Failed rows that are acknowledged."""
         return int(self._db.execute(schema.ACKNOWLEDGED).fetchone()[0])
 
-    def reasons(self, most: int = 50) -> dict[str, int]:
-        """Failed rows per reason, the `most` frequent first."""
+    def reasons(self) -> dict[str, int]:
+        """Failed rows per reason, the most frequent first."""
         return self._most_frequent(
-            "SELECT reason FROM file WHERE status = 2 UNION ALL SELECT reason FROM slice WHERE status = 2", most
+            "SELECT reason FROM file WHERE status = 2 UNION ALL SELECT reason FROM slice WHERE status = 2"
         )
 
-    def withheld_reasons(self, most: int = 50) -> dict[str, int]:
-        """Slices that an input gate kept from the network, per reason, the `most` frequent first."""
+    def withheld_reasons(self) -> dict[str, int]:
+        """Slices that an input gate kept from the network, per reason, the most frequent first."""
         return self._most_frequent(
             "SELECT slice.reason FROM slice JOIN file ON file.id = slice.file"
             " WHERE slice.status = 3 AND file.status = 1 AND p0 IS NULL",
-            most,
         )
 
-    def _most_frequent(self, reasons: str, most: int) -> dict[str, int]:
-        query = f"SELECT reason, count(*) AS n FROM ({reasons}) GROUP BY reason ORDER BY n DESC, reason LIMIT ?"
-        return dict(self._db.execute(query, (most,)))
+    def _most_frequent(self, reasons: str) -> dict[str, int]:
+        query = f"SELECT reason, count(*) AS n FROM ({reasons}) GROUP BY reason ORDER BY n DESC, reason LIMIT 50"
+        return dict(self._db.execute(query))
 
 
 def _part(path: str) -> str | None:

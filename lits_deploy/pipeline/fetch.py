@@ -6,7 +6,6 @@ The same workers, limits and supervision as in a run (`pipeline.workers`): what 
 from __future__ import annotations
 
 import math
-import os
 import selectors
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -17,11 +16,10 @@ import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
 from lits_deploy.pipeline import tuning
-from lits_deploy.pipeline.process import WorkerSettings
-from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
+from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.pipeline.slots import Slots
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pipeline.workers import Held, Job, Tag, WorkerPool
-from lits_deploy.scans import READING, Reading
+from lits_deploy.pipeline.workers import Held, Job, Tag, WorkerPool, start_pool
 
 _BATCH = 8
 _LOOK_S = 0.5  # a request to stop is seen that soon, whatever the decoders are at
@@ -30,57 +28,40 @@ _LOOK_S = 0.5  # a request to stop is seen that soon, whatever the decoders are 
 def fetch(
     jobs: Iterable[Job],
     contract: InputContract,
+    options: ClassifyOptions,
     *,
     on_slice: Callable[[Tag, npt.NDArray[np.uint8]], None] = lambda _tag, _pixels: None,
     on_held: Callable[[Held], None] = lambda _: None,
     on_done: Callable[[Job], None] = lambda _: None,
-    workers: int | None = None,
-    time_limit_s: float = 30.0,
-    memory_limit_mib: int = 1024,
-    reading: Reading = READING,
     stop: Stop | None = None,
     within: tuple[str, ...] | None = None,
 ) -> None:
     """Decode every job (`Job.headers`, `Job.only`) and hand out what comes, in this thread.
 
+    options: workers, limits and reading count.
     on_slice: uint8 [C, S, S], valid during the call; on_held: slices that are not to be judged, and with headers every
     slice; on_done: after all of a file's, with `job.reason` where it failed. A file whose decoder died is handed out
     anew: `Tag.attempt` and `Held.attempt` then differ from `job.deaths`, so keep slices by job and drop older attempts.
     within: where files have to lie (`scans.within`). Raises KeyboardInterrupt when `stop` is requested.
     """
     selector = selectors.DefaultSelector()
-    count = workers or tuning.default_workers()
-    buffers = tuning.buffers_for(count, _BATCH)
+    buffers = tuning.buffers_for(options.workers or tuning.default_workers(), _BATCH)
     with ExitStack() as stack:
         stack.callback(selector.close)
-        descriptor = create_memory(buffers * _BATCH * math.prod(contract.shape))
-        stack.callback(os.close, descriptor)
-        settings = WorkerSettings(
-            contract=contract,
-            memory_fd=descriptor,
-            slots=buffers * _BATCH,
-            memory_limit_mib=memory_limit_mib,
-            preload=(),
-            within=within,
-            reading=reading,
-        )
-        pool = WorkerPool(
-            settings,
-            count,
+        pool, memory = start_pool(
+            stack,
             selector,
-            time_limit_s=time_limit_s,
+            contract,
+            options,
+            room=buffers * _BATCH,
+            within=within,
             on_decoded=on_done,
             on_held=on_held,
             on_failed=on_done,
             on_again=lambda _: None,
         )
-        stack.callback(pool.close)
-        slots: Slots[Tag] = Slots(
-            map_slots(descriptor, buffers * _BATCH, contract.shape), buffers=buffers, batch=_BATCH
-        )
-        pool.slots = slots
-        pool.start()
-        _serve(pool, slots, selector, iter(jobs), on_slice, stop or Stop())
+        pool.slots = Slots(memory, buffers=buffers, batch=_BATCH)
+        _serve(pool, pool.slots, selector, iter(jobs), on_slice, stop or Stop())
 
 
 def _serve(

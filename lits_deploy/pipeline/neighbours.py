@@ -115,10 +115,14 @@ class Neighbours:
                 on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
 
         fetch(
-            chain([first], jobs), alone(contract), on_held=on_held, on_done=on_done, workers=options.workers,
-            time_limit_s=options.time_limit_s, memory_limit_mib=options.memory_limit_mib,
-            reading=options.reading, stop=stop, within=self.discovery.within,
-        )  # fmt: skip
+            chain([first], jobs),
+            alone(contract),
+            options,
+            on_held=on_held,
+            on_done=on_done,
+            stop=stop,
+            within=self.discovery.within,
+        )
 
 
 class _Places:

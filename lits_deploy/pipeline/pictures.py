@@ -186,10 +186,7 @@ def _decoded(
         for row in ledger.staged_files(only)
     ]  # fmt: skip
     workers = options.workers or min(len(jobs), tuning.default_workers(spare=0))
-    fetch(
-        jobs, contract, on_slice=keep, workers=workers, time_limit_s=options.time_limit_s,
-        memory_limit_mib=options.memory_limit_mib, reading=options.reading, within=discovery.within,
-    )  # fmt: skip
+    fetch(jobs, contract, replace(options, workers=workers), on_slice=keep, within=discovery.within)
     return pixels
 
 

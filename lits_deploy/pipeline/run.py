@@ -8,8 +8,6 @@ folder with the same identity goes on where it was, with another it is refused. 
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -39,11 +37,10 @@ from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.naming import Naming, pseudonyms
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import RUN_JSON, OutputFolder
-from lits_deploy.pipeline.process import WorkerSettings
 from lits_deploy.pipeline.record import Session, versions, write_run_json
-from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
+from lits_deploy.pipeline.slots import Slots
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pipeline.workers import Tag, WorkerPool
+from lits_deploy.pipeline.workers import Tag, start_pool
 from lits_deploy.results import write_tables
 from lits_deploy.runtime import Runtime, RuntimeInfo
 from lits_deploy.scans import READERS, Reading
@@ -121,7 +118,7 @@ def run_folder(
         loop.kept = Kept() if finish is not None and task == "classify" else None
         stack.callback(loop.close)
         most = max(workers, loop.most_workers)
-        memory = _start_workers(stack, loop, bundle.manifest.contract, workers, most, options, discovery)
+        memory = _start_workers(stack, loop, bundle.manifest.contract, most, options, discovery)
         _start_network(
             stack, loop, lambda: runtime or _open(bundle, artifact, options, task), _OUTPUT[task], close=runtime is None
         )
@@ -184,45 +181,28 @@ def run_folder(
 
 
 def _start_workers(
-    stack: ExitStack,
-    loop: Loop,
-    contract: InputContract,
-    workers: int,
-    most: int,
-    options: ClassifyOptions,
-    discovery: Discovery,
+    stack: ExitStack, loop: Loop, contract: InputContract, most: int, options: ClassifyOptions, discovery: Discovery
 ) -> npt.NDArray[np.uint8]:
     """Start the decode workers; the memory that up to `most` write to, with room for any batch size that may come.
 
     Batch size and lanes depend on the device, which is not known yet. Memory that is not used is never touched.
     """
     largest = options.batch_size or tuning.GPU_BATCH
-    room = max(tuning.buffers_for(most, batch, tuning.MOST_LANES) * batch for batch in range(1, largest + 1))
-    memory_fd = create_memory(room * math.prod(contract.shape))
-    stack.callback(os.close, memory_fd)
-    settings = WorkerSettings(
-        contract=contract,
-        memory_fd=memory_fd,
-        slots=room,
-        memory_limit_mib=options.memory_limit_mib,
-        preload=(READERS["picture"],),
-        within=discovery.within,
-        reading=options.reading,
-    )
-    loop.pool = WorkerPool(
-        settings,
-        workers,
+    loop.pool, memory = start_pool(
+        stack,
         loop.selector,
-        time_limit_s=options.time_limit_s,
+        contract,
+        options,
+        room=max(tuning.buffers_for(most, batch, tuning.MOST_LANES) * batch for batch in range(1, largest + 1)),
+        within=discovery.within,
+        preload=(READERS["picture"],),
         lot=tuning.LOT if contract.channels > 1 else 1,
         on_decoded=loop.decoded,
         on_held=loop.held_back,
         on_failed=loop.failed_file,
         on_again=loop.start_again,
     )
-    stack.callback(loop.pool.close)
-    loop.pool.start()
-    return map_slots(memory_fd, room, contract.shape)
+    return memory
 
 
 def _start_network(
@@ -276,12 +256,10 @@ def _open(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, task: Ta
     )
 
 
-def open_network(
-    bundle: Bundle, out: Path, *, task: Task = "classify", options: ClassifyOptions | None = None
-) -> Runtime:
-    """The network that `run_folder` would open for these, for several runs; the caller closes it."""
-    artifact, options = _suitable(bundle, out, task, options or ClassifyOptions())
-    return _open(bundle, artifact, options, task)
+def open_network(bundle: Bundle, out: Path, *, options: ClassifyOptions) -> Runtime:
+    """The classifier that `run_folder` would open for these, for several runs; the caller closes it."""
+    artifact, options = _suitable(bundle, out, "classify", options)
+    return _open(bundle, artifact, options, "classify")
 
 
 def _identity(

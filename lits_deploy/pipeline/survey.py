@@ -16,8 +16,8 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
 from lits_deploy.ledger import PendingFile
 from lits_deploy.pipeline.fetch import fetch
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.workers import Held, Job, Tag
-from lits_deploy.scans import READING, Reading
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.picture_series import place_of
 from lits_deploy.scans.survey import Survey
@@ -27,18 +27,14 @@ _ANY_WINDOW = (-160.0, 240.0)  # no gate depends on it
 
 def survey_folder(
     roots: Sequence[Path],
+    options: ClassifyOptions,
     *,
-    recursive: bool = True,
     pixels: bool = False,
-    workers: int | None = None,
-    time_limit_s: float = 30.0,
-    memory_limit_mib: int = 1024,
-    follow_links: bool = False,
-    reading: Reading = READING,
     on_file: Callable[[Survey], None] = lambda _: None,
 ) -> Survey:
-    """What lies below `roots`. on_file: called after every file. Raises UserError where there is nothing."""
-    discovery = Discovery(roots, recursive=recursive, follow_links=follow_links)
+    """What lies below `roots`. options: `recursive`, `follow_links` and what `fetch` takes count.
+    on_file: called after every file. Raises UserError where there is nothing."""
+    discovery = Discovery(roots, recursive=options.recursive, follow_links=options.follow_links)
     survey = Survey()
     told: defaultdict[Job, list[tuple[int, float | None, str | None]]] = defaultdict(list)
 
@@ -65,14 +61,11 @@ def survey_folder(
     fetch(
         _jobs(discovery, survey, headers=not pixels),
         InputContract(window_hu=_ANY_WINDOW if pixels else None),
+        options,
         on_slice=on_slice,
         on_held=on_held,
         on_done=on_done,
-        workers=workers,
-        time_limit_s=time_limit_s,
-        memory_limit_mib=memory_limit_mib,
         within=discovery.within,
-        reading=reading,
     )
     survey.others = discovery.others
     if not survey.files:

@@ -8,20 +8,28 @@ Everything here runs in the pipeline's one thread and waits for nobody.
 
 from __future__ import annotations
 
+import math
+import os
 import selectors
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.contract import InputContract
 from lits_deploy.errors import LitsError
 from lits_deploy.ledger import PendingFile, SourceRow
 from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.process import WorkerProcess, WorkerSettings
-from lits_deploy.pipeline.slots import Slots
+from lits_deploy.pipeline.slots import Slots, create_memory, map_slots
 from lits_deploy.scans import READERS, Series
 
 _LONG_PATH = 1000  # characters, up to 6 bytes each; a full queue of them must fit a pipe, or the parent would stand
@@ -380,6 +388,37 @@ class WorkerPool:
         for slot in worker.leases:
             self.slots.give_back(slot)
         worker.leases.clear()
+
+
+def start_pool(
+    stack: ExitStack,
+    selector: selectors.BaseSelector,
+    contract: InputContract,
+    options: ClassifyOptions,
+    *,
+    room: int,
+    within: tuple[str, ...] | None,
+    preload: tuple[str, ...] = (),
+    **how: Any,
+) -> tuple[WorkerPool, npt.NDArray[np.uint8]]:
+    """Start decode workers, and the memory of `room` slots that they write to, uint8 [room, C, S, S]; both end with the
+    stack. Pages are taken when they are first written. preload, within: as in WorkerSettings; how: as in WorkerPool."""
+    memory_fd = create_memory(room * math.prod(contract.shape))
+    stack.callback(os.close, memory_fd)
+    settings = WorkerSettings(
+        contract=contract,
+        memory_fd=memory_fd,
+        slots=room,
+        memory_limit_mib=options.memory_limit_mib,
+        preload=preload,
+        within=within,
+        reading=options.reading,
+    )
+    count = options.workers or tuning.default_workers()
+    pool = WorkerPool(settings, count, selector, time_limit_s=options.time_limit_s, **how)
+    stack.callback(pool.close)
+    pool.start()
+    return pool, map_slots(memory_fd, room, contract.shape)
 
 
 def _makes_sense(worker: _Worker, message: Any) -> bool:

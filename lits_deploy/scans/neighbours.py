@@ -18,7 +18,6 @@ import numpy as np
 
 from lits_deploy.contract import InputContract
 from lits_deploy.scans import Frame, Slice
-from lits_deploy.scans.picture_series import place_of
 
 T = TypeVar("T")
 
@@ -71,12 +70,6 @@ def around(places: Iterable[tuple[Hashable, float | None]], channels: int) -> li
             for nth, index in enumerate(here):
                 found[index] = tuple(there[min(nth, len(there) - 1)] for there in near)
     return found
-
-
-def around_pictures(paths: Sequence[str], channels: int) -> list[tuple[int, ...]]:
-    """`around` for pictures, whose series and places their paths tell (`picture_series`); paths with `/`."""
-    places = (place_of(path) for path in paths)
-    return around(((series.key, number) for series, number in places), channels)
 
 
 def in_file(frames: Iterable[Frame], channels: int) -> Iterator[Frame]:

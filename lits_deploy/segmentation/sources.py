@@ -108,14 +108,5 @@ def read_headers(
 
     jobs = (Job.of(row, discovery.real_path, READERS, headers=True) for row in files.values())
     if files:
-        fetch(
-            jobs,
-            contract,
-            on_done=done,
-            workers=options.workers,
-            time_limit_s=options.time_limit_s,
-            memory_limit_mib=options.memory_limit_mib,
-            within=discovery.within,
-            reading=options.reading,
-        )
+        fetch(jobs, contract, options, on_done=done, within=discovery.within)
     return found

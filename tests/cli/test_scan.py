@@ -87,10 +87,11 @@ def test_nothing_there_is_the_users_error(tmp_path: Path) -> None:
 
 def test_a_hanging_or_dying_file_costs_itself_only(tmp_path: Path) -> None:
     from folder_runs import tricks
+    from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.pipeline.survey import survey_folder
 
     tricks(tmp_path, hang="hang", die="die", once=f"slices 3 then die once {tmp_path / 'marker'}", many="slices 20")
-    survey = survey_folder([tmp_path], pixels=True, time_limit_s=1)
+    survey = survey_folder([tmp_path], ClassifyOptions(time_limit_s=1), pixels=True)
     assert survey.files == 4
     assert len(survey.failed) == 2
     assert survey.failed["decoding took longer than 1 s"] == 1

@@ -12,6 +12,7 @@ import pytest
 from folder_runs import SIZE, tricks
 from lits_deploy.contract import InputContract
 from lits_deploy.pipeline.fetch import fetch
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pipeline.workers import Job, Tag
 
@@ -30,7 +31,8 @@ def run(folder: Path, *names: str, **job: object) -> tuple[dict[tuple[str, int],
     def on_done(job: Job) -> None:
         ended[job.name] = job.reason
 
-    fetch(jobs, CONTRACT, on_slice=on_slice, on_done=on_done, time_limit_s=1, memory_limit_mib=64)
+    options = ClassifyOptions(time_limit_s=1, memory_limit_mib=64)
+    fetch(jobs, CONTRACT, options, on_slice=on_slice, on_done=on_done)
     return slices, ended
 
 
@@ -59,7 +61,7 @@ def test_slices_of_a_file_come_with_those_beside_them(tmp_path: Path) -> None:
         found[tag.index] = pixels[:, 0, 0].tolist()
 
     job = Job(0, str(tmp_path / "many.test"), "hostile_reader", only=(0, 20, 39))
-    fetch([job], replace(CONTRACT, channels=5), on_slice=on_slice)
+    fetch([job], replace(CONTRACT, channels=5), ClassifyOptions(), on_slice=on_slice)
     assert found == {0: [0, 0, 0, 1, 2], 20: [18, 19, 20, 21, 22], 39: [37, 38, 39, 39, 39]}
 
 
@@ -69,7 +71,7 @@ def test_a_request_to_stop_waits_for_no_decoder(tmp_path: Path) -> None:
     timer = threading.Timer(0.5, stop.request)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
-        fetch([Job(0, str(tmp_path / "slow.test"), "hostile_reader")], CONTRACT, stop=stop, time_limit_s=60)
+        fetch([Job(0, str(tmp_path / "slow.test"), "hostile_reader")], CONTRACT, ClassifyOptions(), stop=stop)
     timer.join()
 
 

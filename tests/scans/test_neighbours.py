@@ -10,7 +10,8 @@ import pytest
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import ContractError
 from lits_deploy.scans import Frame
-from lits_deploy.scans.neighbours import alone, around, around_pictures, in_file, stacked
+from lits_deploy.scans.neighbours import alone, around, in_file, stacked
+from lits_deploy.scans.picture_series import place_of
 
 
 def plane(value: int) -> np.ndarray:
@@ -36,7 +37,8 @@ def test_pictures_tell_their_series_by_name() -> None:
         "y/volume-1_0011.png",
         "x/volume-1_0100.png",
     ]
-    assert around_pictures(paths, 3) == [(1, 0, 4), (1, 1, 0), (2, 2, 2), (3, 3, 3), (0, 4, 4)]
+    places = ((series.key, number) for series, number in map(place_of, paths))
+    assert around(places, 3) == [(1, 0, 4), (1, 1, 0), (2, 2, 2), (3, 3, 3), (0, 4, 4)]
 
 
 def test_what_cannot_be_used_is_replaced_by_the_nearest_that_can() -> None:
