@@ -3,7 +3,7 @@
     python -m benchmarks.peers BUNDLE --against RUN --scans FOLDER [FOLDER …] [--limit N] [--rounds 3]
 
 Writes docs/results/peers-<machine>.json and .md. Peers that are not installed are named as not measured
-(`pip install 'lits-deploy[peers]'`).
+(`pip install -e '.[peers]'`).
 """
 
 from __future__ import annotations
