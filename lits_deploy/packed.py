@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lits_deploy import zip_guard
 from lits_deploy.bundle import (
     MANIFEST,
     MANIFEST_HASH,
@@ -144,10 +145,8 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfi
         mode = info.external_attr >> 16
         if info.create_system == 3 and stat.S_IFMT(mode) not in (0, stat.S_IFDIR if folder else stat.S_IFREG):
             raise _refused(path, f"the entry `{shown}` is a link or a device, not a file")
-        if info.flag_bits & 0x1:
-            raise _refused(path, f"the entry `{shown}` is encrypted")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise _refused(path, f"the entry `{shown}` is packed by method {info.compress_type}")
+        if why := zip_guard.doubt(info, MOST_RATIO):
+            raise _refused(path, f"the entry `{shown}`: {why}")
         tops.add(plain[0])
         if len(plain) != (1 if folder else 2):
             where = "at its top" if len(plain) == 1 else "in a folder below"
@@ -173,17 +172,10 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfil
     if total > MOST_TOTAL:
         raise _refused(path, f"it would unpack to {total:,} bytes, more than any bundle ({MOST_TOTAL:,})")
     for name, info in members.items():
-        growth = info.file_size // max(1, info.compress_size)
-        if info.file_size > 1 << 20 and growth > MOST_RATIO:
-            raise _refused(path, f"{name} would grow {growth:,}-fold, as bombs do")
         if info.compress_size > info.file_size + info.file_size // 64 + 1024:
             raise _refused(path, f"{name} takes more room packed than the size it declares")
-    ordered = sorted(archive.infolist(), key=lambda info: info.header_offset)
-    ends = [*(info.header_offset for info in ordered[1:]), archive.start_dir]
-    for info, end in zip(ordered, ends, strict=True):
-        raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437", errors="replace")
-        if info.header_offset + 30 + len(raw) + info.compress_size > end:  # 30: a header without its name
-            raise _refused(path, f"`{ascii(info.orig_filename)[1:-1]}` overlaps what follows it")
+    if shared := zip_guard.overlapping(archive.infolist(), archive.start_dir):
+        raise _refused(path, f"`{ascii(shared.orig_filename)[1:-1]}` overlaps what follows it")
 
 
 def _read_manifest(

@@ -1,8 +1,6 @@
 """Zips as folders: what is in one, and one member's bytes; nothing is ever unpacked to disk.
 
-A zip is listed from its central directory alone. What could hurt is refused before it is inflated: too many entries,
-entries that share bytes (a small bomb that inflates many times), a member that claims to be huge or to shrink as no
-scan does, encryption, methods other than stored and deflate. A member's name is a label and never a place: `..`,
+What could hurt is refused before it is inflated (`zip_guard`). A member's name is a label and never a place: `..`,
 leading slashes and control characters are escaped, so that no row's path can look outside its zip.
 Knows nothing about what the members are.
 """
@@ -12,29 +10,22 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import struct
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from lits_deploy import zip_guard
 from lits_deploy.errors import SliceError
 from lits_deploy.scans.paths import escape
 from lits_deploy.scans.within import Within, open_scan
 
-MOST_ENTRIES = 100_000
-MOST_DIRECTORY = 64 << 20
-"""Bytes of a central directory: 100,000 entries with names of 600 bytes."""
-
 MOST_MEMBER = 1 << 30
-MOST_RATIO, SMALL = 500, 1 << 20
-"""How many times a member of more than SMALL bytes may inflate: CT slices 2 to 3, label volumes up to about 400."""
+MOST_RATIO = 500
+"""How many times a large member may inflate: CT slices 2 to 3, label volumes up to about 400."""
 
-ENCRYPTED = "it is encrypted: unpack it"
 CHANGED = "the zip has changed since it was listed"
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_END, _END64, _LOCATOR, _ENTRY = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07", b"PK\x01\x02"
 _CHUNK = 1 << 20
 _SKIPPED = "__MACOSX"  # resource forks; all other hidden names start with a dot
 
@@ -59,9 +50,10 @@ class Archive:
         self._stream: BinaryIO = os.fdopen(fd, "rb")
         try:
             self.identity, self.mtime_ns, self.ctime_ns = identity(status), status.st_mtime_ns, status.st_ctime_ns
-            self._zip = _opened(self._stream, status.st_size)
+            self._zip = zip_guard.opened(self._stream, status.st_size)
             self._infos = self._zip.infolist()
-            _refuse_overlaps(self._infos, self._zip.start_dir)
+            if zip_guard.overlapping(self._infos, self._zip.start_dir):
+                raise SliceError("its entries overlap: a zip bomb?")
         except BaseException:
             self.close()
             raise
@@ -182,68 +174,6 @@ def label(name: str) -> str:
 
 
 def _doubt(info: zipfile.ZipInfo) -> str | None:
-    if info.flag_bits & 1:
-        return ENCRYPTED
-    if info.compress_type not in _METHODS:
-        return "its compression is not read: only stored and deflated files are"
     if info.file_size > MOST_MEMBER:
         return f"{info.file_size / 2**20:.0f} MiB: larger than any scan"
-    if info.file_size > SMALL and info.file_size > MOST_RATIO * info.compress_size:
-        return f"it claims to inflate more than {MOST_RATIO} times: a zip bomb?"
-    return None
-
-
-def _opened(stream: BinaryIO, size: int) -> zipfile.ZipFile:
-    """The zip, once its directory is known to be small: zipfile keeps an object for every entry."""
-    start, length = _directory(stream, size)
-    if length > MOST_DIRECTORY:
-        raise SliceError(f"a directory of {length >> 20} MiB: a zip bomb?")
-    if _count(stream, start, length) > MOST_ENTRIES:
-        raise SliceError(f"more than {MOST_ENTRIES:,} files in one zip: unpack it")
-    try:
-        return zipfile.ZipFile(stream)
-    except (MemoryError, OSError):
-        raise
-    except UnicodeDecodeError as error:
-        raise SliceError("a name in the zip is marked as UTF-8 and is not: unpack it") from error
-    except Exception as error:
-        raise SliceError("the zip is damaged") from error
-
-
-def _directory(stream: BinaryIO, size: int) -> tuple[int, int]:
-    """Where the central directory starts, and its length, by the record at the end of the file (APPNOTE 4.3.16)."""
-    tail_start = max(0, size - (1 << 16) - 22)
-    stream.seek(tail_start)
-    tail = stream.read((1 << 16) + 22)
-    at = tail.rfind(_END)
-    if at < 0 or at + 22 > len(tail):
-        raise SliceError("the zip is truncated or damaged")
-    (length,) = struct.unpack_from("<I", tail, at + 12)
-    end = tail_start + at
-    stream.seek(max(0, end - 20))
-    locator = stream.read(20)
-    if locator[:4] == _LOCATOR:
-        stream.seek(max(0, end - 76))  # where zipfile looks, too, whatever the locator says
-        record = stream.read(56)
-        if record[:4] == _END64 and len(record) == 56:
-            (length,) = struct.unpack_from("<Q", record, 40)
-            end -= 76
-    return max(0, end - length), length
-
-
-def _count(stream: BinaryIO, start: int, length: int) -> int:
-    """Entries of a central directory, counted and not believed."""
-    stream.seek(start)
-    directory, at, count = stream.read(length), 0, 0
-    while directory[at : at + 4] == _ENTRY and at + 46 <= len(directory) and count <= MOST_ENTRIES:
-        at += 46 + sum(struct.unpack_from("<HHH", directory, at + 28))
-        count += 1
-    return count
-
-
-def _refuse_overlaps(infos: list[zipfile.ZipInfo], directory: int) -> None:
-    """Raise SliceError where two entries share bytes, as in a bomb that inflates one kernel many times."""
-    spans = sorted((info.header_offset, info.header_offset + 30 + info.compress_size) for info in infos)
-    starts = [start for start, _ in spans[1:]] + [directory]
-    if any(end > start for (_, end), start in zip(spans, starts, strict=False)):
-        raise SliceError("its entries overlap: a zip bomb?")
+    return zip_guard.doubt(info, MOST_RATIO)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lits_deploy import zip_guard
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import archive
 from lits_deploy.scans.archive import CHANGED, Archive, label, read_member
@@ -107,10 +108,10 @@ def test_encrypted_and_unknown_methods_are_failures(tmp_path: Path) -> None:
     raw[6] |= 1
     raw[raw.index(b"PK\x01\x02") + 8] |= 1
     path.write_bytes(raw)
-    assert listed(path) == {"x": archive.ENCRYPTED}
-    assert failure(path, 0) == archive.ENCRYPTED
+    assert listed(path) == {"x": zip_guard.ENCRYPTED}
+    assert failure(path, 0) == zip_guard.ENCRYPTED
     bz = zipped(tmp_path / "b.zip", {"x": b"1" * 100}, zipfile.ZIP_BZIP2)
-    assert "its compression is not read" in (listed(bz)["x"] or "")
+    assert "its compression, method 12, is not read" in (listed(bz)["x"] or "")
 
 
 def test_bombs_are_refused_before_they_inflate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,10 +123,10 @@ def test_bombs_are_refused_before_they_inflate(tmp_path: Path, monkeypatch: pyte
         read_member(os.fsencode(path), 0, 999)
     monkeypatch.setattr(archive, "MOST_MEMBER", 999)
     assert "larger than any scan" in (listed(path)["x"] or "")
-    monkeypatch.setattr(archive, "MOST_ENTRIES", 2)
+    monkeypatch.setattr(zip_guard, "MOST_ENTRIES", 2)
     assert listed(zipped(path, {"x": b"", "y": b""}))
     assert "more than 2 files in one zip" in failure(zipped(path, {"x": b"", "y": b"", "z": b""}))
-    monkeypatch.setattr(archive, "MOST_DIRECTORY", 100)
+    monkeypatch.setattr(zip_guard, "MOST_DIRECTORY", 100)
     assert "a directory of" in failure(path)
 
 
@@ -177,13 +178,13 @@ def test_a_large_zip_and_one_behind_a_program_are_read(tmp_path: Path) -> None:
 def test_the_open_zip_is_used_again_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = zipped(tmp_path / "a.zip", {"x": b"1", "y": b"2"})
     opened: list[object] = []
-    opener = archive._opened
+    opener = zip_guard.opened
 
     def counted(stream: io.BufferedReader, size: int) -> zipfile.ZipFile:
         opened.append(size)
         return opener(stream, size)
 
-    monkeypatch.setattr(archive, "_opened", counted)
+    monkeypatch.setattr(zip_guard, "opened", counted)
     name, first = os.fsencode(path), path.stat().st_mtime_ns
     assert [read_member(name, number, MOST, mtime_ns=first) for number in (0, 1)] == [b"1", b"2"]
     assert len(opened) == 1
