@@ -30,7 +30,7 @@ from lits_deploy.bundle import (
     read_manifest,
     tell_litter,
 )
-from lits_deploy.errors import BundleError, UserError
+from lits_deploy.errors import BundleError, SliceError, UserError
 from lits_deploy.manifest_check import is_plain_name
 from lits_deploy.manifest_history import UPDATE
 
@@ -99,10 +99,12 @@ def open_packed(path: Path) -> PackedBundle:
         what = "is a folder, not a zip file" if path.is_dir() else "does not exist"
         raise BundleError(f"{path} {what}.", fix="name a file that `lits-deploy bundle pack` made")
     try:
+        with path.open("rb") as stream:
+            zip_guard.opened(stream, path.stat().st_size).close()
         archive = zipfile.ZipFile(path)  # closes itself when nothing uses it any more
     except PermissionError as error:
         raise BundleError(f"{path} may not be read.", fix=f"chmod +r {path}") from error
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except (SliceError, zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise BundleError(f"{path} is not a whole zip file ({error}).", fix=_AGAIN) from error
     # A zip cut short can end in golden.npz, a zip itself: its entries then start after foreign bytes.
     if min((info.header_offset for info in archive.infolist()), default=0):

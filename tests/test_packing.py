@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from lits_deploy import packed as packed_module
+from lits_deploy import zip_guard
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.files import sha256_file
@@ -267,6 +268,12 @@ class TestHostile:
     def test_too_many_entries(self, entries: Entries, here: Path) -> None:
         more = [(f"tiny/{number}", b"") for number in range(300)]
         refused(write_zip(here / "x.zip", entries, *more), "more than any bundle", here)
+
+    def test_a_table_of_contents_without_end(self, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Refused by its count before zipfile makes an object of every entry."""
+        monkeypatch.setattr(zip_guard, "MOST_ENTRIES", 3)
+        path = write_zip(here / "x.zip", {}, *((f"tiny/{number}", b"") for number in range(5)))
+        refused(path, "more than 3 files in one zip", here)
 
     def test_bombs_by_ratio_size_and_total(self, entries: Entries, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bomb = {**entries, "tiny/README.md": b"\0" * (4 << 20)}
