@@ -41,9 +41,14 @@ class TorchEager(Runtime):
     name: ClassVar[str] = "PyTorch eager"
 
     def __init__(
-        self, original: Original, *, device: str = "cpu", threads: int = 0, max_batch: int = 32,
+        self,
+        original: Original,
+        *,
+        device: str = "cpu",
+        threads: int = 0,
+        max_batch: int = 32,
         wanted: tuple[str, ...] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(shape=original.contract.shape, max_batch=max_batch)
         if threads:
             torch.set_num_threads(threads)
@@ -89,13 +94,22 @@ def original_candidates(run: Path, original: Original, threads: int) -> list[Can
             return TorchEager(original, device=device, threads=threads, max_batch=max_batch, wanted=wanted)
 
         return Candidate(
-            runtime=TorchEager.name, device=device, artifact="original", precision="fp32",
-            size_bytes=weight_bytes(original), tolerance=FP32_TOLERANCE, open=open_it, original=True,
+            runtime=TorchEager.name,
+            device=device,
+            artifact="original",
+            precision="fp32",
+            size_bytes=weight_bytes(original),
+            tolerance=FP32_TOLERANCE,
+            open=open_it,
+            original=True,
             spec={
-                "kind": "original", "run": str(run.resolve()), "device": device, "threads": threads,
+                "kind": "original",
+                "run": str(run.resolve()),
+                "device": device,
+                "threads": threads,
                 "flips": original.module.flips,
             },
-        )  # fmt: skip
+        )
 
     return [candidate("cpu"), *([candidate("cuda:0")] if torch.cuda.is_available() else [])]
 

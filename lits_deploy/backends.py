@@ -164,9 +164,14 @@ def open_runtime(
     default = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("labels",)
     if name == "tensorrt":
         return open_tensorrt(
-            bundle, chosen, device=target, wanted=wanted or default, max_batch=max_batch, insist=insist,
+            bundle,
+            chosen,
+            device=target,
+            wanted=wanted or default,
+            max_batch=max_batch,
+            insist=insist,
             engine_cache=engine_cache,
-        )  # fmt: skip
+        )
     kind: type[OnnxRuntime | OpenVino] = OpenVino if name == "openvino" else OnnxRuntime
     return kind(
         bundle.read(chosen),

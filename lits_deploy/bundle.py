@@ -202,12 +202,16 @@ class Bundle:
         tolerance = max((one.tolerance for one in own if one.precision == "fp16"), default=FP16_TOLERANCE)
         tf32 = (
             replace(
-                one, name=TF32, precision=TF32, tolerance=tolerance, runtimes=("onnxruntime", "tensorrt"),
+                one,
+                name=TF32,
+                precision=TF32,
+                tolerance=tolerance,
+                runtimes=("onnxruntime", "tensorrt"),
                 devices=("cuda",),
             )
             for one in own
             if one.precision == "fp32"
-        )  # fmt: skip
+        )
         return (*own, *itertools.islice(tf32, 1))
 
     def artifact(self, name: str | None = None) -> Artifact:

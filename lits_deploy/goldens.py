@@ -31,9 +31,16 @@ Those of a U-Net for slices of 512 × 512 take 13 MB."""
 _MEMBERS = {f"{name}.npy" for name in ("slices", "probabilities", "logits", "labels")}
 _MOST_DIRECTORY = 4096
 _ODD = (
-    KeyError, ValueError, OSError, EOFError, NotImplementedError, RuntimeError, struct.error,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+    KeyError,
+    ValueError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 """What zipfile and numpy raise over bytes that are no npz."""
 
 
@@ -67,9 +74,7 @@ def _check_directory(data: bytes) -> None:
         raise ValueError("its table of contents is too long")
 
 
-def _array(
-    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], *each: tuple[int, ...]
-) -> npt.NDArray[Any]:  # fmt: skip
+def _array(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], *each: tuple[int, ...]) -> npt.NDArray[Any]:
     """An array [N, *one of `each`] of that type, N up to MOST_SLICES. Its header is read before its content."""
     info = archive.getinfo(f"{name}.npy")
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

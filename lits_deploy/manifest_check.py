@@ -31,8 +31,11 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
     try:
         values = json.loads(
             data.decode("utf-8"),
-            parse_constant=_not_finite, parse_float=_finite, parse_int=_integer, object_pairs_hook=_unique,
-        )  # fmt: skip
+            parse_constant=_not_finite,
+            parse_float=_finite,
+            parse_int=_integer,
+            object_pairs_hook=_unique,
+        )
         _check_nesting(values)
     except RecursionError:
         raise _refused("records lie in each other too deep") from None
@@ -117,9 +120,12 @@ def _hash(value: object) -> bool:
 
 
 def _files(value: object) -> bool:
-    return isinstance(value, dict) and len(value) <= MOST_FILES and all(map(is_plain_name, value)) and all(
-        map(_hash, value.values())
-    )  # fmt: skip
+    return (
+        isinstance(value, dict)
+        and len(value) <= MOST_FILES
+        and all(map(is_plain_name, value))
+        and all(map(_hash, value.values()))
+    )
 
 
 _Fields = dict[str, tuple[Callable[[object], bool], bool]]  # name → (check, must be there)
@@ -127,32 +133,54 @@ _Fields = dict[str, tuple[Callable[[object], bool], bool]]  # name → (check, m
 _MANIFEST: _Fields = {
     "schema": (_whole, True),
     "task": (lambda value: value in ("classify", "segment"), True),
-    "model": (_record, True), "contract": (_record, True), "contract_sha256": (_text, True),
-    "artifacts": (_list_of(lambda _: True, 1), True), "files": (_files, True), "metrics": (_record, False),
-    "training": (_record, False), "export": (_record, False), "calibration_set": (_record, False),
+    "model": (_record, True),
+    "contract": (_record, True),
+    "contract_sha256": (_text, True),
+    "artifacts": (_list_of(lambda _: True, 1), True),
+    "files": (_files, True),
+    "metrics": (_record, False),
+    "training": (_record, False),
+    "export": (_record, False),
+    "calibration_set": (_record, False),
     "left_out": (_record, False),
-}  # fmt: skip
+}
 
 _CONTRACT: _Fields = {
-    "window_hu": (_or_none(_list_of(is_number, 2, 2)), True), "channels": (_up_to(MOST_CHANNELS), False),
-    "size": (_up_to(MOST_SIDE), False), "crop": (_or_none(_up_to(MOST_SIDE)), False),
-    "resize": (lambda value: value in ("box", "bilinear", "never"), False), "orientation": (_text, False),
-    "classes": (_list_of(_name, 1), False), "scale": (is_number, False), "mean": (is_number, False),
+    "window_hu": (_or_none(_list_of(is_number, 2, 2)), True),
+    "channels": (_up_to(MOST_CHANNELS), False),
+    "size": (_up_to(MOST_SIDE), False),
+    "crop": (_or_none(_up_to(MOST_SIDE)), False),
+    "resize": (lambda value: value in ("box", "bilinear", "never"), False),
+    "orientation": (_text, False),
+    "classes": (_list_of(_name, 1), False),
+    "scale": (is_number, False),
+    "mean": (is_number, False),
     "std": (is_number, False),
-}  # fmt: skip
+}
 
 _ARTIFACT: _Fields = {
-    "name": (_name, True), "file": (is_plain_name, True), "sha256": (_hash, True), "bytes": (is_count, True),
-    "precision": (_name, True), "opset": (is_count, True), "outputs": (_list_of(_name, 1), True),
-    "tolerance": (is_number, True), "parity": (_record, False), "temperature": (is_number, False),
-    "abstain_below": (_or_none(is_number), False), "calibration": (_record, False),
-    "runtimes": (_list_of(_name), False), "devices": (_list_of(_name), False),
-    "gate": (_record, False), "quantisation": (_record, False),
-}  # fmt: skip
+    "name": (_name, True),
+    "file": (is_plain_name, True),
+    "sha256": (_hash, True),
+    "bytes": (is_count, True),
+    "precision": (_name, True),
+    "opset": (is_count, True),
+    "outputs": (_list_of(_name, 1), True),
+    "tolerance": (is_number, True),
+    "parity": (_record, False),
+    "temperature": (is_number, False),
+    "abstain_below": (_or_none(is_number), False),
+    "calibration": (_record, False),
+    "runtimes": (_list_of(_name), False),
+    "devices": (_list_of(_name), False),
+    "gate": (_record, False),
+    "quantisation": (_record, False),
+}
 
 _GATE: dict[str, Callable[[object], bool]] = {
-    "passed": lambda value: isinstance(value, bool), "failures": _list_of(_text, 0, 4096),
-}  # fmt: skip
+    "passed": lambda value: isinstance(value, bool),
+    "failures": _list_of(_text, 0, 4096),
+}
 
 
 def _check(where: str, values: Mapping[str, Any], fields: _Fields) -> None:

@@ -27,23 +27,31 @@ _LEAF = dict.fromkeys
 FIELDS: dict[str, dict[int, str]] = {
     "ModelProto": {
         **_LEAF([1, 2, 3, 4, 5, 6, 8, 14, 26], ""),
-        7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto",
+        7: "GraphProto",
+        20: "TrainingInfoProto",
+        25: "FunctionProto",
     },
     "GraphProto": {
         **_LEAF([2, 10, 11, 12, 13, 14, 16], ""),
-        1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto",
+        1: "NodeProto",
+        5: "TensorProto",
+        15: "SparseTensorProto",
     },
     "NodeProto": {**_LEAF([1, 2, 3, 4, 6, 7, 8, 9, 10], ""), 5: "AttributeProto"},
     "AttributeProto": {
         **_LEAF([1, 2, 3, 4, 7, 8, 9, 13, 14, 15, 20, 21], ""),
-        5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto",
-        22: "SparseTensorProto", 23: "SparseTensorProto",
+        5: "TensorProto",
+        6: "GraphProto",
+        10: "TensorProto",
+        11: "GraphProto",
+        22: "SparseTensorProto",
+        23: "SparseTensorProto",
     },
     "TensorProto": _LEAF([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16], ""),
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto", 3: ""},
     "TrainingInfoProto": {1: "GraphProto", 2: "GraphProto", 3: "", 4: ""},
     "FunctionProto": {**_LEAF([1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14], ""), 7: "NodeProto", 11: "AttributeProto"},
-}  # fmt: skip
+}
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14  # of TensorProto
 _OP_TYPE = 4  # of NodeProto
 

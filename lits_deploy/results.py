@@ -29,20 +29,45 @@ from lits_deploy.tables import Row, Table
 
 PROVENANCE = ("run_id", "bundle", "model", "artifact", "precision", "runtime", "contract")
 COLUMNS = (
-    "path", "index", "status", "reason", "label", "class_name", "p0", "p1", "p2", "window", "sha256",
-    "study", "series", "z_mm", *PROVENANCE,
-)  # fmt: skip
+    "path",
+    "index",
+    "status",
+    "reason",
+    "label",
+    "class_name",
+    "p0",
+    "p1",
+    "p2",
+    "window",
+    "sha256",
+    "study",
+    "series",
+    "z_mm",
+    *PROVENANCE,
+)
 SLICES = Table(name="slices", columns=COLUMNS, integers={"index": 32, "label": 8}, floats=("p0", "p1", "p2", "z_mm"))
 STUDIES = Table(name="studies", columns=(*STUDY_COLUMNS, *PROVENANCE), integers=STUDY_INTEGERS, floats=STUDY_FLOATS)
 VOLUMES = Table(
     name="volumes",
     columns=(
-        "study", "series", "kind", "orientation", "slices", "segmented", "row_mm", "column_mm", "slice_mm",
-        "liver_ml", "tumour_ml", "reason", "identifiers", *PROVENANCE,
+        "study",
+        "series",
+        "kind",
+        "orientation",
+        "slices",
+        "segmented",
+        "row_mm",
+        "column_mm",
+        "slice_mm",
+        "liver_ml",
+        "tumour_ml",
+        "reason",
+        "identifiers",
+        *PROVENANCE,
     ),
     integers={"slices": 32, "segmented": 32},
     floats=("row_mm", "column_mm", "slice_mm", "liver_ml", "tumour_ml"),
-)  # fmt: skip
+)
 MASKS = Table(
     name="masks",
     columns=("path", "index", "study", "series", "format", "mask", "place", "reason", *PROVENANCE),
@@ -85,6 +110,18 @@ def _complete(row: ResultRow, classes: Sequence[str], z_mm: float | None) -> Row
     status = _STATUS.get(row.status, "failed")
     name = None if row.label is None else classes[row.label]
     return (
-        row.path, row.idx, status, row.reason, row.label, name, row.p0, row.p1, row.p2, row.window, row.sha256,
-        row.study, row.series, z_mm,
-    )  # fmt: skip
+        row.path,
+        row.idx,
+        status,
+        row.reason,
+        row.label,
+        name,
+        row.p0,
+        row.p1,
+        row.p2,
+        row.window,
+        row.sha256,
+        row.study,
+        row.series,
+        z_mm,
+    )

@@ -18,14 +18,47 @@ from typing import Any
 from lits_deploy.ledger import FAILED, ResultRow, SeriesRow
 
 STUDY_COLUMNS = (
-    "rank", "study", "series", "kind", "modality", "orientation", "slices", "answered", "unsure", "withheld", "failed",
-    "slices_no_liver", "slices_liver", "slices_lesion", "liver_extent_mm", "longest_lesion_run", "lesion_run_mm",
-    "max_p2", "mean_p2", "suspicion", "most_suspicious_path", "most_suspicious_index", "reason", "identifiers",
-)  # fmt: skip
+    "rank",
+    "study",
+    "series",
+    "kind",
+    "modality",
+    "orientation",
+    "slices",
+    "answered",
+    "unsure",
+    "withheld",
+    "failed",
+    "slices_no_liver",
+    "slices_liver",
+    "slices_lesion",
+    "liver_extent_mm",
+    "longest_lesion_run",
+    "lesion_run_mm",
+    "max_p2",
+    "mean_p2",
+    "suspicion",
+    "most_suspicious_path",
+    "most_suspicious_index",
+    "reason",
+    "identifiers",
+)
 STUDY_INTEGERS = dict.fromkeys(
-    ("rank", "slices", "answered", "unsure", "withheld", "failed", "slices_no_liver", "slices_liver", "slices_lesion",
-     "longest_lesion_run", "most_suspicious_index"), 32,
-)  # fmt: skip
+    (
+        "rank",
+        "slices",
+        "answered",
+        "unsure",
+        "withheld",
+        "failed",
+        "slices_no_liver",
+        "slices_liver",
+        "slices_lesion",
+        "longest_lesion_run",
+        "most_suspicious_index",
+    ),
+    32,
+)
 STUDY_FLOATS = ("liver_extent_mm", "lesion_run_mm", "max_p2", "mean_p2", "suspicion")
 NEIGHBOURS = 3
 
@@ -91,11 +124,29 @@ def study_rows(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> It
     for s in summaries(rows, series):
         info, identifiers = s.info, s.info.get("identifiers")
         yield (
-            s.rank, s.study, s.name, info.get("kind"), info.get("modality"), info.get("orientation"), s.slices,
-            s.answered, s.unsure, s.withheld, s.failed, *s.classes, s.liver_extent_mm, s.longest_lesion_run,
-            s.lesion_run_mm, s.max_p2, s.mean_p2, s.suspicion, s.top and s.top.path, s.top and s.top.idx, s.reason,
+            s.rank,
+            s.study,
+            s.name,
+            info.get("kind"),
+            info.get("modality"),
+            info.get("orientation"),
+            s.slices,
+            s.answered,
+            s.unsure,
+            s.withheld,
+            s.failed,
+            *s.classes,
+            s.liver_extent_mm,
+            s.longest_lesion_run,
+            s.lesion_run_mm,
+            s.max_p2,
+            s.mean_p2,
+            s.suspicion,
+            s.top and s.top.path,
+            s.top and s.top.idx,
+            s.reason,
             None if identifiers is None else json.dumps(identifiers, ensure_ascii=False, sort_keys=True),
-        )  # fmt: skip
+        )
 
 
 def _summary(series: SeriesRow | None, rows: Sequence[ResultRow]) -> SeriesSummary:

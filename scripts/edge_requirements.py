@@ -46,12 +46,24 @@ def resolve(requirements: list[str], python: str, machine: str, folder: Path) ->
     (folder / "wanted.txt").write_text("\n".join(requirements) + "\n")
     done = subprocess.run(
         [
-            "uv", "pip", "compile", "--quiet", "--only-binary", ":all:", "--no-header", "--no-annotate",
-            "--python-version", python, "--python-platform", f"{machine}-manylinux_2_{GLIBC}",
+            "uv",
+            "pip",
+            "compile",
+            "--quiet",
+            "--only-binary",
+            ":all:",
+            "--no-header",
+            "--no-annotate",
+            "--python-version",
+            python,
+            "--python-platform",
+            f"{machine}-manylinux_2_{GLIBC}",
             str(folder / "wanted.txt"),
         ],
-        check=True, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return done.stdout.split()
 
 
@@ -61,15 +73,31 @@ def wheels(pins: list[str], python: str, machine: str, folder: Path) -> list[tup
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC, 16, -1)] + [f"manylinux2014_{machine}"]
     subprocess.run(
         [
-            sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps",
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--dry-run",
+            "--ignore-installed",
+            "--no-deps",
             "--ignore-requires-python",  # it would ask this Python
-            "--only-binary=:all:", "--python-version", python, "--implementation", "cp",
+            "--only-binary=:all:",
+            "--python-version",
+            python,
+            "--implementation",
+            "cp",
             *(part for name in platforms for part in ("--platform", name)),
-            "--target", str(folder / "nothing"), "--report", str(folder / "report.json"),
-            "--requirement", str(folder / "pins.txt"),
+            "--target",
+            str(folder / "nothing"),
+            "--report",
+            str(folder / "report.json"),
+            "--requirement",
+            str(folder / "pins.txt"),
         ],
-        check=True, stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
     found = []
     for item in json.loads((folder / "report.json").read_text())["install"]:
         name = re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower()

@@ -138,9 +138,14 @@ class Copy:
         # The caller's PYTHON… variables would make a difference; plugins take a second each to load.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         process = subprocess.Popen(
-            command, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, env=environment | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        )  # fmt: skip
+            command,
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=environment | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        )
         try:
             said, _ = process.communicate(timeout=LIMIT_S if first_only else 5 * LIMIT_S)
         except subprocess.TimeoutExpired:

@@ -42,13 +42,22 @@ def main(arguments: list[str] | None = None) -> int:
         contest.prepare(say_error)
         rows = summary(contest, contest.rounds(max(1, given.rounds), say_error))
     document = session.document(
-        "peers", SCHEMA,
-        bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256}, model=bundle.manifest.model,
-        run=given.against.resolve().name, scans=scans.line, rows=rows, aims=aims(rows), failed=contest.failed,
+        "peers",
+        SCHEMA,
+        bundle={"name": bundle.folder.resolve().name, "sha256": bundle.sha256},
+        model=bundle.manifest.model,
+        run=given.against.resolve().name,
+        scans=scans.line,
+        rows=rows,
+        aims=aims(rows),
+        failed=contest.failed,
         settings={
-            "threads": threads, "rounds": max(1, given.rounds), "device": given.device, "trials": contest.trials,
+            "threads": threads,
+            "rounds": max(1, given.rounds),
+            "device": given.device,
+            "trials": contest.trials,
         },
-    )  # fmt: skip
+    )
     return conclude(document, lines(document), given)
 
 

@@ -87,9 +87,12 @@ def model_job(script: Script, spec: Spec) -> dict[str, Any]:
         latencies[str(batch)] = summarise_ms(seconds) if seconds else None
         labels = found.argmax(axis=1).tolist() if labels is None else labels
     return {
-        "slices": len(slices), "slices_per_second": rates, "latency_ms": latencies, "labels": labels,
+        "slices": len(slices),
+        "slices_per_second": rates,
+        "latency_ms": latencies,
+        "labels": labels,
         "peak_mb": peak_resident_bytes() / 1e6,
-    }  # fmt: skip
+    }
 
 
 def folder_job(script: Script, files: Sequence[str], out: Path, *, batch: int, workers: int) -> dict[str, Any]:
@@ -112,10 +115,16 @@ def folder_job(script: Script, files: Sequence[str], out: Path, *, batch: int, w
     wall = perf_counter() - started
     rest = len(files) - len(pieces[0])
     return {
-        "wall_s": wall, "load_s": loaded - started, "slices": len(files), "slices_per_second": len(files) / wall,
-        "steady_slices_per_second": rest / (ended - first) if rest > 0 else None, "batch": batch, "workers": workers,
-        "labels": read_csv(out), "peak_mb": peak_resident_bytes() / 1e6,
-    }  # fmt: skip
+        "wall_s": wall,
+        "load_s": loaded - started,
+        "slices": len(files),
+        "slices_per_second": len(files) / wall,
+        "steady_slices_per_second": rest / (ended - first) if rest > 0 else None,
+        "batch": batch,
+        "workers": workers,
+        "labels": read_csv(out),
+        "peak_mb": peak_resident_bytes() / 1e6,
+    }
 
 
 def child_of(text: str, make: Callable[[Spec], Script]) -> None:

@@ -84,9 +84,14 @@ class Contest:
                 whole = list(files) == self.scans.files
                 roots = self.scans.roots if whole else [Path(file) for file in files]
                 values = folder.classify_fresh(
-                    self.bundle, roots, Path(place) / "out",
-                    threads=self.threads, artifact=entry.artifact, runtime=entry.runtime, device=self.device,
-                )  # fmt: skip
+                    self.bundle,
+                    roots,
+                    Path(place) / "out",
+                    threads=self.threads,
+                    artifact=entry.artifact,
+                    runtime=entry.runtime,
+                    device=self.device,
+                )
                 labels = folder.read_labels(Path(place) / "out", roots)
                 return {**values, "labels": [labels.get(file) for file in files]}
             batch, workers = setting or self.settings[entry.name]
@@ -131,19 +136,25 @@ def summary(contest: Contest, rounds: list[dict[str, Result]]) -> list[Result]:
         folders = [results[entry.name]["folder"] for results in rounds]
         labels = folders[0]["labels"]
         row: Result = {
-            "name": entry.name, "title": entry.title, "ours": entry.ours, "library": entry.library,
-            "precision": entry.precision, "artifact": entry.artifact, "batch": folders[0]["batch"],
+            "name": entry.name,
+            "title": entry.title,
+            "ours": entry.ours,
+            "library": entry.library,
+            "precision": entry.precision,
+            "artifact": entry.artifact,
+            "batch": folders[0]["batch"],
             "workers": folders[0]["workers"],
             "wall": [done["slices_per_second"] for done in folders],
             "steady": [done["steady_slices_per_second"] for done in folders],
-            "process_s": [done["process_s"] for done in folders], "load_s": middle([f["load_s"] for f in folders]),
+            "process_s": [done["process_s"] for done in folders],
+            "load_s": middle([f["load_s"] for f in folders]),
             "peak_mb": middle([f["peak_mb"] for f in folders]),
             "accuracy": _accuracy(labels, targets),
-            "other_classes": None if reference is None else max(
-                _differing(results[reference], results[entry.name]) for results in rounds
-            ),
+            "other_classes": None
+            if reference is None
+            else max(_differing(results[reference], results[entry.name]) for results in rounds),
             "model": None,
-        }  # fmt: skip
+        }
         if not entry.ours:
             models = [results[entry.name]["model"] for results in rounds]
             row["model"] = {
@@ -187,9 +198,10 @@ def aims(rows: list[Result]) -> list[Result]:
             found.append(_aim(f"folder to CSV, {what} ({best['name']}) over the plain script", best, plain, least))
     for row in ours:
         alike = [
-            peer for peer in rows
+            peer
+            for peer in rows
             if not peer["ours"] and (peer["library"], peer["precision"]) == (row["library"], row["precision"])
-        ]  # fmt: skip
+        ]
         if alike:
             best = max(alike, key=lambda peer: middle(peer["wall"]) or 0.0)
             found.append(_aim(f"folder to CSV, {row['name']} over its best peer ({best['name']})", row, best, 1.0))

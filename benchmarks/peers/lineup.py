@@ -53,17 +53,24 @@ def lineup(bundle: Bundle, device: str) -> list[Entry]:
     """
     kind = device.partition(":")[0]
     artifacts = [
-        artifact for artifact in bundle.manifest.artifacts
+        artifact
+        for artifact in bundle.manifest.artifacts
         if artifact.gate.get("passed", True) and (kind != "cpu" or artifact.precision != "fp16")
-    ]  # fmt: skip
+    ]
     found = [
         Entry(
-            name=f"ours {runtime} {artifact.name}", title="lits-deploy classify", library=f"{runtime} {kind}",
-            precision=artifact.precision, artifact=artifact.name, runtime=runtime,
+            name=f"ours {runtime} {artifact.name}",
+            title="lits-deploy classify",
+            library=f"{runtime} {kind}",
+            precision=artifact.precision,
+            artifact=artifact.name,
+            runtime=runtime,
         )
-        for runtime, where in places() if where.partition(":")[0] == kind
-        for artifact in artifacts if artifact.placed_for(runtime, where)
-    ]  # fmt: skip
+        for runtime, where in places()
+        if where.partition(":")[0] == kind
+        for artifact in artifacts
+        if artifact.placed_for(runtime, where)
+    ]
     found += _torch_entries(kind)
     for artifact in artifacts:
         found += _onnx_entries(artifact, kind)
@@ -81,17 +88,28 @@ def _torch_entries(kind: str) -> list[Entry]:
     ]
     found = [
         Entry(
-            name=name, title=title, library=library, precision="fp32", module=module, mode=mode, settings=loaders,
+            name=name,
+            title=title,
+            library=library,
+            precision="fp32",
+            module=module,
+            mode=mode,
+            settings=loaders,
             needs=("torch",),
         )
         for name, title, mode in modes
-    ]  # fmt: skip
+    ]
     found.append(
         Entry(
-            name="timm", title="timm's inference loop", library=library, precision="fp32",
-            module="benchmarks.peers.timm_script", settings=loaders, needs=("torch", "timm"),
+            name="timm",
+            title="timm's inference loop",
+            library=library,
+            precision="fp32",
+            module="benchmarks.peers.timm_script",
+            settings=loaders,
+            needs=("torch", "timm"),
         )
-    )  # fmt: skip
+    )
     return found
 
 
@@ -102,28 +120,41 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
     if artifact.placed_for("onnxruntime", kind):
         found.append(
             Entry(
-                name=f"onnxruntime {artifact.name}", title="bare ONNX Runtime script",
-                library=f"onnxruntime {kind}", module="benchmarks.peers.onnxruntime_script",
-                settings=((8, 1), (32, 2)), needs=("onnxruntime",), **where,
+                name=f"onnxruntime {artifact.name}",
+                title="bare ONNX Runtime script",
+                library=f"onnxruntime {kind}",
+                module="benchmarks.peers.onnxruntime_script",
+                settings=((8, 1), (32, 2)),
+                needs=("onnxruntime",),
+                **where,
             )
-        )  # fmt: skip
+        )
     if kind == "cpu" and artifact.placed_for("openvino", kind):
         for mode, settings in (("latency", ((8, 1), (32, 2))), ("throughput", ((1, 1), (8, 1)))):
             found.append(
                 Entry(
-                    name=f"openvino {mode} {artifact.name}", title=f"OpenVINO script, {mode} mode",
-                    library=f"openvino {kind}", module="benchmarks.peers.openvino_script", mode=mode,
-                    settings=settings, needs=("openvino",), **where,
+                    name=f"openvino {mode} {artifact.name}",
+                    title=f"OpenVINO script, {mode} mode",
+                    library=f"openvino {kind}",
+                    module="benchmarks.peers.openvino_script",
+                    mode=mode,
+                    settings=settings,
+                    needs=("openvino",),
+                    **where,
                 )
-            )  # fmt: skip
+            )
     if kind == "cpu" and artifact.precision == "fp32":
         found.append(
             Entry(
-                name=f"ultralytics {artifact.name}", title="Ultralytics predict (ONNX)",
-                library=f"onnxruntime {kind}", module="benchmarks.peers.ultralytics_script",
-                settings=((8, 0), (32, 0)), needs=("ultralytics", "torch", "onnx", "onnxruntime"), **where,
+                name=f"ultralytics {artifact.name}",
+                title="Ultralytics predict (ONNX)",
+                library=f"onnxruntime {kind}",
+                module="benchmarks.peers.ultralytics_script",
+                settings=((8, 0), (32, 0)),
+                needs=("ultralytics", "torch", "onnx", "onnxruntime"),
+                **where,
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -134,7 +165,12 @@ def spec_of(entry: Entry, bundle: Bundle, run: Path, threads: int, device: str) 
         raise UserError(f"Peers read files, not {bundle.folder}.", fix=f"lits-deploy bundle unpack {bundle.folder}")
     model = None if artifact is None else str((bundle.folder / artifact.file).resolve())
     return {
-        "mode": entry.mode, "threads": threads, "device": device, "run": str(run.resolve()), "model": model,
+        "mode": entry.mode,
+        "threads": threads,
+        "device": device,
+        "run": str(run.resolve()),
+        "model": model,
         "model_sha256": None if artifact is None else artifact.sha256,
-        "size": bundle.manifest.contract.size, "classes": list(bundle.manifest.contract.classes),
-    }  # fmt: skip
+        "size": bundle.manifest.contract.size,
+        "classes": list(bundle.manifest.contract.classes),
+    }

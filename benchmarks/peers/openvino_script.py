@@ -32,9 +32,10 @@ class OpenVinoScript:
     def load(self) -> None:
         """Compile the network."""
         options = {
-            "PERFORMANCE_HINT": self.mode.upper(), "INFERENCE_NUM_THREADS": self.threads,
+            "PERFORMANCE_HINT": self.mode.upper(),
+            "INFERENCE_NUM_THREADS": self.threads,
             "INFERENCE_PRECISION_HINT": "f32",
-        }  # fmt: skip
+        }
         core = self._ov.Core()
         with signal_stack.kept():
             self._network = core.compile_model(core.read_model(self.model.data), "CPU", options)

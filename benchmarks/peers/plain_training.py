@@ -44,9 +44,17 @@ class PlainTraining:
     """A network and its loop; `epoch` trains once over the slices."""
 
     def __init__(
-        self, name: str, task: Task, data: SliceDataset, *, width: int | None, batch: int, workers: int,
-        device: torch.device, channels_last: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        task: Task,
+        data: SliceDataset,
+        *,
+        width: int | None,
+        batch: int,
+        workers: int,
+        device: torch.device,
+        channels_last: bool = False,
+    ) -> None:
         torch.manual_seed(0)
         self.device = device
         self.format = torch.channels_last if channels_last else torch.contiguous_format
@@ -56,9 +64,14 @@ class PlainTraining:
         self.loss = nn.CrossEntropyLoss()
         slices = Slices(data, None if task == "segment" else 224)
         self.loader: DataLoader[Any] = DataLoader(
-            slices, batch_size=batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0,
-            pin_memory=device.type == "cuda", multiprocessing_context="fork" if workers else None,
-        )  # fmt: skip
+            slices,
+            batch_size=batch,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+            multiprocessing_context="fork" if workers else None,
+        )
 
     def epoch(self) -> float:
         """Train on every slice once; returns the mean loss of the batches."""

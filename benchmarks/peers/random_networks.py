@@ -35,9 +35,17 @@ SEED = 20_261_124
 
 
 def make_subject(
-    name: str, folder: Path, here: Sequence[tuple[str, str]], *, device: str, slices: int, width: int | None = None,
-    modes: Sequence[str] = MODES, pictures: Slices | None = None, flavours: Sequence[Flavour] = FLAVOURS,
-) -> Subject:  # fmt: skip
+    name: str,
+    folder: Path,
+    here: Sequence[tuple[str, str]],
+    *,
+    device: str,
+    slices: int,
+    width: int | None = None,
+    modes: Sequence[str] = MODES,
+    pictures: Slices | None = None,
+    flavours: Sequence[Flavour] = FLAVOURS,
+) -> Subject:
     """A network, its bundle below `folder`, and everything that can run it on `device` and on the places of `here`.
 
     slices: how many distinct ones are timed, at least those that are checked. pictures: these, uint8 [N, C, S, S], in
@@ -57,15 +65,20 @@ def make_subject(
     daily = ("logits", "probabilities") if original.info.task == "classify" else ("labels",)
     in_torch = [
         Contestant(
-            name=f"PyTorch {mode.replace(' fp32', '').replace(' fp16', '')}", precision=mode.split()[1],
-            tolerance=TOLERANCES[mode.split()[1]], open=_torch(original, mode, device),
+            name=f"PyTorch {mode.replace(' fp32', '').replace(' fp16', '')}",
+            precision=mode.split()[1],
+            tolerance=TOLERANCES[mode.split()[1]],
+            open=_torch(original, mode, device),
         )
         for mode in modes
-    ]  # fmt: skip
+    ]
     return Subject(
-        name=name, slices=pictures, expected=expected, wanted=daily,
+        name=name,
+        slices=pictures,
+        expected=expected,
+        wanted=daily,
         contestants=in_torch + elsewhere,
-    )  # fmt: skip
+    )
 
 
 def random_original(name: str, *, width: int | None = None) -> Original:
@@ -78,9 +91,11 @@ def random_original(name: str, *, width: int | None = None) -> Original:
 
 
 def make_bundle(
-    original: Original, folder: Path, golden: Slices,
+    original: Original,
+    folder: Path,
+    golden: Slices,
     expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-) -> Bundle:  # fmt: skip
+) -> Bundle:
     """fp32, FP16 and INT8 for TensorRT, without any gate: the goldens decide."""
     import onnx
 
@@ -101,19 +116,26 @@ def make_bundle(
     write_text(folder / CARD, f"# {original.info.name}\n\nRandom weights, for checks of speed.\n")
     artifacts = tuple(
         Artifact(
-            name=name, file=path.name, sha256=sha256_file(path), bytes=path.stat().st_size,
-            precision=name.partition("-")[0], opset=OPSET, outputs=original.module.outputs,
+            name=name,
+            file=path.name,
+            sha256=sha256_file(path),
+            bytes=path.stat().st_size,
+            precision=name.partition("-")[0],
+            opset=OPSET,
+            outputs=original.module.outputs,
             tolerance=TOLERANCES[name.partition("-")[0]],
             runtimes=placed[name].runtimes if name in placed else (),
             devices=placed[name].devices if name in placed else (),
         )
         for name, path in files.items()
-    )  # fmt: skip
+    )
     manifest = Manifest(
-        task=original.info.task, model={"name": original.info.name, "parameters": original.parameters},
-        contract=original.contract, artifacts=artifacts,
+        task=original.info.task,
+        model={"name": original.info.name, "parameters": original.parameters},
+        contract=original.contract,
+        artifacts=artifacts,
         files={name: sha256_file(folder / name) for name in (GOLDEN, CARD)},
-    )  # fmt: skip
+    )
     return write_manifest(folder, manifest)
 
 

@@ -16,14 +16,26 @@ def lines(document: dict[str, Any]) -> list[str]:
     rows, settings = document["rows"], document["settings"]
     plain = next((row for row in rows if row["name"] == "plain"), None)
     text = [
-        f"# Peers side by side: {document['model'].get('name')}", "",
-        f"{machine_line(document)}", "",
+        f"# Peers side by side: {document['model'].get('name')}",
+        "",
+        f"{machine_line(document)}",
+        "",
         f"{document['scans']}; {settings['threads']} threads each; "
         f"{settings['rounds']} rounds in turns, medians (least–most).",
-        "", "## Folder to CSV", "", *markdown_table(_folder_table(rows, plain), left=2),
-        "", "## Model only", "", *markdown_table(_model_table(rows), left=2),
-        "", "## Aims", "", *markdown_table(_aims_table(document["aims"]), left=1), "",
-    ]  # fmt: skip
+        "",
+        "## Folder to CSV",
+        "",
+        *markdown_table(_folder_table(rows, plain), left=2),
+        "",
+        "## Model only",
+        "",
+        *markdown_table(_model_table(rows), left=2),
+        "",
+        "## Aims",
+        "",
+        *markdown_table(_aims_table(document["aims"]), left=1),
+        "",
+    ]
     for name, why in document["failed"].items():
         text.append(f"- {name}: not measured: {why}")
     text += [f"- {line}" for line in (*EXPLAINED, *document["notes"])]
@@ -51,11 +63,17 @@ def _folder_table(rows: list[Row], plain: Row | None) -> tuple[list[str], list[l
             [
                 f"**{row['title']}**" if row["ours"] else row["title"],
                 f"{row['library']}, {row['artifact'] or 'fp32'}",
-                str(row["batch"]), str(row["workers"]), spread(row["wall"]), number(middle(row["steady"]), 1),
-                number(over, 2), number(row["load_s"], 2), number(row["peak_mb"], 0), number(row["accuracy"], 3),
+                str(row["batch"]),
+                str(row["workers"]),
+                spread(row["wall"]),
+                number(middle(row["steady"]), 1),
+                number(over, 2),
+                number(row["load_s"], 2),
+                number(row["peak_mb"], 0),
+                number(row["accuracy"], 3),
                 DASH if row["other_classes"] is None else str(row["other_classes"]),
             ]
-        )  # fmt: skip
+        )
     return header, cells
 
 

@@ -75,9 +75,12 @@ class TorchGpu(Runtime):
     def describe(self) -> RuntimeInfo:
         """The mode is the provider."""
         return RuntimeInfo(
-            name=self.name, version=torch.__version__, device=str(self._device),
-            precision="fp16" if "fp16" in self._mode else "fp32", providers=(self._mode,),
-        )  # fmt: skip
+            name=self.name,
+            version=torch.__version__,
+            device=str(self._device),
+            precision="fp16" if "fp16" in self._mode else "fp32",
+            providers=(self._mode,),
+        )
 
     def close(self) -> None:
         """Drop the network and give its memory back to the device."""

@@ -37,9 +37,12 @@ def adapted(model: onnx.ModelProto, size: int, classes: Sequence[str]) -> onnx.M
     constants = [
         numpy_helper.from_array(np.array([value], dtype=kind), name)
         for name, value, kind in (
-            ("ul_start", 0, np.int64), ("ul_end", 1, np.int64), ("ul_axis", 1, np.int64), ("ul_255", 255.0, np.float32),
+            ("ul_start", 0, np.int64),
+            ("ul_end", 1, np.int64),
+            ("ul_axis", 1, np.int64),
+            ("ul_255", 255.0, np.float32),
         )
-    ]  # fmt: skip
+    ]
     graph.input.pop(0)
     graph.input.insert(0, helper.make_tensor_value_info(new, TensorProto.FLOAT, ["batch", 3, size, size]))
     graph.initializer.extend(constants)
@@ -53,10 +56,15 @@ def adapted(model: onnx.ModelProto, size: int, classes: Sequence[str]) -> onnx.M
     helper.set_model_props(
         model,
         {
-            "task": "classify", "stride": "1", "batch": "1", "channels": "3", "imgsz": str([size, size]),
-            "names": str(dict(enumerate(classes))), "args": str({"dynamic": True}),
+            "task": "classify",
+            "stride": "1",
+            "batch": "1",
+            "channels": "3",
+            "imgsz": str([size, size]),
+            "names": str(dict(enumerate(classes))),
+            "args": str({"dynamic": True}),
         },
-    )  # fmt: skip
+    )
     return model
 
 

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 _REASONS = {
-    0x4: "software power cap", 0x8: "hardware slowdown", 0x20: "software thermal slowdown",
-    0x40: "hardware thermal slowdown", 0x80: "hardware power brake",
-}  # fmt: skip
+    0x4: "software power cap",
+    0x8: "hardware slowdown",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake",
+}
 """Reasons that slow a busy GPU down; idle (0x1), application clocks (0x2) and sync boost (0x10) are none."""
 
 
@@ -34,14 +37,12 @@ class Gpu:
         return {
             "clock_mhz": self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
             "memory_clock_mhz": self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
-            "temperature_c": self._ask(
-                lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)
-            ),
+            "temperature_c": self._ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
             "power_w": None if power is None else power / 1000,
             "power_limit_w": None if limit is None else limit / 1000,
             "performance_state": self._ask(lambda: nvml.nvmlDeviceGetPerformanceState(handle)),
             "throttle_reasons": [name for bit, name in _REASONS.items() if mask & bit],
-        }  # fmt: skip
+        }
 
     def counts_energy(self) -> bool:
         """True where the GPU has an energy counter."""

@@ -41,9 +41,15 @@ def reporter(
                 overlay = cam_overlay(bundle, run.artifact, opened.info, threads=options.threads)
             try:
                 draw_pictures(
-                    ledger, run.discovery, overlay, bundle.manifest.contract, options=options,
-                    stop=run.stop, kept={} if run.loop.kept is None else run.loop.kept.pixels, say=say,
-                )  # fmt: skip
+                    ledger,
+                    run.discovery,
+                    overlay,
+                    bundle.manifest.contract,
+                    options=options,
+                    stop=run.stop,
+                    kept={} if run.loop.kept is None else run.loop.kept.pixels,
+                    say=say,
+                )
             except KeyboardInterrupt:
                 say("Stopped before the report had its pictures: the same command draws them.")
         return [write_page(ledger, run.output.out / REPORT)]

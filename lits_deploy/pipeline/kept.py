@@ -58,8 +58,9 @@ class Kept:
             return
         order = sorted(coming.p2)
         values = [coming.p2[index] for index in order]
-        wanted = {index: coming.pixels[index] for place in choose.places(values)
-                  if (index := order[place]) in coming.pixels}  # fmt: skip
+        wanted = {
+            index: coming.pixels[index] for place in choose.places(values) if (index := order[place]) in coming.pixels
+        }
         score = suspicion(values)
         assert score is not None
         heapq.heappush(self._done, (score, job.file, wanted))

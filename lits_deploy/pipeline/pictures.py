@@ -180,11 +180,13 @@ def _decoded(
     neighbours = Neighbours(ledger=ledger, discovery=discovery)
     jobs = [  # nothing to do for the network meanwhile: its core decodes, too
         Job.of(
-            row, discovery.real_path, only=tuple(only[row.file]),
+            row,
+            discovery.real_path,
+            only=tuple(only[row.file]),
             beside=neighbours.of(row.file) if contract.channels > 1 else (),
         )
         for row in ledger.staged_files(only)
-    ]  # fmt: skip
+    ]
     workers = options.workers or min(len(jobs), tuning.default_workers(spare=0))
     fetch(jobs, contract, replace(options, workers=workers), on_slice=keep, within=discovery.within)
     return pixels
@@ -216,9 +218,7 @@ def _looked_at(
     return contours, overlay
 
 
-def _answers(
-    network: Runtime, keys: Sequence[Key], pixels: Mapping[Key, Slice]
-) -> list[tuple[Key, Outputs, int]]:  # fmt: skip
+def _answers(network: Runtime, keys: Sequence[Key], pixels: Mapping[Key, Slice]) -> list[tuple[Key, Outputs, int]]:
     """Each slice's place in the network's outputs; one by one where the device has no room for all."""
     try:
         outputs = network.infer(np.stack([_central(pixels[key], network.shape[0]) for key in keys]))

@@ -24,8 +24,15 @@ from lits_deploy.run_json import SCHEMA
 from lits_deploy.runtime import RuntimeInfo
 
 _LIBRARIES = (
-    "numpy", "pillow", "pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "nibabel", "pyarrow",
-)  # fmt: skip
+    "numpy",
+    "pillow",
+    "pydicom",
+    "python-gdcm",
+    "pylibjpeg",
+    "pylibjpeg-openjpeg",
+    "nibabel",
+    "pyarrow",
+)
 
 
 @dataclass

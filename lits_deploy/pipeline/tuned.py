@@ -122,9 +122,14 @@ def box_and_bundle(bundle: Bundle, artifact: Artifact, runtime: str, device: str
     """What a setting holds for."""
     name, target = resolve(runtime, device)
     return {
-        "bundle": bundle.sha256, "artifact": artifact.name, "runtime": name, "version": _version(name),
-        "device": str(target), "processor": processor(), "cores": cores(),
-    }  # fmt: skip
+        "bundle": bundle.sha256,
+        "artifact": artifact.name,
+        "runtime": name,
+        "version": _version(name),
+        "device": str(target),
+        "processor": processor(),
+        "cores": cores(),
+    }
 
 
 def remembered(key: dict[str, Any]) -> Setting | None:

@@ -241,9 +241,14 @@ def main(settings: dict[str, Any]) -> None:
     link = Link()
     contract = InputContract.from_json(settings["contract"])
     decoder = Decoder(
-        link, contract, settings["memory_fd"], settings["slots"], settings["limit_bytes"],
-        reading=Reading(**settings["reading"]), within=settings["within"],
-    )  # fmt: skip
+        link,
+        contract,
+        settings["memory_fd"],
+        settings["slots"],
+        settings["limit_bytes"],
+        reading=Reading(**settings["reading"]),
+        within=settings["within"],
+    )
     for name in settings["preload"]:
         decoder.load(name)
     link.send(ready=True)

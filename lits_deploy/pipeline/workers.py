@@ -92,14 +92,25 @@ class Job:
     ) -> Job:
         """The job for a file of a discovery. real_path: the operating system's path of a path as discovery found it."""
         return cls(
-            row.file, real_path(row.container or row.place), readers[row.kind], name=row.place, kind=row.kind,
-            member=row.member, mtime_ns=None if row.member is None else row.mtime_ns, **more,
-        )  # fmt: skip
+            row.file,
+            real_path(row.container or row.place),
+            readers[row.kind],
+            name=row.place,
+            kind=row.kind,
+            member=row.member,
+            mtime_ns=None if row.member is None else row.mtime_ns,
+            **more,
+        )
 
     def message(self) -> dict[str, Any]:
         """As a worker takes it (`pipeline.worker`)."""
-        extra = {"member": self.member, "mtime_ns": self.mtime_ns, "headers": self.headers or None, "only": self.only,
-                 "beside": self.beside or None}  # fmt: skip
+        extra = {
+            "member": self.member,
+            "mtime_ns": self.mtime_ns,
+            "headers": self.headers or None,
+            "only": self.only,
+            "beside": self.beside or None,
+        }
         told = {key: value for key, value in extra.items() if value is not None}
         return {"file": self.file, "path": self.path, "reader": self.reader, **told}
 

@@ -58,10 +58,18 @@ OTHER = "other"
 """What a suffix that is no common file type's is counted as."""
 
 _MAGIC = (
-    (b"GIF8", ".gif"), (b"BM", ".bmp"), (b"II*\0", ".tif"), (b"MM\0*", ".tif"), (b"\0\0\0\x0cjP  \r\n", ".jp2"),
-    (b"NRRD000", ".nrrd"), (b"7z\xbc\xaf\x27\x1c", ".7z"), (b"Rar!\x1a\x07", ".rar"), (b"BZh", ".bz2"),
-    (b"\xfd7zXZ\0", ".xz"), (b"\x28\xb5\x2f\xfd", ".zst"),
-)  # fmt: skip
+    (b"GIF8", ".gif"),
+    (b"BM", ".bmp"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+    (b"\0\0\0\x0cjP  \r\n", ".jp2"),
+    (b"NRRD000", ".nrrd"),
+    (b"7z\xbc\xaf\x27\x1c", ".7z"),
+    (b"Rar!\x1a\x07", ".rar"),
+    (b"BZh", ".bz2"),
+    (b"\xfd7zXZ\0", ".xz"),
+    (b"\x28\xb5\x2f\xfd", ".zst"),
+)
 _GZIP = b"\x1f\x8b\x08"
 _INFLATED = 1024  # bytes of a gzip file's content that are looked at
 _VRS = frozenset(

@@ -214,11 +214,19 @@ class _Book:
             info, identifiers = source.info, source.info.get("identifiers")
             held = volumes(list(_counted(source, ledger, size)), info)
             yield (
-                source.row.study, source.row.name, source.kind, info.get("orientation"), len(source.slices),
-                len(source.segmented), *(info.get("spacing_mm") or (None, None)), held.slice_mm, held.liver_ml,
-                held.tumour_ml, held.reason,
+                source.row.study,
+                source.row.name,
+                source.kind,
+                info.get("orientation"),
+                len(source.slices),
+                len(source.segmented),
+                *(info.get("spacing_mm") or (None, None)),
+                held.slice_mm,
+                held.liver_ml,
+                held.tumour_ml,
+                held.reason,
                 None if identifiers is None else json.dumps(identifiers, ensure_ascii=False, sort_keys=True),
-            )  # fmt: skip
+            )
 
 
 def _counted(source: Source, ledger: Ledger, size: int) -> Iterator[Counted]:
