@@ -8,11 +8,11 @@ only where both are of the same slices (`benchmarks.same_slices`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks import same_slices
-from benchmarks.report import all_rows, name_of, precision_of
+from benchmarks.report import TIMED, all_rows, title_of
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -50,10 +50,7 @@ class Change:
 
     def to_json(self) -> dict[str, Any]:
         """For --json."""
-        return {
-            "row": self.row, "figure": self.figure, "before": self.before, "after": self.after, "worse": self.worse,
-            "limit": self.limit, "regression": self.regression,
-        }  # fmt: skip
+        return {**asdict(self), "regression": self.regression}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +90,10 @@ def compare(before: dict[str, Any], after: dict[str, Any], limits: Limits | None
             continue
         other = new.get(key)
         if other is None or other["error"] is not None:
-            gone.append(f"{_title(row)}: {'missing' if other is None else other['error']}")
+            gone.append(f"{title_of(row)}: {'missing' if other is None else other['error']}")
             continue
         changes += _changes(row, other, limits, accuracy)
-    fresh = [_title(row) for key, row in new.items() if key not in old and row["error"] is None]
+    fresh = [title_of(row) for key, row in new.items() if key not in old and row["error"] is None]
     notes = _notes(before, after, slices)
     return Comparison(changes=changes, gone=gone, new=fresh, notes=notes, test_sets=slices)
 
@@ -108,14 +105,8 @@ def _relation(before: dict[str, Any], after: dict[str, Any]) -> same_slices.Rela
 
 
 def _key(row: Row) -> Key:
-    batch = row.get("batch") if row["scenario"] in ("single-stream", "batch") else None
+    batch = row.get("batch") if row["scenario"] in TIMED else None
     return (row["scenario"], row["runtime"], row["device"], row["artifact"], row["original"], batch, row["threads"])
-
-
-def _title(row: Row) -> str:
-    timed = row["scenario"] in ("single-stream", "batch")
-    where = f"batch {row['batch']}" if timed else row["scenario"]
-    return f"{name_of(row)} {precision_of(row)}, {where}"
 
 
 def _changes(row: Row, other: Row, limits: Limits, accuracy: str | None) -> list[Change]:
@@ -140,10 +131,10 @@ def _changes(row: Row, other: Row, limits: Limits, accuracy: str | None) -> list
         if a is None or b is None or a <= 0:
             continue
         worse = (a - b) / a if more_is_better else (b - a) / a
-        found.append(Change(row=_title(row), figure=figure, before=a, after=b, worse=worse, limit=limit))
+        found.append(Change(row=title_of(row), figure=figure, before=a, after=b, worse=worse, limit=limit))
     if accuracy is not None and row["accuracy"] is not None and other["accuracy"] is not None:
         a, b = row["accuracy"], other["accuracy"]
-        found.append(Change(row=_title(row), figure=accuracy, before=a, after=b, worse=a - b, limit=limits.accuracy))
+        found.append(Change(row=title_of(row), figure=accuracy, before=a, after=b, worse=a - b, limit=limits.accuracy))
     return found
 
 

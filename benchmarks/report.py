@@ -11,6 +11,9 @@ from lits_deploy.synthetic import MARK
 DASH = "–"
 """Not known, or not from so few samples."""
 
+TIMED = ("single-stream", "batch")
+"""Scenarios whose rows are of one batch size."""
+
 Row = dict[str, Any]
 Table = tuple[list[str], list[list[str]]]
 
@@ -25,6 +28,12 @@ def precision_of(row: Row) -> str:
     """The precision, with the artifact's name where it says more."""
     plain = row["original"] or row["artifact"] == row["precision"]
     return str(row["precision"]) if plain else f"{row['precision']} ({row['artifact']})"
+
+
+def title_of(row: Row) -> str:
+    """A row in words."""
+    where = f"batch {row['batch']}" if row["scenario"] in TIMED else row["scenario"]
+    return f"{name_of(row)} {precision_of(row)}, {where}"
 
 
 def model_table(document: dict[str, Any]) -> Table:
@@ -169,9 +178,7 @@ def notes(document: dict[str, Any]) -> list[str]:
         )
     lines += document["notes"]
     for row in all_rows(document):
-        timed = row["scenario"] in ("single-stream", "batch")
-        where = f"{name_of(row)} {precision_of(row)}, " + (f"batch {row['batch']}" if timed else row["scenario"])
-        lines += [f"{where}: {text}" for text in [*([row["error"]] if row["error"] else []), *row["notes"]]]
+        lines += [f"{title_of(row)}: {text}" for text in [*([row["error"]] if row["error"] else []), *row["notes"]]]
     return lines
 
 
@@ -187,7 +194,7 @@ def machine_line(document: dict[str, Any]) -> str:
     return ", ".join(parts) + f"; load average {load} at the start, {machine['date']}"
 
 
-def number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     """A figure for a table, or a dash."""
     return DASH if value is None else f"{value:,.{digits}f}"
 

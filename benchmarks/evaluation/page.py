@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.evaluation import words
 from benchmarks.evaluation.plots import bar, plots
+from benchmarks.report import DASH, number
 from lits_deploy.pages import render
 
 
@@ -18,8 +19,8 @@ def page(document: dict[str, Any]) -> str:
     return render(
         Path(__file__).parent, d=document, f=document["figures"], subject_line=words.subject_line(document),
         data_line=words.data_line(document), statements=statements(document), plots=plots(document), bar=bar,
-        words=words, dash=words.DASH,
-        filters={name: getattr(words, name) for name in ("number", "span", "percent", "threshold")},
+        words=words, dash=DASH,
+        filters={"number": number, "span": words.span, "percent": words.percent, "threshold": words.threshold},
     )  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
     liver, lesion, chance = figures["liver"], figures["classes"][2], figures["without_looking"]
     patients = figures["patient_level"]
     told = (
-        f" Over whole patients, the highest p2 ranks those with lesions with AUROC {words.number(patients['auroc'])}."
+        f" Over whole patients, the highest p2 ranks those with lesions with AUROC {number(patients['auroc'])}."
         if patients["auroc"] is not None
         else ""
     )
@@ -139,16 +140,16 @@ def _overlap(title: str, name: str, region: dict[str, Any]) -> dict[str, Any]:
         text = "No patient has it, in the target or in the answer: not scored."
     else:
         text = (
-            f"Mean of {words.patients(dice['patients_scored'])}: {words.number(dice['patient_mean']['value'])}; "
-            f"worst patient {dice['worst_patient']}: {words.number(dice['patient_minimum'])}."
+            f"Mean of {words.patients(dice['patients_scored'])}: {number(dice['patient_mean']['value'])}; "
+            f"worst patient {dice['worst_patient']}: {number(dice['patient_minimum'])}."
         )
     if distance is not None and distance["patients_measured"]:
-        text += f" 95 % of the outline lies within {words.number(distance['patient_mean']['value'], 1)} mm (HD95)."
+        text += f" 95 % of the outline lies within {number(distance['patient_mean']['value'], 1)} mm (HD95)."
     return {"title": title, "name": f"{name}, all pixels", "figure": dice["global"], "without": None, "text": text}
 
 
 def _of_100(figure: dict[str, float | None]) -> str:
-    return words.DASH if figure["value"] is None else f"{100 * figure['value']:.0f}"
+    return DASH if figure["value"] is None else f"{100 * figure['value']:.0f}"
 
 
 def _weakest(document: dict[str, Any], key: str) -> str:
@@ -157,4 +158,4 @@ def _weakest(document: dict[str, Any], key: str) -> str:
     if len(rows) < 2:
         return ""
     lowest = min(rows, key=lambda row: row[key])
-    return f" Weakest patient: {lowest['patient']} ({words.number(lowest[key])})."
+    return f" Weakest patient: {lowest['patient']} ({number(lowest[key])})."

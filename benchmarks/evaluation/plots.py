@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from benchmarks.drawing import Axis, Plot, Points, Series
-from benchmarks.evaluation.words import number
+from benchmarks.report import number
 from train.data.spread import evenly
 
 STYLES = ("c0 dotted", "c2 dashed", "c1")

@@ -5,18 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.evaluation.figures import Figure
+from benchmarks.report import DASH, Table, number
 from lits_deploy.synthetic import MARK
 
-DASH = "–"
-"""Not known, or not defined here."""
-
 Cells = list[list[str]]
-Table = tuple[list[str], Cells]
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A figure with fixed digits, or a dash."""
-    return DASH if value is None else f"{value:,.{digits}f}"
 
 
 def span(figure: Figure, digits: int = 3) -> str:
