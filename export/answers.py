@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ import numpy.typing as npt
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, DeviceError, DeviceOutOfMemory, SliceError
 from lits_deploy.runtime import Outputs, Runtime
+from lits_deploy.scans import Slice
 from train.data.layout import Sample
-from train.data.load import load_sample
+from train.data.load import Load, load_sample
 from train.data.masks import load_labelled
 from train.data.seen import own_key
 
@@ -78,19 +79,16 @@ def slice_number(sample: Sample) -> int | None:
 
 def answers(
     runtime: Runtime,
-    samples: Sequence[Sample],
-    contract: InputContract,
+    read: Iterable[tuple[Answer, Slice | None]],
     *,
-    identity: Identity,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Answer]:
-    """One answer for each sample, in their order; `on_progress` is called with the number done so far."""
+    """What was read (`read_answer`) with its answers, in that order; `on_progress` gets the number done so far."""
     waiting: list[Answer] = []
     slices: list[npt.NDArray[np.uint8]] = []
     done = 0
-    for sample in samples:
-        read, picture = _read(sample, contract, identity)
-        waiting.append(read)
+    for answer, picture in read:
+        waiting.append(answer)
         if picture is not None:
             slices.append(picture)
         if len(slices) == runtime.max_batch:
@@ -102,11 +100,17 @@ def answers(
     on_progress(done + len(waiting))
 
 
-def _read(sample: Sample, contract: InputContract, identity: Identity) -> tuple[Answer, npt.NDArray[np.uint8] | None]:
+def read_answer(
+    sample: Sample, contract: InputContract, identity: Identity, load: Load | None = None
+) -> tuple[Answer, Slice | None]:
+    """A sample with its truth, or the reason why it cannot be used, added to `identity`; and the network's input.
+
+    load: of whoever keeps the slices; without it they are decoded from the very bytes that are hashed.
+    """
     number = slice_number(sample)
     try:
         data = sample.image.read_bytes()
-        picture = load_sample(sample, contract, data)
+        picture = load_sample(sample, contract, None if load else data, load=load)
     except SliceError as error:
         return Answer(sample=sample, number=number, reason=str(error)), None
     except OSError as error:
@@ -131,11 +135,13 @@ def _judged(runtime: Runtime, waiting: list[Answer], slices: list[npt.NDArray[np
             continue
         row = None if logits is None else logits[place]
         finite = row is None or bool(np.isfinite(row).all())
-        yield Answer(
-            sample=answer.sample, number=answer.number, target=answer.target, key=answer.key,
-            reason=None if finite else NOT_FINITE, logits=row if finite else None,
-            mask=None if labels is None else answer.mask, labels=None if labels is None else labels[place],
-        )  # fmt: skip
+        yield replace(
+            answer,
+            reason=None if finite else NOT_FINITE,
+            logits=row if finite else None,
+            mask=None if labels is None else answer.mask,
+            labels=None if labels is None else labels[place],
+        )
         place += 1
 
 

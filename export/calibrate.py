@@ -18,13 +18,8 @@ import numpy.typing as npt
 
 from export.answers import Answer
 from export.confidence import expected_calibration_error, fit_abstain, fit_temperature, negative_log_likelihood
-from export.figures import fits
-from export.source import Original
+from export.held_out import HeldOut
 from lits_deploy.pipeline.judge import softmax
-from train.data.spread import evenly
-
-MOST = 2_048
-"""Slices at most, evenly spread over the split: enough for two numbers."""
 
 FEWEST = 60
 """Slices at least: fewer say more about chance than about the network."""
@@ -42,23 +37,23 @@ class Calibration:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def calibrate(original: Original, answers: Sequence[Answer]) -> Calibration:
+def calibrate(held: HeldOut, answers: Sequence[Answer]) -> Calibration:
     """Fit both numbers to an artifact's answers on the validate split (`export.figures.Measured`).
 
     Neutral for a U-Net, for bare weights, where the training data is not at hand, and on fewer than FEWEST slices or
     fewer than two classes of patients that were not trained on.
     """
-    if original.info.task != "classify":
+    if held.original.info.task != "classify":
         return Calibration(record={"fitted": False, "why": "a U-Net's probabilities are not calibrated"})
-    unseen = original.unseen("validate")
+    unseen = held.unseen("validate")
     if unseen is None:
         return Calibration(record={"fitted": False, "why": "the validate split is not at hand"})
     known = {"left_out": list(unseen.left_out), "training_known": unseen.known}
     if not unseen.samples:
         return Calibration(record={"fitted": False, "why": "it was trained on every validate patient", **known})
-    if not fits(original, unseen):
+    if not held.fits("validate"):
         return Calibration(record={"fitted": False, "why": "the validate split is of another window", **known})
-    chosen = set(evenly(unseen.samples, MOST))
+    chosen = set(held.gated)
     used = [answer for answer in answers if answer.sample in chosen]
     target = np.array([answer.target for answer in used], np.int64)
     if len(target) < FEWEST or len(np.unique(target)) < 2:

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from export.answers import Answer, Identity, answers, in_order
-from export.source import Original
+from export.answers import Answer, answers
+from export.held_out import HeldOut
+from export.talk import Talk
 from lits_deploy.measured import ARTIFACTS, figures_line, figures_of, measured_on
 from lits_deploy.pipeline.judge import softmax
 from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime
 from train.data.layout import SPLITS
-from train.data.seen import Unseen
 from train.metrics import classification_summary, confusion_matrix, segmentation_summary_of
 
 MEASURED = ("validate", "test")
-"""Splits that figures are of, less the patients in them that the network was trained on (`Original.unseen`)."""
+"""Splits that figures are of, less the patients in them that the network was trained on (`HeldOut.unseen`)."""
 
 ANSWER = {"classify": "logits", "segment": "labels"}
 """The output that figures come from."""
@@ -43,13 +43,7 @@ class Measured:
     validate: tuple[Answer, ...] = ()
 
 
-def measure(
-    original: Original,
-    runtime: Runtime,
-    *,
-    phase: Callable[[str, int], None] = lambda _name, _total: None,
-    progress: Callable[[int], None] = lambda _: None,
-) -> Measured:
+def measure(held: HeldOut, runtime: Runtime, talk: Talk | None = None) -> Measured:
     """Run the splits through an artifact, once; a split that is not at hand, of another window, or of which the network
     was trained on every patient is not among the figures.
 
@@ -61,20 +55,21 @@ def measure(
     """
     found: dict[str, dict[str, Any]] = {}
     answered: dict[str, tuple[Answer, ...]] = {}
+    talk = talk or Talk()
     for split in MEASURED:
-        unseen = original.unseen(split)
-        if unseen is None or not unseen.samples or not fits(original, unseen):
+        unseen = held.unseen(split)
+        if unseen is None or not held.fits(split):
             continue
-        layout = unseen.layout
-        samples, identity, before = in_order(unseen.samples), Identity(), [0]
+        layout, before = unseen.layout, [0]
+        read, data_sha256 = held.read(split)
 
         def tell(now: int, before: list[int] = before) -> None:
-            progress(now - before[0])
+            talk.progress(now - before[0])
             before[0] = now
 
-        phase(f"figures on {split}", len(samples))
-        stream = answers(runtime, samples, original.contract, identity=identity, on_progress=tell)
-        if original.info.task == "classify":
+        talk.phase(f"figures on {split}", len(read))
+        stream = answers(runtime, held.pictured(split), on_progress=tell)
+        if held.original.info.task == "classify":
             answered[split] = tuple(answer for answer in stream if answer.logits is not None)
             figures = _classified(answered[split])
         else:
@@ -86,9 +81,9 @@ def measure(
             "data": f"{layout.root.resolve().name}/{split}",
             "split_by": layout.split_by if whole or layout.split_by == "slice" else None,
             "synthetic": layout.synthetic,
-            "failed": len(samples) - figures["slices"],
+            "failed": len(read) - figures["slices"],
             "left_out": len(unseen.left_out),
-            "data_sha256": identity.hexdigest(),
+            "data_sha256": data_sha256,
             "runtime": f"{info.name} {info.version}",
             "device": info.device,
             **figures,
@@ -105,14 +100,6 @@ def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[s
             say(f"  {artifact} on {measured_on(told)}: {figures_line(told)}")
         if not splits:
             say(f"  {artifact}: figures not measured: no validate or test split is at hand that it was not trained on")
-
-
-def fits(original: Original, unseen: Unseen) -> bool:
-    """Whether the slices are made for the network: of its window, with masks for a U-Net."""
-    window, wanted = unseen.layout.window_hu, original.contract.window_hu
-    if None not in (window, wanted) and window != wanted:
-        return False
-    return original.info.task == "classify" or all(sample.mask is not None for sample in unseen.samples)
 
 
 def _classified(good: Sequence[Answer]) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from export import cam, graph, parity
 from export.calibrate import Calibration, calibrate
 from export.card import model_card
 from export.figures import ANSWER, BATCH, MEASURED, measure, say_measured
-from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
+from export.held_out import HeldOut
+from export.precision.add import Wanted, add_precisions, calibration_slices
 from export.source import Original
+from export.talk import Talk
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, SEEN, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.errors import OutputError
@@ -33,9 +35,6 @@ from lits_deploy.synthetic import MARK
 from train.data.seen import Seen
 from train.run import provenance
 from train.threads import limit_threads
-
-GOLDENS = {"classify": 16, "segment": 4}
-"""Golden slices by task: a U-Net's outputs are 786 kB a slice."""
 
 MODEL = "model.onnx"
 
@@ -67,7 +66,8 @@ def export(
     folder.chmod(0o755)
     limit_threads()
     try:
-        _fill(original, folder, max(slices, parity.MINIMUM), wanted, Talk(say=say, phase=phase, progress=progress))
+        talk = Talk(say=say, phase=phase, progress=progress)
+        _fill(HeldOut(original), folder, max(slices, parity.MINIMUM), wanted, talk)
         if out.exists():
             shutil.rmtree(out)
         folder.replace(out)
@@ -76,15 +76,16 @@ def export(
     return Bundle.open(out)
 
 
-def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, talk: Talk) -> None:
-    chosen = calibration_slices(original, wanted) if wanted else None  # first: it may be refused
+def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, talk: Talk) -> None:
+    original = held.original
+    chosen = calibration_slices(held, wanted) if wanted else None  # first: it may be refused
     began, say = time.perf_counter(), talk.say
     say(f"exporting {original.info.name} ({original.parameters:,} parameters) to ONNX")
     graph.write_onnx(original, folder / MODEL)
     size = (folder / MODEL).stat().st_size
     say(f"  {MODEL}: {size / 1e6:.1f} MB, opset {graph.OPSET}, {time.perf_counter() - began:.1f} s")
 
-    origin, named = parity.parity_slices(original, count)
+    origin, named = held.parity(count)
     say(f"comparing PyTorch and ONNX Runtime on {len(named[0])} slices ({origin})")
     talk.phase("parity", len(named[0]))
     with _runtime(original, folder / MODEL) as runtime:
@@ -92,11 +93,10 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         compared = parity.gate(original, runtime, named, FP32_TOLERANCE, progress=talk.progress)
         say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
     for split in MEASURED:
-        if warning := _trained_on(original, split):
+        if warning := _trained_on(held, split):
             say(f"WARNING: {warning}")
 
-    golden = np.stack([picture for _, picture in parity.phantom_slices(original, GOLDENS[original.info.task])])
-    expected = parity.original_probabilities(original, golden)
+    golden, expected = held.goldens
     if original.module.cam is not None:
         with _runtime(original, folder / MODEL, ("cam",)) as runtime:
             apart = cam.check(original.module, original.module.outputs, runtime, golden)
@@ -104,10 +104,10 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
     np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)  # names that `verify` reads
 
     with _runtime(original, folder / MODEL, (ANSWER[original.info.task],), max_batch=BATCH) as runtime:
-        measured = measure(original, runtime, phase=talk.phase, progress=talk.progress)
+        measured = measure(held, runtime, talk)
     figures = {"fp32": measured.figures}
     say_measured(say, figures)
-    calibration = calibrate(original, measured.validate)
+    calibration = calibrate(held, measured.validate)
     say(_calibrated(calibration))
 
     artifact = Artifact(
@@ -130,7 +130,7 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         calibration=calibration.record,
     )
     files = {GOLDEN: sha256_file(folder / GOLDEN)}
-    if seen := _seen(original, calibration):
+    if seen := _seen(held, calibration):
         write_bytes(folder / SEEN, seen.to_bytes())
         files[SEEN] = sha256_file(folder / SEEN)
     model = {"name": original.info.name, "parameters": original.parameters, "source": original.info.source}
@@ -150,7 +150,7 @@ def _fill(original: Original, folder: Path, count: int, wanted: Wanted | None, t
         export=_made_with(),
     )
     if wanted and chosen:
-        added = add_precisions(original, folder, manifest, (golden, expected), chosen, wanted, talk)
+        added = add_precisions(held, folder, manifest, chosen, wanted, talk)
         figures |= added.figures
         manifest = replace(
             manifest,
@@ -182,17 +182,15 @@ def _runtime(
     )
 
 
-def _seen(original: Original, calibration: Calibration) -> Seen | None:
+def _seen(held: HeldOut, calibration: Calibration) -> Seen | None:
     """The slices that the bundle was trained, chosen and fitted on; None where the training did not note them."""
-    found = original.unseen("validate") if calibration.record["fitted"] else None
-    if original.seen is None or found is None:
-        return original.seen
-    return original.seen.with_validate(found.keys)
+    seen, found = held.original.seen, held.unseen("validate") if calibration.record["fitted"] else None
+    return seen if seen is None or found is None else seen.with_validate(found.keys)
 
 
-def _trained_on(original: Original, split: str) -> str | None:
+def _trained_on(held: HeldOut, split: str) -> str | None:
     """What must be said of a split where the network was trained on patients in it."""
-    found = original.unseen(split)
+    found = held.unseen(split)
     if found is None or not found.left_out:
         return None
     some = ", ".join(printable(patient) for patient in found.left_out[:5])

@@ -20,7 +20,7 @@ from lits_deploy.errors import ContractError, DataError
 from lits_deploy.files import sha256_file
 from train.config import TrainConfig
 from train.data.layout import declared_window
-from train.data.seen import Past, Seen, Unseen, of_run, unseen
+from train.data.seen import Past, Seen, of_run
 from train.models.registry import Network, build, network
 from train.preprocess import Preprocess
 
@@ -84,18 +84,11 @@ class Original:
     metrics: dict[str, Any] = field(default_factory=dict)
     data: Path | None = None
     seen: Seen | None = None
-    _unseen: dict[str, Unseen | None] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def past(self) -> Past:
         """What is known of the data it was trained on."""
         return Past.of(self.seen, self.training)
-
-    def unseen(self, split: str) -> Unseen | None:
-        """A split of `data` without the patients it was trained on, looked for once; None where it is not at hand."""
-        if split not in self._unseen:  # every slice is decoded for it
-            self._unseen[split] = unseen(self.data, split, self.contract, self.past)
-        return self._unseen[split]
 
     @property
     def parameters(self) -> int:

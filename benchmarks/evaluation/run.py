@@ -35,7 +35,7 @@ from benchmarks.evaluation.bootstrap import DRAWS, SEED
 from benchmarks.evaluation.figures import about_intervals, finite
 from benchmarks.evaluation.subject import Subject
 from benchmarks.evaluation.testset import TestSet, open_testset, past_marks
-from export.answers import Answer, Identity, answers
+from export.answers import Answer, Identity, answers, read_answer
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import DataError
 from lits_deploy.machine import processor
@@ -83,10 +83,8 @@ def evaluate(
     started, identity = perf_counter(), Identity()
     keyed: list[tuple[str, int | None]] = []
     with subject.open() as runtime:
-        stream = answers(
-            runtime, testset.samples, subject.contract, identity=identity,
-            on_progress=lambda done: on_progress(done, len(testset.samples)),
-        )  # fmt: skip
+        read = (read_answer(sample, subject.contract, identity) for sample in testset.samples)
+        stream = answers(runtime, read, on_progress=lambda done: on_progress(done, len(testset.samples)))
         collect = _classified if subject.task == "classify" else _segmented
         rows, content = collect(subject, testset, _noted(stream, keyed), draws, seed)
         info = runtime.describe()

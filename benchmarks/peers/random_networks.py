@@ -13,7 +13,8 @@ import torch
 
 from benchmarks.gpu_rows import Contestant, Open, Subject, contestants_of
 from benchmarks.peers.torch_gpu import MODES, TorchGpu
-from export.parity import original_probabilities, phantom_slices
+from export.held_out import HeldOut
+from export.parity import original_probabilities
 from export.source import Deployed, Original
 from lits_deploy.bundle import CARD, GOLDEN, MANIFEST_HASH, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.contract import InputContract
@@ -54,7 +55,7 @@ def make_subject(
     original = random_original(name, width=width)
     checked = CHECKED[original.info.task]
     if pictures is None:
-        pictures = np.stack([picture for _, picture in phantom_slices(original, max(slices, checked))])
+        pictures = np.stack([picture for _, picture in HeldOut(original).phantoms(max(slices, checked))])
     expected = original_probabilities(original, pictures[:checked])
     elsewhere: list[Contestant] = []
     if here:

@@ -1,7 +1,6 @@
 """The gate of a precision: an artifact against the original on patients it has not seen, slice by slice, with limits.
 
 limits       what an artifact may cost, by precision; flags override, the manifest records
-slices       the validate split, or phantoms where it is not at hand
 comparison   figures of one artifact on one runtime, added up batch by batch
 judge        original and all artifacts over the same slices in one pass; verdicts
 report       flipped slices as CSV and contact sheet, beside the bundle and never in it

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.gate.slices import Judged
+from export.held_out import Judged
 from train.metrics import auroc, balanced_accuracy, confusion_matrix, segmentation_summary_of
 
 LESION = 2

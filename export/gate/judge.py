@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -11,9 +11,8 @@ import numpy as np
 
 from export.gate.comparison import Comparison, Flip
 from export.gate.limits import Limits
-from export.gate.slices import GateSlices, Judged
+from export.held_out import HeldOut
 from export.parity import original_probabilities
-from export.source import Original
 from lits_deploy.runtime import Runtime
 
 _BATCH = {"classify": 8, "segment": 2}
@@ -57,20 +56,19 @@ class Verdict:
 
 
 def judge(
-    original: Original,
+    held: HeldOut,
     candidates: Sequence[Candidate],
-    slices: GateSlices,
     limits: Mapping[str, Limits],
     *,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Verdict]:
     """Verdicts in the order of the candidates. limits: by precision."""
-    task = original.info.task
+    task, slices = held.original.info.task, held.judged()
     comparisons = [Comparison(task) for _ in candidates]
     size = min([judge_batch(task), *(candidate.runtime.max_batch for candidate in candidates)])
-    for part in _batches(iter(slices), size):
+    while part := list(islice(slices, size)):
         pictures = np.stack([one.picture for one in part])
-        expected = original_probabilities(original, pictures)
+        expected = original_probabilities(held.original, pictures)
         for candidate, comparison in zip(candidates, comparisons, strict=True):
             got = candidate.runtime.infer(pictures).probabilities
             assert got is not None
@@ -81,13 +79,13 @@ def judge(
         figures, limit = comparison.figures(), limits[candidate.precision]
         verdicts.append(
             Verdict(
-                artifact=candidate.artifact, precision=candidate.precision, place=candidate.place, figures=figures,
-                limits=limit, failures=tuple(limit.failures(figures)), flips=tuple(comparison.flips),
+                artifact=candidate.artifact,
+                precision=candidate.precision,
+                place=candidate.place,
+                figures=figures,
+                limits=limit,
+                failures=tuple(limit.failures(figures)),
+                flips=tuple(comparison.flips),
             )
-        )  # fmt: skip
+        )
     return verdicts
-
-
-def _batches(slices: Iterator[Judged], size: int) -> Iterator[list[Judged]]:
-    while part := list(islice(slices, size)):
-        yield part

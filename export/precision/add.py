@@ -5,7 +5,7 @@ Works in the folder that `export.run` fills. Reports with patients' pixels go be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,14 +20,14 @@ from export.calibrate import calibrate
 from export.cam import without_cam
 from export.figures import measure, say_measured
 from export.gate.report import write_report
-from export.gate.slices import GateSlices, gate_slices
+from export.held_out import PHANTOM_PATIENTS, HeldOut
 from export.precision.calibration_set import COUNT, CalibrationSet, from_phantoms, from_training_patients
 from export.precision.choose import SLICES, choose_ranges
 from export.precision.fp16 import overflow
 from export.precision.make import Recipe, recipes
 from export.precision.ranges import METHODS, Activation, activations
 from export.precision.simulated import Simulated
-from export.source import Original
+from export.talk import Talk
 from lits_deploy.backends import open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.errors import DataError
@@ -68,15 +68,6 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Talk:
-    """How the work is shown: a line; the start of a phase with its number of steps; steps done."""
-
-    say: Callable[[str], None] = lambda _: None
-    phase: Callable[[str, int], None] = lambda _name, _total: None
-    progress: Callable[[int], None] = lambda _: None
-
-
-@dataclass(frozen=True, kw_only=True)
 class Added:
     """What came of it. artifacts: those the bundle keeps; figures: theirs, by name and split (`export.figures`);
     left_out: verdicts of the others, by name."""
@@ -88,18 +79,16 @@ class Added:
 
 
 def add_precisions(
-    original: Original,
+    held: HeldOut,
     folder: Path,
     base: Manifest,
-    golden: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]],
     calibration: CalibrationSet,
     wanted: Wanted,
     talk: Talk,
 ) -> Added:
     """Make and judge every file that is wanted; those that stay out are removed from `folder` again.
 
-    base: manifest so far, its first artifact the FP32 one. golden: slices and the original's probabilities.
-    calibration: as `calibration_slices` chooses them.
+    base: manifest so far, its first artifact the FP32 one. calibration: as `calibration_slices` chooses them.
     """
     for line in wanted.overridden:
         talk.say(f"gate limit changed: {line}")
@@ -116,14 +105,13 @@ def add_precisions(
     made = [_write(recipe, model, seen, calibration.slices, folder, base.artifacts[0], talk) for recipe in chosen]
     bundle = Bundle(folder=folder, manifest=replace(base, artifacts=(*base.artifacts, *made)), sha256="")
 
-    slices = gate_slices(original)
     with ExitStack() as stack:
         candidates = [c for artifact in made for c in _open(stack, bundle, artifact)]
-        talk.say(f"judging {', '.join(r.name for r in chosen)} against PyTorch on {slices.origin}")
-        if note := slices.note():
+        talk.say(f"judging {', '.join(r.name for r in chosen)} against PyTorch on {held.origin}")
+        if note := held.note():
             talk.say(f"  WARNING: {note}")
-        talk.phase("gate", slices.count)
-        verdicts = gate.judge(original, candidates, slices, wanted.limits, progress=talk.progress)
+        talk.phase("gate", len(held.gated) or 40 * PHANTOM_PATIENTS)
+        verdicts = gate.judge(held, candidates, wanted.limits, progress=talk.progress)
         if wanted.report is not None:
             for path in write_report(wanted.report, verdicts):
                 talk.say(f"  → {path}")
@@ -132,11 +120,11 @@ def add_precisions(
         for recipe, artifact in zip(chosen, made, strict=True):
             own = [verdict for verdict in verdicts if verdict.artifact == artifact.name]
             opened = [candidate.runtime for candidate in candidates if candidate.artifact == artifact.name]
-            done = _finish(recipe, artifact, own, opened, golden, slices, ranges, wanted)
+            done = _finish(recipe, artifact, own, opened, held, ranges, wanted)
             if done.gate["passed"] or wanted.allow_failing:
-                measured = measure(original, opened[_lead(own)], phase=talk.phase, progress=talk.progress)
+                measured = measure(held, opened[_lead(own)], talk)
                 figures[done.name] = measured.figures
-                fitted = calibrate(original, measured.validate)
+                fitted = calibrate(held, measured.validate)
                 done = replace(
                     done, temperature=fitted.temperature, abstain_below=fitted.abstain_below, calibration=fitted.record
                 )
@@ -156,20 +144,20 @@ def add_precisions(
     )
 
 
-def calibration_slices(original: Original, wanted: Wanted) -> CalibrationSet:
+def calibration_slices(held: HeldOut, wanted: Wanted) -> CalibrationSet:
     """The slices to calibrate on: of the data set named, else of the run's own, else phantoms (for FP16 alone).
 
     Raises DataError where INT8 has nothing to calibrate on, or slices overlap with validate or test.
     """
-    data = wanted.calibration or original.data
+    data = wanted.calibration or held.original.data
     if data is not None and (wanted.calibration is not None or (data / "train").is_dir()):
-        return from_training_patients(original, data, count=wanted.calibration_slices)
+        return from_training_patients(held, data, count=wanted.calibration_slices)
     if wanted.int8:
         raise DataError(
             "INT8 needs slices of training patients, and the training data is not at hand.",
             fix="--calibration DATA (its train split is used)",
         )
-    return from_phantoms(original)
+    return from_phantoms(held)
 
 
 def _write(
@@ -229,8 +217,7 @@ def _finish(
     artifact: Artifact,
     verdicts: Sequence[gate.Verdict],
     opened: Sequence[Runtime],
-    golden: tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]],
-    slices: GateSlices,
+    held: HeldOut,
     ranges: dict[str, Any],
     wanted: Wanted,
 ) -> Artifact:
@@ -252,13 +239,13 @@ def _finish(
         "failures": failures,
         "limits": wanted.limits[recipe.precision].to_json(),
         "overridden": [line for line in wanted.overridden if line.startswith(f"{recipe.precision}.")],
-        "origin": slices.origin,
-        "note": _note(slices, verdicts),
+        "origin": held.origin,
+        "note": _note(held, verdicts),
         "runtimes": {verdict.place: verdict.to_json() for verdict in verdicts},
     }
     if recipe.half:
         record["range"] = ranges
-    worst = max(compare(runtime, *golden, 1.0).max_delta for runtime in opened)
+    worst = max(compare(runtime, *held.goldens, 1.0).max_delta for runtime in opened)
     finite = worst if np.isfinite(worst) else 1.0
     tolerance = float(f"{max(FLOOR[recipe.precision], MARGIN * finite):.1e}")
     info, figures = opened[lead].describe(), verdicts[lead].figures
@@ -269,10 +256,13 @@ def _finish(
         gate=record,
         parity={
             **{key: figures[key] for key in ("slices", "max_delta", "mean_delta", "flipped")},
-            "origin": slices.origin, "runtime": f"{info.name} {info.version}", "device": info.device,
-            "tolerance": None, "passed": passed,
+            "origin": held.origin,
+            "runtime": f"{info.name} {info.version}",
+            "device": info.device,
+            "tolerance": None,
+            "passed": passed,
         },
-    )  # fmt: skip
+    )
 
 
 def _lead(verdicts: Sequence[gate.Verdict]) -> int:
@@ -280,8 +270,8 @@ def _lead(verdicts: Sequence[gate.Verdict]) -> int:
     return next((index for index, verdict in enumerate(verdicts) if verdict.passed), 0)
 
 
-def _note(slices: GateSlices, verdicts: Sequence[gate.Verdict]) -> str | None:
-    notes = [slices.note()]
+def _note(held: HeldOut, verdicts: Sequence[gate.Verdict]) -> str | None:
+    notes = [held.note()]
     if any(verdict.place == "simulation" for verdict in verdicts):
         notes.append("simulated in floating point, for its runtime was not here; an engine proves itself when built")
     if verdicts[0].figures["lesion_slices"] == 0:

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.parity import phantom_slices
-from export.source import Original
+from export.held_out import HeldOut
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.files import canonical_json, sha256_bytes
@@ -60,12 +59,13 @@ def parse(text: str) -> Path:
     return Path(folder)
 
 
-def from_training_patients(original: Original, data: Path, *, count: int = COUNT) -> CalibrationSet:
+def from_training_patients(held: HeldOut, data: Path, *, count: int = COUNT) -> CalibrationSet:
     """`count` slices of the train split, balanced over classes and, within a class, over patients.
 
     Always the same ones. Raises DataError where there is no such data, where a patient or a picture also stands in
     validate or test (of this data set, or of those the network was trained on), or where pictures cannot be read.
     """
+    original = held.original
     layout = read_layout(data, [split for split in SPLITS if split == "train" or (data / split).is_dir()])
     train = layout.splits["train"]
     held_back = [sample for split in ("validate", "test") for sample in layout.splits.get(split, ())]
@@ -82,7 +82,7 @@ def from_training_patients(original: Original, data: Path, *, count: int = COUNT
         classes = list(pool.map(load_class, train))
         chosen = [train[place] for place in balanced(classes, [sample.patient for sample in train], count)]
         slices = np.stack(list(pool.map(lambda sample: _load(sample, original.contract), chosen)))
-    foreign = {value for value in sample_keys(held_back, original.contract) if value is not None}
+    foreign = {value for value in sample_keys(held_back, held.contract, held.own) if value is not None}
     if original.seen is not None:
         foreign |= original.seen.keys("validate", "test")
     shared = [sample.image.name for sample, picture in zip(chosen, slices, strict=True) if own_key(picture) in foreign]
@@ -105,9 +105,9 @@ def from_training_patients(original: Original, data: Path, *, count: int = COUNT
     return CalibrationSet(slices=slices, record=record)
 
 
-def from_phantoms(original: Original, count: int = PHANTOMS) -> CalibrationSet:
+def from_phantoms(held: HeldOut, count: int = PHANTOMS) -> CalibrationSet:
     """Phantoms, for the FP16 range check only where no training data is at hand; the record says so."""
-    named = list(phantom_slices(original, count))
+    named = list(held.phantoms(count))
     return CalibrationSet(
         slices=np.stack([picture for _, picture in named]),
         record={"data": "phantoms", "slices": len(named), "names": [name for name, _ in named]},

@@ -25,7 +25,7 @@ from benchmarks.evaluation.run import Evaluation, evaluate
 from benchmarks.evaluation.subject import Subject, open_subject
 from benchmarks.evaluation.testset import open_testset
 from benchmarks.evaluation.words import span, threshold
-from export.answers import Identity, answers
+from export.answers import Identity, answers, read_answer
 from fake_runtime import FakeRuntime
 from lits_deploy.bundle import write_manifest
 from lits_deploy.errors import ContractError, DataError, DeviceError, OutputError, UserError
@@ -200,7 +200,8 @@ def test_an_answer_that_is_no_number_is_a_failed_row(subject: Subject, data: Pat
 def test_the_hash_is_of_pictures_and_labels(subject: Subject, data: Path, tmp_path: Path) -> None:
     def digest(folder: Path) -> str:
         identity, layout = Identity(), read_layout(folder)
-        list(answers(FakeRuntime(), layout.splits["test"], subject.contract, identity=identity))
+        read = (read_answer(sample, subject.contract, identity) for sample in layout.splits["test"])
+        list(answers(FakeRuntime(), read))
         return identity.hexdigest()
 
     copy = make_tiny_data(tmp_path / "other-name", slices=6, patients=(1, 1, 3))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from torch import nn
 
-import export.calibrate
+import export.held_out
 from export.calibrate import FEWEST, MOST_ABSTAINED, Calibration, calibrate
 from export.card import model_card
 from export.figures import measure
-from export.gate.slices import gate_slices
+from export.held_out import HeldOut
 from export.source import Deployed, Original
 from lits_deploy.bundle import Artifact
 from lits_deploy.contract import InputContract
@@ -63,7 +63,8 @@ def original(data: Path | None, name: str = "resnet18") -> Original:
 
 
 def fitted(found: Original, runtime: Runtime) -> Calibration:
-    return calibrate(found, measure(found, runtime).validate)
+    held = HeldOut(found)
+    return calibrate(held, measure(held, runtime).validate)
 
 
 def test_an_overconfident_network_gets_a_temperature_and_a_threshold(data: Path) -> None:
@@ -113,10 +114,11 @@ def test_slices_of_another_window_fit_nothing(tmp_path: Path) -> None:
 
 
 def test_at_most_so_many_slices_are_fitted_on(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export.calibrate, "MOST", 65)
-    answers = measure(original(data), Overconfident(12.0)).validate
+    monkeypatch.setattr(export.held_out, "MOST", 65)
+    held = HeldOut(original(data))
+    answers = measure(held, Overconfident(12.0)).validate
     assert all(answer.mask is None for answer in answers), "all answers are held at once, and masks are large"
-    record = calibrate(original(data), answers).record
+    record = calibrate(held, answers).record
     assert (record["slices"], len(record["patients"])) == (65, 8)
 
 
@@ -135,9 +137,9 @@ def test_patients_that_were_trained_on_are_left_out(data: Path) -> None:
     assert (record["slices"], record["left_out"], record["training_known"]) == (63, ["003"], True)
     assert "1 patients of that split are not among them: the network was trained on them." in card(found, record)
     assert "not all its slices were noted" in card(found, fitted(original(data), Overconfident(12.0)).record)
-    gate = gate_slices(found)
-    assert len(gate.samples) == 63
-    assert gate.note() == "1 validate patients that it was trained on are left out; judged on 63 slices only"
+    held = HeldOut(found)
+    assert len(held.gated) == 63
+    assert held.note() == "1 validate patients that it was trained on are left out; judged on 63 slices only"
 
 
 def test_nothing_is_fitted_where_every_patient_was_trained_on(data: Path) -> None:
@@ -146,9 +148,8 @@ def test_nothing_is_fitted_where_every_patient_was_trained_on(data: Path) -> Non
     assert (done.temperature, done.abstain_below) == (1.0, None)
     assert done.record["why"] == "it was trained on every validate patient"
     assert "not calibrated (it was trained on every validate patient)" in card(found, done.record)
-    gate = gate_slices(found)
-    assert gate.phantoms
-    assert "trained on every validate patient" in (gate.note() or "")
+    assert HeldOut(found).origin == "phantoms"
+    assert "trained on every validate patient" in (HeldOut(found).note() or "")
 
 
 def card(found: Original, record: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from export.held_out import HeldOut
 from export.precision.calibration_set import balanced, from_training_patients, parse
 from export.precision.ranges import METHODS, Activation
 from export.source import Deployed, Original
@@ -45,12 +46,12 @@ def test_classes_and_patients_get_equal_parts_of_what_they_have() -> None:
 
 def test_the_same_slices_and_hash_each_time(original: Original) -> None:
     assert original.data is not None
-    first, second = (from_training_patients(original, original.data, count=9) for _ in "12")
+    first, second = (from_training_patients(HeldOut(original), original.data, count=9) for _ in "12")
     assert first.record == second.record
     assert first.slices.shape == (9, 1, 256, 256)
     assert first.record["classes"] == [3, 3, 3]
     assert len(first.record["patients"]) == 3
-    other = from_training_patients(original, original.data, count=8)
+    other = from_training_patients(HeldOut(original), original.data, count=8)
     assert other.record["sha256"] != first.record["sha256"]
 
 
@@ -61,7 +62,7 @@ def test_a_patient_of_validate_is_refused(original: Original, tmp_path: Path) ->
     for kind in ("images", "masks"):  # another slice of patient 0, in validate
         (leaky / "train" / kind / "volume-000_0001.png").rename(leaky / "validate" / kind / "volume-000_0001.png")
     with pytest.raises(DataError, match=r"also stand in validate or test \(000\)"):
-        from_training_patients(original, leaky)
+        from_training_patients(HeldOut(original), leaky)
 
 
 def test_patients_that_the_run_held_back_are_refused(original: Original) -> None:
@@ -69,9 +70,9 @@ def test_patients_that_the_run_held_back_are_refused(original: Original) -> None
     dataset = {"name": "data", "patients": {"train": ["001"], "validate": ["000"], "test": []}}
     trained = dataclasses.replace(original, training={"dataset": dataset})
     with pytest.raises(DataError, match=r"\(000\)"):
-        from_training_patients(trained, original.data)
+        from_training_patients(HeldOut(trained), original.data)
     dataset["name"] = "another"  # whose patient 000 is somebody else
-    assert from_training_patients(trained, original.data, count=3).record["slices"] == 3
+    assert from_training_patients(HeldOut(trained), original.data, count=3).record["slices"] == 3
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -81,7 +82,7 @@ def test_a_copied_picture_is_refused_in_any_format_and_under_any_name(
     original = with_channels(original, channels)
     copy = with_a_copy(original, tmp_path / "copy")
     with pytest.raises(DataError, match=r"1 calibration slices are also in validate or test \(volume-077_0000.png\)"):
-        from_training_patients(original, copy)
+        from_training_patients(HeldOut(original), copy)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -94,9 +95,9 @@ def test_what_the_training_held_back_is_refused_where_its_data_is_gone(
     keys = sample_keys(read_layout(original.data).splits["test"], CONTRACT)
     seen = Seen(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
     gone = dataclasses.replace(with_channels(original, channels), data=None)
-    assert from_training_patients(gone, copy).record["slices"] == 19
+    assert from_training_patients(HeldOut(gone), copy).record["slices"] == 19
     with pytest.raises(DataError, match=r"1 calibration slices are also in validate or test"):
-        from_training_patients(dataclasses.replace(gone, seen=seen), copy)
+        from_training_patients(HeldOut(dataclasses.replace(gone, seen=seen)), copy)
 
 
 def with_channels(original: Original, channels: int) -> Original:

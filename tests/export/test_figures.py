@@ -18,6 +18,7 @@ from benchmarks.evaluation.run import Evaluation, evaluate
 from benchmarks.evaluation.subject import open_subject
 from export import parity
 from export.figures import Measured, measure
+from export.held_out import HeldOut
 from export.run import export
 from ledgers import make_ledger
 from lits_deploy.bundle import Bundle
@@ -135,19 +136,20 @@ def test_without_data_figures_are_not_measured(bundle: Bundle, data: Path, tmp_p
     original = train_tiny_network(data, steps=0)
     subject = open_subject(bundle.folder, runtime="onnxruntime", device="cpu")
     with subject.open() as runtime:
-        assert measure(dataclasses.replace(original, data=None), runtime) == Measured()
-        assert measure(dataclasses.replace(original, data=tmp_path), runtime) == Measured()
+        assert measure(HeldOut(dataclasses.replace(original, data=None)), runtime) == Measured()
+        assert measure(HeldOut(dataclasses.replace(original, data=tmp_path)), runtime) == Measured()
         other = dataclasses.replace(original.contract, window_hu=(-100.0, 400.0))
-        assert measure(dataclasses.replace(original, contract=other), runtime) == Measured(), "slices of another window"
+        elsewhere = HeldOut(dataclasses.replace(original, contract=other))
+        assert measure(elsewhere, runtime) == Measured(), "slices of another window"
         (tmp_path / "one").mkdir()
         (tmp_path / "one" / "test").symlink_to(data / "test")
-        alone = measure(dataclasses.replace(original, data=tmp_path / "one"), runtime).figures
+        alone = measure(HeldOut(dataclasses.replace(original, data=tmp_path / "one")), runtime).figures
     assert alone["test"]["split_by"] is None, "whether its patients are in another split cannot be known"
     assert set(alone) == {"test"}
     theirs = sample_keys([s for s in read_layout(data).splits["test"] if s.patient == "006"], original.contract)
     known = Seen(splits={"train": np.array(sorted(value for value in theirs if value is not None), np.uint64)})
     with subject.open() as runtime:
-        honest = measure(dataclasses.replace(original, seen=known), runtime).figures["test"]
+        honest = measure(HeldOut(dataclasses.replace(original, seen=known)), runtime).figures["test"]
     assert (honest["patients"], honest["left_out"]) == (1, 1), "never of patients that were trained on"
     bare = with_manifest(make_tiny_bundle(tmp_path / "bare"), metrics=IN_TRAINING)  # as it was before
     assert "Test figures not measured on this file" in report(bare, tmp_path)

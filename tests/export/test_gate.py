@@ -12,7 +12,7 @@ from PIL import Image
 from export.gate import DEFAULTS, Limits, Verdict, override
 from export.gate.comparison import Comparison
 from export.gate.report import write_report
-from export.gate.slices import Judged, gate_slices
+from export.held_out import HeldOut, Judged
 from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
@@ -170,10 +170,10 @@ def test_without_patients_phantoms_judge_and_the_record_says_so(tmp_path: Path) 
     contract = InputContract(window_hu=None, crop=None)
     module = Deployed(build("unet", width=2), contract, "segment")
     original = Original(info=network("unet"), module=module, contract=contract, width=2, data=tmp_path / "gone")
-    slices = gate_slices(original)
-    assert slices.origin == "phantoms"
-    assert "says nothing about patients" in str(slices.note())
-    first = next(iter(slices))
+    held = HeldOut(original)
+    assert held.origin == "phantoms"
+    assert "says nothing about patients" in str(held.note())
+    first = next(held.judged())
     assert first.picture.shape == (1, 256, 256)
     assert first.mask is not None
     assert first.target == first.mask.max()

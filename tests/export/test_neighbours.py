@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from benchmarks.inputs import from_layout, from_phantoms
-from export.parity import parity_slices
+from export.held_out import HeldOut
 from export.run import export
 from export.source import from_run, of_weights
 from export.weights import read_weights
@@ -60,7 +60,7 @@ def test_parity_and_benchmark_slices_have_their_neighbours(run: Path, bundle: Bu
     original = from_run(run)
     assert original.data is not None
     samples = read_layout(original.data).splits["validate"]
-    _, (names, slices) = parity_slices(original)
+    _, (names, slices) = HeldOut(original).parity(256)
     assert names[1] == samples[1].image.stem
     assert np.array_equal(slices[1], load_sample(samples[1], THREE))
     tested = read_layout(original.data).splits["test"]

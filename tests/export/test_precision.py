@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import torch
 from onnx import TensorProto, numpy_helper
 from typer.testing import CliRunner
 
-from export import gate, graph, parity
+from export import gate, graph, held_out, parity
 from export.cli.artifacts import show_artifacts
+from export.held_out import HeldOut
 from export.precision import add, make
-from export.precision.add import Added, Talk, Wanted, add_precisions, calibration_slices
+from export.precision.add import Added, Wanted, add_precisions, calibration_slices
 from export.precision.calibration_set import CalibrationSet
 from export.precision.fp16 import overflow
 from export.precision.make import Recipe
@@ -25,6 +27,7 @@ from export.precision.ranges import METHODS, Activation, Method, activations
 from export.precision.simulated import Simulated
 from export.run import export
 from export.source import Original, of_weights
+from export.talk import Talk
 from export.weights import read_weights
 from lits_deploy.backends import choose, open_runtime
 from lits_deploy.bundle import Bundle
@@ -39,6 +42,8 @@ from lits_deploy.pipeline.run import run_folder
 from lits_deploy.verify import verify
 from tiny_data import make_tiny_data
 from tiny_network import CONTRACT, train_tiny_network
+from train.data import load, masks
+from train.data.layout import read_layout
 from train.models.registry import NETWORKS, build, network
 
 Patch = pytest.MonkeyPatch
@@ -59,14 +64,47 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Original:
 
 
 @pytest.fixture(scope="module")
-def bundle(original: Original, patched: Patch, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def held(original: Original) -> HeldOut:
+    return HeldOut(original)
+
+
+@pytest.fixture(scope="module")
+def reads() -> Counter[Path | int]:
+    """How often the export of `bundle` decoded each file and made each phantom."""
+    return Counter()
+
+
+@pytest.fixture(scope="module")
+def bundle(
+    original: Original, patched: Patch, reads: Counter[Path | int], tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    def counted(read: Callable[..., Any], which: int) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            reads[given[which]] += 1
+            return read(*given)
+
+        return call
+
     folder = tmp_path_factory.mktemp("bundle")
     wanted = Wanted(fp16=True, int8=True, report=folder / "gates")
-    return export(original, folder / "bundle", slices=8, wanted=wanted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(load, "load_slice", counted(load.load_slice, 0))
+        patch.setattr(masks, "read_labels", counted(masks.read_labels, 0))
+        patch.setattr(held_out, "make_phantom", counted(held_out.make_phantom, 1))
+        return export(original, folder / "bundle", slices=8, wanted=wanted)
+
+
+def test_each_held_out_file_is_decoded_once_and_each_phantom_made_once(
+    bundle: Bundle, original: Original, reads: Counter[Path | int]
+) -> None:
+    assert original.data is not None
+    samples = [s for split in ("validate", "test") for s in read_layout(original.data).splits[split]]
+    assert {path for one in samples for path in (one.image, one.mask) if path} | {0} <= set(reads)
+    assert set(reads.values()) == {1}, "whatever the number of artifacts, gates and figures"
 
 
 @pytest.fixture
-def again(original: Original, bundle: Bundle, tmp_path: Path) -> Callable[..., tuple[Added, Path]]:
+def again(held: HeldOut, bundle: Bundle, tmp_path: Path) -> Callable[..., tuple[Added, Path]]:
     """Make the precisions once more in a folder of its own, from the FP32 file that the bundle has or another one."""
 
     def run(
@@ -76,8 +114,8 @@ def again(original: Original, bundle: Bundle, tmp_path: Path) -> Callable[..., t
         first = dataclasses.replace(bundle.artifact(), sha256=sha256_file(tmp_path / "model.onnx"))
         base = dataclasses.replace(bundle.manifest, artifacts=(first,))
         chosen = Wanted(**wanted)
-        used = calibration or calibration_slices(original, chosen)
-        return add_precisions(original, tmp_path, base, read_golden(bundle), used, chosen, Talk()), tmp_path
+        used = calibration or calibration_slices(held, chosen)
+        return add_precisions(held, tmp_path, base, used, chosen, Talk()), tmp_path
 
     return run
 
@@ -295,7 +333,7 @@ def test_fp16_overflow_is_found_although_a_cpu_hides_it(
 def test_int8_without_training_data_is_refused(original: Original) -> None:
     bare = dataclasses.replace(original, data=None)
     with pytest.raises(DataError, match="--calibration DATA"):
-        calibration_slices(bare, Wanted(int8=True))
+        calibration_slices(HeldOut(bare), Wanted(int8=True))
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ from torch import nn
 from export import parity
 from export.cli.artifacts import show_artifacts
 from export.gate import DEFAULTS
+from export.held_out import HeldOut
 from export.precision import add, choose, make
-from export.precision.add import Talk, Wanted, add_precisions, calibration_slices
+from export.precision.add import Wanted, add_precisions, calibration_slices
 from export.precision.layers import weighted
 from export.run import export
 from export.source import Deployed, Original
+from export.talk import Talk
 from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
@@ -141,8 +143,9 @@ def test_a_lesion_channel_that_is_lost_fails_the_gate(
     shutil.copy(bundle.folder / "model.onnx", tmp_path)
     base = dataclasses.replace(bundle.manifest, artifacts=bundle.manifest.artifacts[:1])
     wanted = Wanted(fp16=True, calibration_slices=8)
-    slices = calibration_slices(original, wanted)
-    added = add_precisions(original, tmp_path, base, read_golden(bundle), slices, wanted, Talk())
+    held = HeldOut(original)
+    slices = calibration_slices(held, wanted)
+    added = add_precisions(held, tmp_path, base, slices, wanted, Talk())
     assert added.artifacts == ()
     assert "dice 0." in added.left_out["fp16"]["gate"]["failures"][0]
     assert not (tmp_path / "model.fp16.onnx").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +16,33 @@ from lits_deploy.scans.image import fitted, load_slice
 from lits_deploy.scans.neighbours import alone, stacked
 from train.data.layout import Sample
 
+Load = Callable[[Path], Slice]
+"""A file → its own slice, uint8 [1, S, S]; raises SliceError or OSError. Whoever keeps slices has one that does."""
 
-def load_sample(sample: Sample, contract: InputContract, data: bytes | None = None) -> Slice:
-    """A sample as uint8 [C, S, S]; data: its picture's bytes, where they are at hand.
+
+def loader(contract: InputContract) -> Load:
+    """Reads a slice as that contract has it, from its file each time."""
+    one = alone(contract)
+    return lambda path: load_slice(path, one)
+
+
+def load_sample(
+    sample: Sample, contract: InputContract, data: bytes | None = None, *, load: Load | None = None
+) -> Slice:
+    """A sample as uint8 [C, S, S]; data: its picture's bytes, where they are at hand. load: instead of `loader`'s.
 
     Raises SliceError or OSError where its own picture cannot be used; a neighbour that cannot is replaced (`stacked`).
     """
-    one = alone(contract)
-    own = load_slice(sample.image if data is None else data, one)
+    load = load or loader(contract)
+    own = load(sample.image) if data is None else load_slice(data, alone(contract))
     if contract.channels == 1:
         return own
-    return stacked([own if p == sample.image else _usable(p, one) for p in sample.beside(contract.channels)])
+    return stacked([own if p == sample.image else _usable(p, load) for p in sample.beside(contract.channels)])
 
 
-def _usable(path: Path, contract: InputContract) -> Slice | None:
+def _usable(path: Path, load: Load) -> Slice | None:
     try:
-        pixels = load_slice(path, contract)
+        pixels = load(path)
     except (SliceError, OSError):
         return None
     return pixels if grey_doubt(pixels[0]) is None else None  # as the pipeline withholds it

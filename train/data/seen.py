@@ -32,9 +32,8 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, DataError, SliceError
 from lits_deploy.files import write_bytes
 from lits_deploy.machine import cores
-from lits_deploy.scans.image import load_slice
-from lits_deploy.scans.neighbours import alone
 from train.data.layout import SPLITS, Layout, Sample, plain, read_layout
+from train.data.load import Load, loader
 
 SCHEMA = 1
 
@@ -60,12 +59,13 @@ def own_key(channels: npt.NDArray[np.uint8]) -> int | None:
     return key(channels[len(channels) // 2])
 
 
-def sample_keys(samples: Sequence[Sample], contract: InputContract) -> list[int | None]:
-    """The key of each sample's own slice, as the contract reads it; None for one that cannot be read."""
+def sample_keys(samples: Sequence[Sample], contract: InputContract, load: Load | None = None) -> list[int | None]:
+    """The key of each sample's own slice, as the contract (or `load`) reads it; None for one that cannot be read."""
+    load = load or loader(contract)
 
     def one(sample: Sample) -> int | None:
         try:
-            return key(load_slice(sample.image, alone(contract))[0])
+            return key(load(sample.image)[0])
         except (SliceError, OSError):
             return None
 
@@ -214,10 +214,13 @@ class Unseen:
     known: bool = True
 
 
-def unseen(root: Path | None, split: str, contract: InputContract, past: Past) -> Unseen | None:
+def unseen(
+    root: Path | None, split: str, contract: InputContract, past: Past, load: Load | None = None
+) -> Unseen | None:
     """A split without the patients that the network was trained on; None where the split is not at hand or not whole.
 
-    A patient is looked for in every split: where it was trained on by another slice, it was trained on.
+    A patient is looked for in every split: where it was trained on by another slice, it was trained on. load: how a
+    slice is read, for whoever keeps them (`train.data.load`).
     """
     if root is None or not (root / split).is_dir():
         return None
@@ -231,7 +234,7 @@ def unseen(root: Path | None, split: str, contract: InputContract, past: Past) -
     patients = set(layout.patients(split))
     people = {plain(patient) for patient in patients}
     theirs = [sample for samples in layout.splits.values() for sample in samples if plain(sample.patient) in people]
-    keys = {} if past.seen is None else dict(zip(theirs, sample_keys(theirs, contract), strict=True))
+    keys = {} if past.seen is None else dict(zip(theirs, sample_keys(theirs, contract, load), strict=True))
     trained = past.of_split("train", [(sample.patient, value) for sample, value in keys.items()])
     taught = {plain(patient) for patient in (*trained, *past.by_name("train", root, patients))}
     left_out = tuple(sorted(patient for patient in patients if plain(patient) in taught))

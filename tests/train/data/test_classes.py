@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from export.answers import Identity, _read
-from export.gate.slices import GateSlices
+from export.answers import Identity, read_answer
+from export.held_out import HeldOut
 from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
@@ -55,13 +55,12 @@ def test_training_evaluation_and_export_see_the_same_classes_at_every_size(data:
     assert (load_class(speck), load_labelled(speck, size).target) == (2, 2)
     for with_masks in (False, True):
         assert SliceDataset(samples(data), contract, masks=with_masks).targets.tolist() == wanted
-    assert [_read(sample, contract, Identity())[0].target for sample in samples(data)] == wanted
+    assert [read_answer(sample, contract, Identity())[0].target for sample in samples(data)] == wanted
     info = network("unet")
     original = Original(
         info=info, module=Deployed(nn.Identity(), contract, info.task), contract=contract, width=2, data=data
     )
-    judged = GateSlices(origin="data/validate", samples=tuple(samples(data)), original=original)
-    assert [one.target for one in judged] == wanted
+    assert [one.target for one in HeldOut(original).judged()] == wanted
     entries = tuple(entry for entry in list_data(data).entries if entry.split == "validate")
     assert [fact.target for fact in examine_bunch(Bunch(first=0, entries=entries)).slices] == wanted
 
