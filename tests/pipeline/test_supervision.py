@@ -18,6 +18,7 @@ from fake_runtime import FakeRuntime
 from folder_runs import SIZE, classify, outcome, rows, tricks, workers_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
+from lits_deploy.machine import import_path
 from lits_deploy.pipeline import process, tuning
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
@@ -242,7 +243,7 @@ def test_the_current_folder_is_not_on_a_workers_import_path(tmp_path: Path, monk
     monkeypatch.chdir(tmp_path)
     package_root = str(Path(process.__file__).parents[2])
     monkeypatch.setattr(sys, "path", ["", "readers", *(entry for entry in sys.path if entry != package_root)])
-    path = process._import_path()
+    path = import_path()
     assert path[:2] == [package_root, str(tmp_path / "readers")]
     assert not {"", str(tmp_path)}.intersection(path)
 

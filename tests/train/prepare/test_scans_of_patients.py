@@ -15,8 +15,7 @@ from lits_deploy.errors import DataError
 from lits_sources import WINDOW, load_png, noise_patient, save_png, write_lits, write_masks
 from tiny_data import make_tiny_data
 from train.check import check_data
-from train.data.layout import Layout, read_layout
-from train.data.slices import SPLITS
+from train.data.layout import SPLITS, Layout, read_layout
 from train.prepare import Prepared, PrepareSettings, prepare
 from train.prepare.split import split_patients
 
