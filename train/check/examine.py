@@ -7,6 +7,8 @@ its header. What would kill the whole process (none is known) ends the check.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans.image import load_slice
 from train.check.duplicates import fingerprint
-from train.check.lesions import loose_pixels
+from train.check.lesions import Labels, loose_pixels
 from train.check.listing import Entry
 from train.data.labels import LabelsError
 from train.data.masks import class_of, read_labels
@@ -30,24 +32,17 @@ Histogram = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bunch:
-    """Some entries of the listing; `first` is the index of the first one."""
-
-    first: int
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class SliceFacts:
     """What a slice is like.
 
-    problems: (kind, file, text) of everything that is wrong with its files.
+    entry: of the listing. problems: (kind, file, text) of everything that is wrong with its files.
     side: of the picture in pixels as stored, None where it cannot be read.
     target: class 0, 1, 2, or None where mask or row tell none.
     code: the fingerprint's bytes, None for an unreadable or nearly blank picture.
     loose: lesion pixels that lie apart from the liver within this slice.
     """
 
+    entry: Entry
     problems: tuple[tuple[str, Path, str], ...]
     side: int | None
     target: int | None
@@ -67,84 +62,68 @@ class Greys:
         return Greys(self.slices + other.slices, self.all + other.all, self.liver + other.liver)
 
 
-@dataclass(frozen=True, kw_only=True)
-class BunchFacts:
-    """Facts of the slices of a bunch, in order, and grey levels by (split, patient)."""
-
-    first: int
-    slices: tuple[SliceFacts, ...]
-    greys: dict[tuple[str, str], Greys]
+Bunch = tuple[int, Sequence[Entry]]
+"""Some entries of the listing, and the index of the first one."""
 
 
-def examine_bunch(bunch: Bunch) -> BunchFacts:
-    """Look at every slice of a bunch; raises nothing for anything in a file."""
+def examine_bunch(bunch: Bunch) -> tuple[int, list[SliceFacts], dict[str, Greys]]:
+    """Index of the first slice, facts of every slice, grey levels by patient; raises nothing for anything in a file."""
     facts = []
-    greys: dict[tuple[str, str], Greys] = {}
-    for entry in bunch.entries:
+    greys: defaultdict[str, Greys] = defaultdict(Greys)
+    for entry in bunch[1]:
         fact, grey = _examine(entry)
         facts.append(fact)
-        if grey is not None:
-            key = (entry.split, entry.patient)
-            greys[key] = greys.get(key, Greys()) + grey
-    return BunchFacts(first=bunch.first, slices=tuple(facts), greys=greys)
+        greys[entry.patient] += grey
+    return bunch[0], facts, dict(greys)
 
 
-def _examine(entry: Entry) -> tuple[SliceFacts, Greys | None]:
+def _examine(entry: Entry) -> tuple[SliceFacts, Greys]:
     problems: list[tuple[str, Path, str]] = []
-    pixels = _read_image(entry.image, problems)
+    pixels = _read("image", entry.image, lambda path: load_slice(path, CONTRACT)[0], "mend or remove it", problems)
+    labels = None
+    if entry.mask is not None:
+        labels = _read("mask", entry.mask, read_labels, "make the mask again", problems)
     side = None if pixels is None else _stored_side(entry.image)
-    labels = None if entry.mask is None else _read_mask(entry.mask, side, problems)
+    if side is not None and labels is not None and labels.shape[0] != side:
+        size = f"{labels.shape[1]}×{labels.shape[0]}"
+        text = f"is {size}, its picture {side}×{side}: make the mask on the picture's grid"
+        problems.append(("mask-size", entry.mask or entry.image, text))
     target = entry.target if labels is None else class_of(labels)
-    loose = 0
-    if labels is not None and target == 2:
-        apart = loose_pixels(labels)
-        loose = int(apart.sum())
-    code = None if pixels is None else fingerprint(pixels)
-    grey = None
-    if pixels is not None:
-        liver = np.zeros(256, np.int64)
-        if labels is not None and labels.shape[0] % CONTRACT.size == 0:
-            step = labels.shape[0] // CONTRACT.size
-            liver = np.bincount(pixels[labels[::step, ::step] == 1], minlength=256)
-        grey = Greys(1, np.bincount(pixels.ravel(), minlength=256), liver)
-    return SliceFacts(problems=tuple(problems), side=side, target=target, code=code, loose=loose), grey
+    fact = SliceFacts(
+        entry=entry,
+        problems=tuple(problems),
+        side=side,
+        target=target,
+        code=None if pixels is None else fingerprint(pixels),
+        loose=int(loose_pixels(labels).sum()) if labels is not None and target == 2 else 0,
+    )
+    if pixels is None:
+        return fact, Greys()
+    liver = np.zeros(256, np.int64)
+    if labels is not None and labels.shape[0] % CONTRACT.size == 0:
+        step = labels.shape[0] // CONTRACT.size
+        liver = np.bincount(pixels[labels[::step, ::step] == 1], minlength=256)
+    return fact, Greys(1, np.bincount(pixels.ravel(), minlength=256), liver)
 
 
-def _read_image(path: Path, problems: list[tuple[str, Path, str]]) -> npt.NDArray[np.uint8] | None:
-    """The picture uint8 [256, 256] as training sees it, or None and a problem."""
+def _read(
+    what: str, path: Path, read: Callable[[Path], Labels], mend: str, problems: list[tuple[str, Path, str]]
+) -> Labels | None:
+    """The pixels uint8 of a picture as training sees it, or of a mask; None and a problem where there are none."""
     try:
-        pixels: npt.NDArray[np.uint8] = load_slice(path, CONTRACT)[0]
-        return pixels
+        return read(path)
+    except LabelsError as error:
+        problems.append(("mask-labels", path, f"holds {error}"))
     except SliceError as error:
-        problems.append(("unreadable-image", path, f"cannot be used ({error}): mend or remove it"))
+        problems.append((f"unreadable-{what}", path, f"cannot be used ({error}): {mend}"))
     except (OSError, MemoryError) as error:
-        problems.append(("unreadable-image", path, f"cannot be read ({_why(error)}): mend or remove it"))
+        problems.append((f"unreadable-{what}", path, f"cannot be read ({_why(error)}): {mend}"))
     return None
 
 
 def _stored_side(path: Path) -> int:
     with Image.open(path) as picture:  # load_slice has opened it before: its header is sound
         return picture.width
-
-
-def _read_mask(path: Path, side: int | None, problems: list[tuple[str, Path, str]]) -> npt.NDArray[np.uint8] | None:
-    try:
-        labels = read_labels(path)
-    except LabelsError as error:
-        problems.append(("mask-labels", path, f"holds {error}"))
-        return None
-    except SliceError as error:
-        problems.append(("unreadable-mask", path, f"cannot be used ({error}): make the mask again"))
-        return None
-    except (OSError, MemoryError) as error:
-        problems.append(("unreadable-mask", path, f"cannot be read ({_why(error)}): make the mask again"))
-        return None
-    if side is not None and labels.shape[0] != side:
-        size = f"{labels.shape[1]}×{labels.shape[0]}"
-        problems.append(
-            ("mask-size", path, f"is {size}, its picture {side}×{side}: make the mask on the picture's grid")
-        )
-    return labels
 
 
 def _why(error: BaseException) -> str:

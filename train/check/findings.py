@@ -14,7 +14,7 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """From bad to harmless. An error spoils training or figures, a warning may, a note is good to know."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Finding:
     """What was found, where, and what to do.
 
@@ -27,10 +27,6 @@ class Finding:
     kind: str
     place: str
     message: str
-
-    def to_json(self) -> dict[str, str]:
-        """A plain dictionary with the four fields."""
-        return {"severity": self.severity, "kind": self.kind, "place": self.place, "message": self.message}
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:

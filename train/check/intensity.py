@@ -77,15 +77,15 @@ def judge_intensity(
     if whole.all[-_EDGE:].sum() > MOST_WHITE * pixels:
         share = 100 * whole.all[-_EDGE:].sum() / pixels
         text = f"{share:.0f} % of all pixels are white: inverted pictures, or a window too low? Look at --montage"
-        findings.append(Finding(severity="warning", kind="white", place="data set", message=text))
+        findings.append(Finding("warning", "white", "data set", text))
     if window_hu is None:
         text = "no window is declared, so grey levels mean no HU and cannot be checked: give --window LO HI"
-        findings.append(Finding(severity="note", kind="window-unknown", place="data set", message=text))
+        findings.append(Finding("note", "window-unknown", "data set", text))
         return summary, findings
     window = Window(*window_hu)
     if window.low > -900 and quantile(whole.all, LEAST_BLACK) > _EDGE:
         text = f"less than a tenth of all pixels is black, but through {window} air is: look at --montage, then {_MEND}"
-        findings.append(Finding(severity="warning", kind="no-air", place="data set", message=text))
+        findings.append(Finding("warning", "no-air", "data set", text))
     livers = {name: _median(greys) for name, greys in patients.items() if greys.liver.sum() >= _LEAST_LIVER}
     summary["darkest_tenth_hu"] = round(window.hu(summary["darkest_tenth_grey"]), 1)
     summary["peaks_hu"] = [round(hu) for hu in peaks(whole.all, window)]
@@ -114,7 +114,7 @@ def _judge_set(whole: Greys, window: Window, livers: Mapping[str, float]) -> lis
     if not reasons:
         return []
     text = f"the grey levels do not fit the window {window}: {'; '.join(reasons)}. {_MEND.capitalize()}"
-    return [Finding(severity="error", kind="window", place="data set", message=text)]
+    return [Finding("error", "window", "data set", text)]
 
 
 def _judge_patient(name: str, greys: Greys, window: Window) -> list[Finding]:
@@ -123,7 +123,7 @@ def _judge_patient(name: str, greys: Greys, window: Window) -> list[Finding]:
     if not reasons:
         return []
     text = f"grey levels unlike the rest of the set at {window}: {'; '.join(reasons)}. Look at the slices, then {_MEND}"
-    return [Finding(severity="warning", kind="window", place=f"patient {name}", message=text)]
+    return [Finding("warning", "window", f"patient {name}", text)]
 
 
 def _liver_reason(grey: float, window: Window, low: float, high: float) -> list[str]:

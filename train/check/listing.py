@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
@@ -20,6 +20,8 @@ from lits_deploy.scans.paths import escape
 from train.check.findings import Finding, place_of
 from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of, plain, read_declared, window_of
 from train.data.tables import read_table
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"volume-(\d+)_(\d+)")
 
@@ -64,8 +66,8 @@ def list_data(root: Path) -> Listing:
         raise DataError(f"There is no data at {root}.", fix=f"`lits-deploy data phantom {root}` makes synthetic slices")
     findings: list[Finding] = []
     declared = _declared(root, findings)
-    window = _window(declared, findings)
-    people = _people(declared, findings)
+    window = _valid(window_of, declared, findings)
+    people = _valid(people_of, declared, findings) or {}
     entries = [entry for split in SPLITS for entry in _list_split(root, split, people, findings)]
     if not entries:
         raise DataError(
@@ -88,20 +90,13 @@ def _declared(root: Path, findings: list[Finding]) -> dict[str, Any]:
         return {}
 
 
-def _window(declared: dict[str, Any], findings: list[Finding]) -> tuple[float, float] | None:
+def _valid(read: Callable[[dict[str, Any]], T], declared: dict[str, Any], findings: list[Finding]) -> T | None:
+    """A part of what is declared, None where it is not what it must be."""
     try:
-        return window_of(declared)
+        return read(declared)
     except ValueError as error:
-        findings.append(_error("dataset-json", "dataset.json", f"{error}: mend it"))
+        findings.append(Finding("error", "dataset-json", "dataset.json", f"{error}: mend it"))
         return None
-
-
-def _people(declared: dict[str, Any], findings: list[Finding]) -> dict[int, str]:
-    try:
-        return people_of(declared)
-    except ValueError as error:
-        findings.append(_error("dataset-json", "dataset.json", f"{error}: mend it"))
-        return {}
 
 
 def _list_split(root: Path, split: str, people: dict[int, str], findings: list[Finding]) -> list[Entry]:
@@ -112,19 +107,42 @@ def _list_split(root: Path, split: str, people: dict[int, str], findings: list[F
     if others:
         kinds = ", ".join(f"{kind or 'no suffix'} {count:,}" for kind, count in others.most_common(4))
         text = f"{sum(others.values()):,} files are not read by training ({kinds}): save slices as PNG"
-        findings.append(Finding(severity="warning", kind="other-files", place=f"{split}/images", message=text))
+        findings.append(Finding("warning", "other-files", f"{split}/images", text))
     if not images:
         text = "has no PNG or JPEG in images/, and training wants all three splits: add slices"
-        findings.append(_error("split-missing", split, text))
+        findings.append(Finding("error", "split-missing", split, text))
         return []
     for stem, count in Counter(path.stem for path in images).items():
         if count > 1:
             text = f"{count} pictures share this name and so one mask: keep one of them"
-            findings.append(_error("twice", f"{split}/images/{escape(stem)}", text))
+            findings.append(Finding("error", "twice", f"{split}/images/{escape(stem)}", text))
     table = folder / "targets.csv"
-    if table.is_file():
-        return _with_targets(root, split, images, table, people, findings)
-    return _with_masks(root, split, images, people, findings)
+    rows = _read_rows(root, table, findings) if table.is_file() else None
+    masks = {path.stem: path for path in _files(folder / "masks") if path.suffix == ".png"} if rows is None else {}
+    entries = []
+    for image in images:
+        place, mask = place_of(root, image), masks.get(image.stem)
+        if rows is None and mask is None:
+            text = f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture"
+            findings.append(Finding("error", "no-mask", place, text))
+        if rows is not None and image.name not in rows:
+            text = f"has no row in {split}/targets.csv: add file,target[,patient], or remove the picture"
+            findings.append(Finding("error", "no-target", place, text))
+        target, given, given_scan = (rows or {}).get(image.name, (None, "", ""))
+        patient, scan = patient_and_scan(image.name, given, given_scan, people)
+        patient = plain(escape(patient))
+        if not patient:
+            text = "tells no patient: name slices volume-VVV_SSSS, or add a patient column to targets.csv"
+            findings.append(Finding("error", "no-patient", place, text))
+        entries.append(Entry(split=split, image=image, mask=mask, target=target, patient=patient, scan=scan))
+    stems = {image.stem for image in images}
+    for mask in (mask for stem, mask in masks.items() if stem not in stems):
+        text = "is a mask without a picture: add the picture, or remove the mask"
+        findings.append(Finding("error", "no-image", place_of(root, mask), text))
+    if missing := sorted(set(rows or ()) - {image.name for image in images}):
+        text = f"{len(missing):,} rows name no picture ({missing[0]!r} first): remove them, or add the pictures"
+        findings.append(Finding("warning", "no-image", place_of(root, table), text))
+    return entries
 
 
 def _files(folder: Path) -> list[Path]:
@@ -132,47 +150,6 @@ def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
-
-
-def _with_masks(
-    root: Path, split: str, images: list[Path], people: dict[int, str], findings: list[Finding]
-) -> list[Entry]:
-    masks = {path.stem: path for path in _files(root / split / "masks") if path.suffix == ".png"}
-    entries = []
-    for image in images:
-        mask = masks.get(image.stem)
-        if mask is None:
-            text = f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture"
-            findings.append(_error("no-mask", place_of(root, image), text))
-        patient, scan = _who(image, "", "", people)
-        entries.append(Entry(split=split, image=image, mask=mask, target=None, patient=patient, scan=scan))
-    stems = {image.stem for image in images}
-    for stem, mask in masks.items():
-        if stem not in stems:
-            text = "is a mask without a picture: add the picture, or remove the mask"
-            findings.append(_error("no-image", place_of(root, mask), text))
-    _name_patients(root, entries, findings)
-    return entries
-
-
-def _with_targets(
-    root: Path, split: str, images: list[Path], table: Path, people: dict[int, str], findings: list[Finding]
-) -> list[Entry]:
-    rows = _read_rows(root, table, findings)
-    entries = []
-    for image in images:
-        target, given, given_scan = rows.get(image.name, (None, "", ""))
-        if image.name not in rows:
-            text = f"has no row in {split}/targets.csv: add file,target[,patient], or remove the picture"
-            findings.append(_error("no-target", place_of(root, image), text))
-        patient, scan = _who(image, given, given_scan, people)
-        entries.append(Entry(split=split, image=image, mask=None, target=target, patient=patient, scan=scan))
-    missing = sorted(set(rows) - {image.name for image in images})
-    if missing:
-        text = f"{len(missing):,} rows name no picture ({missing[0]!r} first): remove them, or add the pictures"
-        findings.append(Finding(severity="warning", kind="no-image", place=place_of(root, table), message=text))
-    _name_patients(root, entries, findings)
-    return entries
 
 
 def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tuple[int | None, str, str]]:
@@ -184,35 +161,17 @@ def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tu
         return {}
     if read.guessed:
         text = "is neither UTF-8 nor says what it is, and was read as Windows-1252: look at its names"
-        findings.append(Finding(severity="note", kind="targets", place=place, message=text))
+        findings.append(Finding("note", "targets", place, text))
     rows: dict[str, tuple[int | None, str, str]] = {}
     for line, file, row in read.rows:
         target = int(row["target"]) if row["target"] in ("0", "1", "2") else None
         if target is None:
-            findings.append(
-                _error("targets", place, f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it")
-            )
+            text = f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it"
+            findings.append(Finding("error", "targets", place, text))
         rows[file] = (target, row.get("patient", ""), row.get("scan", ""))
     return rows
 
 
-def _who(image: Path, given: str, given_scan: str, people: dict[int, str]) -> tuple[str, str]:
-    """Patient and scan; the patient as numbers compare: without leading zeros."""
-    name, scan = patient_and_scan(image.name, given, given_scan, people)
-    return plain(escape(name)), scan
-
-
-def _name_patients(root: Path, entries: Iterable[Entry], findings: list[Finding]) -> None:
-    for entry in entries:
-        if not entry.patient:
-            text = "tells no patient: name slices volume-VVV_SSSS, or add a patient column to targets.csv"
-            findings.append(_error("no-patient", place_of(root, entry.image), text))
-
-
 def _of_file(path: Path, kind: str, place: str, error: DataError) -> Finding:
     text = error.message.removeprefix(str(path)).strip().removesuffix(".")
-    return _error(kind, place, f"{text}: {error.fix}")
-
-
-def _error(kind: str, place: str, message: str) -> Finding:
-    return Finding(severity="error", kind=kind, place=place, message=message)
+    return Finding("error", kind, place, f"{text}: {error.fix}")

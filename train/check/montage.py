@@ -17,8 +17,8 @@ from lits_deploy.errors import OutputError, SliceError
 from lits_deploy.files import atomic_path
 from lits_deploy.printable import printable
 from lits_deploy.scans.image import load_slice
-from train.check.examine import CONTRACT
-from train.check.report import Judged, Report
+from train.check.examine import CONTRACT, SliceFacts
+from train.check.report import Report
 from train.data.layout import SPLITS
 from train.data.masks import read_labels
 from train.data.spread import middles
@@ -47,22 +47,22 @@ def draw_montage(path: Path, report: Report) -> None:
     width = MARGIN + COLUMNS * (TILE + GAP)
     height = len(rows) * (TILE + CAPTION + GAP) + FOOT
     sheet = Image.new("RGB", (width, height), _PAPER)
-    draw = ImageDraw.Draw(sheet)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default
     for number, (split, target) in enumerate(rows):
         top = number * (TILE + CAPTION + GAP) + GAP
-        chosen = [item for item in report.judged if (item.entry.split, item.target) == (split, target)]
+        chosen = [fact for fact in report.facts if fact.side and (fact.entry.split, fact.target) == (split, target)]
         text = f"{split}\n{target} {CLASSES[target]}\n{len(chosen):,} slices"
-        draw.multiline_text((8, top + 8), text, fill=_INK, font=_font(14), spacing=6)
+        draw.multiline_text((8, top + 8), text, fill=_INK, font=font(14), spacing=6)
         for column, item in enumerate(middles(chosen, COLUMNS)):
             left = MARGIN + column * (TILE + GAP)
             tile = _tile(item)
             if tile is not None:
                 sheet.paste(tile, (left, top))
-            draw.text((left + 1, top + TILE + 1), printable(item.entry.image.stem)[:30], fill=_FAINT, font=_font(11))
+            draw.text((left + 1, top + TILE + 1), printable(item.entry.image.stem)[:30], fill=_FAINT, font=font(11))
     foot = height - FOOT + 6
-    draw.text((8, foot), "liver", fill=LIVER, font=_font(13))
-    draw.text((44, foot), "lesion", fill=LESION, font=_font(13))
-    draw.text((MARGIN, foot), f"{printable(report.root.resolve().name)}. {DISCLAIMER}", fill=_FAINT, font=_font(13))
+    draw.text((8, foot), "liver", fill=LIVER, font=font(13))
+    draw.text((44, foot), "lesion", fill=LESION, font=font(13))
+    draw.text((MARGIN, foot), f"{printable(report.root.resolve().name)}. {DISCLAIMER}", fill=_FAINT, font=font(13))
     try:
         with atomic_path(path) as temporary:
             sheet.save(temporary, format="PNG", optimize=True)
@@ -71,7 +71,7 @@ def draw_montage(path: Path, report: Report) -> None:
         raise OutputError(f"{path} cannot be written ({why}).", fix="name a folder that you may write to") from error
 
 
-def _tile(item: Judged) -> Image.Image | None:
+def _tile(item: SliceFacts) -> Image.Image | None:
     """A slice with its contours, or None where a file vanished or broke since the check."""
     try:
         pixels = load_slice(item.entry.image, CONTRACT)[0]
@@ -92,7 +92,3 @@ def _contour(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     around = np.pad(mask, 1)
     inside = around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
     return np.asarray(mask & ~inside)
-
-
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size)

@@ -19,14 +19,15 @@ JSON schema, one object:
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lits_deploy import DISCLAIMER
 from train.check.duplicates import BITS, MOST_DIFFERENT
+from train.check.examine import SliceFacts
 from train.check.findings import Finding, Severity
-from train.check.listing import Entry
 from train.data.layout import SPLITS
 
 
@@ -61,14 +62,6 @@ class SplitTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A slice that can be read, with its class: what a montage draws from."""
-
-    entry: Entry
-    target: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that a check found out."""
 
@@ -81,7 +74,7 @@ class Report:
     copies: int
     intensity: dict[str, Any]
     findings: tuple[Finding, ...]
-    judged: tuple[Judged, ...]
+    facts: tuple[SliceFacts, ...]
 
     def count(self, severity: Severity) -> int:
         """Findings of a severity."""
@@ -106,26 +99,21 @@ class Report:
                 "most_different": MOST_DIFFERENT,
             },
             "intensity": self.intensity,
-            "findings": [finding.to_json() for finding in self.findings],
+            "findings": [asdict(finding) for finding in self.findings],
             "disclaimer": DISCLAIMER,
         }
 
 
-def tabulate(entries: tuple[Entry, ...], targets: list[int | None]) -> dict[str, SplitTable]:
+def tabulate(facts: Sequence[SliceFacts]) -> dict[str, SplitTable]:
     """Rows for train, validate, test and all."""
-    pairs = list(zip(entries, targets, strict=True))
-    rows = {name: [(e, t) for e, t in pairs if e.split == name] for name in SPLITS}
-    return {name: _row(here) for name, here in (*rows.items(), ("all", pairs))}
+    rows = {name: [fact for fact in facts if fact.entry.split == name] for name in SPLITS}
+    return {name: _row(here) for name, here in (*rows.items(), ("all", facts))}
 
 
-def _row(pairs: list[tuple[Entry, int | None]]) -> SplitTable:
-    counts = Counter(target for _, target in pairs)
-    names = sorted({entry.patient for entry, _ in pairs} - {""}, key=patient_order)
-    return SplitTable(
-        patients=tuple(names),
-        per_class=(counts[0], counts[1], counts[2]),
-        without_class=counts[None],
-    )
+def _row(facts: Sequence[SliceFacts]) -> SplitTable:
+    counts = Counter(fact.target for fact in facts)
+    names = sorted({fact.entry.patient for fact in facts} - {""}, key=patient_order)
+    return SplitTable(patients=tuple(names), per_class=(counts[0], counts[1], counts[2]), without_class=counts[None])
 
 
 def patient_order(name: str) -> tuple[int, int, str]:

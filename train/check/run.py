@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from functools import cache
 from pathlib import Path
 
 from lits_deploy.contract import CLASSES
 from lits_deploy.errors import SliceError, UserError
 from train.check.duplicates import BITS, Copy, find_copies
-from train.check.examine import CONTRACT, Bunch, Greys, SliceFacts, examine_bunch
+from train.check.examine import CONTRACT, Greys, SliceFacts, examine_bunch
 from train.check.findings import Finding, Severity, in_order, place_of
 from train.check.intensity import judge_intensity
 from train.check.lesions import Labels, loose_pixels, still_loose
 from train.check.listing import Entry, Listing, list_data
-from train.check.report import Judged, Report, patient_order, tabulate
+from train.check.report import Report, patient_order, tabulate
 from train.data.layout import SPLITS, WITHOUT_CLASS
 from train.data.masks import read_labels
 from train.data.slices import Progress, run_jobs
@@ -40,55 +41,45 @@ def check_data(
     if window is not None and not window[0] < window[1]:
         raise UserError(f"The window {window[0]:g}…{window[1]:g} HU is empty.", fix="give LOW HIGH with LOW < HIGH")
     listing = list_data(root)
-    entries = listing.entries
-    facts, greys = _look(entries, workers, progress)
+    facts, greys = _look(listing.entries, workers, progress)
     findings = list(listing.findings)
     for fact in facts:
-        for kind, path, text in fact.problems:
-            findings.append(Finding(severity="error", kind=kind, place=place_of(root, path), message=text))
+        findings += [Finding("error", kind, place_of(root, path), text) for kind, path, text in fact.problems]
     findings += _sizes(facts)
     findings += _leaks(listing)
-    copies = _copies(entries, facts)
+    copies = _copies(facts)
     findings += _copy_findings(root, listing, copies)
-    findings += _empty_patients(entries, facts)
-    findings += _absent_classes(entries, facts)
-    findings += _loose_lesions(root, entries, facts)
+    findings += _empty_patients(facts)
+    findings += _absent_classes(facts)
+    findings += _loose_lesions(root, facts)
     intensity, doubts = judge_intensity(greys, window or listing.window_hu)
-    findings += doubts
-    unreadable = [fact.side is None for fact in facts]
     coded = sum(fact.code is not None for fact in facts)
     return Report(
         root=root,
-        splits=tabulate(entries, [fact.target for fact in facts]),
-        by_slice=listing.by_slice or bool(_in_two_splits(entries)),
+        splits=tabulate(facts),
+        by_slice=listing.by_slice or bool(_in_two_splits(listing.entries)),
         sizes=dict(Counter(fact.side for fact in facts if fact.side is not None)),
         compared=coded,
-        nearly_blank=len(facts) - coded - sum(unreadable),
+        nearly_blank=sum(fact.side is not None for fact in facts) - coded,
         copies=len(copies),
         intensity=intensity,
-        findings=tuple(in_order(findings)),
-        judged=tuple(
-            Judged(entry=entry, target=fact.target)
-            for entry, fact in zip(entries, facts, strict=True)
-            if fact.side is not None and fact.target is not None
-        ),
+        findings=tuple(in_order(findings + doubts)),
+        facts=tuple(facts),
     )
 
 
 def _look(entries: tuple[Entry, ...], workers: int | None, progress: Progress | None) -> tuple[Facts, dict[str, Greys]]:
     """Facts of every slice, in order, and the grey levels of every patient."""
-    bunches = [Bunch(first=i, entries=entries[i : i + _AT_ONCE]) for i in range(0, len(entries), _AT_ONCE)]
-    by_first: dict[int, tuple[SliceFacts, ...]] = {}
+    bunches = [(first, entries[first : first + _AT_ONCE]) for first in range(0, len(entries), _AT_ONCE)]
+    found: dict[int, Facts] = {}
     greys: dict[str, Greys] = defaultdict(Greys)
-    done = 0
-    for bunch in run_jobs(examine_bunch, bunches, workers):
-        by_first[bunch.first] = bunch.slices
-        for (_, patient), here in bunch.greys.items():
-            greys[patient] = greys[patient] + here
-        done += len(bunch.slices)
+    for first, facts, by_patient in run_jobs(examine_bunch, bunches, workers):
+        found[first] = facts
+        for patient, here in by_patient.items():
+            greys[patient] += here
         if progress is not None:
-            progress(done, len(entries))
-    return [fact for first in sorted(by_first) for fact in by_first[first]], dict(greys)
+            progress(sum(map(len, found.values())), len(entries))
+    return [fact for first in sorted(found) for fact in found[first]], dict(greys)
 
 
 def _sizes(facts: Facts) -> list[Finding]:
@@ -96,10 +87,10 @@ def _sizes(facts: Facts) -> list[Finding]:
     listed = ", ".join(f"{count:,} of {side}×{side}" for side, count in sides.most_common(4))
     if len(sides) > 1:
         text = f"pictures of {len(sides)} sizes ({listed}): make them all of one size, {CONTRACT.size}×{CONTRACT.size}"
-        return [Finding(severity="warning", kind="sizes", place="data set", message=text)]
+        return [Finding("warning", "sizes", "data set", text)]
     if sides and CONTRACT.size not in sides:
         text = f"all pictures are resized for training ({listed}): nothing to do"
-        return [Finding(severity="note", kind="sizes", place="data set", message=text)]
+        return [Finding("note", "sizes", "data set", text)]
     return []
 
 
@@ -119,21 +110,21 @@ def _leaks(listing: Listing) -> list[Finding]:
             f"split by slice: {len(leaks)} patients stand in more than one split, so every figure on this set is leaky."
             " Split by patient for figures that mean something"
         )
-        return [Finding(severity="warning", kind="split-by-slice", place="data set", message=text)]
+        return [Finding("warning", "split-by-slice", "data set", text)]
     found = []
     for name, splits in leaks.items():
         places = ", ".join(f"{split} ({splits[split]:,} slices)" for split in SPLITS if splits[split])
         text = f"stands in {places}: keep the patient in one split, or mark dataset.json split_by: slice"
-        found.append(Finding(severity="error", kind="patient-leak", place=f"patient {name}", message=text))
+        found.append(Finding("error", "patient-leak", f"patient {name}", text))
     return found
 
 
-def _copies(entries: tuple[Entry, ...], facts: Facts) -> list[Copy]:
+def _copies(facts: Facts) -> list[Copy]:
     numbers: dict[str, int] = {}
     people = [  # a slice without a patient may be anyone's: it is compared with all
-        numbers.setdefault(entry.patient or f"\0{index}", len(numbers)) for index, entry in enumerate(entries)
+        numbers.setdefault(fact.entry.patient or f"\0{index}", len(numbers)) for index, fact in enumerate(facts)
     ]
-    return find_copies([fact.code for fact in facts], [SPLITS.index(e.split) for e in entries], people)
+    return find_copies([fact.code for fact in facts], [SPLITS.index(fact.entry.split) for fact in facts], people)
 
 
 def _copy_findings(root: Path, listing: Listing, copies: list[Copy]) -> list[Finding]:
@@ -152,84 +143,66 @@ def _copy_findings(root: Path, listing: Listing, copies: list[Copy]) -> list[Fin
             f" {name_b or '?'} in {split_b}: remove one side, or keep both in one split"
         )
         severity: Severity = "warning" if listing.by_slice else "error"
-        found.append(Finding(severity=severity, kind="near-duplicate", place=second, message=text))
+        found.append(Finding(severity, "near-duplicate", second, text))
     return found
 
 
-def _empty_patients(entries: tuple[Entry, ...], facts: Facts) -> list[Finding]:
+def _empty_patients(facts: Facts) -> list[Finding]:
     """Patients of whom every mask is read and empty."""
-    highest: dict[str, list[int | None]] = defaultdict(list)
-    for entry, fact in zip(entries, facts, strict=True):
-        if entry.mask is not None and entry.patient:
-            highest[entry.patient].append(fact.target)
+    targets: dict[str, list[int | None]] = defaultdict(list)
+    for fact in facts:
+        if fact.entry.mask is not None and fact.entry.patient:
+            targets[fact.entry.patient].append(fact.target)
     found = []
-    for name in sorted(highest, key=patient_order):
-        if set(highest[name]) == {0}:
-            text = (
-                f"every mask is empty (slices: {len(highest[name]):,}), so all count as class 0: look whether the"
-                " liver is missing from the scan or from the masks"
-            )
-            found.append(Finding(severity="warning", kind="empty-masks", place=f"patient {name}", message=text))
+    for name in sorted((name for name, all_of in targets.items() if set(all_of) == {0}), key=patient_order):
+        text = (
+            f"every mask is empty (slices: {len(targets[name]):,}), so all count as class 0: look whether the"
+            " liver is missing from the scan or from the masks"
+        )
+        found.append(Finding("warning", "empty-masks", f"patient {name}", text))
     return found
 
 
-def _absent_classes(entries: tuple[Entry, ...], facts: Facts) -> list[Finding]:
+def _absent_classes(facts: Facts) -> list[Finding]:
     """Classes that a split has no slice of, where it has any whose class is known."""
-    known: dict[str, set[int]] = defaultdict(set)
-    for entry, fact in zip(entries, facts, strict=True):
-        if fact.target is not None:
-            known[entry.split].add(fact.target)
+    known = {(fact.entry.split, fact.target) for fact in facts if fact.target is not None}
     found = []
-    for split, present in known.items():
+    for split in {split for split, _ in known}:
         for target, name in enumerate(CLASSES):
-            if target not in present:
+            if (split, target) not in known:
                 what = f"holds no slice of class {target} ({name}): {WITHOUT_CLASS[split]}"
-                text = f"{what}; move or add patients who have it"
-                found.append(Finding(severity="warning", kind="class-absent", place=split, message=text))
+                found.append(Finding("warning", "class-absent", split, f"{what}; move or add patients who have it"))
     return found
 
 
-def _loose_lesions(root: Path, entries: tuple[Entry, ...], facts: Facts) -> list[Finding]:
+def _loose_lesions(root: Path, facts: Facts) -> list[Finding]:
     """Lesions that hang on no liver, neither in their slice nor in the next; one finding a scan and split."""
-    stacks: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for index, entry in enumerate(entries):
-        if entry.mask is not None:
-            stacks[entry.split, entry.patient or entry.image.name, entry.scan].append(index)
-    found = []
-    for stack in stacks.values():
-        if not any(facts[index].loose for index in stack):
-            continue
-        stack.sort(key=lambda index: entries[index].order)
-        cache: dict[int, Labels | None] = {}
-
-        def load(position: int, stack: list[int] = stack, cache: dict[int, Labels | None] = cache) -> Labels | None:
-            if position not in cache:
-                cache[position] = _labels(entries[stack[position]])
-            return cache[position]
-
-        loose = {
-            position: loose_pixels(labels)
-            for position, index in enumerate(stack)
-            if facts[index].loose and (labels := load(position)) is not None
-        }
-        left = still_loose(loose, load, len(stack))
-        if left:
-            worst = max(sorted(left), key=lambda position: left[position].sum())
-            entry = entries[stack[worst]]
-            text = (
-                f"{int(left[worst].sum()):,} lesion pixels lie outside the liver, here and in {len(left) - 1:,} more"
-                f" slices of patient {entry.patient or '?'}: look at the masks"
-            )
-            place = place_of(root, entry.mask or entry.image)
-            found.append(Finding(severity="warning", kind="lesion-outside-liver", place=place, message=text))
-    return found
+    stacks: dict[tuple[str, str, str], Facts] = defaultdict(list)
+    for fact in facts:
+        if (entry := fact.entry).mask is not None:
+            stacks[entry.split, entry.patient or entry.image.name, entry.scan].append(fact)
+    found = [_loose_in(root, sorted(stack, key=lambda fact: fact.entry.order)) for stack in stacks.values()]
+    return [finding for finding in found if finding is not None]
 
 
-def _labels(entry: Entry) -> Labels | None:
-    """The labels of an entry, None where they are broken: that was found before."""
-    if entry.mask is None:
+def _loose_in(root: Path, stack: Facts) -> Finding | None:
+    @cache
+    def load(position: int) -> Labels | None:
+        """The labels there, None where they are broken: that was found before."""
+        try:
+            return read_labels(stack[position].entry.mask or Path())
+        except (SliceError, OSError):
+            return None
+
+    suspects = {position: load(position) for position, fact in enumerate(stack) if fact.loose}
+    loose = {position: loose_pixels(labels) for position, labels in suspects.items() if labels is not None}
+    left = still_loose(loose, load, len(stack))
+    if not left:
         return None
-    try:
-        return read_labels(entry.mask)
-    except (SliceError, OSError):
-        return None
+    worst = max(sorted(left), key=lambda position: left[position].sum())
+    entry = stack[worst].entry
+    text = (
+        f"{int(left[worst].sum()):,} lesion pixels lie outside the liver, here and in {len(left) - 1:,} more"
+        f" slices of patient {entry.patient or '?'}: look at the masks"
+    )
+    return Finding("warning", "lesion-outside-liver", place_of(root, entry.mask or entry.image), text)

@@ -17,7 +17,7 @@ from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
 from train.check import check_data
-from train.check.examine import Bunch, examine_bunch
+from train.check.examine import examine_bunch
 from train.check.listing import list_data
 from train.config import TrainConfig
 from train.data import masks
@@ -62,7 +62,7 @@ def test_training_evaluation_and_export_see_the_same_classes_at_every_size(data:
     )
     assert [one.target for one in HeldOut(original).judged()] == wanted
     entries = tuple(entry for entry in list_data(data).entries if entry.split == "validate")
-    assert [fact.target for fact in examine_bunch(Bunch(first=0, entries=entries)).slices] == wanted
+    assert [fact.target for fact in examine_bunch((0, entries))[1]] == wanted
 
 
 @pytest.mark.parametrize("size", SIZES)
