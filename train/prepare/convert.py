@@ -6,6 +6,7 @@ file of it cannot be used, its slices are removed again and its record holds the
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from lits_deploy.scans.image import resized
 from train.data.masks import class_of, largest_label
 from train.data.slices import slice_name, write_slice
 from train.data.spread import evenly
-from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, Verdict, judge, shrink, turn
+from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, judge, shrink, turn
 from train.prepare.pictures import read_picture
 from train.prepare.settings import SIZE, PrepareSettings
 from train.prepare.sources import Source
@@ -29,6 +30,8 @@ from train.prepare.split import split_of
 from train.prepare.volume import ASSUMED_AXES, Volume
 
 Pixels = npt.NDArray[np.uint8]
+Written = list[tuple[str, str]]
+"""Split and name of slices."""
 
 MOST_JUDGED = 24
 """Slices on which orientation is judged, evenly spread over those that show much liver."""
@@ -42,7 +45,6 @@ class Job:
     """One scan to prepare.
 
     split: of all its slices, or None where each slice has its own; key: hash of what the result depends on.
-    template: `orientation.reference()`, None until the work begins.
     record: file that the result is written to, once all slices are.
     """
 
@@ -52,20 +54,19 @@ class Job:
     settings: PrepareSettings
     split: str | None
     key: str
-    template: Maps | None
     record: Path
 
 
-def convert(job: Job) -> dict[str, Any]:
-    """Prepare one scan; returns its record, which is also in `job.record`."""
-    written: list[tuple[str, str]] = []
+def convert(job: Job, template: Maps) -> dict[str, Any]:
+    """Prepare one scan; returns its record, which is also in `job.record`. template: `orientation.reference()`."""
+    written: Written = []
     contract = InputContract(window_hu=job.settings.window_hu, size=SIZE)
     record: dict[str, Any] = {"key": job.key, **names_of(job.source)}
     try:
         if job.source.problem is not None:
             raise SliceError(job.source.problem)
         make = _from_volume if job.source.image is not None else _from_pictures
-        record |= {"status": "prepared", **make(job, contract, written)}
+        record |= {"status": "prepared", **make(job, template, contract, written)}
     except (SliceError, MemoryError) as error:
         for split, name in written:
             for kind in ("images", "masks"):
@@ -77,34 +78,26 @@ def convert(job: Job) -> dict[str, Any]:
 
 def names_of(source: Source) -> dict[str, Any]:
     """What a record says of who and which scan it is."""
-    return {
-        "patient": source.patient, "scan": source.scan, "number": source.number,
-        "patient_number": source.patient_number,
-    }  # fmt: skip
+    return {name: getattr(source, name) for name in ("patient", "scan", "number", "patient_number")}
 
 
-def _from_volume(job: Job, contract: InputContract, written: list[tuple[str, str]]) -> dict[str, Any]:
+def _from_volume(job: Job, template: Maps, contract: InputContract, written: Written) -> dict[str, Any]:
     assert job.source.image is not None
     assert job.source.mask is not None
     volume = Volume(job.source.image, job.source.mask, job.settings.labels)
     areas = np.array([np.count_nonzero(volume.labels(level)) for level in range(volume.count)])
     notes = _doubts(volume)
-    judged = _spread(areas)
-    verdict = judge(
-        np.array([shrink(window_to_uint8(volume.hu(level), WINDOW_HU)) for level in judged], dtype=np.uint8),
-        np.array([shrink(volume.labels(level), labels=True) for level in judged], dtype=np.uint8),
-        _template(job),
-    )
-    orientation = _decide(verdict, volume.axes, job.settings.fix_orientation)
+    shown = ((window_to_uint8(volume.hu(level), WINDOW_HU), volume.labels(level)) for level in _spread(areas))
+    orientation, lies = _orientation(job, template, shown, volume.axes)
     volume.not_finite = 0
-    lies, slices = LIES.index(orientation["turned"] or LIES[UPRIGHT]), _Slices()
+    slices: list[tuple[str, int, int, int]] = []
     window = contract.window_hu
     assert window is not None
     for level in range(volume.count):
         grey = np.ascontiguousarray(turn(window_to_uint8(volume.hu(level), window), lies))
         image = np.asarray(resized(Image.fromarray(grey), contract), dtype=np.uint8)
         mask = largest_label(turn(volume.labels(level), lies), SIZE)
-        slices.add(_write(job, level, image, mask, None, written), level, volume.index(level), class_of(mask))
+        slices.append((_write(job, level, image, mask, None, written), level, volume.index(level), class_of(mask)))
     if volume.not_finite:
         notes.append(f"{volume.not_finite:,} voxels are NaN or infinite: taken as air or as densest")
     spacing = volume.spacing_mm
@@ -118,11 +111,11 @@ def _from_volume(job: Job, contract: InputContract, written: list[tuple[str, str
         "notes": [*volume.notes, *notes],
         "spacing_mm": None if spacing is None else [round(value, 4) for value in spacing],
         "source_size": volume.side,
-        "slices": slices.columns(),
+        "slices": _columns(slices),
     }
 
 
-def _from_pictures(job: Job, contract: InputContract, written: list[tuple[str, str]]) -> dict[str, Any]:
+def _from_pictures(job: Job, template: Maps, contract: InputContract, written: Written) -> dict[str, Any]:
     greys, masks, files, sides = [], [], [], set()
     for picture in job.source.pictures:
         grey, labels, hashes = read_picture(picture, contract, job.settings.labels)
@@ -130,20 +123,15 @@ def _from_pictures(job: Job, contract: InputContract, written: list[tuple[str, s
         masks.append(largest_label(labels, SIZE))
         files.append([picture.image.relative_to(job.src).as_posix(), *hashes])
         sides.add(len(labels))
-    judged = _spread(np.array([np.count_nonzero(mask) for mask in masks]))
     low, high = job.settings.window_hu or WINDOW_HU
     lookup = window_to_uint8(low + np.arange(256, dtype=np.float32) * (high - low) / 255, WINDOW_HU)
-    verdict = judge(
-        np.array([shrink(lookup[greys[index]]) for index in judged], dtype=np.uint8),
-        np.array([shrink(masks[index], labels=True) for index in judged], dtype=np.uint8),
-        _template(job),
-    )
-    orientation = _decide(verdict, "", job.settings.fix_orientation)
-    lies, slices = LIES.index(orientation["turned"] or LIES[UPRIGHT]), _Slices()
+    judged = _spread(np.array([np.count_nonzero(mask) for mask in masks]))
+    orientation, lies = _orientation(job, template, ((lookup[greys[at]], masks[at]) for at in judged), "")
+    slices: list[tuple[str, int, int, int]] = []
     for index, picture in enumerate(job.source.pictures):
         grey, mask = np.ascontiguousarray(turn(greys[index], lies)), np.ascontiguousarray(turn(masks[index], lies))
         split = _write(job, picture.number, grey, mask, picture.split, written)
-        slices.add(split, picture.number, index, class_of(mask))
+        slices.append((split, picture.number, index, class_of(mask)))
     constant = sum(bool(grey.min() == grey.max()) for grey in greys)
     return {
         "files": files,
@@ -151,30 +139,22 @@ def _from_pictures(job: Job, contract: InputContract, written: list[tuple[str, s
         "notes": [f"{constant} slices are one flat grey"] if constant else [],
         "spacing_mm": None,
         "source_size": sorted(sides)[0] if len(sides) == 1 else sorted(sides),
-        "slices": slices.columns(),
+        "slices": _columns(slices),
     }
 
 
-class _Slices:
-    """Columns of a record: number in the file name, index in the source, split and class of every slice."""
-
-    def __init__(self) -> None:
-        self._rows: list[tuple[str, int, int, int]] = []
-
-    def add(self, split: str, number: int, index: int, target: int) -> None:
-        self._rows.append((split, number, index, target))
-
-    def columns(self) -> dict[str, Any]:
-        splits = [row[0] for row in self._rows]
-        return {
-            "number": [row[1] for row in self._rows],
-            "index": [row[2] for row in self._rows],
-            "class": [row[3] for row in self._rows],
-            "split": splits[0] if len(set(splits)) == 1 else splits,
-        }
+def _columns(slices: list[tuple[str, int, int, int]]) -> dict[str, Any]:
+    """Of a record: number in the file name, index in the source, class and split of every slice."""
+    splits, numbers, indices, targets = map(list, zip(*slices, strict=True))
+    return {
+        "number": numbers,
+        "index": indices,
+        "class": targets,
+        "split": splits[0] if len(set(splits)) == 1 else splits,
+    }
 
 
-def _write(job: Job, number: int, image: Pixels, mask: Pixels, came: str | None, written: list[tuple[str, str]]) -> str:
+def _write(job: Job, number: int, image: Pixels, mask: Pixels, came: str | None, written: Written) -> str:
     settings = job.settings
     split = came or job.split or split_of(settings.seed, f"{job.source.patient}:{number}", settings.fractions)
     name = slice_name(job.source.number, number)
@@ -183,21 +163,26 @@ def _write(job: Job, number: int, image: Pixels, mask: Pixels, came: str | None,
     return split
 
 
-def _decide(verdict: Verdict, axes: str | None, fix: bool) -> dict[str, Any]:
-    """What is recorded about orientation. axes: of the header; None: it claims nothing; "": a picture has none.
+def _orientation(
+    job: Job, template: Maps, shown: Iterable[tuple[Pixels, Pixels]], axes: str | None
+) -> tuple[dict[str, Any], int]:
+    """What is recorded about orientation, and how the slices lie that are to be turned.
 
+    shown: slices and labels to judge by. axes: of the header; None: it claims nothing; "": a picture has none.
     turned: how the slices lay that were turned, or None. Where a header claims nothing, there is nothing to overrule:
     a clear verdict of the pixels is followed. Else only on request.
     """
+    pairs = [(shrink(grey), shrink(labels, labels=True)) for grey, labels in shown]
+    grey, labels = (np.array([pair[k] for pair in pairs], dtype=np.uint8) for k in (0, 1))
+    verdict = judge(grey, labels, template)
     otherwise = verdict.lies is not None and verdict.lies != UPRIGHT
-    turned = verdict.name if otherwise and (fix or axes is None) else None
+    turned = verdict.name if otherwise and (job.settings.fix_orientation or axes is None) else None
     if axes is None:
         basis = "pixels" if verdict.lies is not None else f"assumed {''.join(ASSUMED_AXES)}"
     else:
         basis = f"header {axes}" if axes else "as it came"
-    return {
-        "basis": basis, "pixels": verdict.name, "score": verdict.score, "lead": verdict.lead, "turned": turned,
-    }  # fmt: skip
+    found = {"basis": basis, "pixels": verdict.name, "score": verdict.score, "lead": verdict.lead, "turned": turned}
+    return found, LIES.index(turned or LIES[UPRIGHT])
 
 
 def _doubts(volume: Volume) -> list[str]:
@@ -213,11 +198,6 @@ def _doubts(volume: Volume) -> list[str]:
     if low > DARK_HU:
         return [f"nothing is darker than {low:g} HU: not HU, or cropped?"]
     return []
-
-
-def _template(job: Job) -> Maps:
-    assert job.template is not None
-    return job.template
 
 
 def _spread(areas: npt.NDArray[Any]) -> list[int]:

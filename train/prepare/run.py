@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,10 @@ def prepare(
     }
     kept = len(records)
     todo = [job for job in jobs if job.source.number not in records]
-    if todo:
-        template = reference()
-        todo = [replace(job, template=template) for job in todo]
     if progress is not None:
         progress(kept, len(jobs))
     try:
-        for record in run_jobs(convert, todo, workers):
+        for record in run_jobs(partial(convert, template=reference()), todo, workers) if todo else ():
             records[record["number"]] = record
             if progress is not None:
                 progress(len(records), len(jobs))
@@ -136,7 +134,6 @@ def _jobs(src: Path, out: Path, found: Found, settings: PrepareSettings, state: 
             settings=settings,
             split=splits.get(source.patient),
             key=_key(src, source, splits.get(source.patient)),
-            template=None,
             record=state.record_path(source.number),
         )
         for source in sources
@@ -224,22 +221,25 @@ def _summary(
     records: Sequence[Record], dataset: dict[str, Any], settings: PrepareSettings, found: Found, kept: int
 ) -> Prepared:
     ready = [record for record in records if record["status"] == "prepared"]
-    ways: dict[str, list[str]] = defaultdict(list)
-    turned: dict[str, list[str]] = defaultdict(list)
-    for record in ready:
-        ways[record["orientation"]["pixels"]].append(_title(record))
-        if record["orientation"]["turned"]:
-            turned[record["orientation"]["turned"]].append(_title(record))
     return Prepared(
         dataset=dataset,
         prepared=len(ready),
         kept=kept,
         failed=tuple((_title(record), record["reason"]) for record in records if record["status"] == "failed"),
-        orientation=dict(ways),
-        turned=dict(turned),
+        orientation=_by_title(ready, "pixels"),
+        turned=_by_title(ready, "turned"),
         warnings=tuple(_warnings(ready, dataset, settings)),
         notes=(*found.notes, *check_flags(found.tables, records), *_remarks(ready, settings)),
     )
+
+
+def _by_title(records: Sequence[Record], what: str) -> dict[str, list[str]]:
+    """The scans by what their records say of orientation, if anything."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for record in records:
+        if way := record["orientation"][what]:
+            found[way].append(_title(record))
+    return dict(found)
 
 
 def _warnings(records: Sequence[Record], dataset: dict[str, Any], settings: PrepareSettings) -> Iterable[str]:
@@ -254,15 +254,10 @@ def _warnings(records: Sequence[Record], dataset: dict[str, Any], settings: Prep
         if not numbers:
             yield f"{split} is empty: training needs all three splits (another --seed, --fractions, or more patients)."
     lying = [r for r in records if r["orientation"]["pixels"] not in (LIES[UPRIGHT], UNSURE)]
-    left = [_title(r) for r in lying if not r["orientation"]["turned"]]
-    if left:
+    if left := [_title(r) for r in lying if not r["orientation"]["turned"]]:
         yield f"the pixels of {len(left)} volumes do not lie upright ({listed(left)}): --fix-orientation turns them."
-    guessed = [
-        _title(r)
-        for r in records
-        if r["orientation"]["pixels"] == UNSURE and r["orientation"]["basis"].startswith("assumed")
-    ]
-    if guessed:
+    unsure = [r for r in records if r["orientation"]["pixels"] == UNSURE]
+    if guessed := [_title(r) for r in unsure if r["orientation"]["basis"].startswith("assumed")]:
         yield (
             f"orientation is only assumed of {len(guessed)} volumes ({listed(guessed)}): their headers claim nothing, "
             "and the pixels do not tell. Look at them."
@@ -276,10 +271,9 @@ def _remarks(records: Sequence[Record], settings: PrepareSettings) -> Iterable[s
             by_note[note].append(_title(record))
     for note, volumes in by_note.items():
         yield f"volume{'s' if len(volumes) > 1 else ''} {listed(volumes)}: {note}"
-    bases = Counter(record["orientation"]["basis"] for record in records)
-    if settings.layout in VOLUME_LAYOUTS and bases["pixels"]:
-        told = [_title(r) for r in records if r["orientation"]["basis"] == "pixels"]
+    if settings.layout not in VOLUME_LAYOUTS:
+        return
+    if told := [_title(r) for r in records if r["orientation"]["basis"] == "pixels"]:
         yield f"volumes {listed(told)}: the header claims no orientation, the pixels told it"
-    unknown = [_title(r) for r in records if r["spacing_mm"] is None]
-    if unknown and settings.layout in VOLUME_LAYOUTS:
+    if unknown := [_title(r) for r in records if r["spacing_mm"] is None]:
         yield f"volumes {listed(unknown)}: the spacing is unknown (the header claims 1×1×1 mm)"

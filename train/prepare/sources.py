@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from train.data.layout import plain
 from train.data.tables import read_table
 from train.prepare.settings import LayoutName
 
-_VOLUME = re.compile(r"(volume|segmentation)-(\d+)\.nii(?:\.gz)?")
+_VOLUME = re.compile(r"volume-(\d+)\.nii(?:\.gz)?")
+_SEGMENTATION = re.compile(r"segmentation-(\d+)\.nii(?:\.gz)?")
 _MSD = re.compile(r"liver_(\d+)\.nii(?:\.gz)?")
 _PNG = re.compile(r"(?:volume-(\d+)_(\d+)|segmentation-(\d+)_(livermask|lesionmask)_(\d+))\.png")
 
@@ -121,23 +122,14 @@ def visible_files(root: Path) -> Iterator[Path]:
 
 
 def _find_lits(src: Path) -> Found:
-    files: dict[int, dict[str, list[Path]]] = {}
-    tests = 0
-    for path in visible_files(src):
-        tests += path.name.startswith("test-volume-")
-        if match := _VOLUME.fullmatch(path.name):
-            files.setdefault(int(match[2]), {}).setdefault(match[1], []).append(path)
-    notes = [f"{tests} test-volume files have no segmentation: left out"] if tests else []
-    if orphans := [number for number, kinds in files.items() if "volume" not in kinds]:
+    files = list(visible_files(src))
+    images, masks = _numbered(files, _VOLUME), _numbered(files, _SEGMENTATION)
+    notes = []
+    if tests := sum(path.name.startswith("test-volume-") for path in files):
+        notes.append(f"{tests} test-volume files have no segmentation: left out")
+    if orphans := [number for number in masks if number not in images]:
         notes.append(f"segmentations without a volume: {listed(orphans)}")
-    return Found(
-        sources=tuple(
-            _pair(number, kinds["volume"], kinds.get("segmentation", []), f"segmentation-{number}.nii")
-            for number, kinds in sorted(files.items())
-            if "volume" in kinds
-        ),
-        notes=tuple(notes),
-    )
+    return Found(sources=_pairs(images, masks, "segmentation-{}.nii"), notes=tuple(notes))
 
 
 def _find_msd(src: Path) -> Found:
@@ -145,38 +137,38 @@ def _find_msd(src: Path) -> Found:
     root = next((folder for folder in folders if (folder / "imagesTr").is_dir()), None)
     if root is None:
         return Found(sources=())
-    images, labels = _numbered(root / "imagesTr"), _numbered(root / "labelsTr")
-    unlabelled = len(_numbered(root / "imagesTs"))
+    images, labels, tests = (_numbered(visible_files(root / n), _MSD) for n in ("imagesTr", "labelsTr", "imagesTs"))
     notes = ["imagesTr holds the LiTS volumes: never test on it what was trained on LiTS"]
-    if unlabelled:
-        notes.append(f"imagesTs: {unlabelled} volumes without labels left out")
+    if tests:
+        notes.append(f"imagesTs: {len(tests)} volumes without labels left out")
     if orphans := sorted(set(labels) - set(images)):
         notes.append(f"labels without a volume: {listed(orphans)}")
-    return Found(
-        sources=tuple(
-            _pair(number, paths, labels.get(number, []), f"labelsTr/liver_{number}.nii.gz")
-            for number, paths in sorted(images.items())
-        ),
-        notes=tuple(notes),
-    )
+    return Found(sources=_pairs(images, labels, "labelsTr/liver_{}.nii.gz"), notes=tuple(notes))
 
 
-def _numbered(folder: Path) -> dict[int, list[Path]]:
+def _numbered(files: Iterable[Path], pattern: re.Pattern[str]) -> dict[int, list[Path]]:
+    """The files whose names are of the pattern, by number."""
     found: dict[int, list[Path]] = {}
-    for path in visible_files(folder) if folder.is_dir() else ():
-        if match := _MSD.fullmatch(path.name):
+    for path in files:
+        if match := pattern.fullmatch(path.name):
             found.setdefault(int(match[1]), []).append(path)
     return found
 
 
-def _pair(number: int, images: list[Path], masks: list[Path], wanted: str) -> Source:
-    problem = None
-    if len(images) > 1 or len(masks) > 1:
-        problem = f"{max(len(images), len(masks))} files are called volume or segmentation {number}"
-    elif not masks:
-        problem = f"there is no {wanted}"
-    mask = masks[0] if masks else None
-    return Source(patient=str(number), scan=str(number), number=number, image=images[0], mask=mask, problem=problem)
+def _pairs(images: dict[int, list[Path]], masks: dict[int, list[Path]], wanted: str) -> tuple[Source, ...]:
+    """A scan of each volume. wanted: what its segmentation is called, {} for the number."""
+    sources = []
+    for number, volumes in sorted(images.items()):
+        own, problem = masks.get(number, []), None
+        if (most := max(len(volumes), len(own))) > 1:
+            problem = f"{most} files are called volume or segmentation {number}"
+        elif not own:
+            problem = f"there is no {wanted.format(number)}"
+        mask = own[0] if own else None
+        sources.append(
+            Source(patient=str(number), scan=str(number), number=number, image=volumes[0], mask=mask, problem=problem)
+        )
+    return tuple(sources)
 
 
 def _find_png(src: Path) -> Found:
