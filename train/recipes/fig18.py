@@ -8,11 +8,9 @@ import numpy as np
 
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.figures import curves
+from train.recipes.lab.figures import of_classes
 from train.recipes.lab.runs import Run
-from train.recipes.lab.tables import Cell, Column, Table
-from train.recipes.lab.words import split_mark
-from train.recipes.table6 import class_lines
+from train.recipes.lab.tables import Cell, Column
 
 EPOCHS = 30
 FIRST, LAST = 7, 15
@@ -32,13 +30,11 @@ def fig18(bench: Bench) -> None:
     from: its printed columns correlate much more strongly than the 30 epochs do.
     """
     runs = bench.train("alexnet", lr=1e-5, weight_decay=bench.weight_decay(0.0), epochs=EPOCHS)
-    mark = split_mark(runs[0].split_by)
     first, last = window(runs[0].epochs)
-    bench.keep(_columns(runs, first, last))
-    bench.keep(_correlations(runs, first, last))
+    _columns(bench, runs, first, last)
+    _correlations(bench, runs, first, last)
     title = f"Figure 18: per-class validation accuracy of AlexNet, learning rate 1e-5, {runs[0].epochs} epochs"
-    with bench.figure("fig18", title, size=(8.5, 4.8)) as (axes,):
-        curves(axes, class_lines(runs), title=mark, ylabel="accuracy (%)")
+    bench.curves("fig18", title, of_classes(runs, bench.mark))
     if (first, last) != (FIRST, LAST):
         bench.note(
             f"Scaled: epochs {first} to {last} of {runs[0].epochs} stand for epochs {FIRST} to {LAST} of {EPOCHS}."
@@ -60,59 +56,58 @@ def correlation(x: Sequence[float | None], y: Sequence[float | None]) -> float |
     return float(np.corrcoef(left, right)[0, 1])
 
 
-def _columns(runs: Sequence[Run], first: int, last: int) -> Table:
-    rows: list[dict[str, Cell]] = []
+def _columns(bench: Bench, runs: Sequence[Run], first: int, last: int) -> None:
     one, two = printed.TABLE7
+    found = [[run.percent("validate", "class_accuracy", k) for run in runs] for k in (1, 2)]
+    rows: list[dict[str, Cell]] = []
     for place in range(max(len(one), last - first + 1)):
-        row: dict[str, Cell] = {"column": str(place + 1) if place < len(one) else ""}
+        row: dict[str, Cell] = {}
         if place < len(one):
-            row |= {"printed1": one[place], "printed2": two[place]}
-        epoch = first + place
-        if epoch <= last:
+            row |= {"column": str(place + 1), "printed1": one[place], "printed2": two[place]}
+        if (epoch := first + place) <= last:
             row["epoch"] = str(epoch)
-            for k in (1, 2):
-                values = [run.curve("validate", "class_accuracy", k)[epoch - 1] for run in runs]
-                row[f"measured{k}"] = [None if value is None else 100 * value for value in values]
-        rows.append(row)
+            row |= {f"measured{k}": [curve[epoch - 1] for curve in curves] for k, curves in enumerate(found, start=1)}
+        rows.append({"column": "", **row})
     columns = (
-        Column(key="column", title="column"), Column(key="printed1", title="target 1, printed (%)"),
-        Column(key="printed2", title="target 2, printed (%)"), Column(key="epoch", title="epoch"),
-        Column(key="measured1", title="target 1, measured (%)"),
-        Column(key="measured2", title="target 2, measured (%)"),
-    )  # fmt: skip
+        Column("column", "column"),
+        Column("printed1", "target 1, printed (%)"),
+        Column("printed2", "target 2, printed (%)"),
+        Column("epoch", "epoch"),
+        Column("measured1", "target 1, measured (%)"),
+        Column("measured2", "target 2, measured (%)"),
+    )
     note = (
         "Eight columns are printed for the nine epochs 7 to 15: which one is left out is not said, so printed and "
         "measured of one row need not be of one epoch."
     )
-    title, split_by = "Table 7: accuracy of targets 1 and 2", runs[0].split_by
-    return Table(name="table7", title=title, columns=columns, rows=rows, notes=[note], split_by=split_by)
+    bench.table("table7", "Table 7: accuracy of targets 1 and 2", columns, rows, note)
 
 
-def _correlations(runs: Sequence[Run], first: int, last: int) -> Table:
+def _correlations(bench: Bench, runs: Sequence[Run], first: int, last: int) -> None:
     def measured(start: int, stop: int) -> list[float | None]:
         both = [[run.curve("validate", "class_accuracy", k)[start:stop] for k in (1, 2)] for run in runs]
         return [correlation(*pair) for pair in both]
 
-    rows: list[dict[str, Cell]] = [
-        {
-            "what": "all epochs", "printed": printed.TABLE7_CORRELATION, "printed_epochs": str(EPOCHS),
-            "measured": measured(0, runs[0].epochs), "measured_epochs": str(runs[0].epochs),
-        },
-        {
-            "what": "the columns of Table 7", "printed": correlation(*printed.TABLE7),
-            "printed_epochs": f"8 of {FIRST} to {LAST}", "measured": measured(first - 1, last),
-            "measured_epochs": f"{first} to {last}",
-        },
-    ]  # fmt: skip
+    epochs = runs[0].epochs
+    rows = (
+        ("all epochs", str(EPOCHS), printed.TABLE7_CORRELATION, str(epochs), measured(0, epochs)),
+        (
+            "the columns of Table 7",
+            f"8 of {FIRST} to {LAST}",
+            correlation(*printed.TABLE7),
+            f"{first} to {last}",
+            measured(first - 1, last),
+        ),
+    )
     columns = (
-        Column(key="what", title="over"), Column(key="printed_epochs", title="epochs, printed"),
-        Column(key="printed", title="correlation, printed", digits=3),
-        Column(key="measured_epochs", title="epochs, measured"),
-        Column(key="measured", title="correlation, measured", digits=3),
-    )  # fmt: skip
+        Column("what", "over", lambda *row: row[0]),
+        Column("printed_epochs", "epochs, printed", lambda *row: row[1]),
+        Column("printed", "correlation, printed", lambda *row: row[2], digits=3),
+        Column("measured_epochs", "epochs, measured", lambda *row: row[3]),
+        Column("measured", "correlation, measured", lambda *row: row[4], digits=3),
+    )
     note = (
         "The second printed value is not in the thesis: it is what its eight printed columns give. Nothing is measured "
         "where an accuracy does not vary."
     )
-    title, split_by = "Correlation of the accuracies of targets 1 and 2", runs[0].split_by
-    return Table(name="correlation", title=title, columns=columns, rows=rows, notes=[note], split_by=split_by)
+    bench.table("correlation", "Correlation of the accuracies of targets 1 and 2", columns, rows, note)

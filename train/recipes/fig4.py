@@ -5,7 +5,6 @@ from __future__ import annotations
 from lits_deploy.pipeline.judge import softmax
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.slices import draw, examples, logits, show
-from train.recipes.lab.words import split_mark
 
 
 def fig4(bench: Bench) -> None:
@@ -22,7 +21,7 @@ def fig4(bench: Bench) -> None:
     (run, *_) = bench.train("resnet18", seeds=1)
     samples = examples(bench.data, bench.data.layout.splits["test"])
     answers = logits(run, samples, bench.device)
-    title = f"Figure 4: slice, target, output and probabilities of ResNet18 ({split_mark(run.split_by)})"
+    title = f"Figure 4: slice, target, output and probabilities of ResNet18 ({bench.mark})"
     with bench.figure("fig4", title, size=(10, 4.6), columns=len(samples), ct=True) as axes:
         for one, sample, output in zip(axes, samples, answers, strict=True):
             shown = show(bench.data, sample)

@@ -8,7 +8,6 @@ from lits_deploy.pipeline.judge import softmax
 from lits_deploy.printable import plottable
 from train.recipes.lab.bench import UNET_EPOCHS, Bench
 from train.recipes.lab.slices import draw, draw_map, examples, logits, show
-from train.recipes.lab.words import split_mark
 
 EACH, A_PAGE = 2, 3
 
@@ -29,10 +28,9 @@ def gallery(bench: Bench) -> None:
     samples = examples(bench.data, bench.data.layout.splits["test"], each=EACH)
     outputs = logits(classifier, samples, bench.device)
     maps = np.moveaxis(softmax(np.moveaxis(logits(unet, samples, bench.device), 1, -1)), -1, 1)
-    mark = split_mark(classifier.split_by)
     for page, start in enumerate(range(0, len(samples), A_PAGE), start=1):
         part = range(start, min(start + A_PAGE, len(samples)))
-        title = f"Gallery {page}: slices of test with ResNet34's and the U-Net's answers ({mark})"
+        title = f"Gallery {page}: slices of test with ResNet34's and the U-Net's answers ({bench.mark})"
         size = (12, 2.8 * len(part) + 0.7)
         with bench.figure(f"gallery-{page}", title, size=size, columns=4, rows=len(part), ct=True) as axes:
             for row, i in enumerate(part):

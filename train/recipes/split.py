@@ -10,10 +10,10 @@ from train.metrics import classification_summary
 from train.recipes import printed
 from train.recipes.lab import views
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.figures import BLUE, RED, Line, curves
+from train.recipes.lab.figures import BLUE, RED, Line, Panel
 from train.recipes.lab.runs import Run
 from train.recipes.lab.slices import logits
-from train.recipes.lab.tables import Cell, Column, Table
+from train.recipes.lab.tables import Cell, Column
 
 KEYS = ("accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
 
@@ -51,34 +51,37 @@ def split(bench: Bench) -> None:
     rows.append(_row("same test slices, patients never seen", "patient", {**base, "test": mixed["test"]}, unseen))
     rows.append(_difference("difference: leakage alone", rows[3], rows[4]))
     columns = (
-        Column(key="what", title="ResNet18"), Column(key="split_by", title="split by"),
-        Column(key="train", title="train slices"), Column(key="test", title="test slices"),
-        Column(key="shared", title="test patients in train"), Column(key="printed", title="test accuracy, printed (%)"),
-        Column(key="accuracy", title="test accuracy, measured (%)"),
-        Column(key="balanced_accuracy", title="balanced (%)"), Column(key="liver_accuracy", title="liver or none (%)"),
-        Column(key="lesion_auroc", title="lesion AUROC", digits=3),
-    )  # fmt: skip
+        Column("what", "ResNet18"),
+        Column("split_by", "split by"),
+        Column("train", "train slices"),
+        Column("test", "test slices"),
+        Column("shared", "test patients in train"),
+        Column("printed", "test accuracy, printed (%)"),
+        Column("accuracy", "test accuracy, measured (%)"),
+        Column("balanced_accuracy", "balanced (%)"),
+        Column("liver_accuracy", "liver or none (%)"),
+        Column("lesion_auroc", "lesion AUROC", digits=3),
+    )
     notes = ["After the last epoch. A difference in accuracy is in points; with several seeds, seed by seed."]
     if not bench.scale.full:
         notes.append(
             "Scaled: of each patient only every n-th slice is used, so neighbours lie further apart than in the whole "
             "data and leak less."
         )
-    title = "ResNet18 on test, split by slice and split by patient"
-    bench.keep(Table(name="split", title=title, columns=columns, rows=rows, notes=notes))
+    bench.table("split", "ResNet18 on test, split by slice and split by patient", columns, rows, *notes, by_split=False)
     bench.note(_conclusion(bench, rows))
-    with bench.figure("split", "Test accuracy of ResNet18 by the way of splitting", size=(7.5, 4.6)) as (axes,):
-        lines = [
-            Line(label="split by slice", curves=_tests(slices), colour=RED, factor=100),
-            Line(label="split by patient", curves=_tests(patient), colour=BLUE, factor=100),
-            Line(label="neighbours trained on (half of the patient split's test)", curves=_tests(seen), colour=RED,
-                 dashed=True, factor=100),
-        ]  # fmt: skip
-        curves(axes, lines, title="Test accuracy after each epoch", ylabel="accuracy (%)")
+    neighbours = "neighbours trained on (half of the patient split's test)"
+    lines = [
+        Line(label="split by slice", curves=_tests(slices), colour=RED),
+        Line(label="split by patient", curves=_tests(patient), colour=BLUE),
+        Line(label=neighbours, curves=_tests(seen), colour=RED, dashed=True),
+    ]
+    panel = Panel(lines=lines, title="Test accuracy after each epoch", ylabel="accuracy (%)")
+    bench.curves("split", "Test accuracy of ResNet18 by the way of splitting", panel)
 
 
 def _tests(runs: list[Run]) -> list[list[float | None]]:
-    return [run.curve("test", "accuracy") for run in runs]
+    return [run.percent("test", "accuracy") for run in runs]
 
 
 def _score(bench: Bench, run: Run, samples: list[Sample]) -> dict[str, Any]:

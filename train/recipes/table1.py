@@ -5,7 +5,7 @@ from __future__ import annotations
 from train.data.layout import SPLITS
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.tables import Cell, Column, Table
+from train.recipes.lab.tables import Column
 
 
 def table1(bench: Bench) -> None:
@@ -21,37 +21,28 @@ def table1(bench: Bench) -> None:
     in its mask, or what targets.csv says. Patients are counted too.
     """
     data = bench.data
-    rows: list[dict[str, Cell]] = []
     total = len(data.samples)
+    rows: list[tuple[str, str, int, float | None, int, float | None, int]] = []
     for split in SPLITS:
         slices, share, classes, shares = printed.TABLE1[split]
-        found = data.counts(split)
-        rows.append(
-            {
-                "split": split, "class": "all", "printed": slices, "printed_percent": share, "measured": sum(found),
-                "measured_percent": 100 * sum(found) / total, "patients": len(data.layout.patients(split)),
-            }
-        )  # fmt: skip
+        found, patients = data.counts(split), len(data.layout.patients(split))
+        rows.append((split, "all", slices, share, sum(found), 100 * sum(found) / total, patients))
         for target in range(3):
             people = {s.patient for s in data.layout.splits[split] if data.classes[s.image] == target}
-            rows.append(
-                {
-                    "split": split, "class": str(target), "printed": classes[target],
-                    "printed_percent": shares[target], "measured": found[target],
-                    "measured_percent": 100 * found[target] / sum(found), "patients": len(people),
-                }
-            )  # fmt: skip
-    rows.append({"split": "all", "class": "all", "printed": printed.TABLE1_TOTAL, "measured": total,
-                 "patients": len({sample.patient for sample in data.samples})})  # fmt: skip
+            measured = found[target], 100 * found[target] / sum(found), len(people)
+            rows.append((split, str(target), classes[target], shares[target], *measured))
+    patients = len({sample.patient for sample in data.samples})
+    rows.append(("all", "all", printed.TABLE1_TOTAL, None, total, None, patients))
     columns = (
-        Column(key="split", title="split"), Column(key="class", title="class"),
-        Column(key="printed", title="slices, printed"), Column(key="measured", title="slices, measured"),
-        Column(key="printed_percent", title="%, printed"), Column(key="measured_percent", title="%, measured"),
-        Column(key="patients", title="patients, measured"),
-    )  # fmt: skip
-    note = "A split's share is of all slices, a class's share is of its split. " + printed.TABLE1_MISPRINT
-    bench.keep(
-        Table(name="table1", title="Table 1: slices of each split and class", columns=columns, rows=rows, notes=[note])
+        Column("split", "split", lambda *row: row[0]),
+        Column("class", "class", lambda *row: row[1]),
+        Column("printed", "slices, printed", lambda *row: row[2]),
+        Column("measured", "slices, measured", lambda *row: row[4]),
+        Column("printed_percent", "%, printed", lambda *row: row[3]),
+        Column("measured_percent", "%, measured", lambda *row: row[5]),
+        Column("patients", "patients, measured", lambda *row: row[6]),
     )
+    note = "A split's share is of all slices, a class's share is of its split. " + printed.TABLE1_MISPRINT
+    bench.table("table1", "Table 1: slices of each split and class", columns, rows, note)
     if leaks := data.layout.leaks():
         bench.note(f"{len(leaks)} patients stand in more than one split of {data.name}: it is split by slice.")

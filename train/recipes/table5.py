@@ -13,7 +13,10 @@ from train.models.registry import NETWORKS, build
 from train.models.resnet import BasicBlock, Bottleneck, ResNet
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.tables import Cell, Column, Table
+from train.recipes.lab.tables import Column
+
+Stage = tuple[int, tuple[str, int]]
+"""Side of its output; its block, and how many of them."""
 
 _CLASSIC = {"alexnet": ("Table 3", printed.TABLE3), "vgg19": ("Table 4", printed.TABLE4)}
 
@@ -33,10 +36,10 @@ def table5(bench: Bench) -> None:
     """
     with torch.device("meta"):  # shapes and counts without memory
         models = {name: build(name) for name in NETWORKS}
-        bench.keep(_parameters(models))
-        bench.keep(_stages(models))
+        _parameters(bench, models)
+        _stages(bench, models)
         for name in _CLASSIC:
-            bench.keep(_layers(name, models[name]))
+            _layers(bench, name, models[name])
 
 
 def count(module: nn.Module) -> int:
@@ -49,7 +52,7 @@ def as_printed(parameters: int, millions: str) -> bool:
     return f"{parameters / 1e6:.{len(millions.partition('.')[2])}f}" == millions
 
 
-def _parameters(models: dict[str, nn.Module]) -> Table:
+def _parameters(bench: Bench, models: dict[str, nn.Module]) -> None:
     remarks = {
         "alexnet": "last 3×3 convolution has 256 channels: see Table 3",
         "resnet18": "every convolution has a bias",
@@ -61,74 +64,72 @@ def _parameters(models: dict[str, nn.Module]) -> Table:
         "resnet34-tied": "what the code of Section 5.1.2 builds",
         "unet": "channels are our choice (64, 128, 256, 512)",
     }
-    rows: list[dict[str, Cell]] = []
-    for name, model in models.items():
-        found, row = count(model), {"network": printed.NAMES[name], "remark": remarks[name]}
-        five, six = printed.TABLE5_PARAMETERS.get(name), printed.TABLE6_PARAMETERS.get(name)
-        equal = {digits: as_printed(found, digits) for digits in (five, six) if digits is not None}
-        verdict = "yes" if all(equal.values()) else "Table 5: yes; Table 6: misprint"
-        verdict = verdict if equal else "not printed"
-        row |= {"millions": f"{found / 1e6:.4f}", "equal": verdict}
-        rows.append({**row, "table5": five, "table6": six, "measured": found})
     columns = (
-        Column(key="network", title="network"), Column(key="table5", title="Table 5, printed (10⁶)"),
-        Column(key="table6", title="Table 6, printed (10⁶)"), Column(key="millions", title="measured (10⁶)"),
-        Column(key="measured", title="measured"), Column(key="equal", title="as printed"),
-        Column(key="remark", title="remark"),
-    )  # fmt: skip
-    tied = count(models["resnet34-tied"])
-    notes = [
-        printed.TABLE6_MISPRINT,
+        Column("network", "network", lambda name, _: printed.NAMES[name]),
+        Column("table5", "Table 5, printed (10⁶)", lambda name, _: printed.TABLE5_PARAMETERS.get(name)),
+        Column("table6", "Table 6, printed (10⁶)", lambda name, _: printed.TABLE6_PARAMETERS.get(name)),
+        Column("millions", "measured (10⁶)", lambda _, found: f"{found / 1e6:.4f}"),
+        Column("measured", "measured", lambda _, found: found),
+        Column("equal", "as printed", _verdict),
+        Column("remark", "remark", lambda name, _: remarks[name]),
+    )
+    note = (
         "The code of Section 5.1.2 puts one block object into a stage several times (`3 * [ResBlock(...)]`), which "
-        f"shares its weights: ResNet34 would have {tied:,} parameters. The printed counts are those of independent "
-        "blocks.",
-    ]
-    return Table(name="parameters", title="Parameters of Tables 5 and 6", columns=columns, rows=rows, notes=notes)
+        f"shares its weights: ResNet34 would have {count(models['resnet34-tied']):,} parameters. The printed counts "
+        "are those of independent blocks."
+    )
+    rows = [(name, count(model)) for name, model in models.items()]
+    bench.table("parameters", "Parameters of Tables 5 and 6", columns, rows, printed.TABLE6_MISPRINT, note)
 
 
-def _stages(models: dict[str, nn.Module]) -> Table:
-    rows: list[dict[str, Cell]] = []
+def _verdict(name: str, found: int) -> str:
+    told = [table[name] for table in (printed.TABLE5_PARAMETERS, printed.TABLE6_PARAMETERS) if name in table]
+    if not told:
+        return "not printed"
+    return "yes" if all(as_printed(found, digits) for digits in told) else "Table 5: yes; Table 6: misprint"
+
+
+def _stages(bench: Bench, models: dict[str, nn.Module]) -> None:
+    rows = []
     for name, blocks in printed.TABLE5_BLOCKS.items():
         model = models[name]
         assert isinstance(model, ResNet)
-        sides, found = _measured(model)
-        for stage, side, size in zip(printed.STAGES, printed.TABLE5_SIZES, sides, strict=True):
-            index = printed.STAGES.index(stage)
-            block = ("7×7, 64, stride 2", 1) if index == 0 else blocks[index - 1]
-            rows.append(
-                {
-                    "network": printed.NAMES[name], "stage": stage, "side_printed": f"{side}×{side}",
-                    "side": f"{size}×{size}", "block_printed": f"[{block[0]}] × {block[1]}",
-                    "block": f"[{found[index][0]}] × {found[index][1]}",
-                    "equal": "yes" if (side, block) == (size, found[index]) else "NO",
-                }
-            )  # fmt: skip
+        told = zip(printed.TABLE5_SIZES, (("7×7, 64, stride 2", 1), *blocks), strict=True)
+        rows += [(name, *row) for row in zip(printed.STAGES, told, _measured(model), strict=True)]
+
+    def side(stage: Stage) -> str:
+        return f"{stage[0]}×{stage[0]}"
+
+    def block(stage: Stage) -> str:
+        return "[{}] × {}".format(*stage[1])
+
     columns = (
-        Column(key="network", title="network"), Column(key="stage", title="layer name"),
-        Column(key="side_printed", title="out size, printed"), Column(key="side", title="out size, measured"),
-        Column(key="block_printed", title="blocks, printed"), Column(key="block", title="blocks, measured"),
-        Column(key="equal", title="as printed"),
-    )  # fmt: skip
+        Column("network", "network", lambda name, *_: printed.NAMES[name]),
+        Column("stage", "layer name", lambda _, stage, *__: stage),
+        Column("side_printed", "out size, printed", lambda *row: side(row[2])),
+        Column("side", "out size, measured", lambda *row: side(row[3])),
+        Column("block_printed", "blocks, printed", lambda *row: block(row[2])),
+        Column("block", "blocks, measured", lambda *row: block(row[3])),
+        Column("equal", "as printed", lambda *row: "yes" if row[2] == row[3] else "NO"),
+    )
     note = "Input 224×224. The 3×3 max-pool with stride 2 before conv2_x has no padding, so 110 becomes 54."
-    return Table(name="table5", title="Table 5: stages of the ResNets", columns=columns, rows=rows, notes=[note])
+    bench.table("table5", "Table 5: stages of the ResNets", columns, rows, note)
 
 
-def _measured(model: ResNet) -> tuple[list[int], list[tuple[str, int]]]:
-    """Side of every stage's output, and its block in the thesis's notation with how many of them."""
+def _measured(model: ResNet) -> list[Stage]:
+    """Every stage's side, and its block in the thesis's notation with how many of them."""
     x = model.stem(torch.zeros(1, 1, 224, 224))
     stem = next(layer for layer in model.stem.modules() if isinstance(layer, nn.Conv2d))
     kernel, stride = stem.kernel_size[0], stem.stride[0]
-    sides = [x.shape[-1]]
-    blocks = [(f"{kernel}×{kernel}, {stem.out_channels}, stride {stride}", 1)]
+    stages = [(x.shape[-1], (f"{kernel}×{kernel}, {stem.out_channels}, stride {stride}", 1))]
     x = model.pool(x)
     for stage in model.stages:
         x = stage(x)
-        sides.append(x.shape[-1])
         assert isinstance(stage, nn.Sequential)
         texts = [_block(block) for block in stage if isinstance(block, (BasicBlock, Bottleneck))]
         assert len(set(texts)) == 1
-        blocks.append((texts[0], len(texts)))
-    return sides, blocks
+        stages.append((x.shape[-1], (texts[0], len(texts))))
+    return stages
 
 
 def _block(block: BasicBlock | Bottleneck) -> str:
@@ -136,29 +137,26 @@ def _block(block: BasicBlock | Bottleneck) -> str:
     return "; ".join(f"{c.kernel_size[0]}×{c.kernel_size[0]}, {c.out_channels}" for c in layers)
 
 
-def _layers(name: str, model: nn.Module) -> Table:
+def _layers(bench: Bench, name: str, model: nn.Module) -> None:
     where, expected = _CLASSIC[name]
-    found = [text if times == 1 else f"{text} × {times}" for text, times in _runs_of(_walk(model))]
-    rows: list[dict[str, Cell]] = []
+    runs = ((text, len(list(group))) for text, group in groupby(_walk(model)))
+    found = [text if times == 1 else f"{text} × {times}" for text, times in runs]
     notes = []
-    if name == "alexnet":
+    if isinstance(model, AlexNet):
         found[4:6] = [f"{found[4]}, {found[5]}"]  # conv3-384 × 2, conv3-256
-        assert isinstance(model, AlexNet)
-        literal = _with_384(model)
         notes = [
-            f"Table 3 prints three 3×3 convolutions of 384 channels. That network would have {literal:,} parameters, "
-            f"which Table 6 does not print; with 256 in the last one there are {count(model):,}, the printed 46.736 "
-            "million. Section 4.5.2 says tanh, so tanh it is."
+            f"Table 3 prints three 3×3 convolutions of 384 channels. That network would have {_with_384(model):,} "
+            f"parameters, which Table 6 does not print; with 256 in the last one there are {count(model):,}, the "
+            "printed 46.736 million. Section 4.5.2 says tanh, so tanh it is."
         ]
-    for position, (left, right) in enumerate(zip(expected, found, strict=True), start=1):
-        same = "yes" if left == right else "misprint: see below"
-        rows.append({"position": str(position), "printed": left, "measured": right, "equal": same})
     columns = (
-        Column(key="position", title="layer"), Column(key="printed", title="printed"),
-        Column(key="measured", title="measured"), Column(key="equal", title="as printed"),
-    )  # fmt: skip
-    key = where.lower().replace(" ", "")
-    return Table(name=key, title=f"{where}: {printed.NAMES[name]}", columns=columns, rows=rows, notes=notes)
+        Column("position", "layer", lambda position, _: str(position)),
+        Column("printed", "printed", lambda _, pair: pair[0]),
+        Column("measured", "measured", lambda _, pair: pair[1]),
+        Column("equal", "as printed", lambda _, pair: "yes" if pair[0] == pair[1] else "misprint: see below"),
+    )
+    key, title = where.lower().replace(" ", ""), f"{where}: {printed.NAMES[name]}"
+    bench.table(key, title, columns, enumerate(zip(expected, found, strict=True), start=1), *notes)
 
 
 def _walk(model: nn.Module) -> Iterator[str]:
@@ -170,10 +168,6 @@ def _walk(model: nn.Module) -> Iterator[str]:
             yield "pool"
         elif isinstance(layer, nn.Linear):
             yield "FC"
-
-
-def _runs_of(layers: Iterator[str]) -> list[tuple[str, int]]:
-    return [(text, len(list(group))) for text, group in groupby(layers)]
 
 
 def _with_384(model: AlexNet) -> int:

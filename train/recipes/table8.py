@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
+from typing import Any
 
 from train.recipes import printed
 from train.recipes.fig16_17 import NETWORKS, RATES
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import COLOURS, MARKERS, rate_text
 from train.recipes.lab.runs import Run
-from train.recipes.lab.tables import Cell, Column, Table
+from train.recipes.lab.tables import Column
 from train.recipes.lab.trainings import epochs_within
-from train.recipes.lab.words import split_mark
 
 Reached = dict[int, list[tuple[Run, int]]]
 """Limit in minutes: each seed's run, and how many epochs it had done."""
@@ -32,49 +33,28 @@ def table8(bench: Bench) -> None:
     machine, of training alone. Weight decay as in Section 5.2, 1e-5, since nothing else is said (--weight-decay 0
     takes it off). Validate beside the printed figures, which are validate's; test after it.
     """
-    runs = {rate: {name: _reached(bench, name, rate) for name in NETWORKS} for rate in RATES}
-    split_by = runs[RATES[0]]["resnet18"][printed.TABLE8_LIMITS[0]][0][0].split_by
-    rows: list[dict[str, Cell]] = []
-    for rate in RATES:
-        for name in NETWORKS:
-            for index, (limit, found) in enumerate(runs[rate][name].items()):
-                rows.append(
-                    {
-                        "lr": rate_text(rate), "network": printed.NAMES[name], "limit": str(limit),
-                        "epochs": [count for _, count in found], "printed": printed.TABLE8[rate][name][index],
-                        "validate": [_accuracy(run, count, "validate") for run, count in found],
-                        "test": [_accuracy(run, count, "test") for run, count in found],
-                    }
-                )  # fmt: skip
+    runs = {(rate, name): _reached(bench, name, rate) for rate in RATES for name in NETWORKS}
     columns = (
-        Column(key="lr", title="learning rate"), Column(key="network", title="network"),
-        Column(key="limit", title="minutes"), Column(key="epochs", title="epochs, measured", digits=0),
-        Column(key="printed", title="accuracy, printed (%)"),
-        Column(key="validate", title="validate accuracy, measured (%)"),
-        Column(key="test", title="test accuracy, measured (%)"),
-    )  # fmt: skip
-    title = "Table 8: accuracy after a fixed time"
-    notes = [printed.TABLE8_MISPRINT, _budget(bench)]
-    bench.keep(Table(name="table8", title=title, columns=columns, rows=rows, notes=notes, split_by=split_by))
-    _figure(bench, runs, split_mark(split_by))
-
-
-def _figure(bench: Bench, runs: dict[float, dict[str, Reached]], mark: str) -> None:
+        Column("lr", "learning rate", lambda rate, *_: rate_text(rate)),
+        Column("network", "network", lambda _, name, *__: printed.NAMES[name]),
+        Column("limit", "minutes", lambda _, __, limit, ___: str(limit)),
+        Column("epochs", "epochs, measured", lambda *row: [count for _, count in row[3]], digits=0),
+        Column("printed", "accuracy, printed (%)", lambda rate, name, limit, _: _printed(rate, name)[limit]),
+        Column("validate", "validate accuracy, measured (%)", lambda *row: _accuracies(row[3], "validate")),
+        Column("test", "test accuracy, measured (%)", lambda *row: _accuracies(row[3], "test")),
+    )
+    rows = ((*key, limit, found) for key, reached in runs.items() for limit, found in reached.items())
+    notes = printed.TABLE8_MISPRINT, _budget(bench)
+    bench.table("table8", "Table 8: accuracy after a fixed time", columns, rows, *notes)
     title = "Figure 23: validation accuracy after 10, 15 and 20 minutes (dashed: printed in Table 8)"
-    with bench.figure("fig23", title, size=(12.5, 4.6), columns=3) as axes:
+    with bench.figure("fig23", title, columns=3) as axes:
         for one, rate in zip(axes, RATES, strict=True):
             for shape, name in zip(MARKERS, NETWORKS, strict=False):
-                means = [
-                    statistics.fmean(_accuracy(run, count, "validate") for run, count in pairs)
-                    for pairs in runs[rate][name].values()
-                ]
-                for values, dashed in ((means, False), (printed.TABLE8[rate][name], True)):
-                    one.plot(
-                        printed.TABLE8_LIMITS, values, marker=shape, markersize=4.5, color=COLOURS[name],
-                        linestyle="--" if dashed else "-", alpha=0.5 if dashed else 1.0,
-                        label=None if dashed else printed.NAMES[name],
-                    )  # fmt: skip
-            one.set(title=f"learning rate {rate_text(rate)}, {mark}", xlabel="minutes", ylabel="accuracy (%)")
+                means = [statistics.fmean(_accuracies(found, "validate")) for found in runs[rate, name].values()]
+                style: dict[str, Any] = {"marker": shape, "markersize": 4.5, "color": COLOURS[name]}
+                one.plot(printed.TABLE8_LIMITS, means, label=printed.NAMES[name], **style)
+                one.plot(printed.TABLE8_LIMITS, printed.TABLE8[rate][name], "--", alpha=0.5, **style)
+            one.set(title=f"learning rate {rate_text(rate)}, {bench.mark}", xlabel="minutes", ylabel="accuracy (%)")
             one.set_xticks(printed.TABLE8_LIMITS)
             one.grid(alpha=0.3)
             one.spines[["top", "right"]].set_visible(False)
@@ -87,26 +67,21 @@ def v100_epochs(name: str, minutes: float) -> int:
 
 
 def _reached(bench: Bench, name: str, rate: float) -> Reached:
-    decay = bench.weight_decay(1e-5)
-    longest = printed.TABLE8_LIMITS[-1]
+    decay, limits = bench.weight_decay(1e-5), printed.TABLE8_LIMITS
     if bench.settings.budget == "v100":
-        runs = bench.train(name, lr=rate, weight_decay=decay, epochs=v100_epochs(name, longest))
-        return {
-            limit: [(run, bench.scale.epochs_of(v100_epochs(name, limit))) for run in runs]
-            for limit in printed.TABLE8_LIMITS
-        }
+        runs = bench.train(name, lr=rate, weight_decay=decay, epochs=v100_epochs(name, limits[-1]))
+        return {limit: [(run, bench.scale.epochs_of(v100_epochs(name, limit))) for run in runs] for limit in limits}
     factor = bench.scale.minutes
-    runs = bench.train(name, lr=rate, weight_decay=decay, minutes=longest * factor)
-    return {
-        limit: [(run, epochs_within(run.row("seconds"), limit * factor)) for run in runs]
-        for limit in printed.TABLE8_LIMITS
-    }
+    runs = bench.train(name, lr=rate, weight_decay=decay, minutes=limits[-1] * factor)
+    return {limit: [(run, epochs_within(run.row("seconds"), limit * factor)) for run in runs] for limit in limits}
 
 
-def _accuracy(run: Run, epochs: int, split: str) -> float:
-    value = run.curve(split, "accuracy")[epochs - 1]
-    assert value is not None
-    return 100 * value
+def _printed(rate: float, name: str) -> dict[int, float]:
+    return dict(zip(printed.TABLE8_LIMITS, printed.TABLE8[rate][name], strict=True))
+
+
+def _accuracies(found: Sequence[tuple[Run, int]], split: str) -> list[float]:
+    return [100 * run.lines[epochs - 1][split]["accuracy"] for run, epochs in found]
 
 
 def _budget(bench: Bench) -> str:

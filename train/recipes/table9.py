@@ -7,11 +7,10 @@ import numpy as np
 from lits_deploy.pipeline.judge import softmax
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.figures import CLASS_COLOURS, Line, curves
+from train.recipes.lab.figures import CLASS_COLOURS, Line, Panel
 from train.recipes.lab.runs import Run
 from train.recipes.lab.slices import Shown, draw, draw_map, largest, logits, show
-from train.recipes.lab.tables import Cell, Column, Table
-from train.recipes.lab.words import split_mark
+from train.recipes.lab.tables import Cell, Column
 
 FIGURES = (("dice", 0), ("iou", 0), ("dice", 1), ("iou", 1), ("dice", 2), ("iou", 2))
 """In the order of Table 9."""
@@ -37,71 +36,62 @@ def table9(bench: Bench) -> None:
     show the slice of test with the most tumour.
     """
     runs = bench.train("unet", epochs=len(printed.TABLE9))
-    mark = split_mark(runs[0].split_by)
-    bench.keep(_table(runs))
-    title = "Figure 24: validation Dice and IoU of the U-Net (dashed: printed in Table 9)"
-    with bench.figure("fig24", title, size=(11, 4.6), columns=2) as axes:
-        for one, figure in zip(axes, ("dice", "iou"), strict=True):
-            lines = []
-            for k, region in enumerate(REGIONS):
-                measured = [run.curve("validate", figure, k) for run in runs]
-                lines.append(Line(label=region, curves=measured, colour=CLASS_COLOURS[k], factor=100))
-                told = [row[FIGURES.index((figure, k))] for row in printed.TABLE9]
-                lines.append(Line(label=f"{region}, printed", curves=[told], colour=CLASS_COLOURS[k], dashed=True))
-            curves(one, lines, title=f"{WORDS[figure]} on validate, {mark}", ylabel=f"{WORDS[figure]} (%)", first=0)
+    _table(bench, runs)
+    panels = []
+    for figure, title in WORDS.items():
+        lines = []
+        for k, region in enumerate(REGIONS):
+            measured = [run.percent("validate", figure, k) for run in runs]
+            lines.append(Line(label=region, curves=measured, colour=CLASS_COLOURS[k]))
+            told = [row[FIGURES.index((figure, k))] for row in printed.TABLE9]
+            lines.append(Line(label=f"{region}, printed", curves=[told], colour=CLASS_COLOURS[k], dashed=True))
+        panels.append(Panel(lines=lines, title=f"{title} on validate, {bench.mark}", ylabel=f"{title} (%)", first=0))
+    bench.curves("fig24", "Figure 24: validation Dice and IoU of the U-Net (dashed: printed in Table 9)", *panels)
     tumours = [sample for sample in bench.data.layout.splits["test"] if bench.data.classes[sample.image] == 2]
     if not tumours:
         bench.note("No slice of test shows a tumour: there are no Figures 10 and 25.")
         return
-    shown = show(bench.data, largest(tumours, 2))
-    _pictures(bench, runs[0], shown)
+    _pictures(bench, runs[0], show(bench.data, largest(tumours, 2)))
 
 
-def _table(runs: list[Run]) -> Table:
-    rows: list[dict[str, Cell]] = []
-    for epoch in range(max(len(printed.TABLE9), runs[0].epochs)):
-        row: dict[str, Cell] = {"epoch": str(epoch)}
-        for place, (figure, k) in enumerate(FIGURES):
-            if epoch < len(printed.TABLE9):
-                row[f"{figure}{k}_printed"] = printed.TABLE9[epoch][place]
-            if epoch < runs[0].epochs:
-                values = [run.curve("validate", figure, k)[epoch] for run in runs]
-                row[f"{figure}{k}"] = [None if value is None else 100 * value for value in values]
-        if epoch < runs[0].epochs:
-            row["seconds"] = [run.row("seconds")[epoch] for run in runs]
-        row["seconds_printed"] = printed.TABLE9_SECONDS if epoch < len(printed.TABLE9) else None
-        rows.append(row)
-    columns = [Column(key="epoch", title="epoch")]
+def _table(bench: Bench, runs: list[Run]) -> None:
+    rows: list[dict[str, Cell]] = [{"epoch": str(epoch)} for epoch in range(max(len(printed.TABLE9), runs[0].epochs))]
+    for row, values in zip(rows, printed.TABLE9, strict=False):
+        row |= {f"{figure}{k}_printed": value for (figure, k), value in zip(FIGURES, values, strict=True)}
+        row["seconds_printed"] = printed.TABLE9_SECONDS
+    for epoch in range(runs[0].epochs):
+        for figure, k in FIGURES:
+            rows[epoch][f"{figure}{k}"] = [run.percent("validate", figure, k)[epoch] for run in runs]
+        rows[epoch]["seconds"] = [run.row("seconds")[epoch] for run in runs]
+    columns = [Column("epoch", "epoch")]
     for figure, k in FIGURES:
-        columns.append(Column(key=f"{figure}{k}_printed", title=f"{WORDS[figure]} {k}, printed"))
-        columns.append(Column(key=f"{figure}{k}", title=f"{WORDS[figure]} {k}, measured"))
-    columns.append(Column(key="seconds_printed", title="seconds, printed (V100, about)", digits=0))
-    columns.append(Column(key="seconds", title="seconds, measured", digits=1))
+        columns.append(Column(f"{figure}{k}_printed", f"{WORDS[figure]} {k}, printed"))
+        columns.append(Column(f"{figure}{k}", f"{WORDS[figure]} {k}, measured"))
+    columns.append(Column("seconds_printed", "seconds, printed (V100, about)", digits=0))
+    columns.append(Column("seconds", "seconds, measured", digits=1))
     test = runs[0].last("test")
     told = ", ".join(
         f"{region} {'not there' if value is None else f'{100 * value:.2f}'}"
         for region, value in zip(REGIONS, test["dice"], strict=True)
     )
-    notes = [
+    notes = (
         "Targets: 0 background, 1 liver, 2 tumour. Epochs are counted from 0, as printed. — is a class in neither "
         "target nor answer, or an epoch that the scale leaves out.",
         f"On test after the last epoch, which the thesis does not print (seed 0): Dice {told}.",
-    ]
-    title, split_by = "Table 9: U-Net on validate, %", runs[0].split_by
-    return Table(name="table9", title=title, columns=tuple(columns), rows=rows, notes=notes, split_by=split_by)
+    )
+    bench.table("table9", "Table 9: U-Net on validate, %", columns, rows, *notes)
 
 
 def _pictures(bench: Bench, run: Run, shown: Shown) -> None:
     """Figures 25 and 10 of one slice of test."""
     (raw,) = logits(run, [shown.sample], bench.device)
     chances = np.moveaxis(softmax(np.moveaxis(raw, 0, -1)), -1, 0)
-    mark = split_mark(run.split_by)
-    title = f"Figure 25: U-Net output and its softmax, liver ({mark})"
+    title = f"Figure 25: U-Net output and its softmax, liver ({bench.mark})"
     with bench.figure("fig25", title, size=(11.5, 4.3), columns=3, ct=True) as (left, middle, right):
         draw(left, shown, contours=("liver",), title=f"{shown.name}\ntarget: liver in green")
         draw_map(middle, raw[1], title="output for the liver", limits=None)
         draw_map(right, chances[1], title="the same after softmax")
-    title = f"Figure 10: the three output maps of the U-Net after softmax ({mark})"
+    title = f"Figure 10: the three output maps of the U-Net after softmax ({bench.mark})"
     with bench.figure("fig10", title, size=(11.5, 4.1), columns=3, ct=True) as axes:
         for one, values, region in zip(axes, chances, REGIONS, strict=True):
             draw_map(one, values, title=region)

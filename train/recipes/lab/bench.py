@@ -7,7 +7,7 @@ recipes but that their runs may be its own (`trainings`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from train.recipes.lab import views
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.runs import Run
 from train.recipes.lab.scale import Scale
-from train.recipes.lab.tables import Table
+from train.recipes.lab.tables import Column, Table, row_of
 from train.recipes.lab.trainings import Wanted, trained
 from train.recipes.lab.words import footnote
 from train.recipes.registry import Recipe
@@ -32,6 +32,8 @@ from train.session import Observer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from train.recipes.lab.figures import Panel
 
 Budget = Literal["v100", "minutes"]
 EPOCHS, UNET_EPOCHS = 15, 6
@@ -168,8 +170,28 @@ class Bench:
         """The weight decay of an experiment about which the thesis is silent: what the user says, or `choice`."""
         return choice if self.settings.weight_decay is None else self.settings.weight_decay
 
-    def keep(self, table: Table) -> None:
-        """Write a table as NAME.md and NAME.csv and put it on the page."""
+    @property
+    def mark(self) -> str:
+        """For headings: of which split an accuracy is."""
+        return f"split by {self.view.split_by}"
+
+    def table(
+        self,
+        name: str,
+        title: str,
+        columns: Sequence[Column],
+        rows: Iterable[Any],
+        *notes: str,
+        by_split: bool = True,
+    ) -> None:
+        """Write a table as NAME.md and NAME.csv and put it on the page.
+
+        rows: dictionaries of cells, or items that the columns make cells of (`Column.of`). by_split: whether what was
+        trained depends on how the data is split in one way for all rows, and the table says it.
+        """
+        found = [row if isinstance(row, dict) else row_of(columns, row) for row in rows]
+        split_by = self.view.split_by if by_split and self.recipe.trains else None
+        table = Table(name=name, title=title, columns=tuple(columns), rows=found, notes=notes, split_by=split_by)
         self.tables.append(table)
         text = f"{table.markdown()}\n{footnote(self)}\n"
         write_words(self.folder / f"{table.name}.md", text)
@@ -177,18 +199,33 @@ class Bench:
 
     @contextlib.contextmanager
     def figure(
-        self, name: str, title: str, *, size: tuple[float, float], columns: int = 1, rows: int = 1, ct: bool = False
+        self,
+        name: str,
+        title: str,
+        *,
+        columns: int = 1,
+        rows: int = 1,
+        ct: bool = False,
+        size: tuple[float, float] | None = None,
     ) -> Iterator[Sequence[Axes]]:
         """The axes of a new figure, row by row; drawn when the block ends, written to NAME.png and put on the page.
 
-        size: inches. ct: whether it shows slices of the data.
+        ct: whether it shows slices of the data. size: inches [as many columns need].
         """
         from train.recipes.lab import figures
 
-        drawing = figures.new(size)
+        drawing = figures.new(size or {1: (7.5, 4.6), 2: (11, 4.4)}.get(columns, (12.5, 4.4)))
         yield list(drawing.subplots(rows, columns, squeeze=False).flat)
         figures.save(drawing, self.folder / f"{name}.png", title, footnote(self))
         self.pictures.append(Picture(file=f"{name}.png", title=title, ct=ct))
+
+    def curves(self, name: str, title: str, *panels: Panel) -> None:
+        """A figure of curves over epochs, side by side."""
+        from train.recipes.lab import figures
+
+        with self.figure(name, title, columns=len(panels)) as axes:
+            for one, panel in zip(axes, panels, strict=True):
+                figures.curves(one, panel)
 
     def note(self, text: str) -> None:
         """A sentence that a reader of the results must know."""

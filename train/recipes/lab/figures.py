@@ -6,8 +6,9 @@ Colours go with networks, so that one network has one colour in all figures.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from matplotlib.ticker import MaxNLocator
 
 from lits_deploy.files import atomic_path
 from lits_deploy.printable import plottable
+from train.recipes import printed
+from train.recipes.lab.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,7 +53,55 @@ class Line:
     curves: Sequence[Curve]
     colour: str
     dashed: bool = False
-    factor: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Lines over epochs, from epoch `first`, side by side with others in a figure."""
+
+    lines: Sequence[Line]
+    title: str
+    ylabel: str
+    first: int = 1
+
+
+def of_networks(
+    runs: Mapping[str, Sequence[Run]], split: str, figure: str, title: str | None = None, grey: Sequence[str] = ()
+) -> Panel:
+    """Accuracy or loss of networks on train, validate or test.
+
+    runs: by name; NAME_init is the Kaiming-initialised NAME. title: None: the split and the figure. grey: the networks
+    that others are compared with, dashed.
+    """
+    lines = [
+        Line(
+            label=label_of(name) + (f" (mean of {len(found)})" if len(found) > 1 else ""),
+            curves=[run.curve(split, figure) if figure == "loss" else run.percent(split, figure) for run in found],
+            colour=GREY if name in grey else COLOURS[name.removesuffix("_init")],
+            dashed=name in grey,
+        )
+        for name, found in runs.items()
+    ]
+    ((run, *_), *_) = runs.values()
+    where = {"train": "Training", "validate": "Validation", "test": "Test"}[split]
+    mark = "" if split == "train" else f", split by {run.split_by}"
+    ylabel = "cross-entropy" if figure == "loss" else f"{figure} (%)"
+    return Panel(lines=lines, title=title or f"{where} {figure}{mark}", ylabel=ylabel)
+
+
+def of_classes(runs: Sequence[Run], title: str) -> Panel:
+    """Accuracy of each class of one network on validate."""
+    lines = [
+        Line(label=f"target {k}", curves=[run.percent("validate", "class_accuracy", k) for run in runs], colour=colour)
+        for k, colour in enumerate(CLASS_COLOURS)
+    ]
+    return Panel(lines=lines, title=title, ylabel="accuracy (%)")
+
+
+def label_of(name: str) -> str:
+    """A network as the thesis writes it, a Kaiming-initialised one with _init."""
+    base, _, init = name.partition("_")
+    return printed.NAMES[base] + ("_init" if init else "")
 
 
 def new(size: tuple[float, float]) -> Figure:
@@ -74,11 +125,12 @@ def save(figure: Figure, path: Path, title: str, foot: str) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def curves(axes: Axes, lines: Sequence[Line], *, title: str, ylabel: str, first: int = 1, legend: bool = True) -> None:
-    """Lines over epochs, from epoch `first`; of several seeds the mean, and a band from lowest to highest."""
-    for place, line in enumerate(lines):
-        values = np.array([[np.nan if v is None else v * line.factor for v in curve] for curve in _even(line.curves)])
-        epochs = np.arange(first, first + values.shape[1])
+def curves(axes: Axes, panel: Panel) -> None:
+    """A panel's lines; of several seeds the mean, and a band from lowest to highest."""
+    for place, line in enumerate(panel.lines):
+        # runs that minutes ended may differ in epochs
+        values = np.array(list(zip_longest(*line.curves)), np.float64).T
+        epochs = np.arange(panel.first, panel.first + values.shape[1])
         style = "--" if line.dashed else "-"
         mean = np.array([np.nan if np.isnan(column).all() else np.nanmean(column) for column in values.T])
         mark = MARKERS[place % len(MARKERS)]
@@ -87,23 +139,16 @@ def curves(axes: Axes, lines: Sequence[Line], *, title: str, ylabel: str, first:
         if len(values) > 1:
             low, high = np.nan_to_num(values, nan=np.inf).min(0), np.nan_to_num(values, nan=-np.inf).max(0)
             axes.fill_between(epochs, low, high, where=np.isfinite(mean).tolist(), color=line.colour, alpha=0.15, lw=0)
-    axes.set(title=title, xlabel="epoch", ylabel=ylabel)
+    axes.set(title=panel.title, xlabel="epoch", ylabel=panel.ylabel)
     low, high = axes.get_ylim()
-    if "%" in ylabel and high - low < LEAST_SPAN:  # else nothing looks like a great deal
+    if "%" in panel.ylabel and high - low < LEAST_SPAN:  # else nothing looks like a great deal
         axes.set_ylim((low + high - LEAST_SPAN) / 2, (low + high + LEAST_SPAN) / 2)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    if legend:
-        axes.legend(fontsize=8.5)
+    axes.legend(fontsize=8.5)
 
 
 def rate_text(rate: float) -> str:
     """A learning rate as the thesis writes it, near enough: 1e-4."""
     return f"{rate:.0e}".replace("e-0", "e-")
-
-
-def _even(found: Sequence[Curve]) -> list[Curve]:
-    """Curves of one length: runs that minutes ended may differ in epochs."""
-    longest = max(len(curve) for curve in found)
-    return [[*curve, *([None] * (longest - len(curve)))] for curve in found]

@@ -7,7 +7,7 @@ Figures 15 and 20 and Table 8 show.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,15 @@ class Run:
         return [row[name] for row in self.rows]
 
     def curve(self, split: str, name: str, index: int | None = None) -> list[float | None]:
-        """A figure on validate or test after each epoch; index: of a class, for lists of figures."""
+        """A figure on train, validate or test after each epoch; index: of a class, for lists of figures."""
+        if split == "train":
+            return [row[f"train_{name}"] for row in self.rows]
         values = [line[split][name] for line in self.lines]
         return values if index is None else [value[index] for value in values]
+
+    def percent(self, split: str, name: str, index: int | None = None) -> list[float | None]:
+        """A share after each epoch, in %."""
+        return [None if value is None else 100 * value for value in self.curve(split, name, index)]
 
     def last(self, split: str) -> Figures:
         """The figures after the last epoch."""
@@ -115,6 +121,19 @@ class Run:
         record = checkpoint.load(self.weights(), model)
         assert record["epoch"] == self.epochs, f"{self.folder} holds no weights of epoch {self.epochs}"
         return model.to(device).eval()
+
+
+def ends(split: str, figure: str, *, of: Callable[[Run], int] = lambda run: run.epochs) -> Callable[..., list[Any]]:
+    """For a column of a table: of (name, runs) the figure of each run after its last epoch, or that which `of` names.
+
+    Accuracies in %.
+    """
+
+    def found(_: str, runs: Sequence[Run]) -> list[float | None]:
+        values = ((run.percent if "accuracy" in figure else run.curve)(split, figure) for run in runs)
+        return [curve[of(run) - 1] for curve, run in zip(values, runs, strict=True)]
+
+    return found
 
 
 def snapshot_path(folder: Path, epoch: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,16 @@ Cell = float | int | str | None | Sequence[float | None]
 """A number, a word, nothing, or one number a seed."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Column:
-    """key: in the CSV. title: for readers. digits: behind the point, of numbers with fractions."""
+    """key: in the CSV. title: for readers. of: the cell of one item; None: a row comes as a dictionary.
+
+    digits: behind the point, of numbers with fractions.
+    """
 
     key: str
     title: str
+    of: Callable[..., Cell] | None = None
     digits: int = 2
 
 
@@ -91,6 +95,11 @@ class Table:
             "name": self.name, "title": self.heading, "header": self.header, "rows": self.texts(),
             "numeric": self.numeric(), "notes": list(self.notes),
         }  # fmt: skip
+
+
+def row_of(columns: Sequence[Column], item: Sequence[Any]) -> dict[str, Cell]:
+    """What the columns make of an item."""
+    return {column.key: column.of(*item) for column in columns if column.of is not None}
 
 
 def _known(cell: Cell) -> list[float]:

@@ -50,8 +50,3 @@ def footnote(bench: Bench) -> str:
     if bench.recipe.trains and bench.settings.seeds > 1:
         parts.append(f"{bench.settings.seeds} seeds: mean, and standard deviation or range.")
     return " ".join(part for part in [*parts, DISCLAIMER] if part)
-
-
-def split_mark(split_by: str) -> str:
-    """For headings: of which split an accuracy is."""
-    return f"split by {split_by}"
