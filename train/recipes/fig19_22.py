@@ -12,7 +12,7 @@ from train.recipes.lab.tables import Column
 INITS: dict[str, Init] = {"": "default", "_init": "kaiming"}
 PRINTED = {
     "resnet152_init": printed.KAIMING_TEST["resnet152"],
-    "alexnet": printed.TABLE6_ACCURACY["alexnet"],
+    "alexnet": printed.TABLE6["alexnet"].accuracy,
     "alexnet_init": printed.KAIMING_TEST["alexnet"],
 }
 """Test accuracy, %."""

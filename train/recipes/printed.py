@@ -6,7 +6,7 @@ kept; what is wrong about them is said in the words beside them, and shown by th
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 TABLE1: Final[dict[str, tuple[int, float, tuple[int, int, int], tuple[float, float, float]]]] = {
     "train": (35_484, 85.38, (24_274, 7_085, 4_125), (68.41, 19.97, 11.62)),
@@ -22,47 +22,43 @@ TABLE1_MISPRINT: Final = (
 )
 
 TABLE3: Final = ("conv11-96", "pool", "conv5-256", "pool", "conv3-384 × 3", "pool", "FC × 3")
-TABLE4: Final = (
-    "conv3-64 × 2", "pool", "conv3-128 × 2", "pool", "conv3-256 × 4", "pool", "conv3-512 × 4", "pool",
-    "conv3-512 × 4", "pool", "FC × 3",
-)  # fmt: skip
+_CONVOLUTIONS = ("64 × 2", "128 × 2", "256 × 4", "512 × 4", "512 × 4")
+TABLE4: Final = (*(layer for text in _CONVOLUTIONS for layer in (f"conv3-{text}", "pool")), "FC × 3")
 
 STAGES: Final = ("conv1", "conv2_x", "conv3_x", "conv4_x", "conv5_x")
 TABLE5_SIZES: Final = (110, 54, 27, 14, 7)
+_BASIC, _BOTTLENECK = "3×3, {0}; 3×3, {0}", "1×1, {0}; 3×3, {0}; 1×1, {1}"
 TABLE5_BLOCKS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
-    "resnet18": (
-        ("3×3, 64; 3×3, 64", 2), ("3×3, 128; 3×3, 128", 2), ("3×3, 256; 3×3, 256", 2), ("3×3, 512; 3×3, 512", 2),
-    ),
-    "resnet34": (
-        ("3×3, 64; 3×3, 64", 3), ("3×3, 128; 3×3, 128", 4), ("3×3, 256; 3×3, 256", 6), ("3×3, 512; 3×3, 512", 3),
-    ),
-    "resnet50": (
-        ("1×1, 64; 3×3, 64; 1×1, 256", 3), ("1×1, 128; 3×3, 128; 1×1, 512", 4),
-        ("1×1, 256; 3×3, 256; 1×1, 1024", 6), ("1×1, 512; 3×3, 512; 1×1, 2048", 3),
-    ),
-    "resnet152": (
-        ("1×1, 64; 3×3, 64; 1×1, 256", 3), ("1×1, 128; 3×3, 128; 1×1, 512", 8),
-        ("1×1, 256; 3×3, 256; 1×1, 1024", 36), ("1×1, 512; 3×3, 512; 1×1, 2048", 3),
-    ),
-}  # fmt: skip
+    name: tuple((block.format(c, 4 * c), count) for c, count in zip((64, 128, 256, 512), counts, strict=True))
+    for name, block, counts in (
+        ("resnet18", _BASIC, (2, 2, 2, 2)),
+        ("resnet34", _BASIC, (3, 4, 6, 3)),
+        ("resnet50", _BOTTLENECK, (3, 4, 6, 3)),
+        ("resnet152", _BOTTLENECK, (3, 8, 36, 3)),
+    )
+}
 """Block and how many of them in conv2_x … conv5_x."""
 
 TABLE5_PARAMETERS: Final = {"resnet18": "11.1766", "resnet34": "21.2799", "resnet50": "23.5080", "resnet152": "58.1437"}
 """Millions, with the digits printed."""
 
-TABLE6_PARAMETERS: Final = {
-    "alexnet": "46.736", "resnet18": "11.1176", "resnet34": "21.2799", "resnet50": "23.5080", "resnet152": "58.1437",
-    "vgg19": "139.5814",
-}  # fmt: skip
-TABLE6_SECONDS: Final = {
-    "alexnet": 36.46, "resnet18": 50.67, "resnet34": 69.98, "resnet50": 119.28, "resnet152": 267.67, "vgg19": 200.83,
-}  # fmt: skip
-"""Seconds an epoch, on a V100 with 16 GB."""
 
-TABLE6_ACCURACY: Final = {
-    "alexnet": 83.54, "resnet18": 98.35, "resnet34": 94.8, "resnet50": 98.39, "resnet152": 82.52, "vgg19": 98.35,
-}  # fmt: skip
-"""Test accuracy, %."""
+class Table6(NamedTuple):
+    """Parameters in millions, with the digits printed; seconds an epoch, on a V100 with 16 GB; test accuracy, %."""
+
+    parameters: str
+    seconds: float
+    accuracy: float
+
+
+TABLE6: Final = {
+    "alexnet": Table6("46.736", 36.46, 83.54),
+    "resnet18": Table6("11.1176", 50.67, 98.35),
+    "resnet34": Table6("21.2799", 69.98, 94.8),
+    "resnet50": Table6("23.5080", 119.28, 98.39),
+    "resnet152": Table6("58.1437", 267.67, 82.52),
+    "vgg19": Table6("139.5814", 200.83, 98.35),
+}
 
 TABLE6_MISPRINT: Final = (
     "ResNet18's parameters are 11.1766 million in Table 5 and 11.1176 in Table 6: two digits are swapped. 11,176,579 "
@@ -86,18 +82,24 @@ TABLE8_LIMITS: Final = (10, 15, 20)
 
 TABLE8: Final[dict[float, dict[str, tuple[float, float, float]]]] = {
     1e-3: {
-        "alexnet": (68.70, 68.70, 68.70), "resnet18": (98.06, 98.12, 97.73), "resnet34": (89.30, 93.15, 95.52),
+        "alexnet": (68.70, 68.70, 68.70),
+        "resnet18": (98.06, 98.12, 97.73),
+        "resnet34": (89.30, 93.15, 95.52),
         "resnet50": (90.95, 94.21, 93.98),
     },
     1e-4: {
-        "alexnet": (80.09, 80.58, 81.27), "resnet18": (97.76, 97.83, 98.55), "resnet34": (97.20, 96.68, 97.24),
+        "alexnet": (80.09, 80.58, 81.27),
+        "resnet18": (97.76, 97.83, 98.55),
+        "resnet34": (97.20, 96.68, 97.24),
         "resnet50": (95.00, 96.94, 97.10),
     },
     1e-5: {
-        "alexnet": (78.97, 80.88, 80.68), "resnet18": (86.18, 91.94, 94.01), "resnet34": (88.31, 82.26, 92.33),
+        "alexnet": (78.97, 80.88, 80.68),
+        "resnet18": (86.18, 91.94, 94.01),
+        "resnet34": (88.31, 82.26, 92.33),
         "resnet50": (69.03, 76.00, 78.24),
     },
-}  # fmt: skip
+}
 """Learning rate, network: accuracy in % after each limit."""
 
 TABLE8_MISPRINT: Final = (
@@ -129,7 +131,14 @@ FIG6: Final = {"alexnet": "about 84", "resnet34": "over 98", "resnet34-plain": "
 """What Section 4.6 says of the highest validation accuracies, %."""
 
 NAMES: Final = {
-    "alexnet": "AlexNet", "vgg19": "VGG19", "resnet18": "ResNet18", "resnet34": "ResNet34", "resnet50": "ResNet50",
-    "resnet152": "ResNet152", "resnet34-plain": "ResNet34 plain", "resnet34-tied": "ResNet34 tied", "unet": "U-Net",
-}  # fmt: skip
+    "alexnet": "AlexNet",
+    "vgg19": "VGG19",
+    "resnet18": "ResNet18",
+    "resnet34": "ResNet34",
+    "resnet50": "ResNet50",
+    "resnet152": "ResNet152",
+    "resnet34-plain": "ResNet34 plain",
+    "resnet34-tied": "ResNet34 tied",
+    "unet": "U-Net",
+}
 """The networks as the thesis writes them."""

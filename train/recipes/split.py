@@ -45,7 +45,7 @@ def split(bench: Bench) -> None:
         _row("split by slice", "slice", dealt, [run.last("test") for run in slices]),
         _row("split by patient", "patient", base, [run.last("test") for run in patient]),
     ]
-    rows[0]["printed"] = printed.TABLE6_ACCURACY["resnet18"]
+    rows[0]["printed"] = printed.TABLE6["resnet18"].accuracy
     rows.append(_difference("difference: leakage, and other test slices", rows[0], rows[1]))
     rows.append(_row("same test slices, neighbours trained on", "slice", mixed, [run.last("test") for run in seen]))
     rows.append(_row("same test slices, patients never seen", "patient", {**base, "test": mixed["test"]}, unseen))

@@ -26,16 +26,16 @@ def table6(bench: Bench) -> None:
     validate; seconds of training alone; an unweighted loss (--class-weights balanced weights it); pixels scaled to
     0…1; the centre crop when testing. ResNet152 is the Kaiming-initialised run, as in Section 5.3.
     """
-    inits: dict[str, Init] = dict.fromkeys(printed.TABLE6_ACCURACY, "default")
+    inits: dict[str, Init] = dict.fromkeys(printed.TABLE6, "default")
     inits["resnet152"] = "kaiming"
     runs = {name: bench.train(name, init=init) for name, init in inits.items()}
     columns = (
         Column("network", "network", lambda name, _: printed.NAMES[name] + " (Kaiming)" * (name == "resnet152")),
-        Column("parameters_printed", "parameters, printed (10⁶)", lambda name, _: printed.TABLE6_PARAMETERS[name]),
+        Column("parameters_printed", "parameters, printed (10⁶)", lambda name, _: printed.TABLE6[name].parameters),
         Column("parameters", "measured (10⁶)", lambda name, _: f"{NETWORKS[name].parameters / 1e6:.4f}"),
-        Column("seconds_printed", "seconds an epoch, printed (V100)", lambda name, _: printed.TABLE6_SECONDS[name]),
+        Column("seconds_printed", "seconds an epoch, printed (V100)", lambda name, _: printed.TABLE6[name].seconds),
         Column("seconds", "measured", lambda _, found: [statistics.fmean(run.row("seconds")) for run in found]),
-        Column("accuracy_printed", "test accuracy, printed (%)", lambda name, _: printed.TABLE6_ACCURACY[name]),
+        Column("accuracy_printed", "test accuracy, printed (%)", lambda name, _: printed.TABLE6[name].accuracy),
         Column("accuracy", "measured, last epoch (%)", ends("test", "accuracy")),
         Column("best", "measured, best epoch on validate (%)", ends("test", "accuracy", of=lambda run: run.best_epoch)),
         Column("balanced", "balanced accuracy, last epoch (%)", ends("test", "balanced_accuracy")),

@@ -63,7 +63,7 @@ def table8(bench: Bench) -> None:
 
 def v100_epochs(name: str, minutes: float) -> int:
     """Epochs that the thesis's V100 would have done under a limit checked at the start of each (seconds of Table 6)."""
-    return math.floor(60 * minutes / printed.TABLE6_SECONDS[name]) + 1
+    return math.floor(60 * minutes / printed.TABLE6[name].seconds) + 1
 
 
 def _reached(bench: Bench, name: str, rate: float) -> Reached:

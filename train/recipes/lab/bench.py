@@ -77,10 +77,6 @@ class Picture:
     title: str
     ct: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """For result.json."""
-        return {"file": self.file, "title": self.title, "ct": self.ct}
-
 
 @dataclass
 class Bench:

@@ -8,12 +8,18 @@ from train.recipes.lab.tables import Column, Table
 from train.recipes.lab.words import PARTS
 
 _RUNS = (
-    Column(key="name", title="run"), Column(key="model", title="network"), Column(key="lr", title="learning rate"),
-    Column(key="weight_decay", title="weight decay"), Column(key="init", title="initialisation"),
-    Column(key="class_weights", title="class weights"), Column(key="seed", title="seed"),
-    Column(key="epochs", title="epochs"), Column(key="split_by", title="split by"),
-    Column(key="seconds_per_epoch", title="seconds an epoch"), Column(key="device", title="device"),
-)  # fmt: skip
+    Column("name", "run"),
+    Column("model", "network"),
+    Column("lr", "learning rate"),
+    Column("weight_decay", "weight decay"),
+    Column("init", "initialisation"),
+    Column("class_weights", "class weights"),
+    Column("seed", "seed"),
+    Column("epochs", "epochs"),
+    Column("split_by", "split by"),
+    Column("seconds_per_epoch", "seconds an epoch"),
+    Column("device", "device"),
+)
 
 
 def readme(result: dict[str, Any], tables: list[Table]) -> str:

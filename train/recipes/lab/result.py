@@ -6,6 +6,7 @@ import inspect
 import io
 import re
 import statistics
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
         "used": {split: len(samples) for split, samples in bench.splits.items()} if bench.recipe.trains else None,
         "seeds": bench.settings.seeds if bench.recipe.trains else 0,
         "tables": [table.to_json() for table in bench.tables],
-        "pictures": [picture.to_json() for picture in bench.pictures],
+        "pictures": [asdict(picture) for picture in bench.pictures],
         "notes": bench.notes,
         "runs": [_run(run) for run in bench.runs.values()],
         "command": command,
@@ -57,13 +58,12 @@ def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
 
 
 def _run(run: Run) -> dict[str, Any]:
-    c = run.config
+    settings = ("model", "lr", "weight_decay", "init", "class_weights", "width", "batch_size", "seed", "amp")
     return {
-        "name": run.name, "model": c.model, "lr": c.lr, "weight_decay": c.weight_decay, "init": c.init,
-        "class_weights": c.class_weights, "width": c.width, "batch_size": c.batch_size, "seed": c.seed,
-        "epochs": run.epochs, "split_by": run.split_by, "device": run.device, "amp": c.amp,
+        **{name: getattr(run.config, name) for name in settings},
+        **{name: getattr(run, name) for name in ("name", "epochs", "split_by", "device")},
         "seconds_per_epoch": statistics.fmean(run.row("seconds")) if run.rows else None,
-    }  # fmt: skip
+    }
 
 
 def epochs_csv(runs: list[Run]) -> str:
