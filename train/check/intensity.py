@@ -63,9 +63,7 @@ def judge_intensity(
     patients: Mapping[str, Greys], window_hu: tuple[float, float] | None
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Figures of the grey levels for the report, and what does not fit the window."""
-    whole = Greys()
-    for greys in patients.values():
-        whole = whole + greys
+    whole = sum(patients.values(), Greys())
     summary: dict[str, Any] = {"window_hu": None if window_hu is None else list(window_hu)}
     pixels = int(whole.all.sum())
     if not pixels:
@@ -86,7 +84,7 @@ def judge_intensity(
     if window.low > -900 and quantile(whole.all, LEAST_BLACK) > _EDGE:
         text = f"less than a tenth of all pixels is black, but through {window} air is: look at --montage, then {_MEND}"
         findings.append(Finding("warning", "no-air", "data set", text))
-    livers = {name: _median(greys) for name, greys in patients.items() if greys.liver.sum() >= _LEAST_LIVER}
+    livers = {name: quantile(own.liver, 0.5) for name, own in patients.items() if own.liver.sum() >= _LEAST_LIVER}
     summary["darkest_tenth_hu"] = round(window.hu(summary["darkest_tenth_grey"]), 1)
     summary["peaks_hu"] = [round(hu) for hu in peaks(whole.all, window)]
     if livers:
@@ -98,32 +96,25 @@ def judge_intensity(
             "p95": round(window.hu(quantile(whole.liver, 0.95)), 1),
             "patients": len(livers),
         }
-    wrong = _judge_set(whole, window, livers)
-    if not wrong:
-        wrong = [finding for name in sorted(patients) for finding in _judge_patient(name, patients[name], window)]
-    return summary, findings + wrong
+    return summary, findings + _misfits(whole, patients, window, livers)
 
 
-def _judge_set(whole: Greys, window: Window, livers: Mapping[str, float]) -> list[Finding]:
-    reasons = []
+def _misfits(whole: Greys, patients: Mapping[str, Greys], window: Window, livers: Mapping[str, float]) -> list[Finding]:
+    """What does not fit the window: the set as a whole, else single patients."""
+    reasons = _peak_reasons(whole, window)
     if livers:
-        middle = float(np.median(list(livers.values())))
-        low, high = LIVER_OF_SET if len(livers) > 1 else LIVER_OF_PATIENT
-        reasons += _liver_reason(middle, window, low, high)
-    reasons += _peak_reasons(whole, window)
-    if not reasons:
-        return []
-    text = f"the grey levels do not fit the window {window}: {'; '.join(reasons)}. {_MEND.capitalize()}"
-    return [Finding("error", "window", "data set", text)]
-
-
-def _judge_patient(name: str, greys: Greys, window: Window) -> list[Finding]:
-    reasons = _liver_reason(_median(greys), window, *LIVER_OF_PATIENT) if greys.liver.sum() >= _LEAST_LIVER else []
-    reasons += _peak_reasons(greys, window)
-    if not reasons:
-        return []
-    text = f"grey levels unlike the rest of the set at {window}: {'; '.join(reasons)}. Look at the slices, then {_MEND}"
-    return [Finding("warning", "window", f"patient {name}", text)]
+        limits = LIVER_OF_SET if len(livers) > 1 else LIVER_OF_PATIENT
+        reasons = _liver_reason(float(np.median(list(livers.values()))), window, *limits) + reasons
+    if reasons:
+        text = f"the grey levels do not fit the window {window}: {'; '.join(reasons)}. {_MEND.capitalize()}"
+        return [Finding("error", "window", "data set", text)]
+    found = []
+    for name, greys in sorted(patients.items()):
+        reasons = _liver_reason(livers[name], window, *LIVER_OF_PATIENT) if name in livers else []
+        if reasons := reasons + _peak_reasons(greys, window):
+            what = f"grey levels unlike the rest of the set at {window}: {'; '.join(reasons)}"
+            found.append(Finding("warning", "window", f"patient {name}", f"{what}. Look at the slices, then {_MEND}"))
+    return found
 
 
 def _liver_reason(grey: float, window: Window, low: float, high: float) -> list[str]:
@@ -172,10 +163,6 @@ def _foot(slope: npt.NDArray[np.float64]) -> float:
     """The lowest value from a top outwards until something higher than the top."""
     higher = np.flatnonzero(slope > slope[0])
     return float(slope[: higher[0] if len(higher) else None].min())
-
-
-def _median(greys: Greys) -> float:
-    return quantile(greys.liver, 0.5)
 
 
 def quantile(histogram: npt.NDArray[np.int64], share: float) -> float:

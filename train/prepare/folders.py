@@ -30,11 +30,9 @@ _NAME = re.compile(r"volume-(\d+)_(?:slice_)?(\d+)")
 
 def find_masks(src: Path) -> Found:
     """The scans of image and mask folders. Raises DataError where a name tells no patient or a table is broken."""
-    folders: list[tuple[Path, str | None]] = []
-    for path in sorted(src.iterdir()):
-        name = _ALIASES.get(path.name, path.name)
-        if name in SPLITS and (path / "images").is_dir():
-            folders.append((path, name))
+    named = [(path, _ALIASES.get(path.name, path.name)) for path in sorted(src.iterdir())]
+    folders: list[tuple[Path, str | None]]
+    folders = [(path, name) for path, name in named if name in SPLITS and (path / "images").is_dir()]
     came_split = bool(folders)
     if came_split and (src / "images").is_dir():
         raise DataError(f"{src} holds images/ and folders of splits.", fix="keep one of both")

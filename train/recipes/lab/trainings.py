@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -71,13 +72,8 @@ class Wanted:
 
 def epochs_within(seconds: Sequence[float], minutes: float) -> int:
     """Epochs trained under a limit that is checked at the start of each: one begun in time is finished."""
-    spent, count = 0.0, 0
-    for value in seconds:
-        if spent > 60 * minutes:
-            break
-        spent += value
-        count += 1
-    return count
+    begun = zip(accumulate(seconds, initial=0.0), seconds, strict=False)
+    return sum(spent <= 60 * minutes for spent, _ in begun)
 
 
 def trained(wanted: Wanted, runs: Path, watch: Observer) -> tuple[Run, bool]:

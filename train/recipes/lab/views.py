@@ -68,12 +68,8 @@ def by_slice(splits: Splits, seed: int = 0) -> Splits:
     """All slices dealt anew by chance, as many to each split as before: a patient's slices come to all sides."""
     pool = [sample for split in SPLITS for sample in splits[split]]
     order = np.random.default_rng(seed).permutation(len(pool))
-    dealt, start = {}, 0
-    for split in SPLITS:
-        stop = start + len(splits[split])
-        dealt[split] = [pool[i] for i in sorted(order[start:stop])]
-        start = stop
-    return dealt
+    parts = np.split(order, np.cumsum([len(splits[split]) for split in SPLITS])[:-1])
+    return {split: [pool[i] for i in sorted(part)] for split, part in zip(SPLITS, parts, strict=True)}
 
 
 def with_neighbours(data: DataSet, splits: Splits) -> Splits:
