@@ -8,7 +8,9 @@ holds {0, 1}, others {0, 255}, and a test for "brighter than half" would find th
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,7 @@ from train.data.labels import LabelsError, Meaning, Shown, labels_of, name_of
 from train.data.masks import decoded
 from train.prepare.sources import Picture
 
+T = TypeVar("T")
 Labels = npt.NDArray[np.uint8]
 
 
@@ -33,25 +36,15 @@ def read_picture(
     meaning: what the values of a label map mean (`train.data.labels`). Raises SliceError, which names the file, for
     anything that cannot be used.
     """
-    data = _read(picture.image)
-    hashes = [sha256_bytes(data)]
-    try:
-        grey = load_slice(data, contract)[0]
-    except SliceError as error:
-        raise SliceError(f"{picture.image.name}: {error}") from error
+    data, grey = _read(picture.image, lambda data: load_slice(data, contract)[0])
     with Image.open(io.BytesIO(data)) as image:
         side = image.width
-    layers = []
-    for path in picture.masks:
-        data = _read(path)
-        hashes.append(sha256_bytes(data))
-        try:
-            layers.append(decoded(data))
-        except SliceError as error:
-            raise SliceError(f"{path.name}: {error}") from error
+    masks = [_read(path, decoded) for path in picture.masks]
+    layers = [layer for _, layer in masks]
     if any(layer.shape != (side, side) for layer in layers):
         shape = layers[0].shape
         raise SliceError(f"{picture.image.name} is {side}×{side}, its mask {shape[1]}×{shape[0]}")
+    hashes = [sha256_bytes(data), *(sha256_bytes(mask) for mask, _ in masks)]
     return grey, _combined(picture, layers, meaning), hashes
 
 
@@ -71,8 +64,12 @@ def _combined(picture: Picture, layers: list[Shown], meaning: Meaning | None) ->
     return labels
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, decode: Callable[[bytes], T]) -> tuple[bytes, T]:
+    """A file's bytes, and what they are decoded to."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
+        return data, decode(data)
+    except SliceError as error:
+        raise SliceError(f"{path.name}: {error}") from error
     except OSError as error:
         raise SliceError(f"{path.name} cannot be read ({error.strerror})") from error

@@ -86,9 +86,11 @@ def find_sources(src: Path, layout: LayoutName) -> Found:
         found = _with_patients(src, {"lits": _find_lits, "msd": _find_msd, "lits-png": _find_png}[layout](src))
     if not found.sources:
         wanted = {
-            "lits": "volume-N.nii and segmentation-N.nii", "msd": "imagesTr/liver_N.nii.gz and labelsTr/liver_N.nii.gz",
-            "lits-png": "volume-V_S.png and segmentation-V_livermask_S.png", "masks": "images/*.png and masks/*.png",
-        }[layout]  # fmt: skip
+            "lits": "volume-N.nii and segmentation-N.nii",
+            "msd": "imagesTr/liver_N.nii.gz and labelsTr/liver_N.nii.gz",
+            "lits-png": "volume-V_S.png and segmentation-V_livermask_S.png",
+            "masks": "images/*.png and masks/*.png",
+        }[layout]
         raise DataError(f"{src} holds no {wanted}.", fix="name another folder, or another --layout")
     return found
 

@@ -59,9 +59,12 @@ class State:
         """Write provenance.json, then dataset.json; the folder is whole from then on."""
         with atomic_path(self.out / PROVENANCE) as temporary, temporary.open("w", encoding="utf-8") as stream:
             head = {
-                "schema": SCHEMA, "settings": self._settings.to_json(), "disclaimer": DISCLAIMER,
-                "made_with": f"lits-deploy {__version__}", "notes": list(notes),
-            }  # fmt: skip
+                "schema": SCHEMA,
+                "settings": self._settings.to_json(),
+                "disclaimer": DISCLAIMER,
+                "made_with": f"lits-deploy {__version__}",
+                "notes": list(notes),
+            }
             stream.write('{"head":' + canonical_json(head))
             stream.write(',\n"columns":' + canonical_json(COLUMNS) + ',\n"volumes":[')
             for index, record in enumerate(records):

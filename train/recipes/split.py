@@ -93,9 +93,12 @@ def _row(what: str, split_by: str, splits: views.Splits, figures: list[dict[str,
     patients = {name: {sample.patient for sample in samples} for name, samples in splits.items()}
     shared = len(patients["test"] & patients["train"])
     row: dict[str, Cell] = {
-        "what": what, "split_by": split_by, "train": len(splits["train"]), "test": len(splits["test"]),
+        "what": what,
+        "split_by": split_by,
+        "train": len(splits["train"]),
+        "test": len(splits["test"]),
         "shared": f"{shared} of {len(patients['test'])}",
-    }  # fmt: skip
+    }
     for key in KEYS:
         factor = 1 if key == "lesion_auroc" else 100
         row[key] = [None if found[key] is None else factor * found[key] for found in figures]

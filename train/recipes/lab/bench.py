@@ -149,12 +149,21 @@ class Bench:
         found = []
         for seed in range(seeds or self.settings.seeds):
             config = TrainConfig(
-                model=model, data=given.folder, lr=lr, weight_decay=weight_decay, init=init,
-                epochs=landmark if epochs is None else scale.epochs_of(epochs), max_minutes=minutes,
-                width=scale.width if model == "unet" else None, class_weights=self.settings.class_weights, seed=seed,
-                device=self.settings.device, amp=self.settings.amp, workers=self.settings.workers,
+                model=model,
+                data=given.folder,
+                lr=lr,
+                weight_decay=weight_decay,
+                init=init,
+                epochs=landmark if epochs is None else scale.epochs_of(epochs),
+                max_minutes=minutes,
+                width=scale.width if model == "unet" else None,
+                class_weights=self.settings.class_weights,
+                seed=seed,
+                device=self.settings.device,
+                amp=self.settings.amp,
+                workers=self.settings.workers,
                 contract=InputContract(window_hu=window, crop=info.crop),
-            )  # fmt: skip
+            )
             wanted = Wanted(config=config, view=given.key, split_by=given.split_by, landmark=landmark, slim=scale.slim)
             run, busy = trained(wanted, self.settings.out / "runs", self.watch)
             self.watch.say(f"  {run.name}: {run.epochs} epochs {'trained' if busy else 'there already'}")

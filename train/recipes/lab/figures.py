@@ -27,14 +27,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#5a5a5a",
-)  # fmt: skip
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#5a5a5a",
+)
 """Okabe and Ito's, told apart by colour-blind readers too."""
 
 COLOURS = {
-    "alexnet": ORANGE, "resnet18": BLUE, "resnet34": GREEN, "resnet50": RED, "resnet152": PURPLE, "vgg19": SKY,
+    "alexnet": ORANGE,
+    "resnet18": BLUE,
+    "resnet34": GREEN,
+    "resnet50": RED,
+    "resnet152": PURPLE,
+    "vgg19": SKY,
     "resnet34-plain": GREY,
-}  # fmt: skip
+}
 MARKERS = "os^Dv*P"
 """Lines that lie on one another are told apart by them."""
 

@@ -92,9 +92,13 @@ class Table:
     def to_json(self) -> dict[str, Any]:
         """For result.json, from which the page is made."""
         return {
-            "name": self.name, "title": self.heading, "header": self.header, "rows": self.texts(),
-            "numeric": self.numeric(), "notes": list(self.notes),
-        }  # fmt: skip
+            "name": self.name,
+            "title": self.heading,
+            "header": self.header,
+            "rows": self.texts(),
+            "numeric": self.numeric(),
+            "notes": list(self.notes),
+        }
 
 
 def row_of(columns: Sequence[Column], item: Sequence[Any]) -> dict[str, Cell]:

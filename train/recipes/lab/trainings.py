@@ -107,9 +107,14 @@ def _read(folder: Path, wanted: Wanted) -> Run:
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     device = torch.device(written["device"])
     return Run(
-        name=wanted.name, folder=folder, config=wanted.config, split_by=wanted.split_by, device=device_name(device),
-        rows=tuple(rows[:count]), lines=tuple(lines[:count]),
-    )  # fmt: skip
+        name=wanted.name,
+        folder=folder,
+        config=wanted.config,
+        split_by=wanted.split_by,
+        device=device_name(device),
+        rows=tuple(rows[:count]),
+        lines=tuple(lines[:count]),
+    )
 
 
 def device_name(device: torch.device) -> str:
