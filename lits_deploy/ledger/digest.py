@@ -49,14 +49,9 @@ class Sealed(NamedTuple):
     now: bytes
 
 
-def of_all(db: sqlite3.Connection) -> Iterator[Sealed]:
-    """Every file, in the order of their numbers; streamed."""
-    return _sealed(db, _ALL)
-
-
-def of_fresh(db: sqlite3.Connection) -> Iterator[Sealed]:
-    """The files that are done and have no digest yet."""
-    return _sealed(db, _FRESH)
+def of_all(db: sqlite3.Connection, *, fresh: bool = False) -> Iterator[Sealed]:
+    """Every file, in the order of their numbers; streamed. fresh: those that are done and have no digest yet."""
+    return _sealed(db, _FRESH if fresh else _ALL)
 
 
 def of_some(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[Sealed]:

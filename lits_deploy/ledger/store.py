@@ -139,7 +139,7 @@ class Ledger(LedgerFile):
             if channels > 1:
                 self.beside.settle(channels, retried | self.altered.paths())
             self.altered.settle()
-            self._seal(digest.of_fresh(self._db))
+            self._seal(digest.of_all(self._db, fresh=True))
             told = canonical_json(identity)
             self._keep({"identity": told, "base": base, "run_id": digest.run_id(self._db, told)})
         return self.counts()

@@ -164,20 +164,13 @@ def remember(key: dict[str, Any], setting: Setting, tried: Sequence[Setting]) ->
     return False
 
 
-def measure(
-    open_network: Open,
-    *,
-    device: str,
-    batches: Sequence[int] = (),
-    step_s: float = STEP_S,
-    stop: Stop | None = None,
-) -> list[Setting]:
+def measure(open_network: Open, *, device: str, stop: Stop | None = None) -> list[Setting]:
     """Time every batch size with every number of threads; the best first, which is the default unless beaten clearly.
 
     A batch that the device or its engine has no room for is left out.
     """
     cpu = device == "cpu"
-    sizes = batches or (tuning.CPU_BATCHES if cpu else tuning.GPU_BATCHES)
+    sizes: Sequence[int] = tuning.CPU_BATCHES if cpu else tuning.GPU_BATCHES
     counts = sorted({cores(), max(1, cores() - 1)}, reverse=True) if cpu else [0]
     rates: dict[tuple[int, int], float] = {}
     for threads in counts:
@@ -189,7 +182,7 @@ def measure(
                     if stop is not None and stop.requested:
                         raise KeyboardInterrupt
                     with suppress(DeviceOutOfMemory):
-                        rate = _rate(network, noise[:size], step_s)
+                        rate = _rate(network, noise[:size])
                         rates[size, threads] = max(rate, rates.get((size, threads), 0.0))
     found = [Setting(batch=b, threads=t, slices_per_s=rate) for (b, t), rate in rates.items()]
     found.sort(key=lambda one: -one.slices_per_s)
@@ -225,22 +218,22 @@ class Others:
         return sum(fields), fields[3] + fields[4]
 
 
-def _rate(network: Runtime, slices: Any, step_s: float) -> float:
+def _rate(network: Runtime, slices: Any) -> float:
     """Slices per second with every lane at work."""
     if network.lanes == 1:
-        return _lane_rate(network, slices, step_s)
+        return _lane_rate(network, slices)
     with ThreadPoolExecutor(network.lanes) as lanes:
-        return sum(lanes.map(lambda _: _lane_rate(network, slices, step_s), range(network.lanes)))
+        return sum(lanes.map(lambda _: _lane_rate(network, slices), range(network.lanes)))
 
 
-def _lane_rate(network: Runtime, slices: Any, step_s: float) -> float:
+def _lane_rate(network: Runtime, slices: Any) -> float:
     network.infer(slices)
     calls, started = 0, perf_counter()
     while True:
         network.infer(slices)
         calls += 1
         spent = perf_counter() - started
-        if spent >= step_s:
+        if spent >= STEP_S:
             return calls * len(slices) / spent
 
 

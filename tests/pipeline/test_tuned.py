@@ -44,13 +44,20 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     return make_tiny_bundle(tmp_path / "bundle")
 
 
-def test_a_clearly_faster_batch_wins_and_the_default_stays_otherwise() -> None:
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call a pass, and few batch sizes."""
+    monkeypatch.setattr(tuned, "STEP_S", 0.0)
+    monkeypatch.setattr(tuning, "CPU_BATCHES", (4, 8, 16))
+
+
+def test_a_clearly_faster_batch_wins_and_the_default_stays_otherwise(quick: None) -> None:
     fast = {4: 0.02, 8: 0.04, 16: 0.008}  # 200, 200 and 2000 slices/s
-    found = tuned.measure(lambda *_: Paced(fast), device="cpu", batches=(4, 8, 16), step_s=0.0)
+    found = tuned.measure(lambda *_: Paced(fast), device="cpu")
     assert found[0].batch == 16
     assert found[0].slices_per_s > 2 * next(one for one in found if one.batch == 8).slices_per_s
     even = {size: 0.02 * size for size in (4, 8, 16)}
-    found = tuned.measure(lambda *_: Paced(even), device="cpu", batches=(4, 8, 16), step_s=0.0)
+    found = tuned.measure(lambda *_: Paced(even), device="cpu")
     assert (found[0].batch, found[0].threads) == (tuning.CPU_BATCH, cores())
 
 
@@ -79,9 +86,9 @@ def test_others_are_told_from_ones_own_work(monkeypatch: pytest.MonkeyPatch) -> 
     assert tuned.Others().share() == pytest.approx(0.3)  # 60 s busy, 30 of them ours, of 100
 
 
-def test_a_batch_without_memory_is_left_out() -> None:
+def test_a_batch_without_memory_is_left_out(quick: None) -> None:
     seconds = dict.fromkeys((4, 8, 16), 0.001)
-    found = tuned.measure(lambda *_: Paced(seconds, memory_for=8), device="cpu", batches=(4, 8, 16), step_s=0.0)
+    found = tuned.measure(lambda *_: Paced(seconds, memory_for=8), device="cpu")
     assert {one.batch for one in found} == {4, 8}
 
 
@@ -146,7 +153,7 @@ def test_a_run_takes_it_and_what_the_user_says_comes_first(
     assert len(set(tables.values())) == 1, tables
 
 
-def test_no_batch_is_tried_that_the_engine_does_not_take() -> None:
+def test_no_batch_is_tried_that_the_engine_does_not_take(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {1: 0.0, 2: 0.0}
 
     def opened(most: int, _threads: int) -> Runtime:
@@ -155,7 +162,8 @@ def test_no_batch_is_tried_that_the_engine_does_not_take() -> None:
         return network
 
     for batches, tried in (((1, 2, 4), {1, 2}), ((8, 16), {2})):
-        assert {one.batch for one in tuned.measure(opened, device="cuda:0", batches=batches, step_s=0.0)} == tried
+        monkeypatch.setattr(tuning, "GPU_BATCHES", batches)
+        assert {one.batch for one in tuned.measure(opened, device="cuda:0")} == tried
 
 
 def test_only_a_batch_size_that_was_named_is_tried_beyond_the_engines_default(
