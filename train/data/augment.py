@@ -19,9 +19,19 @@ from torch import Tensor
 from train.transfer import sent
 
 _COLUMNS = (
-    "flip_x", "flip_y", "crop_x", "crop_y", "turn", "zoom", "shift_x", "shift_y", "brightness", "contrast", "level",
+    "flip_x",
+    "flip_y",
+    "crop_x",
+    "crop_y",
+    "turn",
+    "zoom",
+    "shift_x",
+    "shift_y",
+    "brightness",
+    "contrast",
+    "level",
     "gamma",
-)  # fmt: skip
+)
 _GRID = 5
 """Control points of the elastic displacement along each side."""
 

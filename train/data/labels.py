@@ -31,8 +31,11 @@ Meaning = tuple[tuple[str, int], ...]
 DEEP, _GREY = 1 << 24, 0x010101
 
 _OWN = {int.from_bytes(bytes(PALETTE[3 * label : 3 * label + 3]), "big"): label for label in range(3)}
-_CONVENTIONS: tuple[Mapping[int, int], ...] = ({label * _GREY: label for label in range(3)}, _OWN,
-    {0: 0, 0x800000: 1, 0x008000: 2})  # fmt: skip
+_CONVENTIONS: tuple[Mapping[int, int], ...] = (
+    {label * _GREY: label for label in range(3)},
+    _OWN,
+    {0: 0, 0x800000: 1, 0x008000: 2},
+)
 
 _ENTRY = re.compile(r"#?([0-9a-f]{6})=([012])|(\d{1,5})=([012])", re.IGNORECASE)
 

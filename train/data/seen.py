@@ -240,6 +240,9 @@ def unseen(
     left_out = tuple(sorted(patient for patient in patients if plain(patient) in taught))
     samples = tuple(sample for sample in layout.splits[split] if sample.patient not in left_out)
     return Unseen(
-        layout=layout, samples=samples, left_out=left_out, known=past.whole,
+        layout=layout,
+        samples=samples,
+        left_out=left_out,
+        known=past.whole,
         keys=frozenset(value for sample in samples if (value := keys.get(sample)) is not None),
-    )  # fmt: skip
+    )

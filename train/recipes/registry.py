@@ -43,7 +43,9 @@ RECIPES: dict[str, Recipe] = {
         Recipe(id="table1", summary="Slices of each split and class.", trains=False),
         Recipe(id="fig1-2", summary="A slice of each class, and a slice with its masks.", trains=False),
         Recipe(
-            id="table5", summary="Layers, stage sizes and parameters of every network; Tables 3 and 4.", trains=False,
+            id="table5",
+            summary="Layers, stage sizes and parameters of every network; Tables 3 and 4.",
+            trains=False,
             reads=False,
         ),
         Recipe(id="fig4", summary="A slice, its target, ResNet18's logits and probabilities."),
@@ -57,7 +59,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(id="gallery", summary="Slices with logits, probabilities, contours and the U-Net's output."),
         Recipe(id="split", summary="Split by patient against split by slice: how much of 98.35 % is leakage."),
     )
-}  # fmt: skip
+}
 
 
 def find(name: str) -> Recipe:
