@@ -44,7 +44,8 @@ def overlapping(infos: Sequence[zipfile.ZipInfo], directory: int) -> zipfile.Zip
     directory: where the central directory starts.
     """
     ordered = sorted(infos, key=lambda info: info.header_offset)
-    for info, end in zip(ordered, [*(info.header_offset for info in ordered[1:]), directory], strict=True):
+    ends = [*(info.header_offset for info in ordered[1:]), directory]  # one too many for an empty zip
+    for info, end in zip(ordered, ends, strict=False):
         name = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437", errors="replace")
         if info.header_offset + _HEADER + len(name) + info.compress_size > end:
             return info
