@@ -6,28 +6,20 @@ from typing import Any
 
 from export.flips import Flips, views
 from lits_deploy import DISCLAIMER
-from lits_deploy.bundle import Artifact
-from lits_deploy.contract import InputContract, in_hu
+from lits_deploy.bundle import Artifact, Manifest
+from lits_deploy.contract import in_hu
 from lits_deploy.measured import CLASSIFIER, figures_of, measured_on, number
 from lits_deploy.synthetic import BESIDE, is_synthetic
 from train.data.layout import SPLITS
 
 
-def model_card(
-    *,
-    model: dict[str, Any],
-    task: str,
-    contract: InputContract,
-    artifacts: tuple[Artifact, ...],
-    training: dict[str, Any],
-    metrics: dict[str, Any],
-    calibration_set: dict[str, Any] | None = None,
-    left_out: dict[str, Any] | None = None,
-) -> str:
+def model_card(manifest: Manifest) -> str:
     """Markdown text from what the manifest holds; says "not measured" where it holds nothing."""
+    task, contract, artifacts, training = manifest.task, manifest.contract, manifest.artifacts, manifest.training
     window = contract.window_hu
+    what = "liver-CT slice classifier" if task == "classify" else "liver and lesion segmentation"
     lines = [
-        f"# {model['name']}: {'liver-CT slice classifier' if task == 'classify' else 'liver and lesion segmentation'}",
+        f"# {manifest.model['name']}: {what}",
         "",
         f"**{DISCLAIMER}** For research: it has not been validated for any patient.",
         "",
@@ -35,7 +27,7 @@ def model_card(
         f"Axial abdominal CT slices, {contract.size}×{contract.size}, 8 bit grey, {contract.orientation}; window "
         + (in_hu(window) + _declared(training) if window else "unknown: the training data declared none."),
         "Classes: " + ", ".join(f"{index} {name}" for index, name in enumerate(contract.classes)) + ".",
-        *_flips(model.get("flips", "none")),
+        *_flips(manifest.model.get("flips", "none")),
         "",
         "    lits-deploy verify .",
         "    lits-deploy classify . SCANS --out OUT" if task == "classify" else "    lits-deploy benchmark .",
@@ -44,7 +36,7 @@ def model_card(
         *_training(training),
         "",
         "## Figures",
-        *_figures(metrics, artifacts, training),
+        *_figures(manifest.metrics, artifacts, training),
         "",
         "## Artifacts",
         "| name | file | precision | for | MB | parity: slices | max abs Δp | flipped |",
@@ -55,7 +47,7 @@ def model_card(
             for a in artifacts
         ),
         "",
-        *gates(artifacts, calibration_set or {}, left_out or {}),
+        *gates(artifacts, manifest.calibration_set, manifest.left_out),
         *_calibration(artifacts),
         "## Limits",
         _context(contract.channels) + " Other scanners, phases, windows, orientations and patients",

@@ -6,7 +6,6 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,16 +45,13 @@ def export(
     overwrite: bool = False,
     slices: int = parity.MINIMUM,
     wanted: Wanted | None = None,
-    say: Callable[[str], None] = lambda _: None,
-    phase: Callable[[str, int], None] = lambda _name, _total: None,
-    progress: Callable[[int], None] = lambda _: None,
+    talk: Talk | None = None,
 ) -> Bundle:
     """Write the bundle `out`; it appears in one rename, after the parity gate has passed.
 
     slices: how many the parity gate compares, at least 256. wanted: other precisions; one that fails its own gate is
-    left out and named in the manifest (`left_out`), unless it is allowed in. phase, progress: the start of a
-    phase with its number of slices, and slices done. Raises OutputError where `out` exists, ParityError where the graph
-    differs from the original, DataError where calibration slices may not be used.
+    left out and named in the manifest (`left_out`), unless it is allowed in. Raises OutputError where `out`
+    exists, ParityError where the graph differs from the original, DataError where calibration slices may not be used.
     """
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already.", fix="give another --out, or --overwrite")
@@ -66,8 +62,7 @@ def export(
     folder.chmod(0o755)
     limit_threads()
     try:
-        talk = Talk(say=say, phase=phase, progress=progress)
-        _fill(HeldOut(original), folder, max(slices, parity.MINIMUM), wanted, talk)
+        _fill(HeldOut(original), folder, max(slices, parity.MINIMUM), wanted, talk or Talk())
         if out.exists():
             shutil.rmtree(out)
         folder.replace(out)
@@ -159,12 +154,7 @@ def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, talk: 
             left_out=added.left_out,
         )
     manifest = replace(manifest, metrics={ARTIFACTS: figures, IN_TRAINING: original.metrics})
-    card = model_card(
-        model=model, task=manifest.task, contract=original.contract, artifacts=manifest.artifacts,
-        training=original.training, metrics=manifest.metrics, calibration_set=manifest.calibration_set,
-        left_out=manifest.left_out,
-    )  # fmt: skip
-    write_words(folder / CARD, card)
+    write_words(folder / CARD, model_card(manifest))
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
 
 

@@ -108,6 +108,7 @@ def export(
         from export.cam import has_cam
         from export.declared import Declared
         from export.run import export as export_run
+        from export.talk import Talk
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export"):
             raise
@@ -138,12 +139,12 @@ def export(
     )  # fmt: skip
     with progress_bar() as bar:
         task = bar.add_task("export", total=None, rate=0.0, note="")
-        bundle = export_run(
-            original, target, overwrite=overwrite, slices=slices, wanted=wanted,
+        talk = Talk(
             say=console.print,
             phase=lambda name, total: bar.reset(task, description=name, total=total),
             progress=lambda n: bar.update(task, advance=n),
-        )  # fmt: skip
+        )
+        bundle = export_run(original, target, overwrite=overwrite, slices=slices, wanted=wanted, talk=talk)
     if wanted:
         show_artifacts(bundle)
     shape = "×".join(map(str, original.contract.shape))

@@ -173,11 +173,12 @@ def _write(
     if recipe.precision == "int8":
         talk.phase(f"ranges of {recipe.name}", min(SLICES, len(slices)) * len(METHODS))
         chosen = choose_ranges(recipe, model, seen, slices, path, progress=talk.progress)
-        record = {**record, "ranges": chosen.method, "tried": chosen.tried, "tried_on": chosen.slices}
-        tried = ", ".join(f"{name} {delta:.1e}" for name, delta in sorted(chosen.tried.items(), key=lambda kv: kv[1]))
-        talk.say(
-            f"  {recipe.name}: ranges by `{chosen.method}` (mean |Δp| on {chosen.slices} of those slices: {tried})"
+        record = {**record, **chosen}
+        tried = ", ".join(
+            f"{name} {delta:.1e}" for name, delta in sorted(chosen["tried"].items(), key=lambda kv: kv[1])
         )
+        way = f"`{chosen['ranges']}` (mean |Δp| on {chosen['tried_on']} of those slices: {tried})"
+        talk.say(f"  {recipe.name}: ranges by {way}")
     else:
         onnx.save_model(recipe.make(model, seen), str(path))
     return replace(

@@ -8,8 +8,8 @@ looked at, so the gate on validate stays a judgement.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,15 +30,6 @@ SLICES = 96
 _BATCH = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """The ranges that were taken, and the mean |Δp| of every way that was tried, on `slices` slices."""
-
-    method: Method
-    tried: dict[str, float]
-    slices: int
-
-
 def choose_ranges(
     recipe: Recipe,
     model: onnx.ModelProto,
@@ -47,11 +38,11 @@ def choose_ranges(
     path: Path,
     *,
     progress: Callable[[int], None] = lambda _: None,
-) -> Chosen:
+) -> dict[str, Any]:
     """Write the file of a recipe to `path`, over the ranges whose answers are closest to those of the FP32 model.
 
     slices: uint8 [N, C, S, S] of training patients; a spread of SLICES of them is used. Closest is the smallest mean
-    |Δp|; an answer that is not finite never wins.
+    |Δp|; an answer that is not finite never wins. Returns what the manifest says: the way, and the mean |Δp| of each.
     """
     few = slices[evenly(range(len(slices)), SLICES)]
     onnx.save_model(model, str(path))
@@ -64,7 +55,7 @@ def choose_ranges(
         progress(len(few))
     method = min(tried, key=lambda name: tried[name])
     onnx.save_model(recipe.make(model, seen, method), str(path))
-    return Chosen(method=method, tried={str(name): delta for name, delta in tried.items()}, slices=len(few))
+    return {"ranges": method, "tried": tried, "tried_on": len(few)}
 
 
 def _answers(path: Path, slices: npt.NDArray[np.uint8], *, simulated: bool) -> npt.NDArray[np.float32]:

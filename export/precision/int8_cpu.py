@@ -21,12 +21,7 @@ OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "Relu"
 
 
 def to_int8(
-    model: onnx.ModelProto,
-    seen: Mapping[str, Activation],
-    *,
-    method: Method,
-    floating: Collection[str],
-    seven_bits: bool = True,
+    model: onnx.ModelProto, seen: Mapping[str, Activation], *, method: Method, floating: Collection[str]
 ) -> onnx.ModelProto:
     """An FP32 model with INT8 layers.
 
@@ -43,7 +38,7 @@ def to_int8(
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(model),
         per_channel=True,
-        reduce_range=seven_bits,
+        reduce_range=True,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),

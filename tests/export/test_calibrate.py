@@ -16,7 +16,7 @@ from export.card import model_card
 from export.figures import measure
 from export.held_out import HeldOut
 from export.source import Deployed, Original
-from lits_deploy.bundle import Artifact
+from lits_deploy.bundle import Artifact, Manifest
 from lits_deploy.contract import InputContract
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 from tiny_data import make_tiny_data
@@ -157,7 +157,7 @@ def card(found: Original, record: dict[str, Any]) -> str:
         name="fp32", file="model.onnx", sha256="0" * 64, bytes=1, precision="fp32", opset=19, outputs=("logits",),
         tolerance=1e-4, calibration=record, parity={"slices": 1, "origin": "data", "max_delta": 0.0, "flipped": 0},
     )  # fmt: skip
-    return model_card(
-        model={"name": "resnet18"}, task="classify", contract=found.contract, artifacts=(artifact,), training={},
-        metrics={},
-    )  # fmt: skip
+    manifest = Manifest(
+        task="classify", model={"name": "resnet18"}, contract=found.contract, artifacts=(artifact,), files={}
+    )
+    return model_card(manifest)

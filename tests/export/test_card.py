@@ -9,7 +9,7 @@ import pytest
 
 from export.card import model_card
 from export.confidence import fit_abstain
-from lits_deploy.bundle import Artifact
+from lits_deploy.bundle import Artifact, Manifest
 from lits_deploy.contract import InputContract
 
 
@@ -23,8 +23,9 @@ def artifact(**changes: Any) -> Artifact:
 
 
 def card(*artifacts: Artifact, **told: Any) -> str:
-    values: dict[str, Any] = {"model": {"name": "tiny"}, "task": "classify", "training": {}, "metrics": {}}
-    return model_card(contract=InputContract(window_hu=None), artifacts=artifacts, **{**values, **told})
+    values: dict[str, Any] = {"model": {"name": "tiny"}, "task": "classify"}
+    manifest = Manifest(contract=InputContract(window_hu=None), artifacts=artifacts, files={}, **{**values, **told})
+    return model_card(manifest)
 
 
 @pytest.mark.parametrize(("wrong", "says"), [(0, "95.0%, reached |"), (5, "95.0%, **not reached** |")])

@@ -13,7 +13,7 @@ from benchmarks.report import model_table
 from benchmarks.report_files import csv_text
 from benchmarks.scans import find_scans
 from export.card import model_card
-from lits_deploy.bundle import Artifact
+from lits_deploy.bundle import Artifact, Manifest
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
@@ -65,11 +65,16 @@ def test_the_card_carries_it(data: Path) -> None:
         tolerance=1e-4, parity={"slices": 256, "origin": "phantoms", "max_delta": 0.0, "flipped": 0},
     )  # fmt: skip
     settings = {"epochs": 1, "lr": 0.1, "batch_size": 4, "class_weights": "none", "seed": 0}
-    card = model_card(
-        model={"name": "resnet18"}, task="classify", contract=InputContract(window_hu=None), artifacts=(artifact,),
+    manifest = Manifest(
+        task="classify",
+        model={"name": "resnet18"},
+        contract=InputContract(window_hu=None),
+        artifacts=(artifact,),
+        files={},
         training={"dataset": read_layout(data).describe(), "settings": settings, "epoch": 1, "checkpoint": "best"},
         metrics={"artifacts": {"fp32": {"test": figures}}},
-    )  # fmt: skip
+    )
+    card = model_card(manifest)
     assert "On data/test, 4 slices of 1 patient, SPLIT BY SLICE." in card
     assert "split by slice. train: 8 slices" in card
 
