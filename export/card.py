@@ -201,9 +201,11 @@ def _weights(training: dict[str, Any]) -> list[str]:
 def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training: dict[str, Any]) -> list[str]:
     """Figures of every file on every split, measured on the file itself; the test split first."""
     found = {
-        (a.name, split): told for split in ("test", "validate") for a in artifacts
+        (a.name, split): told
+        for split in ("test", "validate")
+        for a in artifacts
         if (told := figures_of(metrics, a.name, split))
-    }  # fmt: skip
+    }
     if not found:
         return ["Not measured: at export no data was at hand that the network had not been trained on."]
     lines = [

@@ -49,12 +49,14 @@ class Reliability:
         """One record a bin: low, high, count, confidence, accuracy (None where the bin is empty)."""
         return [
             {
-                "low": float(self.edges[i]), "high": float(self.edges[i + 1]), "count": int(n),
+                "low": float(self.edges[i]),
+                "high": float(self.edges[i + 1]),
+                "count": int(n),
                 "confidence": float(self.confidence[i]) if n else None,
                 "accuracy": float(self.accuracy[i]) if n else None,
             }
             for i, n in enumerate(self.count)
-        ]  # fmt: skip
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,9 +58,11 @@ def _of_checkpoint(found: Weights, declared: Declared) -> Original:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{found.path} has a record that cannot be read ({error}).", fix="train again") from error
     recorded = {
-        "model": config.model, "width": config.width, "channels": config.contract.channels,
+        "model": config.model,
+        "width": config.width,
+        "channels": config.contract.channels,
         "size": config.contract.size,
-    }  # fmt: skip
+    }
     for name, value in recorded.items():
         said = getattr(declared, name)
         if said is not None and said != value:

@@ -121,5 +121,8 @@ def _segmented(stream: Iterable[Answer]) -> dict[str, Any]:
             slices += 1
             patients.add(answer.sample.patient)
     return {
-        "slices": slices, "patients": len(patients), **segmentation_summary_of(matrix), "confusion": matrix.tolist()
-    }  # fmt: skip
+        "slices": slices,
+        "patients": len(patients),
+        **segmentation_summary_of(matrix),
+        "confusion": matrix.tolist(),
+    }

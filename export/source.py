@@ -187,9 +187,14 @@ def of_weights(weights: Weights, model: str, *, width: int | None, contract: Inp
 
 
 def _original(
-    model: nn.Module, name: str, width: int | None, contract: InputContract, training: dict[str, Any],
-    metrics: dict[str, Any], data: Path | None,
-) -> Original:  # fmt: skip
+    model: nn.Module,
+    name: str,
+    width: int | None,
+    contract: InputContract,
+    training: dict[str, Any],
+    metrics: dict[str, Any],
+    data: Path | None,
+) -> Original:
     info = network(name)
     module = Deployed(model, contract, info.task).eval()
     return Original(

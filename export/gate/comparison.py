@@ -85,10 +85,16 @@ class Comparison:
                 p_original, p_artifact = (tuple(map(float, share[index])) for share in shares)
                 self.flips.append(
                     Flip(
-                        name=judged.name, patient=judged.patient, target=judged.target, original=before, artifact=after,
-                        p_original=p_original, p_artifact=p_artifact, picture=judged.picture[len(judged.picture) // 2],
+                        name=judged.name,
+                        patient=judged.patient,
+                        target=judged.target,
+                        original=before,
+                        artifact=after,
+                        p_original=p_original,
+                        p_artifact=p_artifact,
+                        picture=judged.picture[len(judged.picture) // 2],
                     )
-                )  # fmt: skip
+                )
 
     def figures(self) -> dict[str, Any]:
         """What the manifest records; `judged` holds the figures that `Limits` judges, by its names.

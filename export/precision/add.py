@@ -182,11 +182,21 @@ def _write(
     else:
         onnx.save_model(recipe.make(model, seen), str(path))
     return replace(
-        base, name=recipe.name, file=recipe.file, sha256=sha256_file(path), bytes=path.stat().st_size,
-        precision=recipe.precision, runtimes=recipe.runtimes, devices=recipe.devices, quantisation=record,
-        parity={}, calibration={}, temperature=1.0, abstain_below=None,
+        base,
+        name=recipe.name,
+        file=recipe.file,
+        sha256=sha256_file(path),
+        bytes=path.stat().st_size,
+        precision=recipe.precision,
+        runtimes=recipe.runtimes,
+        devices=recipe.devices,
+        quantisation=record,
+        parity={},
+        calibration={},
+        temperature=1.0,
+        abstain_below=None,
         outputs=tuple(output for output in base.outputs if output != "cam"),
-    )  # fmt: skip
+    )
 
 
 def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Candidate]:
@@ -203,9 +213,12 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
             opened.append((name if device == "cpu" else f"{name} {device}", stack.enter_context(runtime)))
     if not opened:
         simulated = Simulated(
-            bundle.read(artifact), precision=artifact.precision, shape=bundle.manifest.contract.shape,
-            wanted=wanted, max_batch=most,
-        )  # fmt: skip
+            bundle.read(artifact),
+            precision=artifact.precision,
+            shape=bundle.manifest.contract.shape,
+            wanted=wanted,
+            max_batch=most,
+        )
         opened.append(("simulation", stack.enter_context(simulated)))
     return [
         gate.Candidate(artifact=artifact.name, precision=artifact.precision, place=name, runtime=runtime)

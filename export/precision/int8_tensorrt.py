@@ -90,10 +90,13 @@ class _Quantiser:
         self._constant(f"{name}_zeros", np.zeros(scale.shape, np.int8))
         self._before.setdefault("", []).append(
             helper.make_node(
-                "DequantizeLinear", [f"{name}_int8", f"{name}_scale", f"{name}_zeros"], [f"{name}_dq"],
-                name=f"{name}_dequantise", axis=axis,
+                "DequantizeLinear",
+                [f"{name}_int8", f"{name}_scale", f"{name}_zeros"],
+                [f"{name}_dq"],
+                name=f"{name}_dequantise",
+                axis=axis,
             )
-        )  # fmt: skip
+        )
         node.input[1] = f"{name}_dq"
 
     def finish(self) -> None:

@@ -76,11 +76,13 @@ INT8_CPU = Recipe(
     runtimes=("onnxruntime", "openvino"),
     devices=("cpu",),
     record={
-        "tool": "onnxruntime.quantization", "activations": "uint8 with zero point",
-        "weights": "int8 in 7 bits, symmetric, per output channel", "float32": "last layer, softmax",
+        "tool": "onnxruntime.quantization",
+        "activations": "uint8 with zero point",
+        "weights": "int8 in 7 bits, symmetric, per output channel",
+        "float32": "last layer, softmax",
     },
     make=lambda model, seen, method="max": int8_cpu.to_int8(model, seen, method=method, floating=floating(model)),
-)  # fmt: skip
+)
 
 INT8_TENSORRT = Recipe(
     name="int8-trt",
@@ -90,9 +92,11 @@ INT8_TENSORRT = Recipe(
     devices=("cuda",),
     half=True,
     record={
-        "tool": "lits-deploy", "activations": "int8, symmetric",
-        "weights": "int8, symmetric, per output channel", "float16": "last layer and all that is not a layer",
+        "tool": "lits-deploy",
+        "activations": "int8, symmetric",
+        "weights": "int8, symmetric, per output channel",
+        "float16": "last layer and all that is not a layer",
         "float32": "input cast to scaling, softmax, argmax",
     },
     make=lambda model, seen, method="max": int8_tensorrt.to_int8(model, seen, method=method, floating=floating(model)),
-)  # fmt: skip
+)
