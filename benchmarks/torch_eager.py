@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 
 from benchmarks.candidates import Candidate
-from export.flips import Flips
+from export.choices import Flips
 from export.source import Original, from_run
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.mishaps import device_is_full

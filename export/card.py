@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from export.flips import Flips, views
+from export.choices import Flips
+from export.flips import views
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Artifact, Manifest
 from lits_deploy.contract import in_hu

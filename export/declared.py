@@ -44,10 +44,7 @@ def open_weights(path: Path, declared: Declared, *, data: Path | None = None) ->
         original = of_weights(found, info.name, width=declared.width, contract=contract)
     else:
         original = _of_checkpoint(found, declared)
-    if data is not None:
-        original = dataclasses.replace(original, data=data)
-        original.check_data(original.contract.window_hu)
-    return original.with_window(declared.window)
+    return original.with_data(data).with_window(declared.window)
 
 
 def _of_checkpoint(found: Weights, declared: Declared) -> Original:

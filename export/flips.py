@@ -8,15 +8,11 @@ it ever saw.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-Flips = Literal["none", "sides", "all"]
-"""none; sides: left and right exchanged, too; all: upside down, and both, too."""
+from export.choices import Flips
 
-CHOICES: tuple[Flips, ...] = get_args(Flips)
 _AXES: dict[Flips, tuple[tuple[int, ...], ...]] = {
     "none": ((),),
     "sides": ((), (-1,)),

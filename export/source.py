@@ -6,14 +6,15 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from export.cam import ActivationMap
+from export.cam import ActivationMap, has_cam
+from export.choices import Checkpoint, Flips
 from export.fit import fill
-from export.flips import Flips, merged, mirrored, unmirrored
+from export.flips import merged, mirrored, unmirrored
 from export.weights import Weights, require_finite
 from lits_deploy.contract import InputContract, in_hu
 from lits_deploy.errors import ContractError, DataError
@@ -23,9 +24,6 @@ from train.data.layout import declared_window
 from train.data.seen import Past, Seen, of_run
 from train.models.registry import Network, build, network
 from train.preprocess import Preprocess
-
-Choice = Literal["best", "last"]
-
 
 DECLARED = "declared at export"
 """`training["window"]` of a bundle whose window the training did not record."""
@@ -95,6 +93,11 @@ class Original:
         """Number of parameters, counted."""
         return sum(parameter.numel() for parameter in self.module.network.parameters())
 
+    @property
+    def has_cam(self) -> bool:
+        """Whether the network has a class-activation map to export."""
+        return has_cam(self.module.network)
+
     def with_cam(self) -> Original:
         """The same, exported with the class-activation map; UserError where the network has none (`export.cam`)."""
         return self._deployed(cam=True, flips=self.module.flips)
@@ -123,6 +126,25 @@ class Original:
             training={**self.training, "window": DECLARED},
         )
 
+    def window_remark(self) -> str | None:
+        """What a user must know of the window before the work begins: only where the training did not record it."""
+        window = self.contract.window_hu
+        if window is None:
+            return (
+                "warning: the window is unknown, so the bundle will refuse DICOM and NIfTI. Fix: export again with "
+                "--window LOW HIGH, the window in HU it was trained through"
+            )
+        declared = self.training.get("window")
+        return None if declared is None else f"window {in_hu(window)}: {declared}, not recorded by the training"
+
+    def with_data(self, data: Path | None) -> Original:
+        """The same, with parity slices of this data set, None: as it is. ContractError where its window is another."""
+        if data is None:
+            return self
+        original = dataclasses.replace(self, data=data)
+        original.check_data(original.contract.window_hu)
+        return original
+
     def check_data(self, window: tuple[float, float] | None) -> None:
         """ContractError where the data set at hand declares another window than this one."""
         if self.data is None or window is None:
@@ -139,7 +161,7 @@ class Original:
         return dataclasses.replace(self, module=module)
 
 
-def from_run(run: Path, *, choice: Choice = "best") -> Original:
+def from_run(run: Path, *, choice: Checkpoint = "best") -> Original:
     """The best (by validate) or last checkpoint of a run folder.
 
     DataError where there is none, or where its weights are not finite.

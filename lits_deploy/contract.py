@@ -11,13 +11,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Literal
 
 from lits_deploy.errors import ContractError
 from lits_deploy.files import canonical_json, sha256_bytes
+
+if TYPE_CHECKING:  # a command's help, which names the kernels, needs no numpy
+    import numpy as np
+    import numpy.typing as npt
 
 CLASSES = ("no liver", "liver", "liver with lesion")
 """Classes 0, 1, 2 of the thesis's classification task (Section 3)."""
@@ -104,8 +105,8 @@ class InputContract:
 def window_to_uint8(hu: npt.NDArray[Any], window_hu: tuple[float, float]) -> npt.NDArray[np.uint8]:
     """Map HU to 0…255 linearly over the window, clipped, rounded to nearest. Any shape."""
     low, high = window_hu
-    scaled = (hu.astype(np.float32) - low) * (255.0 / (high - low))
-    grey: npt.NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    scaled = (hu.astype("float32") - low) * (255.0 / (high - low))
+    grey: npt.NDArray[np.uint8] = scaled.round().clip(0, 255).astype("uint8")
     return grey
 
 

@@ -5,11 +5,14 @@ Not to be confused with `train.recipes`, which repeats the thesis's tables and f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lits_deploy.contract import InputContract, ResizeKernel
-from lits_deploy.errors import UserError
+from lits_deploy.errors import DataError, UserError
+from train.config import Recipe, TrainConfig
+from train.data.layout import read_layout
 from train.models.registry import Network
 
 FULL_SIZE = 256
@@ -56,4 +59,29 @@ def input_contract(
     return InputContract(window_hu=window, crop=crop, resize=resize, size=size, channels=channels)
 
 
-RECIPES: dict[str, Callable[[Network], dict[str, Any]]] = {"thesis": thesis, "strong": strong}
+RECIPES: dict[Recipe, Callable[[Network], dict[str, Any]]] = {"thesis": thesis, "strong": strong}
+
+
+def configure(
+    info: Network,
+    recipe: Recipe,
+    chosen: Mapping[str, Any],
+    *,
+    data: Path,
+    window: tuple[float, float] | None,
+    resize: ResizeKernel,
+    **rest: Any,
+) -> TrainConfig:
+    """A run's settings: the recipe's, and over them what was chosen.
+
+    chosen: fields of `TrainConfig`, size and channels; None leaves one to the recipe. rest: further fields.
+    Raises DataError where the data set declares another window, UserError where the network cannot take the slices.
+    """
+    settings: dict[str, Any] = {"size": FULL_SIZE, "channels": 1, **RECIPES[recipe](info)}
+    settings |= {name: value for name, value in chosen.items() if value is not None}
+    declared = read_layout(data).window_hu
+    if window is not None and declared is not None and window != declared:
+        raise DataError(f"{data} declares the window {declared} HU, not {window}.", fix="leave --window out")
+    size, channels = settings.pop("size"), settings.pop("channels")
+    contract = input_contract(info, window=window or declared, size=size, channels=channels, resize=resize)
+    return TrainConfig(model=info.name, data=data, recipe=recipe, contract=contract, **rest, **settings)

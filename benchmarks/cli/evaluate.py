@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines, patients
+from lits_deploy.cli import patients, run_options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -29,7 +29,7 @@ def evaluate(
     ),
     batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
     threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
-    engine_cache: Path | None = engines.CACHE,
+    engine_cache: Path | None = run_options.ENGINE_CACHE,
 ) -> None:
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.
 

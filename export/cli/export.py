@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from export.choices import Checkpoint, Flips
+from export.cli import engines
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import engines
-from lits_deploy.errors import DataError, MissingExtra, UserError
+from lits_deploy.cli.extras import needs
+from lits_deploy.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from export.declared import Declared
@@ -20,28 +21,13 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
-class Checkpoint(str, Enum):
-    """--checkpoint."""
-
-    best = "best"
-    last = "last"
-
-
-class Flips(str, Enum):
-    """--flips, as `export.flips` knows them."""
-
-    none = "none"
-    sides = "sides"
-    all = "all"
-
-
 @app.command(epilog=exits.in_help("0 done", "1 a precision failed its gate"))
 def export(
     run: Path | None = typer.Argument(
         None, metavar="RUN|BUNDLE", help="Training run; with --trt a bundle too. [default: the newest in runs/]"
     ),
     out: Path | None = typer.Option(None, help="Folder of the bundle. [default: RUN-bundle]"),
-    checkpoint: Checkpoint = typer.Option(Checkpoint.best, help="Best by validate, or the last epoch's."),
+    checkpoint: Checkpoint = typer.Option("best", help="Best by validate, or the last epoch's."),
     weights: Path | None = typer.Option(None, help="Export weights of --model, or a checkpoint, instead of a run."),
     model: str | None = typer.Option(None, help="With --weights: a name that `lits-deploy models` lists."),
     width: int | None = typer.Option(None, help="With --weights: channels of the U-Net's first stage."),
@@ -60,7 +46,7 @@ def export(
         None, "--cam/--no-cam", help="Also the class-activation map, for reports. [default: where the network has one]"
     ),
     flips: Flips = typer.Option(
-        Flips.none, help="Answer with the mean over mirror images, too: left-right (sides, 2 passes) or all four."
+        "none", help="Answer with the mean over mirror images, too: left-right (sides, 2 passes) or all four."
     ),
     fp16: bool = typer.Option(False, "--fp16", help="Also an FP16 file, judged against the original."),
     int8: bool = typer.Option(False, "--int8", help="Also INT8 files: one for CPUs, one for TensorRT."),
@@ -94,44 +80,51 @@ def export(
         )
     if not (fp16 or int8) and (calibration or gates or allow_failing or report):
         raise UserError("--calibration, --gate, --allow-failing, --report go with --fp16 or --int8.", fix="add one")
-    options = engines.EngineOptions(
-        precision=precision, max_batch=max_batch, opt_batch=opt_batch, engine_cache=engine_cache,
-        compute_capability=compute_capability, flavour=trt_flavour,
-    )  # fmt: skip
-    options.check(trt)
-    if run is not None and engines.is_bundle(run):
-        if not trt or fp16 or int8 or out or weights or data or window or cam is not None or flips is not Flips.none:
+    asked = {
+        "precision": precision,
+        "max_batch": max_batch,
+        "opt_batch": opt_batch,
+        "engine_cache": engine_cache,
+        "compute_capability": compute_capability,
+        "flavour": trt_flavour,
+    }
+    from lits_deploy.packed import looks_like_bundle
+
+    options = engines.options_of(trt, asked)
+    if run is not None and run.exists() and looks_like_bundle(run):
+        if options is None or fp16 or int8 or out or weights or data or window or cam is not None or flips != "none":
             raise UserError(f"{run} is a bundle already.", fix="build its engines with --trt alone, or export its run")
-        engines.build_engines(run, options)
+        engines.build(run, options)
         return
-    try:
-        from export.cam import has_cam
+    with needs("export"):
+        from export.cli.artifacts import show_artifacts
         from export.declared import Declared
         from export.run import export as export_run
+        from export.source import from_run
         from export.talk import Talk
-    except ImportError as error:
-        if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export"):
-            raise
-        raise MissingExtra(str(error.name), "export") from error
-    from export.cli.artifacts import show_artifacts
     from lits_deploy.cli.console import console, progress_bar
+    from train import runs
 
     if data is not None:  # asked for by name: never phantoms in its place
         from train.data.layout import read_layout
 
         read_layout(data, ("validate",))
     if weights is None:
-        source = run or _newest_run()
-        original = _from_run(source, checkpoint, window, data)
+        source = run or runs.newest("best.safetensors")
+        if source is None:
+            raise DataError(
+                "There is no training run in runs/.", fix="make one with `lits-deploy train`, or name a RUN"
+            )
+        original = from_run(source, choice=checkpoint).with_data(data).with_window(window)
         target = out or source.with_name(f"{source.resolve().name}-bundle")
     else:
         declared = Declared(model=model, width=width, channels=channels, size=size, window=window)
         original = _from_weights(weights, declared, data)
         target = out or weights.with_name(f"{weights.stem}-bundle")
-    original = original.with_flips(flips.value)
-    if cam or (cam is None and has_cam(original.module.network)):
+    original = original.with_flips(flips)
+    if original.has_cam if cam is None else cam:
         original = original.with_cam()
-    if line := _window(original):
+    if line := original.window_remark():
         console.print(line)
     wanted = _wanted(
         fp16, int8, calibration, calibration_slices, gates or [], allow_failing,
@@ -158,8 +151,8 @@ def export(
         if any(artifact.name == "int8-cpu" for artifact in bundle.manifest.artifacts):
             console.print(f"       lits-deploy classify {target} SCANS --out OUT --precision int8")
     console.print(f"       lits-deploy benchmark {target}" + ("" if weights else f" --against {source}"))
-    if trt:
-        engines.build_engines(target, options)
+    if options is not None:
+        engines.build(target, options)
     if bundle.manifest.left_out:
         raise typer.Exit(exits.SOME_FAILED)
 
@@ -177,41 +170,6 @@ def _wanted(
         calibration_slices=slices, allow_failing=allow_failing, limits=limits, overridden=tuple(overridden),
         report=report,
     )  # fmt: skip
-
-
-def _newest_run() -> Path:
-    runs = sorted(Path("runs").glob("*/best.safetensors"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise DataError("There is no training run in runs/.", fix="make one with `lits-deploy train`, or name a RUN")
-    return runs[-1].parent
-
-
-def _from_run(
-    run: Path, checkpoint: Checkpoint, window: tuple[float, float] | None, data: Path | None
-) -> Original:  # fmt: skip
-    from dataclasses import replace
-
-    from export.source import from_run
-
-    original = from_run(run, choice=checkpoint.value)
-    if data is not None:
-        original = replace(original, data=data)
-        original.check_data(original.contract.window_hu)
-    return original.with_window(window)
-
-
-def _window(original: Original) -> str | None:
-    """What is said of the window before the work begins: only where the training did not record it."""
-    from lits_deploy.contract import in_hu
-
-    window = original.contract.window_hu
-    if window is None:
-        return (
-            "warning: the window is unknown, so the bundle will refuse DICOM and NIfTI. Fix: export again with "
-            "--window LOW HIGH, the window in HU it was trained through"
-        )
-    declared = original.training.get("window")
-    return None if declared is None else f"window {in_hu(window)}: {declared}, not recorded by the training"
 
 
 def _from_weights(weights: Path, declared: Declared, data: Path | None) -> Original:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import engines, patients, run_options
+from lits_deploy.cli import patients, run_options
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
     from lits_deploy.pipeline.options import RunSummary
@@ -52,7 +52,7 @@ def classify(
     time_limit_s: float = run_options.TIME_LIMIT,
     memory_limit_mib: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
-    engine_cache: Path | None = engines.CACHE,
+    engine_cache: Path | None = run_options.ENGINE_CACHE,
     report: bool = typer.Option(
         True,
         help="Write report.html, with pictures of suspicious slices; --no-report does not update an earlier one.",

@@ -1,7 +1,8 @@
-"""What `classify`, `segment` and `watch` have in common: their options, their progress, and names joined by commas.
+"""What several commands have in common: options, the progress of a run, and names joined by commas.
 
-Typer reads an option from a parameter's default, so the same object serves every command that has it. Their parameters
-are named as the fields of `ClassifyOptions` are: `of_command` puts them together.
+Typer reads an option from a parameter's default, so the same object serves every command that has it; options that only
+`train` or `benchmarks` share stand in `train/cli/options.py` and `benchmarks/cli/options.py`. Parameters of `classify`,
+`segment` and `watch` are named as the fields of `ClassifyOptions` are: `of_command` puts them together.
 """
 
 from __future__ import annotations
@@ -81,6 +82,10 @@ TRUST = typer.Option(
 TIME_LIMIT = typer.Option(30.0, "--time-limit", help="Seconds that decoding one file may take.")
 MEMORY_LIMIT = typer.Option(
     1024, "--memory-limit", help="MiB that decoding a file, loading the network or one slice in it may take."
+)
+ENGINE_CACHE = typer.Option(
+    None,
+    help="With TensorRT: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",
 )
 LEDGER = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")
 SEGMENTER = typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines, patients, run_options
+from lits_deploy.cli import patients, run_options
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
     from lits_deploy.segmentation.run import SegmentSummary
@@ -52,7 +52,7 @@ def segment(
     time_limit_s: float = run_options.TIME_LIMIT,
     memory_limit_mib: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
-    engine_cache: Path | None = engines.CACHE,
+    engine_cache: Path | None = run_options.ENGINE_CACHE,
 ) -> None:
     """Segment liver and lesions with a U-Net's bundle: masks that lie on their sources, volumes in ml.
 

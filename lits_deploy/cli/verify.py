@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines
+from lits_deploy.cli import run_options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -15,7 +15,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @app.command(epilog=exits.in_help("0 the bundle holds here", "3 it does not"))
 def verify(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
-    engine_cache: Path | None = engines.CACHE,
+    engine_cache: Path | None = run_options.ENGINE_CACHE,
 ) -> None:
     """Check a bundle's hashes and goldens on this machine, without PyTorch.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines, patients, run_options
+from lits_deploy.cli import patients, run_options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -47,7 +47,7 @@ def watch(
     time_limit_s: float = run_options.TIME_LIMIT,
     memory_limit_mib: int = run_options.MEMORY_LIMIT,
     ledger: Path | None = run_options.LEDGER,
-    engine_cache: Path | None = engines.CACHE,
+    engine_cache: Path | None = run_options.ENGINE_CACHE,
     report: bool = typer.Option(True, help="Draw report.html anew after each study, with pictures."),
     segmenter: Path | None = run_options.SEGMENTER,
 ) -> None:

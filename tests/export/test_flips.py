@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,8 @@ from typer.testing import CliRunner
 
 from benchmarks.reference import open_reference
 from export import graph
-from export.flips import CHOICES, Flips, merged, mirrored, unmirrored, views
+from export.choices import Flips
+from export.flips import merged, mirrored, unmirrored, views
 from export.source import Deployed, Original, from_run
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
@@ -49,7 +51,7 @@ def slices(count: int = 3) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, 1, 64, 64)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("flips", CHOICES)
+@pytest.mark.parametrize("flips", get_args(Flips))
 @pytest.mark.parametrize("name", ["resnet18", "unet"])
 def test_the_answer_is_the_mean_over_mirror_images_turned_back(name: str, flips: Flips) -> None:
     plain = original(name)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import pytest
 import torch
@@ -21,10 +21,11 @@ from torch._inductor.utils import fresh_cache
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
 from tiny_data import make_tiny_data
-from train.cli.train import Compile, _compiled
+from train.choices import OnOff
 from train.compiled import Compiled
 from train.config import TrainConfig
 from train.data.layout import read_layout
+from train.device import compiled
 from train.session import Observer, Session
 
 
@@ -179,8 +180,8 @@ def test_inductor_without_a_compiler() -> None:
 
 def test_auto_is_for_one_gpu(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     devices = [torch.device("cuda", 1), torch.device("cpu")]
-    found = {choice: [_compiled(choice, device) for device in devices] for choice in Compile}
-    assert found == {Compile.auto: ["auto", False], Compile.on: [True, True], Compile.off: [False, False]}
+    found = {choice: [compiled(choice, device) for device in devices] for choice in get_args(OnOff)}
+    assert found == {"auto": ["auto", False], "on": [True, True], "off": [False, False]}
     config = TrainConfig(model="unet", width=2, data=data, contract=InputContract(window_hu=None, size=64, crop=None))
     session = Session(config, read_layout(data), Observer())
     monkeypatch.setattr("train.distributed.processes", lambda: 2)

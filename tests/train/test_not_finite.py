@@ -174,7 +174,7 @@ def test_slices_of_a_class_that_weighs_nothing_have_no_loss(tmp_path: Path) -> N
 
 
 def test_a_class_that_train_lacks_ends_no_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from train.cli.train import Bars
+    from train.cli.bars import Bars
 
     data = tmp_path / "data"
     for split in ("train", "validate", "test"):

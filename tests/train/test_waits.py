@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
 from train import loop, metrics, session
-from train.cli import train as cli
+from train.cli import bars as cli
 from train.config import TrainConfig
 from train.data import augment, feed
 from train.data.dataset import SliceDataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import numpy as np
 import pytest
 
 from lits_deploy.bundle import Bundle
-from lits_deploy.cli import engines
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, EngineError, UserError
 from lits_deploy.pipeline.judge import softmax
 from lits_deploy.runtime import Device
+from lits_deploy.trt import engines
 from lits_deploy.trt import open as open_module
 from lits_deploy.trt import prepare as prepare_module
 from lits_deploy.trt.build import Built
@@ -293,7 +294,13 @@ def test_where_nothing_fits_the_end_says_how_much_is_missing(box: Bench) -> None
 
 def test_export_tries_smaller_too_but_not_than_was_asked_for(box: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def build_it(**options: Any) -> None:
-        engines.build_engines(box.bundle.folder, engines.EngineOptions(engine_cache=box.cache.folder, **options))
+        asked = engines.EngineOptions(engine_cache=box.cache.folder, **options)
+        built = engines.build_engines(
+            box.bundle, asked, say=box.said.append, progress=lambda _: nullcontext(lambda share, phase: None)
+        )
+        for engine in built.values():
+            if isinstance(engine, UserError):
+                raise engine
 
     monkeypatch.setattr(engines.EngineOptions, "tools", lambda _: (box.library, ()))
     monkeypatch.setattr(open_module.bindings, "open_cuda", lambda: box.cuda)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,16 @@ from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER, exits
 from lits_deploy.cli import patients
-from lits_deploy.errors import MissingExtra
-from train.cli.train import ClassWeights
+from lits_deploy.cli.extras import needs
+from train.choices import Budget
+from train.cli import options
+from train.config import Weights
 from train.recipes.registry import RECIPES, Recipe
 
 _ALL = Recipe(id="all", summary="Every one of these, and the page over them.")
 
 
 DEFAULTS = {"scale": "1", "seeds": 1, "device": "auto", "budget": "v100", "class_weights": "none"}
-
-
-class Budget(str, Enum):
-    """--budget."""
-
-    v100 = "v100"
-    minutes = "minutes"
 
 
 class _Commands(TyperGroup):
@@ -49,29 +43,27 @@ app = typer.Typer(
 
 def _command(recipe: Recipe) -> Callable[..., None]:
     def run(
-        data: Path = typer.Option(Path("data"), help="Data set in the training layout."),
+        data: Path = typer.Option(Path("data"), help=options.DATA),
         out: Path = typer.Option(Path("reproduction"), help="Folder of the results, one for all recipes."),
         scale: str = typer.Option(
             "1",
             help="Work to do: 1 as in the thesis, 0.1 about a tenth (fewer slices and epochs), or tiny: a smoke test.",
         ),
         seeds: int = typer.Option(1, min=1, help="Runs of every training; tables show mean and standard deviation."),
-        device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
+        device: str = options.DEVICE,
         budget: Budget = typer.Option(
-            Budget.v100, help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
+            "v100", help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
         ),
         weight_decay: float | None = typer.Option(
             None, min=0.0, help="Of fig18 and table8, where the thesis is silent [0 and 1e-5]."
         ),
-        class_weights: ClassWeights = typer.Option(ClassWeights.none, help="Weights of the loss."),
-        window: tuple[float, float] | None = typer.Option(
-            None, metavar="LOW HIGH", help="Window of the slices in HU, where dataset.json does not say."
-        ),
+        class_weights: Weights = typer.Option("none", help="Weights of the loss."),
+        window: tuple[float, float] | None = options.WINDOW,
     ) -> None:
         recipes = list(RECIPES.values()) if recipe.id == "all" else [recipe]
         chosen = {
-            "data": data, "out": out, "scale": scale, "seeds": seeds, "device": device, "budget": budget.value,
-            "weight_decay": weight_decay, "class_weights": class_weights.value, "window": window,
+            "data": data, "out": out, "scale": scale, "seeds": seeds, "device": device, "budget": budget,
+            "weight_decay": weight_decay, "class_weights": class_weights, "window": window,
         }  # fmt: skip
         _reproduce(recipes, chosen)
 
@@ -105,21 +97,18 @@ def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")
 @patients.guarded  # its tables name patients, its figures show them
 def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
     from lits_deploy.cli.console import console
-    from train.cli.train import Amp, Bars, torch_device, use_amp
 
-    try:
+    with needs("train"):
+        from train.cli.bars import Bars
+        from train.device import torch_device, use_amp
         from train.recipes.lab.bench import Settings
         from train.recipes.lab.reproduce import reproduce
         from train.recipes.lab.scale import parse_scale
-    except ImportError as error:
-        if (error.name or "").split(".")[0] not in ("torch", "torchvision", "safetensors", "matplotlib"):
-            raise
-        raise MissingExtra(str(error.name), "train") from error
 
     target = torch_device(chosen["device"])
     settings = Settings(
         out=chosen["out"], scale=parse_scale(chosen["scale"]), seeds=chosen["seeds"], device=str(target),
-        amp=use_amp(Amp.auto, target), workers=8 if target.type == "cuda" else 0, window_hu=chosen["window"],
+        amp=use_amp("auto", target), workers=8 if target.type == "cuda" else 0, window_hu=chosen["window"],
         class_weights=chosen["class_weights"], weight_decay=chosen["weight_decay"], budget=chosen["budget"],
     )  # fmt: skip
     with Bars() as bars:

@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json, write_text
+from train.choices import Format
 from train.data.slices import LABELS, Progress, drop_leftovers, run_jobs
 from train.phantom.anatomy import Phantom
 
-Format = Literal["slices", "nifti", "dicom"]
 RECORDS: dict[Format, str] = {"slices": "dataset.json", "nifti": "phantom.json", "dicom": "phantom.json"}
 SUMMARY = RECORDS["nifti"]
 MARKER = ".phantom-unfinished"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lits_deploy.errors import UserError
+from train.choices import LayoutName, SplitBy
 from train.data.labels import Meaning
 from train.data.layout import SPLITS
-
-LayoutName = Literal["lits", "lits-png", "msd", "masks"]
-SplitBy = Literal["patient", "slice"]
 
 VOLUME_LAYOUTS: tuple[LayoutName, ...] = ("lits", "msd")
 """Layouts of volumes in HU; the others are pictures that went through a window already."""

@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lits_deploy.errors import DataError
+from train.choices import LayoutName
 from train.data.layout import plain
 from train.data.tables import read_table
-from train.prepare.settings import LayoutName
 
 _VOLUME = re.compile(r"volume-(\d+)\.nii(?:\.gz)?")
 _SEGMENTATION = re.compile(r"segmentation-(\d+)\.nii(?:\.gz)?")

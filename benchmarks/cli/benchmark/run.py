@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import engines
+from lits_deploy.cli import run_options
 from lits_deploy.errors import MissingExtra, UserError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -34,7 +34,7 @@ def run(
         help="A minute and calls enough for p90 (batch 1: p99) a row; thirds within 10 %, else exit 1.",
     ),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: benchmark-BUNDLE]"),
-    engine_cache: Path | None = engines.CACHE,
+    engine_cache: Path | None = run_options.ENGINE_CACHE,
 ) -> None:
     """Measure latency, throughput, memory and accuracy of a bundle on this machine.
 

@@ -10,6 +10,7 @@ import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import patients
+from train.cli import options
 
 if TYPE_CHECKING:  # the command's help needs no numpy
     from train.check import Report
@@ -23,7 +24,7 @@ _SHOWN = 5
 @app.command(epilog=exits.in_help("0 nothing wrong, or warnings and notes only", "1 errors in the data"))
 @patients.guarded
 def check(
-    data: Path = typer.Argument(..., help="Data set in the training layout."),
+    data: Path = typer.Argument(..., help=options.DATA),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),
     montage: Path | None = typer.Option(None, help="Write a contact sheet with mask contours to this PNG."),
     window: tuple[float, float] | None = typer.Option(

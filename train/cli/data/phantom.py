@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from train.choices import Format
+from train.cli import options
+
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-
-class Format(str, Enum):
-    """How phantoms are written."""
-
-    slices = "slices"
-    nifti = "nifti"
-    dicom = "dicom"
 
 
 @app.command()
@@ -26,9 +20,9 @@ def phantom(
     patients: int = typer.Option(24, min=1, help="Synthetic patients, about 42 slices each; slices need 3 or more."),
     seed: int = typer.Option(0, min=0, help="Another seed, other patients; the same seed, the same bytes."),
     kind: Format = typer.Option(
-        Format.slices, "--format", help="slices: training layout; nifti: as LiTS names them; dicom: CT series."
+        "slices", "--format", help="slices: training layout; nifti: as LiTS names them; dicom: CT series."
     ),
-    workers: int = typer.Option(0, min=0, help="Processes; 0: one per processor. Does not change the data."),
+    workers: int = options.PROCESSES,
 ) -> None:
     """Write synthetic CT with liver and lesion masks: the same patients as slices, NIfTI volumes or DICOM series.
 
@@ -45,14 +39,10 @@ def phantom(
         def show(done: int, total: int) -> None:
             bar.update(task, total=total, completed=done, rate=done / (time.perf_counter() - begun))
 
-        writers = {
-            Format.slices: write_slices,
-            Format.nifti: write_nifti,
-            Format.dicom: write_dicom,
-        }
+        writers = {"slices": write_slices, "nifti": write_nifti, "dicom": write_dicom}
         summary = writers[kind](out, patients, seed, workers=workers or None, progress=show)
     seconds = time.perf_counter() - begun
-    if kind is Format.slices:
+    if kind == "slices":
         _print_slices(out, summary, seconds)
     else:
         _print_volumes(out, summary, seconds)

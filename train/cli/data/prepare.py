@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import patients
+from train.choices import LayoutName, SplitBy
+from train.cli import options
 
 if TYPE_CHECKING:
     from train.prepare import Prepared
@@ -20,28 +21,12 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 _SHOWN = 20
 
 
-class LayoutChoice(str, Enum):
-    """--layout."""
-
-    lits = "lits"
-    lits_png = "lits-png"
-    msd = "msd"
-    masks = "masks"
-
-
-class SplitChoice(str, Enum):
-    """--split-by."""
-
-    patient = "patient"
-    slice = "slice"
-
-
 @app.command(epilog=exits.in_help("0 done", "1 some volumes failed"))
 @patients.guarded
 def prepare(
     src: Path = typer.Argument(..., help="Folder with the raw data; only read."),
     out: Path = typer.Argument(..., help="New or empty folder for the training layout."),
-    layout: LayoutChoice = typer.Option(
+    layout: LayoutName = typer.Option(
         ...,
         help="lits: volume-N.nii and segmentation-N.nii. lits-png: the Kaggle copy. msd: Task03_Liver. "
         "masks: images/ and masks/.",
@@ -51,8 +36,8 @@ def prepare(
         metavar="LOW HIGH",
         help="Window in HU. Volumes need it (no default); of pictures it says what they were made with.",
     ),
-    split_by: SplitChoice = typer.Option(
-        SplitChoice.patient, help="slice: the thesis's leaky split, which marks the data set and every figure on it."
+    split_by: SplitBy = typer.Option(
+        "patient", help="slice: the thesis's leaky split, which marks the data set and every figure on it."
     ),
     fractions: str = typer.Option("70,15,15", help="Shares of train, validate and test."),
     seed: int = typer.Option(0, min=0, help="Another seed, another split."),
@@ -62,7 +47,7 @@ def prepare(
         help="What the values of masks mean: 0=0,127=1,255=2, or colours such as 000000=0,ff0000=1. 0 background, "
         "1 liver, 2 lesion.",
     ),
-    workers: int = typer.Option(0, min=0, help="Processes; 0: one per processor. Does not change the data."),
+    workers: int = options.PROCESSES,
     resume: bool = typer.Option(False, "--resume", help="Go on where it was cut off; also adds new volumes."),
     fix_orientation: bool = typer.Option(
         False, "--fix-orientation", help="Turn volumes whose pixels clearly lie rotated or mirrored."
@@ -79,9 +64,9 @@ def prepare(
     from train.prepare import prepare as prepare_folder
 
     settings = PrepareSettings(
-        layout=layout.value,
+        layout=layout,
         window_hu=window,
-        split_by=split_by.value,
+        split_by=split_by,
         fractions=parse_fractions(fractions),
         seed=seed,
         fix_orientation=fix_orientation,

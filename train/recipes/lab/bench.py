@@ -11,13 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
 from lits_deploy.files import write_text, write_words
+from train.choices import Budget
 from train.config import TrainConfig, Weights
 from train.models.registry import Init, network
 from train.recipes.lab import views
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from train.recipes.lab.figures import Panel
 
-Budget = Literal["v100", "minutes"]
 EPOCHS, UNET_EPOCHS = 15, 6
 """Of the thesis: Section 5.2, and Table 9."""
 

@@ -1,0 +1,93 @@
+"""The `--trt` part of `lits-deploy export`: its options, its bar, and a table of what came out. Needs no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lits_deploy import DISCLAIMER
+from lits_deploy.errors import UserError
+
+if TYPE_CHECKING:  # the command's help needs none of them
+    from lits_deploy.trt.engines import Engine, EngineOptions
+
+TRT = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch).")
+PRECISION = typer.Option(None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]")
+MAX_BATCH = typer.Option(
+    None, min=1, help="With --trt: slices that an engine takes at most. [default: by the GPU's memory, ≤ 64]"
+)
+OPT_BATCH = typer.Option(None, min=1, help="With --trt: slices that it is tuned for. [default: 32, or the most]")
+ENGINE_CACHE = typer.Option(
+    None, help="With --trt: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]"
+)
+COMPUTE_CAPABILITY = typer.Option(
+    None, help="With --trt: build for these GPUs instead of the one here, like sm86,sm89 (TensorRT for RTX)."
+)
+FLAVOUR = typer.Option(None, "--trt-flavour", help="With --trt: auto, tensorrt or rtx. [default: auto]")
+
+
+def options_of(trt: bool, asked: dict[str, Any]) -> EngineOptions | None:
+    """What --trt was asked for, None without it; before anything that takes time.
+
+    Raises UserError for options without --trt, and where no engine can be built.
+    """
+    if not trt:
+        if any(value is not None for value in asked.values()):
+            raise UserError("An option for engines was given without --trt.", fix="add --trt, or leave it out")
+        return None
+    from lits_deploy.trt.engines import EngineOptions
+
+    options = EngineOptions(**asked)
+    options.tools()
+    return options
+
+
+def build(folder: Path, options: EngineOptions) -> None:
+    """Build a bundle's engines and print a table of them; UserError: the first that failed, when all are done."""
+    from lits_deploy.cli.console import console, table
+    from lits_deploy.packed import open_bundle
+    from lits_deploy.trt.cache import EngineCache
+    from lits_deploy.trt.engines import build_engines
+
+    built = build_engines(open_bundle(folder), options, say=console.print, progress=_bar)
+    failures = {name: engine for name, engine in built.items() if isinstance(engine, UserError)}
+    for name, failure in [*failures.items()][1:]:  # the first ends the command
+        console.print(f"{name}: {failure}")
+    header = ("artifact", "layers as built", "for", "batches", "MB", "s", "goldens")
+    rows = [(name, *_cells(engine)) for name, engine in built.items()]
+    table(header, rows, right=("MB", "s"))
+    console.print(DISCLAIMER)
+    for failure in failures.values():
+        raise failure
+    if options.engine_cache is not None:
+        cache = EngineCache(options.engine_cache)
+        console.print(f"next:  lits-deploy verify {folder} --engine-cache {cache.folder}")
+
+
+def _cells(engine: Engine | UserError) -> tuple[str, ...]:
+    if isinstance(engine, UserError):
+        return ("failed", "", "", "", "", "")
+    record = engine.record
+    key, built, proof = record.key, record.as_built, record.proof
+    heavy = ", ".join(f"{count} {precision}" for precision, count in built["heavy"].items())
+    return (
+        f"{heavy or 'none heavy'} (of {built['layers']}, {built['source']})",
+        "+".join(key.targets) or str(key.gpu),
+        str(key.profile),
+        f"{record.bytes / 1e6:.1f}",
+        f"{record.seconds:.1f}" if engine.prepared.why else "found",
+        record.note if proof is None else f"max |Δp| {proof.max_delta:.1e} (≤ {proof.tolerance:.0e})",
+    )
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Callable[[float, str], None]]:
+    from lits_deploy.cli.console import phase_bar
+
+    with phase_bar() as bar:
+        task = bar.add_task(f"engine {name}", total=1.0, phase="")
+        yield lambda share, phase: bar.update(task, completed=share, phase=phase[:60])

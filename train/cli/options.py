@@ -1,0 +1,11 @@
+"""Options that several commands of `train` have (see `lits_deploy.cli.run_options`)."""
+
+from __future__ import annotations
+
+import typer
+
+DEVICE = typer.Option("auto", help="auto, cpu, cuda or cuda:N.")
+DATA = "Data set in the training layout."
+WINDOW = typer.Option(None, metavar="LOW HIGH", help="Window of the slices in HU, where dataset.json does not say.")
+PROCESSES = typer.Option(0, "--workers", min=0, help="Processes; 0: one per processor. Does not change the data.")
+SEED = typer.Option(0, min=0)
