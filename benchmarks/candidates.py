@@ -5,7 +5,6 @@ A candidate knows how to open itself; it holds no runtime. `spec` is the same as
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +12,6 @@ from typing import Any, Protocol
 from lits_deploy.backends import fits, open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceError
-from lits_deploy.packed import open_bundle
 from lits_deploy.runtime import Runtime
 
 
@@ -100,17 +98,3 @@ def taking(runtime: Runtime, batch: int) -> Runtime:
         runtime.close()
         raise DeviceError(f"The device has memory for batches of {runtime.max_batch}.", fix="a smaller batch")
     return runtime
-
-
-def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
-    """What a fresh process opens; imports PyTorch only for the original."""
-    if spec["kind"] == "original":
-        from benchmarks.torch_eager import open_original
-
-        return lambda batch: open_original(
-            Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch, flips=spec["flips"]
-        )
-    bundle = open_bundle(Path(spec["bundle"]))
-    cache = None if spec["engine_cache"] is None else Path(spec["engine_cache"])
-    open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"], cache)
-    return lambda batch: open_it(batch)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from benchmarks.candidates import Candidate, from_spec
+from benchmarks.candidates import Candidate, opener
 from benchmarks.fresh import answer, answer_error, run_fresh
 from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
+from lits_deploy.packed import open_bundle
+from lits_deploy.runtime import Runtime
 
 CALLS = 4
 """Inferences in all: memory plans and arenas are complete after a few."""
@@ -31,6 +35,20 @@ def cold_start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, A
     process_s: all of it; torch_imported: whether PyTorch was. MB are 10⁶ bytes.
     """
     return run_fresh(__name__, {**candidate.spec, "batch": batch}, threads=threads)
+
+
+def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
+    """What a fresh process opens; imports PyTorch only for the original."""
+    if spec["kind"] == "original":
+        from benchmarks.torch_eager import open_original
+
+        return lambda batch: open_original(
+            Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch, flips=spec["flips"]
+        )
+    bundle = open_bundle(Path(spec["bundle"]))
+    cache = None if spec["engine_cache"] is None else Path(spec["engine_cache"])
+    open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"], cache)
+    return lambda batch: open_it(batch)
 
 
 def child(text: str) -> None:

@@ -58,3 +58,14 @@ class Plan:
         """Batch sizes of the timed rows: 1 is the single stream; offline and server must know which is fastest."""
         rest = {"batch", "offline", "server"} & set(self.scenarios)
         return [batch for batch in self.batches if (batch == 1 and "single-stream" in self.scenarios) or rest]
+
+
+def batch_sizes(text: str) -> tuple[int, ...]:
+    """`1,8` → (1, 8), each once. Raises UserError for what are no batch sizes."""
+    try:
+        batches = tuple(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        batches = ()
+    if not batches or min(batches) < 1:
+        raise UserError(f"`{text}` are no batch sizes.", fix="--batch 1,8,32")
+    return batches

@@ -42,7 +42,7 @@ def choose(
     not known (no --data) meet no limit.
     """
     from benchmarks.choose import choose as measure
-    from benchmarks.cli.benchmark.run import batch_sizes
+    from benchmarks.plan import batch_sizes
     from benchmarks.recommendation import Limits
     from lits_deploy.cli.console import errors, print_json
     from lits_deploy.files import write_json

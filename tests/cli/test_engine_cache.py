@@ -11,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import candidates, folder
-from benchmarks.candidates import candidates_of, from_spec
+from benchmarks.candidates import candidates_of
+from benchmarks.cold import from_spec
 from benchmarks.evaluation.subject import open_subject
 from lits_deploy import backends
 from lits_deploy import verify as verify_module

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
-from train import loop, metrics, session
+from train import loop, meter, session
 from train.cli import bars as cli
 from train.config import TrainConfig
 from train.data import augment, feed
@@ -115,9 +115,9 @@ def test_no_step_waits_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_values_are_counted_alike_everywhere() -> None:
     values = torch.randint(0, 8, (1000,), generator=torch.Generator().manual_seed(0))
     expected = torch.bincount(values, minlength=9)
-    assert torch.equal(metrics.counts(values, 9), expected)
-    assert torch.equal(metrics.compared(values, 9), expected)
-    assert metrics.compared(values, 9).dtype == torch.int64
+    assert torch.equal(meter.counts(values, 9), expected)
+    assert torch.equal(meter.compared(values, 9), expected)
+    assert meter.compared(values, 9).dtype == torch.int64
 
 
 def test_the_bar_looks_at_the_loss_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:

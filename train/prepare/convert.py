@@ -22,10 +22,10 @@ from lits_deploy.scans.image import resized
 from train.data.masks import class_of, largest_label
 from train.data.slices import slice_name, write_slice
 from train.data.spread import evenly
+from train.prepare.found import Source
 from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, judge, shrink, turn
 from train.prepare.pictures import read_picture
 from train.prepare.settings import SIZE, PrepareSettings
-from train.prepare.sources import Source
 from train.prepare.split import split_of
 from train.prepare.volume import ASSUMED_AXES, Volume
 

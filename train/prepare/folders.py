@@ -21,7 +21,7 @@ from lits_deploy.errors import DataError
 from lits_deploy.scans.picture_series import place_of
 from train.data.layout import SPLITS, plain, read_declared, window_of
 from train.data.tables import read_table
-from train.prepare.sources import Found, Picture, Source, listed
+from train.prepare.found import Found, Picture, Source, listed
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _ALIASES = {"training": "train", "validation": "validate", "valid": "validate", "val": "validate", "testing": "test"}

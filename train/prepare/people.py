@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from train.prepare.sources import Source
+from train.prepare.found import Source
 
 Record = dict[str, Any]
 ScanKey = tuple[str, str]

@@ -22,7 +22,7 @@ from lits_deploy.files import sha256_bytes
 from lits_deploy.scans.image import load_slice
 from train.data.labels import LabelsError, Meaning, Shown, labels_of, name_of
 from train.data.masks import decoded
-from train.prepare.sources import Picture
+from train.prepare.found import Picture
 
 T = TypeVar("T")
 Labels = npt.NDArray[np.uint8]

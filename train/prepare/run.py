@@ -18,10 +18,11 @@ from train.data.layout import SPLITS
 from train.data.slices import LABELS, Progress, count_classes, drop_leftovers, run_jobs, slice_name
 from train.prepare.convert import Job, convert, names_of
 from train.prepare.flags import check_flags
+from train.prepare.found import Found, Source, listed
 from train.prepare.orientation import LIES, UNSURE, UPRIGHT, reference
 from train.prepare.people import numbered, remembered, splits_before, title
 from train.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
-from train.prepare.sources import Found, Source, find_sources, listed
+from train.prepare.sources import find_sources
 from train.prepare.split import split_patients
 from train.prepare.state import DATASET, State
 

@@ -15,13 +15,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from lits_deploy.errors import DataError
 from train.choices import LayoutName
 from train.data.layout import plain
 from train.data.tables import read_table
+from train.prepare.folders import find_masks
+from train.prepare.found import Found, Picture, Source, listed
 
 _VOLUME = re.compile(r"volume-(\d+)\.nii(?:\.gz)?")
 _SEGMENTATION = re.compile(r"segmentation-(\d+)\.nii(?:\.gz)?")
@@ -29,58 +31,9 @@ _MSD = re.compile(r"liver_(\d+)\.nii(?:\.gz)?")
 _PNG = re.compile(r"(?:volume-(\d+)_(\d+)|segmentation-(\d+)_(livermask|lesionmask)_(\d+))\.png")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """One slice that is a picture already. masks: one label map, or liver and lesion masks; split: as it came."""
-
-    image: Path
-    masks: tuple[Path, ...]
-    number: int
-    split: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One scan of a patient to prepare: a pair of volumes, or pictures.
-
-    patient, scan: names in the source, without leading zeros, so that a volume has one name in all layouts.
-    number: what its slices are called, volume-NUMBER_…; −1 where the source wishes for none (`people.numbered`).
-    patient_number: of the patient's first scan.
-    problem: why it cannot be prepared, or None.
-    """
-
-    patient: str
-    scan: str
-    number: int
-    patient_number: int = -1
-    image: Path | None = None
-    mask: Path | None = None
-    pictures: tuple[Picture, ...] = ()
-    problem: str | None = None
-
-    @property
-    def files(self) -> list[Path]:
-        """Every file of the scan."""
-        pair = [path for path in (self.image, self.mask) if path is not None]
-        return pair + [path for picture in self.pictures for path in (picture.image, *picture.masks)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """Scans, remarks for the user, tables that carry flags, and whether the source came split."""
-
-    sources: tuple[Source, ...]
-    notes: tuple[str, ...] = ()
-    tables: tuple[Path, ...] = ()
-    split: bool = False
-    window_hu: tuple[float, float] | None = None
-
-
 def find_sources(src: Path, layout: LayoutName) -> Found:
     """List the scans of a source folder. Raises DataError, naming what was looked for, where there are none."""
     if layout == "masks":
-        from train.prepare.folders import find_masks
-
         found = find_masks(src)
     else:
         found = _with_patients(src, {"lits": _find_lits, "msd": _find_msd, "lits-png": _find_png}[layout](src))
@@ -219,9 +172,3 @@ def _png_source(
         else:
             pictures.append(Picture(image=files[0][0], masks=(files[1][0], files[2][0]), number=number))
     return Source(patient=str(volume), scan=str(volume), number=volume, pictures=tuple(pictures), problem=problem)
-
-
-def listed(values: list[int] | list[str], most: int = 12) -> str:
-    """Values joined by commas, the rest as a number."""
-    rest = f" and {len(values) - most} more" if len(values) > most else ""
-    return ", ".join(str(value) for value in values[:most]) + rest

@@ -9,12 +9,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lits_deploy.errors import UserError
-
-if TYPE_CHECKING:
-    from train.recipes.lab.bench import Bench
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +27,10 @@ class Recipe:
     reads: bool = True
 
     @property
-    def function(self) -> Callable[[Bench], None]:
-        """The recipe itself; imports its module."""
+    def function(self) -> Callable[[Any], None]:
+        """The recipe itself, which takes a `lab.bench.Bench`; imports its module."""
         name = self.id.replace("-", "_")
-        found: Callable[[Bench], None] = getattr(importlib.import_module(f"train.recipes.{name}"), name)
+        found: Callable[[Any], None] = getattr(importlib.import_module(f"train.recipes.{name}"), name)
         return found
 
 

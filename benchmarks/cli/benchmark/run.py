@@ -40,10 +40,9 @@ def run(
 
     Candidates take turns, inputs are distinct, no outlier is dropped, and there is no percentile from too few calls.
     """
-    batches = batch_sizes(batch)
     if quick and strict:
         raise UserError("--quick and --strict exclude each other.", fix="give one of them")
-    from benchmarks.plan import SCENARIOS, Plan
+    from benchmarks.plan import SCENARIOS, Plan, batch_sizes
     from benchmarks.report import all_rows, machine_line, notes, tables
     from benchmarks.report_files import check_out, write_report
     from benchmarks.run import benchmark
@@ -53,7 +52,7 @@ def run(
     usual = [name for name in SCENARIOS if name != "server" or not quick]
     chosen = usual if scenario is None else [name.strip() for name in scenario.split(",")]
     plan = Plan(
-        batches=batches, threads=threads, mode="strict" if strict else "quick" if quick else "full",
+        batches=batch_sizes(batch), threads=threads, mode="strict" if strict else "quick" if quick else "full",
         scenarios=tuple(chosen), bound_ms=server_p99, engine_cache=engine_cache,
     )  # fmt: skip
     opened = open_bundle(bundle)
@@ -72,17 +71,6 @@ def run(
     console.print(document["disclaimer"])
     if any(row["error"] or row.get("valid") is False for row in all_rows(document)):
         raise typer.Exit(exits.SOME_FAILED)
-
-
-def batch_sizes(text: str) -> tuple[int, ...]:
-    """`1,8` → (1, 8), each once."""
-    try:
-        batches = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        batches = ()
-    if not batches or min(batches) < 1:
-        raise UserError(f"`{text}` are no batch sizes.", fix="--batch 1,8,32")
-    return batches
 
 
 def _draw(document: dict[str, Any], out: Path) -> list[str]:

@@ -97,7 +97,7 @@ def _print(summary: Prepared, out: Path) -> None:
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import console, errors, table
     from lits_deploy.contract import CLASSES
-    from train.prepare.sources import listed
+    from train.prepare.found import listed
 
     dataset = summary.dataset
     rows = []

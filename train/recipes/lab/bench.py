@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
 from lits_deploy.files import write_text, write_words
+from lits_deploy.synthetic import MARK
 from train.choices import Budget
 from train.config import TrainConfig, Weights
-from train.models.registry import Init, network
+from train.data.layout import SPLITS
+from train.models.registry import UNET_WIDTH, Init, network
 from train.recipes.lab import views
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.runs import Run
 from train.recipes.lab.scale import Scale
 from train.recipes.lab.tables import Column, Table, row_of
 from train.recipes.lab.trainings import Wanted, trained
-from train.recipes.lab.words import footnote
 from train.recipes.registry import Recipe
 from train.session import Observer
 
@@ -198,7 +200,7 @@ class Bench:
         split_by = self.view.split_by if by_split and self.recipe.trains else None
         table = Table(name=name, title=title, columns=tuple(columns), rows=found, notes=notes, split_by=split_by)
         self.tables.append(table)
-        text = f"{table.markdown()}\n{footnote(self)}\n"
+        text = f"{table.markdown()}\n{self.footnote}\n"
         write_words(self.folder / f"{table.name}.md", text)
         write_text(self.folder / f"{table.name}.csv", table.csv())
 
@@ -221,7 +223,7 @@ class Bench:
 
         drawing = figures.new(size or {1: (7.5, 4.6), 2: (11, 4.4)}.get(columns, (12.5, 4.4)))
         yield list(drawing.subplots(rows, columns, squeeze=False).flat)
-        figures.save(drawing, self.folder / f"{name}.png", title, footnote(self))
+        figures.save(drawing, self.folder / f"{name}.png", title, self.footnote)
         self.pictures.append(Picture(file=f"{name}.png", title=title, ct=ct))
 
     def curves(self, name: str, title: str, *panels: Panel) -> None:
@@ -235,3 +237,36 @@ class Bench:
     def note(self, text: str) -> None:
         """A sentence that a reader of the results must know."""
         self.notes.append(text)
+
+    @property
+    def scale_line(self) -> str:
+        """Whether and by how much the recipe was scaled down."""
+        if not self.recipe.trains:
+            return "Not scaled." if self.recipe.reads else "Not scaled: needs no data."
+        scale = self.scale
+        if scale.full:
+            return "Full scale."
+        counts = [f"{len(self.splits[split]):,} of {len(self.data.layout.splits[split]):,} {split}" for split in SPLITS]
+        parts = [f"{', '.join(counts)} slices", f"epochs × {scale.epochs:.2g} (2 at least)"]
+        if self.recipe.id in ("table9", "gallery"):
+            parts.append(f"U-Net width {scale.width} of {UNET_WIDTH}")
+        if self.recipe.id == "table8" and self.settings.budget == "minutes":
+            parts.append(f"minutes × {scale.minutes:.3g}")
+        return f"SCALED DOWN (--scale {scale.name}): {'; '.join(parts)}."
+
+    @property
+    def data_line(self) -> str:
+        """Which data, split how; nothing for a recipe that reads none."""
+        if not self.recipe.reads:
+            return ""
+        layout = self.data.layout
+        split = "split BY SLICE (accuracies are too high)" if layout.split_by == "slice" else "split by patient"
+        return ", ".join([f"Data {self.data.name}", *[MARK] * layout.synthetic, f"{split}."])
+
+    @property
+    def footnote(self) -> str:
+        """The line below every table and figure."""
+        parts = [self.scale_line, self.data_line]
+        if self.recipe.trains and self.settings.seeds > 1:
+            parts.append(f"{self.settings.seeds} seeds: mean, and standard deviation or range.")
+        return " ".join(part for part in [*parts, DISCLAIMER] if part)

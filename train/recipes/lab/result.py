@@ -14,7 +14,7 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.spreadsheet import CsvWriter
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.runs import Run
-from train.recipes.lab.words import PARTS, data_line, scale_line
+from train.recipes.lab.words import PARTS
 from train.recipes.registry import Recipe
 from train.run import provenance
 
@@ -41,8 +41,8 @@ def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
         "account": account(bench.recipe),
         "trains": bench.recipe.trains,
         "scale": bench.scale.name if bench.recipe.trains else "1",
-        "scale_line": scale_line(bench),
-        "data_line": data_line(bench),
+        "scale_line": bench.scale_line,
+        "data_line": bench.data_line,
         "data": data,
         "used": {split: len(samples) for split, samples in bench.splits.items()} if bench.recipe.trains else None,
         "seeds": bench.settings.seeds if bench.recipe.trains else 0,
