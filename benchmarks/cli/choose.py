@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from lits_deploy import exits
+from lits_deploy.cli import run_options
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -32,7 +33,7 @@ def choose(
     threads: int = typer.Option(0, min=0, help="Threads of every candidate; 0: every core."),
     quick: bool = typer.Option(False, "--quick", help="About 1.5 seconds a row and at most 96 slices."),
     out: Path | None = typer.Option(None, help="Write everything measured to this JSON file."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Say which network, precision, runtime and batch size to use on this machine, and why the others lost.
 

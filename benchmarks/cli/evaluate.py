@@ -23,12 +23,12 @@ def evaluate(
     runtime: str = typer.Option(
         "auto", help="Of a bundle: auto, onnxruntime, openvino or tensorrt. A run takes PyTorch."
     ),
-    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error."),
+    device: str = run_options.DEVICE,
     artifact: str | None = typer.Option(
         None, help="Model file of the bundle by its name, as `bundle inspect` lists them. [default: its first]"
     ),
-    batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU]."),
-    threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core."),
+    batch_size: int | None = run_options.BATCH_SIZE,
+    threads: int = run_options.THREADS,
     engine_cache: Path | None = run_options.ENGINE_CACHE,
 ) -> None:
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.

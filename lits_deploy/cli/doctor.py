@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
+from lits_deploy.cli import run_options
 
 if TYPE_CHECKING:
     from lits_deploy.doctor import Check, Report
@@ -27,7 +28,7 @@ _STATE_WIDTH, _NAME_WIDTH, _WIDTH = 7, 19, 100
 
 @app.command(epilog=exits.in_help("0 a runtime works", "1 none does"))
 def doctor(
-    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a page."),
+    as_json: bool = run_options.AS_JSON,
     out: Path = typer.Option(
         Path(), help="Folder for results: its disk is tried. If it holds the ledger of a run, that is checked."
     ),

@@ -1,7 +1,7 @@
 """What several commands have in common: options, the progress of a run, and names joined by commas.
 
 Typer reads an option from a parameter's default, so the same object serves every command that has it; options that only
-`train` or `benchmarks` share stand in `train/cli/options.py` and `benchmarks/cli/options.py`. Parameters of `classify`,
+commands of `train` share stand in `train/cli/options.py`. Parameters of `classify`,
 `segment` and `watch` are named as the fields of `ClassifyOptions` are: `of_command` puts them together.
 """
 
@@ -83,6 +83,7 @@ TIME_LIMIT = typer.Option(30.0, "--time-limit", help="Seconds that decoding one 
 MEMORY_LIMIT = typer.Option(
     1024, "--memory-limit", help="MiB that decoding a file, loading the network or one slice in it may take."
 )
+AS_JSON = typer.Option(False, "--json", help="Print JSON.")
 ENGINE_CACHE = typer.Option(
     None,
     help="With TensorRT: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",

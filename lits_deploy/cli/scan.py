@@ -20,7 +20,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 @patients.guarded
 def scan(
     scans: list[Path] = typer.Argument(..., help="Folders, files or zips: DICOM, NIfTI, PNG and JPEG slices."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of tables."),
+    as_json: bool = run_options.AS_JSON,
     pixels: bool = typer.Option(False, "--pixels", help="Decode the slices, too: finds empty ones and masks."),
     identify: bool = typer.Option(False, "--identify", help="Name patients, UIDs and files. Off by default."),
     recursive: bool = typer.Option(True, help="Look into folders below."),

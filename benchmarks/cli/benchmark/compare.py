@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
+from lits_deploy.cli import run_options
 
 if TYPE_CHECKING:
     from benchmarks.compare import Change
@@ -34,7 +35,7 @@ def compare(
         help="Compare speed, size and memory of benchmarks that were scored on different slices.",
     ),
     everything: bool = typer.Option(False, "--all", help="Show every figure, not only changes beyond half the limit."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Hold two benchmarks against each other.
 

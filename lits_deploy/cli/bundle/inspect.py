@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import exits
+from lits_deploy.cli import run_options
 
 if TYPE_CHECKING:  # the command's help needs no numpy
     from lits_deploy.bundle import Artifact, Bundle
@@ -23,7 +24,7 @@ _KERNELS = {"box": "area mean", "bilinear": "bilinear"}
 @app.command(epilog=exits.in_help("0 whole", "1 a file is missing, altered or foreign"))
 def inspect(
     bundle: Path = typer.Argument(..., help="A bundle, or the zip file of one."),
-    as_json: bool = typer.Option(False, "--json", help="Print JSON instead of a page."),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Say what a bundle is, takes and answers, how good it is and on what data, and whether its files are whole.
 

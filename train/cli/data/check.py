@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import patients
+from lits_deploy.cli import patients, run_options
 from train.cli import options
 
 if TYPE_CHECKING:  # the command's help needs no numpy
@@ -25,7 +25,7 @@ _SHOWN = 5
 @patients.guarded
 def check(
     data: Path = typer.Argument(..., help=options.DATA),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object instead of text."),
+    as_json: bool = run_options.AS_JSON,
     montage: Path | None = typer.Option(None, help="Write a contact sheet with mask contours to this PNG."),
     window: tuple[float, float] | None = typer.Option(
         None, metavar="LO HI", help="HU at 0 and 255 of the slices [what dataset.json declares]."
