@@ -62,7 +62,7 @@ def test_verify_and_classify(bundle: Bundle, opened: list[Path | None], tmp_path
     )
     assert said.exit_code == 0, said.output
     expected = cache if named else None
-    assert opened == [expected, expected]
+    assert opened == [expected] * 3  # verify: FP32 and TF32
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["options"]["engine_cache"] == (str(cache) if named else None)
 
@@ -72,7 +72,8 @@ def test_benchmark_and_evaluate(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     here = Path("engines")  # a fresh process gets it as a whole path
-    (candidate,) = candidates_of(bundle, 1, here)
+    candidate, in_tf32 = candidates_of(bundle, 1, here)
+    assert in_tf32.spec["artifact"] == "tf32"
     spec = json.loads(json.dumps(candidate.spec))
     for network in (candidate.open(1), from_spec(spec)(1)):
         network.close()
