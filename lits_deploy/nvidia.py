@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from lits_deploy.errors import DeviceError
 from lits_deploy.machine import proc_value
 
-_GPU_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu")  # the last two on a Jetson
+_GPU_FILES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu", "/usr/lib/wsl/lib/libcuda.so.1")
+"""Of a PC; two of a Jetson; WSL2 has one device for GPUs of all makers, and this library where NVIDIA's driver is."""
 _TEGRA = "/etc/nv_tegra_release"
 
 _DRIVERS = {12: "525", 13: "580"}

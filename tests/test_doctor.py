@@ -151,12 +151,12 @@ class TestRuntimes:
 
     def test_nothing_installed_names_the_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(runtimes, "is_installed", lambda name: False)
-        monkeypatch.setattr(check_module, "has_nvidia_driver", lambda: False)
+        monkeypatch.setattr(check_module, "gpu_here", lambda: False)
         (found,) = runtimes.try_runtime("onnxruntime", "cpu")
         assert (found.state, found.fix) == ("missing", "pip install 'lits-deploy[cpu]'")
         (found,) = runtimes.try_runtime("openvino", "cpu")
         assert found.fix == "pip install 'lits-deploy[openvino]'"
-        monkeypatch.setattr(check_module, "has_nvidia_driver", lambda: True)
+        monkeypatch.setattr(check_module, "gpu_here", lambda: True)
         monkeypatch.setattr("platform.machine", lambda: "x86_64")
         (found,) = runtimes.try_runtime("onnxruntime", "cpu")
         assert found.fix == "pip install 'lits-deploy[gpu]'"
@@ -175,7 +175,7 @@ class TestRuntimes:
     def test_two_distributions_of_one_module_are_a_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
         versions = {"onnxruntime": "1.2", "onnxruntime-gpu": "1.3"}
         monkeypatch.setattr(runtimes, "_version", versions.get)
-        monkeypatch.setattr(check_module, "has_nvidia_driver", lambda: False)
+        monkeypatch.setattr(check_module, "gpu_here", lambda: False)
         (found,) = runtimes.one_onnxruntime()
         assert found.state == "broken"
         assert found.fix == "pip uninstall --yes onnxruntime onnxruntime-gpu && pip install 'lits-deploy[cpu]'"
@@ -302,7 +302,7 @@ class TestGpu:
         )
         path.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        monkeypatch.setattr(gpu, "has_nvidia_driver", lambda: True)
+        monkeypatch.setattr(gpu, "gpu_here", lambda: True)
         monkeypatch.setattr(gpu, "is_jetson", lambda: False)
         return path
 
@@ -337,7 +337,7 @@ class TestGpu:
         nvpmodel.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
         monkeypatch.setattr(gpu, "is_jetson", lambda: True)
-        monkeypatch.setattr(gpu, "has_nvidia_driver", lambda: False)
+        monkeypatch.setattr(gpu, "gpu_here", lambda: False)
         one = [{"index": "0", "name": "Orin", "memory.total": "7620", "compute_cap": "8.7"}]
         monkeypatch.setattr(gpu, "query_libcuda", lambda: (one, "12.6"))
         rows = {row.name: row for row in gpu.gpus()}
@@ -347,7 +347,7 @@ class TestGpu:
         assert rows["gpu 0"].found == "Orin, 7,620 MiB, compute capability 8.7"
 
     def test_devices_are_those_that_programs_may_see(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("lits_deploy.doctor.has_nvidia_driver", lambda: True)
+        monkeypatch.setattr("lits_deploy.doctor.gpu_here", lambda: True)
         monkeypatch.setattr(os, "listdir", lambda folder: ["nvidia0", "nvidia1", "nvidia2", "nvidiactl", "nvidia-uvm"])
         for chosen, count in ((None, 3), ("1", 1), ("0,2", 2), ("", 0), ("-1", 0), ("0,-1,1", 1)):
             if chosen is None:
@@ -355,7 +355,7 @@ class TestGpu:
             else:
                 monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
             assert len(cuda_devices()) == count, chosen
-        monkeypatch.setattr("lits_deploy.doctor.has_nvidia_driver", lambda: False)
+        monkeypatch.setattr("lits_deploy.doctor.gpu_here", lambda: False)
         assert cuda_devices() == []
 
 

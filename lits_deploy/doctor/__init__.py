@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy import __version__
-from lits_deploy.doctor.check import Check, Private, Section, has_nvidia_driver, is_jetson
+from lits_deploy.doctor.check import Check, Private, Section, is_jetson
 from lits_deploy.doctor.child import Job, run
+from lits_deploy.nvidia import gpu_here
 
 __all__ = ["SECONDS", "Check", "Report", "examine", "jobs"]
 
@@ -90,7 +91,7 @@ def cuda_devices() -> list[int]:
 
     Counted from device files, so that nothing of CUDA is loaded in this process.
     """
-    if not has_nvidia_driver():
+    if not gpu_here():
         return []
     files = [name for name in os.listdir("/dev") if re.fullmatch(r"nvidia\d+", name)]  # noqa: PTH208 - names
     count = len(files) or int(is_jetson())

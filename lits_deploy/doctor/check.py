@@ -12,9 +12,9 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import metadata
-from pathlib import Path
 from typing import Any, Literal
 
+from lits_deploy.nvidia import gpu_here
 from lits_deploy.nvidia import is_jetson as is_jetson
 
 State = Literal["ok", "warning", "missing", "broken"]
@@ -66,11 +66,6 @@ def first_line(error: object, most: int = 300) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()[:most]
 
 
-def has_nvidia_driver() -> bool:
-    """True where programs can reach an NVIDIA driver: the rule that `lits_deploy.runtime` goes by."""
-    return Path("/dev/nvidiactl").exists()
-
-
 def install_command(extra: str) -> str:
     """What to type to get an extra of lits-deploy."""
     if extra == "gpu" and platform.machine() == "aarch64" and sys.version_info < (3, 11):
@@ -81,7 +76,7 @@ def install_command(extra: str) -> str:
 
 def onnxruntime_command() -> str:
     """What to type to get ONNX Runtime for this machine: with CUDA where there is an NVIDIA driver."""
-    return install_command("gpu" if has_nvidia_driver() else "cpu")
+    return install_command("gpu" if gpu_here() else "cpu")
 
 
 def is_installed(module: str) -> bool:

@@ -16,7 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.doctor.check import Check, first_line, has_nvidia_driver, is_jetson, row
+from lits_deploy.doctor.check import Check, first_line, is_jetson, row
+from lits_deploy.nvidia import gpu_here
 
 FIELDS = (
     *("index", "name", "memory.total", "memory.free", "driver_version"),
@@ -34,14 +35,14 @@ def gpus() -> list[Check]:
     """Rows for the driver, each GPU and its power; one row where there is none."""
     rows = _jetson() if is_jetson() else []
     smi = shutil.which("nvidia-smi")
-    if smi is not None and has_nvidia_driver():
+    if smi is not None and gpu_here():
         try:
             return rows + _rows(query(smi), cuda_of_smi(smi))
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             said = error.stdout or error.stderr if isinstance(error, subprocess.CalledProcessError) else error
             fix = "reboot, or install the driver again: its kernel module and its tools must be of one version"
             rows.append(_row("nvidia-smi", "broken", f"does not answer: {first_line(said)}", fix))
-    if has_nvidia_driver() or is_jetson():
+    if gpu_here() or is_jetson():
         try:
             return rows + _rows(*query_libcuda())
         except (OSError, AttributeError, RuntimeError) as error:

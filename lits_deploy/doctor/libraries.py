@@ -6,8 +6,9 @@ import re
 from functools import partial
 from importlib import metadata
 
-from lits_deploy.doctor.check import Check, State, has_nvidia_driver, install_command, row
+from lits_deploy.doctor.check import Check, State, install_command, row
 from lits_deploy.doctor.check import version_of as _version
+from lits_deploy.nvidia import gpu_here
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[(?P<extras>[^\]]*)\])?\s*(?P<versions>[^;]*)(;(?P<marker>.*))?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
@@ -68,7 +69,7 @@ def look(extra: str, libraries: dict[str, str]) -> Check:
         state, fix = "warning" if extra or not missing else "broken", command
     elif missing and extra == "cpu" and _version("onnxruntime-gpu"):
         state, fix, found = "ok", None, f"{found}; onnxruntime-gpu is here in its place"
-    elif missing and extra in ("gpu", "trt", "trt-rtx") and not has_nvidia_driver():
+    elif missing and extra in ("gpu", "trt", "trt-rtx") and not gpu_here():
         fix, found = None, f"{found}; of no use without an NVIDIA GPU"
     return _row(name, state, found, fix, {"versions": there})
 

@@ -245,3 +245,11 @@ def test_without_a_gpu_nothing_is_asked_and_nothing_imported() -> None:
         == trt_open.tensorrt_trouble()
         == Trouble("there is no NVIDIA GPU here", "--device cpu")
     )
+
+
+@pytest.mark.parametrize("path", ["/dev/nvidiactl", "/dev/nvhost-gpu", "/usr/lib/wsl/lib/libcuda.so.1"])
+def test_a_gpu_shows_on_a_pc_a_jetson_and_under_wsl(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) == path)
+    assert nvidia.gpu_here()
+    monkeypatch.setattr(Path, "exists", lambda self: str(self) == "/dev/dxg")
+    assert not nvidia.gpu_here()
