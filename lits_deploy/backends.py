@@ -67,7 +67,7 @@ def _on_gpu(*names: str) -> Iterator[str]:
 
 @functools.cache  # once in a process
 def _tell(found: str, fix: str) -> None:
-    line = "note: the NVIDIA GPU here is not used, the CPU is: %s. Fix: %s"
+    line = "note: running on the CPU, not on the NVIDIA GPU: %s. Fix: %s"
     logging.getLogger(__name__).warning(line, printable(found), printable(fix))
 
 

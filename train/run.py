@@ -78,7 +78,7 @@ def _tell(config: TrainConfig, out: Path, layout: Layout, watch: Observer) -> No
     if layout.synthetic:
         watch.say(f"note: {config.data} is {MARK}: figures on phantoms say nothing about patients.")
     if leaks := layout.leaks():
-        watch.say(f"warning: {len(leaks)} patients stand in more than one split; accuracies will be too high.")
+        watch.say(f"warning: {len(leaks)} patients occur in more than one split; accuracies will be too high.")
     elif layout.split_by == "slice":
         watch.say(f"warning: {config.data} is split by slice; accuracies will be too high.")
 

@@ -97,7 +97,7 @@ def test_auto_tells_once_what_it_found_and_takes_the_cpu(
             assert resolve("auto", "auto") == ON_THE_CPU
             assert {device for _, device in places()} == {"cpu"}
     (line,) = lines(caplog)
-    assert line.startswith("note: the NVIDIA GPU here is not used, the CPU is: ")
+    assert line.startswith("note: running on the CPU, not on the NVIDIA GPU: ")
     assert re.search(says, line)
     assert with_cuda.asked == [], "nothing was put on such a GPU"
     assert library is None or library.contexts == 0

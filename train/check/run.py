@@ -107,7 +107,7 @@ def _leaks(listing: Listing) -> list[Finding]:
     leaks = _in_two_splits(listing.entries)
     if listing.by_slice:
         text = (
-            f"split by slice: {len(leaks)} patients stand in more than one split, so every figure on this set is leaky."
+            f"split by slice: {len(leaks)} patients occur in more than one split, so every figure on this set is leaky."
             " Split by patient for figures that mean something"
         )
         return [Finding("warning", "split-by-slice", "data set", text)]

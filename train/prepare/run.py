@@ -184,7 +184,7 @@ def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, f
     by_slice = settings.split_by == "slice" or leaks
     note = f"Prepared by `lits-deploy data prepare --layout {settings.layout}`; see provenance.json."
     if by_slice:
-        note += " Patients stand in more than one split: accuracies on it are too high."
+        note += " Patients occur in more than one split: accuracies on it are too high."
     return {
         "source": _SOURCES[settings.layout],
         **({"synthetic": True} if _synthetic(src) else {}),

@@ -45,4 +45,4 @@ def table1(bench: Bench) -> None:
     note = "A split's share is of all slices, a class's share is of its split. " + printed.TABLE1_MISPRINT
     bench.table("table1", "Table 1: slices of each split and class", columns, rows, note)
     if leaks := data.layout.leaks():
-        bench.note(f"{len(leaks)} patients stand in more than one split of {data.name}: it is split by slice.")
+        bench.note(f"{len(leaks)} patients occur in more than one split of {data.name}: it is split by slice.")

@@ -151,8 +151,8 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
     if not dataset:
         return [*lines, "how the data was split is not known"]
     return [
-        f"!! SPLIT BY {str(split_by).upper()} !! Slices of one patient stand on both sides, so the figures flatter: "
-        "they say nothing about new patients.",
+        f"!! SPLIT BY {str(split_by).upper()} !! Slices of one patient occur in both train and test, so the figures "
+        "are too high: they say nothing about new patients.",
         *lines,
     ]
 
