@@ -6,9 +6,9 @@ peaks at. PyTorch is imported there only for the original. On a GPU the memory i
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.candidates import Candidate, opener
-from benchmarks.fresh import answer, answer_error, run_fresh
-from lits_deploy.errors import UserError
+from benchmarks.fresh import run_fresh
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.packed import open_bundle
 from lits_deploy.runtime import Runtime
@@ -26,7 +25,7 @@ CALLS = 4
 """Inferences in all: memory plans and arenas are complete after a few."""
 
 
-def cold_start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, Any]:
+def cold_start(candidate: Candidate, batch: int) -> dict[str, Any]:
     """Start one and measure. Raises ChildError.
 
     build_s: what building an engine took, for TensorRT's runtimes, else None; load_s: importing the library, checking
@@ -34,47 +33,36 @@ def cold_start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, A
     slices; peak_mb: peak resident memory of the process, of which before_load_mb was there before (Python, numpy);
     process_s: all of it; torch_imported: whether PyTorch was. MB are 10⁶ bytes.
     """
-    return run_fresh(__name__, {**candidate.spec, "batch": batch}, threads=threads)
+    return run_fresh(__name__, {**candidate.spec, "batch": batch})
 
 
-def from_spec(spec: dict[str, Any]) -> Callable[[int], Runtime]:
+def from_spec(spec: dict[str, Any]) -> Callable[..., Runtime]:
     """What a fresh process opens; imports PyTorch only for the original."""
-    if spec["kind"] == "original":
+    if "run" in spec:
         from benchmarks.torch_eager import open_original
 
-        return lambda batch: open_original(
-            Path(spec["run"]), spec["device"], spec["threads"], max_batch=batch, flips=spec["flips"]
-        )
-    bundle = open_bundle(Path(spec["bundle"]))
-    cache = None if spec["engine_cache"] is None else Path(spec["engine_cache"])
-    open_it = opener(bundle, bundle.artifact(spec["artifact"]), spec["runtime"], spec["device"], spec["threads"], cache)
-    return lambda batch: open_it(batch)
+        return partial(open_original, spec)
+    return opener(open_bundle(Path(spec["bundle"])), spec)
 
 
-def child(text: str) -> None:
+def child(spec: dict[str, Any]) -> dict[str, Any]:
     """What the fresh process runs."""
-    spec = json.loads(text)
-    before = peak_resident_bytes()
+    before, batch = peak_resident_bytes(), spec["batch"]
     open_it, built = from_spec(spec), None
-    try:
-        if "tensorrt" in spec.get("runtime", ""):  # once to build the engine, and again to load it
-            begun = perf_counter()
-            open_it(spec["batch"]).close()
-            built = perf_counter() - begun
-        started = perf_counter()
-        runtime = open_it(spec["batch"])
-    except UserError as error:
-        answer_error(error)
-        return
-    with runtime:
+    if "tensorrt" in spec.get("runtime", ""):  # once to build the engine, and again to load it
+        begun = perf_counter()
+        open_it(batch).close()
+        built = perf_counter() - begun
+    started = perf_counter()
+    with open_it(batch) as runtime:
         loaded = perf_counter()
-        noise = np.random.default_rng(0).integers(0, 256, (spec["batch"], *runtime.shape), dtype=np.uint8)
+        noise = np.random.default_rng(0).integers(0, 256, (batch, *runtime.shape), dtype=np.uint8)
         begun = perf_counter()
         runtime.infer(noise)
         first = perf_counter() - begun
         for _ in range(CALLS - 1):
             runtime.infer(noise)
-        values = {
+        return {
             "build_s": None if built is None else max(0.0, built - (loaded - started)),
             "load_s": loaded - started,
             "first_ms": 1000.0 * first,
@@ -82,4 +70,3 @@ def child(text: str) -> None:
             "before_load_mb": before / 1e6,
             "torch_imported": "torch" in sys.modules,
         }
-    answer(values)

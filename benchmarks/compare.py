@@ -8,11 +8,11 @@ only where both are of the same slices (`benchmarks.same_slices`).
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import same_slices
-from benchmarks.report import TIMED, all_rows, title_of
+from benchmarks.report import TIMED, all_rows, title_of, value_of
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -48,10 +48,6 @@ class Change:
         """Worse by more than the limit."""
         return self.worse > self.limit + 1e-12
 
-    def to_json(self) -> dict[str, Any]:
-        """For --json."""
-        return {**asdict(self), "regression": self.regression}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -80,28 +76,23 @@ class Comparison:
 def compare(before: dict[str, Any], after: dict[str, Any], limits: Limits | None = None) -> Comparison:
     """Hold every row of `after` against its like in `before`."""
     limits = limits or Limits()
-    slices = _relation(before, after)
+    scored = all(same_slices.scored(all_rows(document)) for document in (before, after))
+    slices = same_slices.relation(before, after) if scored else "same"  # without accuracies there are none to mislead
     accuracy = {"same": "accuracy", "not recorded": f"accuracy ({same_slices.NOT_RECORDED})", "different": None}[slices]
     old, new = ({_key(row): row for row in all_rows(document)} for document in (before, after))
     changes: list[Change] = []
     gone: list[str] = []
     for key, row in old.items():
+        other = new.get(key)
         if row["error"] is not None:
             continue
-        other = new.get(key)
         if other is None or other["error"] is not None:
             gone.append(f"{title_of(row)}: {'missing' if other is None else other['error']}")
-            continue
-        changes += _changes(row, other, limits, accuracy)
+        else:
+            changes += _changes(row, other, limits, accuracy)
     fresh = [title_of(row) for key, row in new.items() if key not in old and row["error"] is None]
     notes = _notes(before, after, slices)
     return Comparison(changes=changes, gone=gone, new=fresh, notes=notes, test_sets=slices)
-
-
-def _relation(before: dict[str, Any], after: dict[str, Any]) -> same_slices.Relation:
-    """`same` too where there is no accuracy to compare."""
-    both = all(same_slices.scored(all_rows(document)) for document in (before, after))
-    return same_slices.relation(before, after) if both else "same"
 
 
 def _key(row: Row) -> Key:
@@ -127,7 +118,7 @@ def _changes(row: Row, other: Row, limits: Limits, accuracy: str | None) -> list
     if row["scenario"] == "server":
         shares = [("slices/s in time", "slices_per_second", limits.throughput, True)]
     for figure, path, limit, more_is_better in shares:
-        a, b = _get(row, path), _get(other, path)
+        a, b = value_of(row, path), value_of(other, path)
         if a is None or b is None or a <= 0:
             continue
         worse = (a - b) / a if more_is_better else (b - a) / a
@@ -136,13 +127,6 @@ def _changes(row: Row, other: Row, limits: Limits, accuracy: str | None) -> list
         a, b = row["accuracy"], other["accuracy"]
         found.append(Change(row=title_of(row), figure=accuracy, before=a, after=b, worse=a - b, limit=limits.accuracy))
     return found
-
-
-def _get(row: Row, path: str) -> float | None:
-    value: Any = row
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, dict) else None
-    return None if value is None else float(value)
 
 
 def _notes(before: dict[str, Any], after: dict[str, Any], slices: same_slices.Relation) -> list[str]:
@@ -155,10 +139,9 @@ def _notes(before: dict[str, Any], after: dict[str, Any], slices: same_slices.Re
         a, b = (document["machine"]["libraries"].get(name, "none") for document in (before, after))
         if a != b:
             found.append(f"{name} {a} before, {b} after")
-    if before["bundle"]["sha256"] != after["bundle"]["sha256"]:
-        found.append(
-            f"another bundle: {before['bundle']['sha256'][:12]} before, {after['bundle']['sha256'][:12]} after"
-        )
+    a, b = (document["bundle"]["sha256"] for document in (before, after))
+    if a != b:
+        found.append(f"another bundle: {a[:12]} before, {b[:12]} after")
     if slices == "different":
         found.append(f"two test sets: {same_slices.named(before)} before, {same_slices.named(after)} after")
     elif slices == "not recorded":

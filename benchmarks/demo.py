@@ -11,14 +11,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from lits_deploy.errors import OutputError, UserError
+from benchmarks.report_files import check_out
+from lits_deploy.errors import UserError
 from lits_deploy.files import write_json
 from lits_deploy.spreadsheet import read_rows
 from train.metrics import classification_summary
@@ -28,38 +28,14 @@ AIMS = {"liver_accuracy": 0.95, "lesion_auroc": 0.85}
 """What a network trained for a few minutes must reach on unseen phantoms, else the demo says it did not."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoConfig:
-    """How much work: patients and epochs chosen so that 2 CPU cores finish within 10 minutes."""
-
-    out: Path
-    patients: int = 24
-    epochs: int = 5
-    lr: float = 1e-3
-    seed: int = 0
-    model: str = "resnet18"
-
-
-def steps(config: DemoConfig) -> list[tuple[str, list[str]]]:
+def steps(out: Path, patients: int, epochs: int, seed: int) -> list[tuple[str, list[str]]]:
     """What each step is for, and its command line after `lits-deploy`."""
-    out = config.out
     data, run, bundle = out / "data", out / "run", out / "bundle"
-    train = ["train", "--data", data, "--model", config.model, "--epochs", config.epochs, "--lr", config.lr]
-    train += [
-        "--schedule",
-        "cosine",
-        "--augment",
-        "crop",
-        "--class-weights",
-        "balanced",
-        "--seed",
-        config.seed,
-        "--out",
-        run,
-    ]
+    fixed = ["--schedule", "cosine", "--augment", "crop", "--class-weights", "balanced"]
+    train = ["train", "--data", data, "--model", "resnet18", "--epochs", epochs, "--lr", 1e-3, *fixed]
     lines: list[tuple[str, Sequence[object]]] = [
-        ("synthetic CT", ["data", "phantom", data, "--patients", config.patients, "--seed", config.seed]),
-        ("train", train),
+        ("synthetic CT", ["data", "phantom", data, "--patients", patients, "--seed", seed]),
+        ("train", [*train, "--seed", seed, "--out", run]),
         ("export and prove parity with PyTorch", ["export", run, "--out", bundle]),
         ("verify on this machine", ["verify", bundle]),
         ("classify patients never seen", ["classify", bundle, data / "test" / "images", "--out", out / "results"]),
@@ -71,20 +47,21 @@ def steps(config: DemoConfig) -> list[tuple[str, list[str]]]:
     return [(what, [str(word) for word in words]) for what, words in lines]
 
 
-def run_demo(config: DemoConfig, *, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run all steps; returns figures, aims and seconds, which are also in OUT/demo.json.
+def run_demo(
+    out: Path, say: Callable[[str], None], *, patients: int = 24, epochs: int = 5, seed: int = 0
+) -> dict[str, Any]:
+    """Run all steps; returns figures, aims and seconds, which are also in OUT/demo.json. By default patients and epochs
+    are so few that 2 CPU cores finish within 10 minutes.
 
     Raises OutputError where OUT holds something else than an earlier demo, UserError where a step failed.
     """
-    out = config.out
-    if out.exists() and any(out.iterdir()):
-        if not (out / RECORD).is_file():
-            raise OutputError(f"{out} is not empty and not an earlier demo.", fix="give another --out")
+    check_out(out, RECORD, "an earlier demo")
+    if (out / RECORD).is_file():
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     write_json(out / RECORD, {"finished": False})
-    for index, (what, words) in enumerate(steps(config), start=1):
+    for index, (what, words) in enumerate(steps(out, patients, epochs, seed), start=1):
         for line in ("", f"[{index}/6] {what}", f"$ lits-deploy {' '.join(words)}"):
             say(line)
         began = time.perf_counter()

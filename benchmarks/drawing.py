@@ -1,4 +1,4 @@
-"""Plots, described once: as inline SVG for a page, and for `benchmarks.evaluation.png`. No library, no script, no file.
+"""Plots, described once: as inline SVG for a page, and as PNG for `evaluation.plots`. No library, no script, no file.
 
 Colours and strokes are classes of the pages' style sheet (`lits_deploy/pages/base.css`): `c0` … `c6`, `grey`, `dashed`,
 `dotted`, `guess`.
@@ -102,8 +102,9 @@ class Plot:
         """Where a point is drawn."""
         (width, height), across, up = self.size, self.x.share(x), self.y.share(y)
         return (
-            round(LEFT + across * (width - LEFT - RIGHT), 1), round(height - BOTTOM - up * (height - TOP - BOTTOM), 1)
-        )  # fmt: skip
+            round(LEFT + across * (width - LEFT - RIGHT), 1),
+            round(height - BOTTOM - up * (height - TOP - BOTTOM), 1),
+        )
 
     def legend(self) -> list[tuple[Markup, str]]:
         """A key and a name for each series that has one."""

@@ -7,7 +7,6 @@ leaves the first batch and everything before it out.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -18,11 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.accuracy import Scored
-from benchmarks.fresh import answer, answer_error, run_fresh
+from benchmarks.contenders import Scored
+from benchmarks.fresh import run_fresh
 from benchmarks.inputs import Inputs
-from lits_deploy.bundle import Bundle
-from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.packed import open_bundle
 from lits_deploy.run_json import read_run_json
@@ -31,31 +28,18 @@ from lits_deploy.scans.paths import unescape
 from lits_deploy.spreadsheet import read_rows
 
 
-def classify_fresh(
-    bundle: Bundle,
-    roots: Sequence[Path],
-    out: Path,
-    *,
-    threads: int,
-    artifact: str | None = None,
-    runtime: str = "auto",
-    device: str = "auto",
-    engine_cache: Path | None = None,
-) -> dict[str, Any]:
+def classify_fresh(spec: dict[str, Any], roots: Sequence[Path], out: Path) -> dict[str, Any]:
     """Classify `roots` into `out` (a new folder) with the pipeline's own batch size and workers. Raises ChildError.
 
-    wall_s, process_s: see above; slices, failed; slices_per_second: over wall_s; steady_slices_per_second: None where
-    there was one batch only; load_s: of the network alone; peak_mb: of the main process, without its decode workers.
+    spec: what with (`candidates.spec_of`). wall_s, process_s: see above; slices, failed; slices_per_second: over
+    wall_s; steady_slices_per_second: None where there was one batch only; load_s: of the network alone; peak_mb: of the
+    main process, without its decode workers.
     """
-    spec = {
-        "bundle": str(bundle.folder.resolve()), "roots": [str(root.absolute()) for root in roots],
-        "out": str(out.absolute()), "threads": threads, "artifact": artifact, "runtime": runtime, "device": device,
-        "engine_cache": None if engine_cache is None else str(engine_cache.absolute()),
-    }  # fmt: skip
-    return run_fresh(__name__, spec, threads=threads)
+    absolute = [str(root.absolute()) for root in roots]
+    return run_fresh(__name__, {**spec, "roots": absolute, "out": str(out.absolute())})
 
 
-def child(text: str) -> None:
+def child(spec: dict[str, Any]) -> dict[str, Any]:
     """What the fresh process runs; libraries are imported before the clock starts."""
     from lits_deploy.backends import resolve
     from lits_deploy.pipeline.options import ClassifyOptions
@@ -63,48 +47,42 @@ def child(text: str) -> None:
     from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
     from lits_deploy.runtime.openvino_ import import_openvino
 
-    spec = json.loads(text)
-    try:
-        if resolve(spec["runtime"], spec["device"])[0] == "openvino":
-            import_openvino()
-        else:
-            import_onnxruntime()
-        options = ClassifyOptions(
-            runtime=spec["runtime"],
-            device=spec["device"],
-            artifact=spec["artifact"],
-            threads=spec["threads"],
-            abstain=False,  # peers always answer
-            engine_cache=None if spec["engine_cache"] is None else Path(spec["engine_cache"]),
-        )
-        roots = [Path(root) for root in spec["roots"]]
-        started = perf_counter()
-        bundle = open_bundle(Path(spec["bundle"]))
-        summary = run_folder(bundle, roots, Path(spec["out"]), options=options)
-        wall = perf_counter() - started
-    except UserError as error:
-        answer_error(error)
-        return
+    if resolve(spec["runtime"], spec["device"])[0] == "openvino":
+        import_openvino()
+    else:
+        import_onnxruntime()
+    options = ClassifyOptions(
+        runtime=spec["runtime"],
+        device=spec["device"],
+        artifact=spec["artifact"],
+        threads=spec["threads"],
+        abstain=False,  # peers always answer
+        operating_point="argmax",  # by the most probable class
+        engine_cache=spec["engine_cache"] and Path(spec["engine_cache"]),
+    )
+    roots = [Path(root) for root in spec["roots"]]
+    started = perf_counter()
+    bundle = open_bundle(Path(spec["bundle"]))
+    summary = run_folder(bundle, roots, Path(spec["out"]), options=options)
+    wall = perf_counter() - started
     run = read_run_json(summary.run_json)
     timings, batch = run["timings"], run["options"]["batch_size"]
-    answer(
-        {
-            "wall_s": wall,
-            "slices": summary.slices,
-            "files": summary.files,
-            "failed": summary.failed,
-            "slices_per_second": summary.slices / wall,
-            "steady_slices_per_second": steady_rate(timings, summary.slices, batch),
-            "load_s": timings["start_up"]["network_loaded_s"],
-            "batch": batch,
-            "workers": run["options"]["workers"],
-            "peak_mb": peak_resident_bytes() / 1e6,
-            "version": run["runtime"]["version"],
-            "withheld": summary.withheld,
-            "stages": timings["stages"],
-            "start_up": timings["start_up"],
-        }
-    )
+    return {
+        "wall_s": wall,
+        "slices": summary.slices,
+        "files": summary.files,
+        "failed": summary.failed,
+        "slices_per_second": summary.slices / wall,
+        "steady_slices_per_second": steady_rate(timings, summary.slices, batch),
+        "load_s": timings["start_up"]["network_loaded_s"],
+        "batch": batch,
+        "workers": run["options"]["workers"],
+        "peak_mb": peak_resident_bytes() / 1e6,
+        "version": run["runtime"]["version"],
+        "excluded": summary.excluded,
+        "stages": timings["stages"],
+        "start_up": timings["start_up"],
+    }
 
 
 def steady_rate(timings: dict[str, Any], slices: int, batch: int) -> float | None:
@@ -119,57 +97,32 @@ def steady_rate(timings: dict[str, Any], slices: int, batch: int) -> float | Non
 def read_labels(out: Path, roots: Sequence[Path]) -> dict[str, int | None]:
     """Real path of each file → its class, from slices.csv of a run over pictures below `roots`; None for a failed one.
 
-    The run was told not to abstain, so whatever has that status was withheld by an input gate: it is left out.
+    Slices that an input gate excluded are left out; the run was told not to abstain.
     """
     base = Discovery(roots).base  # no file of a run names it
     with (out / "slices.csv").open(newline="", encoding="utf-8") as stream:
         return {
             os.path.realpath(os.path.join(base, unescape(row["path"]))): int(row["label"]) if row["label"] else None  # noqa: PTH118
             for row in read_rows(stream)
-            if row["status"] != "abstain"
+            if row["status"] != "excluded"
         }
 
 
-def write_pngs(inputs: Inputs, folder: Path) -> list[Path]:
-    """The slices as PNG files of our own making."""
-    paths = []
-    for index, picture in enumerate(inputs.slices):
-        path = folder / f"slice-{index:05d}.png"
-        Image.fromarray(picture[0]).save(path)
-        paths.append(path)
-    return paths
-
-
-def end_to_end(
-    bundle: Bundle,
-    inputs: Inputs,
-    scored: Scored,
-    *,
-    threads: int,
-    artifact: str,
-    runtime: str,
-    device: str,
-    engine_cache: Path | None = None,
-) -> dict[str, Any]:
+def end_to_end(inputs: Inputs, scored: Scored, spec: dict[str, Any]) -> dict[str, Any]:
     """One end-to-end row over the very slices that were scored; `error` where the table has other classes."""
     with tempfile.TemporaryDirectory(prefix="lits-deploy-benchmark-") as temporary:
         files = list(inputs.files)
-        if not files:
+        if not files:  # the slices were made here
             (Path(temporary) / "scans").mkdir()
-            files = write_pngs(inputs, Path(temporary) / "scans")
+            for index, picture in enumerate(inputs.slices):
+                files.append(Path(temporary) / "scans" / f"slice-{index:05d}.png")
+                Image.fromarray(picture[0]).save(files[-1])
         out = Path(temporary) / "out"
-        row = classify_fresh(
-            bundle, files, out, threads=threads, artifact=artifact, runtime=runtime, device=device,
-            engine_cache=engine_cache,
-        )  # fmt: skip
+        row = classify_fresh(spec, files, out)
         labels = read_labels(out, files)
     real = [os.path.realpath(file) for file in files]
-    found = np.array([_label(labels.get(path)) for path in real])
-    judged = np.array([path in labels for path in real])  # the others were withheld by an input gate
+    found = np.array([-1 if labels.get(path) is None else labels[path] for path in real])
+    judged = np.array([path in labels for path in real])  # the others were excluded by an input gate
     wrong = int(((found != scored.classes) & scored.sure & judged).sum())
     error = f"{wrong} of {len(files)} slices have another class than in the accuracy run" if wrong else None
     return {**row, "error": error}
-
-
-def _label(value: int | None) -> int:
-    return -1 if value is None else value

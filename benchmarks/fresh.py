@@ -6,6 +6,7 @@ down from the process that starts another, so a child of a 1 GB benchmark would 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -21,28 +22,24 @@ ROOT = Path(__file__).resolve().parent.parent
 _START = """
 import sys
 sys.path[0] = sys.argv[1]  # our packages, not what lies in the user's current folder
-import importlib
-importlib.import_module(sys.argv[2]).child(sys.stdin.read())
+from benchmarks.fresh import run_child
+run_child(sys.argv[2])
 """
 
 _RESULT = "lits-deploy-result "
 
 
 class ChildError(UserError):
-    """A fresh process failed; `unavailable` is True where a device or library is not there."""
-
-    def __init__(self, message: str, *, unavailable: bool = False) -> None:
-        super().__init__(message)
-        self.unavailable = unavailable
+    """A fresh process failed."""
 
 
-def run_fresh(module: str, spec: dict[str, Any], *, threads: int) -> dict[str, Any]:
-    """Call `module.child(json)` in a new interpreter; returns what it handed to `answer`.
+def run_fresh(module: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Call `module.child(spec)` in a new interpreter; returns what that returns.
 
-    threads: also set as OMP_NUM_THREADS, so that no library starts more. `process_s`, the wall time from start to end
-    of the process, is added. Raises ChildError.
+    The spec's threads are also set as OMP_NUM_THREADS, so that no library starts more. `process_s`, the wall time from
+    start to end of the process, is added. Raises ChildError.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(spec["threads"])}
     command = [sys.executable, "-c", _START, str(ROOT), module]
     started = time.perf_counter()
     done = subprocess.run(
@@ -53,18 +50,17 @@ def run_fresh(module: str, spec: dict[str, Any], *, threads: int) -> dict[str, A
         if line.startswith(_RESULT):
             result: dict[str, Any] = json.loads(line.removeprefix(_RESULT))
             if "user_error" in result:
-                raise ChildError(result["user_error"], unavailable=result["kind"] in ("DeviceError", "MissingExtra"))
+                raise ChildError(result["user_error"])
             return {**result, "process_s": seconds}
     last = (done.stderr.strip().splitlines() or ["no message"])[-1]
     why = f"killed by signal {-done.returncode} (out of memory?)" if done.returncode < 0 else last
     raise ChildError(f"a fresh process failed: {why}")
 
 
-def answer(values: dict[str, Any]) -> None:
-    """Hand a child's result to the parent."""
-    print(_RESULT + json.dumps(values), flush=True)
-
-
-def answer_error(error: UserError) -> None:
-    """Hand a user's error to the parent."""
-    answer({"user_error": str(error), "kind": type(error).__name__})
+def run_child(module: str) -> None:
+    """The whole of a fresh process; a user's error goes back as one."""
+    try:
+        result = importlib.import_module(module).child(json.load(sys.stdin))
+    except UserError as error:
+        result = {"user_error": str(error)}
+    print(_RESULT + json.dumps(result), flush=True)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from typing import Any
 
 from benchmarks.fresh import ROOT
 from benchmarks.gpu_table import read, table
-from benchmarks.machine import busy_notes, describe_machine
+from benchmarks.machine import busy_notes, describe_machine, machine_name
 from lits_deploy import DISCLAIMER, nvidia
 from lits_deploy.errors import DeviceError, MissingExtra, UserError
 from lits_deploy.files import write_json, write_text
@@ -49,30 +48,31 @@ class Part:
     """A function of `gpu_parts`. limit_s: after which it is killed; needs: modules, from wheels or installed."""
 
     name: str
-    function: str
     limit_s: int
     what: str
     needs: tuple[str, ...] = ("torch", "torchvision")
 
+    @property
+    def function(self) -> str:
+        """Named as the part is, but for what would stand for something else there."""
+        return {"torch": "in_torch", "compile": "compiled"}.get(self.name, self.name)
 
-_TRT = ("torch", "torchvision", "onnx", "onnxscript", "cuda")
+
+_ONNX = ("torch", "torchvision", "onnx", "onnxscript")
 
 PARTS = (
-    Part(name="slices", function="slices", limit_s=40, what="phantoms for the other parts (without --data)", needs=()),
-    Part(name="machine", function="machine", limit_s=20, what="the GPU; matrix products and copies"),
-    Part(name="torch", function="in_torch", limit_s=60, what="PyTorch: eager FP32, FP16 in channels_last"),
-    Part(name="training", function="training", limit_s=85, what="epochs of ResNet18 and U-Net"),
-    Part(name="folder", function="folder", limit_s=45, what="files to slices.csv through PyTorch"),
-    Part(name="compile", function="compiled", limit_s=60, what="torch.compile"),
-    Part(name="wheels", function="wheels", limit_s=20, what="unpack --wheels for the parts below", needs=("pip",)),
-    Part(name="rtx", function="rtx", limit_s=50, what="TensorRT for RTX", needs=(*_TRT, "tensorrt_rtx_bindings")),
-    Part(
-        name="cuda", function="cuda", limit_s=30, what="ONNX Runtime's CUDA provider",
-        needs=("torch", "torchvision", "onnx", "onnxscript", "onnxruntime"),
-    ),
-    Part(name="tensorrt", function="tensorrt", limit_s=40, what="TensorRT", needs=(*_TRT, "tensorrt")),
-    Part(name="tests", function="tests", limit_s=30, what="tests marked gpu or tensorrt", needs=("pytest",)),
-)  # fmt: skip
+    Part(name="slices", limit_s=40, what="phantoms for the other parts (without --data)", needs=()),
+    Part(name="machine", limit_s=20, what="the GPU; matrix products and copies"),
+    Part(name="torch", limit_s=60, what="PyTorch: eager FP32, FP16 in channels_last"),
+    Part(name="training", limit_s=85, what="epochs of ResNet18 and U-Net"),
+    Part(name="folder", limit_s=45, what="files to slices.csv through PyTorch"),
+    Part(name="compile", limit_s=60, what="torch.compile"),
+    Part(name="wheels", limit_s=20, what="unpack --wheels for the parts below", needs=("pip",)),
+    Part(name="rtx", limit_s=50, what="TensorRT for RTX", needs=(*_ONNX, "cuda", "tensorrt_rtx_bindings")),
+    Part(name="cuda", limit_s=30, what="ONNX Runtime's CUDA provider", needs=(*_ONNX, "onnxruntime")),
+    Part(name="tensorrt", limit_s=40, what="TensorRT", needs=(*_ONNX, "cuda", "tensorrt")),
+    Part(name="tests", limit_s=30, what="tests marked gpu or tensorrt", needs=("pytest",)),
+)
 """In the order in which they run."""
 
 ON_CPU = {"cuda", "tensorrt", "tensorrt_rtx_bindings"}
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if given.child:
         return _child(next(part for part in PARTS if part.name == given.child), given)
-    out = (given.out or Path(os.environ.get("OUT") or RESULTS / _slug())).absolute()
+    out = (given.out or Path(os.environ.get("OUT") or RESULTS / machine_name(describe_machine()))).absolute()
     if not given.table:
         if not given.dry_run and not nvidia.gpu_here():
             raise DeviceError("gpu_check needs an NVIDIA GPU, and there is none here.", fix="--dry-run, or elsewhere")
@@ -144,9 +144,11 @@ def _run(part: Part, out: Path, work: Path, given: argparse.Namespace, limit: fl
     path = [str(work / "wheels"), str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     started, problem = perf_counter(), None
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.gpu_check", *options], cwd=ROOT, start_new_session=True,
+        [sys.executable, "-m", "benchmarks.gpu_check", *options],
+        cwd=ROOT,
+        start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
-    )  # fmt: skip
+    )
     try:
         code = process.wait(max(0.0, limit))
         problem = None if code == 0 else f"ended with exit code {code}"
@@ -157,14 +159,10 @@ def _run(part: Part, out: Path, work: Path, given: argparse.Namespace, limit: fl
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     record = read(out).get(part.name, {})
-    write_json(
-        out / f"{part.name}.json",
-        {
-            "schema": 2, "part": part.name, "order": PARTS.index(part), "disclaimer": DISCLAIMER, "machine": about,
-            "notes": busy_notes(about, None), "dry_run": given.dry_run, "weights": "random", **record,
-            "error": record.get("error") or problem, "seconds": perf_counter() - started, "limit_s": limit,
-        },
-    )  # fmt: skip
+    head = {"schema": 2, "part": part.name, "order": PARTS.index(part), "disclaimer": DISCLAIMER, "machine": about}
+    head |= {"notes": busy_notes(about), "dry_run": given.dry_run, "weights": "random"}
+    end = {"error": record.get("error") or problem, "seconds": perf_counter() - started, "limit_s": limit}
+    write_json(out / f"{part.name}.json", {**head, **record, **end})
 
 
 def _child(part: Part, given: argparse.Namespace) -> int:
@@ -175,31 +173,35 @@ def _child(part: Part, given: argparse.Namespace) -> int:
         record.update(values)
         write_json(given.out / f"{part.name}.json", record)
 
+    def skip(why: str) -> int:
+        keep({"skipped": why})
+        say(f"{part.name}: {why}")
+        return 0
+
+    lacking = "missing: install it, or put its wheel into --wheels DIR"
     missing = [name for name in part.needs if not (given.dry_run and name in ON_CPU) and not _there(name)]
     if missing:
-        keep({"skipped": f"{', '.join(missing)} missing: install it, or put its wheel into --wheels DIR"})
-        say(f"{part.name}: {record['skipped']}")
-        return 0
+        return skip(f"{', '.join(missing)} {lacking}")
     try:
         from benchmarks import gpu_parts
 
         have = gpu_parts.Given(
-            sizes=gpu_parts.DRY if given.dry_run else gpu_parts.FULL, work=given.work,
-            data=given.data or given.work / "phantoms", keep=keep,
-        )  # fmt: skip
-        more = (given.wheels,) if part.name == "wheels" else ()
-        getattr(gpu_parts, part.function)(have, *more)
+            sizes=gpu_parts.DRY if given.dry_run else gpu_parts.FULL,
+            work=given.work,
+            data=given.data or given.work / "phantoms",
+            wheels=given.wheels,
+            keep=keep,
+        )
+        getattr(gpu_parts, part.function)(have)
     except MissingExtra as error:
-        keep({"skipped": str(error)})
-        say(f"{part.name}: {error}")
+        return skip(str(error))
     except UserError as error:
         keep({"error": str(error)})
         raise
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] in ("lits_deploy", "train", "export", "benchmarks"):
             raise
-        keep({"skipped": f"{error.name} missing: install it, or put its wheel into --wheels DIR"})
-        say(f"{part.name}: {record['skipped']}")
+        return skip(f"{error.name} {lacking}")
     except Exception as error:
         keep({"error": f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"})
         raise
@@ -210,12 +212,6 @@ def _there(module: str) -> bool:
     with suppress(ImportError, ValueError):
         return importlib.util.find_spec(module) is not None
     return False
-
-
-def _slug() -> str:
-    """The GPU's name for a folder, as its driver gives it."""
-    name = next(iter(describe_machine()["gpus"]), "gpu")
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 if __name__ == "__main__":

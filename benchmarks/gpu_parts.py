@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fresh import ROOT
-from benchmarks.gpu_rows import Contestant, Row, Subject, check_network
+from benchmarks.gpu_rows import Contestant, Row, Subject, check_network, line_of
 from benchmarks.latency import Effort, Feed
 from benchmarks.percentiles import needed_samples
 from lits_deploy import nvidia
@@ -70,10 +70,21 @@ class Sizes:
 
 FULL = Sizes(device="cuda:0")
 DRY = Sizes(
-    device="cpu", networks=(("unet", 2),), training=(("unet", 2),), batches=(1, 2), compiled_batches=(2,),
-    trained=(("fp32", 4),), patients=3, epoch=8, files=6, mode="eager fp32", batch=2, calls=1, seconds=0.0,
+    device="cpu",
+    networks=(("unet", 2),),
+    training=(("unet", 2),),
+    batches=(1, 2),
+    compiled_batches=(2,),
+    trained=(("fp32", 4),),
+    patients=3,
+    epoch=8,
+    files=6,
+    mode="eager fp32",
+    batch=2,
+    calls=1,
+    seconds=0.0,
     effort=Effort(samples=2, cap_s=0.1, floor=2, warmup_calls=1, warmup_s=0.0, warmup_cap_s=0.0),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +94,7 @@ class Given:
     sizes: Sizes
     work: Path
     data: Path
+    wheels: Path | None
     keep: Callable[[dict[str, Any]], None]
 
     @property
@@ -99,9 +111,9 @@ class Given:
 
 def slices(given: Given) -> None:
     """Phantoms for all other parts, unless there is data; takes processors only."""
-    from train.phantom import write_slices
+    from train.phantom import write_phantoms
 
-    made = {} if (given.data / "train").is_dir() else write_slices(given.data, given.sizes.patients, 0)
+    made = {} if (given.data / "train").is_dir() else write_phantoms(given.data, given.sizes.patients, 0)
     given.keep({"slices_per_class": made.get("slices_per_class")})
 
 
@@ -116,19 +128,20 @@ def machine(given: Given) -> None:
         return
     about = torch.cuda.get_device_properties(device)
     found |= {
-        "name": about.name, "compute_capability": f"{about.major}.{about.minor}", "memory_bytes": about.total_memory,
-        "multiprocessors": about.multi_processor_count, "driver": nvidia.driver_version(),
-    }  # fmt: skip
+        "name": about.name,
+        "compute_capability": f"{about.major}.{about.minor}",
+        "memory_bytes": about.total_memory,
+        "multiprocessors": about.multi_processor_count,
+        "driver": nvidia.driver_version(),
+    }
     given.keep({"gpu": found})
     host = torch.empty(1 << 28, dtype=torch.uint8)
     for name, source in (("pageable", host), ("pinned", host.pin_memory())):
         found[f"upload_{name}_gb_s"] = source.nbytes / _seconds(partial(source.to, device)) / 1e9
     side = 8192
-    for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        matrix = torch.randn(side, side, device=device, dtype=dtype)
-        found[f"matmul_{dtype}_tflops".replace("torch.", "")] = (
-            2 * side**3 / _seconds(partial(torch.mm, matrix, matrix)) / 1e12
-        )
+    for name in ("float32", "bfloat16", "float16"):
+        matrix = torch.randn(side, side, device=device, dtype=getattr(torch, name))
+        found[f"matmul_{name}_tflops"] = 2 * side**3 / _seconds(partial(torch.mm, matrix, matrix)) / 1e12
     given.keep({"gpu": found})
 
 
@@ -144,13 +157,12 @@ def in_torch(given: Given) -> None:
 
 def compiled(given: Given) -> None:
     """torch.compile, each beside eager FP32; batch sizes are compiled one by one."""
-    modes = ("eager fp32", "compile fp16 channels_last", "compile fp32")
-    _one_by_one(given, given.sizes.networks, modes, ())
+    _one_by_one(given, given.sizes.networks, modes=("eager fp32", "compile fp16 channels_last", "compile fp32"))
 
 
 def rtx(given: Given) -> None:
     """TensorRT for RTX beside eager FP32, then a folder through its FP16 engine."""
-    _one_by_one(given, given.sizes.networks[:1], ("eager fp32",), (("tensorrt", given.sizes.device),), "rtx", True)
+    _one_by_one(given, given.sizes.networks[:1], "tensorrt", "rtx")
 
 
 def cuda(given: Given) -> None:
@@ -158,12 +170,12 @@ def cuda(given: Given) -> None:
     if not given.dry and (trouble := cuda_trouble()):
         given.keep({"skipped": f"{trouble.found}. Fix: {trouble.fix}"})
         return
-    _one_by_one(given, given.sizes.networks, ("eager fp32",), (("onnxruntime", given.sizes.device),))
+    _one_by_one(given, given.sizes.networks, "onnxruntime")
 
 
 def tensorrt(given: Given) -> None:
     """TensorRT beside eager FP32, then a folder through its FP16 engine."""
-    _one_by_one(given, given.sizes.networks[:1], ("eager fp32",), (("tensorrt", given.sizes.device),), "tensorrt", True)
+    _one_by_one(given, given.sizes.networks[:1], "tensorrt", "tensorrt")
 
 
 def training(given: Given) -> None:
@@ -184,7 +196,7 @@ def training(given: Given) -> None:
                 rate = comparison.rate(candidate, sizes.seconds)
                 row |= {"slices_per_second": rate, "full_epoch_s": FULL_EPOCH / rate}
             except (UserError, RuntimeError) as error:  # out of memory, no compiler
-                row["error"] = _line(error)
+                row["error"] = line_of(error)
             rows.append(row)
             given.keep({"training": rows})
 
@@ -198,9 +210,10 @@ def folder(given: Given) -> None:
 def tests(given: Given) -> None:
     """The tests that need a GPU."""
     files = [
-        str(path) for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        str(path)
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
         if any(f"mark.{mark}\n" in path.read_text(encoding="utf-8") for mark in ("gpu", "tensorrt"))
-    ]  # fmt: skip
+    ]
     # Warnings of other versions than the pinned ones are no errors here.
     options = ["-q", "-p", "no:cacheprovider", "-m", "gpu or tensorrt", "-o", "filterwarnings="]
     done = subprocess.run([sys.executable, "-m", "pytest", *options, *files], stdout=subprocess.PIPE, text=True)
@@ -209,31 +222,30 @@ def tests(given: Given) -> None:
     given.keep({"tests": told, "error": None if done.returncode == 0 else f"tests fail: {told}"})
 
 
-def wheels(given: Given, source: Path) -> None:
-    """Unpack what lies in `source` where the parts look for it, and nowhere else."""
-    found = sorted(source.glob("*.whl"))
+def wheels(given: Given) -> None:
+    """Unpack what lies in `given.wheels` where the parts look for it, and nowhere else."""
+    assert given.wheels is not None
+    found = sorted(given.wheels.glob("*.whl"))
     if not found:
-        raise UserError(f"There are no wheels in {source}.", fix="pip download them where there is a network")
+        raise UserError(f"There are no wheels in {given.wheels}.", fix="pip download them where there is a network")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
-    done = subprocess.run(
-        [*command, "--target", str(given.work / "wheels"), *map(str, found)], stderr=subprocess.PIPE, text=True
-    )
+    command += ["--target", str(given.work / "wheels"), *map(str, found)]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
     given.keep({"wheels": [path.name for path in found]})
     if done.returncode:
-        raise UserError(f"pip takes none of {source}: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"pip takes none of {given.wheels}: {last}")
 
 
 def _subject(given: Given, name: str, width: int | None, **options: Any) -> Subject:
-    from benchmarks.peers.random_networks import CHECKED, make_subject
+    from benchmarks.gpu_networks import CHECKED, make_subject
     from train.data.dataset import SliceDataset
 
     say(f"{name}: making it, and the original's answers")
-    count = max(*given.sizes.batches, *CHECKED.values())
+    count, where = max(*given.sizes.batches, *CHECKED.values()), given.work / "bundles"
     pictures = SliceDataset(given.layout(count).splits["train"], InputContract(window_hu=None), masks=False).images
-    return make_subject(
-        name, given.work / "bundles", options.pop("here", ()), device=given.sizes.device,
-        slices=count, width=width, pictures=pictures.numpy(), **options,
-    )  # fmt: skip
+    here, device = options.pop("here", ()), given.sizes.device
+    return make_subject(name, where, here, device=device, width=width, pictures=pictures.numpy(), **options)
 
 
 def _rows(given: Given, subject: Subject, contestants: list[Contestant], batches: Sequence[int]) -> list[Row]:
@@ -244,16 +256,19 @@ def _rows(given: Given, subject: Subject, contestants: list[Contestant], batches
 
 
 def _one_by_one(
-    given: Given, networks: Sequence[tuple[str, int | None]], modes: tuple[str, ...], here: tuple[tuple[str, str], ...],
-    flavour: str | None = None, with_folder: bool = False,
-) -> None:  # fmt: skip
+    given: Given,
+    networks: Sequence[tuple[str, int | None]],
+    runtime: str | None = None,
+    flavour: str | None = None,
+    modes: tuple[str, ...] = ("eager fp32",),
+) -> None:
     """Each contestant in turns with the first alone, so that what one of them costs in time loses no other's row."""
     os.environ[ENVIRONMENT] = str(given.work / "engines")
-    here = (("onnxruntime", "cpu"),) if here and given.dry else here
-    flavours = () if flavour is None else (flavour_named(flavour),)
+    place = ("onnxruntime", "cpu") if given.dry else (runtime, given.sizes.device)
+    flavours = [] if flavour is None else [flavour_named(flavour)]
     record: dict[str, Any] = {"rows": [], "folder": []}
     for name, width in networks:
-        subject = _subject(given, name, width, modes=modes, here=here, flavours=flavours)
+        subject = _subject(given, name, width, modes=modes, here=[place] if runtime else [], flavours=flavours)
         eager, *others = subject.contestants
         if not others:
             raise DeviceError("Nothing here runs the exported files.", fix="its wheels in --wheels DIR")
@@ -261,7 +276,7 @@ def _one_by_one(
             record["rows"] += _rows(given, subject, [eager, one], given.sizes.compiled_batches)[1:]
             given.keep(record)
         sound = {row["precision"] for row in record["rows"] if row["error"] is None}
-        if with_folder and "fp16" in sound and "logits" in subject.wanted:
+        if flavour and "fp16" in sound and "logits" in subject.wanted:
             half = next(one for one in others if one.precision == "fp16")
             record["folder"].append(_folder(given, subject, half))
             given.keep(record)
@@ -285,6 +300,8 @@ def _folder(given: Given, subject: Subject, contestant: Contestant) -> dict[str,
     decode_share: of the workers' time; copy_share, compute_share, wait_share: of the network's, while files were read.
     copy: what uploads of such batches take by themselves, from pageable memory.
     """
+    import torch
+
     scans = given.work / "scans"
     if not scans.is_dir():
         scans.mkdir()
@@ -293,23 +310,28 @@ def _folder(given: Given, subject: Subject, contestant: Contestant) -> dict[str,
     say(f"folder: {given.sizes.files} files, decoding alone")
     batch = given.sizes.batch
     alone, _ = _run(given, scans, _Idle(shape=subject.slices.shape[1:], max_batch=batch))
-    with contestant.open(batch, ("logits",)) as network:
+    with contestant.open(max_batch=batch, wanted=("logits",)) as network:
         slices = Feed(subject.slices, batch).batch(0, batch)
         engine = batch / _seconds(partial(network.infer, slices), given.sizes.calls)
         say(f"folder: through {contestant.name} {contestant.precision}")
         both, timings = _run(given, scans, network)
     files_s, stages = timings["files_s"], timings["stages"]
-    copied = both["slices"] / batch * _upload_s(given, slices)
+    upload = partial(torch.from_numpy(slices).to, torch.device(given.sizes.device))
+    copied = 0.0 if given.dry else both["slices"] / batch * _seconds(upload)
     return {
-        "runtime": contestant.name, "precision": contestant.precision, "batch": batch, **both,
-        "decode_slices_per_second": alone["slices_per_second"], "engine_slices_per_second": engine,
+        "runtime": contestant.name,
+        "precision": contestant.precision,
+        "batch": batch,
+        **both,
+        "decode_slices_per_second": alone["slices_per_second"],
+        "engine_slices_per_second": engine,
         "of_the_slower": both["slices_per_second"] / min(alone["slices_per_second"], engine),
         "decode_share": stages["decode_s"] / both["workers"] / files_s,
         "copy_share": copied / files_s,
         "compute_share": max(0.0, stages["infer_s"] - copied) / files_s,
         "wait_share": stages["wait_s"] / files_s,
         "stages": stages,
-    }  # fmt: skip
+    }
 
 
 def _run(given: Given, scans: Path, network: Runtime) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -317,28 +339,26 @@ def _run(given: Given, scans: Path, network: Runtime) -> tuple[dict[str, Any], d
     contract = InputContract(window_hu=None, crop=network_named(CLASSIFIER).crop)
     # A bundle in name only: the network is open already.
     artifact = Artifact(
-        name="fp32", file="none.onnx", sha256="0" * 64, bytes=0, precision="fp32", opset=20, outputs=("logits",),
+        name="fp32",
+        file="none.onnx",
+        sha256="0" * 64,
+        bytes=0,
+        precision="fp32",
+        opset=20,
+        outputs=("logits",),
         tolerance=0.0,
-    )  # fmt: skip
+    )
     manifest = Manifest(task="classify", model={"name": CLASSIFIER}, contract=contract, artifacts=(artifact,), files={})
     out = given.work / f"out-{os.getpid()}-{perf_counter()}"
-    options = ClassifyOptions(abstain=False, batch_size=given.sizes.batch)
+    options = ClassifyOptions(abstain=False, operating_point="argmax", batch_size=given.sizes.batch)
     bundle = Bundle(given.work / "no-bundle", manifest, "0" * 64)
     summary = run_folder(bundle, [scans], out, options=options, runtime=network)
     if summary.slices != given.sizes.files:
         raise DeviceError(f"{summary.slices} of {given.sizes.files} files have an answer: {dict(summary.reasons)}")
     run = read_run_json(summary.run_json)
-    about = {
-        "slices": summary.slices, "slices_per_second": summary.slices_per_s,
-        "workers": run["options"]["workers_at_the_end"],
-    }  # fmt: skip
+    workers = run["options"]["workers_at_the_end"]
+    about = {"slices": summary.slices, "slices_per_second": summary.slices_per_s, "workers": workers}
     return about, run["timings"]
-
-
-def _upload_s(given: Given, batch: Batch) -> float:
-    import torch
-
-    return 0.0 if given.dry else _seconds(partial(torch.from_numpy(batch).to, torch.device(given.sizes.device)))
 
 
 def _seconds(step: Callable[[], Any], calls: int = 10) -> float:
@@ -353,7 +373,3 @@ def _seconds(step: Callable[[], Any], calls: int = 10) -> float:
         step()
     wait()
     return (perf_counter() - started) / calls
-
-
-def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:300]}"

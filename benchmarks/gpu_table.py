@@ -27,9 +27,14 @@ def table(records: Records) -> list[str]:
     ended: Lines = [("part", "ended", "s", "limit s"), *(_ended(name, record) for name, record in records.items())]
     return [
         head,
-        *_drawn(_speeds(records)), *_drawn(_training(records)), *_drawn(_folders(records)), *_drawn(ended), "",
-        *dict.fromkeys(f"note: {note}" for note in _all(records, "notes")), DISCLAIMER,
-    ]  # fmt: skip
+        *_drawn(_speeds(records)),
+        *_drawn(_training(records)),
+        *_drawn(_folders(records)),
+        *_drawn(ended),
+        "",
+        *dict.fromkeys(f"note: {note}" for note in _all(records, "notes")),
+        DISCLAIMER,
+    ]
 
 
 def _all(records: Records, key: str) -> Iterator[Any]:
@@ -38,22 +43,30 @@ def _all(records: Records, key: str) -> Iterator[Any]:
 
 
 def _speeds(records: Records) -> Lines:
-    lines: Lines = [
-        ("network", "batch", "runtime", "precision", "p50 ms", "slices/s", "× eager FP32", "max |Δp|", "labels equal")
-    ]
+    head = (
+        "network",
+        "batch",
+        "runtime",
+        "precision",
+        "p50 ms",
+        "slices/s",
+        "× eager FP32",
+        "max |Δp|",
+        "labels equal",
+    )
+    lines: Lines = [head]
     for row in sorted(_all(records, "rows"), key=lambda row: (row["network"], row["batch"])):
-        about = (row["network"], str(row["batch"]), row["runtime"], row["precision"])
-        if row["error"] is not None:
-            lines.append((*about, row["error"][:160], "", "", "", ""))
-            continue
-        rate, eager = row["slices_per_second"], row["eager_slices_per_second"]
-        lines.append(
-            (
-                *about, _number(row["latency_ms"].get("p50"), ".3f"), _number(rate, ",.0f"),
-                _number(rate / eager if eager else None, ".2f"), _number(row["max_delta"], ".1e"),
+        rate, eager = row["slices_per_second"], row.get("eager_slices_per_second")
+        found = (row["error"] or "")[:160], "", "", "", ""
+        if row["error"] is None:
+            found = (
+                _number(row["latency_ms"].get("p50"), ".3f"),
+                _number(rate, ",.0f"),
+                _number(rate / eager if eager else None, ".2f"),
+                _number(row["max_delta"], ".1e"),
                 _number(row["labels_equal"], ".2%"),
             )
-        )  # fmt: skip
+        lines.append((row["network"], str(row["batch"]), row["runtime"], row["precision"], *found))
     return lines
 
 
@@ -67,21 +80,20 @@ def _training(records: Records) -> Lines:
 
 
 def _folders(records: Records) -> Lines:
-    lines: Lines = [
-        (
-            "folder through", "slices/s", "decoding alone", "network alone", "of the slower", "workers decode", "copy",
-            "compute", "wait",
-        )
-    ]  # fmt: skip
+    columns = {
+        "slices/s": ("slices_per_second", ",.0f"),
+        "decoding alone": ("decode_slices_per_second", ",.0f"),
+        "network alone": ("engine_slices_per_second", ",.0f"),
+        "of the slower": ("of_the_slower", ".0%"),
+        "workers decode": ("decode_share", ".0%"),
+        "copy": ("copy_share", ".0%"),
+        "compute": ("compute_share", ".0%"),
+        "wait": ("wait_share", ".0%"),
+    }
+    lines: Lines = [("folder through", *columns)]
     for row in _all(records, "folder"):
-        rates = [row[f"{name}slices_per_second"] for name in ("", "decode_", "engine_")]
-        shares = [row[name] for name in ("of_the_slower", "decode_share", "copy_share", "compute_share", "wait_share")]
-        lines.append(
-            (
-                f"{row['runtime']} {row['precision']}", *(f"{rate:,.0f}" for rate in rates),
-                *(f"{share:.0%}" for share in shares),
-            )
-        )  # fmt: skip
+        cells = (_number(row[name], form) for name, form in columns.values())
+        lines.append((f"{row['runtime']} {row['precision']}", *cells))
     return lines
 
 

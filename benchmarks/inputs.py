@@ -17,12 +17,11 @@ import numpy.typing as npt
 from benchmarks.same_slices import KEY, sha256_of_samples
 from export.answers import Identity
 from lits_deploy.bundle import Bundle
-from lits_deploy.contract import InputContract, window_to_uint8
+from lits_deploy.contract import InputContract, Task, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
 from lits_deploy.goldens import read_golden
-from lits_deploy.scans import Slice
 from lits_deploy.synthetic import BESIDE, MARK, is_synthetic
-from train.data.layout import SPLITS, Sample, layout_for
+from train.data.layout import SPLITS, Layout, Sample, layout_for
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled
 from train.data.seen import Past, of_bundle, own_key
@@ -52,7 +51,6 @@ class Inputs:
     `test_set_sha256` (`benchmarks.same_slices`) and, of phantoms, `synthetic`.
     """
 
-    names: tuple[str, ...]
     slices: Slices
     targets: npt.NDArray[np.int64] | None = None
     masks: npt.NDArray[np.uint8] | None = None
@@ -99,18 +97,29 @@ def choose_inputs(
     return from_goldens(bundle)
 
 
-def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> Inputs:
-    """Slices of a split, evenly spread over it; a file that cannot be used is left out and counted."""
+def labelled_layout(data: Path, split: str, contract: InputContract, task: Task) -> Layout:
+    """A data set whose split a network can be scored on.
+
+    Raises DataError where there is no such split, or no masks for a U-Net; ContractError where the slices were made
+    through another window than the network's.
+    """
     layout = layout_for(data, split)
-    contract, masks = bundle.manifest.contract, bundle.manifest.task == "segment"
-    if None not in (layout.window_hu, contract.window_hu) and layout.window_hu != contract.window_hu:
+    if layout.window_hu and contract.window_hu and layout.window_hu != contract.window_hu:
+        made, taken = (f"{low:g}…{high:g} HU" for low, high in (layout.window_hu, contract.window_hu))
         raise ContractError(
-            f"{data} was made through the window {layout.window_hu} HU, the network takes {contract.window_hu}.",
+            f"{data} was made through the window {made}, the network takes {taken}.",
             fix="give --data with slices of the network's window",
         )
-    samples = layout.splits[split]
-    if masks and samples[0].mask is None:
+    if task == "segment" and any(sample.mask is None for sample in layout.splits[split]):
         raise DataError(f"{data / split} has no masks.", fix="a U-Net needs masks/, not targets.csv")
+    return layout
+
+
+def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> Inputs:
+    """Slices of a split, evenly spread over it; a file that cannot be used is left out and counted."""
+    contract, masks = bundle.manifest.contract, bundle.manifest.task == "segment"
+    layout = labelled_layout(data, split, contract, bundle.manifest.task)
+    samples = layout.splits[split]
     picked, loaded = _read(evenly(samples, most), contract)
     if not picked:
         raise DataError(f"No slice of {data / split} can be used.", fix="see `lits-deploy classify` for the reasons")
@@ -119,24 +128,26 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
     unreadable = min(len(samples), most) - len(picked)
     notes = [f"{unreadable} files of {data.name}/{split} could not be used"] if unreadable else []
     notes += [BESIDE] if layout.synthetic else []
-    about, whole = layout.describe(), len(layout.splits) == len(SPLITS)
+    whole = len(layout.splits) == len(SPLITS)
     notes += _past_notes(bundle, data, picked, loaded)
     return Inputs(
-        names=tuple(sample.image.stem for sample in picked),
         slices=np.stack(loaded),
         targets=np.array(targets, dtype=np.int64),
         masks=np.stack([label for label in labels if label is not None]) if masks else None,
         files=tuple(sample.image for sample in picked),
-        about={
-            "name": about["name"], "split": split,
-            "split_by": about["split_by"] if whole or about["split_by"] == "slice" else None,
-            "slices": len(picked), "of": len(samples), "unreadable": unreadable,
-            "patients": len({sample.patient for sample in picked}),
-            "synthetic": layout.synthetic,
-            KEY: sha256_of_samples(picked),
-        },
+        about=_about(
+            data.resolve().name,
+            len(picked),
+            sha256_of_samples(picked),
+            split=split,
+            split_by=layout.split_by if whole or layout.split_by == "slice" else None,
+            of=len(samples),
+            unreadable=unreadable,
+            patients=len({sample.patient for sample in picked}),
+            synthetic=layout.synthetic,
+        ),
         notes=tuple(notes),
-    )  # fmt: skip
+    )
 
 
 def from_phantoms(bundle: Bundle, count: int) -> Inputs:
@@ -145,35 +156,27 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
 
     contract = bundle.manifest.contract
     window = contract.window_hu or WINDOW_HU
-    names: list[str] = []
-    pictures: list[Slice] = []
-    labels: list[Slice] = []
+    pictures: list[Slices] = []
+    labels: list[Slices] = []
     targets: list[int] = []
-    identity = Identity()
-    patient = 0
-    while len(names) < count:
+    identity, patient = Identity(), 0
+    while len(pictures) < count:
         phantom = make_phantom(SEED, patient)
-        take = min(count - len(names), len(phantom.hu))
-        names += [f"phantom-{patient}_{z:04d}" for z in range(take)]
         volume = window_to_uint8(phantom.hu, window)
-        pictures += [fitted_slice(volume, z, contract) for z in range(take)]
-        labels += [fitted_mask(mask, contract.size) for mask in phantom.labels[:take]]
-        targets += map(class_of, phantom.labels[:take])
-        for name, hu, label in zip(names[-take:], phantom.hu, phantom.labels, strict=False):
-            identity.add(name, hu.tobytes(), label.tobytes())
+        for z, label in enumerate(phantom.labels[: count - len(pictures)]):
+            pictures.append(fitted_slice(volume, z, contract))
+            labels.append(fitted_mask(label, contract.size))
+            targets.append(class_of(label))
+            identity.add(f"phantom-{patient}_{z:04d}", phantom.hu[z].tobytes(), label.tobytes())
         patient += 1
+    name, digest = f"phantoms (seed {SEED})", identity.hexdigest()
     return Inputs(
-        names=tuple(names),
         slices=np.stack(pictures),
         targets=np.array(targets, dtype=np.int64),
         masks=np.stack(labels) if bundle.manifest.task == "segment" else None,
-        about={
-            "name": f"phantoms (seed {SEED})", "split": None, "split_by": None, "slices": count, "of": count,
-            "unreadable": 0, "patients": patient, "synthetic": True,
-            KEY: identity.hexdigest(),
-        },
+        about=_about(name, count, digest, patients=patient, synthetic=True),
         notes=(BESIDE,),
-    )  # fmt: skip
+    )
 
 
 def from_goldens(bundle: Bundle) -> Inputs:
@@ -182,19 +185,15 @@ def from_goldens(bundle: Bundle) -> Inputs:
     count, identity = len(slices), Identity()
     identity.add("goldens", slices.tobytes(), b"")
     return Inputs(
-        names=tuple(f"golden {index}" for index in range(count)),
         slices=slices,
-        about={
-            "name": "the bundle's goldens",
-            "split": None,
-            "split_by": None,
-            "slices": count,
-            "of": count,
-            "unreadable": 0,
-            KEY: identity.hexdigest(),
-        },
+        about=_about("the bundle's goldens", count, identity.hexdigest()),
         notes=(f"only the bundle's {count} goldens were at hand: no accuracy, and inputs repeat after {count} slices",),
     )
+
+
+def _about(name: str, count: int, digest: str, **more: Any) -> dict[str, Any]:
+    known = {"name": name, "split": None, "split_by": None, "slices": count, "of": count, "unreadable": 0}
+    return {**known, **more, KEY: digest}
 
 
 def _read(samples: list[Sample], contract: InputContract) -> tuple[list[Sample], list[Slices]]:
@@ -212,15 +211,14 @@ def _past_notes(bundle: Bundle, data: Path, picked: list[Sample], loaded: list[S
     """What the network has to do with the patients of these slices (`train.data.seen`)."""
     past = Past.of(of_bundle(bundle), bundle.manifest.training)
     keyed = [(sample.patient, own_key(picture)) for sample, picture in zip(picked, loaded, strict=True)]
-    trained, chosen = past.of_split("train", keyed), past.of_split("validate", keyed)
     notes = []
-    if trained:
-        notes.append(f"NOT A TEST: the network was trained on patients of this split: {', '.join(trained)}")
-    if chosen:
-        notes.append(f"NOT A TEST: the network was chosen on patients of this split: {', '.join(chosen)}")
-    if named := sorted(set(past.by_name("train", data, {patient for patient, _ in keyed})) - set(trained)):
+    for split, what in (("train", "trained"), ("validate", "chosen")):
+        if known := past.of_split(split, keyed):
+            notes.append(f"NOT A TEST: the network was {what} on patients of this split: {', '.join(known)}")
+    named = set(past.by_name("train", data, {patient for patient, _ in keyed})) - set(past.of_split("train", keyed))
+    if named:
         notes.append(
             "NOT KNOWN whether this is a test: these have the numbers of patients that the network was trained on, in "
-            f"a folder of the same name: {', '.join(named)}"
+            f"a folder of the same name: {', '.join(sorted(named))}"
         )
     return notes

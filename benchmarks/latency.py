@@ -9,9 +9,9 @@ is made that is not timed: it wakes the candidate's threads. Nothing that was ti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
 from statistics import median
 from time import perf_counter, process_time, sleep
@@ -165,20 +165,22 @@ def energy(meter: Meter | None, joules: float, slices: int) -> dict[str, Any] | 
 def measure(lanes: list[Lane], feed: Feed, batch: int, effort: Effort) -> None:
     """Warm every lane up, then time them in rounds, until each has the samples or the time that `effort` gives it."""
     for lane in lanes:
-        _guarded(lane, partial(_warm_up, lane, feed, batch, effort))
+        with _guarded(lane):
+            _warm_up(lane, feed, batch, effort)
     running = [lane for lane in lanes if lane.error is None]
     rounds = max(2, min([ROUNDS, *(lane.calls_left(effort) // 2 for lane in running)]))
     for turn in range(rounds):
         first = turn % max(1, len(running))
         for lane in running[first:] + running[:first]:
             if lane.error is None:
-                calls = math.ceil(lane.calls_left(effort) / (rounds - turn))
-                _guarded(lane, partial(_block, lane, feed, batch, calls))
+                with _guarded(lane):
+                    _block(lane, feed, batch, math.ceil(lane.calls_left(effort) / (rounds - turn)))
 
 
-def _guarded(lane: Lane, step: Callable[[], None]) -> None:
+@contextmanager
+def _guarded(lane: Lane) -> Iterator[None]:
     try:
-        step()
+        yield
     except LitsError as error:
         lane.error = str(error)
 
@@ -193,9 +195,8 @@ def _warm_up(lane: Lane, feed: Feed, batch: int, effort: Effort) -> None:
         calls.append(ended - begun)
         lane.position = feed.after(lane.position, batch)
         spent = ended - started
-        if len(calls) >= effort.warmup_calls and spent >= effort.warmup_s:
-            break
-        if len(calls) >= 2 and spent >= effort.warmup_cap_s:
+        enough = len(calls) >= effort.warmup_calls and spent >= effort.warmup_s
+        if enough or (len(calls) >= 2 and spent >= effort.warmup_cap_s):
             break
     lane.estimate_s = median(calls[len(calls) // 2 :])
 
@@ -219,10 +220,8 @@ def _block(lane: Lane, feed: Feed, batch: int, calls: int) -> None:
     lane.window_s += perf_counter() - opened
     lane.joules += lane.meter.joules() - joules if lane.meter else 0.0
     lane.blocks.append(calls)
-    for position, outputs in answers:
-        if problem := lane.check(feed.indices(position, batch), outputs):
-            lane.error = problem
-            return
+    problems = (lane.check(feed.indices(position, batch), outputs) for position, outputs in answers)
+    lane.error = next(filter(None, problems), None)
 
 
 def wait_for_silence() -> None:

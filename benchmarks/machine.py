@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from lits_deploy import __version__
+from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.machine import cores, proc_value, processor
 from lits_deploy.revision import git_revision
 
 LIBRARIES = (
-    "numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings",
-    "cuda-bindings", "torch",
-)  # fmt: skip
-
+    "numpy",
+    "pillow",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx-cu13-bindings",
+    "cuda-bindings",
+    "torch",
+)
 
 IDLE_LOAD = 0.3
 """Load average (one minute) from which a machine does not count as idle."""
@@ -49,37 +57,50 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def busy_notes(machine: dict[str, Any], stolen: float | None) -> list[str]:
+class Session:
+    """The machine at the start of a measurement; `document` closes it."""
+
+    def __init__(self) -> None:
+        self._machine, self._ticks = describe_machine(), _processor_ticks()
+
+    def document(self, kind: str, schema: int, **values: Any) -> dict[str, Any]:
+        """A record: kind, schema, machine with the share of stolen time, notes on who else was computing."""
+        now = _processor_ticks()
+        spent, stolen = (after - before for before, after in zip(self._ticks, now, strict=True))
+        machine = {**self._machine, "stolen_share": stolen / spent if spent > 0 else None}
+        notes = [*values.pop("notes", []), *busy_notes(machine)]
+        head = {"kind": kind, "schema": schema, "disclaimer": DISCLAIMER, "machine": machine}
+        return {**head, **values, "notes": notes}
+
+
+def machine_name(machine: dict[str, Any]) -> str:
+    """A name for files: `2core-amd-epyc`, or the GPU's where there is one."""
+    text = next(iter(machine["gpus"]), f"{machine['cores']}core-{machine['processor']}")
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def busy_notes(machine: dict[str, Any]) -> list[str]:
     """Warnings where others were computing: programs at the start, other guests of the host since then."""
-    load = float(machine["load_average"][0])
+    load, stolen = float(machine["load_average"][0]), machine.get("stolen_share") or 0.0
     notes = []
     if load >= IDLE_LOAD:
         notes.append(f"the machine was not idle: load average {load:.1f} on {machine['cores']} cores at the start")
-    if stolen is not None and stolen >= LITTLE_STOLEN:
+    if stolen >= LITTLE_STOLEN:
         notes.append(f"the host gave {100 * stolen:.1f} % of the cores' time to other machines during the measurement")
     return notes
 
 
-def processor_ticks() -> dict[str, int]:
+def _processor_ticks() -> tuple[int, int]:
     """Clock ticks of all cores since the machine started: in all, and stolen by other guests of the same host."""
-    fields = (_text(Path("/proc/stat")) or "").partition("\n")[0].split()[1:9]
-    ticks = [int(field) for field in fields]
-    return {"all": sum(ticks), "stolen": ticks[7] if len(ticks) > 7 else 0}
-
-
-def stolen_share(before: dict[str, int], after: dict[str, int]) -> float | None:
-    """Share of the cores' time that the host gave to other guests in between; None where that cannot be known."""
-    spent = after["all"] - before["all"]
-    return (after["stolen"] - before["stolen"]) / spent if spent > 0 else None
+    ticks = [int(field) for field in (_text(Path("/proc/stat")) or "").partition("\n")[0].split()[1:9]]
+    return sum(ticks), ticks[7] if len(ticks) > 7 else 0
 
 
 def _versions() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -89,12 +110,9 @@ def _memory_mb() -> float | None:
 
 
 def _gpus() -> list[str]:
-    names = []
-    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        for line in (_text(path) or "").splitlines():
-            if line.startswith("Model:"):
-                names.append(line.partition(":")[2].strip())
-    return names
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    lines = [line for path in files for line in (_text(path) or "").splitlines()]
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
 
 
 def _text(path: Path) -> str | None:

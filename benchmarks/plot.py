@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import accuracy_name, machine_line, name_of, precision_of
-from lits_deploy.errors import MissingExtra
+from lits_deploy.cli.extras import needs
 from lits_deploy.files import atomic_path
 from lits_deploy.printable import plottable
 
@@ -26,12 +26,9 @@ Row = dict[str, Any]
 
 def draw(document: dict[str, Any], path: Path) -> bool:
     """Draw the picture; False where no row has a result. Raises MissingExtra without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    with needs("bench"):
         from matplotlib.figure import Figure
         from matplotlib.ticker import LogLocator, NullLocator
-    except ImportError as error:
-        raise MissingExtra("matplotlib", "bench") from error
     document = plottable(document)
     figure_of_merit = accuracy_name(document)
     groups: dict[str, list[Row]] = {}
@@ -41,7 +38,6 @@ def draw(document: dict[str, Any], path: Path) -> bool:
     if not groups:
         return False
     figure = Figure(figsize=(11, 5.6), dpi=150)
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     batches = sorted({row["batch"] for rows in groups.values() for row in rows})
     for index, (label, rows) in enumerate(groups.items()):
@@ -52,29 +48,25 @@ def draw(document: dict[str, Any], path: Path) -> bool:
         _rates(right, at, rows, colour, label, 0.72 / len(groups))
     for axes in (left, right):
         axes.set_xticks(range(len(batches)), [str(batch) for batch in batches])
-        axes.set_xlim(-0.6, len(batches) - 0.4)
-        axes.set_xlabel("batch (slices per call)")
+        axes.set(xlim=(-0.6, len(batches) - 0.4), xlabel="batch (slices per call)")
         axes.grid(axis="y", color="#dddddd", linewidth=0.7)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    left.set_yscale("log")
+    left.set(yscale="log", ylabel="latency of a call (ms, logarithmic)")
+    right.set(ylim=(None, right.get_ylim()[1] * 1.12), ylabel="throughput (slices per second)")
     left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     left.yaxis.set_minor_locator(NullLocator())
     left.yaxis.set_major_formatter("{x:g}")
     low, high = left.get_ylim()
     left.set_ylim(low / 1.25, high * 1.25)
-    left.set_ylabel("latency of a call (ms, logarithmic)")
     left.set_title("Latency: percentiles of all timed calls", loc="left", fontsize=11)
-    right.set_ylabel("throughput (slices per second)")
     right.set_title("Throughput over the same calls", loc="left", fontsize=11)
-    right.set_ylim(top=right.get_ylim()[1] * 1.12)
     _legends(figure, right, [row["latency_ms"] for rows in groups.values() for row in rows])
     bundle, threads = document["bundle"], document["settings"]["threads"]
     title = f"{bundle['model'].get('name')} ({bundle['name']}), model only, {threads} threads"
     figure.suptitle(title, x=0.01, ha="left", fontsize=13)
     figure.text(0.01, 0.012, f"{machine_line(document)}\n{document['disclaimer']}", fontsize=7.5, color=GREY)
     figure.tight_layout(rect=(0, 0.075 + 0.04 * max(2, len(groups)), 1, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")
     return True
@@ -111,10 +103,18 @@ def _legends(figure: Figure, right: Axes, latencies: Sequence[dict[str, Any]]) -
         marks.append(Line2D([], [], marker="_", color=GREY, linestyle="", markersize=10, label=few))
     names = ", ".join(name for name, _ in measured)
     figure.legend(
-        handles=marks, loc="lower right", bbox_to_anchor=(0.995, 0.055), ncols=len(marks), frameon=False, fontsize=8.5,
-        handletextpad=0.1, columnspacing=1.2, alignment="right", title_fontsize=8.5,
+        handles=marks,
+        loc="lower right",
+        bbox_to_anchor=(0.995, 0.055),
+        ncols=len(marks),
+        frameon=False,
+        fontsize=8.5,
+        handletextpad=0.1,
+        columnspacing=1.2,
+        alignment="right",
+        title_fontsize=8.5,
         title=f"latency: {names} where there are calls enough" if names else "latency",
-    )  # fmt: skip
+    )
     handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.002, 0.055), frameon=False, fontsize=9)
 

@@ -1,11 +1,14 @@
-"""The server scenario: slices arrive one by one at random (a Poisson process), and each must be answered in time.
+"""Two scenarios of MLPerf Inference with one candidate after the other: Server and Offline.
 
-Looked for is the highest rate at which 99 % of the slices have their answer within a bound, counted from the moment a
-slice arrives, not from when the network takes it up (MLPerf Inference's Server scenario). What has arrived while the
-network computed goes into the next call together, up to `max_batch` slices: how a server would do it.
+Server: slices arrive one by one at random (a Poisson process). Looked for is the highest rate at which 99 % of the
+slices have their answer within a bound, counted from the moment a slice arrives, not from when the network takes it up.
+What has arrived while the network computed goes into the next call together, up to `max_batch` slices. The arrivals are
+drawn beforehand, so the loop needs no second thread: it waits for the next arrival when none is there. A trial that has
+failed is ended at once: too many slices were late already, or so many wait that they will be.
 
-The arrivals are drawn beforehand, so the loop needs no second thread: it waits for the next arrival when none is there.
-A trial that has failed is ended at once: too many slices were late already, or so many wait that they will be.
+Offline: all slices are at hand, and only the rate counts. They go through in batches of the size that was fastest
+before, pass after pass, without a pause between calls, until the time is over. Outputs are checked after the clock has
+stopped.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.latency import Check, Feed, wait_for_silence
+from benchmarks.latency import Check, Feed, energy, wait_for_silence, windows
 from benchmarks.percentiles import needed_samples, summarise_ms
+from benchmarks.telemetry import Meter
 from lits_deploy.runtime import Outputs, Runtime
 
 SHARE = 0.99
@@ -60,17 +64,26 @@ class Trial:
     @property
     def passed(self) -> bool:
         """All were answered, and enough of them in time."""
-        late = sum(value > self.bound_s for value in self.seconds)
-        return self.problem is None and len(self.seconds) == self.asked and late <= (1 - SHARE) * self.asked
+        late, answered = len(self.seconds) - self.in_time, len(self.seconds)
+        return self.problem is None and answered == self.asked and late <= (1 - SHARE) * self.asked
+
+    @property
+    def in_time(self) -> int:
+        """Slices answered within the bound."""
+        return sum(value <= self.bound_s for value in self.seconds)
 
     def to_json(self) -> dict[str, Any]:
         """rate, queries, calls, share in time, latency; `enough`: whether the queries carry a p99."""
-        in_time = sum(value <= self.bound_s for value in self.seconds)
         return {
-            "rate": self.rate, "queries": self.asked, "answered": len(self.seconds), "calls": self.calls,
-            "share_in_time": in_time / self.asked, "passed": self.passed,
-            "enough": self.asked >= needed_samples(99), "latency_ms": summarise_ms(self.seconds),
-        }  # fmt: skip
+            "rate": self.rate,
+            "queries": self.asked,
+            "answered": len(self.seconds),
+            "calls": self.calls,
+            "share_in_time": self.in_time / self.asked,
+            "passed": self.passed,
+            "enough": self.asked >= needed_samples(99),
+            "latency_ms": summarise_ms(self.seconds),
+        }
 
 
 def highest_rate(
@@ -90,18 +103,17 @@ def highest_rate(
         trials.append(trial)
         if trial.problem is not None:
             break
-        if trial.passed:
-            best, low = trial, rate
-        else:
-            high = rate
+        best, low, high = (trial, rate, high) if trial.passed else (best, low, rate)
     return {
-        "bound_ms": bound_ms, "most_rate": most_rate, "resolution": most_rate / 2**effort.steps,
-        "slices_per_second": None if best is None else best.rate,
-        "latency_ms": None if best is None else summarise_ms(best.seconds),
-        "mean_batch": None if best is None else len(best.seconds) / best.calls,
+        "bound_ms": bound_ms,
+        "most_rate": most_rate,
+        "resolution": most_rate / 2**effort.steps,
+        "slices_per_second": best and best.rate,
+        "latency_ms": best and summarise_ms(best.seconds),
+        "mean_batch": best and len(best.seconds) / best.calls,
         "trials": [trial.to_json() for trial in trials],
-        "error": next((trial.problem for trial in trials if trial.problem), None),
-    }  # fmt: skip
+        "error": trials[-1].problem,
+    }
 
 
 def run_trial(
@@ -114,9 +126,8 @@ def run_trial(
     wait_for_silence()
     runtime.infer(feed.batch(0, min(runtime.max_batch, feed.count)))
     seconds, answers, calls = _serve(runtime, feed, arrivals, bound_s)
-    problem = None
-    for position, size, outputs in answers:
-        problem = problem or check(feed.indices(position, size), outputs)
+    problems = (check(feed.indices(position, size), outputs) for position, size, outputs in answers)
+    problem = next(filter(None, problems), None)
     return Trial(rate=rate, asked=count, seconds=seconds, calls=calls, bound_s=bound_s, problem=problem)
 
 
@@ -155,3 +166,38 @@ def _sleep_until(moment: float) -> None:
         sleep(left - _SPIN_S)
     while perf_counter() < moment:
         pass
+
+
+def offline(
+    runtime: Runtime, feed: Feed, check: Check, *, batch: int, least_s: float, meter: Meter | None
+) -> dict[str, Any]:
+    """slices_per_second over at least `least_s` seconds and one pass over all slices; windows, energy, error."""
+    wait_for_silence()
+    runtime.infer(feed.batch(0, batch))
+    position = slices = 0
+    seconds: list[float] = []
+    answers: list[tuple[int, Outputs]] = []
+    joules = meter.joules() if meter else 0.0
+    started = perf_counter()
+    last = started
+    while slices < feed.count or last - started < least_s:
+        outputs = runtime.infer(feed.batch(position, batch))
+        now = perf_counter()
+        seconds.append(now - last)
+        last = now
+        if slices < feed.count:  # later passes give the same answers: one is kept of each slice
+            answers.append((position, outputs))
+        slices += batch
+        position = feed.after(position, batch)
+    joules = meter.joules() - joules if meter else 0.0
+    problems = (check(feed.indices(position, batch), outputs) for position, outputs in answers)
+    return {
+        "batch": batch,
+        "slices": slices,
+        "timed_s": last - started,
+        "slices_per_second": slices / (last - started),
+        "latency_ms": summarise_ms(seconds),
+        "windows": windows(seconds, batch),
+        "energy": energy(meter, joules, slices),
+        "error": next(filter(None, problems), None),
+    }

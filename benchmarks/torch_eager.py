@@ -7,21 +7,21 @@ layout. FP32 means FP32: TF32 is off on a GPU.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from benchmarks.candidates import Candidate
-from export.choices import Flips
 from export.source import Original, from_run
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.mishaps import device_is_full
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
-from train.threads import limit_threads
+from train.device import limit_threads
 
 
 @contextmanager
@@ -43,7 +43,6 @@ class TorchEager(Runtime):
     def __init__(
         self,
         original: Original,
-        *,
         device: str = "cpu",
         threads: int = 0,
         max_batch: int = 32,
@@ -56,18 +55,18 @@ class TorchEager(Runtime):
             limit_threads()
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self._device = torch.device(device)
-        module = (
-            original.module if device == "cpu" else copy.deepcopy(original.module)
-        )  # `to` would move the shared one
+        # `to` would move the shared one
+        module = original.module if device == "cpu" else copy.deepcopy(original.module)
         with on_device():
-            self._module = module.to(self._device).eval()
+            self._module: Callable[..., Any] = module.to(self._device).eval()
+        self._outputs = module.outputs
         default = ("logits", "probabilities") if original.info.task == "classify" else ("labels",)
         self._wanted = wanted or default
 
     def _infer(self, batch: Batch) -> Outputs:
         with on_device(), torch.inference_mode():
             values = self._module(torch.from_numpy(batch).to(self._device))
-            named = dict(zip(self._module.outputs, values, strict=True))
+            named = dict(zip(self._outputs, values, strict=True))
             return Outputs(**{name: named[name].cpu().numpy() for name in self._wanted})  # .cpu() waits for a GPU
 
     def describe(self) -> RuntimeInfo:
@@ -81,39 +80,27 @@ class TorchEager(Runtime):
         del self._module
 
 
-def open_original(run: Path, device: str, threads: int, *, max_batch: int, flips: Flips = "none") -> TorchEager:
-    """The best checkpoint of a run, ready to infer; flips: as the bundle answers (`export.flips`)."""
-    return TorchEager(from_run(run).with_flips(flips), device=device, threads=threads, max_batch=max_batch)
+def open_original(spec: dict[str, Any], max_batch: int) -> TorchEager:
+    """The best checkpoint of a run, ready to infer, by its candidate's spec; flips: as the bundle answers."""
+    original = from_run(Path(spec["run"])).with_flips(spec["flips"])
+    return TorchEager(original, spec["device"], spec["threads"], max_batch)
 
 
 def original_candidates(run: Path, original: Original, threads: int) -> list[Candidate]:
     """The original on the CPU, and on the first GPU where PyTorch has one."""
-
-    def candidate(device: str) -> Candidate:
-        def open_it(max_batch: int, wanted: tuple[str, ...] | None = None) -> Runtime:
-            return TorchEager(original, device=device, threads=threads, max_batch=max_batch, wanted=wanted)
-
-        return Candidate(
+    # what the checkpoint holds without the optimiser
+    size = sum(value.numel() * value.element_size() for value in original.module.network.state_dict().values())
+    return [
+        Candidate(
             runtime=TorchEager.name,
             device=device,
             artifact="original",
             precision="fp32",
-            size_bytes=weight_bytes(original),
+            size_bytes=size,
             tolerance=FP32_TOLERANCE,
-            open=open_it,
+            open=partial(TorchEager, original, device, threads),
             original=True,
-            spec={
-                "kind": "original",
-                "run": str(run.resolve()),
-                "device": device,
-                "threads": threads,
-                "flips": original.module.flips,
-            },
+            spec={"run": str(run.resolve()), "device": device, "threads": threads, "flips": original.module.flips},
         )
-
-    return [candidate("cpu"), *([candidate("cuda:0")] if torch.cuda.is_available() else [])]
-
-
-def weight_bytes(original: Original) -> int:
-    """Bytes of the network's tensors: what the checkpoint holds without the optimiser."""
-    return sum(value.numel() * value.element_size() for value in original.module.network.state_dict().values())
+        for device in ("cpu", *(["cuda:0"] if torch.cuda.is_available() else []))
+    ]

@@ -3,7 +3,7 @@
     python -m benchmarks.training_speed [--data DATA] [--networks NAME …] [--batch 32] [--out FILE.json]
 
     plain      decoded slices in memory, torchvision transforms, DataLoader (the better of 0 and 2 workers by trial),
-               FP32, Adam (`benchmarks.peers.plain_training`)
+               FP32, Adam (`benchmarks.training_speed`)
     plain_cl   the same in channels_last
     fp32       `lits-deploy train` without autocast: slices resident, augmentation in batches, channels_last, fused Adam
     bf16       the same with bf16 autocast
@@ -22,14 +22,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
-from benchmarks.machine import busy_notes, describe_machine, processor_ticks, stolen_share
-from benchmarks.peers.plain_training import PlainTraining
+from benchmarks.machine import Session as Record
 from lits_deploy.contract import InputContract
 from lits_deploy.files import write_json
 from lits_deploy.printable import say
@@ -37,11 +41,76 @@ from lits_deploy.program import run_program
 from train.config import TrainConfig
 from train.data.dataset import SliceDataset
 from train.data.layout import Layout, read_layout
-from train.models.registry import NETWORKS, network
-from train.phantom import write_slices
+from train.models.registry import NETWORKS, Network, build, network
+from train.phantom import write_phantoms
 from train.session import Observer, Session
 
-SCHEMA = 1
+
+class Slices(Dataset[tuple[Tensor, Tensor]]):
+    """Augmented float slices [1, S, S] with their class, or label map."""
+
+    def __init__(self, data: SliceDataset, crop: int | None) -> None:
+        self.data = data
+        steps: list[v2.Transform] = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.ColorJitter(0.2, 0.2)]
+        if crop is not None:
+            steps.append(v2.RandomCrop(crop))
+        self.transform = v2.Compose([*steps, v2.ToDtype({tv_tensors.Image: torch.float32, "others": None}, scale=True)])
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = tv_tensors.Image(self.data.images[index])
+        if self.data.masks is None:
+            return self.transform(image).as_subclass(Tensor), self.data.targets[index]
+        image, mask = self.transform(image, tv_tensors.Mask(self.data.masks[index]))
+        return image.as_subclass(Tensor), mask.as_subclass(Tensor).long()
+
+
+class PlainTraining:
+    """A network and its loop; `epoch` trains once over the slices."""
+
+    def __init__(
+        self, info: Network, data: SliceDataset, device: torch.device, width: int | None, batch: int, workers: int = 0
+    ) -> None:
+        torch.manual_seed(0)
+        self.device, self.format = device, torch.contiguous_format
+        model: Any = build(info.name, width=width)
+        self.model: nn.Module = model.to(device)
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=1e-5)
+        self.loss = nn.CrossEntropyLoss()
+        self.loader: DataLoader[Any] = DataLoader(
+            Slices(data, None if info.task == "segment" else 224),
+            batch_size=batch,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+            multiprocessing_context="fork" if workers else None,
+        )
+
+    def channels_last(self) -> PlainTraining:
+        """The same in the layout that convolutions are fastest in."""
+        self.format = torch.channels_last
+        self.model.to(memory_format=self.format)
+        return self
+
+    def epoch(self) -> float:
+        """Train on every slice once; returns the mean loss of the batches."""
+        self.model.train()
+        losses = []
+        for images, targets in self.loader:
+            x = images.to(self.device, non_blocking=True, memory_format=self.format)
+            y = targets.to(self.device, non_blocking=True)
+            self.optimiser.zero_grad()
+            loss = self.loss(self.model(x), y)
+            loss.backward()
+            self.optimiser.step()
+            losses.append(loss.detach())
+        return float(torch.stack(losses).mean())
+
+
+SCHEMA = 2
 OURS: dict[str, dict[str, Any]] = {"fp32": {}, "bf16": {"amp": True}, "compiled": {"amp": True, "compiled": True}}
 
 Epoch = Callable[[], Any]
@@ -61,16 +130,17 @@ class Comparison:
     def build(self, candidate: str) -> Epoch:
         """A function that trains one epoch."""
         if candidate.startswith("plain"):
-            return PlainTraining(
-                self.info.name, self.info.task, self.data, width=self.width, batch=self.batch, workers=self.workers,
-                device=self.device, channels_last=candidate == "plain_cl",
-            ).epoch  # fmt: skip
+            plain = PlainTraining(self.info, self.data, self.device, self.width, self.batch, self.workers)
+            return (plain.channels_last() if candidate == "plain_cl" else plain).epoch
         config = TrainConfig(
-            model=self.info.name, data=self.layout.root, batch_size=self.batch, width=self.width,
-            device=str(self.device), contract=self.contract,
-        )  # fmt: skip
-        session = Session(replace(config, **OURS[candidate]), self.layout, Observer())
-        return lambda: session.learn(0)
+            model=self.info.name,
+            data=self.layout.root,
+            batch_size=self.batch,
+            width=self.width,
+            device=str(self.device),
+            contract=self.contract,
+        )
+        return partial(Session(replace(config, **OURS[candidate]), self.layout, Observer()).learn, 0)
 
     def rate(self, candidate: str, seconds: float) -> float:
         """Slices per second over whole epochs, after one that is not timed."""
@@ -82,10 +152,10 @@ class Comparison:
             epoch()
             done += len(self.data)
         self._wait()
-        rate = done / (time.perf_counter() - began)
+        seconds = time.perf_counter() - began
         del epoch
         gc.collect()
-        return rate
+        return done / seconds
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
@@ -93,10 +163,9 @@ class Comparison:
 
     def run(self, candidates: list[str], *, rounds: int, seconds: float) -> dict[str, Any]:
         """Every candidate in every round."""
-        trials = {}
-        for workers in (0, 2):
-            self.workers = workers
-            trials[workers] = self.rate("plain", 0.0)
+        trials: dict[int, float] = {}
+        for self.workers in (0, 2):
+            trials[self.workers] = self.rate("plain", 0.0)
         self.workers = max(trials, key=trials.__getitem__)
         rates: dict[str, list[float]] = {candidate: [] for candidate in candidates}
         for turn in range(rounds):
@@ -129,23 +198,20 @@ def measure(given: argparse.Namespace, data: Path) -> dict[str, Any]:
     device = torch.device(given.device)
     candidates = ["plain", "plain_cl", "fp32", "bf16"] + (["compiled"] if given.compile else [])
     layout = few(read_layout(data), given.slices)
-    machine, ticks = describe_machine(), processor_ticks()
-    found = []
+    record, found = Record(), []
     for name in given.networks:
         comparison = Comparison(name, layout, device, batch=given.batch, width=given.width)
         found.append(comparison.run(candidates, rounds=given.rounds, seconds=given.seconds))
         say(line(found[-1]))
-    return {
-        "schema": SCHEMA,
-        "what": "training speed",
-        "machine": machine,
-        "notes": busy_notes(machine, stolen_share(ticks, processor_ticks())),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "batch": given.batch,
-        "slices": len(layout.splits["train"]),
-        "networks": found,
-    }
+    return record.document(
+        "training speed",
+        SCHEMA,
+        threads=torch.get_num_threads(),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        batch=given.batch,
+        slices=len(layout.splits["train"]),
+        networks=found,
+    )
 
 
 def line(found: dict[str, Any]) -> str:
@@ -171,7 +237,7 @@ def main() -> int:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="lits-deploy-training-") as temporary:
         if given.data is None:
-            write_slices(Path(temporary), 1 + given.slices // 20, 0)
+            write_phantoms(Path(temporary), 1 + given.slices // 20, 0)
         record = measure(given, given.data or Path(temporary))
     for note in record["notes"]:
         say(f"note: {note}")

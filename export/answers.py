@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,12 +19,12 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError, DeviceError, DeviceOutOfMemory, SliceError
 from lits_deploy.runtime import Outputs, Runtime
 from lits_deploy.scans import Slice
+from lits_deploy.series import natural
 from train.data.layout import Sample
 from train.data.load import Load, load_sample
 from train.data.masks import load_labelled
 from train.data.seen import own_key
-
-_NUMBER = re.compile(r"volume-\d+_(\d+)")
+from train.data.volumes import named
 
 NOT_FINITE = "the network's answer is not a finite number"
 
@@ -34,9 +33,9 @@ NOT_FINITE = "the network's answer is not a finite number"
 class Answer:
     """What a network said of one slice, and what it should have said.
 
-    number: of the slice in its volume, or None. reason: why there is no answer, else None. target: class 0…2.
-    key: of its pixels (`train.data.seen`), or None. logits: float32 [K] of a classifier; mask, labels: uint8 [S, S] of
-    a U-Net.
+    number: of the slice in its volume; None where its name tells none. reason: why there is no answer, else None.
+    target: class 0…2. key: of its pixels (`train.data.seen`), or None. logits: float32 [K] of a classifier; mask,
+    labels: uint8 [S, S] of a U-Net.
     """
 
     sample: Sample
@@ -67,14 +66,8 @@ class Identity:
 
 
 def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
-    """The order that answers are asked for in: by patient, scan, then name."""
-    return tuple(sorted(samples, key=lambda sample: (sample.patient, sample.scan, sample.image.name)))
-
-
-def slice_number(sample: Sample) -> int | None:
-    """Number of the slice in its volume, from a name volume-VVV_SSSS; None where the name tells none."""
-    match = _NUMBER.fullmatch(sample.image.stem)
-    return int(match[1]) if match else None
+    """The order that answers are asked for in: by patient, scan, then slice."""
+    return tuple(sorted(samples, key=lambda sample: (sample.patient, sample.scan, natural(sample.image.name))))
 
 
 def answers(
@@ -107,7 +100,7 @@ def read_answer(
 
     load: of whoever keeps the slices; without it they are decoded from the very bytes that are hashed.
     """
-    number = slice_number(sample)
+    _, number = named(sample.image.name)
     try:
         data = sample.image.read_bytes()
         picture = load_sample(sample, contract, None if load else data, load=load)

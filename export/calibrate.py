@@ -1,87 +1,141 @@
-"""Temperature and abstain threshold of an artifact, fitted on validation patients at export.
+"""Temperature, abstain threshold and operating points of an artifact, fitted at export on patients it had not seen.
 
-The network is not changed: both are numbers in the manifest that the host applies to the logits. They are fitted on
-the artifact itself, on a runtime, because a precision shifts confidence before it shifts classes. The split is the one
-that the best checkpoint was chosen on, so the figures of `after` flatter a little: `evaluate` on test patients is the
-honest measure. Patients that the network was trained on are left out, whatever split they lie in by now: it is surer of
-them than of any other. Knows nothing about U-Nets, whose temperature is 1.
+The network is not changed: they are numbers in the manifest that the host applies to the logits (`pipeline.judge`).
+The evidence (`export.evidence`) is out of fold where the network was trained in folds. Else it is the validate split,
+answered by the artifact itself on a runtime; that split also chose the best checkpoint, so figures on it flatter a
+little. Out of fold there are no answers but those of the FP32 networks: another precision, which shifts confidence
+before it shifts classes, takes the numbers over, moved as its answers to the same slices moved. So does an average of
+networks (`export.average`). Knows nothing about U-Nets, whose temperature is 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from export.answers import Answer
-from export.confidence import expected_calibration_error, fit_abstain, fit_temperature, negative_log_likelihood
+from export.confidence import expected_calibration_error, negative_log_likelihood
+from export.evidence import Evidence
 from export.held_out import HeldOut
+from export.points import RULES, fit, points_of, unjudged
+from export.transfer import taken_over
+from lits_deploy.bundle import Artifact
+from lits_deploy.errors import DataError
+from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, VALIDATE
 from lits_deploy.pipeline.judge import softmax
 
-FEWEST = 60
-"""Slices at least: fewer say more about chance than about the network."""
 
-WANTED_ACCURACY, MOST_ABSTAINED = 0.95, 0.10
-"""The threshold is the lowest that makes 95 % of the answered slices right, abstaining on a tenth at most."""
+def calibrate(
+    held: HeldOut,
+    artifact: Artifact,
+    answers: Mapping[str, Sequence[Answer]],
+    rule: str = ARGMAX,
+    *,
+    base: tuple[Artifact, Mapping[str, Sequence[Answer]]] | None = None,
+) -> Artifact:
+    """The artifact with all of it and its record, and `rule` in force.
 
-
-@dataclass(frozen=True, kw_only=True)
-class Calibration:
-    """What goes into `bundle.Artifact`; neutral, with the reason in `record`, where it could not be fitted."""
-
-    temperature: float = 1.0
-    abstain_below: float | None = None
-    record: dict[str, Any] = field(default_factory=dict)
-
-
-def calibrate(held: HeldOut, answers: Sequence[Answer]) -> Calibration:
-    """Fit both numbers to an artifact's answers on the validate split (`export.figures.Measured`).
-
-    Neutral for a U-Net, for bare weights, where the training data is not at hand, and on fewer than FEWEST slices or
-    fewer than two classes of patients that were not trained on.
+    answers: its own, by split (`export.figures.measure`). base: the FP32 artifact, done, and its answers; for
+    another precision. Unchanged, with the reason in its record, for a U-Net, for bare weights, where the training data
+    is not at hand, and on too few slices of patients that were not trained on; then DataError for a rule but argmax.
     """
+    evidence, known = _evidence(held, answers.get("validate", ()))
+    if isinstance(evidence, str):
+        if rule != ARGMAX:
+            raise _no_threshold(rule, evidence)
+        return replace(artifact, calibration={"fitted": False, "why": evidence, **known})
+    if base is not None and evidence.source == OUT_OF_FOLD:
+        return taken_over(artifact, answers, *base)
+    why = unjudged(evidence)
+    if why and rule != ARGMAX:
+        raise _no_threshold(rule, why)
+    rules = (ARGMAX,) if why else tuple(dict.fromkeys([*RULES, rule]))
+    fitted = fit(evidence.target, evidence.logits, rules)
+    record = {
+        "source": evidence.source,
+        "data": evidence.data,
+        "split_by": evidence.split_by,
+        "synthetic": evidence.synthetic,
+        "slices": len(evidence.target),
+    }
+    artifact = replace(
+        artifact,
+        temperature=fitted.temperature,
+        abstain_below=fitted.abstain.threshold,
+        calibration={
+            "fitted": True,
+            **record,
+            "patients": sorted(set(evidence.patients)),
+            **known,
+            "before": quality(evidence.target, evidence.logits, 1.0),
+            "after": quality(evidence.target, evidence.logits, fitted.temperature),
+            "abstain": fitted.abstain.to_json(),
+        },
+        promise={"why": why} if why else {**record, **_counts(evidence)},
+    )
+    if why:
+        return artifact
+    return replace(artifact, operating_point=rule, operating_points=points_of(evidence, fitted))
+
+
+def _evidence(held: HeldOut, answers: Sequence[Answer]) -> tuple[Evidence | str, dict[str, Any]]:
+    """What to fit on, or why there is nothing; and what is to be noted of the validate split where it serves."""
+    known: dict[str, Any] = {}
     if held.original.info.task != "classify":
-        return Calibration(record={"fitted": False, "why": "a U-Net's probabilities are not calibrated"})
+        return "a U-Net's probabilities are not calibrated", known
+    if (evidence := held.original.out_of_fold) is None:
+        if (unseen := held.unseen("validate")) is not None:
+            known = {"left_out": list(unseen.left_out), "training_known": unseen.known}
+        found = _of_validate(held, answers)
+        if isinstance(found, str):
+            return found, known
+        evidence = found
+    return evidence.too_little or evidence, known
+
+
+def _of_validate(held: HeldOut, answers: Sequence[Answer]) -> Evidence | str:
+    """The answers of a file to the validate split, of patients that it was not trained on; or why there are none."""
     unseen = held.unseen("validate")
     if unseen is None:
-        return Calibration(record={"fitted": False, "why": "the validate split is not at hand"})
-    known = {"left_out": list(unseen.left_out), "training_known": unseen.known}
+        return "the validate split is not at hand"
     if not unseen.samples:
-        return Calibration(record={"fitted": False, "why": "it was trained on every validate patient", **known})
+        return "it was trained on every validate patient"
     if not held.fits("validate"):
-        return Calibration(record={"fitted": False, "why": "the validate split is of another window", **known})
-    chosen = set(held.gated)
-    used = [answer for answer in answers if answer.sample in chosen]
-    target = np.array([answer.target for answer in used], np.int64)
-    if len(target) < FEWEST or len(np.unique(target)) < 2:
-        classes = len(np.unique(target))
-        why = f"{len(target)} validate slices of {classes} classes are too few"
-        return Calibration(record={"fitted": False, "why": why, **known})
-    logits = np.stack([answer.logits for answer in used if answer.logits is not None])
-    temperature = fit_temperature(target, logits)
-    rule = fit_abstain(
-        target, softmax(logits, temperature), wanted_accuracy=WANTED_ACCURACY, most_abstained=MOST_ABSTAINED
+        return "the validate split is of another window"
+    chosen, described = set(held.gated), unseen.layout.describe()
+    used = [answer for answer in answers if answer.sample in chosen and answer.logits is not None]
+    return Evidence(
+        target=np.array([answer.target for answer in used], np.int64),
+        logits=np.array([answer.logits for answer in used], np.float32).reshape(len(used), -1),
+        patients=tuple(answer.sample.patient for answer in used),
+        source=VALIDATE,
+        data=f"{described['name']}/validate",
+        split_by=described["split_by"],
+        synthetic=described["synthetic"],
     )
-    described = unseen.layout.describe()
-    record = {
-        "fitted": True,
-        "data": f"{described['name']}/validate",
-        "split_by": described["split_by"],
-        "synthetic": described["synthetic"],
-        "slices": len(target),
-        "patients": sorted({answer.sample.patient for answer in used}),
-        **known,
-        "before": _quality(target, logits, 1.0),
-        "after": _quality(target, logits, temperature),
-        "abstain": rule.to_json(),
+
+
+def _counts(evidence: Evidence) -> dict[str, int]:
+    return {
+        "patients": len(set(evidence.patients)),
+        "with_lesion": len(np.unique(evidence.of_patient[evidence.lesion])),
+        "groups": len(np.unique(evidence.groups)),
     }
-    return Calibration(temperature=temperature, abstain_below=rule.threshold, record=record)
 
 
-def _quality(target: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], temperature: float) -> dict[str, float]:
+def _no_threshold(rule: str, why: str) -> DataError:
+    return DataError(
+        f"No threshold for {rule} can be set: {why}.",
+        fix="leave --operating-point out, or --data with labelled patients that the network was not trained on",
+    )
+
+
+def quality(target: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], temperature: float) -> dict[str, float]:
+    """Log loss and calibration error of logits [N, 3] over a temperature."""
     probabilities = softmax(logits, temperature)
     correct = probabilities.argmax(axis=1) == target
     return {

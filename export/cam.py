@@ -6,6 +6,9 @@ value is what that place adds (Zhou et al., "Learning Deep Features for Discrimi
 Almost free, exact, and only for such networks: the thesis's ResNets, not AlexNet, VGG or U-Net.
 
 Where a cell lies is not where an even grid would put it: padding and strides shift it (`cell_centres`).
+
+Of several networks whose probabilities are averaged, the map is the mean of theirs: what their logits are made of, and
+no longer their common logit.
 """
 
 from __future__ import annotations
@@ -17,12 +20,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from export.mean_of_folds import mean_of, parts_of
 from lits_deploy.errors import ParityError, UserError
 from train.models.resnet import ResNet
 
 if TYPE_CHECKING:
-    import onnx
-
     from lits_deploy.runtime import Runtime
 
 LESION = 2
@@ -34,8 +36,8 @@ order."""
 
 
 def has_cam(network: nn.Module) -> bool:
-    """True where the network is pooling followed by one linear layer."""
-    return isinstance(network, ResNet)
+    """True where the network is pooling followed by one linear layer, or several such networks averaged."""
+    return all(isinstance(part, ResNet) for part in parts_of(network))
 
 
 class ActivationMap(nn.Module):
@@ -46,19 +48,27 @@ class ActivationMap(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        if not isinstance(network, ResNet):
-            raise UserError(
-                f"{type(network).__name__} has no class-activation map: its logits are not one linear layer over pooled"
-                " feature maps, as a ResNet's are.",
-                fix="--no-cam",
-            )
-        self.network = network
+        self.parts = nn.ModuleList(parts_of(network))
+        for part in self.parts:
+            if not isinstance(part, ResNet):
+                raise UserError(
+                    f"{type(part).__name__} has no class-activation map: its logits are not one linear layer over "
+                    "pooled feature maps, as a ResNet's are.",
+                    fix="--no-cam",
+                )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Both, from one pass."""
-        maps = self.network.maps(x)
-        weight = self.network.head.weight[LESION : LESION + 1, :, None, None]
-        return self.network.answer(maps), nn.functional.conv2d(maps, weight)[:, 0]
+        answers = [self._of(part, x) for part in self.parts]
+        if len(answers) == 1:
+            return answers[0]
+        return mean_of([logits for logits, _ in answers]), torch.stack([cam for _, cam in answers]).mean(dim=0)
+
+    @staticmethod
+    def _of(network: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        maps = network.maps(x)
+        weight = network.head.weight[LESION : LESION + 1, :, None, None]
+        return network.answer(maps), nn.functional.conv2d(maps, weight)[:, 0]
 
 
 def cell_centres(network: nn.Module) -> tuple[float, float]:
@@ -68,7 +78,7 @@ def cell_centres(network: nn.Module) -> tuple[float, float]:
     of the main path; a shortcut keeps to the same grid. Pixel 0 is the first pixel's centre.
     """
     first, step = 0.0, 1.0
-    for name, layer in network.named_modules():
+    for name, layer in parts_of(network)[0].named_modules():
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d) and ".shortcut" not in name:
             kernel, stride, padding = (_side(value) for value in (layer.kernel_size, layer.stride, layer.padding))
             first += ((kernel - 1) / 2 - padding) * step
@@ -87,9 +97,9 @@ def check(module: nn.Module, outputs: tuple[str, ...], runtime: Runtime, slices:
     largest value. Raises ParityError above TOLERANCE. The runtime must return `cam`."""
     with torch.inference_mode():
         expected = dict(zip(outputs, module(torch.from_numpy(slices)), strict=True))["cam"].numpy()
-    got = np.concatenate(
-        [_cam(runtime, slices[at : at + runtime.max_batch]) for at in range(0, len(slices), runtime.max_batch)]
-    )
+    starts = range(0, len(slices), runtime.max_batch)
+    maps = [runtime.infer(slices[at : at + runtime.max_batch]).cam for at in starts]
+    got = np.concatenate([part for part in maps if part is not None])
     share = float(np.abs(got - expected).max() / max(np.abs(expected).max(), 1e-6))
     if got.shape != expected.shape or not share <= TOLERANCE:
         raise ParityError(
@@ -98,39 +108,6 @@ def check(module: nn.Module, outputs: tuple[str, ...], runtime: Runtime, slices:
             fix="--no-cam, and report this with the network's name and the versions of torch and onnxruntime",
         )
     return share
-
-
-def without_cam(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of a graph without the map and all that only it needs; the same graph where it has none."""
-    import onnx
-
-    pruned = onnx.ModelProto()
-    pruned.CopyFrom(model)
-    graph = pruned.graph
-    kept = [value for value in graph.output if value.name != "cam"]
-    needed, nodes = {value.name for value in kept}, []
-    for node in reversed(graph.node):  # in topological order, so a node's readers have been seen
-        if needed & set(node.output):
-            needed.update(node.input)
-            nodes.append(node)
-    ordered = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(nodes)]
-    outputs = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in kept]
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    values = [value for value in graph.value_info if value.name in needed]
-    del graph.node[:], graph.output[:]
-    graph.node.extend(ordered)
-    graph.output.extend(outputs)
-    for field, remaining in ((graph.initializer, weights), (graph.value_info, values)):
-        copies = [type(item).FromString(item.SerializeToString()) for item in remaining]
-        del field[:]
-        field.extend(copies)
-    return pruned
-
-
-def _cam(runtime: Runtime, slices: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    cam = runtime.infer(slices).cam
-    assert cam is not None
-    return cam
 
 
 def _side(value: int | str | tuple[int, ...] | None) -> int:

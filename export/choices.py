@@ -7,3 +7,6 @@ Checkpoint = Literal["best", "last"]
 
 Flips = Literal["none", "sides", "all"]
 """none; sides: left and right exchanged, too; all: upside down, and both, too (`export.flips`)."""
+
+Networks = Literal["best", "average", "all"]
+"""Of a folded run (`export.folded`)."""

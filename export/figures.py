@@ -6,8 +6,7 @@ runtime and data. What training measured is of another network in that sense: it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,10 @@ import numpy as np
 from export.answers import Answer, answers
 from export.held_out import HeldOut
 from export.talk import Talk
+from lits_deploy.bundle import Artifact
 from lits_deploy.measured import ARTIFACTS, figures_line, figures_of, measured_on
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.operating_point import point_of
+from lits_deploy.pipeline.judge import Judge, softmax
 from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime
 from train.data.layout import SPLITS
@@ -32,20 +33,14 @@ BATCH = default_batch("cpu")
 """Slices in a batch, as `evaluate` takes them: another number may change the last digits of a probability."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Figures of a file by split, as they go into the manifest, and a classifier's answers to validate, in order.
+def measure(
+    held: HeldOut, runtime: Runtime, talk: Talk | None = None
+) -> tuple[dict[str, dict[str, Any]], dict[str, tuple[Answer, ...]]]:
+    """Run the splits through an artifact, once: its figures by split, as they go into the manifest, and a classifier's
+    answers by split, in order, those alone that have logits.
 
-    validate: those alone that have logits; empty for a U-Net, and where validate was not measured.
-    """
-
-    figures: dict[str, dict[str, Any]] = field(default_factory=dict)
-    validate: tuple[Answer, ...] = ()
-
-
-def measure(held: HeldOut, runtime: Runtime, talk: Talk | None = None) -> Measured:
-    """Run the splits through an artifact, once; a split that is not at hand, of another window, or of which the network
-    was trained on every patient is not among the figures.
+    A split that is not at hand, of another window, or of which the network was trained on every patient is not among
+    them.
 
     runtime: the artifact, open; returns `logits` of a classifier, `labels` of a U-Net. Of each split: data, split_by
     (None where it is not known), synthetic, patients and slices (counted), failed (files that could not be used),
@@ -78,7 +73,7 @@ def measure(held: HeldOut, runtime: Runtime, talk: Talk | None = None) -> Measur
             continue
         info, whole = runtime.describe(), len(layout.splits) == len(SPLITS)
         found[split] = {
-            "data": f"{layout.root.resolve().name}/{split}",
+            "data": held.named(split),
             "split_by": layout.split_by if whole or layout.split_by == "slice" else None,
             "synthetic": layout.synthetic,
             "failed": len(read) - figures["slices"],
@@ -88,7 +83,20 @@ def measure(held: HeldOut, runtime: Runtime, talk: Talk | None = None) -> Measur
             "device": info.device,
             **figures,
         }
-    return Measured(figures=found, validate=answered.get("validate", ()))
+    return found, answered
+
+
+def by_rule(
+    figures: dict[str, dict[str, Any]], answers: Mapping[str, Sequence[Answer]], artifact: Artifact
+) -> dict[str, dict[str, Any]]:
+    """The figures of `measure` as the artifact's operating point has them, with its `rule`; the same for argmax."""
+    point = point_of(artifact)
+    if point.threshold is None:
+        return figures
+    judge = Judge(temperature=artifact.temperature, point=point)
+    return {
+        split: {**told, "rule": point.rule, **_classified(answers[split], judge)} for split, told in figures.items()
+    }
 
 
 def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[str, Any]]]) -> None:
@@ -102,14 +110,14 @@ def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[s
             say(f"  {artifact}: figures not measured: no validate or test split is at hand that it was not trained on")
 
 
-def _classified(good: Sequence[Answer]) -> dict[str, Any]:
+def _classified(good: Sequence[Answer], judge: Judge = Judge()) -> dict[str, Any]:
     patients = len({answer.sample.patient for answer in good})
     if not good:
         return {"slices": 0, "patients": 0}
     logits = np.stack([answer.logits for answer in good if answer.logits is not None])
     summary = classification_summary(
-        [int(answer.target or 0) for answer in good], softmax(logits), labels=logits.argmax(axis=1)
-    )  # the class of the highest logit, as `evaluate` has it: two probabilities may round to one
+        [int(answer.target or 0) for answer in good], softmax(logits), labels=judge.decide(logits).labels
+    )  # by argmax the class of the highest logit, as `evaluate` has it: two probabilities may round to one
     return {"patients": patients, **summary}
 
 

@@ -112,24 +112,16 @@ class _Candidate:
         head = [key for key, value in model.named_parameters() if value.ndim > 1][-1].rpartition(".")[0]
         return cls(options=options, head=head, apart=_Apart.of(model, tensors))
 
-    @property
-    def fits(self) -> bool:
-        return not self.apart.names
-
-    @property
-    def fits_but_head(self) -> bool:
-        """Whether only the number of classes differs."""
-        return set(self.apart.names) == {f"{self.head}.weight", f"{self.head}.bias"} == set(self.apart.other)
-
 
 def _propose(tensors: dict[str, Tensor]) -> tuple[str, str]:
     """A sentence on what the weights are, and the fix."""
     candidates = [_Candidate.of(name, tensors) for name in NETWORKS]
-    if fitting := [candidate.options for candidate in candidates if candidate.fits]:
+    if fitting := [candidate.options for candidate in candidates if not candidate.apart.names]:
         three = " (three slices, not the colours of a picture)" if "--channels 3" in fitting[0] else ""
         return f"It would fit {' or '.join(fitting)}{three}.", fitting[0]
     for candidate in candidates:
-        if candidate.fits_but_head:
+        head = {f"{candidate.head}.weight", f"{candidate.head}.bias"}
+        if set(candidate.apart.names) == head == set(candidate.apart.other):  # only the number of classes differs
             classes = len(tensors[f"{candidate.head}.weight"])
             return (
                 f"It would fit {candidate.options}, but its {candidate.head} answers {classes} classes, not 3.",
@@ -142,13 +134,11 @@ def _propose(tensors: dict[str, Tensor]) -> tuple[str, str]:
             "train one of them: `lits-deploy models` lists them, `lits-deploy train` trains",
         )
     best = max(candidates, key=lambda candidate: (candidate.apart.agreeing, -len(candidate.apart.missing)))
-    if best.apart.agreeing:
-        total = best.apart.agreeing + len(best.apart.names)
-        return (
-            f"No network fits; the nearest is {best.options}: {best.apart.agreeing} of {total} tensors agree.",
-            "give weights of a network that `lits-deploy models` lists",
-        )
-    return "No network of ours has such tensors.", "give weights of a network that `lits-deploy models` lists"
+    sentence = "No network of ours has such tensors."
+    if agreeing := best.apart.agreeing:
+        total = agreeing + len(best.apart.names)
+        sentence = f"No network fits; the nearest is {best.options}: {agreeing} of {total} tensors agree."
+    return sentence, "give weights of a network that `lits-deploy models` lists"
 
 
 def _on_meta(name: str, channels: int = 1, width: int = UNET_WIDTH) -> nn.Module:

@@ -9,7 +9,7 @@ it ever saw.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.choices import Flips
 
@@ -43,6 +43,18 @@ def merged(logits: Tensor, flips: Flips) -> Tensor:
 def unmirrored(values: Tensor, flips: Flips) -> Tensor:
     """Of [views · N, …] the part that belongs to the slices as they are."""
     return values if flips == "none" else _parts(values, flips)[0]
+
+
+class Flipped(nn.Module):
+    """A network, [N, C, H, W] → logits, that answers mirror images with each slice."""
+
+    def __init__(self, network: nn.Module, flips: Flips) -> None:
+        super().__init__()
+        self.network, self.flips = network, flips
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits as `merged` has them."""
+        return merged(self.network(mirrored(x, self.flips)), self.flips)
 
 
 def _parts(values: Tensor, flips: Flips) -> Tensor:

@@ -33,8 +33,12 @@ def write_onnx(original: Original, path: Path) -> None:
         raise MissingExtra(str(error.name), "export") from error
     shape = original.contract.shape
     example = torch.zeros((2, *shape), dtype=torch.uint8)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
-        warnings.simplefilter("ignore")  # the exporter warns about its own internals
+    with contextlib.ExitStack() as quiet:  # the exporter warns about its own internals
+        quiet.enter_context(warnings.catch_warnings())
+        quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        quiet.callback(logging.disable, logging.root.manager.disable)
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
         program = torch.onnx.export(
             original.module,
             (example,),
@@ -60,16 +64,3 @@ def write_onnx(original: Original, path: Path) -> None:
     onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model, full_check=True)
     onnx.save_model(model, str(path))
-
-
-@contextlib.contextmanager
-def _quiet(*names: str):  # type: ignore[no-untyped-def]
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

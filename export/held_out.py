@@ -21,7 +21,7 @@ from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Slice
 from lits_deploy.scans.paths import escape
-from train.data.layout import Sample
+from train.data.layout import Layout, Sample
 from train.data.load import fitted_slice, load_sample, loader
 from train.data.masks import class_of, fitted_mask
 from train.data.seen import Unseen, unseen
@@ -79,6 +79,10 @@ class HeldOut:
             raise found
         return found
 
+    def passing(self, path: Path) -> Slice:
+        """The same of a file that nobody will ask for again: a train split has many, so it is not kept."""
+        return self.own(path) if path in self._slices else self._load(path)
+
     def load(self, sample: Sample) -> Slice:
         """A sample with its neighbours, uint8 [C, S, S]; raises as `own`."""
         return load_sample(sample, self.contract, load=self.own)
@@ -86,8 +90,24 @@ class HeldOut:
     def unseen(self, split: str) -> Unseen | None:
         """A split of the data without the patients that were trained on; None where it is not at hand."""
         if split not in self._unseen:
-            self._unseen[split] = unseen(self.original.data, split, self.contract, self.original.past, self.own)
+            original = self.original
+            self._unseen[split] = unseen(
+                original.data, split, self.contract, original.past, self.own, layout=self.layout
+            )
         return self._unseen[split]
+
+    @property
+    def layout(self) -> Layout | None:
+        """The splits of a folded run's network; None where they are those of the data set's folders."""
+        return self.original.folded.layout if self.original.folded else None
+
+    def named(self, split: str) -> str:
+        """What a reader is told that a split at hand is."""
+        folded, found = self.original.folded, self.unseen(split)
+        assert found is not None
+        if folded is not None and folded.layout is not None:
+            return folded.named(split)
+        return f"{found.layout.root.resolve().name}/{split}"
 
     def fits(self, split: str) -> bool:
         """Whether a split's slices are made for the network: of its window, with masks for a U-Net."""
@@ -102,8 +122,8 @@ class HeldOut:
     def read(self, split: str) -> tuple[tuple[Answer, ...], str]:
         """The unseen slices of a split in the order of `evaluate`, yet without answers; and the hash that it has."""
         if split not in self._read:
-            found, identity = self.unseen(split), Identity()
-            samples = in_order(found.samples) if found else ()
+            identity = Identity()
+            samples = in_order(self._judged_on(split))
             read = [read_answer(sample, self.contract, identity, self.own)[0] for sample in samples]
             if self.original.info.task == "classify":  # the masks gave the classes, and are large
                 read = [replace(answer, mask=None) for answer in read]
@@ -131,7 +151,7 @@ class HeldOut:
                 continue
             names.append(sample.image.stem)
         if found and slices:
-            origin = _origin(found) + (" and phantoms" if len(slices) < count else "")
+            origin = self.named("validate") + (" and phantoms" if len(slices) < count else "")
         for name, phantom in self.phantoms(count - len(slices)):
             names.append(name)
             slices.append(phantom)
@@ -160,15 +180,22 @@ class HeldOut:
 
     @cached_property
     def gated(self) -> tuple[Sample, ...]:
-        """What a gate is held on: unseen slices of validate, evenly spread; none where phantoms stand in."""
-        found = self.unseen("validate")
-        return tuple(evenly(found.samples, MOST)) if found else ()
+        """What a gate is held on: unseen slices of validate, evenly spread; none where phantoms stand in.
+
+        Of a folded run's network that was trained on all patients: slices that it was trained on (`note` says so).
+        """
+        return tuple(evenly(self._judged_on("validate"), MOST))
+
+    def _judged_on(self, split: str) -> tuple[Sample, ...]:
+        found = self.unseen(split)
+        if found is None:
+            return ()
+        return found.samples or (found.layout.splits[split] if self.layout is not None else ())
 
     @property
     def origin(self) -> str:
         """Where those come from."""
-        found = self.unseen("validate")
-        return _origin(found) if found and self.gated else "phantoms"
+        return self.named("validate") if self.gated else "phantoms"
 
     def note(self) -> str | None:
         """What a reader of a gate's verdict must know, in one line; None where there is nothing."""
@@ -178,6 +205,10 @@ class HeldOut:
             why = "it was trained on every validate patient" if left_out else "no validate split was at hand"
             return f"judged on phantoms alone: {why}; says nothing about patients"
         notes = [f"{len(left_out)} validate patients that it was trained on are left out"] if left_out else []
+        if found is not None and not found.samples:
+            notes = [
+                "judged on patients that it was trained on, for there are no others: says what the file changes only"
+            ]
         if len(self.gated) < FEW:
             notes.append(f"judged on {len(self.gated)} slices only")
         return "; ".join(notes) or None
@@ -212,7 +243,3 @@ class HeldOut:
             made = make_phantom(PHANTOM_SEED, patient)
             self._phantoms[patient] = window_to_uint8(made.hu, self.contract.window_hu or (-40.0, 160.0)), made.labels
         return self._phantoms[patient]
-
-
-def _origin(found: Unseen) -> str:
-    return f"{found.layout.root.resolve().name}/validate"

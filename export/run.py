@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,27 +11,49 @@ from typing import Any
 import numpy as np
 
 from export import cam, graph, parity
-from export.calibrate import Calibration, calibrate
+from export.agreement import agree
+from export.average import moved_to_average
+from export.calibrate import calibrate
 from export.card import model_card
-from export.figures import ANSWER, BATCH, MEASURED, measure, say_measured
+from export.cost import cost
+from export.figures import ANSWER, BATCH, MEASURED, by_rule, measure, say_measured
+from export.flipped_folds import with_flipped_answers
 from export.held_out import HeldOut
+from export.mean_of_folds import parts_of
 from export.precision.add import Wanted, add_precisions, calibration_slices
+from export.procedure import procedure
 from export.source import Original
+from export.source_of_folds import networks_of
 from export.talk import Talk
+from export.training_series import kept_of_training
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, SEEN, Artifact, Bundle, Manifest, write_manifest
+from lits_deploy.drift.reference import REFERENCE
 from lits_deploy.errors import OutputError
 from lits_deploy.files import sha256_file, write_bytes, write_words
 from lits_deploy.measured import ARTIFACTS, IN_TRAINING
 from lits_deploy.model_file import ModelFile
+from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, point_of, promised
+from lits_deploy.packing import replace_bundle, workplace
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.printable import printable
+from lits_deploy.procedure import (
+    AGREEMENT,
+    COST,
+    PROCEDURE,
+    agreement_line,
+    cost_line,
+    moved_line,
+    procedure_line,
+    procedure_of,
+    procedure_on,
+)
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.synthetic import MARK
 from train.data.seen import Seen
+from train.device import limit_threads
 from train.run import provenance
-from train.threads import limit_threads
 
 MODEL = "model.onnx"
 
@@ -45,33 +65,32 @@ def export(
     overwrite: bool = False,
     slices: int = parity.MINIMUM,
     wanted: Wanted | None = None,
+    operating_point: str = ARGMAX,
     talk: Talk | None = None,
 ) -> Bundle:
     """Write the bundle `out`; it appears in one rename, after the parity gate has passed.
 
     slices: how many the parity gate compares, at least 256. wanted: other precisions; one that fails its own gate is
-    left out and named in the manifest (`left_out`), unless it is allowed in. Raises OutputError where `out`
-    exists, ParityError where the graph differs from the original, DataError where calibration slices may not be used.
+    left out and named in the manifest (`left_out`), unless it is allowed in. operating_point: the rule by which class 2
+    is given (`operating_point.parse_rule`). Raises OutputError where `out` exists, ParityError where the
+    graph differs from the original, DataError where calibration slices may not be used, or no threshold can be set for
+    the rule.
     """
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists already.", fix="give another --out, or --overwrite")
     if out.exists() and not (out / "manifest.json").is_file() and any(out.iterdir()):
         raise OutputError(f"{out} is not a bundle, so it is not overwritten.", fix="give another --out")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    folder.chmod(0o755)
     limit_threads()
-    try:
-        _fill(HeldOut(original), folder, max(slices, parity.MINIMUM), wanted, talk or Talk())
-        if out.exists():
-            shutil.rmtree(out)
-        folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    talk, flips = talk or Talk(), original.module.flips
+    if original.folded is not None and flips != "none":
+        original = with_flipped_answers(original, flips, talk)
+    with workplace(out, 0) as folder:
+        _fill(HeldOut(original), folder, max(slices, parity.MINIMUM), wanted, operating_point, talk)
+        replace_bundle(out, folder)
     return Bundle.open(out)
 
 
-def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, talk: Talk) -> None:
+def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, rule: str, talk: Talk) -> None:
     original = held.original
     chosen = calibration_slices(held, wanted) if wanted else None  # first: it may be refused
     began, say = time.perf_counter(), talk.say
@@ -99,12 +118,7 @@ def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, talk: 
     np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)  # names that `verify` reads
 
     with _runtime(original, folder / MODEL, (ANSWER[original.info.task],), max_batch=BATCH) as runtime:
-        measured = measure(held, runtime, talk)
-    figures = {"fp32": measured.figures}
-    say_measured(say, figures)
-    calibration = calibrate(held, measured.validate)
-    say(_calibrated(calibration))
-
+        of_file, answers = measure(held, runtime, talk)
     artifact = Artifact(
         name="fp32",
         file=MODEL,
@@ -120,12 +134,22 @@ def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, talk: 
             "runtime": f"{info.name} {info.version}",
             "device": info.device,
         },
-        temperature=calibration.temperature,
-        abstain_below=calibration.abstain_below,
-        calibration=calibration.record,
     )
+    artifact = calibrate(held, artifact, answers, rule)
+    folded = original.folded
+    if folded is not None and folded.taken == "average" and artifact.calibration["fitted"]:
+        artifact = moved_to_average(held, artifact, answers, networks_of(folded, original.module.flips), talk)
+    figures = {"fp32": by_rule(of_file, answers, artifact)}
+    say_measured(say, figures)
+    metrics = _of_folds(held, folder, talk)
+    say(_calibrated(artifact))
+    if moved := moved_line(artifact.calibration):
+        say(f"  {moved}")
+    if sentence := promised(point_of(artifact), artifact.promise):
+        say(f"  class 2 by {artifact.operating_point}: {sentence}")
+    reference = kept_of_training(held, artifact, answers.get("validate", ()), talk)
     files = {GOLDEN: sha256_file(folder / GOLDEN)}
-    if seen := _seen(held, calibration):
+    if seen := _seen(held, artifact):
         write_bytes(folder / SEEN, seen.to_bytes())
         files[SEEN] = sha256_file(folder / SEEN)
     model = {"name": original.info.name, "parameters": original.parameters, "source": original.info.source}
@@ -133,6 +157,8 @@ def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, talk: 
         model["width"] = original.width
     if original.module.flips != "none":
         model["flips"] = original.module.flips
+    if (networks := len(parts_of(original.module.network))) > 1:
+        model["networks"] = networks
     if original.module.cam is not None:
         model["cam"] = cam.record(original.module.network)
     manifest = Manifest(
@@ -141,21 +167,34 @@ def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, talk: 
         contract=original.contract,
         artifacts=(artifact,),
         files=files,
-        training=original.training,
+        training=original.training | ({} if reference is None else {REFERENCE: reference.to_json()}),
         export=_made_with(),
     )
     if wanted and chosen:
-        added = add_precisions(held, folder, manifest, chosen, wanted, talk)
-        figures |= added.figures
-        manifest = replace(
-            manifest,
-            artifacts=(artifact, *added.artifacts),
-            calibration_set=added.calibration_set,
-            left_out=added.left_out,
-        )
-    manifest = replace(manifest, metrics={ARTIFACTS: figures, IN_TRAINING: original.metrics})
+        manifest, more = add_precisions(held, folder, manifest, chosen, wanted, talk, base_answers=answers)
+        figures |= more
+    manifest = replace(manifest, metrics={ARTIFACTS: figures, IN_TRAINING: original.metrics, **metrics})
     write_words(folder / CARD, model_card(manifest))
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
+
+
+def _of_folds(held: HeldOut, folder: Path, talk: Talk) -> dict[str, Any]:
+    """What a bundle of a folded run has beside the figures of its files; nothing for another."""
+    folded = held.original.folded
+    if folded is None:
+        return {}
+    found: dict[str, Any] = {PROCEDURE: procedure(folded.answers)}
+    told = procedure_of(found)
+    assert told is not None
+    talk.say(f"the procedure, {procedure_on(told)}")
+    talk.say(f"  {procedure_line(told)}")
+    if folded.taken == "average":
+        found[COST] = cost(held, folder / MODEL, folder)
+        talk.say(f"  the average takes {cost_line(found[COST])}")
+    if folded.taken == "all":
+        found[AGREEMENT] = agree(held, networks_of(folded, held.original.module.flips), talk).to_json()
+        talk.say(f"  -[✓] {agreement_line(found[AGREEMENT])}")
+    return found
 
 
 def _runtime(
@@ -172,17 +211,22 @@ def _runtime(
     )
 
 
-def _seen(held: HeldOut, calibration: Calibration) -> Seen | None:
+def _seen(held: HeldOut, artifact: Artifact) -> Seen | None:
     """The slices that the bundle was trained, chosen and fitted on; None where the training did not note them."""
-    seen, found = held.original.seen, held.unseen("validate") if calibration.record["fitted"] else None
+    seen = held.original.seen
+    if not artifact.calibration["fitted"] or held.original.out_of_fold is not None:  # a fold's notes hold all patients
+        return seen
+    found = held.unseen("validate")
     return seen if seen is None or found is None else seen.with_validate(found.keys)
 
 
 def _trained_on(held: HeldOut, split: str) -> str | None:
     """What must be said of a split where the network was trained on patients in it."""
-    found = held.unseen(split)
+    found, folded = held.unseen(split), held.original.folded
     if found is None or not found.left_out:
         return None
+    if folded is not None and folded.layout is not None and folded.fold is None and split == "validate":
+        return None  # as it was asked for
     some = ", ".join(printable(patient) for patient in found.left_out[:5])
     whole = len(found.layout.patients(split))
     return (
@@ -193,17 +237,18 @@ def _trained_on(held: HeldOut, split: str) -> str | None:
     )
 
 
-def _calibrated(calibration: Calibration) -> str:
-    record = calibration.record
+def _calibrated(artifact: Artifact) -> str:
+    record = artifact.calibration
     if not record["fitted"]:
         return f"not calibrated: {record['why']}"
-    threshold = calibration.abstain_below
+    threshold = artifact.abstain_below
     rule = "never abstains" if threshold is None else f"abstains below {threshold:.3f}"
     (nll, ece), (nll_after, ece_after) = ((record[when]["nll"], record[when]["ece"]) for when in ("before", "after"))
+    how = f" {OUT_OF_FOLD}" if record["source"] == OUT_OF_FOLD else ""
     return (
-        f"calibrated on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}"
+        f"calibrated{how} on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}"
         f"{', ' + MARK if record['synthetic'] else ''}): "
-        f"temperature {calibration.temperature:.3f}, log loss {nll:.3f} → {nll_after:.3f}, calibration error "
+        f"temperature {artifact.temperature:.3f}, log loss {nll:.3f} → {nll_after:.3f}, calibration error "
         f"{ece:.3f} → {ece_after:.3f}, {rule}"
     )
 

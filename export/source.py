@@ -6,24 +6,29 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from export.cam import ActivationMap, has_cam
 from export.choices import Checkpoint, Flips
+from export.evidence import Evidence
 from export.fit import fill
 from export.flips import merged, mirrored, unmirrored
-from export.weights import Weights, require_finite
+from export.weights import Weights, read_weights, require_finite
 from lits_deploy.contract import InputContract, in_hu
-from lits_deploy.errors import ContractError, DataError
+from lits_deploy.errors import ContractError, DataError, UserError
 from lits_deploy.files import sha256_file
 from train.config import TrainConfig
 from train.data.layout import declared_window
 from train.data.seen import Past, Seen, of_run
 from train.models.registry import Network, build, network
 from train.preprocess import Preprocess
+from train.settings import FULL_SIZE, input_contract
+
+if TYPE_CHECKING:
+    from export.folded import Folded  # its folders need safetensors, which a bare machine lacks
 
 DECLARED = "declared at export"
 """`training["window"]` of a bundle whose window the training did not record."""
@@ -71,7 +76,8 @@ class Original:
     """A network ready to export: on the CPU, in evaluation mode.
 
     data: the training data set's folder, where parity slices come from; None for bare weights. seen: the slices that it
-    was trained on, None where they were not noted.
+    was trained on, None where they were not noted. folded: of a folded run, what is known beyond a run's. out_of_fold:
+    of a folded classifier, what its networks said of the patients that each had not seen.
     """
 
     info: Network
@@ -82,6 +88,8 @@ class Original:
     metrics: dict[str, Any] = field(default_factory=dict)
     data: Path | None = None
     seen: Seen | None = None
+    folded: Folded | None = None
+    out_of_fold: Evidence | None = None
 
     @property
     def past(self) -> Past:
@@ -191,8 +199,58 @@ def from_run(run: Path, *, choice: Checkpoint = "best") -> Original:
     }
     if "earlier_datasets" in described:
         training["earlier_datasets"] = described["earlier_datasets"]
-    original = _original(model, config.model, config.width, config.contract, training, metrics, config.data)
-    return dataclasses.replace(original, seen=of_run(run))
+    known = {"training": training, "metrics": metrics, "data": config.data, "seen": of_run(run)}
+    return _original(model, config.model, config.width, config.contract, **known)
+
+
+def open_weights(
+    path: Path,
+    *,
+    model: str | None = None,
+    width: int | None = None,
+    channels: int | None = None,
+    size: int | None = None,
+    window: tuple[float, float] | None = None,
+    data: Path | None = None,
+) -> Original:
+    """The original of a file of weights, `training["adapted"]` telling what was done to read it.
+
+    model, width, channels, size, window (HU): what the user says of them, None where nothing is said. data: the data
+    set to take parity slices from. Raises DataError where the file cannot be used or contradicts what is declared,
+    UserError where the model is not known.
+    """
+    found = read_weights(path)
+    if found.record is None:
+        if model is None:
+            raise UserError("--weights needs --model.", fix="name the network, see `lits-deploy models`")
+        info = network(model)
+        contract = input_contract(info, size=size or FULL_SIZE, channels=channels or 1)
+        original = of_weights(found, info.name, width=width, contract=contract)
+    else:
+        said = {"model": model, "width": width, "channels": channels, "size": size}
+        original = _of_checkpoint(found, found.record, said)
+    return original.with_data(data).with_window(window)
+
+
+def _of_checkpoint(found: Weights, record: dict[str, Any], said: dict[str, Any]) -> Original:
+    try:
+        config = TrainConfig.from_json(record["config"])
+        epoch = int(record["epoch"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{found.path} has a record that cannot be read ({error}).", fix="train again") from error
+    recorded = (config.model, config.width, config.contract.channels, config.contract.size)
+    for (name, declared), value in zip(said.items(), recorded, strict=True):
+        if declared is not None and declared != value:
+            raise DataError(f"{found.path} was trained with {name} {value}, not {declared}.", fix=f"leave --{name} out")
+    original = of_weights(found, config.model, width=config.width, contract=config.contract)
+    settings = {key: value for key, value in config.to_json().items() if key not in ("contract", "data")}
+    training = {
+        **original.training,
+        "checkpoint_sha256": original.training["weights_sha256"],
+        "epoch": epoch,
+        "settings": settings,
+    }
+    return dataclasses.replace(original, training=training)
 
 
 def of_weights(weights: Weights, model: str, *, width: int | None, contract: InputContract) -> Original:
@@ -204,21 +262,13 @@ def of_weights(weights: Weights, model: str, *, width: int | None, contract: Inp
     what = model + (f" of width {width}" if width else "")
     what += f" with {contract.channels} channels" if contract.channels > 1 else ""
     done = [*weights.done, *fill(built, weights, what)]
-    training = {"weights": weights.path.name, "weights_sha256": sha256_file(weights.path)}
-    return _original(built, model, width, contract, {**training, "adapted": done} if done else training, {}, None)
+    training: dict[str, Any] = {"weights": weights.path.name, "weights_sha256": sha256_file(weights.path)}
+    if done:
+        training["adapted"] = done
+    return _original(built, model, width, contract, training=training)
 
 
-def _original(
-    model: nn.Module,
-    name: str,
-    width: int | None,
-    contract: InputContract,
-    training: dict[str, Any],
-    metrics: dict[str, Any],
-    data: Path | None,
-) -> Original:
+def _original(model: nn.Module, name: str, width: int | None, contract: InputContract, **known: Any) -> Original:
     info = network(name)
     module = Deployed(model, contract, info.task).eval()
-    return Original(
-        info=info, module=module, contract=contract, width=width, training=training, metrics=metrics, data=data
-    )
+    return Original(info=info, module=module, contract=contract, width=width, **known)

@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from lits_deploy import nvidia
 from lits_deploy.bundle import TF32, Artifact, Bundle
 from lits_deploy.errors import BundleError, MissingExtra, UserError
+from lits_deploy.fusion import Fusion
+from lits_deploy.nvidia import Trouble
 from lits_deploy.printable import printable
 from lits_deploy.runtime import memory, onnxruntime_, openvino_
 from lits_deploy.runtime.base import Runtime
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.runtime.openvino_ import OpenVino
-from lits_deploy.trt.open import open_tensorrt, tensorrt_trouble
+from lits_deploy.runtime.pair import PairRuntime
+
+COUNTS = "counts"
+"""The output that only a pair has (`runtime.pair`)."""
 
 RUNTIMES = ("onnxruntime", "openvino", "tensorrt")
 
-_ON_GPU = {"onnxruntime": onnxruntime_.cuda_trouble, "tensorrt": tensorrt_trouble}
+SEGMENTER_BATCH = {"cpu": 2, "cuda": 16}
+"""Slices in a batch of a pair's U-Net, by kind of device: its activations are large, and those of few slices fill the
+cache of a processor."""
+
+
+def _tensorrt_trouble() -> Trouble | None:
+    """As `tensorrt_trouble`; a machine without a GPU starts without our TensorRT modules."""
+    if not nvidia.gpu_here():
+        return nvidia.NO_GPU
+    from lits_deploy.trt.open import tensorrt_trouble
+
+    return tensorrt_trouble()
+
+
+_ON_GPU = {"onnxruntime": onnxruntime_.cuda_trouble, "tensorrt": _tensorrt_trouble}
 """What keeps a runtime from the GPU here, in the order in which `auto` asks."""
 
 
@@ -145,8 +165,9 @@ def open_runtime(
     else is taken at its word or refused (DeviceError). max_batch: what is opened may take fewer (`Runtime.max_batch`)
     where a GPU has too little memory; insist: that many are tried in any case (see `open_tensorrt`). threads, lanes: on
     a CPU; `lanes` calls of `infer` may be under way at once, each on its share of the threads. wanted: graph outputs to
-    return; None takes `logits` and `probabilities` of a classifier, `labels` of a U-Net. engine_cache: folder where
-    TensorRT finds its engine, or builds it first, which may take minutes; None: `engines.cache.default_folder`.
+    return; None takes `logits` and `probabilities` of a classifier, `labels` of a U-Net, of a pair `counts`, too: its
+    U-Net is opened where they are among them. engine_cache: folder where TensorRT finds its engine, or builds it first,
+    which may take minutes; None: `engines.cache.default_folder`.
     memory_limit_mib: on a CPU, what loading may take beside the weights, and a batch for each of its slices. Raises
     BundleError for an artifact that is not placed for the runtime: it may be slow there, or wrong.
     """
@@ -162,7 +183,31 @@ def open_runtime(
             fix=f"--artifact {' or '.join(fitting)}" if fitting else "another --runtime or --device",
         )
     default = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("labels",)
+    if chosen.fusion and (wanted is None or COUNTS in wanted):
+        both = partial(
+            open_runtime,
+            runtime=name,
+            device=str(target),
+            threads=threads,
+            lanes=lanes,
+            engine_cache=engine_cache,
+            memory_limit_mib=memory_limit_mib,
+        )
+        first = tuple(dict.fromkeys(["logits", *(one for one in wanted or default if one != COUNTS)]))
+        return _pair(
+            partial(both, bundle, artifact=chosen, max_batch=max_batch, insist=insist, wanted=first),
+            partial(
+                both,
+                bundle.segmenter,
+                artifact=bundle.segmenter_artifact(chosen),
+                max_batch=SEGMENTER_BATCH[target.kind],
+                wanted=("labels",),
+            ),
+            Fusion.of(chosen.fusion, chosen.temperature),
+        )
     if name == "tensorrt":
+        from lits_deploy.trt.open import open_tensorrt
+
         return open_tensorrt(
             bundle,
             chosen,
@@ -173,14 +218,25 @@ def open_runtime(
             engine_cache=engine_cache,
         )
     kind: type[OnnxRuntime | OpenVino] = OpenVino if name == "openvino" else OnnxRuntime
-    return kind(
-        bundle.read(chosen),
-        device=target,
-        precision=chosen.precision,
-        shape=bundle.manifest.contract.shape,
-        wanted=wanted or default,
-        max_batch=max_batch,
-        threads=threads,
-        lanes=lanes,
-        memory_limit_mib=memory_limit_mib,
-    )
+    with bundle.read(chosen) as model:
+        return kind(
+            model,
+            device=target,
+            precision=chosen.precision,
+            shape=bundle.manifest.contract.shape,
+            wanted=wanted or default,
+            max_batch=max_batch,
+            threads=threads,
+            lanes=lanes,
+            memory_limit_mib=memory_limit_mib,
+        )
+
+
+def _pair(classifier: Callable[[], Runtime], segmenter: Callable[[], Runtime], fusion: Fusion) -> PairRuntime:
+    """Both opened, or neither."""
+    first = classifier()
+    try:
+        return PairRuntime(first, segmenter(), fusion)
+    except BaseException:
+        first.close()
+        raise

@@ -7,6 +7,7 @@
       golden.npz         `slices` uint8 [N,C,S,S] of a phantom and the original's FP32 outputs on them
       seen.bin           optional: hashes of the slices that it was trained on (`train.data.seen`)
       README.md          model card
+      segmenter-…        of a pair: the files of its U-Net's bundle, whose manifest lies in this one
 
 `Bundle.open` checks the manifest against its own hash and knows each artifact. Files are handed out as bytes, read
 once, whose hash matched (`read`, `golden`): nobody opens them again by a path, where another file may lie meanwhile.
@@ -18,20 +19,21 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import errno
+import functools
 import hashlib
-import itertools
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.contract import InputContract, Task
+from lits_deploy.contract import SHARED, InputContract, Task
 from lits_deploy.errors import BundleError
-from lits_deploy.files import open_regular, read_regular, sha256_bytes, write_json, write_text
+from lits_deploy.files import read_regular, regular_blocks, sha256_bytes, write_json, write_text
 from lits_deploy.manifest_check import check_fields, parse_manifest
 from lits_deploy.manifest_history import SCHEMA, todays
 from lits_deploy.model_file import MOST_MODEL, ModelFile
+from lits_deploy.operating_point import ARGMAX
 from lits_deploy.parity import FP16_TOLERANCE
 from lits_deploy.printable import printable
 
@@ -41,6 +43,8 @@ GOLDEN = "golden.npz"
 CARD = "README.md"
 SEEN = "seen.bin"
 TF32 = "tf32"
+SEGMENTER = "segmenter-"
+"""What the names of a pair's files begin with that are its U-Net's."""
 
 MOST_MANIFEST = 4 << 20
 """Bytes of manifest.json: one of 300 patients has 20 kB."""
@@ -60,9 +64,6 @@ MOST_SEEN = 64 << 20
 LITTER = frozenset({"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX"})
 """What file managers leave in any folder, as they do names that begin with `._`: never opened, so no harm."""
 
-_BLOCK = 1 << 20
-_told: set[tuple[Path | str, ...]] = set()
-
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
@@ -74,10 +75,14 @@ class Artifact:
     temperature: divides the logits on the host before the softmax; abstain_below: a slice whose highest calibrated
     probability lies under it is answered `abstain` (None: never). calibration: how both were fitted, and what they
     changed, on which slices (see `export.calibrate`); empty where they were not, and then they are neutral.
+    operating_point: the rule by which class 2 is given; operating_points: the rules it has thresholds for, each with
+    what it promises on new patients (`operating_point.OperatingPoint`); promise: which patients that rests on.
     runtimes, devices: names of the runtimes and kinds of device (`cpu`, `cuda`) the file is placed for; empty: any.
     gate: limits, figures and verdict of its
     comparison with the original on validation patients (see `export.gate`); empty for the original's own precision.
     quantisation: how the file was made from the FP32 one.
+    fusion: of a pair's classifier, the rule by which it and an artifact of the U-Net decide together (`fusion.Fusion`);
+    thresholds are then on the odds by both. Empty for others.
     """
 
     name: str
@@ -92,10 +97,14 @@ class Artifact:
     temperature: float = 1.0
     abstain_below: float | None = None
     calibration: dict[str, Any] = field(default_factory=dict)
+    operating_point: str = ARGMAX
+    operating_points: tuple[dict[str, Any], ...] = ()
+    promise: dict[str, Any] = field(default_factory=dict)
     runtimes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     gate: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, Any] = field(default_factory=dict)
+    fusion: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -120,7 +129,8 @@ class Manifest:
 
     model: name, parameters and options of the architecture; files: SHA-256 of every file that is not an artifact.
     calibration_set: the slices that INT8 ranges came from (data, patients, names, hash); empty without INT8. left_out:
-    sizes and gates of the files that failed and are not here, by artifact name.
+    sizes and gates of the files that failed and are not here, by artifact name. segmenter: of a pair, what its U-Net's
+    own bundle said, with the names that its files have here.
     """
 
     task: Task
@@ -133,14 +143,29 @@ class Manifest:
     export: dict[str, Any] = field(default_factory=dict)
     calibration_set: dict[str, Any] = field(default_factory=dict)
     left_out: dict[str, Any] = field(default_factory=dict)
+    segmenter: Manifest | None = None
     schema: int = SCHEMA
+
+    @property
+    def all_artifacts(self) -> tuple[Artifact, ...]:
+        """With those of a pair's U-Net."""
+        return self.artifacts + (() if self.segmenter is None else self.segmenter.artifacts)
+
+    @property
+    def all_files(self) -> dict[str, str]:
+        """SHA-256 of every file that is not an artifact, those of a pair's U-Net among them."""
+        return self.files if self.segmenter is None else {**self.files, **self.segmenter.files}
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary for JSON; carries the contract's hash beside the contract."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if self.segmenter is None:  # whoever knows no pairs takes other bundles as ever
+            del values["segmenter"]
+        else:
+            values["segmenter"] = self.segmenter.to_json()
         values["contract"] = self.contract.to_json()
         values["contract_sha256"] = self.contract.sha256
-        values["artifacts"] = [dataclasses.asdict(artifact) for artifact in self.artifacts]
+        values["artifacts"] = [_without_empty(dataclasses.asdict(artifact), "fusion") for artifact in self.artifacts]
         return values
 
     @classmethod
@@ -150,18 +175,15 @@ class Manifest:
         check_fields(data)
         contract_hash = data.pop("contract_sha256")
         data["contract"] = InputContract.from_json(data["contract"])
-        data["artifacts"] = tuple(
-            Artifact(
-                **{
-                    **artifact,
-                    "outputs": tuple(artifact["outputs"]),
-                    "runtimes": tuple(artifact.get("runtimes", ())),
-                    "devices": tuple(artifact.get("devices", ())),
-                }
-            )
+        records: list[dict[str, Any]] = [
+            {key: tuple(value) if isinstance(value, list) else value for key, value in artifact.items()}
             for artifact in data["artifacts"]
-        )
+        ]
+        data["artifacts"] = tuple(Artifact(**record) for record in records)
+        if (inner := data.get("segmenter")) is not None:
+            data["segmenter"] = cls.from_json(inner)
         manifest = cls(**data)
+        check_pair(manifest)
         if manifest.contract.sha256 != contract_hash:
             raise BundleError("The contract does not match its hash.", fix="export again")
         return manifest
@@ -171,13 +193,33 @@ class Manifest:
 class Bundle:
     """An opened bundle: its folder, manifest and the manifest's hash, which is the bundle's identity.
 
-    schema: that of manifest.json; `manifest` is in today's.
+    schema: that of manifest.json; `manifest` is in today's. prefix: of its files' names.
     """
 
     folder: Path
     manifest: Manifest
     sha256: str
     schema: int = field(default=SCHEMA, kw_only=True)
+    prefix: str = field(default="", kw_only=True)
+
+    @property
+    def segmenter(self) -> Bundle | None:
+        """The U-Net of a pair as a bundle of its own, in the same folder; None where this is no pair."""
+        inner = self.manifest.segmenter
+        return None if inner is None else replace(self, manifest=inner, prefix=SEGMENTER)
+
+    def networks(self, artifact: Artifact) -> tuple[tuple[Bundle, Artifact], ...]:
+        """The one or two networks that an artifact's answers come from, each with the bundle that has its goldens."""
+        own = (self, artifact)
+        if self.segmenter is None or not artifact.fusion:
+            return (own,)
+        return own, (self.segmenter, self.segmenter_artifact(artifact))
+
+    def segmenter_artifact(self, artifact: Artifact) -> Artifact:
+        """The U-Net's artifact that stands beside one of a pair's; in TF32 where that is."""
+        assert self.segmenter is not None
+        name = artifact.fusion["segmenter"]
+        return self.segmenter.artifact(TF32 if artifact.precision == TF32 and name == "fp32" else name)
 
     @classmethod
     def open(cls, folder: Path) -> Bundle:
@@ -195,24 +237,25 @@ class Bundle:
         opened._check_listing()
         return opened
 
+    @classmethod
+    def of_manifest(cls, where: Path, data: bytes, sha256: str) -> Bundle:
+        """A bundle of which only manifest.json is here, with that hash; its files are missing from `where`.
+
+        Raises BundleError for other bytes.
+        """
+        manifest, digest, schema = read_manifest(f"The manifest in {where}", data, _hash_line(sha256).encode())
+        return cls(where, manifest, digest, schema=schema)
+
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """All that can be run: the manifest's, and `tf32`, the FP32 file on a GPU that may multiply in TF32."""
         own = self.manifest.artifacts
+        fp32 = next((one for one in own if one.precision == "fp32"), None)
+        if fp32 is None:
+            return own
         tolerance = max((one.tolerance for one in own if one.precision == "fp16"), default=FP16_TOLERANCE)
-        tf32 = (
-            replace(
-                one,
-                name=TF32,
-                precision=TF32,
-                tolerance=tolerance,
-                runtimes=("onnxruntime", "tensorrt"),
-                devices=("cuda",),
-            )
-            for one in own
-            if one.precision == "fp32"
-        )
-        return (*own, *itertools.islice(tf32, 1))
+        fp32 = replace(fp32, runtimes=("onnxruntime", "tensorrt"), devices=("cuda",))
+        return (*own, replace(fp32, name=TF32, precision=TF32, tolerance=tolerance))
 
     def artifact(self, name: str | None = None) -> Artifact:
         """The artifact of that name, or the first one; BundleError names those there are."""
@@ -226,19 +269,22 @@ class Bundle:
 
     def read(self, artifact: Artifact) -> ModelFile:
         """An artifact's file, read once, its hash checked. BundleError if it was altered or needs another file."""
-        return ModelFile(artifact.file, self._read(artifact.file, artifact.sha256, MOST_MODEL))
+        return ModelFile.of(artifact.file, self._pieces(artifact.file), artifact.sha256)
 
     def golden(self) -> bytes:
         """The bytes of golden.npz, read once, their hash checked."""
-        return self._read(GOLDEN, self.manifest.files.get(GOLDEN, ""), MOST_GOLDEN)
+        name = self.prefix + GOLDEN
+        return self._read(name, self.manifest.files.get(name, ""), MOST_GOLDEN)
 
     def seen(self) -> bytes | None:
         """The bytes of seen.bin, read once, their hash checked; None for a bundle without."""
-        return self._read(SEEN, self.manifest.files[SEEN], MOST_SEEN) if SEEN in self.manifest.files else None
+        name = self.prefix + SEEN
+        return self._read(name, self.manifest.files[name], MOST_SEEN) if name in self.manifest.files else None
 
     def digests(self) -> dict[str, str]:
         """SHA-256 that the manifest, or the format, asks of each file."""
-        found = {**self.manifest.files, **{artifact.file: artifact.sha256 for artifact in self.manifest.artifacts}}
+        models = {artifact.file: artifact.sha256 for artifact in self.manifest.all_artifacts}
+        found = {**self.manifest.all_files, **models}
         return {**found, MANIFEST: self.sha256, MANIFEST_HASH: sha256_bytes(_hash_line(self.sha256).encode())}
 
     def blocks(self, name: str) -> Iterator[bytes]:
@@ -252,12 +298,12 @@ class Bundle:
 
     def problems(self) -> list[str]:
         """One line for every file that is missing, altered or no whole network. Empty for a good bundle."""
-        artifacts = {artifact.file: artifact for artifact in self.manifest.artifacts}
+        artifacts = {artifact.file: artifact for artifact in self.manifest.all_artifacts}
         found = []
         for name in sorted(self.digests()):
             try:
                 if name in artifacts:
-                    self.read(artifacts[name])
+                    self.read(artifacts[name]).close()
                 else:
                     for _ in self.blocks(name):
                         pass
@@ -276,7 +322,7 @@ class Bundle:
         foreign = present - set(self.digests())
         litter = {name for name in foreign if is_litter(name)}
         if litter:
-            tell_litter(self.folder, litter)
+            tell_litter(self.folder, frozenset(litter))
         if refused := sorted(foreign - litter):
             more = f", nor are {len(refused) - 1} more" if len(refused) > 1 else ""
             raise BundleError(
@@ -297,9 +343,7 @@ class Bundle:
     def _pieces(self, name: str) -> Iterator[bytes]:
         """A file in pieces, its hash not checked."""
         try:
-            with open_regular(self.folder / name, MOST_MODEL) as stream:
-                while block := stream.read(_BLOCK):
-                    yield block
+            yield from regular_blocks(self.folder / name, MOST_MODEL)
         except OSError as error:
             raise _unreadable(self.folder, name, error) from error
 
@@ -323,6 +367,39 @@ def read_manifest(where: str, data: bytes, recorded: bytes) -> tuple[Manifest, s
     return Manifest.from_json(values), digest, values["schema"]
 
 
+def check_pair(manifest: Manifest) -> None:
+    """BundleError where what makes a bundle a pair is not of one piece, or is there in a bundle that is none."""
+    inner, artifacts = manifest.segmenter, manifest.artifacts
+    if inner is None:
+        if any(artifact.fusion for artifact in artifacts):
+            raise BundleError("The manifest has a rule for two networks, and one network.", fix="make the pair again")
+        return
+    ours, theirs = manifest.contract, inner.contract
+    if (manifest.task, inner.task, inner.segmenter) != ("classify", "segment", None) or any(
+        getattr(ours, name) != getattr(theirs, name) for name in SHARED
+    ):
+        raise BundleError("The manifest's two networks do not make a pair.", fix="make the pair again")
+    names = [*manifest.all_files, *{one.file for one in artifacts}, *{one.file for one in inner.artifacts}]
+    if len({name.casefold() for name in names}) < len(names):
+        raise BundleError("The manifest names a file of both networks.", fix="make the pair again")
+    known = {artifact.name for artifact in inner.artifacts}
+    if any(artifact.fusion.get("segmenter") not in known for artifact in artifacts):
+        raise BundleError("The manifest names no U-Net for one of its artifacts.", fix="make the pair again")
+
+
+def with_segmenter(unet: Bundle) -> tuple[Manifest, dict[str, str]]:
+    """The manifest of a U-Net as a pair has it, and which of its files goes by which name there: new name → old."""
+    named = {SEGMENTER + name: name for name in unet.manifest.files}
+    artifacts = tuple(replace(one, file=SEGMENTER + one.file) for one in unet.manifest.artifacts)
+    files = {new: unet.manifest.files[old] for new, old in named.items()}
+    models = {SEGMENTER + one.file: one.file for one in unet.manifest.artifacts}
+    return replace(unet.manifest, artifacts=artifacts, files=files), {**named, **models}
+
+
+def _without_empty(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return values if values[name] else {key: value for key, value in values.items() if key != name}
+
+
 def _content(folder: Path, name: str, most: int) -> bytes:
     try:
         return read_regular(folder / name, most)
@@ -343,13 +420,11 @@ def is_litter(name: str) -> bool:
     return name in LITTER or name.startswith("._")
 
 
-def tell_litter(bundle: Path, names: Collection[str]) -> None:
-    """Log, once however often a command opens the bundle, what is ignored in it."""
-    key: tuple[Path | str, ...] = (bundle.resolve(), *sorted(names))
-    if key not in _told:
-        _told.add(key)
-        what = ", ".join(printable(name) for name in sorted(names))
-        logging.getLogger(__name__).warning("note: %s in %s is ignored: it is not the bundle's", what, bundle)
+@functools.cache  # however often a command opens the bundle
+def tell_litter(bundle: Path, names: frozenset[str]) -> None:
+    """Log, once, what is ignored in it."""
+    what = ", ".join(printable(name) for name in sorted(names))
+    logging.getLogger(__name__).warning("note: %s in %s is ignored: it is not the bundle's", what, bundle)
 
 
 def _altered(name: str) -> BundleError:

@@ -20,16 +20,14 @@ def cpu_quota(mount: Path = MOUNT, own: Path = OWN) -> float | None:
 
     mount: where cgroups are mounted. own: which groups the process is in, in the form of /proc/self/cgroup.
     """
+    files: list[tuple[Path, ...]] = [(folder / "cpu.max",) for folder in _groups("", mount, own)]
+    files += [(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us") for folder in _groups("cpu", mount, own)]
     found = []
-    for folder in _groups("", mount, own):
+    for group in files:
         with suppress(OSError, ValueError, ZeroDivisionError):
-            quota, period = _text(folder / "cpu.max").split()
-            found.append(int(quota) / int(period))  # "max" is no number
-    for folder in _groups("cpu", mount, own):
-        with suppress(OSError, ValueError, ZeroDivisionError):
-            quota_us = int(_text(folder / "cpu.cfs_quota_us"))
-            if quota_us > 0:  # -1: none
-                found.append(quota_us / int(_text(folder / "cpu.cfs_period_us")))
+            quota, period = map(int, " ".join(map(_text, group)).split())  # "max" is no number
+            if quota > 0:  # -1: none
+                found.append(quota / period)
     return min(found, default=None)
 
 

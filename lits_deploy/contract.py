@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # a command's help, which names the kernels, needs no numpy
 CLASSES = ("no liver", "liver", "liver with lesion")
 """Classes 0, 1, 2 of the thesis's classification task (Section 3)."""
 
+SHARED = ("window_hu", "channels", "size", "resize", "orientation", "classes")
+"""Fields of the contract that two networks have to share to be given the same slice: what follows is in the graphs."""
+
 ResizeKernel = Literal["box", "bilinear", "never"]
 Task = Literal["classify", "segment"]
 

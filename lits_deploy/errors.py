@@ -10,8 +10,9 @@
     │   ├── MachineError      the machine ran out of open files, memory, threads or processes
     │   ├── MissingExtra      a library that is not installed; names the extra
     │   ├── ParityError       an exported graph that does not compute what the original does
-    │   └── OutputError       an output folder that may not be written
-    │       └── LedgerError   a ledger whose rows are not those that were written
+    │   ├── OutputError       an output folder that may not be written
+    │   │   └── LedgerError   a ledger whose rows are not those that were written
+    │   └── StorageError      an object store that does not answer, or may not be used
     ├── SliceError            one file or slice cannot be used: becomes a row with this reason, never an abort
     └── DeviceOutOfMemory     the device ran out of memory: something smaller is tried, or `mishaps` words it
 
@@ -86,6 +87,17 @@ class OutputError(UserError):
 
 class LedgerError(OutputError):
     """A damaged ledger: no result is made from it."""
+
+
+class StorageError(UserError):
+    """An object store that does not answer, or does not give or take what it is asked for.
+
+    why: a few words without a path, for a file's row.
+    """
+
+    def __init__(self, message: str, *, fix: str, why: str) -> None:
+        super().__init__(message, fix=fix)
+        self.why = why
 
 
 class SliceError(LitsError):

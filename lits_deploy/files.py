@@ -16,6 +16,9 @@ from typing import Any
 from lits_deploy import private
 from lits_deploy.printable import printable, printable_json
 
+_BLOCK = 1 << 20
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)  # made once
+
 
 def sha256_bytes(data: bytes | memoryview) -> str:
     """Hex SHA-256 of bytes in memory."""
@@ -26,7 +29,7 @@ def sha256_file(path: Path) -> str:
     """Hex SHA-256 of a file, read in 1 MiB pieces."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
+        while block := stream.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
@@ -63,9 +66,19 @@ def read_regular(path: Path, most: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
+def regular_blocks(path: Path, most: int) -> Iterator[bytes]:
+    """A plain file in pieces of 1 MiB, read once. Raises what `read_regular` does."""
+    with open_regular(path, most) as stream:
+        while block := stream.read(_BLOCK):
+            most -= len(block)
+            if most < 0:
+                raise OSError(errno.EFBIG, "it grew while it was read", str(path))
+            yield block
+
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no spaces: equal values give equal text, so it can be hashed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 @contextmanager

@@ -30,6 +30,21 @@ def processor() -> str:
     return proc_value("cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
+_SIMD = {
+    *("sse2", "ssse3", "sse4_1", "sse4_2", "avx", "f16c", "fma", "avx2", "avx_vnni", "avx_ifma", "avx_vnni_int8"),
+    *("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_int8", "amx_bf16", "amx_fp16"),
+    *("asimd", "asimdhp", "asimddp", "asimdfhm", "i8mm", "bf16", "sve", "sve2", "sme"),
+}
+"""Instruction sets by which runtimes choose how they add and multiply: x86's, then Arm's."""
+
+
+def processor_class() -> str:
+    """Architecture and instruction sets of the processor: where they are equal, a runtime rounds alike."""
+    told = proc_value("cpuinfo", "flags") or proc_value("cpuinfo", "Features") or ""
+    return " ".join((platform.machine(), *sorted(_SIMD & {*told.split()})))
+
+
 def allowed_cores() -> int:
     """Cores that this process may be put on (its affinity), whatever share of their time it may have."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

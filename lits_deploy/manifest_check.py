@@ -15,6 +15,7 @@ from typing import Any
 from lits_deploy import __version__
 from lits_deploy.errors import BundleError
 from lits_deploy.manifest_history import UPDATE
+from lits_deploy.operating_point import ARGMAX
 
 MOST_DEPTH = 24
 """Records in records: those that `export` writes go six deep."""
@@ -59,6 +60,9 @@ def check_fields(values: Mapping[str, Any]) -> None:
         for key in ("passed", "failures"):
             if not _GATE[key](artifact.get("gate", {}).get(key, True if key == "passed" else [])):
                 raise _refused(f"artifacts[{index}].gate.{key} is of another type")
+        _check_points(f"artifacts[{index}].", artifact)
+        if fusion := artifact.get("fusion"):
+            _check(f"artifacts[{index}].fusion.", fusion, _FUSION)
     names = [artifact["name"] for artifact in values["artifacts"]]
     if len(set(names)) < len(names):
         raise _refused("a name of its artifacts comes twice")
@@ -119,6 +123,10 @@ def _hash(value: object) -> bool:
     return isinstance(value, str) and len(value) == 64 and not set(value) - set("0123456789abcdef")
 
 
+def _share(value: object) -> bool:
+    return is_number(value) and 0 <= value <= 1  # type: ignore[operator]
+
+
 def _files(value: object) -> bool:
     return (
         isinstance(value, dict)
@@ -143,6 +151,7 @@ _MANIFEST: _Fields = {
     "export": (_record, False),
     "calibration_set": (_record, False),
     "left_out": (_record, False),
+    "segmenter": (_record, False),
 }
 
 _CONTRACT: _Fields = {
@@ -171,16 +180,58 @@ _ARTIFACT: _Fields = {
     "temperature": (is_number, False),
     "abstain_below": (_or_none(is_number), False),
     "calibration": (_record, False),
+    "operating_point": (_name, False),
+    "operating_points": (_list_of(_record), False),
+    "promise": (_record, False),
     "runtimes": (_list_of(_name), False),
     "devices": (_list_of(_name), False),
     "gate": (_record, False),
     "quantisation": (_record, False),
+    "fusion": (_record, False),
 }
+
+_FUSION: _Fields = {
+    "segmenter": (_name, True),
+    "no_liver_below": (lambda value: is_number(value) and value > 0, True),  # type: ignore[operator]
+    "intercept": (is_number, True),
+    "classifier": (is_number, True),
+    "tumour": (is_number, True),
+}
+
+_POINT: _Fields = {
+    "rule": (_name, True),
+    "threshold": (_or_none(is_number), True),
+    "sensitivity": (_record, True),
+    "specificity": (_record, True),
+    "patients": (_record, True),
+}
+
+_SHARE: _Fields = {"value": (_share, True), "low": (_or_none(_share), True), "high": (_or_none(_share), True)}
+
+_PATIENTS: _Fields = dict.fromkeys(("with_lesion", "found", "without", "marked"), (is_count, True))
 
 _GATE: dict[str, Callable[[object], bool]] = {
     "passed": lambda value: isinstance(value, bool),
     "failures": _list_of(_text, 0, 4096),
 }
+
+
+def _check_points(where: str, artifact: Mapping[str, Any]) -> None:
+    """BundleError where an operating point is none, comes twice, or is in force without being there."""
+    points = artifact.get("operating_points", [])
+    for index, point in enumerate(points):
+        here = f"{where}operating_points[{index}]."
+        _check(here, point, _POINT)
+        for name, fields in (("sensitivity", _SHARE), ("specificity", _SHARE), ("patients", _PATIENTS)):
+            _check(f"{here}{name}.", point[name], fields)
+        threshold = point["threshold"]
+        if (threshold is None) != (point["rule"] == ARGMAX) or (threshold is not None and threshold <= 0):
+            raise _refused(f"{here}threshold is not what it must be")
+    rules = [point["rule"] for point in points]
+    if len(set(rules)) < len(rules):
+        raise _refused(f"a rule in {where}operating_points comes twice")
+    if artifact.get("operating_point", ARGMAX) not in (ARGMAX, *rules):
+        raise _refused(f"{where}operating_point has no threshold")
 
 
 def _check(where: str, values: Mapping[str, Any], fields: _Fields) -> None:

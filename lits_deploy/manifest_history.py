@@ -1,7 +1,9 @@
 """Schemas of manifest.json, from the first to today's: older ones are read, newer ones are explained.
 
     1   until 2026-11-24: one temperature and threshold for all files
-    2   each file has its own, with the record of how they were fitted, its place, and its gate
+    2   until 2026-11-29: each file has its own, with the record of how they were fitted, its place, and its gate;
+        class 2 is given where it is the most probable
+    3   class 2 is given by an operating point, one of those that a file has a threshold for, with what each promises
 
 The schema grows by one when a field is renamed, goes, or takes another meaning; the step from the schema before stands
 here, and a bundle of that schema in `tests/released`, for ever. A new optional field needs no new schema, and is
@@ -18,8 +20,9 @@ from typing import Any
 
 from lits_deploy import __version__
 from lits_deploy.errors import BundleError
+from lits_deploy.operating_point import ARGMAX
 
-SCHEMA = 2
+SCHEMA = 3
 """Today's."""
 
 UPDATE = "update lits-deploy"
@@ -45,10 +48,18 @@ def _from_1(values: Mapping[str, Any]) -> dict[str, Any]:
     return new
 
 
+def _from_2(values: Mapping[str, Any]) -> dict[str, Any]:
+    new = dict(values)
+    if isinstance(artifacts := values.get("artifacts"), list):
+        new["artifacts"] = [{**one, "operating_point": ARGMAX} if isinstance(one, dict) else one for one in artifacts]
+    return new
+
+
 STEPS: Mapping[int, Step] = {
     1: Step(
         values=_from_1, unknown="how temperature and threshold were fitted, and for which runtimes a file is meant,"
     ),
+    2: Step(values=_from_2, unknown="how many lesion slices it will miss on new patients"),
 }
 """By the schema that they begin at."""
 

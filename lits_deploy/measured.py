@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lits_deploy.manifest_check import is_count, is_number
+from lits_deploy.operating_point import ARGMAX
 from lits_deploy.synthetic import MARK, is_synthetic
 
 ARTIFACTS, IN_TRAINING = "artifacts", "in_training"
@@ -33,7 +34,7 @@ def figures_of(metrics: Mapping[str, Any], artifact: str, split: str) -> dict[st
 
     data, runtime, device: text; split_by: patient, slice or None; synthetic; slices, patients, failed, left_out
     (patients that it was trained on): counts; the figures of CLASSIFIER, or dice and iou [3] and pixel_error, each a
-    number or None; confusion [3, 3].
+    number or None; confusion [3, 3]; rule: by which class 2 was given (`operating_point`), where not by argmax.
     """
     found: Any = metrics
     for key in (ARTIFACTS, artifact, split):
@@ -44,6 +45,8 @@ def figures_of(metrics: Mapping[str, Any], artifact: str, split: str) -> dict[st
         return None
     known = {key: found[key] for key in ("data", "runtime", "device", *COUNTS)}
     known |= {"split_by": found.get("split_by"), "synthetic": is_synthetic(found)}
+    if (rule := found.get("rule", ARGMAX)) != ARGMAX:
+        known["rule"] = str(rule)[:80]
     singles = [key for key in (*CLASSIFIER, "pixel_error") if key in found]
     classes = [key for key in ("dice", "iou") if key in found]
     rows: Any = found.get("confusion")
@@ -79,7 +82,8 @@ def figures_line(figures: Mapping[str, Any]) -> str:
             f"{name}: " + ", ".join(f"{k} {number(value)}" for k, value in enumerate(figures[name.lower()]))
             for name in ("Dice", "IoU")
         )
-    return ", ".join(f"{name} {number(figures.get(key))}" for key, name in CLASSIFIER.items())
+    line = ", ".join(f"{name} {number(figures.get(key))}" for key, name in CLASSIFIER.items())
+    return f"{line} (class 2 by {figures['rule']})" if "rule" in figures else line
 
 
 def number(value: float | None) -> str:

@@ -82,15 +82,23 @@ def trouble(who: str, cuda: int) -> Trouble | None:
     )
 
 
+def count() -> int:
+    """GPUs that CUDA shows to this process; 0 where it does not start."""
+    number = ctypes.c_int()
+    if not gpu_here() or isinstance(_spoken(), Trouble) or _libcuda().cuDeviceGetCount(ctypes.byref(number)):
+        return 0
+    return number.value
+
+
 @functools.cache
-def memory_trouble() -> Trouble | None:
-    """Why a network should not be put on the first GPU now: too little of its memory is free, or it gives none.
+def memory_trouble(index: int = 0) -> Trouble | None:
+    """Why a network should not be put on that GPU now: too little of its memory is free, or it gives none.
 
     Makes a context on the GPU for a moment, which takes a few tenths of a second.
     """
     cuda, device, context = _libcuda(), ctypes.c_int(), ctypes.c_void_p()
     name, free, total = ctypes.create_string_buffer(100), ctypes.c_size_t(), ctypes.c_size_t()
-    code = cuda.cuDeviceGet(ctypes.byref(device), 0) or cuda.cuDeviceGetName(name, len(name), device)
+    code = cuda.cuDeviceGet(ctypes.byref(device), index) or cuda.cuDeviceGetName(name, len(name), device)
     code = code or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
     if not code:
         cuda.cuCtxPushCurrent_v2(context)
@@ -101,12 +109,21 @@ def memory_trouble() -> Trouble | None:
     if code not in (0, _OUT_OF_MEMORY):
         return Trouble(f"{gpu} cannot be used now: {_named(code)}", fix)
     room = free.value
-    if not code and _attribute(_INTEGRATED, 0):  # memory of the whole machine, of which caches give way
+    if not code and _attribute(_INTEGRATED, index):  # memory of the whole machine, of which caches give way
         room = max(room, int((proc_value("meminfo", "MemAvailable") or "0").split()[0]) * 1024)
     if room >= LEAST_FREE:
         return None
     of = f" of {total.value >> 20:,}" if total.value else ""
     return Trouble(f"{gpu} has {room >> 20:,}{of} MiB free, and {LEAST_FREE >> 20:,} are wanted", fix)
+
+
+def gpu_name(index: int) -> str | None:
+    """Of that GPU, such as `NVIDIA H200`; None where CUDA does not start or knows no such GPU."""
+    if not gpu_here() or isinstance(_spoken(), Trouble):
+        return None
+    cuda, device, name = _libcuda(), ctypes.c_int(), ctypes.create_string_buffer(100)
+    code = cuda.cuDeviceGet(ctypes.byref(device), index) or cuda.cuDeviceGetName(name, len(name), device)
+    return None if code else name.value.decode(errors="replace")
 
 
 def compute_capability(index: int) -> tuple[int, int] | None:

@@ -10,6 +10,7 @@ shapes or what the network computes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
 from typing import NamedTuple
 
 from lits_deploy.errors import BundleError
@@ -61,7 +62,7 @@ _ENGINES = frozenset({b"EPContext"})
 _OTHER_FORMATS = {b"ORTM": "ONNX Runtime's own format", b"TFL3": "TensorFlow Lite's format"}
 
 
-def check_self_contained(data: bytes, name: str) -> None:
+def check_self_contained(data: bytes | mmap, name: str) -> None:
     """BundleError where an ONNX file reaches for another one, holds a compiled engine, or is no ONNX file.
 
     name: of the file, for the message.

@@ -33,6 +33,7 @@ from lits_deploy.bundle import (
 from lits_deploy.errors import BundleError, SliceError, UserError
 from lits_deploy.manifest_check import is_plain_name
 from lits_deploy.manifest_history import UPDATE
+from lits_deploy.model_file import MOST_MODEL
 
 MOST_MEMBERS = 256
 """Files in a zip: a bundle has five, and two more an artifact at most."""
@@ -59,17 +60,17 @@ class PackedBundle(Bundle):
     members: dict[str, zipfile.ZipInfo]
 
     def _content(self, name: str, most: int) -> bytes:
-        if (size := self._member(name).file_size) > most:
-            raise _refused(self.folder, f"{name} has {size:,} bytes, not {most:,} at most")
-        return b"".join(self._pieces(name))
+        return b"".join(self._blocks(name, most))
 
     def _pieces(self, name: str) -> Iterator[bytes]:
-        return _blocks(self.folder, self.archive, self._member(name))
+        return self._blocks(name, MOST_MODEL)
 
-    def _member(self, name: str) -> zipfile.ZipInfo:
+    def _blocks(self, name: str, most: int) -> Iterator[bytes]:
         if name not in self.members:
             raise _refused(self.folder, f"{name} is missing")
-        return self.members[name]
+        if (size := self.members[name].file_size) > most:
+            raise _refused(self.folder, f"{name} has {size:,} bytes, not {most:,} at most")
+        return _blocks(self.folder, self.archive, self.members[name])
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -163,7 +164,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfi
         if not folder:
             members[plain[1]] = info
     if litter:
-        tell_litter(path, litter)
+        tell_litter(path, frozenset(litter))
     if len(tops) != 1:
         raise _refused(path, "it is empty" if not tops else f"it has {len(tops)} folders at its top, not one")
     return tops.pop(), members
@@ -204,7 +205,7 @@ def _check_against_manifest(bundle: PackedBundle) -> None:
         raise _refused(path, f"`{ascii(foreign[0])[1:-1]}` is not in its manifest")
     if missing := sorted(named - there):
         raise _refused(path, f"{missing[0]} is missing")
-    sizes = {artifact.file: artifact.bytes for artifact in bundle.manifest.artifacts}
+    sizes = {artifact.file: artifact.bytes for artifact in bundle.manifest.all_artifacts}
     for name, info in bundle.members.items():
         if info.file_size != sizes.get(name, info.file_size):
             raise _refused(path, f"{name} has {info.file_size:,} bytes; its manifest says {sizes[name]:,}")

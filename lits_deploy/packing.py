@@ -48,22 +48,17 @@ def pack(folder: Path, out: Path | None = None, *, overwrite: bool = False) -> P
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists already.", fix="give another --out, or --overwrite")
     try:
-        _write(bundle, top, target)
+        with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name in sorted(bundle.digests()):
+                info = zipfile.ZipInfo(f"{top}/{name}", _DATE)
+                info.create_system = 3  # Unix, wherever it is packed
+                info.external_attr = (stat.S_IFREG | 0o644) << 16
+                info.file_size = (bundle.folder / name).stat().st_size
+                with archive.open(info, "w") as packed:
+                    packed.writelines(bundle.blocks(name))
     except OSError as error:
         raise OutputError(f"{target} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
     return target
-
-
-def _write(bundle: Bundle, top: str, target: Path) -> None:
-    with atomic_path(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(bundle.digests()):
-            info = zipfile.ZipInfo(f"{top}/{name}", _DATE)
-            info.create_system = 3  # Unix, wherever it is packed
-            info.external_attr = (stat.S_IFREG | 0o644) << 16
-            info.file_size = (bundle.folder / name).stat().st_size
-            with archive.open(info, "w") as packed:
-                for block in bundle.blocks(name):
-                    packed.write(block)
 
 
 def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> Bundle:
@@ -87,7 +82,7 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
                 file.chmod(0o644)
             if problems := Bundle.open(folder).problems():  # what was written, read back
                 raise BundleError(f"What was unpacked is not whole: {problems[0]}", fix="unpack again on another disk")
-            _replace(target, folder)
+            replace_bundle(target, folder)
     except OSError as error:
         raise OutputError(f"{target} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
     return Bundle.open(target)
@@ -131,7 +126,7 @@ def _may_go(target: Path) -> bool:
     return not entries or ({MANIFEST, MANIFEST_HASH} <= set(entries) and not any(entries.values()))
 
 
-def _replace(target: Path, folder: Path) -> None:
+def replace_bundle(target: Path, folder: Path) -> None:
     """Move `folder` to `target`; a bundle that was there goes when the new one is in its place, or comes back."""
     if not target.exists():
         folder.replace(target)

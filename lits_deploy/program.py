@@ -5,6 +5,7 @@ Also for `python -m benchmarks.…`. Anything but these endings would let Python
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import sys
@@ -19,11 +20,16 @@ from lits_deploy import exits, signals
 _UNTOLD = (exits.DONE, exits.SOME_FAILED, exits.SOME_FAILED_UNATTENDED, exits.BUNDLE_FAILS)
 """Codes of a `main` that returned. The others have had their line, perhaps of the very output that fails to get out."""
 
+_OBJECTS = 50_000
+"""New objects before Python looks for unreachable ones, where its own default is 700: imports make many, and nearly all
+of them stay."""
+
 _thread_died = False
 
 
 def run_program(main: Callable[[], int]) -> NoReturn:
     """Call `main`, which returns an exit code, and end the process."""
+    gc.set_threshold(_OBJECTS)
     signals.listen()
     threading.excepthook = _note_thread
     try:

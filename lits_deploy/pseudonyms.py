@@ -72,17 +72,21 @@ class Pseudonyms:
         return hmac.new(self.salt, message, hashlib.sha256).hexdigest()
 
 
-def salt_of(folder: Path, given: str | None, file: Path | None = None) -> bytes:
-    """The salt to use: the user's, in a text or a file, or the one that lies in the folder, or a new one, which is put
-    there (mode 600).
+def key_of(text: str) -> bytes:
+    """The key that the text of a salt file stands for."""
+    return bytes.fromhex(text) if _MADE.fullmatch(text) else text.encode("utf-8", "surrogatepass")
+
+
+def salt_of(folder: Path, given: str | bytes | None, file: Path | None = None) -> bytes:
+    """The salt to use: the user's, as a text, as the key itself or in a file; else the one that lies in the folder, or
+    a new one, which is put there (mode 600).
 
     Raises OutputError where the folder's can be neither read nor written, UserError for a file that will not do.
     """
     if file is not None:
-        text = _private_text(file)
-        return bytes.fromhex(text) if _MADE.fullmatch(text) else text.encode()
+        return key_of(_private_text(file))
     if given is not None:
-        return given.encode("utf-8", "surrogatepass")
+        return given if isinstance(given, bytes) else given.encode("utf-8", "surrogatepass")
     path = folder / SALT_FILE
     try:
         if path.exists():

@@ -1,6 +1,11 @@
 """Reading run.json (`pipeline.record` writes it): every released schema is read, a newer one is explained.
 
-Schema 1 is the only one so far. A field that is added needs no new schema: who does not know it passes it over, for
+    1   counts `unsure` and `withheld`, `withheld_reasons`
+    2   the same as `abstained`, `excluded`, `excluded_reasons`; `tables_schema`: the schema of the tables' columns, of
+        which 1 had no `part`, `copy_of` and doubts, and said `abstain` for abstained and excluded slices, and 2 no
+        `against_training`
+
+A field that is added needs no new schema: who does not know it passes it over, for
 run.json is a record and nothing is computed from it. A field that is renamed, goes, or takes another meaning does, and
 the step from the schema before stands here then.
 """
@@ -15,7 +20,8 @@ from lits_deploy import __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import read_regular
 
-SCHEMA = 1
+SCHEMA = 2
+_RENAMED = {"unsure": "abstained", "withheld": "excluded", "withheld_reasons": "excluded_reasons"}
 
 _MOST = 64 << 20  # a few kB, and the patterns to ignore
 
@@ -37,4 +43,7 @@ def read_run_json(path: Path) -> dict[str, Any]:
             f"{path} has schema {schema}, and lits-deploy {__version__} knows those up to {SCHEMA}.",
             fix="update lits-deploy",
         )
+    if schema == 1 and isinstance(values.get("counts"), dict):
+        counts = {_RENAMED.get(name, name): value for name, value in values["counts"].items()}
+        values |= {"schema": 2, "counts": counts, "tables_schema": 1}
     return dict(values)

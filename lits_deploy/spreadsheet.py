@@ -12,6 +12,7 @@ JSON lines and Parquet hold every text exactly. Knows nothing about tables.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -69,3 +70,10 @@ def read_rows(stream: Iterable[str]) -> Iterator[dict[str, str]]:
     """The rows of a table that was written harmlessly, each cell exactly as it was."""
     for row in csv.DictReader(stream):
         yield {name: exact(cell) for name, cell in row.items()}
+
+
+def csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as `CsvWriter` writes them."""
+    text = io.StringIO()
+    CsvWriter(text).writerows(rows)
+    return text.getvalue()

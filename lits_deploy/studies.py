@@ -1,8 +1,9 @@
 """From slices to series: how much liver, how much of it suspicious, and which series to look at first.
 
-A series' *suspicion* is the highest mean of the calibrated lesion probability over three neighbouring slices: a
-lesion is seen on neighbours, a slip of the network on one slice. Series of fewer slices: over all of them.
-*Neighbours* are answered slices next to each other along the series; withheld and failed ones are not there.
+A series' *suspicion* is the highest mean of the calibrated lesion probability (a pair's: by both networks) over three
+neighbouring slices: a lesion is seen on neighbours, a slip of the network on one slice. Series of fewer slices: over
+all of them.
+*Neighbours* are answered slices next to each other along the series; excluded and failed ones are not there.
 Knows nothing about files or tables.
 """
 
@@ -15,19 +16,27 @@ from itertools import groupby, pairwise
 from statistics import fmean, median
 from typing import Any
 
-from lits_deploy.ledger import FAILED, ResultRow, SeriesRow
+import numpy as np
+
+from lits_deploy.drift.against import against
+from lits_deploy.drift.portrait import Portrait, portrait
+from lits_deploy.drift.reference import Reference
+from lits_deploy.ledger import ABSTAINED, EXCLUDED, FAILED, ResultRow, VolumeRow
 
 STUDY_COLUMNS = (
     "rank",
     "study",
     "series",
+    "part",
     "kind",
     "modality",
     "orientation",
+    "ordered_by",
     "slices",
+    "copies",
     "answered",
-    "unsure",
-    "withheld",
+    "abstained",
+    "excluded",
     "failed",
     "slices_no_liver",
     "slices_liver",
@@ -40,47 +49,46 @@ STUDY_COLUMNS = (
     "suspicion",
     "most_suspicious_path",
     "most_suspicious_index",
+    "step_mm",
+    "missing",
+    "repeated",
+    "irregular",
+    "doubts",
+    "copy_of",
+    "against_training",
     "reason",
     "identifiers",
 )
-STUDY_INTEGERS = dict.fromkeys(
-    (
-        "rank",
-        "slices",
-        "answered",
-        "unsure",
-        "withheld",
-        "failed",
-        "slices_no_liver",
-        "slices_liver",
-        "slices_lesion",
-        "longest_lesion_run",
-        "most_suspicious_index",
-    ),
-    32,
-)
-STUDY_FLOATS = ("liver_extent_mm", "lesion_run_mm", "max_p2", "mean_p2", "suspicion")
+STUDY_FLOATS = ("liver_extent_mm", "lesion_run_mm", "max_p2", "mean_p2", "suspicion", "step_mm")
+_TEXTS = {"study", "series", "part", "kind", "modality", "orientation", "ordered_by", "most_suspicious_path", "doubts"}
+_TEXTS |= {"copy_of", "against_training", "reason", "identifiers"}
+STUDY_INTEGERS = dict.fromkeys((name for name in STUDY_COLUMNS if name not in (*STUDY_FLOATS, *_TEXTS)), 32)
 NEIGHBOURS = 3
 
 
 @dataclass(kw_only=True)
 class SeriesSummary:
-    """What the slices of one series add up to; mm where headers give positions, else None.
+    """What the slices of one series, or of one part of it, add up to; mm where headers give positions, else None.
 
-    slices: rows; answered: with probabilities, `unsure` of them without a class; classes: slices per label.
-    liver_extent_mm: of the longest run of slices called liver or lesion, one slice's gap included; unsure slices do not
-    end a run. longest_lesion_run: slices of such a run called
-    lesion; lesion_run_mm: its extent. suspicion: see above; None without an answer.
-    top: the slice of highest lesion probability. reason: the most frequent one among withheld and failed slices.
+    info: what its header says; arranged: what `series` says of it (`ledger.ranks`); copy_of: the series of which it is
+    wholly a copy, and so not ranked. Copies of slices are not counted, but in `copies`.
+    slices: rows; answered: with probabilities, `abstained` of them without a class; classes: slices per label.
+    liver_extent_mm: of the longest run of slices called liver or lesion, one slice's gap included; abstained slices do
+    not end a run. longest_lesion_run: slices of such a run called lesion; lesion_run_mm: its extent. suspicion: see
+    above; None without an answer. top: the slice of highest lesion probability. reason: the most frequent one among
+    excluded and failed slices. portrait: the series in numbers, to be held against others (`drift`).
     """
 
     name: str | None
     study: str | None
     info: Mapping[str, Any]
+    arranged: Mapping[str, Any]
+    copy_of: str | None = None
     slices: int = 0
+    copies: int = 0
     answered: int = 0
-    unsure: int = 0
-    withheld: int = 0
+    abstained: int = 0
+    excluded: int = 0
     failed: int = 0
     classes: list[int] = field(default_factory=lambda: [0, 0, 0])
     liver_extent_mm: float | None = None
@@ -92,48 +100,70 @@ class SeriesSummary:
     top: ResultRow | None = None
     reason: str | None = None
     rank: int | None = None
+    portrait: Portrait = field(default_factory=Portrait)
 
 
-def summaries(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> list[SeriesSummary]:
-    """One summary a series, ranked: the most suspicious first, those without an answer last and without a rank.
+def summaries(rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow]) -> list[SeriesSummary]:
+    """One summary a volume, ranked: the most suspicious first, those without an answer last and without a rank.
 
-    rows: series by series, along each (`Ledger.rows_by_series`). Slices of one series are held in memory, no more.
+    rows: volume by volume, in order (`Ledger.rows_by_volume`). Slices of one volume are held in memory, no more.
     """
-    return ranked(summary for summary, _ in by_series(rows, series))
+    return ranked(summary for summary, _ in by_volume(rows, volumes))
 
 
-def by_series(
-    rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]
+def by_volume(
+    rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow]
 ) -> Iterator[tuple[SeriesSummary, list[ResultRow]]]:
-    """Every series' summary, not ranked yet, with its rows, in the order of `rows`."""
-    for number, group in groupby(rows, key=lambda row: row.series_id):
-        own = list(group)
-        yield _summary(None if number is None else series[number], own), own
+    """Every volume's summary, not ranked yet, with its rows less copies, in the order of `rows`."""
+    for number, group in groupby(rows, key=lambda row: row.volume):
+        everything = list(group)
+        own = [row for row in everything if row.copy_of is None]
+        yield _summary(None if number is None else volumes[number], own, copies=len(everything) - len(own)), own
 
 
 def ranked(found: Iterable[SeriesSummary]) -> list[SeriesSummary]:
-    """The summaries by suspicion, the highest first, and their `rank` set; those without an answer last."""
-    ordered = sorted(found, key=lambda s: (-1.0 if s.suspicion is None else s.suspicion, s.max_p2 or 0.0), reverse=True)
-    for place, summary in enumerate((s for s in ordered if s.suspicion is not None), start=1):
+    """The summaries by suspicion, the highest first, and their `rank` set; copies and those without an answer last."""
+
+    def order(s: SeriesSummary) -> tuple[bool, float, float]:
+        return s.copy_of is None, -1.0 if s.suspicion is None else s.suspicion, s.max_p2 or 0.0
+
+    ordered = sorted(found, key=order, reverse=True)
+    counted = (s for s in ordered if s.suspicion is not None and s.copy_of is None)
+    for place, summary in enumerate(counted, start=1):
         summary.rank = place
     return ordered
 
 
-def study_rows(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> Iterator[tuple[Any, ...]]:
-    """The rows of the study table, in the order of STUDY_COLUMNS, by rank."""
-    for s in summaries(rows, series):
-        info, identifiers = s.info, s.info.get("identifiers")
+def by_number(rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow]) -> dict[int, SeriesSummary]:
+    """The summaries of `summaries` by the number of their volume."""
+    found = {}
+    for summary, own in by_volume(rows, volumes):
+        if own and own[0].volume is not None:
+            found[own[0].volume] = summary
+    ranked(found.values())
+    return found
+
+
+def study_rows(
+    rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow], reference: Reference | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """The rows of the study table, in the order of STUDY_COLUMNS, by rank. reference: of the bundle."""
+    for s in summaries(rows, volumes):
+        info, arranged, identifiers = s.info, s.arranged, s.info.get("identifiers")
         yield (
             s.rank,
             s.study,
             s.name,
+            arranged.get("part") or None,
             info.get("kind"),
             info.get("modality"),
             info.get("orientation"),
+            arranged.get("by"),
             s.slices,
+            s.copies,
             s.answered,
-            s.unsure,
-            s.withheld,
+            s.abstained,
+            s.excluded,
             s.failed,
             *s.classes,
             s.liver_extent_mm,
@@ -144,38 +174,55 @@ def study_rows(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> It
             s.suspicion,
             s.top and s.top.path,
             s.top and s.top.idx,
+            *(arranged.get(name) for name in ("step_mm", "missing", "repeated", "irregular")),
+            "; ".join(arranged.get("doubts", ())) or None,
+            s.copy_of,
+            against(reference, s.portrait).told,
             s.reason,
             None if identifiers is None else json.dumps(identifiers, ensure_ascii=False, sort_keys=True),
         )
 
 
-def _summary(series: SeriesRow | None, rows: Sequence[ResultRow]) -> SeriesSummary:
-    info = json.loads(series.info) if series else {}
-    summary = SeriesSummary(name=series and series.name, study=series and series.study, info=info, slices=len(rows))
+def _summary(volume: VolumeRow | None, rows: Sequence[ResultRow], *, copies: int) -> SeriesSummary:
+    summary = SeriesSummary(
+        name=volume and volume.name,
+        study=volume and volume.study,
+        info=json.loads(volume.info) if volume else {},
+        arranged=json.loads(volume.arranged) if volume else {},
+        copy_of=volume and volume.copy_of,
+        slices=len(rows),
+        copies=copies,
+    )
     answered = [row for row in rows if row.p2 is not None or row.label is not None]
     summary.answered = len(answered)
-    summary.unsure = sum(row.label is None for row in answered)
-    summary.failed = sum(row.status == FAILED for row in rows)
-    summary.withheld = len(rows) - len(answered) - summary.failed
+    summary.abstained, summary.excluded, summary.failed = (
+        sum(row.status == status for row in rows) for status in (ABSTAINED, EXCLUDED, FAILED)
+    )
     for row in answered:
         if row.label is not None:
             summary.classes[row.label] += 1
-    spoken = [(row.reason, row) for row in rows if row.reason is not None and row.p2 is None]
-    if spoken:
-        reasons = [reason for reason, _ in spoken]
+    reasons = [row.reason for row in rows if row.reason is not None and row.p2 is None]
+    if reasons:
         summary.reason = max(sorted(set(reasons)), key=reasons.count)
-    in_mm = info.get("kind") != "picture"
     liver = longest_run([None if row.label is None else row.label >= 1 for row in answered])
     lesion = longest_run([None if row.label is None else row.label == 2 for row in answered])
     summary.longest_lesion_run = 0 if lesion is None else lesion[1] - lesion[0]
-    if in_mm:
+    summary.portrait = _portrait(summary, rows)
+    if summary.arranged.get("in_mm"):
         summary.liver_extent_mm, summary.lesion_run_mm = (_extent(answered, run) for run in (liver, lesion))
     p2 = [row.p2 for row in answered if row.p2 is not None]
     if p2:
         summary.max_p2, summary.mean_p2 = max(p2), fmean(p2)
-        summary.suspicion = suspicion(p2)
-        summary.top = max(answered, key=lambda row: -1.0 if row.p2 is None else row.p2)
+        summary.suspicion = suspicion([row.lesion for row in answered if row.lesion is not None])
+        summary.top = max(answered, key=lambda row: -1.0 if row.lesion is None else row.lesion)
     return summary
+
+
+def _portrait(summary: SeriesSummary, rows: Sequence[ResultRow]) -> Portrait:
+    looks = ((place, row.look) for place, row in enumerate(rows) if row.look is not None)
+    answered = [(row.p0, row.p1, row.p2) for row in rows if row.p2 is not None]
+    probabilities = np.array(answered, np.float64).reshape(-1, 3)
+    return portrait(summary.info, summary.arranged, looks, probabilities, summary.abstained)
 
 
 def suspicion(p2: Sequence[float]) -> float | None:
@@ -185,7 +232,7 @@ def suspicion(p2: Sequence[float]) -> float | None:
 
 
 def longest_run(flags: Sequence[bool | None]) -> tuple[int, int] | None:
-    """(first, last + 1) of the longest run of True; None (unsure) neither begins, ends nor breaks one."""
+    """(first, last + 1) of the longest run of True; None (abstained) neither begins, ends nor breaks one."""
     best: tuple[int, int] | None = None
     start = last = None
     for place, flag in enumerate([*flags, False]):

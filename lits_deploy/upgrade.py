@@ -37,7 +37,7 @@ def upgrade(folder: Path, out: Path) -> Bundle:
     before = bundle.manifest.export.get(UPGRADED)
     export = {**bundle.manifest.export, UPGRADED: [*(before if isinstance(before, list) else []), step]}
     try:
-        with workplace(out, sum(artifact.bytes for artifact in bundle.manifest.artifacts)) as new:
+        with workplace(out, sum(artifact.bytes for artifact in bundle.manifest.all_artifacts)) as new:
             copy_files(bundle, names, new)
             write_manifest(new, replace(bundle.manifest, export=export))
             _check(new, f"{folder} does not hold here in today's schema, so that is not written")

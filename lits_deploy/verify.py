@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from lits_deploy.backends import fits, open_runtime, places
-from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.goldens import compare, read_golden
 from lits_deploy.packed import open_bundle
-from lits_deploy.runtime import RuntimeInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,38 +40,28 @@ def verify(folder: Path, *, engine_cache: Path | None = None) -> tuple[list[str]
     problems = bundle.problems()
     if problems:
         return problems, []
-    slices, expected = read_golden(bundle)
-    return [], [
-        _check(bundle, artifact, runtime, device, slices, expected, engine_cache)
-        for artifact in bundle.artifacts
-        for runtime, device in places()
-        if fits(artifact, runtime, device)
-    ]
+    checks = _checks(bundle, engine_cache)
+    return [], checks if bundle.segmenter is None else [*checks, *_checks(bundle.segmenter, engine_cache)]
 
 
-def _check(
-    bundle: Bundle,
-    artifact: Artifact,
-    runtime: str,
-    device: str,
-    slices: npt.NDArray[np.uint8],
-    expected: npt.NDArray[np.float32],
-    engine_cache: Path | None,
-) -> GoldenCheck:
-    where = {"artifact": artifact.name, "runtime": runtime, "device": device}
-    try:
-        with open_runtime(
-            bundle,
-            runtime=runtime,
-            device=device,
-            artifact=artifact,
-            max_batch=8,
-            wanted=("probabilities",),
-            engine_cache=engine_cache,
-        ) as opened:
-            info: RuntimeInfo = opened.describe()
-            parity = compare(opened, slices, expected, artifact.tolerance)
-    except LitsError as error:
-        return GoldenCheck(**where, verdict={}, error=str(error))
-    where["runtime"] = f"{info.name} {info.version}"
-    return GoldenCheck(**where, verdict=parity.verdict())
+def shown(bundle: Bundle, name: str) -> str:
+    """What an artifact is called here: those of a pair's U-Net are told from the classifier's."""
+    return bundle.prefix + name
+
+
+def _checks(bundle: Bundle, engine_cache: Path | None) -> list[GoldenCheck]:
+    goldens = read_golden(bundle)
+    opening = partial(open_runtime, bundle, max_batch=8, wanted=("probabilities",), engine_cache=engine_cache)
+    checks = []
+    for artifact in bundle.artifacts:
+        for runtime, device in places():
+            if fits(artifact, runtime, device):
+                where = {"artifact": shown(bundle, artifact.name), "runtime": runtime, "device": device}
+                try:
+                    with opening(runtime=runtime, device=device, artifact=artifact) as opened:
+                        info = opened.describe()
+                        verdict = compare(opened, *goldens, artifact.tolerance).verdict()
+                    checks.append(GoldenCheck(**{**where, "runtime": f"{info.name} {info.version}"}, verdict=verdict))
+                except LitsError as error:
+                    checks.append(GoldenCheck(**where, verdict={}, error=str(error)))
+    return checks

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from lits_deploy.errors import SliceError
+from lits_deploy.errors import SliceError, StorageError
 
 MOST_ENTRIES = 100_000
 MOST_DIRECTORY = 64 << 20
@@ -61,7 +61,7 @@ def opened(stream: BinaryIO, size: int) -> zipfile.ZipFile:
         raise SliceError(f"more than {MOST_ENTRIES:,} files in one zip: unpack it")
     try:
         return zipfile.ZipFile(stream)
-    except (MemoryError, OSError):
+    except (MemoryError, OSError, StorageError):
         raise
     except UnicodeDecodeError as error:
         raise SliceError("a name in the zip is marked as UTF-8 and is not: unpack it") from error

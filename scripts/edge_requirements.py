@@ -44,26 +44,13 @@ def wanted(extras: tuple[str, ...]) -> list[str]:
 def resolve(requirements: list[str], python: str, machine: str, folder: Path) -> list[str]:
     """`name==version` of everything that these bring on that machine."""
     (folder / "wanted.txt").write_text("\n".join(requirements) + "\n")
-    done = subprocess.run(
-        [
-            "uv",
-            "pip",
-            "compile",
-            "--quiet",
-            "--only-binary",
-            ":all:",
-            "--no-header",
-            "--no-annotate",
-            "--python-version",
-            python,
-            "--python-platform",
-            f"{machine}-manylinux_2_{GLIBC}",
-            str(folder / "wanted.txt"),
-        ],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    options = f"--only-binary :all: --python-version {python} --python-platform {machine}-manylinux_2_{GLIBC}"
+    command = [
+        *["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"],
+        *options.split(),
+        str(folder / "wanted.txt"),
+    ]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.split()
 
 
@@ -71,40 +58,19 @@ def wheels(pins: list[str], python: str, machine: str, folder: Path) -> list[tup
     """`name==version`, file and SHA-256 of the wheel that pip takes for each."""
     (folder / "pins.txt").write_text("\n".join(pins) + "\n")
     platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC, 16, -1)] + [f"manylinux2014_{machine}"]
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--dry-run",
-            "--ignore-installed",
-            "--no-deps",
-            "--ignore-requires-python",  # it would ask this Python
-            "--only-binary=:all:",
-            "--python-version",
-            python,
-            "--implementation",
-            "cp",
-            *(part for name in platforms for part in ("--platform", name)),
-            "--target",
-            str(folder / "nothing"),
-            "--report",
-            str(folder / "report.json"),
-            "--requirement",
-            str(folder / "pins.txt"),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    # --ignore-requires-python: it would ask this Python.
+    options = "--quiet --dry-run --ignore-installed --no-deps --ignore-requires-python --only-binary=:all:"
+    command = [sys.executable, *["-m", "pip", "install"], *options.split(), "--implementation", "cp"]
+    command += ["--python-version", python, *(part for name in platforms for part in ("--platform", name))]
+    files = {"--target": "nothing", "--report": "report.json", "--requirement": "pins.txt"}
+    command += [part for option, name in files.items() for part in (option, str(folder / name))]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     found = []
     for item in json.loads((folder / "report.json").read_text())["install"]:
         name = re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower()
-        file = item["download_info"]["url"].rpartition("/")[2]
-        found.append(
-            (f"{name}=={item['metadata']['version']}", file, item["download_info"]["archive_info"]["hashes"]["sha256"])
-        )
+        wheel = item["download_info"]
+        file, sha256 = wheel["url"].rpartition("/")[2], wheel["archive_info"]["hashes"]["sha256"]
+        found.append((f"{name}=={item['metadata']['version']}", file, sha256))
     assert len(found) == len(pins), f"{len(pins)} pins, {len(found)} wheels"
     return sorted(found)
 

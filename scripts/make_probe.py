@@ -2,31 +2,46 @@
 
     python scripts/make_probe.py
 
-Opset 20 as `export` has it; the operators are those of an exported classifier. Prints the hash to put into
-`lits_deploy/doctor/network.py`.
+It is what `export` makes, in small: uint8 [N, 1, 32, 32] → cast → centre crop 28 → scale → two convolutions → mean →
+matrix → `logits`, softmax → `probabilities`. Prints the hash to put into `lits_deploy/doctor/network.py`.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lits_deploy.doctor import network
 from lits_deploy.files import sha256_bytes, write_bytes
 
-OPSET, IR_VERSION = 20, 9
+OPSET, IR_VERSION = 20, 9  # the opset as `export` has it
+CROP, SCALE = 28, np.float32(1.0 / 255.0)
+
+
+def spread(shape: tuple[int, ...], *, seed: int, reach: float) -> npt.NDArray[np.float32]:
+    """Numbers in −reach…reach that look random."""
+    values = network.scattered(np.arange(math.prod(shape)), seed=seed)
+    return ((values - 0.5) * 2 * reach).astype(np.float32).reshape(shape)
 
 
 def probe() -> onnx.ModelProto:
     """The network of `lits_deploy.doctor.network` as ONNX."""
-    start, end = (network.SIZE - network.CROP) // 2, (network.SIZE + network.CROP) // 2
+    start, end = (network.SIZE - CROP) // 2, (network.SIZE + CROP) // 2
     constants = {
         "start": np.array([start, start], dtype=np.int64),
         "end": np.array([end, end], dtype=np.int64),
         "axes": np.array([2, 3], dtype=np.int64),
-        "scale": np.array(network.SCALE, dtype=np.float32),
-        **network.weights(),
+        "scale": np.array(SCALE, dtype=np.float32),
+        "conv1": spread((8, 1, 3, 3), seed=1, reach=0.8),
+        "bias1": spread((8,), seed=2, reach=0.2),
+        "conv2": spread((16, 8, 3, 3), seed=3, reach=0.5),
+        "bias2": spread((16,), seed=4, reach=0.2),
+        "gemm": spread((3, 16), seed=23, reach=12.0),
+        "bias3": np.array([5.43, 0.27, -5.7], dtype=np.float32),
     }
     nodes = [
         helper.make_node("Cast", ["slices"], ["float"], to=TensorProto.FLOAT),

@@ -47,18 +47,8 @@ def sample(process: psutil.Process) -> tuple[float, float, int]:
 
 def peak(bundle: Path, scans: Path, out: Path, options: list[str]) -> tuple[float, float]:
     """Peak RSS and PSS in MiB of one run."""
-    command = [
-        sys.executable,
-        "-m",
-        "lits_deploy",
-        "classify",
-        str(bundle),
-        str(scans),
-        "--out",
-        str(out),
-        "--follow-links",
-    ]
-    command += options
+    command = [sys.executable, "-m", "lits_deploy", "classify", str(bundle), str(scans), "--out", str(out)]
+    command += ["--follow-links", *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
         process = psutil.Process(run.pid)
         rss = pss = 0.0

@@ -51,24 +51,21 @@ class Mutant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of a mutant. note: why, where it was not killed."""
-
-    mutant: Mutant
-    state: str
-    note: str = ""
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One run of pytest. note: a test that failed, or why there is no result."""
+    """One run of pytest: how many tests passed, failed, broke or skipped. note: what did not pass."""
 
-    passed: int = 0
-    failed: int = 0
-    errors: int = 0
-    skipped: int = 0
+    counts: Counter[str]
     note: str = ""
+
+    def verdict(self) -> tuple[str, str]:
+        """What it says of a mutant that was planted: its state, and why where it was not killed."""
+        if self.counts["failure"]:
+            return KILLED, ""
+        if self.counts["error"]:
+            return BROKEN, f"no test failed: {self.note}"
+        if passed := self.counts["passed"]:
+            return SURVIVED, f"{passed} tests passed all the same"
+        return (SKIPPED, "its tests skip on this machine") if self.counts["skipped"] else (BROKEN, "no test ran")
 
 
 def read_tables(root: Path) -> list[Mutant]:
@@ -129,12 +126,7 @@ class Copy:
         report = self._folder / "report.xml"
         report.unlink(missing_ok=True)
         command = [self._python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not gpu and not tensorrt"]
-        command += [
-            f"--basetemp={self._folder / 'tmp'}",
-            f"--junitxml={report}",
-            *(["-x"] if first_only else []),
-            *tests,
-        ]
+        command += [f"--basetemp={self._folder / 'tmp'}", f"--junitxml={report}", *tests, *(["-x"] * first_only)]
         # The caller's PYTHON… variables would make a difference; plugins take a second each to load.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         process = subprocess.Popen(
@@ -149,106 +141,89 @@ class Copy:
         try:
             said, _ = process.communicate(timeout=LIMIT_S if first_only else 5 * LIMIT_S)
         except subprocess.TimeoutExpired:
-            return Outcome(errors=1, note=f"no end within {LIMIT_S:g} s")
+            return Outcome(counts=Counter(error=1), note=f"no end within {LIMIT_S:g} s")
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         if process.returncode not in (0, 1) or not report.exists():
             last = said.decode(errors="replace").strip().splitlines()[-1:]
-            return Outcome(errors=1, note=f"pytest ended with {process.returncode}: {' '.join(last)}")
-        return _counted(report)
+            return Outcome(counts=Counter(error=1), note=f"pytest ended with {process.returncode}: {' '.join(last)}")
+        counts, bad = Counter[str](), []
+        for case in ElementTree.parse(report).iter("testcase"):
+            kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
+            counts.update(kinds or {"passed"})
+            if kinds & {"failure", "error"}:
+                bad.append(f"{case.get('classname')}::{case.get('name')}")
+        return Outcome(counts=counts, note=", ".join(bad))
 
-    def try_out(self, mutant: Mutant) -> Result:
-        """Plant a mutant, run its tests, and put the text back."""
-        started, path = time.monotonic(), self.root / mutant.file
+    def try_out(self, mutant: Mutant) -> tuple[str, str]:
+        """Plant a mutant, run its tests, and put the text back; its state, and a note."""
+        path = self.root / mutant.file
         text, status = path.read_text(encoding="utf-8"), path.stat()
         changed = text.replace(mutant.old, mutant.new)
         if changed == text:
-            return Result(mutant=mutant, state=BROKEN, note="it changes nothing")
+            return BROKEN, "it changes nothing"
         if path.suffix == ".py":
             try:
                 compile(changed, mutant.file, "exec")
             except SyntaxError as error:
-                return Result(mutant=mutant, state=BROKEN, note=f"with it, {mutant.file} is not Python ({error})")
+                return BROKEN, f"with it, {mutant.file} is not Python ({error})"
         try:
             path.write_text(changed, encoding="utf-8")
             # Bytecode is looked up by second and size of its source: without a time of its own, a fault of equal
             # length might run as the one before it.
             self._plants += 1
             os.utime(path, (status.st_atime, status.st_mtime + self._plants))
-            state, note = _verdict(self.run(mutant.tests, first_only=True))
+            return self.run(mutant.tests, first_only=True).verdict()
         finally:
             path.write_text(text, encoding="utf-8")
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-        return Result(mutant=mutant, state=state, note=note, seconds=time.monotonic() - started)
 
 
-def _counted(report: Path) -> Outcome:
-    cases = list(ElementTree.parse(report).iter("testcase"))
-    kinds = Counter(child.tag for case in cases for child in case if child.tag in ("failure", "error", "skipped"))
-    bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
-    return Outcome(
-        passed=len(cases) - len(bad) - kinds["skipped"],
-        failed=kinds["failure"],
-        errors=kinds["error"],
-        skipped=kinds["skipped"],
-        note=", ".join(f"{case.get('classname')}::{case.get('name')}" for case in bad),
-    )
+def try_all(root: Path, mutants: Sequence[Mutant], *, jobs: int = 2) -> Counter[str]:
+    """How many mutants there are of each state; prints a line when one is known. SystemExit where tests fail without
+    any."""
+    states = Counter[str]()
 
+    def told(mutant: Mutant, state: str, note: str, seconds: float = 0.0) -> None:
+        states[state] += 1
+        note = f"  ({note})" if note else ""
+        print(f"{state:<9} {seconds:5.1f} s  {mutant.file}: {mutant.name}{note}", flush=True)
 
-def _verdict(outcome: Outcome) -> tuple[str, str]:
-    if outcome.failed:
-        return KILLED, ""
-    if outcome.errors:
-        return BROKEN, f"no test failed: {outcome.note}"
-    if not outcome.passed:
-        return (SKIPPED, "its tests skip on this machine") if outcome.skipped else (BROKEN, "no test ran")
-    return SURVIVED, f"{outcome.passed} tests passed all the same"
-
-
-def try_all(root: Path, mutants: Sequence[Mutant], *, jobs: int = 2) -> list[Result]:
-    """What becomes of each mutant; prints a line when it is known. SystemExit where tests fail without any."""
-    results, usable = [], []
+    waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
+    tests = set[str]()
     for mutant in mutants:
         if (why := problem(root, mutant)) is not None:
-            results.append(_told(Result(mutant=mutant, state=STALE, note=why)))
+            told(mutant, STALE, why)
         else:
-            usable.append(mutant)
-    waiting: queue.SimpleQueue[Mutant] = queue.SimpleQueue()
-    for mutant in usable:
-        waiting.put(mutant)
-    tests = sorted({test for mutant in usable for test in mutant.tests})
+            waiting.put(mutant)
+            tests.update(mutant.tests)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies = [Copy(root, Path(folder).resolve() / str(number)) for number in range(max(1, jobs))]
-        sound: list[Outcome] = []
         stopped = threading.Event()
 
-        def prove(number: int) -> None:
-            if share := tests[number :: len(copies)]:
-                sound.append(copies[number].run(share, first_only=False))
+        def prove(number: int) -> str:
+            share = sorted(tests)[number :: len(copies)]
+            sound = copies[number].run(share, first_only=False) if share else Outcome(counts=Counter())
+            return sound.note if sound.counts["failure"] or sound.counts["error"] else ""
 
-        def work(number: int) -> None:
+        def work(copy: Copy) -> None:
             with suppress(queue.Empty):
                 while not stopped.is_set():
-                    results.append(_told(copies[number].try_out(waiting.get_nowait())))
+                    mutant, started = waiting.get_nowait(), time.monotonic()
+                    state, note = copy.try_out(mutant)
+                    told(mutant, state, note, time.monotonic() - started)
 
         with ThreadPoolExecutor(len(copies)) as pool:
             try:
-                list(pool.map(prove, range(len(copies))))
-                if failed := [outcome.note for outcome in sound if outcome.failed or outcome.errors]:
+                if failed := [note for note in pool.map(prove, range(len(copies))) if note]:
                     raise SystemExit(f"These fail without any fault: {', '.join(failed)}")
-                print(f"{len(tests)} tests pass without a fault; planting {len(usable)}", flush=True)
-                list(pool.map(work, range(len(copies))))
+                print(f"{len(tests)} tests pass without a fault; planting {waiting.qsize()}", flush=True)
+                list(pool.map(work, copies))
             finally:
                 stopped.set()  # Ctrl-C: no further mutant
-    return results
-
-
-def _told(result: Result) -> Result:
-    note = f"  ({result.note})" if result.note else ""
-    print(f"{result.state:<9} {result.seconds:5.1f} s  {result.mutant.file}: {result.mutant.name}{note}", flush=True)
-    return result
+    return states
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
@@ -257,19 +232,14 @@ def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     parser.add_argument("words", nargs="*", metavar="WORD", help="only entries whose name or file holds one of these")
     parser.add_argument("--jobs", type=int, default=2, help="copies of the checkout that are tried side by side")
     asked = parser.parse_args(arguments)
-    mutants = [
-        mutant
-        for mutant in read_tables(root)
-        if not asked.words or any(word in f"{mutant.name} {mutant.file}" for word in asked.words)
-    ]
+    entries = [(entry, f"{entry.name} {entry.file}") for entry in read_tables(root)]
+    mutants = [entry for entry, text in entries if not asked.words or any(word in text for word in asked.words)]
     if not mutants:
         raise SystemExit("no such mutant in tests/mutants")
     started = time.monotonic()
-    states = Counter(result.state for result in try_all(root, mutants, jobs=asked.jobs))
-    counts = ", ".join(
-        f"{states[state]} {state}" for state in (KILLED, SURVIVED, SKIPPED, STALE, BROKEN) if states[state]
-    )
-    print(f"{len(mutants)} mutants in {time.monotonic() - started:.0f} s: {counts}")
+    states = try_all(root, mutants, jobs=asked.jobs)
+    counts = (f"{states[state]} {state}" for state in (KILLED, SURVIVED, SKIPPED, STALE, BROKEN) if states[state])
+    print(f"{len(mutants)} mutants in {time.monotonic() - started:.0f} s: {', '.join(counts)}")
     return 1 if states[SURVIVED] or states[STALE] or states[BROKEN] else 0
 
 

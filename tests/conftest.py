@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from s3_server import ENVIRONMENT, S3Server
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -30,3 +32,19 @@ def signals_work() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session")
+def running_server() -> Iterator[S3Server]:
+    """An S3 store on the loopback, started when the first test asks for it."""
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The store without faults; the environment has its endpoint and credentials for it."""
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": running_server.endpoint}).items():
+        monkeypatch.setenv(name, value)
+    running_server.well()
+    return running_server

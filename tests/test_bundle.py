@@ -14,6 +14,7 @@ from lits_deploy.errors import BundleError
 from lits_deploy.runtime import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from tiny_bundle import make_tiny_bundle, seal_manifest, write_raw_manifest
+from tiny_points import POINTS
 
 
 def test_opens_and_knows_itself(tmp_path: Path) -> None:
@@ -73,18 +74,68 @@ def test_foreign_manifests(tmp_path: Path, change: dict[str, object], says: str)
     assert "\n" not in str(caught.value)
 
 
+NO_POINTS: tuple[dict[str, object], ...] = (
+    {"rule": 7},
+    {"threshold": None},
+    {"threshold": 0.0},
+    {"threshold": -1.0},
+    {"threshold": "1"},
+    {"sensitivity": None},
+    {"sensitivity": {"value": 1.5, "low": None, "high": None}},
+    {"sensitivity": {"value": None, "low": None, "high": None}},
+    {"specificity": {"value": 0.5, "low": 0.1}},
+    {"patients": {"with_lesion": 1, "found": 1, "without": 0}},
+    {"patients": {"with_lesion": 1, "found": -1, "without": 0, "marked": 0}},
+    {"curve": []},
+)
+"""Changes that make an operating point none."""
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"file": "../elsewhere.onnx"}, {"file": "/etc/passwd"}, {"file": "-rf"}, {"file": ".hidden"}, {"file": 7},
-        {"file": ""}, {"name": ""}, {"name": 3}, {"sha256": None}, {"sha256": "0" * 63}, {"bytes": -1}, {"bytes": 1.5},
-        {"bytes": True}, {"outputs": []}, {"outputs": "logits"}, {"outputs": [1]}, {"tolerance": "1"},
-        {"temperature": None}, {"temperature": 0}, {"temperature": -1.5}, {"abstain_below": "0.5"},
-        {"runtimes": "openvino"}, {"devices": [None]}, {"gate": []}, {"gate": {"passed": 0}},
-        {"gate": {"passed": False, "failures": "all"}}, {"parity": None}, {"opset": "19"}, {"precision": None},
-        {"file": "README.md"}, {"file": "Manifest.json"},
+        {"file": "../elsewhere.onnx"},
+        {"file": "/etc/passwd"},
+        {"file": "-rf"},
+        {"file": ".hidden"},
+        {"file": 7},
+        {"file": ""},
+        {"name": ""},
+        {"name": 3},
+        {"sha256": None},
+        {"sha256": "0" * 63},
+        {"bytes": -1},
+        {"bytes": 1.5},
+        {"bytes": True},
+        {"outputs": []},
+        {"outputs": "logits"},
+        {"outputs": [1]},
+        {"tolerance": "1"},
+        {"temperature": None},
+        {"temperature": 0},
+        {"temperature": -1.5},
+        {"abstain_below": "0.5"},
+        {"runtimes": "openvino"},
+        {"devices": [None]},
+        {"gate": []},
+        {"gate": {"passed": 0}},
+        {"gate": {"passed": False, "failures": "all"}},
+        {"parity": None},
+        {"opset": "19"},
+        {"precision": None},
+        {"file": "README.md"},
+        {"file": "Manifest.json"},
+        {"operating_point": "balanced"},
+        {"operating_point": None},
+        {"operating_points": {}},
+        {"operating_points": [7]},
+        {"operating_points": [POINTS[1], POINTS[1]]},
+        *({"operating_points": [{**POINTS[1], **one}]} for one in NO_POINTS),
+        {"operating_points": [{key: value for key, value in POINTS[1].items() if key != "patients"}]},
+        {"operating_points": [{**POINTS[0], "threshold": 1.0}]},
+        {"promise": None},
     ],
-)  # fmt: skip
+)
 def test_artifacts_of_other_types(tmp_path: Path, change: dict[str, object]) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle", size=32, crop=28)
     values = bundle.manifest.to_json()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import tomllib
+import yaml
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from lits_deploy import exits
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from pictures import grey_pixels, save
+from scripts import script
 from tiny_bundle import make_tiny_bundle
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -223,23 +225,19 @@ REQUIREMENTS = sorted((DEPLOY / "requirements").glob("*.txt"))
 PINNED = re.compile(r"# (\S+\.whl)\n([a-z0-9-]+)==(\S+) --hash=sha256:[0-9a-f]{64}\n")
 
 
-def targets() -> dict[str, tuple[str, str, tuple[str, ...]]]:
-    """Of scripts/edge_requirements.py: Python, machine, extras."""
-    found: dict[str, tuple[str, str, tuple[str, ...]]]
-    found = runpy.run_path(str(DEPLOY.parent / "scripts" / "edge_requirements.py"))["TARGETS"]
-    return found
+TARGETS = script("edge_requirements").TARGETS
 
 
 def test_there_is_a_requirements_file_for_every_target_and_the_docs_use_them() -> None:
     docs = (DEPLOY.parent / "docs" / "jetson.md").read_text()
-    assert [path.stem for path in REQUIREMENTS] == sorted(targets())
+    assert [path.stem for path in REQUIREMENTS] == sorted(TARGETS)
     assert all(f"`{path.name}`" in docs for path in REQUIREMENTS)
     assert docs.count("--require-hashes") == 3
 
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.stem)
 def test_every_wheel_of_an_edge_box_is_pinned_by_its_hash_and_fits(path: Path) -> None:
-    python, machine, extras = targets()[path.stem]
+    python, machine, extras = TARGETS[path.stem]
     text = path.read_text()
     body = text.partition("\n# Made by ")[2].partition("\n")[2]
     assert PINNED.sub("", body) == "", "every line is a pinned wheel or its file's name; no address of a registry"
@@ -302,3 +300,44 @@ def test_container_installs_from_the_wheelhouse_alone_and_runs_as_nobody_special
     assert f"useradd --system --uid {user} --groups video " in text, "else it may not open a Jetson's GPU"
     copied = re.findall(r"^COPY (\S+) ", text, re.MULTILINE)
     assert all((DEPLOY.parent / name).is_file() for name in copied)
+
+
+def test_the_kubernetes_job_fits_its_schema_and_our_command() -> None:
+    job = yaml.safe_load((DEPLOY / "kubernetes" / "shards.yaml").read_text())
+    kubernetes_validate.validate(job, "1.33", strict=True)
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert job["spec"]["completionMode"] == "Indexed"
+    _takes(container["args"])
+    mounted = {one["mountPath"] for one in container["volumeMounts"]}
+    assert {word for word in container["args"] if word.startswith("/")} <= mounted
+    assert {one["name"] for one in container["volumeMounts"]} == {
+        one["name"] for one in job["spec"]["template"]["spec"]["volumes"]
+    }
+
+
+def test_the_slurm_script_types_our_command(tmp_path: Path) -> None:
+    """`srun` stands in for Slurm's own, which runs its arguments here."""
+    script = DEPLOY / "slurm" / "shards.sbatch"
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name, line in (("srun", 'exec "$@"'), ("lits-deploy", 'printf "%s\\n" "$@"')):
+        (tools / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tools / name).chmod(0o755)
+    environment = {"PATH": f"{tools}:{os.environ['PATH']}", "BUNDLE": "b", "JOB": "j", "SLURM_CPUS_PER_TASK": "2"}
+    done = subprocess.run(["bash", str(script)], env=environment, capture_output=True, text=True, check=True)
+    _takes(done.stdout.split())
+    del environment["JOB"]
+    assert subprocess.run(["bash", str(script)], env=environment, capture_output=True).returncode != 0
+
+
+def test_the_ray_cluster_file_is_what_ray_takes() -> None:
+    util = pytest.importorskip("ray.autoscaler._private.util", reason="needs the extra `ray`")
+    cluster = util.prepare_config(yaml.safe_load((DEPLOY / "ray" / "cluster.yaml").read_text()))
+    util.validate_config(cluster)
+
+
+def _takes(words: list[str]) -> None:
+    """Our command line knows every option among these."""
+    shown = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).output
+    assert words[0] == "classify"
+    assert [word for word in words if word.startswith("--") and word not in shown] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sqlite3
@@ -11,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -22,25 +21,17 @@ from ledgers import make_ledger
 from lits_deploy import cgroup, doctor
 from lits_deploy.doctor import check as check_module
 from lits_deploy.doctor import cuda_devices, examine, folders, gpu, host, jobs, libraries, network, runtimes, trt
-from lits_deploy.doctor.check import Check, Private
-from lits_deploy.doctor.child import Job, run
+from lits_deploy.doctor.check import Check, without_names
+from lits_deploy.doctor.child import SECONDS, Job, run
 from lits_deploy.errors import EngineError, MissingExtra
 from lits_deploy.files import sha256_file
 from lits_deploy.ledger import FILE_NAME, SCHEMA
 from lits_deploy.trt.flavour import flavour_named
 from recording_cuda import RecordingCuda
+from scripts import script
 from trt_fakes import FakeEngine, classifier_tensors, fake_library
 
 ROOT = Path(__file__).parent.parent
-
-
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def fake_module(folder: Path, name: str, code: str) -> Path:
@@ -51,11 +42,8 @@ def fake_module(folder: Path, name: str, code: str) -> Path:
 
 def try_onnxruntime(seconds: float = 20.0, device: str = "cpu") -> Check:
     arguments = {"runtime": "onnxruntime", "device": device}
-    job = Job(
-        section="runtimes", name="onnxruntime on cpu", function="lits_deploy.doctor.runtimes:try_runtime",
-        arguments=arguments, fix="install another", seconds=seconds,
-    )  # fmt: skip
-    (found,) = run([job])
+    function = "lits_deploy.doctor.runtimes:try_runtime"
+    (found,) = run([Job("runtimes", "onnxruntime on cpu", function, "install another", arguments, seconds)])
     return found
 
 
@@ -71,8 +59,8 @@ class TestProbe:
     def test_expected_answer_is_the_graphs_and_every_class_wins_once(self) -> None:
         reference = onnx.reference.ReferenceEvaluator(onnx.load(network.MODEL))
         _, probabilities = reference.run(None, {"slices": network.slices()})
-        np.testing.assert_allclose(probabilities, network.expected(), atol=1e-6)
-        assert set(network.expected().argmax(axis=1)) == {0, 1, 2}
+        np.testing.assert_allclose(probabilities, network.EXPECTED, atol=1e-6)
+        assert set(network.EXPECTED.argmax(axis=1)) == {0, 1, 2}
 
 
 class TestRuntimes:
@@ -150,7 +138,7 @@ class TestRuntimes:
         assert "empty folder" in found.found
 
     def test_nothing_installed_names_the_command(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runtimes, "is_installed", lambda name: False)
+        monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
         monkeypatch.setattr(check_module, "gpu_here", lambda: False)
         (found,) = runtimes.try_runtime("onnxruntime", "cpu")
         assert (found.state, found.fix) == ("missing", "pip install 'lits-deploy[cpu]'")
@@ -174,7 +162,7 @@ class TestRuntimes:
 
     def test_two_distributions_of_one_module_are_a_fault(self, monkeypatch: pytest.MonkeyPatch) -> None:
         versions = {"onnxruntime": "1.2", "onnxruntime-gpu": "1.3"}
-        monkeypatch.setattr(runtimes, "_version", versions.get)
+        monkeypatch.setattr(runtimes, "version_of", versions.get)
         monkeypatch.setattr(check_module, "gpu_here", lambda: False)
         (found,) = runtimes.one_onnxruntime()
         assert found.state == "broken"
@@ -189,24 +177,24 @@ class TestTensorRt:
     @pytest.fixture
     def answer(self, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
         """What the engine that is built and loaded answers to the probe's slices, to be changed by a test."""
-        known, answers = network.slices(), network.expected()
+        known, answers = network.slices(), network.EXPECTED.copy()
 
         def compute(slices: np.ndarray) -> dict[str, np.ndarray]:
             places = [int((known == one).reshape(len(known), -1).all(axis=1).argmax()) for one in slices]
             return {"logits": answers[places], "probabilities": answers[places]}
 
-        def build(*_: object, use_gpu: Callable[[], None]) -> None:
+        def build(use_gpu: Callable[[], None]) -> SimpleNamespace:
             use_gpu()
             assert cuda.calls == [("set_device", cuda.calls[0][1])] * 2  # of the building thread and of the caller's
+            return SimpleNamespace(data=b"")
 
         cuda = RecordingCuda(devices=2)
         monkeypatch.setattr(trt.flavours, "installed", lambda _: True)
         monkeypatch.setattr(trt.flavours, "load", fake_library)
         monkeypatch.setattr(trt.bindings, "open_cuda", lambda: cuda)
-        monkeypatch.setattr(trt, "build", build)
-        monkeypatch.setattr(
-            trt, "_load", lambda *_: FakeEngine(cuda, compute, classifier_tensors(network.SHAPE), max_batch=3)
-        )
+        engine = FakeEngine(cuda, compute, classifier_tensors(network.SHAPE), max_batch=3)
+        monkeypatch.setattr(trt, "build", lambda *_, use_gpu: build(use_gpu))
+        monkeypatch.setattr(trt, "LoadedEngine", lambda *_: engine)
         return answers
 
     @pytest.mark.parametrize("flavour", ["tensorrt", "rtx"])
@@ -238,7 +226,7 @@ class TestTensorRt:
         def fail(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr(trt, "_load", fail)
+        monkeypatch.setattr(trt, "LoadedEngine", fail)
         monkeypatch.setattr(trt, "version_of", lambda _: None)
         (found,) = trt.try_flavour("rtx", 0)
         assert found.state == "broken"
@@ -271,19 +259,17 @@ class TestTensorRt:
 
     def test_every_flavour_is_tried_on_every_gpu_with_time_to_build(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(doctor, "cuda_devices", lambda: [0, 1])
-        tried = {job.name: job for job in jobs(Path(), seconds=2) if job.function.endswith("trt:try_flavour")}
+        tried = {job.name: job for job in jobs(Path()) if job.function.endswith("trt:try_flavour")}
         assert list(tried) == ["tensorrt on cuda:0", "tensorrt on cuda:1", "rtx on cuda:0", "rtx on cuda:1"]
-        assert {job.seconds for job in tried.values()} == {8}
+        assert {job.seconds for job in tried.values()} == {4 * SECONDS}
         monkeypatch.setattr(doctor, "cuda_devices", list)
         monkeypatch.setattr(doctor, "is_jetson", lambda: False)
         assert [job.name for job in jobs(Path()) if job.function.endswith("try_flavour")] == ["tensorrt", "rtx"]
 
 
 def _job(flavour: str, device: int | None) -> Job:
-    return Job(
-        section="runtimes", name=flavour, function="lits_deploy.doctor.trt:try_flavour",
-        arguments={"flavour": flavour, "device": device},
-    )  # fmt: skip
+    arguments = {"flavour": flavour, "device": device}
+    return Job("runtimes", flavour, "lits_deploy.doctor.trt:try_flavour", arguments=arguments)
 
 
 class TestGpu:
@@ -491,7 +477,7 @@ class TestLibraries:
 
     def test_states(self, monkeypatch: pytest.MonkeyPatch) -> None:
         versions = {"pydicom": "3.0.1", "openvino": "2025.1"}
-        monkeypatch.setattr(libraries, "_version", versions.get)
+        monkeypatch.setattr(libraries, "version_of", versions.get)
         old = libraries.look("", {"pydicom": "3.0.2"})
         assert (old.state, old.fix) == ("warning", "pip install --upgrade lits-deploy")
         assert "too old: pydicom 3.0.1 (needs 3.0.2)" in old.found
@@ -509,14 +495,14 @@ def test_a_check_imports_nothing_that_the_environment_puts_in_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "from lits_deploy.doctor.check import Check\n"
-    code += "def told(): return [Check(section='machine', name='told', state='ok', found='it ran')]"
+    code += "def told(): return [Check('told', 'ok', 'it ran')]"
     monkeypatch.syspath_prepend(fake_module(tmp_path / "ours", "harmless", code))
     decoys = tmp_path / "decoys"
     decoys.mkdir()
     for name in ("sitecustomize", "json"):
         (decoys / f"{name}.py").write_text(f"import os\nos.mkdir({str(tmp_path / f'imported {name}')!r})\n")
     monkeypatch.setenv("PYTHONPATH", str(decoys))
-    (found,) = run([Job(section="machine", name="told", function="harmless:told")])
+    (found,) = run([Job("machine", "told", "harmless:told")])
     assert not list(tmp_path.glob("imported *"))
     assert found.found == "it ran"
 
@@ -525,17 +511,15 @@ def test_names_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/hildegard")
     monkeypatch.setenv("USER", "hildegard")
     monkeypatch.setattr("platform.node", lambda: "ward7.clinic.example")
-    private = Private()
-    row = Check(
-        section="folders", name="output", state="ok", found="/home/hildegard/out: 3 GB", fix="see /data/hildegard/x",
-        details={"where": ["/home/hildegard", "ward7"], "n": 3},
-    )  # fmt: skip
-    clean = private.check(row)
+    details = {"where": ["/home/hildegard", "ward7"], "n": 3}
+    row = Check("output", "ok", "/home/hildegard/out: 3 GB", "see /data/hildegard/x", details=details)
+    monkeypatch.setattr(doctor, "run", lambda jobs: [row])
+    (clean,) = examine(Path()).checks
     assert clean.found == "~/out: 3 GB"
     assert clean.fix == "see /data/USER/x"
     assert clean.details == {"where": ["~", "HOST"], "n": 3}
-    assert private.text("on ward7.clinic.example: /home/hildegardis") == "on HOST: /home/hildegardis"
-    assert private.text("ward70 forward7") == "ward70 forward7"
+    assert without_names()("on ward7.clinic.example: /home/hildegardis") == "on HOST: /home/hildegardis"
+    assert without_names()("ward70 forward7") == "ward70 forward7"
 
 
 def test_everything_at_once_in_a_few_seconds(tmp_path: Path) -> None:
@@ -552,8 +536,11 @@ def test_needs_neither_numpy_nor_torch_itself(tmp_path: Path) -> None:
         fake_module(tmp_path, name, f"raise ModuleNotFoundError('No module named {name!r}', name={name!r})")
     done = subprocess.run(
         [sys.executable, "-m", "lits_deploy", "doctor", "--out", str(tmp_path)],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1, done.stderr
     assert "No runtime works here" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr

@@ -37,6 +37,15 @@ def test_light_imports_stay_light(code: str) -> None:
     assert not modules_after(code) & set(HEAVY)
 
 
+def test_a_machine_without_a_gpu_starts_without_our_tensorrt() -> None:
+    loaded = modules_after(
+        "from lits_deploy import backends, nvidia\nnvidia.gpu_here = lambda: False\n"
+        "import lits_deploy.pipeline.run\nbackends.resolve('auto', 'auto'), backends.places()"
+    )
+    assert "lits_deploy.backends" in loaded
+    assert not {name for name in loaded if name.startswith("lits_deploy.trt")}
+
+
 def test_help_imports_no_numpy_and_no_command() -> None:
     code = (
         "import sys; sys.argv[1:] = ['--help']\n"

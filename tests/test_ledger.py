@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lits_deploy.errors import LedgerError, OutputError
-from lits_deploy.ledger import ABSTAINED, FAILED, FILE_NAME, OK, Counts, FileRow, Ledger, SeriesRow, SliceRow
+from lits_deploy.ledger import ABSTAINED, EXCLUDED, FAILED, FILE_NAME, OK, Counts, FileRow, HeaderRow, Ledger, SliceRow
 from lits_deploy.scans.discover import UNREADABLE, Found
 
 IDENTITY = {"bundle": "b", "runtime": "fake"}
@@ -67,9 +67,14 @@ def test_done_files_stay_and_others_change_with_the_disk(tmp_path: Path) -> None
         finish(ledger, "bad", status=FAILED)
     with reopen(tmp_path) as ledger:
         counts = adopt(
-            ledger, found("same"), found("resized", size=2), found("touched", mtime_ns=2), found("bad"), found("todo"),
+            ledger,
+            found("same"),
+            found("resized", size=2),
+            found("touched", mtime_ns=2),
+            found("bad"),
+            found("todo"),
             found("new"),
-        )  # fmt: skip
+        )
         assert counts == Counts(pending=4, ok=1, failed=1)
         assert [row.path for row in ledger.pending(9)] == ["new", "resized", "todo", "touched"]
         assert [row.path for row in ledger.rows()] == ["bad", "same"]
@@ -227,34 +232,142 @@ def test_zip_members_and_names_lead_from_what_is_written_to_where_it_was_found(t
         assert row[1:] == ("1/piz.a", "a.zip/1", "dicom", "a.zip", 7, 1)
 
 
-def test_series_are_kept_once_found_by_their_slices_and_leave_with_their_files(tmp_path: Path) -> None:
-    one, two = SeriesRow("s1", "study", "{}"), SeriesRow("s2", "study", "{}")
+def test_headers_are_kept_once_and_leave_with_their_files_and_rows_come_volume_by_volume(tmp_path: Path) -> None:
+    one, two = HeaderRow("s1", "study", "", '{"kind":"dicom"}'), HeaderRow("s2", "study", "", '{"kind":"dicom"}')
     with Ledger(tmp_path) as ledger:
         adopt(ledger, *(found(name) for name in "abcd"))
-        for (number, path, *_), (series, z) in zip(
-            list(ledger.pending(9)), [(one, 30.0), (one, 10.0), (two, None), (None, None)], strict=True
+        for (number, path, *_), (header, facts) in zip(
+            list(ledger.pending(9)),
+            [(one, '{"position":30}'), (one, '{"position":10}'), (two, "{}"), (None, "{}")],
+            strict=True,
         ):
-            row = slice_of(number)._replace(position=z, labels=b"mask" if path == "a" else None)
-            ledger.record([row], [FileRow(number, OK, None, "ab", "w", series)])
-        assert [(row.path, row.series, row.position) for row in ledger.rows_by_series()] == [
-            ("d", None, None), ("b", "s1", 10.0), ("a", "s1", 30.0), ("c", "s2", None),
-        ]  # fmt: skip
-        assert sorted(ledger.series().values()) == [one, two]
+            row = slice_of(number)._replace(facts=facts, labels=b"mask" if path == "a" else None)
+            ledger.record([row], [FileRow(number, OK, None, "ab", "w", header)])
+        volumes = ledger.volumes()
+        assert [(row.path, row.volume, row.position) for row in ledger.rows_by_volume()] == [
+            ("d", None, None),
+            ("b", 0, 10.0),
+            ("a", 0, 30.0),
+            ("c", 1, None),
+        ]
+        assert [volume.study for volume in volumes.values()] == ["study", "study"]
+        assert len({volume.name for volume in volumes.values()}) == 2
         assert ledger.mask(1, 0) == b"mask"
         assert ledger.mask(2, 0) is None
         adopt_again(tmp_path, ledger, found("a"))
-        assert list(ledger.series().values()) == [one]
+        assert [volume.name for volume in ledger.volumes().values()] == [volumes[0].name]
 
 
-def test_slices_that_a_gate_withheld_are_counted_apart_from_unsure_ones(tmp_path: Path) -> None:
+def record_all(ledger: Ledger, rows: list[tuple[str, HeaderRow, str, int]]) -> None:
+    """Answer every file: path, header, facts and pixels."""
+    adopt(ledger, *(found(path) for path, *_ in rows))
+    numbers = {row.path: row.file for row in ledger.pending(99)}
+    for path, header, facts, pixels in rows:
+        answer = slice_of(numbers[path])._replace(facts=facts, pixels=pixels)
+        ledger.record([answer], [FileRow(numbers[path], OK, None, f"hash {pixels}", "w", header)])
+
+
+def test_a_copy_leads_to_its_original_and_a_series_that_is_wholly_one_to_that_series(tmp_path: Path) -> None:
+    told = '{"kind":"dicom"}'
+    first, again, other = (HeaderRow(token, token, "", told) for token in ("s1", "s2", "s3"))
+    with Ledger(tmp_path) as ledger:
+        record_all(
+            ledger,
+            [
+                *((f"a/{k}", first, f'{{"position":{k},"instance":"{k}"}}', k) for k in range(4)),
+                ("a/1 (1)", first, '{"position":1,"instance":"1"}', 1),
+                *((f"copied/{k}", again, f'{{"position":{k}}}', k) for k in range(3)),
+                *((f"b/{k}", other, f'{{"position":{k}}}', 5 * k) for k in range(3)),
+            ],
+        )
+        assert {row.path: row.copy_of for row in ledger.rows() if row.copy_of} == {"a/1 (1)": "a/1"}
+        volumes = list(ledger.volumes().values())
+        assert [volume.copy_of for volume in volumes] == [None, volumes[0].name, None]
+
+
+def test_a_series_of_another_patient_is_no_copy(tmp_path: Path) -> None:
+    told = '{"kind":"dicom"}'
+    with Ledger(tmp_path) as ledger:
+        headers = [HeaderRow(token, token, patient, told) for token, patient in (("s1", "A"), ("s2", "B"), ("s3", ""))]
+        record_all(
+            ledger, [(f"{header.token}/{k}", header, f'{{"position":{k}}}', k) for header in headers for k in (1, 2)]
+        )
+        names = {volume.name: volume.copy_of for volume in ledger.volumes().values()}
+        first, second, third = names
+        assert names == {first: None, second: None, third: first}
+
+
+def copies_of(folder: Path, rows: list[tuple[str, HeaderRow, str, int]]) -> dict[str, str | None]:
+    """Folder of each volume → that of the one of which it is wholly a copy."""
+    folder.mkdir()
+    with Ledger(folder) as ledger:
+        record_all(ledger, rows)
+        volumes = ledger.volumes()
+        where = {
+            volumes[row.volume].name: row.path.rpartition("/")[0] for row in ledger.rows() if row.volume is not None
+        }
+        return {where[one.name]: one.copy_of and where[one.copy_of] for one in volumes.values()}
+
+
+def test_a_copy_without_a_name_hides_no_patient(tmp_path: Path) -> None:
+    told = '{"kind":"dicom"}'
+    places = (("a nobody's copy", ""), ("a long way to P1", "P1"), ("p2", "P2"))
+    headers = {place: HeaderRow(place, place, patient, told) for place, patient in places}
+    rows = [(f"{place}/{k}", header, f'{{"position":{k}}}', k) for place, header in headers.items() for k in (1, 2)]
+    nobody, first, second = headers
+    assert copies_of(tmp_path / "out", rows) == {first: None, second: None, nobody: second}
+
+
+def test_a_doubtful_copy_does_not_hide_the_series_itself(tmp_path: Path) -> None:
+    """The copy lost what tells two phases apart, and holds more slices than either."""
+    told = '{"kind":"dicom"}'
+    clear, lost = HeaderRow("s1", "s", "P", told), HeaderRow("s2", "s", "P", told)
+    rows = [
+        (f"the series/{phase}-{k}", clear, f'{{"labels":{{"acquisition":{phase}}},"position":{k}}}', 10 * phase + k)
+        for phase in (1, 2)
+        for k in range(4)
+    ]
+    rows += [(f"copy/{pixels}", lost, f'{{"position":{pixels % 10}}}', pixels) for _, _, _, pixels in rows]
+    assert copies_of(tmp_path / "out", rows) == {"the series": None, "copy": None}
+
+
+def test_a_copied_series_is_one_whatever_was_excluded_from_it(tmp_path: Path) -> None:
+    told = '{"kind":"dicom"}'
+    with Ledger(tmp_path) as ledger:
+        adopt(ledger, *(found(f"{folder}/{k}") for folder in ("a", "again") for k in range(4)))
+        for number, path, *_ in list(ledger.pending(99)):
+            folder, k = path.split("/")
+            row = slice_of(number)._replace(facts=f'{{"position":{k}}}', pixels=int(k))
+            if k in "03":
+                row = row._replace(status=EXCLUDED, reason="empty", label=None, p0=None, p1=None, p2=None, pixels=None)
+            ledger.record([row], [FileRow(number, OK, None, path, "w", HeaderRow(folder, folder, "P", told))])
+        first, again = sorted(ledger.volumes().values(), key=lambda volume: volume.copy_of is not None)
+        assert (first.copy_of, again.copy_of) == (None, first.name)
+
+
+def test_two_patients_under_one_study_uid_are_two_studies(tmp_path: Path) -> None:
+    def header(token: str, patient: str) -> HeaderRow:
+        return HeaderRow(token, "study", patient, '{"kind":"dicom"}')
+
+    with Ledger(tmp_path) as ledger:
+        record_all(ledger, [("a", header("s1", "A"), "{}", 1), ("b", header("s2", "A"), "{}", 2)])
+        assert {volume.study for volume in ledger.volumes().values()} == {"study"}
+    (tmp_path / "two").mkdir()
+    with Ledger(tmp_path / "two") as ledger:
+        record_all(ledger, [("a", header("s1", "A"), "{}", 1), ("b", header("s1", "B"), "{}", 2)])
+        assert len({volume.study for volume in ledger.volumes().values()}) == 2
+        assert len({volume.name for volume in ledger.volumes().values()}) == 2
+
+
+def test_excluded_slices_are_counted_apart_from_abstained_ones(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         adopt(ledger, found("a"))
         ((number, *_),) = ledger.pending(9)
         unsure = SliceRow(number, 0, ABSTAINED, "unsure", None, 0.4, 0.3, 0.3)
-        held = [SliceRow(number, index, ABSTAINED, "no body", None, None, None, None) for index in (1, 2)]
+        held = [SliceRow(number, index, EXCLUDED, "no body", None, None, None, None) for index in (1, 2)]
         ledger.record([unsure, *held], [FileRow(number, OK, None, "ab", "w")])
-        assert (ledger.unsure(), ledger.withheld(), ledger.failed()) == (1, 2, 0)
-        assert ledger.withheld_reasons() == {"no body": 2}
+        assert (ledger.abstained(), ledger.excluded(), ledger.failed()) == (1, 2, 0)
+        assert ledger.excluded_reasons() == {"no body": 2}
 
 
 def test_notes_last(tmp_path: Path) -> None:
@@ -276,7 +389,7 @@ def test_with_a_scope_only_what_lies_in_it_is_compared_with_the_disk(tmp_path: P
         assert [row.path for row in ledger.rows()] == ["a/1", "b/1", "c", "d.zip/1"]  # of d.zip nothing is left
         assert [row.path for row in ledger.pending(9)] == ["a/3"]
         finish(ledger, "a/3")
-        assert [(row.part, row.rows, row.failed) for row in ledger.parts()] == [("a", 2, 0), ("d.zip", 1, 0)]
+        assert [(row.part, row.rows, row.failed) for row in ledger.entries()] == [("a", 2, 0), ("d.zip", 1, 0)]
     with reopen(tmp_path) as ledger:
         assert adopt(ledger, scope={"c": "c"}) == Counts(0, 4, 1)
     with reopen(tmp_path) as ledger:
@@ -305,14 +418,14 @@ def test_a_hidden_part_is_a_random_number_and_known_again_by_its_files(tmp_path:
         assert set(parts(ledger)) == {"h(1234567/2)", "h(1234567/3)", "h(b/1)", "h(c)"}
         assert parts(ledger)["h(1234567/3)"] == first["h(1234567/1)"]
         finish(ledger, "h(1234567/3)")
-        assert [(row.part, row.rows) for row in ledger.parts()] == [("1234567", 2)]
+        assert [(row.part, row.rows) for row in ledger.entries()] == [("1234567", 2)]
         assert ledger.written_parts() == {"1234567": [first["h(1234567/1)"]]}
     with reopen(tmp_path) as ledger:  # nothing of it is left: as if it had been moved away
         assert adopt_hidden(ledger, scope=scope) == Counts(0, 4, 0)
         assert ledger.written_parts() == {}
     with reopen(tmp_path) as ledger:  # a file directly below the base is known by its path
         assert adopt_hidden(ledger, scope={"c": "h(c)"}) == Counts(0, 4, 0)
-        assert [(row.part, row.rows) for row in ledger.parts()] == [("c", 1)]
+        assert [(row.part, row.rows) for row in ledger.entries()] == [("c", 1)]
     with reopen(tmp_path) as ledger:
         assert adopt_hidden(ledger, found("b/1")) == Counts(0, 1, 0)
 

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from lits_deploy.ledger import FAILED, OK, Counts, FileRow, Ledger, SeriesRow, SliceRow
+from lits_deploy.ledger import FAILED, OK, Counts, FileRow, HeaderRow, Ledger, SliceRow
+from lits_deploy.ledger.beside import Planned
+from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.scans.discover import UNREADABLE, Found
 
 IDENTITY = {"bundle": "b"}
-SERIES = SeriesRow("s", "study", "{}")
+HEADER = HeaderRow("s", "study", "", '{"kind":"dicom"}')
 
 
 def found(path: str, size: int = 1, kind: str = "dicom", reason: str | None = None) -> Found:
     return Found(path, size, 1, reason, kind)
 
 
+def facts(position: float | None) -> str:
+    return "{}" if position is None else f'{{"position":{position}}}'
+
+
 def adopt(ledger: Ledger, files: Iterable[Found], places: dict[str, float], *, retry_failed: bool = False) -> Counts:
     """places: of the files that are not known yet."""
     ledger.stage(files)
-    ledger.beside.known(["dicom"])
-    unknown = {row.path for row in ledger.beside.unknown("dicom", 2)}
-    ledger.beside.put((path, "s", position) for path, position in places.items() if path in unknown)
-    return ledger.adopt(IDENTITY, "/scans", channels=3, retry_failed=retry_failed)
+    ledger.adopt(IDENTITY, "/scans", retry_failed=retry_failed)
+    unread = {row.path: row.file for row in ledger.beside.unread("dicom", 2)}
+    told = ((unread[path], HEADER, facts(position), None) for path, position in places.items() if path in unread)
+    ledger.beside.put(told)
+    ledger.beside.settle(_planned(ledger))
+    return ledger.counts()
+
+
+def _planned(ledger: Ledger) -> Iterator[Planned]:
+    run: Any = SimpleNamespace(ledger=ledger, contract=SimpleNamespace(channels=3))
+    return Neighbours(run)._planned()
 
 
 def answer(ledger: Ledger, positions: dict[str, float], *failed: str) -> list[str]:
@@ -32,8 +47,8 @@ def answer(ledger: Ledger, positions: dict[str, float], *failed: str) -> list[st
         order.append(row.path)
         status = FAILED if row.path in failed else OK
         position = positions.get(row.path)
-        slices = [SliceRow(row.file, 0, OK, None, 1, 0.25, 0.5, 0.25, position)] if status == OK else []
-        ledger.record(slices, [FileRow(row.file, status, "bad" if slices == [] else None, "ab", "w", SERIES)])
+        slices = [SliceRow(row.file, 0, OK, None, 1, 0.25, 0.5, 0.25, facts(position))] if status == OK else []
+        ledger.record(slices, [FileRow(row.file, status, "bad" if slices == [] else None, "ab", "w", HEADER)])
     return order
 
 
@@ -61,10 +76,9 @@ def test_what_is_done_has_told_its_place(tmp_path: Path) -> None:
         answer(ledger, PLACES, "c")
     with Ledger(tmp_path) as ledger:
         ledger.stage([*FILES, found("e")])
-        ledger.beside.known(["dicom"])
-        assert [row.path for row in ledger.beside.unknown("dicom", 1)] == ["c", "e"]
-        ledger.beside.put([("c", "s", 3.0), ("e", "s", 9.0)])
-        ledger.adopt(IDENTITY, "/scans", channels=3)
+        ledger.adopt(IDENTITY, "/scans")
+        assert [row.path for row in ledger.beside.unread("dicom", 1)] == ["c", "e"]
+        assert adopt(ledger, [], PLACES | {"e": 9.0}) == Counts(2, 2, 1)
         assert answer(ledger, PLACES | {"e": 9.0}) == ["b", "e"], "b has another neighbour now"
 
 
@@ -104,10 +118,11 @@ def test_a_file_of_several_slices_or_without_position_has_no_place(tmp_path: Pat
         adopt(ledger, [found("a"), found("b")], {})
         for row, _ in ledger.beside.pending(5):
             slices = [
-                SliceRow(row.file, k, OK, None, 1, 0.2, 0.5, 0.3, 1.0) for k in range(2 if row.path == "a" else 1)
+                SliceRow(row.file, k, OK, None, 1, 0.2, 0.5, 0.3, facts(1.0))
+                for k in range(2 if row.path == "a" else 1)
             ]
-            slices = [slices[0]._replace(position=None)] if row.path == "b" else slices
-            ledger.record(slices, [FileRow(row.file, OK, None, "ab", "w", SERIES)])
+            slices = [slices[0]._replace(facts="{}")] if row.path == "b" else slices
+            ledger.record(slices, [FileRow(row.file, OK, None, "ab", "w", HEADER)])
     with Ledger(tmp_path) as ledger:
         assert adopt(ledger, [found("a"), found("b")], {"a": 1.0, "b": 2.0}).pending == 0
 

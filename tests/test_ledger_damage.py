@@ -12,16 +12,19 @@ import pytest
 
 from ledgers import BASE, make_ledger
 from lits_deploy.errors import LedgerError, OutputError
-from lits_deploy.ledger import FILE_NAME, OK, PICTURES, RUN, FileRow, Ledger, SeriesRow, SliceRow, check
+from lits_deploy.ledger import FILE_NAME, OK, PICTURES, RUN, FileRow, HeaderRow, Ledger, SecondRow, SliceRow, check
 from lits_deploy.ledger.check import examine
 from lits_deploy.pipeline.output import OutputFolder
-from lits_deploy.pipeline.redraw import redraw
 from lits_deploy.pseudonyms import SALT_FILE, salt_of
+from lits_deploy.report.redraw import redraw
 from lits_deploy.results import write_tables
 from lits_deploy.scans.discover import Found
+from lits_deploy.scans.look import GREY, packed
 
 SERIES, SLICES = 3, 5
 FOUND = [Found(f"study-{n:03d}/IM{k:04d}.dcm", 100, 0, kind="dicom") for n in range(SERIES) for k in range(SLICES)]
+LOOKS = None, packed(tuple(range(len(GREY))))
+SECONDS = None, SecondRow(40, None, -1.5)
 DAMAGED = r"^The ledger .* is damaged \(.*\); .* Fix: put a copy of it in its place, or --overwrite: all is done again$"
 
 
@@ -34,8 +37,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger.stage([*FOUND, Found("volume.nii", 9, 9)])
         ledger.adopt({"bundle": "b"}, BASE)
         ((number, *_),) = ledger.pending(9)
-        slices = [SliceRow(number, k, OK, None, 1, 0.2, 0.5, 0.3, k * 0.1, b"mask %d" % k) for k in range(9)]
-        ledger.record(slices, [FileRow(number, OK, None, "cd", "w", SeriesRow("nifti", "study", '{"kind":"nifti"}'))])
+        told = [(f'{{"position":{k}}}', k, b"mask %d" % k, LOOKS[k % 2], SECONDS[k % 2]) for k in range(9)]
+        slices = [SliceRow(number, k, OK, None, 1, 0.2, 0.5, 0.3, *told[k]) for k in range(9)]
+        ledger.record(
+            slices, [FileRow(number, OK, None, "cd", "w", HeaderRow("nifti", "study", "", '{"kind":"nifti"}'))]
+        )
     redraw(folder)
     return folder
 
@@ -87,28 +93,35 @@ ALTERED = (
     "UPDATE slice SET p2 = p2 + 1e-12 WHERE p2 IS NOT NULL AND idx = 0",
     "UPDATE slice SET label = 2 WHERE label = 1",
     "UPDATE slice SET status = 2, reason = 'x' WHERE idx = 8",
-    "UPDATE slice SET position = position + 1 WHERE idx = 3",
+    "UPDATE slice SET facts = '{\"position\":9}' WHERE idx = 3",
     "UPDATE slice SET idx = 99 WHERE idx = 4",
     "DELETE FROM slice WHERE idx = 2",
-    "INSERT INTO slice VALUES (1, 7, 1, NULL, 1, 0, 1, 0, NULL)",
-    "INSERT INTO slice VALUES (999, 0, 2, 'of no file', NULL, NULL, NULL, NULL, NULL)",
+    "INSERT INTO slice VALUES (1, 7, 1, NULL, 1, 0, 1, 0, '{}', NULL)",
+    "INSERT INTO slice VALUES (999, 0, 2, 'of no file', NULL, NULL, NULL, NULL, '{}', NULL)",
     "UPDATE mask SET labels = x'00' WHERE idx = 1",
     "DELETE FROM mask WHERE idx = 1",
+    "UPDATE look SET numbers = x'00' WHERE idx = 1",
+    "UPDATE look SET idx = 2 WHERE idx = 1",
+    "DELETE FROM look WHERE idx = 1",
+    "INSERT INTO look VALUES (1, 0, x'00')",
+    "UPDATE second SET tumour = 0 WHERE idx = 1",
+    "UPDATE second SET log_odds = log_odds + 1e-12 WHERE idx = 1",
+    "DELETE FROM second WHERE idx = 1",
     "UPDATE file SET reason = 'another' WHERE status = 2",
     "UPDATE file SET window = NULL WHERE id = 1",
     "UPDATE file SET sha256 = 'ef' WHERE id = 1",
     "UPDATE file SET path = 'x' WHERE id = 1",
     "UPDATE file SET part = 'x' WHERE id = 1",
-    "UPDATE file SET series = 2 WHERE series = 1",
+    "UPDATE file SET header = 2 WHERE header = 1",
     "UPDATE file SET library = NULL WHERE path = 'volume.nii'",
     "UPDATE library SET versions = '{}'",
     "UPDATE file SET status = 0 WHERE id = 1",
     "UPDATE file SET status = 0, digest = NULL, size = 3 WHERE id = 1",
     "DELETE FROM file WHERE id = 1",
     "INSERT INTO file (path, size, mtime_ns, status) VALUES ('new', 1, 1, 0)",
-    "UPDATE series SET study = 'another' WHERE id = 1",
-    'UPDATE series SET info = \'{"kind":"picture"}\' WHERE id = 1',
-    "DELETE FROM series WHERE id = 1",
+    "UPDATE header SET study = 'another' WHERE id = 1",
+    'UPDATE header SET info = \'{"kind":"picture"}\' WHERE id = 1',
+    "DELETE FROM header WHERE id = 1",
     "UPDATE meta SET value = replace(value, 'liver', 'Liver') WHERE key = 'run'",
     "UPDATE meta SET value = 'x' WHERE key = 'run_id'",
     "DELETE FROM meta WHERE key = 'run_id'",

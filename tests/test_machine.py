@@ -10,6 +10,7 @@ import pytest
 
 from lits_deploy import cgroup, machine
 from lits_deploy.cgroup import cpu_quota, memory_limit
+from lits_deploy.decode import settings
 from lits_deploy.pipeline import tuning
 
 GIB = 1 << 30
@@ -93,8 +94,8 @@ class TestCores:
         assert machine.cores() == count
         assert machine.allowed_cores() == 8
         assert tuning.default_lanes(0) == min(tuning.MOST_LANES, count)
-        assert tuning.most_workers() == max(1, count)
-        assert tuning.default_workers() == max(1, min(4, count - 1))
+        assert settings.most_workers() == max(1, count)
+        assert settings.default_workers() == max(1, min(4, count - 1))
 
     def test_runtimes_take_that_many_threads(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         openvino, onnxruntime = pytest.importorskip("openvino"), pytest.importorskip("onnxruntime")
@@ -124,7 +125,7 @@ class TestCores:
 
     def test_pytorch_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         torch = pytest.importorskip("torch")
-        from train.threads import limit_threads
+        from train.device import limit_threads
 
         before = torch.get_num_threads()
         try:
@@ -166,7 +167,11 @@ class TestMemory:
 def test_nothing_else_counts_cores() -> None:
     """A count by affinity or machine alone would not follow the quota."""
     root = Path(__file__).parent.parent
-    may = {"lits_deploy/machine.py", "lits_deploy/doctor/host.py", "benchmarks/machine.py"}  # the latter two print it
+    may = {
+        "lits_deploy/machine.py",
+        *("lits_deploy/doctor/host.py", "benchmarks/machine.py"),  # print it
+        "lits_deploy/sharding/places.py",  # which cores, not how many
+    }
     words = ("sched_getaffinity", "cpu_count", "process_cpu_count", "ThreadPoolExecutor()", "ProcessPoolExecutor()")
     found = {
         path.relative_to(root).as_posix()

@@ -16,6 +16,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.doctor import network
 from lits_deploy.errors import BundleError
 from lits_deploy.model_file import ModelFile
+from lits_deploy.sealed import Sealed
 from tiny_bundle import tiny_graph
 
 CONTRACT = InputContract(window_hu=None, size=32, crop=28)
@@ -98,9 +99,19 @@ def in_algorithm(model: onnx.ModelProto, tensor: TensorProto) -> None:
 
 
 PLACES: list[Callable[[onnx.ModelProto, TensorProto], None]] = [
-    in_initializer, in_node, in_list, in_branch, in_branches, in_sparse_values, in_sparse_indices, in_sparse_attribute,
-    in_function, in_function_default, in_training, in_algorithm,
-]  # fmt: skip
+    in_initializer,
+    in_node,
+    in_list,
+    in_branch,
+    in_branches,
+    in_sparse_values,
+    in_sparse_indices,
+    in_sparse_attribute,
+    in_function,
+    in_function_default,
+    in_training,
+    in_algorithm,
+]
 
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
@@ -216,3 +227,22 @@ def test_a_file_is_read_once_and_hashed(tmp_path: Path) -> None:
             ModelFile.read(tmp_path / name)
     with pytest.raises(BundleError, match="cannot be read"):
         ModelFile.read(Path("/dev/zero"))
+
+
+def test_a_file_in_memory_is_whole_until_it_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(GOOD)
+    with ModelFile.read(path) as model:
+        assert isinstance(model.content, Sealed)
+        path.write_bytes(b"another")
+        assert isinstance(model.source, str)
+        assert Path(model.source).read_bytes() == bytes(model.view) == model.data == GOOD
+    assert model.size == len(GOOD)
+    with pytest.raises(ValueError, match="closed"):
+        _ = model.source
+    assert ModelFile("m.onnx", GOOD).source == GOOD
+
+
+def test_a_refused_file_is_refused_sealed_too() -> None:
+    with pytest.raises(BundleError, match="damaged"):
+        ModelFile.of("m.onnx", [GOOD, b"\xff"])

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from scripts import script
 
 ROOT = Path(__file__).parent.parent
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mutants_script", ROOT / "scripts/mutants.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look there
-    spec.loader.exec_module(module)
-    return module
-
-
-mutants = script()
+mutants = script("mutants")
 
 GUARD = """
 def allowed(value):
@@ -91,9 +80,16 @@ def test_each_mutant_is_told_for_what_it_is_and_the_checkout_stays(
     said = capsys.readouterr().out
     states = {name: line.split()[0] for line in said.splitlines() for name in ENTRIES if f": {name}" in line}
     assert states == {
-        "killed": "killed", "survives": "SURVIVED", "skips": "skipped", "outdated": "STALE", "twice": "STALE",
-        "no such test": "STALE", "no Python": "BROKEN", "breaks the import": "BROKEN", "breaks a fixture": "BROKEN",
-    }  # fmt: skip
+        "killed": "killed",
+        "survives": "SURVIVED",
+        "skips": "skipped",
+        "outdated": "STALE",
+        "twice": "STALE",
+        "no such test": "STALE",
+        "no Python": "BROKEN",
+        "breaks the import": "BROKEN",
+        "breaks a fixture": "BROKEN",
+    }
     assert "9 mutants" in said
     assert (checkout / "lits_deploy/guard.py").read_text() == GUARD
     assert not [*checkout.rglob("__pycache__"), *checkout.rglob(".venv")]

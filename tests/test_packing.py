@@ -21,6 +21,7 @@ from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.files import sha256_file
 from lits_deploy.packed import looks_like_bundle, open_bundle, open_packed
 from lits_deploy.packing import pack, unpack
+from lits_deploy.sealed import Sealed
 from lits_deploy.verify import verify
 from tiny_bundle import make_tiny_bundle, write_raw_manifest
 
@@ -457,13 +458,20 @@ class TestZipsAsPeopleHaveThem:
         bundle = open_bundle(path)
         assert (bundle.sha256, bundle.problems()) == (original.sha256, [])
         artifact = bundle.artifact()
-        assert bundle.read(artifact).data == original.read(original.artifact()).data
+        with bundle.read(artifact) as model, original.read(original.artifact()) as in_folder:
+            assert isinstance(model.content, Sealed)  # inflated into it piece by piece, no file and no bytes between
+            assert model.data == in_folder.data
         assert bundle.golden() == original.golden()
         problems, checks = verify(path)
         assert not problems
         assert all(check.passed for check in checks)
 
     def test_altered_and_foreign_ones_are_refused_there_too(self, entries: Entries, here: Path) -> None:
+        model = bytearray(entries["tiny/model.onnx"])
+        model[-1] ^= 1
+        altered = open_bundle(write_zip(here / "network.zip", entries | {"tiny/model.onnx": bytes(model)}))
+        with pytest.raises(BundleError, match="was altered"):
+            altered.read(altered.artifact())
         golden = bytearray(entries["tiny/golden.npz"])
         golden[-1] ^= 1
         altered = open_bundle(write_zip(here / "altered.zip", entries | {"tiny/golden.npz": bytes(golden)}))

@@ -17,16 +17,21 @@ from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, OutputError
-from lits_deploy.ledger import FILE_NAME, Ledger
+from lits_deploy.ledger import FILE_NAME, OK, FileRow, Ledger, SecondRow, SliceRow
+from lits_deploy.ledger.check import examine
 from lits_deploy.manifest_check import _ARTIFACT, _CONTRACT, _MANIFEST
 from lits_deploy.manifest_history import SCHEMA, STEPS
+from lits_deploy.operating_point import OperatingPoint, point_of
 from lits_deploy.packing import pack, unpack
+from lits_deploy.pipeline.network import judge_of
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.output import LOCK, OutputFolder
-from lits_deploy.pipeline.redraw import redraw
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pseudonyms import SALT_FILE
+from lits_deploy.report.redraw import redraw
 from lits_deploy.run_json import read_run_json
+from lits_deploy.scans.discover import Found
+from lits_deploy.scans.look import GREY, packed
 from lits_deploy.upgrade import upgrade
 from lits_deploy.verify import verify
 from pictures import folder_of_slices
@@ -37,6 +42,7 @@ RELEASED = Path(__file__).parent / "released"
 BUNDLES = sorted(RELEASED.glob("bundle-?"))
 OUTS = sorted(RELEASED.glob("out-*"))
 CLASSES = ("p0", "p1", "p2")
+_FILES = "SELECT path, size, mtime_ns FROM file ORDER BY path"
 
 
 @pytest.fixture
@@ -83,10 +89,10 @@ class TestBundles:
         assert all(check.passed for check in checks)
         options = ClassifyOptions(runtime="onnxruntime", device="cpu", workers=1)
         run_folder(Bundle.open(folder), [scans], tmp_path / "out", options=options)
-        # The network of 1 is that of 2; a JPEG's grey values differ from decoder to decoder.
+        # The network of all is that of 2; a JPEG's grey values differ from decoder to decoder.
         then, now = rows(RELEASED / "out-3"), rows(tmp_path / "out")
         columns = ("path", "label", "reason", "window", "z_mm", "bundle", "contract")[
-            : 1 if folder.name[-1] == "1" else 7
+            : 7 if folder.name[-1] == "2" else 1
         ]
         assert [[row[name] for name in columns] for row in now] == [[row[name] for name in columns] for row in then]
         for one, other in zip(then, now, strict=True):
@@ -104,9 +110,27 @@ class TestBundles:
         summary = run_folder(bundle, [pictures], tmp_path / "out", options=options)
         assert (summary.slices, summary.failed) == (3, 0)
 
-    def test_nothing_of_an_exported_manifest_is_lost(self) -> None:
-        folder = RELEASED / "bundle-2-exported"
+    def test_a_bundle_before_there_were_operating_points_gives_the_most_probable_class(self, scans: Path) -> None:
+        artifact = Bundle.open(RELEASED / "bundle-2").artifact()
+        assert point_of(artifact) == OperatingPoint(rule="argmax")
+        assert judge_of("classify", artifact, ClassifyOptions()).to_json() == {"abstain_below": artifact.abstain_below}
+        with pytest.raises(BundleError, match=r"fp32 has no operating points: none were fitted at export\. Fix: "):
+            point_of(artifact, "balanced")
+
+    def test_a_bundle_of_today_marks_by_its_rule(self, scans: Path, tmp_path: Path) -> None:
+        pytest.importorskip("onnxruntime")
+        bundle = Bundle.open(RELEASED / "bundle-3")
+        options = ClassifyOptions(runtime="onnxruntime", device="cpu", workers=1)
+        run_folder(bundle, [scans], tmp_path / "out", options=options)
+        for row in rows(tmp_path / "out"):
+            p0, p1, p2 = (float(row[name]) for name in CLASSES)
+            assert (row["label"] == "2") == (p2 / (p0 + p1) >= 0.125)
+
+    @pytest.mark.parametrize("name", ["bundle-2-exported", "bundle-2-measured"])
+    def test_nothing_of_an_exported_manifest_is_lost(self, name: str) -> None:
+        folder = RELEASED / name
         then, now = json.loads((folder / "manifest.json").read_bytes()), Bundle.open(folder).manifest.to_json()
+        assert (then.pop("schema"), now["schema"]) == (2, SCHEMA)
         for one, other in zip(then.pop("artifacts"), json.loads(json.dumps(now.pop("artifacts"))), strict=True):
             assert {key: other[key] for key in one} == one
         assert {key: now[key] for key in then} == then
@@ -168,15 +192,17 @@ class TestBundles:
         """Steps follow each other: a bundle of schema 1 takes all of them."""
         from lits_deploy import manifest_history
 
-        def third(values: dict[str, object]) -> dict[str, object]:
-            return {**values, "artifacts": [{**one, "third": True} for one in values["artifacts"]]}  # type: ignore[attr-defined]
+        def more(values: dict[str, object]) -> dict[str, object]:
+            return {**values, "artifacts": [{**one, "more": True} for one in values["artifacts"]]}  # type: ignore[attr-defined]
 
-        monkeypatch.setattr(manifest_history, "SCHEMA", 3)
-        monkeypatch.setattr(manifest_history, "STEPS", {**STEPS, 2: manifest_history.Step(values=third, unknown="x")})
+        step = manifest_history.Step(values=more, unknown="x")
+        monkeypatch.setattr(manifest_history, "SCHEMA", SCHEMA + 1)
+        monkeypatch.setattr(manifest_history, "STEPS", {**STEPS, SCHEMA: step})
         values = manifest_history.todays(json.loads((RELEASED / "bundle-1/manifest.json").read_bytes()))
-        assert values["schema"] == 3
-        assert [(one["temperature"], one["third"]) for one in values["artifacts"]] == [(1.5, True)]
-        assert len(manifest_history.unknown_since(1)) == 2
+        assert values["schema"] == SCHEMA + 1
+        told = [(one["temperature"], one["operating_point"], one["more"]) for one in values["artifacts"]]
+        assert told == [(1.5, "argmax", True)]
+        assert len(manifest_history.unknown_since(1)) == SCHEMA
 
 
 class TestUpgrade:
@@ -241,11 +267,12 @@ class TestUpgrade:
 
 
 class TestOutputs:
-    def test_an_older_ledger_is_one_line_that_names_the_fix_and_stays(self, tmp_path: Path) -> None:
-        out = out_of("out-3", tmp_path / "out")
+    @pytest.mark.parametrize("number", [3, 4])
+    def test_an_older_ledger_is_one_line_that_names_the_fix_and_stays(self, number: int, tmp_path: Path) -> None:
+        out = out_of(f"out-{number}", tmp_path / "out")
         before = {path.name: path.read_bytes() for path in out.iterdir()}
         line = (
-            r"^The ledger .* is of an older lits-deploy \(schema 3; this one reads 4\).* "
+            rf"^The ledger .* is of an older lits-deploy \(schema {number}; this one reads 7\).* "
             r"Fix: .*--overwrite \(all is done again, pseudonyms stay\).*$"
         )
         calls: tuple[Callable[[], object], ...] = (lambda: Ledger(out), lambda: redraw(out))
@@ -261,8 +288,12 @@ class TestOutputs:
         before = pseudonyms(out)
         summary = classify(Bundle.open(RELEASED / "bundle-2"), scans, out, salt=None, ledger=ledger, overwrite=True)
         assert (summary.now, summary.warnings) == (6, ())
-        assert pseudonyms(out) == before
-        assert len(set(before.values())) == 3
+        # Schema 3 named a DICOM series by all that its header said, so that names depended on how exporters round.
+        after = pseudonyms(out)
+        assert {path: names[0] for path, names in after.items()} == {path: names[0] for path, names in before.items()}
+        for path, (_, series) in before.items():
+            assert (after[path][1] == series) is path.startswith("pictures"), path
+        assert len(set(before.values())) == len(set(after.values())) == 3
 
     def test_a_ledger_folder_that_is_not_named_again_is_asked_for(self, scans: Path, tmp_path: Path) -> None:
         out = out_of("out-3", tmp_path / "out", ledger=tmp_path / "ledger")
@@ -274,8 +305,43 @@ class TestOutputs:
         with OutputFolder(out, overwrite=True) as output:  # now a salt lies here
             assert not output.salt_left_behind
 
-    def test_todays_ledger_is_drawn_from_again(self, tmp_path: Path) -> None:
-        out = out_of("out-4", tmp_path / "out")
+    @pytest.mark.parametrize("number", [5, 6])
+    def test_an_earlier_ledger_goes_on(self, number: int, tmp_path: Path) -> None:
+        """Its answers stay as they are; what is answered from now on has a look, and a pair's second answer."""
+        out = out_of(f"out-{number}", tmp_path / "out")
+        then = (out / FILE_NAME).read_bytes()
+        assert examine(out / FILE_NAME) is None
+        assert (out / FILE_NAME).read_bytes() == then
+        db = sqlite3.connect(out / FILE_NAME)
+        files = [Found(path, size, mtime, kind="picture") for path, size, mtime in db.execute(_FILES)]
+        ctimes = dict(db.execute("SELECT path, ctime_ns FROM file JOIN ctime ON ctime.file = id"))
+        db.close()
+        found = [dataclasses.replace(file, ctime_ns=ctimes[file.path]) for file in files]
+        with Ledger(out) as ledger:
+            before = list(ledger.rows())
+            ledger.stage(found)
+            assert ledger.adopt(ledger.identity or {}, ledger.base or "").pending == 0
+            assert list(ledger.rows()) == before
+        with Ledger(out) as ledger:
+            ledger.stage([dataclasses.replace(found[0], mtime_ns=1), *found[1:]])
+            assert ledger.adopt(ledger.identity or {}, ledger.base or "").pending == 1
+            (again,) = ledger.pending(9)
+            look, second = packed(tuple(range(len(GREY)))), SecondRow(40, None, -1.5)
+            ledger.record(
+                [SliceRow(again.file, 0, OK, None, 1, 0.2, 0.5, 0.3, look=look, second=second)],
+                [FileRow(again.file, OK, None, "ab", "w", None)],
+            )
+            ledger.check()
+        assert examine(out / FILE_NAME) is None
+        with Ledger(out) as ledger:
+            ledger.check()
+            (row,) = (row for row in ledger.rows_by_volume() if row.path == again.path)
+            assert (row.look, row[-4:-1]) == (look, second)
+            assert [row.log_odds for row in ledger.rows()].count(None) == 5
+
+    @pytest.mark.parametrize("number", [5, 6, 7])
+    def test_todays_ledger_is_drawn_from_again(self, number: int, tmp_path: Path) -> None:
+        out = out_of(f"out-{number}", tmp_path / "out")
         then = rows(out)
         redraw(out)
         assert [(row["path"], row["p2"], row["series"], row["run_id"]) for row in rows(out)] == [
@@ -285,12 +351,14 @@ class TestOutputs:
     @pytest.mark.parametrize("folder", OUTS, ids=lambda folder: folder.name)
     def test_every_run_json_is_read(self, folder: Path) -> None:
         run = read_run_json(folder / "run.json")
-        assert (run["schema"], run["counts"]["slices"], run["model"]) == (1, 6, "tiny")
+        assert (run["schema"], run["counts"]["slices"], run["model"]) == (2, 6, "tiny")
+        assert (run["counts"]["abstained"], run["counts"]["excluded"], run["counts"]["excluded_reasons"]) == (3, 0, {})
+        assert run["tables_schema"] == {"out-5": 2, "out-6": 2, "out-7": 3}.get(folder.name, 1)
 
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ('{"schema": 2}', r"schema 2, and lits-deploy .* up to 1\. Fix: update"),
+            ('{"schema": 3}', r"schema 3, and lits-deploy .* up to 2\. Fix: update"),
             ('{"schema": true}', "no record of a run"),
             ("[]", "no record of a run"),
             ("{", "not JSON"),

@@ -12,15 +12,15 @@ import pyarrow.parquet
 import pytest
 
 from lits_deploy.errors import OutputError
-from lits_deploy.ledger import FAILED, OK, Ledger, ResultRow, SeriesRow
+from lits_deploy.ledger import FAILED, OK, Ledger, ResultRow, VolumeRow
 from lits_deploy.results import COLUMNS, FORMATS, PROVENANCE, write_tables
 from lits_deploy.spreadsheet import read_rows
 from lits_deploy.tables import ROW_GROUP
 
 ROWS = [
-    ResultRow('=cmd,"x".png', 0, OK, None, 2, 0.1, 0.25, 0.65, "unverified", "aa", "t1", "s1", 3.0, 1),
+    ResultRow('=cmd,"x".png', 0, OK, None, 2, 0.1, 0.25, 0.65, "unverified", "aa", 3.0, 1),
     ResultRow("b/ä.png", 0, FAILED, "the PNG is truncated", None, None, None, None, None, "bb"),
-    ResultRow("c.dcm", 1, OK, None, 0, 1.0, 0.0, 1e-9, "0…1 HU", "cc", "t2", "s2", -12.5, 2),
+    ResultRow("c.dcm", 1, OK, None, 0, 1.0, 0.0, 1e-9, "0…1 HU", "cc", -12.5, 2),
 ]
 CLASSES = ("no liver", "liver", "liver with lesion")
 
@@ -34,14 +34,20 @@ class FakeLedger:
     def check(self) -> None:
         pass
 
+    def noted(self, key: str) -> str | None:
+        return None
+
     def rows(self) -> Iterator[ResultRow]:
         return iter(self._rows)
 
-    def rows_by_series(self) -> Iterator[ResultRow]:
-        return iter(sorted(self._rows, key=lambda row: row.series_id or 0))
+    def rows_by_volume(self) -> Iterator[ResultRow]:
+        return iter(sorted(self._rows, key=lambda row: row.volume or 0))
 
-    def series(self) -> dict[int, SeriesRow]:
-        return {1: SeriesRow("s1", "t1", '{"kind":"picture"}'), 2: SeriesRow("s2", "t2", '{"kind":"dicom"}')}
+    def volumes(self) -> dict[int, VolumeRow]:
+        return {
+            1: VolumeRow("s1", "t1", '{"kind":"picture"}', '{"in_mm":false}'),
+            2: VolumeRow("s2", "t2", '{"kind":"dicom"}', '{"in_mm":true,"number":2}'),
+        }
 
 
 def write(
@@ -53,13 +59,13 @@ def write(
 
 
 def test_csv_is_plain_and_harmless(tmp_path: Path) -> None:
-    (path,) = write(tmp_path, kinds=("csv",))
+    (path,) = write(tmp_path, [*ROWS[:2], ROWS[2]._replace(copy_of="b.dcm")], kinds=("csv",))
     assert path.read_bytes().decode() == (
-        "path,index,status,reason,label,class_name,p0,p1,p2,window,sha256,study,series,z_mm,"
+        "path,index,status,reason,label,class_name,p0,p1,p2,window,sha256,study,series,part,z_mm,copy_of,"
         "run_id,bundle,model,artifact,precision,runtime,contract\n"
-        '"\'=cmd,""x"".png",0,ok,,2,liver with lesion,0.100000,0.250000,0.650000,unverified,aa,t1,s1,,x,x,x,x,x,x,x\n'
-        "b/ä.png,0,failed,the PNG is truncated,,,,,,,bb,,,,x,x,x,x,x,x,x\n"
-        "c.dcm,1,ok,,0,no liver,1.000000,0.000000,0.000000,0…1 HU,cc,t2,s2,-12.500000,x,x,x,x,x,x,x\n"
+        '"\'=cmd,""x"".png",0,ok,,2,liver with lesion,0.100000,0.250000,0.650000,unverified,aa,t1,s1,,,,x,x,x,x,x,x,x\n'
+        "b/ä.png,0,failed,the PNG is truncated,,,,,,,bb,,,,,,x,x,x,x,x,x,x\n"
+        "c.dcm,1,ok,,0,no liver,1.000000,0.000000,0.000000,0…1 HU,cc,t2,s2,2,-12.500000,b.dcm,x,x,x,x,x,x,x\n"
     )
 
 
@@ -69,8 +75,10 @@ def test_both_tables_are_written_in_every_format(tmp_path: Path) -> None:
     with (tmp_path / "studies.csv").open(encoding="utf-8", newline="") as stream:
         studies = list(csv.DictReader(stream))
     assert [(row["rank"], row["series"], row["failed"]) for row in studies] == [
-        ("1", "s1", "0"), ("2", "s2", "0"), ("", "", "1"),
-    ]  # fmt: skip
+        ("1", "s1", "0"),
+        ("2", "s2", "0"),
+        ("", "", "1"),
+    ]
     assert pyarrow.parquet.read_table(tmp_path / "studies.parquet").column("series").to_pylist() == ["s1", "s2", None]
 
 

@@ -67,8 +67,10 @@ def test_a_row_written_is_the_row_read() -> None:
     rows = list(csv.reader(io.StringIO(text)))
     assert rows[:3] == [["name", "'@n"], ["'=1", "-1.5"], ["''=1", ""]]  # numbers are numbers
     assert [tuple(row.values()) for row in read_rows(io.StringIO(text))] == [
-        ("=1", "-1.5"), ("'=1", ""), ('a",b\n=c', "-2"),
-    ]  # fmt: skip
+        ("=1", "-1.5"),
+        ("'=1", ""),
+        ('a",b\n=c', "-2"),
+    ]
 
 
 def test_only_csv_is_changed_and_only_there(tmp_path: Path) -> None:

@@ -79,10 +79,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def load(
-    path: Path,
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer | None = None,
-    trained: nn.Module | None = None,
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer | None = None, trained: nn.Module | None = None
 ) -> dict[str, Any]:
     """Fill a model (and the rest that `save` took) of the same architecture; returns the record.
 

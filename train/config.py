@@ -17,6 +17,9 @@ Sampling = Literal["all", "balanced"]
 Optimiser = Literal["adam", "adamw"]
 Recipe = Literal["thesis", "strong"]
 
+FREE = {"data", "epochs", "max_minutes", "device", "workers", "recipe"}
+"""Settings that do not change the weights of an epoch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -79,8 +82,7 @@ class TrainConfig:
 
     def differences(self, other: TrainConfig) -> list[str]:
         """Settings that change the weights and differ; a resumed run must have none."""
-        free = {"data", "epochs", "max_minutes", "device", "workers", "recipe"}
-        if self.schedule != "constant" or self.coarse:
-            free.remove("epochs")  # the rate of every step, or its size, depends on how many there will be
+        # The rate of every step, or its size, may depend on how many epochs there will be.
+        free = FREE - {"epochs"} if self.schedule != "constant" or self.coarse else FREE
         names = [field.name for field in dataclasses.fields(self) if field.name not in free]
         return [n for n in names if getattr(self, n) != getattr(other, n)]

@@ -1,4 +1,4 @@
-"""What `--device`, `--amp` and `--compile` come to on this machine."""
+"""What `--device`, `--amp` and `--compile` come to on this machine; PyTorch's threads; copies onto a device."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from lits_deploy.errors import DeviceError
+from lits_deploy.machine import cores
 from lits_deploy.runtime.device import Device
 from train import distributed
 from train.choices import OnOff
@@ -38,3 +40,19 @@ def compiled(choice: OnOff, device: torch.device) -> bool | Literal["auto"]:
     if choice == "auto":
         return "auto" if device.type == "cuda" else False
     return choice == "on"
+
+
+def limit_threads() -> None:
+    """No more threads than a cgroup's quota has cores for: PyTorch goes by the affinity and OMP_NUM_THREADS alone."""
+    torch.set_num_threads(min(torch.get_num_threads(), cores()))
+
+
+def sent(tensor: Tensor, to: torch.device) -> Tensor:
+    """The tensor on the device `to`; on a GPU the copy is queued behind its work.
+
+    From ordinary memory the host would wait until the GPU has done everything before the copy, so it is pinned first.
+    PyTorch gives the pinned memory to nobody else before it was read.
+    """
+    if to.type != "cuda":
+        return tensor.to(to)
+    return tensor.pin_memory().to(to, non_blocking=True)

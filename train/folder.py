@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.errors import OutputError
-from lits_deploy.files import write_json
+from lits_deploy.files import canonical_json, sha256_bytes, write_json
 from lits_deploy.locks import open_lock
 from train import checkpoint
 from train.config import TrainConfig
-from train.data.layout import Layout
-from train.data.listing import listing
+from train.data.layout import Layout, Sample
 
 CONFIG, LAST, BEST = "config.json", "last.safetensors", "best.safetensors"
 LOCK = ".lits-deploy.lock"
@@ -47,14 +46,7 @@ def opened(
     Raises OutputError where another training is at it, or where it holds another run, other data or something else.
     """
     _check_ours(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = open_lock(out / LOCK)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror}).", fix="give another --out") from error
-    _held.add(descriptor)
-    try:
-        _lock(descriptor, out)
+    with held(out):
         hashes = listing(layout)
         going_on = _check(config, out, resume, hashes)
         for left in (path for path in out.iterdir() if _HALF.fullmatch(path.name)):
@@ -64,6 +56,20 @@ def opened(
             described["earlier_datasets"] = earlier
         write_json(out / CONFIG, {**config.to_json(), **described})
         yield hashes
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which is made where it is missing; OutputError where another training holds it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = open_lock(out / LOCK)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written ({error.strerror}).", fix="give another --out") from error
+    _held.add(descriptor)
+    try:
+        _lock(descriptor, out)
+        yield
     finally:
         _held.discard(descriptor)
         os.close(descriptor)
@@ -126,6 +132,29 @@ def _earlier(path: Path, layout: Layout) -> list[dict[str, Any]]:
     record = json.loads(path.read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = [*record.get("earlier_datasets", ()), record["dataset"]]
     return [one for place, one in enumerate(found) if one != layout.describe() and one not in found[:place]]
+
+
+def listing(layout: Layout) -> dict[str, str]:
+    """Hex SHA-256 of each split's slices, by which data sets are one: file name, patient, scan, given class, bytes.
+
+    The folder's own place does not count, so a data set may be moved or copied. Decodes no picture.
+    """
+
+    def row(sample: Sample) -> list[str | int | None]:
+        mask = None if sample.mask is None else _size(sample.mask)
+        return [sample.image.name, sample.patient, sample.scan, sample.target, _size(sample.image), mask]
+
+    return {
+        split: sha256_bytes(canonical_json([row(sample) for sample in samples]).encode())
+        for split, samples in layout.splits.items()
+    }
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:  # whoever reads it will say so
+        return None
 
 
 def _let_go() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from lits_deploy.contract import Task
 from lits_deploy.errors import UserError
 from train import distributed
 from train.data.feed import Batch
@@ -32,27 +32,23 @@ def run_epoch(
     objective: Objective,
     preprocess: Preprocess,
     *,
-    task: Task,
     device: torch.device,
-    optimiser: torch.optim.Optimizer | None = None,
-    rate: Callable[[int], float] | None = None,
-    mix: Callable[[int, int], Mix | None] = lambda _step, _count: None,
     amp: bool = False,
-    after_step: Callable[[int], None] = lambda _: None,
+    mix: Callable[[int, int], Mix | None] = lambda _step, _count: None,
+    learn: Callable[[Tensor, int], None] | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Train for one pass (with an optimiser) or evaluate (without); returns `Meter.result()` over all processes.
+    """Train for one pass (with `learn`) or evaluate (without); returns `Meter.result()` over all processes.
 
-    model: in the mode (training or not) that is wanted. rate: learning rate of the n-th batch of this pass; None leaves
-    the optimiser's. mix: of the n-th batch, of so many slices (`train.mixup`). after_step: called with n. channels_last
-    throughout: on 2 CPU cores it trained ResNet18 1.6 times as fast as the default layout (docs/log.md, 2026-11-23).
+    model: in the mode (training or not) that is wanted. mix: of the n-th batch of this pass, of so many slices
+    (`train.mixup`). learn: takes the loss of the n-th batch, and n. channels_last throughout: on 2 CPU cores it trained
+    ResNet18 1.6 times as fast as the default layout (docs/log.md, 2026-11-23).
     Raises NotFinite when the summed loss is read and is not finite: at each batch on a CPU; on a GPU, which would wait
     for it, when `progress` reads it; at the end in any case. Several processes read at the end, where all see the same.
     """
-    training = optimiser is not None
-    meter = Meter(task, 3, device)
+    meter = Meter(objective.task, 3, device)
     autocast = torch.autocast(device.type, torch.bfloat16) if amp else contextlib.nullcontext()
-    with torch.set_grad_enabled(training):
+    with torch.set_grad_enabled(learn is not None):
         for step, batch in enumerate(batches):
             x = preprocess(batch.slices).contiguous(memory_format=torch.channels_last)
             mixed = mix(step, len(batch))
@@ -60,14 +56,8 @@ def run_epoch(
                 x = mixed.of(x)
             with autocast:
                 loss, logits, target = objective(model(x), batch, mixed)
-            if optimiser is not None:
-                if rate is not None:
-                    for group in optimiser.param_groups:
-                        group["lr"] = rate(step)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                after_step(step)
+            if learn is not None:
+                learn(loss, step)
             meter.add(loss, logits, target, objective.share(target, batch.share))
             if device.type == "cpu":
                 meter.mean_loss()

@@ -11,7 +11,15 @@ from torch import Tensor
 
 from lits_deploy.contract import Task
 from train import distributed
-from train.metrics import auroc, balanced_accuracy, per_class_accuracy, segmentation_summary_of
+from train.metrics import (
+    auroc,
+    balanced_accuracy,
+    liver_accuracy,
+    number,
+    numbers,
+    per_class_accuracy,
+    segmentation_summary_of,
+)
 
 
 class Meter:
@@ -63,12 +71,11 @@ class Meter:
         None stands for a figure that does not exist: of a class without slices, say.
         """
         matrix = self.matrix.reshape(self.classes, self.classes).cpu().numpy()
-        recalls = per_class_accuracy(matrix)
         values: dict[str, Any] = {
             "loss": self.mean_loss(),
             "accuracy": float(np.diag(matrix).sum() / max(1, matrix.sum())),
             "balanced_accuracy": balanced_accuracy(matrix),
-            "class_accuracy": [None if np.isnan(v) else float(v) for v in recalls],
+            "class_accuracy": numbers(per_class_accuracy(matrix)),
             "confusion": matrix.tolist(),
             "slices": self.slices,
         }
@@ -76,10 +83,10 @@ class Meter:
             return values | segmentation_summary_of(matrix)
         lesion = torch.cat([y for y, _ in self._lesion]).cpu().numpy()
         score = torch.cat([p for _, p in self._lesion]).cpu().numpy()
-        values["liver_accuracy"] = float((matrix[0, 0] + matrix[1:, 1:].sum()) / max(1, matrix.sum()))
-        area = auroc(lesion, score)
-        values["lesion_auroc"] = None if np.isnan(area) else area
-        return values
+        return values | {
+            "liver_accuracy": number(float(liver_accuracy(matrix))),
+            "lesion_auroc": number(auroc(lesion, score)),
+        }
 
 
 def counts(values: Tensor, kinds: int) -> Tensor:

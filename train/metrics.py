@@ -73,14 +73,13 @@ def classification_summary(
     t = np.asarray(target, dtype=np.int64)
     predicted = probabilities.argmax(axis=1) if labels is None else np.asarray(labels, dtype=np.int64)
     matrix = confusion_matrix(t, predicted, probabilities.shape[1])
-    recalls = per_class_accuracy(matrix)
     return {
         "slices": len(t),
         "accuracy": float((predicted == t).mean()) if len(t) else None,
-        "balanced_accuracy": _number(balanced_accuracy(matrix)),
-        "liver_accuracy": _number(float(liver_accuracy(matrix))),
-        "lesion_auroc": _number(auroc(t == 2, probabilities[:, 2])),
-        "per_class_accuracy": [_number(value) for value in recalls],
+        "balanced_accuracy": number(balanced_accuracy(matrix)),
+        "liver_accuracy": number(float(liver_accuracy(matrix))),
+        "lesion_auroc": number(auroc(t == 2, probabilities[:, 2])),
+        "per_class_accuracy": numbers(per_class_accuracy(matrix)),
         "confusion": matrix.tolist(),
     }
 
@@ -102,8 +101,8 @@ def segmentation_summary_of(matrix: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Global Dice and IoU per class, and pixel error, from a matrix of all pixels; None for what is not scored."""
     dice, iou = overlap(matrix)
     return {
-        "dice": [_number(value) for value in dice],
-        "iou": [_number(value) for value in iou],
+        "dice": numbers(dice),
+        "iou": numbers(iou),
         "pixel_error": float(1.0 - np.diag(matrix).sum() / max(1, matrix.sum())),
     }
 
@@ -116,8 +115,14 @@ def overlap(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDAr
     return _ratio(2 * hit, both), _ratio(hit, both - hit)
 
 
-def _number(value: float) -> float | None:
+def number(value: float) -> float | None:
+    """None for NaN: JSON has no figure that does not exist."""
     return None if np.isnan(value) else float(value)
+
+
+def numbers(values: npt.NDArray[np.float64]) -> list[float | None]:
+    """`number` of each."""
+    return [number(value) for value in values]
 
 
 def _ratio(numerator: npt.NDArray[Any], denominator: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.transfer import sent
+from train.device import sent
 
 SHARE = 0.5
 """Of the batches, how many are mixed."""

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
@@ -48,7 +49,7 @@ def curves(rows: list[dict[str, Any]], path: Path, *, mark: str) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def confusion(matrix: list[list[int]], classes: tuple[str, ...], path: Path, *, unit: str) -> None:
@@ -58,7 +59,7 @@ def confusion(matrix: list[list[int]], classes: tuple[str, ...], path: Path, *, 
     draw_confusion(
         axes, matrix, [f"{index} {name}" for index, name in enumerate(plottable(classes))], title=f"Validate, {unit}"
     )
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_confusion(axes: Axes, matrix: Any, names: Sequence[str], *, title: str) -> None:

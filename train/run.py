@@ -9,11 +9,13 @@ killed and resumed repeats the epoch it was in and reaches the weights of an und
 
 from __future__ import annotations
 
-import io
+import json
 import platform
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,11 +24,12 @@ from lits_deploy import __version__
 from lits_deploy.errors import DataError, UserError
 from lits_deploy.files import write_json, write_text
 from lits_deploy.revision import git_revision
-from lits_deploy.spreadsheet import CsvWriter
+from lits_deploy.spreadsheet import csv_text
 from lits_deploy.synthetic import MARK
 from train import checkpoint, distributed
 from train.config import TrainConfig
 from train.data import seen
+from train.data.dataset import SliceDataset
 from train.data.layout import Layout, read_layout
 from train.folder import BEST, LAST, opened
 from train.loop import NotFinite
@@ -38,11 +41,11 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 TEST = "test.json"
-COLUMNS = (
-    "epoch", "train_loss", "train_accuracy", "validate_loss", "validate_accuracy", "validate_balanced_accuracy",
-    "validate_class0", "validate_class1", "validate_class2", "validate_liver_accuracy", "validate_lesion_auroc",
-    "validate_dice1", "validate_dice2", "seconds", "slices_per_second", "split_by",
-)  # fmt: skip
+_CLASSES = ("class0", "class1", "class2")
+_VALIDATE = ("loss", "accuracy", "balanced_accuracy", *_CLASSES, "liver_accuracy", "lesion_auroc", "dice1", "dice2")
+_TIMES = ("seconds", "slices_per_second")
+COLUMNS = ("epoch", "train_loss", "train_accuracy", *(f"validate_{name}" for name in _VALIDATE), *_TIMES, "split_by")
+"""Of metrics.csv."""
 
 
 def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Observer | None = None) -> dict[str, Any]:
@@ -52,21 +55,35 @@ def train(config: TrainConfig, out: Path, *, resume: bool = False, observer: Obs
     UserError where a loss ceases to be finite: the checkpoints are then those of the epochs before.
     """
     watch = observer or Observer()
-    if config.coarse and not network(config.model).any_size:
-        raise UserError(f"{config.model} takes slices of one size.", fix="--coarse 0")
-    layout = read_layout(config.data)
-    _tell(config, out, layout, watch)
+    return train_on(config, out, checked_layout(config, out, watch), resume=resume, watch=watch)
+
+
+def train_on(
+    config: TrainConfig,
+    out: Path,
+    layout: Layout,
+    *,
+    resume: bool,
+    watch: Observer,
+    decoded: Mapping[str, SliceDataset] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """The same on a layout of one's own, whose slices may be decoded already, by split (`train.session.Session`)."""
     with ExitStack() as stack:
         listed: dict[str, str] = {}
         if distributed.launched_rank() == 0:  # one process of a run holds its folder
             listed = stack.enter_context(opened(config, out, layout, provenance(), resume=resume))
         stack.enter_context(distributed.joined(torch.device(config.device)))
-        keeper = stack.enter_context(_Keeper(config, out, listed, layout.synthetic))
-        return _train(Session(config, layout, watch), keeper, resume)
+        keeper = _Keeper(config, out, listed, layout.synthetic)
+        stack.callback(keeper.close)
+        return _train(Session(config, layout, watch, decoded), keeper, resume)
 
 
-def _tell(config: TrainConfig, out: Path, layout: Layout, watch: Observer) -> None:
-    """What should be known before anything is made or trained: now it costs nothing to mend."""
+def checked_layout(config: TrainConfig, out: Path, watch: Observer) -> Layout:
+    """The data of a run, and what should be known of it before anything is made or trained: now it costs nothing to
+    mend. Raises DataError and UserError as `train` does."""
+    if config.coarse and not network(config.model).any_size:
+        raise UserError(f"{config.model} takes slices of one size.", fix="--coarse 0")
+    layout = read_layout(config.data)
     if config.contract.window_hu is None:
         watch.say(
             f"warning: {config.data} declares no window, so the bundle will refuse DICOM and NIfTI. Fix: stop, and "
@@ -74,13 +91,14 @@ def _tell(config: TrainConfig, out: Path, layout: Layout, watch: Observer) -> No
         )
     single = sum(len(sample.row) < 2 for sample in layout.splits["train"])
     if single and config.contract.channels > 1:
-        watch.say(f"note: {single} training slices have no neighbours: their names tell no series and no number in it.")
+        watch.say(f"note: {single} training slices have no neighbours: their names tell no number, or another's too.")
     if layout.synthetic:
         watch.say(f"note: {config.data} is {MARK}: figures on phantoms say nothing about patients.")
     if leaks := layout.leaks():
         watch.say(f"warning: {len(leaks)} patients occur in more than one split; accuracies will be too high.")
     elif layout.split_by == "slice":
         watch.say(f"warning: {config.data} is split by slice; accuracies will be too high.")
+    return layout
 
 
 def _train(session: Session, keeper: _Keeper, resume: bool) -> dict[str, Any]:
@@ -113,11 +131,22 @@ def _train(session: Session, keeper: _Keeper, resume: bool) -> dict[str, Any]:
         raise DataError("No epoch was trained.", fix="more --epochs or --max-minutes")
     distributed.gathered(None)  # rank 0 has written the best checkpoint
     record = checkpoint.load(out / BEST, session.network)
+    if (known := _tested(out, record["epoch"])) and begun == len(rows):
+        return known
     figures = session.evaluate("test", f"test (best, epoch {record['epoch']})")
     figures |= {"split_by": session.split_by, "synthetic": session.synthetic}
     if distributed.rank() == 0:
         write_json(out / TEST, {"epoch": record["epoch"], "split": "test", **figures})
     return figures
+
+
+def _tested(out: Path, epoch: int) -> dict[str, Any] | None:
+    """The figures in test.json, where they are of that epoch; another best one would have removed them."""
+    try:
+        known: dict[str, Any] = json.loads((out / TEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return known if known.get("epoch") == epoch else None
 
 
 def _diverged(config: TrainConfig, out: Path, done: int, found: NotFinite) -> UserError:
@@ -142,22 +171,25 @@ class _Keeper:
                 "will be too high."
             )
 
-    def __enter__(self) -> _Keeper:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Nothing more is written."""
         if self.writer is not None:
             self.writer.close()
 
     def save(self, session: Session, rows: list[dict[str, Any]], checked: dict[str, Any]) -> None:
         """Checkpoints first, then everything that can be drawn again from them."""
         out = self.out
-        if best := (found := rank(self.config, len(rows), quality(checked))) > self.best:
+        found = rank(self.config, len(rows), quality(checked)) if checked else float(len(rows))
+        if best := found > self.best:
             self.best = found
         record = {
-            "config": self.config.to_json(), "listing": self.listed, "epoch": len(rows), "best": self.best,
-            "metrics": rows[-1], "confusion": checked["confusion"],
-        }  # fmt: skip
+            "config": self.config.to_json(),
+            "listing": self.listed,
+            "epoch": len(rows),
+            "best": self.best,
+            "metrics": rows[-1],
+            "confusion": checked.get("confusion"),
+        }
         if best:
             (out / TEST).unlink(missing_ok=True)  # of the best before it
             checkpoint.save(out / BEST, session.network, record)
@@ -226,9 +258,5 @@ def _mark(split_by: str, synthetic: bool) -> str:
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
-    text = io.StringIO()
     assert all(row.keys() <= set(COLUMNS) for row in rows), "a figure without a column"
-    writer = CsvWriter(text)
-    writer.writerow(COLUMNS)
-    writer.writerows([row.get(name) for name in COLUMNS] for row in rows)
-    return text.getvalue()
+    return csv_text([COLUMNS, *([row.get(name) for name in COLUMNS] for row in rows)])

@@ -8,11 +8,13 @@ masks, and the network may be an average of its weights.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lits_deploy.errors import UserError
 from train import distributed
@@ -21,20 +23,24 @@ from train.compiled import Compiled
 from train.config import TrainConfig
 from train.data.augment import named
 from train.data.dataset import SliceDataset, class_weights
-from train.data.feed import Feed, Order, half
+from train.data.feed import Batch, Feed, Order, half
 from train.data.layout import WITHOUT_CLASS, Layout
+from train.device import limit_threads
 from train.loop import NotFinite, cosine, run_epoch
 from train.losses import Objective
 from train.meter import Meter
 from train.mixup import Mix, draw
 from train.models.registry import build, network
-from train.models.shape import leaves_one_pixel
 from train.preprocess import Preprocess
-from train.threads import limit_threads
 
 
 class Observer:
-    """What a run tells while it goes on; the command line draws it, tests ignore it."""
+    """What a run tells while it goes on; the command line draws it, tests ignore it.
+
+    part: what is going on where a run has parts, such as `fold 2 of 5`; it belongs to all that is told.
+    """
+
+    part = ""
 
     def say(self, line: str) -> None:
         """A line for the user."""
@@ -58,11 +64,19 @@ class Observer:
 class Session:
     """A run in memory.
 
-    `network` is what is kept; `trained` is None where that is what the optimiser changes.
+    `network` is what is kept; `trained` is None where that is what the optimiser changes. A layout's validate may be
+    empty: then all its patients are trained on, and no epoch is better than another. decoded: data sets that hold its
+    slices already, by split.
     """
 
-    def __init__(self, config: TrainConfig, layout: Layout, watch: Observer) -> None:
-        self.config, self.watch, self.split_by = config, watch, layout.split_by
+    def __init__(
+        self,
+        config: TrainConfig,
+        layout: Layout,
+        watch: Observer,
+        decoded: Mapping[str, SliceDataset] = MappingProxyType({}),
+    ) -> None:
+        self.config, self.watch, self.split_by, self.decoded = config, watch, layout.split_by, decoded
         self.synthetic = layout.synthetic
         self.info = network(config.model)
         self.device = torch.device(config.device)
@@ -82,9 +96,13 @@ class Session:
         self.inner: nn.Module = inner
         self.network: nn.Module = inner if self.average is None else self.average.model
         self.trained = None if self.network is self.model else self.model
-        self.optimiser = _optimiser(self.model, config)
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
+        # One fused kernel; bit-equal from run to run on a CPU.
+        self.optimiser: torch.optim.Optimizer = kind(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
         self.preprocess = Preprocess(config.contract)
-        self.feeds = {split: self._feed(layout, split, masks) for split in layout.splits}
+        self.feeds = {split: self._feed(layout, split, masks) for split in layout.splits if layout.splits[split]}
         self._say_absent()
         self.objective = self._objective()
         self.least = self._least()
@@ -114,16 +132,17 @@ class Session:
     def _feed(self, layout: Layout, split: str, masks: bool) -> Feed:
         config, learn = self.config, split == "train"
         data = SliceDataset(
-            layout.splits[split], config.contract, masks=self.info.task == "segment" or (masks and learn)
+            layout.splits[split],
+            config.contract,
+            masks=self.info.task == "segment" or (masks and learn),
+            decoded=self.decoded.get(split),
         )
-        order: Order = "file"
-        if learn:
-            order = "shuffled" if config.sampling == "all" else "balanced"
+        orders: dict[str, Order] = {"all": "shuffled", "balanced": "balanced"}
         return Feed(
             data,
             batch_size=config.batch_size,
             device=self.device,
-            order=order,
+            order=orders[config.sampling] if learn else "file",
             augment=named(config.augment, config.contract.crop) if learn else None,
             seed=config.seed,
             workers=config.workers if learn else 0,
@@ -169,27 +188,24 @@ class Session:
         self.network.eval()
         feed = self.feeds[split]
         self.watch.start(what or split, len(feed.data))
-        return run_epoch(
-            self.network, feed.batches(), self.objective, self.preprocess, task=self.info.task, device=self.device,
-            amp=self.config.amp, progress=self.watch.batch,
-        )  # fmt: skip
+        return self._pass(self.network, feed.batches())
 
     def learn(self, epoch: int) -> dict[str, Any]:
         """One pass over the training split."""
         config, feed = self.config, self.feeds["train"]
         torch.manual_seed((config.seed * 1_000_003 + epoch + 1) * distributed.processes() + distributed.rank())
         first = epoch * len(feed)
-        rate: Callable[[int], float] | None = None
-        if config.schedule == "cosine":
-            steps = config.epochs * len(feed)
-
-            def rate(step: int) -> float:
-                return cosine(first + step, steps, config.lr)
 
         def mix(step: int, count: int) -> Mix | None:
             return draw(config.mixup, (config.seed, epoch, step), count, self.device)
 
-        def after_step(step: int) -> None:
+        def learn(loss: Tensor, step: int) -> None:
+            if config.schedule == "cosine":
+                for group in self.optimiser.param_groups:
+                    group["lr"] = cosine(first + step, config.epochs * len(feed), config.lr)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
             if self.average is not None:
                 self.average.follow(self.inner, first + step)
 
@@ -199,14 +215,14 @@ class Session:
         if coarse:
             batches = (half(batch) for batch in batches)
         self.watch.start(f"epoch {epoch + 1}/{config.epochs}", len(feed.data))
-        return run_epoch(
-            self.forward, batches, self.objective, self.preprocess, task=self.info.task,
-            device=self.device, optimiser=self.optimiser, rate=rate, amp=config.amp, after_step=after_step,
-            progress=self.watch.batch, mix=mix,
-        )  # fmt: skip
+        return self._pass(self.forward, batches, mix=mix, learn=learn)
+
+    def _pass(self, model: Callable[..., Any], batches: Iterable[Batch], **how: Any) -> dict[str, Any]:
+        shared: dict[str, Any] = {"device": self.device, "amp": self.config.amp, "progress": self.watch.batch}
+        return run_epoch(model, batches, self.objective, self.preprocess, **shared, **how)
 
     def epoch(self, epoch: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Train and validate once; returns the row of metrics.csv and validate's figures.
+        """Train and validate once; returns the row of metrics.csv and validate's figures, {} where it is empty.
 
         Raises NotFinite where a loss or a weight is not finite; the network is of no use from then on.
         """
@@ -214,12 +230,12 @@ class Session:
         learned = self.learn(epoch)
         seconds = time.perf_counter() - began
         self._check_weights()
-        checked = self.evaluate("validate")
+        checked = self.evaluate("validate") if "validate" in self.feeds else {}
         row: dict[str, Any] = {"epoch": epoch + 1, "seconds": seconds, "slices_per_second": learned["slices"] / seconds}
         row |= {f"train_{name}": learned[name] for name in ("loss", "accuracy")}
         names = ("loss", "accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
         row |= {f"validate_{name}": checked.get(name) for name in names}
-        row |= {f"validate_class{index}": value for index, value in enumerate(checked["class_accuracy"])}
+        row |= {f"validate_class{index}": value for index, value in enumerate(checked.get("class_accuracy", []))}
         row |= {f"validate_dice{index}": value for index, value in enumerate(checked.get("dice", [])) if index}
         row["split_by"] = self.split_by
         return row, checked
@@ -232,8 +248,21 @@ class Session:
             raise NotFinite("a weight is not finite after the last batch")
 
 
-def _optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW in one fused kernel; bit-equal from run to run on a CPU."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    made: torch.optim.Optimizer = kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    return made
+@torch.no_grad()
+def leaves_one_pixel(model: nn.Module, x: Tensor) -> bool:
+    """Whether a BatchNorm is given a single pixel of x [1, C, H, W]: in training it has no variance to divide by.
+
+    Found by running the model, which is left in evaluation mode.
+    """
+    sizes: list[int] = []
+
+    def note(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        sizes.append(inputs[0][0, 0].numel())
+
+    hooks = [part.register_forward_pre_hook(note) for part in model.modules() if isinstance(part, _BatchNorm)]
+    try:
+        model.eval()(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 1 in sizes

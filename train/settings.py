@@ -5,8 +5,8 @@ Not to be confused with `train.recipes`, which repeats the thesis's tables and f
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from lits_deploy.contract import InputContract, ResizeKernel
@@ -62,26 +62,19 @@ def input_contract(
 RECIPES: dict[Recipe, Callable[[Network], dict[str, Any]]] = {"thesis": thesis, "strong": strong}
 
 
-def configure(
-    info: Network,
-    recipe: Recipe,
-    chosen: Mapping[str, Any],
-    *,
-    data: Path,
-    window: tuple[float, float] | None,
-    resize: ResizeKernel,
-    **rest: Any,
-) -> TrainConfig:
-    """A run's settings: the recipe's, and over them what was chosen.
+def configure(info: Network, given: Mapping[str, Any], **resolved: Any) -> TrainConfig:
+    """A run's settings: the recipe's, and over them what was given.
 
-    chosen: fields of `TrainConfig`, size and channels; None leaves one to the recipe. rest: further fields.
+    given: a command's parameters (its `locals()`): fields of `TrainConfig`, size and channels, which None leaves to the
+    recipe; window and resize. resolved: fields in place of what was given.
     Raises DataError where the data set declares another window, UserError where the network cannot take the slices.
     """
-    settings: dict[str, Any] = {"size": FULL_SIZE, "channels": 1, **RECIPES[recipe](info)}
-    settings |= {name: value for name, value in chosen.items() if value is not None}
-    declared = read_layout(data).window_hu
+    settings: dict[str, Any] = {"size": FULL_SIZE, "channels": 1, **RECIPES[given["recipe"]](info)}
+    names = {"size", "channels", *(field.name for field in dataclasses.fields(TrainConfig))} & given.keys()
+    settings |= {name: given[name] for name in names if given[name] is not None} | resolved
+    window, declared = given["window"], read_layout(given["data"]).window_hu
     if window is not None and declared is not None and window != declared:
-        raise DataError(f"{data} declares the window {declared} HU, not {window}.", fix="leave --window out")
-    size, channels = settings.pop("size"), settings.pop("channels")
-    contract = input_contract(info, window=window or declared, size=size, channels=channels, resize=resize)
-    return TrainConfig(model=info.name, data=data, recipe=recipe, contract=contract, **rest, **settings)
+        raise DataError(f"{given['data']} declares the window {declared} HU, not {window}.", fix="leave --window out")
+    side = {name: settings.pop(name) for name in ("size", "channels")}
+    contract = input_contract(info, window=window or declared, resize=given["resize"], **side)
+    return TrainConfig(**settings, contract=contract)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import run_options
+from lits_deploy.cli.lazy import exit_codes
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+if TYPE_CHECKING:
+    from benchmarks.report import Cell
 
 
-@app.command(epilog=exits.in_help("0 one is recommended", "1 nothing can be recommended"))
+@exit_codes("0 one is recommended", "1 nothing can be recommended")
 def choose(
     bundles: list[Path] = typer.Argument(..., help="Bundles of classifiers."),
     latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),
@@ -42,21 +44,23 @@ def choose(
     sensitivity and specificity for lesions add up to no more than 1: a constant answer reaches both. Figures that are
     not known (no --data) meet no limit.
     """
+    given = locals()  # nothing but the parameters
+    from benchmarks.choose import Limits
     from benchmarks.choose import choose as measure
-    from benchmarks.plan import batch_sizes
-    from benchmarks.recommendation import Limits
+    from benchmarks.scenarios import batch_sizes
     from lits_deploy.cli.console import errors, print_json
     from lits_deploy.files import write_json
     from lits_deploy.packed import open_bundle
 
-    limits = Limits(
-        latency_ms=latency_ms, min_sensitivity=min_sensitivity, min_specificity=min_specificity,
-        min_accuracy=min_accuracy, max_mb=max_mb, max_memory_mb=max_memory_mb, min_rate=min_rate,
-    )  # fmt: skip
     document = measure(
-        [open_bundle(bundle) for bundle in bundles], limits, data=data, batches=batch_sizes(batch), threads=threads,
-        quick=quick, say=errors.print,
-    )  # fmt: skip
+        [open_bundle(bundle) for bundle in bundles],
+        run_options.filled(Limits, given),
+        data=data,
+        batches=batch_sizes(batch),
+        threads=threads,
+        quick=quick,
+        say=errors.print,
+    )
     if out is not None:
         write_json(out, document)
     if as_json:
@@ -68,40 +72,29 @@ def choose(
 
 def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
     """The table, the reason and the next command."""
-    from benchmarks.report import machine_line
+    from benchmarks.report import machine_line, number, value_of
     from lits_deploy.cli.console import console, table
 
-    def number(value: float | None, digits: int, mark: str = "") -> str:
-        return "–" if value is None else f"{value:,.{digits}f}{mark}"
+    def marked(name: str) -> Cell:
+        return lambda row: number(row[name]) + (" synthetic" if row.get("synthetic") and row[name] is not None else "")
 
-    def marked(row: dict[str, Any], name: str) -> str:
-        return number(row[name], 3, " synthetic" if row.get("synthetic") else "")
-
-    header = (
-        "network",
-        "bundle",
-        "artifact",
-        "runtime",
-        "batch",
-        "slices/s",
-        "p90 ms",
-        "MB",
-        "sensitivity",
-        "specificity",
-        "balanced",
-        "accuracy",
-    )
-    rows = [
-        (
-            str(row["network"]), row["bundle"], row["artifact"],
-            row["runtime"] + ("" if row["device"] == "cpu" else f" {row['device']}"), str(row["batch"]),
-            number(row["slices_per_second"], 1), number((row["latency_ms"] or {}).get("p90"), 1),
-            number(row["size_mb"], 1), marked(row, "sensitivity"), marked(row, "specificity"),
-            marked(row, "balanced_accuracy"), marked(row, "accuracy"), row["verdict"],
-        )
-        for row in document["rows"]
-    ]  # fmt: skip
-    table((*header, "verdict"), rows, right=header[4:])
+    columns: dict[str, Cell] = {
+        "network": lambda row: str(row["network"]),
+        "bundle": lambda row: str(row["bundle"]),
+        "artifact": lambda row: str(row["artifact"]),
+        "runtime": lambda row: row["runtime"] + ("" if row["device"] == "cpu" else f" {row['device']}"),
+        "batch": lambda row: str(row["batch"]),
+        "slices/s": lambda row: number(row["slices_per_second"], 1),
+        "p90 ms": lambda row: number(value_of(row, "latency_ms.p90"), 1),
+        "MB": lambda row: number(row["size_mb"], 1),
+        "sensitivity": marked("sensitivity"),
+        "specificity": marked("specificity"),
+        "balanced": marked("balanced_accuracy"),
+        "accuracy": marked("accuracy"),
+        "verdict": lambda row: str(row["verdict"]),
+    }
+    rows = [[cell(row) for cell in columns.values()] for row in document["rows"]]
+    table(list(columns), rows, right=list(columns)[4:-1])
     console.print()
     console.print(document["reason"])
     for name, line in document["data"].items():
@@ -110,8 +103,8 @@ def show(document: dict[str, Any], folders: dict[str, Path]) -> None:
         console.print(f"- {note}")
     console.print(machine_line(document))
     if document["chosen"] is not None:
-        options = document["rows"][document["chosen"]]["options"]
-        bundle = folders.get(document["rows"][document["chosen"]]["bundle"], Path("BUNDLE"))
+        best = document["rows"][document["chosen"]]
+        options, bundle = best["options"], folders.get(best["bundle"], Path("BUNDLE"))
         console.print(
             f"next:  lits-deploy classify {shlex.quote(str(bundle))} SCANS --artifact {options['artifact']} "
             f"--runtime {options['runtime']} --device {options['device']} --batch-size {options['batch']}",

@@ -10,10 +10,7 @@ import typer
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import MissingExtra
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command()
 def demo(
     out: Path = typer.Option(Path("demo-out"), help="Folder for everything the demo makes."),
     patients: int = typer.Option(24, min=6, help="Synthetic patients."),
@@ -27,13 +24,10 @@ def demo(
     for module, extra in (("torch", "train"), ("onnx", "export"), ("onnxscript", "export")):
         if importlib.util.find_spec(module) is None:  # before minutes of work, not after
             raise MissingExtra(module, extra)
-    from benchmarks.demo import AIMS, DemoConfig, run_demo
+    from benchmarks.demo import AIMS, run_demo
     from lits_deploy.cli.console import console
 
-    result = run_demo(
-        DemoConfig(out=out, patients=patients, epochs=epochs, seed=seed),
-        say=console.print,
-    )
+    result = run_demo(out, console.print, patients=patients, epochs=epochs, seed=seed)
     figures = result["figures"]
     console.print()
     console.print(f"On {figures['slices']} slices of synthetic patients the network never saw:")

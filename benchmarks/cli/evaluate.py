@@ -3,56 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import patients, run_options
+from lits_deploy.cli.extras import needs
+from lits_deploy.cli.lazy import exit_codes
+from lits_deploy.errors import UserError
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
+if TYPE_CHECKING:  # the command's help needs no numpy
+    from benchmarks.evaluation.run import Evaluation
+    from lits_deploy.pipeline.options import ClassifyOptions
 
 
-@app.command(epilog=exits.in_help("0 done", "1 some files failed"))
+@exit_codes("0 done", "1 some files failed")
 @patients.guarded
 def evaluate(
     subject: Path = typer.Argument(..., metavar="RUN|BUNDLE", help="Folder that `train` or `export` made."),
-    data: Path = typer.Option(..., help="Data set in the training layout, with masks or targets.csv."),
+    data: Path | None = typer.Option(
+        None, help="Data set in the training layout, with masks or targets.csv. A folded run brings its own answers."
+    ),
     split: str = typer.Option("test", help="Split to measure on: train, validate or test."),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: evaluation-NAME]"),
     runtime: str = typer.Option(
         "auto", help="Of a bundle: auto, onnxruntime, openvino or tensorrt. A run takes PyTorch."
     ),
-    device: str = run_options.DEVICE,
+    device: str = run_options.Run.device,
     artifact: str | None = typer.Option(
         None, help="Model file of the bundle by its name, as `bundle inspect` lists them. [default: its first]"
     ),
-    batch_size: int | None = run_options.BATCH_SIZE,
-    threads: int = run_options.THREADS,
-    engine_cache: Path | None = run_options.ENGINE_CACHE,
+    batch_size: int | None = run_options.Run.batch_size,
+    threads: int = run_options.Run.threads,
+    engine_cache: Path | None = run_options.Run.engine_cache,
 ) -> None:
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.
 
-    A file that cannot be used is a row with its reason.
+    A file that cannot be used is a row with its reason. A run of `train --folds` is measured out of fold: each patient
+    by the network that was trained without it.
     """
-    from benchmarks.evaluation.report import check_out, write_report
-    from benchmarks.evaluation.run import evaluate as measure
-    from benchmarks.evaluation.subject import open_subject
-    from lits_deploy.cli.console import console, progress_bar
+    given = locals()  # nothing but the parameters
+    from benchmarks.evaluation.report import JSON, write_report
+    from benchmarks.report_files import check_out
+    from lits_deploy.cli.console import console
+    from lits_deploy.pipeline.options import ClassifyOptions
+    from train.runs import is_folded
 
-    opened = open_subject(
-        subject, runtime=runtime, device=device, artifact=artifact, batch_size=batch_size, threads=threads,
-        engine_cache=engine_cache,
-    )  # fmt: skip
-    target = out or Path(f"evaluation-{opened.name}")
-    check_out(target)
-    with progress_bar() as bar:
-        task = bar.add_task("evaluate", total=None, rate=0.0, note="")
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, rate=bar.tasks[0].speed or 0.0)
-
-        evaluation = measure(opened, data, split=split, on_progress=show)
+    options = run_options.filled(ClassifyOptions, given)
+    target = out or Path(f"evaluation-{subject.resolve().name}")
+    check_out(target, JSON, "an evaluation")
+    if is_folded(subject):
+        if data is not None or split != "test" or options != ClassifyOptions():
+            raise UserError(
+                f"{subject} is a folded run, of which its own answers are measured.",
+                fix="give --out alone; or evaluate its bundle, or one of its folds, on --data",
+            )
+        evaluation = _out_of_fold(subject)
+    elif data is None:
+        raise UserError("There is no data to measure on.", fix="--data DATA")
+    else:
+        evaluation = _measured(subject, data, split, options)
     names, no_plots = write_report(evaluation, target)
     _print(evaluation.document)
     if no_plots is not None:
@@ -62,8 +73,24 @@ def evaluate(
     raise typer.Exit(exits.of_failures(evaluation.failed))
 
 
+def _out_of_fold(run: Path) -> Evaluation:
+    with needs("train", "evaluating a training run"):
+        from benchmarks.evaluation.folded import evaluate_folds
+    return evaluate_folds(run)
+
+
+def _measured(subject: Path, data: Path, split: str, options: ClassifyOptions) -> Evaluation:
+    from benchmarks.evaluation.run import evaluate as measure
+    from benchmarks.evaluation.subject import open_subject
+    from lits_deploy.cli.console import bar
+
+    opened = open_subject(subject, options)
+    with bar("evaluate") as show:
+        return measure(opened, data, split=split, on_progress=show)
+
+
 def _print(document: dict[str, Any]) -> None:
-    from benchmarks.evaluation.words import confusion, data_line, overview, per_patient, subject_line
+    from benchmarks.evaluation.words import by_fold, confusion, data_line, overview, per_patient, promises, subject_line
     from lits_deploy.cli.console import console, table
 
     for line in (subject_line(document), data_line(document)):
@@ -72,7 +99,10 @@ def _print(document: dict[str, Any]) -> None:
         console.print(f"!! {mark}", style="bold red")
     console.print()
     tables = [overview(document), *([confusion(document)] if document["task"] == "classify" else [])]
-    for header, rows in [*tables, per_patient(document)]:
+    folds = [by_fold(document)] if "folds" in document else []
+    if document["figures"].get("promises"):
+        folds.append(promises(document))
+    for header, rows in [*tables, *folds, per_patient(document)]:
         table(header, rows, right=header[1:])
         console.print()
     console.print(document["intervals"]["line"])

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from train.data.spread import evenly
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -51,27 +49,6 @@ class Curve:
         return values
 
 
-@dataclass(frozen=True, kw_only=True)
-class OperatingPoint:
-    """One threshold on a score and what it does; `threshold` is inf where nothing may be flagged."""
-
-    threshold: float
-    sensitivity: float
-    specificity: float
-    precision: float
-    flagged: int
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dictionary; None for a threshold that no score can reach."""
-        return {
-            "threshold": self.threshold if np.isfinite(self.threshold) else None,
-            "sensitivity": self.sensitivity,
-            "specificity": self.specificity,
-            "precision": self.precision if self.flagged else None,
-            "flagged": self.flagged,
-        }
-
-
 def curve(positive: npt.ArrayLike, score: npt.ArrayLike) -> Curve:
     """Counts at every distinct score. positive: bool [N]; score: float [N], compared in its own precision."""
     y, s = np.asarray(positive, dtype=bool), np.asarray(score)
@@ -99,33 +76,26 @@ def average_precision(positive: npt.ArrayLike, score: npt.ArrayLike) -> float:
     return float((np.diff(drawn.sensitivity) * drawn.precision[1:]).sum())
 
 
-def at_sensitivity(drawn: Curve, wanted: float = 0.95) -> OperatingPoint | None:
-    """The point of highest specificity whose sensitivity is at least `wanted`; None with one class only."""
+def at_sensitivity(drawn: Curve, wanted: float = 0.95) -> dict[str, Any] | None:
+    """The point (`_best`) of highest specificity whose sensitivity is at least `wanted`; None with one class only."""
     return _best(drawn, drawn.sensitivity >= wanted - 1e-12, drawn.specificity)
 
 
-def at_specificity(drawn: Curve, wanted: float = 0.95) -> OperatingPoint | None:
-    """The point of highest sensitivity whose specificity is at least `wanted`; None with one class only."""
+def at_specificity(drawn: Curve, wanted: float = 0.95) -> dict[str, Any] | None:
+    """The point (`_best`) of highest sensitivity whose specificity is at least `wanted`; None with one class only."""
     return _best(drawn, drawn.specificity >= wanted - 1e-12, drawn.sensitivity)
 
 
-def thinned(drawn: Curve, most: int = 200) -> npt.NDArray[np.int64]:
-    """Indices of at most about `most` points that keep a drawn curve's shape: ends, and evenly spread between."""
-    return np.array(evenly(range(len(drawn.threshold)), most))
-
-
-def _best(drawn: Curve, allowed: npt.NDArray[np.bool_], value: Floats) -> OperatingPoint | None:
+def _best(drawn: Curve, allowed: npt.NDArray[np.bool_], value: Floats) -> dict[str, Any] | None:
+    """threshold, None where nothing may be flagged, and what it does: sensitivity, specificity, precision, flagged."""
     if not (drawn.positives and drawn.negatives):
         return None
     index = int(np.where(allowed, value, -1.0).argmax())  # the first of equals: the highest threshold
-    return _point(drawn, index, float(drawn.threshold[index]))
-
-
-def _point(drawn: Curve, index: int, threshold: float) -> OperatingPoint:
-    return OperatingPoint(
-        threshold=threshold,
-        sensitivity=float(drawn.sensitivity[index]),
-        specificity=float(drawn.specificity[index]),
-        precision=float(drawn.precision[index]),
-        flagged=int(drawn.found[index] + drawn.alarms[index]),
-    )
+    flagged = int(drawn.found[index] + drawn.alarms[index])
+    return {
+        "threshold": float(drawn.threshold[index]) if index else None,
+        "sensitivity": float(drawn.sensitivity[index]),
+        "specificity": float(drawn.specificity[index]),
+        "precision": float(drawn.precision[index]) if flagged else None,
+        "flagged": flagged,
+    }

@@ -4,7 +4,7 @@ The document is what evaluation.json holds; tables, plots and the page are drawn
 `png`). Nothing here prints or writes.
 
     schema, kind "evaluation", task, disclaimer
-    subject      what was evaluated: kind, name, model, hashes, artifact, precision, runtime
+    subject      what was evaluated: kind, name, model, hashes, artifact, precision, runtime (of a folded run: `folded`)
     data         name, split, split_by, leaked patients, slices, failed, patients, synthetic, sha256 of what was judged
     marks        sentences that stand beside every figure (phantoms, leaky split, trained on these patients)
     notes        sentences that a reader may want
@@ -12,6 +12,7 @@ The document is what evaluation.json holds; tables, plots and the page are drawn
     figures      see `classifier.figures_of` or `unet.figures_of`; a figure with an interval is {value, low, high}
     curves       classifier: ROC and precision–recall points of each class
     patients     one record a patient
+    folds        of a folded run: figures fold by fold, and their spread (`folded.spread_of`)
     worst        the slices answered worst, by file name
     failed       files that could not be used, with the reason (the first 50)
     made         versions, machine, date, seconds
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import groupby
 from pathlib import Path
@@ -31,22 +32,27 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation import classifier, unet
-from benchmarks.evaluation.bootstrap import DRAWS, SEED
-from benchmarks.evaluation.figures import about_intervals, finite
-from benchmarks.evaluation.subject import Subject
-from benchmarks.evaluation.testset import TestSet, open_testset, past_marks
+from benchmarks.evaluation.subject import Subject, TestSet, open_testset, past_marks
 from export.answers import Answer, Identity, answers, read_answer
+from export.bootstrap import DRAWS, about_intervals, finite
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import DataError
 from lits_deploy.machine import processor
+from lits_deploy.operating_point import promised
+from lits_deploy.pipeline.judge import Judge
 from lits_deploy.revision import git_revision
-from lits_deploy.runtime import RuntimeInfo
+from lits_deploy.scans import Slice
 from lits_deploy.scans.paths import escape
 
 SCHEMA = 1
 
 FAILED_SHOWN = 50
 """Failed files in the document; slices.csv has them all."""
+
+AS_TRAINED = (
+    "Classes, AUROC, average precision and operating points come from the probabilities as trained (temperature 1), so "
+    "a run and its bundle show the same figures. A temperature changes no class."
+)
 
 Row = dict[str, Any]
 
@@ -70,40 +76,85 @@ def evaluate(
     *,
     split: str = "test",
     draws: int = DRAWS,
-    seed: int = SEED,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Measure a network on a split.
 
-    draws, seed: of the bootstrap. on_progress: called with (slices done, slices in all). Raises UserError for what the
+    draws: of the bootstrap. on_progress: called with (slices done, slices in all). Raises UserError for what the
     user can mend, among them DataError where no slice of the split can be used. A single file that cannot be used is
     a row and counted.
     """
     testset = open_testset(data, split, subject)
     started, identity = perf_counter(), Identity()
     keyed: list[tuple[str, int | None]] = []
+
+    def read() -> Iterator[tuple[Answer, Slice | None]]:
+        for sample in testset.samples:
+            answer, picture = read_answer(sample, subject.contract, identity)
+            keyed.append((sample.patient, answer.key))
+            yield answer, picture
+
     with subject.open() as runtime:
-        read = (read_answer(sample, subject.contract, identity) for sample in testset.samples)
-        stream = answers(runtime, read, on_progress=lambda done: on_progress(done, len(testset.samples)))
+        stream = answers(runtime, read(), on_progress=lambda done: on_progress(done, len(testset.samples)))
         collect = _classified if subject.task == "classify" else _segmented
-        rows, content = collect(subject, testset, _noted(stream, keyed), draws, seed)
+        rows, content = collect(subject, testset, stream, draws)
         info = runtime.describe()
     marks, notes = past_marks(testset, subject.past, keyed)
-    testset = replace(testset, marks=(*testset.marks, *marks), notes=(*testset.notes, *notes))
-    seconds = perf_counter() - started
-    return Evaluation(
-        document=finite(_document(subject, testset, rows, content, identity, info, draws, seed, seconds)), slices=rows
-    )
+    failed = [{"path": row["path"], "reason": row["reason"]} for row in rows if row["status"] == "failed"]
+    patients, window = len(content["patients"]), subject.contract.window_hu
+    document = {
+        "schema": SCHEMA,
+        "kind": "evaluation",
+        "task": subject.task,
+        "disclaimer": DISCLAIMER,
+        "subject": {
+            **subject.identity,
+            "classes": list(subject.contract.classes),
+            "window_hu": None if window is None else list(window),
+            "temperature": subject.temperature,
+            "abstain_below": subject.abstain_below,
+            "operating_point": {"rule": subject.point.rule, "threshold": subject.point.threshold},
+            "calibration": subject.calibration,
+            "trained_on": subject.trained_on.get("name"),
+            "runtime": {key: getattr(info, key) for key in ("name", "version", "device", "providers")},
+        },
+        "data": {
+            "name": testset.name,
+            "split": testset.split,
+            "split_by": testset.split_by,
+            "leaked_patients": testset.leaked,
+            "slices": len(rows) - len(failed),
+            "failed": len(failed),
+            "patients": patients,
+            "source": testset.declared.get("source"),
+            "synthetic": testset.synthetic,
+            "sha256": identity.hexdigest(),
+        },
+        "marks": [*testset.marks, *marks],
+        "notes": [*testset.notes, *notes, *_notes(subject, content["figures"])],
+        "intervals": about_intervals(patients, draws),
+        **content,
+        "failed": failed[:FAILED_SHOWN],
+        "made": made(started),
+    }
+    return Evaluation(document=finite(document), slices=rows)
 
 
-def _noted(stream: Iterable[Answer], keyed: list[tuple[str, int | None]]) -> Iterator[Answer]:
-    for answer in stream:
-        keyed.append((answer.sample.patient, answer.key))
-        yield answer
+def made(started: float) -> dict[str, Any]:
+    """Versions, machine, date and seconds of an evaluation; started: of `perf_counter`."""
+    return {
+        "lits_deploy": __version__,
+        "git_revision": git_revision(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "processor": processor(),
+        "seconds": round(perf_counter() - started, 1),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
 
 
 def _classified(
-    subject: Subject, testset: TestSet, stream: Iterable[Answer], draws: int, seed: int
+    subject: Subject, testset: TestSet, stream: Iterable[Answer], draws: int
 ) -> tuple[list[Row], dict[str, Any]]:
     kept = list(stream)  # a few numbers each: the pictures are gone
     good = [answer for answer in kept if answer.logits is not None and answer.target is not None]
@@ -114,10 +165,10 @@ def _classified(
         logits=np.stack([answer.logits for answer in good if answer.logits is not None]),
         patients=tuple(answer.sample.patient for answer in good),
         paths=tuple(_path(testset, answer) for answer in good),
+        judge=Judge(temperature=subject.temperature, abstain_below=subject.abstain_below, point=subject.point),
     )
     probabilities = answered.probabilities(subject.temperature)
-    unsure = classifier.uncertain(probabilities, subject.abstain_below)
-    judged = iter(zip(answered.labels, probabilities, unsure, strict=True))
+    judged = iter(zip(answered.labels, probabilities, answered.unsure, strict=True))
     rows = []
     for answer in kept:
         row = _row(testset, answer)
@@ -125,19 +176,16 @@ def _classified(
             label, (p0, p1, p2), hidden = next(judged)
             row |= {"label": int(label), "p0": float(p0), "p1": float(p1), "p2": float(p2), "uncertain": bool(hidden)}
         rows.append(row)
-    figures = classifier.figures_of(
-        answered, classes, temperature=subject.temperature, abstain_below=subject.abstain_below, draws=draws, seed=seed
-    )
     return rows, {
-        "figures": figures,
+        "figures": classifier.figures_of(answered, classes, draws),
         "curves": classifier.curves_of(answered, classes),
-        "patients": classifier.patients_of(answered, len(classes)),
+        "patients": classifier.patients_of(answered),
         "worst": classifier.worst_of(answered, classes, subject.temperature),
     }
 
 
 def _segmented(
-    subject: Subject, testset: TestSet, stream: Iterable[Answer], draws: int, seed: int
+    subject: Subject, testset: TestSet, stream: Iterable[Answer], draws: int
 ) -> tuple[list[Row], dict[str, Any]]:
     rows: list[Row] = []
     scored: list[unet.PatientScores] = []
@@ -156,57 +204,12 @@ def _segmented(
         if scans:
             scored.append(unet.joined(scans))
     _need(scored, rows, testset)
-    good = sorted((row for row in rows if row["reason"] is None), key=lambda row: (-row["pixel_error"], row["path"]))
-    columns = ("path", "patient", "target", "label", "dice_liver", "dice_lesion", "pixel_error")
     return rows, {
-        "figures": unet.figures_of(scored, draws=draws, seed=seed),
+        "figures": unet.figures_of(scored, draws),
         "curves": [],
         "patients": unet.patients_of(scored),
-        "worst": [{name: row[name] for name in columns} for row in good[: classifier.WORST]],
+        "worst": unet.worst_of(rows),
     }
-
-
-def _document(
-    subject: Subject, testset: TestSet, rows: list[Row], content: dict[str, Any], identity: Identity,
-    info: RuntimeInfo, draws: int, seed: int, seconds: float,
-) -> dict[str, Any]:  # fmt: skip
-    failed = [{"path": row["path"], "reason": row["reason"]} for row in rows if row["status"] == "failed"]
-    patients = len(content["patients"])
-    window = subject.contract.window_hu
-    return {
-        "schema": SCHEMA,
-        "kind": "evaluation",
-        "task": subject.task,
-        "disclaimer": DISCLAIMER,
-        "subject": {
-            **subject.identity,
-            "classes": list(subject.contract.classes),
-            "window_hu": None if window is None else list(window),
-            "temperature": subject.temperature,
-            "abstain_below": subject.abstain_below,
-            "calibration": subject.calibration,
-            "trained_on": subject.trained_on.get("name"),
-            "runtime": {
-                "name": info.name, "version": info.version, "device": info.device, "providers": list(info.providers)
-            },
-        },
-        "data": {
-            "name": testset.name, "split": testset.split, "split_by": testset.split_by,
-            "leaked_patients": list(testset.leaked), "slices": len(rows) - len(failed), "failed": len(failed),
-            "patients": patients, "source": testset.declared.get("source"),
-            "synthetic": testset.synthetic, "sha256": identity.hexdigest(),
-        },
-        "marks": list(testset.marks),
-        "notes": list(testset.notes) + _notes(subject, content["figures"]),
-        "intervals": about_intervals(patients, draws, seed),
-        **content,
-        "failed": failed[:FAILED_SHOWN],
-        "made": {
-            "lits_deploy": __version__, "git_revision": git_revision(), "python": platform.python_version(),
-            "numpy": np.__version__, "processor": processor(), "seconds": round(seconds, 1),
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        },
-    }  # fmt: skip
 
 
 def _notes(subject: Subject, figures: dict[str, Any]) -> list[str]:
@@ -216,11 +219,12 @@ def _notes(subject: Subject, figures: dict[str, Any]) -> list[str]:
         if figures["lesions"] is None:
             notes.append("Lesions were not counted: SciPy is not installed. Fix: pip install 'lits-deploy[bench]'")
         return notes
+    by_rule = subject.point.threshold is not None
     notes = [
-        "Classes, AUROC, average precision and operating points come from the probabilities as trained (temperature "
-        "1), so a run and its bundle show the same figures. A temperature changes no class.",
+        AS_TRAINED.replace("Classes, AUROC", "AUROC") if by_rule else AS_TRAINED,
         "The thresholds of the operating points were chosen on this very split: on other patients they hold less well.",
     ]
+    notes += _promise(subject, figures)
     if subject.kind == "run":
         notes.append("A training run has no temperature: it is uncalibrated. `lits-deploy export` fits one.")
     elif not subject.calibration.get("fitted", False):
@@ -229,13 +233,31 @@ def _notes(subject: Subject, figures: dict[str, Any]) -> list[str]:
     return notes
 
 
+def _promise(subject: Subject, figures: dict[str, Any]) -> list[str]:
+    """By which rule class 2 was given, what that promised, and what came of it here."""
+    point, marked, lines = subject.point, figures["marked"], []
+    if point.threshold is not None:
+        lines.append(
+            f"Classes are by the bundle's operating point ({point.rule}): class 2 where the calibrated odds of a "
+            f"lesion reach {point.threshold:.3g}."
+        )
+    found, spared = marked["sensitivity"]["value"], marked["specificity"]["value"]
+    if (sentence := promised(point, subject.promise)) and found is not None and spared is not None:
+        lines.append(f"Promised: {sentence} Here it found {100 * found:.0f} and marked {100 * (1 - spared):.0f}.")
+    return lines
+
+
 def _row(testset: TestSet, answer: Answer) -> Row:
     failed = answer.reason is not None
     return {
-        "path": _path(testset, answer), "patient": answer.sample.patient, "scan": answer.sample.scan,
+        "path": _path(testset, answer),
+        "patient": answer.sample.patient,
+        "scan": answer.sample.scan,
         "status": "failed" if failed else "ok",
-        "reason": answer.reason, "split_by": testset.split_by, "target": answer.target,
-    }  # fmt: skip
+        "reason": answer.reason,
+        "split_by": testset.split_by,
+        "target": answer.target,
+    }
 
 
 def _path(testset: TestSet, answer: Answer) -> str:

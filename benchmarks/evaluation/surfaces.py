@@ -1,13 +1,12 @@
 """What a U-Net's labels are worth beyond their overlap (`train.metrics`): pixels, distance of surfaces, lesions found.
 
-Knows nothing about files or patients. SciPy is imported by the two functions that need it.
+Knows nothing about files or patients. SciPy is imported by the functions that need it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +16,7 @@ from lits_deploy.errors import MissingExtra
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LesionCounts:
+class LesionCounts(NamedTuple):
     """Connected components of the lesion class: of the target, how many of them the prediction touches by a pixel or
     more, of the prediction, and how many of those touch no target (false ones)."""
 
@@ -27,11 +25,10 @@ class LesionCounts:
     predicted: int
     false: int
 
-    def __add__(self, other: LesionCounts) -> LesionCounts:
-        return LesionCounts(
-            lesions=self.lesions + other.lesions, found=self.found + other.found,
-            predicted=self.predicted + other.predicted, false=self.false + other.false,
-        )  # fmt: skip
+
+def summed(counts: Sequence[LesionCounts]) -> LesionCounts:
+    """Of several scans or slices together."""
+    return LesionCounts(*map(sum, zip(*counts, strict=True)))
 
 
 def class_pixel_error(matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -44,14 +41,10 @@ def class_pixel_error(matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 
 def surface(mask: Mask) -> Mask:
     """Pixels of a mask with a face-neighbour outside it; beyond the edge of the picture counts as outside."""
-    inside = np.pad(mask, 1)
-    core = mask.copy()
-    for axis in range(mask.ndim):
-        for start in (0, 2):
-            neighbour = [slice(1, -1)] * mask.ndim
-            neighbour[axis] = slice(start, start + mask.shape[axis])
-            core &= inside[tuple(neighbour)]
-    return mask & ~core
+    from scipy.ndimage import binary_erosion
+
+    rim: Mask = mask & ~binary_erosion(mask)
+    return rim
 
 
 def hausdorff_95(target: Mask, predicted: Mask, spacing_mm: Sequence[float]) -> float:
@@ -96,9 +89,8 @@ def count_lesions(target: Mask, predicted: Mask) -> LesionCounts:
 
 def _around(target: Mask, predicted: Mask) -> tuple[Mask, Mask]:
     """Both masks cut to the box that holds both, one pixel wider: outside it nothing is to be measured."""
-    either = target | predicted
-    box = []
-    for axis in range(either.ndim):
-        filled = np.flatnonzero(either.any(axis=tuple(other for other in range(either.ndim) if other != axis)))
-        box.append(slice(max(0, int(filled[0]) - 1), int(filled[-1]) + 2))
-    return target[tuple(box)], predicted[tuple(box)]
+    from scipy.ndimage import find_objects
+
+    (found,) = find_objects((target | predicted).astype(np.uint8))
+    box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in found)
+    return target[box], predicted[box]

@@ -8,20 +8,20 @@ The empty-mask rule: a region in neither mask of a patient is not scored; in one
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.evaluation.bootstrap import Resamples, resample
-from benchmarks.evaluation.figures import figure
-from benchmarks.evaluation.surfaces import LesionCounts, class_pixel_error, count_lesions, hausdorff_95
+from benchmarks.evaluation.classifier import WORST
+from benchmarks.evaluation.surfaces import LesionCounts, class_pixel_error, count_lesions, hausdorff_95, summed
 from export.answers import Answer
+from export.bootstrap import Resamples, figure, merged, quotient, resample
 from lits_deploy.errors import MissingExtra
+from lits_deploy.series import steps_of
 from train.metrics import confusion_matrix, overlap
 
 CLASSES = ("background", "liver", "lesion")
@@ -55,19 +55,14 @@ class PatientScores:
     lesions: LesionCounts | None
     scans: int = 1
 
-    def dice(self) -> npt.NDArray[np.float64]:
-        """Of each of REGIONS, NaN where it is not scored."""
-        return overlap_of_regions(self.matrix)[0]
-
 
 def score_scan(answers: Sequence[Answer], spacing_mm: Spacing | None) -> PatientScores:
-    """Score the answered slices of one scan. spacing_mm: of neighbouring slices, rows and columns as stored."""
+    """Score the answered slices of a scan, in order. spacing_mm: of neighbouring slices, rows and columns as stored."""
     assert answers
-    ordered = sorted(answers, key=lambda answer: (answer.number is None, answer.number or 0))
-    masks = np.stack([answer.mask for answer in ordered if answer.mask is not None])
-    labels = np.stack([answer.labels for answer in ordered if answer.labels is not None])
-    step = _step([answer.number for answer in ordered])
-    hd95, why = _distances(ordered, masks, labels, step, spacing_mm)
+    masks = np.stack([answer.mask for answer in answers if answer.mask is not None])
+    labels = np.stack([answer.labels for answer in answers if answer.labels is not None])
+    step = _step([answer.number for answer in answers])
+    hd95, why = _distances(answers, masks, labels, step, spacing_mm)
     return PatientScores(
         patient=answers[0].sample.patient,
         slices=len(masks),
@@ -91,10 +86,10 @@ def joined(scans: Sequence[PatientScores]) -> PatientScores:
         scans=len(scans),
         slices=sum(scan.slices for scan in scans),
         matrix=sum((scan.matrix for scan in others), first.matrix),
-        hd95_mm={} if why else {name: _mean([scan.hd95_mm[name] for scan in scans]) for name in first.hd95_mm},
+        hd95_mm={} if why else {name: _mean(scan.hd95_mm[name] for scan in scans) for name in first.hd95_mm},
         no_hd95=why,
         volume=all(scan.volume for scan in scans),
-        lesions=sum(counts[1:], start=counts[0]) if len(counts) == len(scans) else None,
+        lesions=summed(counts) if len(counts) == len(scans) else None,
     )
 
 
@@ -102,36 +97,47 @@ def slice_row(answer: Answer) -> dict[str, Any]:
     """The figures of one slice for slices.csv: classes as the largest label, Dice, share of wrong pixels."""
     assert answer.mask is not None
     assert answer.labels is not None
-    matrix = _pixels(answer.mask, answer.labels)
+    return {"target": answer.target, **matrix_row(_pixels(answer.mask, answer.labels))}
+
+
+def matrix_row(matrix: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """The same from its pixels [3, 3], but for the target, which is that of the mask as it is stored."""
     dice, _ = overlap_of_regions(matrix)
     return {
-        "target": answer.target, "label": int(answer.labels.max()),
-        "dice_liver": float(dice[1]), "dice_lesion": float(dice[2]), "dice_liver_with_lesion": float(dice[3]),
+        "label": int(np.flatnonzero(matrix.sum(axis=0)).max()),
+        "dice_liver": float(dice[1]),
+        "dice_lesion": float(dice[2]),
+        "dice_liver_with_lesion": float(dice[3]),
         "pixel_error": float(1 - np.diag(matrix).sum() / matrix.sum()),
-    }  # fmt: skip
+    }
+
+
+def worst_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of rows of slices.csv those with the largest share of wrong pixels, the worst first."""
+    good = sorted((row for row in rows if row["reason"] is None), key=lambda row: (-row["pixel_error"], row["path"]))
+    columns = ("path", "patient", "target", "label", "dice_liver", "dice_lesion", "pixel_error")
+    return [{name: row[name] for name in columns} for row in good[:WORST]]
 
 
 def overlap_of_regions(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Dice and IoU of REGIONS, each [..., 4], from pixel confusion matrices [..., 3, 3]."""
-    (dice, iou), (whole_dice, whole_iou) = overlap(matrix), overlap(_whole(matrix))
+    (dice, iou), (whole_dice, whole_iou) = overlap(matrix), overlap(merged(matrix))
     return np.append(dice, whole_dice[..., 1:], axis=-1), np.append(iou, whole_iou[..., 1:], axis=-1)
 
 
-def figures_of(patients: Sequence[PatientScores], *, draws: int, seed: int) -> dict[str, Any]:
+def figures_of(patients: Sequence[PatientScores], draws: int) -> dict[str, Any]:
     """Every figure of a U-Net, with intervals; see `run` for the layout."""
     matrices = np.stack([patient.matrix for patient in patients])
-    resamples = None
-    if len(patients) > 1:
-        resamples = resample([patient.patient for patient in patients], draws=draws, seed=seed)
+    resamples = resample([patient.patient for patient in patients], draws=draws)
     order = np.argsort([patient.patient for patient in patients], kind="stable")  # as `resample` numbers them
     matrices, patients = matrices[order], [patients[i] for i in order]
     total = matrices.sum(axis=0)
-    pooled = None if resamples is None else resamples.pooled(matrices)
+    pooled = resamples.pooled(matrices)
     return {
         "slices": sum(patient.slices for patient in patients),
         "patients": len(patients),
-        "pixel_error": figure(float(_pixel_error(total)), None if pooled is None else _pixel_error(pooled)),
-        "regions": [_region(k, matrices, total, pooled, resamples, patients) for k in range(len(REGIONS))],
+        "pixel_error": figure(float(_pixel_error(total)), _pixel_error(pooled)),
+        "regions": [_region(k, matrices, resamples, patients) for k in range(len(REGIONS))],
         "without_looking": {"pixel_error": float(1 - total[0].sum() / total.sum())},
         "confusion_pixels": total.tolist(),
         "hd95": _about_hd95(patients),
@@ -144,62 +150,57 @@ def patients_of(patients: Sequence[PatientScores]) -> list[dict[str, Any]]:
     """One row a patient, ordered by name; None for what is not scored."""
     rows = []
     for scores in sorted(patients, key=lambda patient: patient.patient):
-        dice, lesions = scores.dice(), scores.lesions
+        (dice, _), lesions = overlap_of_regions(scores.matrix), scores.lesions
         rows.append(
             {
-                "patient": scores.patient, "scans": scores.scans, "slices": scores.slices, "volume": scores.volume,
+                "patient": scores.patient,
+                "scans": scores.scans,
+                "slices": scores.slices,
+                "volume": scores.volume,
                 **{f"dice_{_snake(name)}": float(dice[k]) for k, name in enumerate(REGIONS) if k},
                 "pixel_error": float(_pixel_error(scores.matrix)),
                 **{f"hd95_mm_{_snake(name)}": scores.hd95_mm.get(name, float("nan")) for name in _HD95},
-                "lesions": lesions and lesions.lesions, "lesions_found": lesions and lesions.found,
+                "lesions": lesions and lesions.lesions,
+                "lesions_found": lesions and lesions.found,
                 "false_lesions": lesions and lesions.false,
             }
-        )  # fmt: skip
+        )
     return rows
 
 
 def _region(
-    k: int, matrices: npt.NDArray[np.int64], total: npt.NDArray[np.int64], pooled: npt.NDArray[np.float64] | None,
-    resamples: Resamples | None, patients: Sequence[PatientScores],
-) -> dict[str, Any]:  # fmt: skip
-    each = overlap_of_regions(matrices)
-    overall = overlap_of_regions(total)
-    drawn = None if pooled is None else overlap_of_regions(pooled)
+    k: int, matrices: npt.NDArray[np.int64], resamples: Resamples, patients: Sequence[PatientScores]
+) -> dict[str, Any]:
+    total = matrices.sum(axis=0)
+    each, overall, drawn = map(overlap_of_regions, (matrices, total, resamples.pooled(matrices)))
     found: dict[str, Any] = {"name": REGIONS[k]}
     for i, name in enumerate(("dice", "iou")):
         values = each[i][:, k]
-        scored = np.isfinite(values)
-        lowest = int(np.where(scored, values, np.inf).argmin())
-        mean = float(values[scored].mean()) if scored.any() else float("nan")
-        found[name] = {
-            "global": figure(float(overall[i][k]), None if drawn is None else drawn[i][:, k]),
-            "patient_mean": figure(mean, None if resamples is None else resamples.patient_means(values)),
-            "patient_minimum": float(values[lowest]) if scored.any() else None,
-            "worst_patient": patients[lowest].patient if scored.any() else None,
-            "patients_scored": int(scored.sum()),
-        }
-    wrong = class_pixel_error(_whole(total))[1] if k == len(CLASSES) else class_pixel_error(total)[k]
-    found["pixel_error"] = float(wrong)
-    found["hd95_mm"] = _distance_figures(REGIONS[k], patients, resamples)
+        of_patients = _of_patients(values, resamples, patients, "minimum")
+        overall_figure = figure(float(overall[i][k]), drawn[i][:, k])
+        found[name] = {"global": overall_figure, **of_patients, "patients_scored": int(np.isfinite(values).sum())}
+    found["pixel_error"] = float(np.append(class_pixel_error(total), class_pixel_error(merged(total))[1])[k])
+    found["hd95_mm"] = None
+    measured = sum(patient.no_hd95 is None for patient in patients)
+    if REGIONS[k] in _HD95 and measured:
+        values = np.array([patient.hd95_mm.get(REGIONS[k], np.nan) for patient in patients])
+        known = int(np.isfinite(values).sum())
+        counts = {"patients_measured": known, "patients_undefined": measured - known}
+        found["hd95_mm"] = _of_patients(values, resamples, patients, "maximum") | counts
     return found
 
 
-def _distance_figures(
-    region: str, patients: Sequence[PatientScores], resamples: Resamples | None
-) -> dict[str, Any] | None:
-    measured = [patient for patient in patients if patient.no_hd95 is None]
-    if region not in _HD95 or not measured:
-        return None
-    values = np.array([patient.hd95_mm.get(region, np.nan) for patient in patients])
-    known = np.isfinite(values)
-    mean = float(values[known].mean()) if known.any() else float("nan")
-    furthest = int(np.where(known, values, -1.0).argmax())
+def _of_patients(
+    values: npt.NDArray[np.float64], resamples: Resamples, patients: Sequence[PatientScores], worst: str
+) -> dict[str, Any]:
+    """Mean and worst, the `minimum` or `maximum`, of [patients]; NaN where a patient has no figure."""
+    known, sign = np.isfinite(values), 1 if worst == "minimum" else -1
+    index = int(np.where(known, sign * values, np.inf).argmin())
+    some = bool(known.any())
     return {
-        "patient_mean": figure(mean, None if resamples is None else resamples.patient_means(values)),
-        "patient_maximum": float(values[furthest]) if known.any() else None,
-        "worst_patient": patients[furthest].patient if known.any() else None,
-        "patients_measured": int(known.sum()),
-        "patients_undefined": len(measured) - int(known.sum()),
+        "patient_mean": figure(float(values[known].mean()) if some else float("nan"), resamples.patient_means(values)),
+        f"patient_{worst}": float(values[index]) if some else None,
+        "worst_patient": patients[index].patient if some else None,
     }
 
 
@@ -208,29 +209,29 @@ def _about_hd95(patients: Sequence[PatientScores]) -> dict[str, Any]:
     return {"patients_measured": sum(patient.no_hd95 is None for patient in patients), "not_computed": reasons}
 
 
-def _about_lesions(patients: Sequence[PatientScores], resamples: Resamples | None) -> dict[str, Any] | None:
+def _about_lesions(patients: Sequence[PatientScores], resamples: Resamples) -> dict[str, Any] | None:
     counts = [patient.lesions for patient in patients if patient.lesions is not None]
     if not counts:
         return None
-    total = sum(counts[1:], start=counts[0])
-    drawn = None
-    if resamples is not None:
-        above = resamples.pooled(np.array([count.found for count in counts]))
-        below = resamples.pooled(np.array([count.lesions for count in counts]))
-        drawn = np.full(above.shape, np.nan)
-        np.divide(above, below, out=drawn, where=below > 0)
+    total = summed(counts)
+    drawn = resamples.pooled(np.array(counts))
     volumes = sum(patient.volume for patient in patients)
+    recall = total.found / total.lesions if total.lesions else float("nan")
     return {
-        "recall": figure(total.found / total.lesions if total.lesions else float("nan"), drawn),
-        "lesions": total.lesions, "found": total.found, "predicted": total.predicted, "false": total.false,
-        "patients_in_3d": volumes, "patients_in_2d": len(patients) - volumes,
-    }  # fmt: skip
+        "recall": figure(recall, quotient(drawn[:, 1], drawn[:, 0])),
+        **total._asdict(),
+        "patients_in_3d": volumes,
+        "patients_in_2d": len(patients) - volumes,
+    }
 
 
 def _distances(
-    answers: Sequence[Answer], masks: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], step: int | None,
+    answers: Sequence[Answer],
+    masks: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    step: float | None,
     spacing_mm: Spacing | None,
-) -> tuple[dict[str, float], str | None]:  # fmt: skip
+) -> tuple[dict[str, float], str | None]:
     if spacing_mm is None:
         return {}, "the spacing is not declared (dataset.json: spacing_mm)"
     if step != 1:
@@ -251,17 +252,16 @@ def _lesions(masks: npt.NDArray[np.bool_], labels: npt.NDArray[np.bool_], volume
     try:
         if volume:
             return count_lesions(masks, labels)
-        counts = [count_lesions(mask, label) for mask, label in zip(masks, labels, strict=True)]
+        return summed([count_lesions(mask, label) for mask, label in zip(masks, labels, strict=True)])
     except MissingExtra:
         return None
-    return sum(counts[1:], start=counts[0])
 
 
 def _pixels(mask: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return confusion_matrix(mask.ravel(), labels.ravel(), len(CLASSES))
 
 
-def _mean(values: Sequence[float]) -> float:
+def _mean(values: Iterable[float]) -> float:
     """Of those that are not NaN; NaN where all are."""
     known = [value for value in values if value == value]
     return sum(known) / len(known) if known else float("nan")
@@ -273,20 +273,12 @@ def _stored_side(answer: Answer) -> int:
         return int(picture.width)
 
 
-def _step(numbers: Sequence[int | None]) -> int | None:
+def _step(numbers: Sequence[int | None]) -> float | None:
     """Distance of the slices' numbers where it is the same everywhere; None where they are no volume."""
     known = [number for number in numbers if number is not None]
-    if len(known) < len(numbers) or len(known) < 2:
-        return None
-    steps = {after - before for before, after in pairwise(known)}
-    (first, *others) = steps
-    return first if not others and first > 0 else None
-
-
-def _whole(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Labels 1 and 2 as one: [..., 3, 3] → [..., 2, 2]."""
-    rows = np.stack([matrix[..., 0, :], matrix[..., 1:, :].sum(axis=-2)], axis=-2)
-    return np.stack([rows[..., 0], rows[..., 1:].sum(axis=-1)], axis=-1)
+    steps = steps_of(known)
+    uneven = len(known) < len(numbers) or steps.missing or steps.repeated or steps.irregular
+    return None if uneven else steps.step_mm
 
 
 def _pixel_error(matrix: npt.NDArray[Any]) -> npt.NDArray[np.float64]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from benchmarks.evaluation.figures import Figure
 from benchmarks.report import DASH, Table, number
+from export.bootstrap import Figure
+from lits_deploy.operating_point import Patients, Share
 from lits_deploy.synthetic import MARK
 
 Cells = list[list[str]]
@@ -37,6 +39,13 @@ def patients(count: int) -> str:
 def subject_line(document: dict[str, Any]) -> str:
     """What was evaluated, in one line."""
     subject = document["subject"]
+    if subject["kind"] == "folds":
+        epochs = sorted(set(subject["epochs"]))
+        after = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+        return (
+            f"{subject['model']}, folded run {subject['name']}: {subject['folds']} networks after {after} epochs, each "
+            "on the patients that it never saw"
+        )
     runtime = subject["runtime"]
     version = str(runtime["version"]).partition("+")[0]
     where = f"{runtime['name']} {version} on {runtime['device']}"
@@ -55,8 +64,18 @@ def data_line(document: dict[str, Any]) -> str:
     failed = f", {data['failed']:,} more could not be used" if data["failed"] else ""
     synthetic = f" {MARK}" if data.get("synthetic") else ""
     return (
-        f"{data['name']}/{data['split']}: {data['slices']:,}{synthetic} slices of {patients(data['patients'])}, "
+        f"{data_name(document)}: {data['slices']:,}{synthetic} slices of {patients(data['patients'])}, "
         f"{split[data['split_by']]}{failed}"
+    )
+
+
+def data_name(document: dict[str, Any]) -> str:
+    """The split, or what stands for one."""
+    data = document["data"]
+    return (
+        f"{data['name']}, {data['split']}"
+        if document["subject"]["kind"] == "folds"
+        else f"{data['name']}/{data['split']}"
     )
 
 
@@ -70,34 +89,67 @@ def overview(document: dict[str, Any]) -> Table:
 def confusion(document: dict[str, Any]) -> Table:
     """Counts of slices, rows = target."""
     classes = document["subject"]["classes"]
-    rows = document["figures"]["confusion"]
-    return (
-        ["target ↓ answer →", *classes],
-        [[name, *(f"{n:,}" for n in row)] for name, row in zip(classes, rows, strict=True)],
-    )
+    counts = zip(classes, document["figures"]["confusion"], strict=True)
+    return ["target ↓ answer →", *classes], [[name, *(f"{n:,}" for n in row)] for name, row in counts]
 
 
 def per_patient(document: dict[str, Any]) -> Table:
     """One row a patient, the columns that fit a screen."""
-    rows = document["patients"]
+    columns: dict[str, Callable[[dict[str, Any]], str]] = {"patient": _cell("patient")}
+    if document["subject"]["kind"] == "folds":
+        columns["fold"] = _cell("fold", 0)
+    columns["slices"] = _cell("slices", 0)
     if document["task"] == "classify":
-        header = ["patient", "slices", "accuracy", "balanced", "liver accuracy", "lesion AUROC", "has lesion", "max p2"]
-        return header, [
-            [
-                row["patient"], f"{row['slices']:,}", number(row["accuracy"]), number(row["balanced_accuracy"]),
-                number(row["liver_accuracy"]), number(row["lesion_auroc"]), "yes" if row["has_lesion"] else "no",
-                number(row["max_p2"]),
-            ]
-            for row in rows
-        ]  # fmt: skip
-    header = ["patient", "slices", "Dice liver", "lesion", "liver with lesion", "HD95 mm", "lesions found"]
-    return header, [
-        [
-            row["patient"], f"{row['slices']:,}", number(row["dice_liver"]), number(row["dice_lesion"]),
-            number(row["dice_liver_with_lesion"]), number(row["hd95_mm_liver_with_lesion"], 1), found(row),
-        ]
+        columns |= {"accuracy": _cell("accuracy"), "balanced": _cell("balanced_accuracy")}
+        columns |= {"liver accuracy": _cell("liver_accuracy"), "lesion AUROC": _cell("lesion_auroc")}
+        columns |= {"has lesion": lambda row: "yes" if row["has_lesion"] else "no", "max p2": _cell("max_p2")}
+    else:
+        columns |= {"Dice liver": _cell("dice_liver"), "lesion": _cell("dice_lesion")}
+        columns |= {"liver with lesion": _cell("dice_liver_with_lesion")}
+        columns |= {"HD95 mm": _cell("hd95_mm_liver_with_lesion", 1), "lesions found": found}
+    return list(columns), [[cell(row) for cell in columns.values()] for row in document["patients"]]
+
+
+def promises(document: dict[str, Any]) -> Table:
+    """A row for each rule that `export` keeps, of a folded run: what it finds and marks on others than set it."""
+    rows = []
+    for point in document["figures"]["promises"]:
+        found, spared = (Share.from_json(point[name]) for name in ("sensitivity", "specificity"))
+        p = Patients(**point["patients"])
+        told = (f"{p.found} of {p.with_lesion}", f"{p.marked} of {p.without}")
+        rows.append([point["rule"], found.per_hundred(), spared.rest.per_hundred(), *told])
+    return ["rule", "found of 100 lesion slices", "marked of 100 others", "patients found", "others marked"], rows
+
+
+_FOLDS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "liver_accuracy": "liver accuracy",
+    "lesion_sensitivity": "lesion sensitivity",
+    "lesion_auroc": "lesion AUROC",
+    "dice_liver": "Dice liver",
+    "dice_lesion": "Dice lesion",
+}
+
+
+def by_fold(document: dict[str, Any]) -> Table:
+    """A row for each fold of a folded run, and their spread."""
+    rows, spread = document["folds"]["rows"], document["folds"]["spread"]
+    names = [name for name in _FOLDS if name in rows[0]]
+    cells = [
+        [str(row["fold"]), str(row["patients"]), f"{row['slices']:,}", *(number(row[name]) for name in names)]
         for row in rows
-    ]  # fmt: skip
+    ]
+    ends = {"mean": "mean", "sd": "standard deviation", "low": "lowest", "high": "highest"}
+    cells += [
+        [end, "", "", *(number(spread[name][key] if name in spread else None) for name in names)]
+        for key, end in ends.items()
+    ]
+    return ["fold", "patients", "slices", *(_FOLDS[name] for name in names)], cells
+
+
+def _cell(name: str, digits: int = 3) -> Callable[[dict[str, Any]], str]:
+    return lambda row: row[name] if isinstance(row[name], str) else number(row[name], digits)
 
 
 def found(row: dict[str, Any]) -> str:
@@ -126,12 +178,10 @@ def _classifier(figures: dict[str, Any]) -> Cells:
             name = f"{point['gives']} at {point['wanted']:.0%} {point['holds']}".replace("%", " %")
             rows.append(_row(f"lesion slices: {name}", point["figure"], ""))
     before, after = calibration["before"], calibration["after"]
-    name = "expected_calibration_error"
-    if calibration["temperature"] == 1.0:
-        rows.append(["calibration error (ECE)", number(before[name]), DASH, ""])
-    else:
-        rows.append(["calibration error (ECE), T = 1", number(before[name]), DASH, ""])
-        rows.append([f"calibration error (ECE), T = {calibration['temperature']:.2f}", number(after[name]), DASH, ""])
+    kinds = {", T = 1": before, f", T = {calibration['temperature']:.2f}": after}
+    for at, errors in (kinds if calibration["temperature"] != 1.0 else {"": before}).items():
+        error = number(errors["expected_calibration_error"])
+        rows.append([f"calibration error (ECE){at}", error, DASH, ""])
     if abstention["below"] is not None:
         rows.append(_row("answered above the abstain threshold", abstention["coverage"], ""))
         rows.append(_row("accuracy of those answered", abstention["accuracy_answered"], ""))

@@ -30,11 +30,15 @@ def page(documents: Sequence[Document]) -> str:
     """The whole page as text. documents: of `benchmarks.run.benchmark`, at least one."""
     drawn, points = figures(documents)
     return render(
-        Path(__file__).parent, title=", ".join(_name(d) for d in documents), key=key, frontiers=drawn,
-        documents=[_part(document) for document in documents], warnings=warnings(documents),
+        Path(__file__).parent,
+        title=", ".join(_name(d) for d in documents),
+        key=key,
+        frontiers=drawn,
+        documents=[_part(document) for document in documents],
+        warnings=warnings(documents),
         precisions=[(colour, name) for name, colour in COLOURS.items() if colour in {p.colour for p in points}],
         shapes=list(dict.fromkeys((point.shape, point.runtime) for point in points)),
-    )  # fmt: skip
+    )
 
 
 def _name(document: Document) -> str:
@@ -49,14 +53,21 @@ def _part(document: Document) -> dict[str, Any]:
         if row["scenario"] == "single-stream" and row.get("distribution_ms")
     ]
     return {
-        "name": _name(document), "machine": report.machine_line(document), "data": same_slices.named(document),
-        "sha256": document["bundle"]["sha256"][:12], "mode": document["settings"]["mode"],
-        "tables": report.tables(document), "notes": report.notes(document),
-        "curves": distribution(lines, x_name="latency of one slice (ms, logarithmic)",
-                               title="Distribution of single-stream latencies") if lines else None,
+        "name": _name(document),
+        "machine": report.machine_line(document),
+        "data": same_slices.named(document),
+        "sha256": document["bundle"]["sha256"][:12],
+        "mode": document["settings"]["mode"],
+        "tables": report.tables(document),
+        "notes": report.notes(document),
+        "curves": distribution(
+            lines, x_name="latency of one slice (ms, logarithmic)", title="Distribution of single-stream latencies"
+        )
+        if lines
+        else None,
         "facts": _facts(document),
         "marked": document["data"].get("split_by") == "slice",
-    }  # fmt: skip
+    }
 
 
 def bundle_names(documents: Sequence[Document]) -> list[str]:
@@ -73,8 +84,7 @@ def bundle_names(documents: Sequence[Document]) -> list[str]:
 def warnings(documents: Sequence[Document]) -> list[str]:
     """What stands above all drawings where their accuracies are not all of the same slices."""
     scored = [document for document in documents if same_slices.scored(report.all_rows(document))]
-    sets = dict.fromkeys(same_slices.key(document) for document in scored)
-    found = []
+    found, sets = [], {same_slices.key(document) for document in scored}
     if len(sets) > 1:
         found.append(
             f"{len(sets)} TEST SETS: these benchmarks were not all scored on the same slices, or not by the same "
@@ -104,76 +114,67 @@ def figures(documents: Sequence[Document]) -> tuple[list[tuple[str, Markup]], li
                 continue
             if key not in best or row["slices_per_second"] > best[key]["slices_per_second"]:
                 best[key] = row
-            known = row["accuracy"] is not None
-            if row["scenario"] == "single-stream" and known and row["latency_ms"].get("p50") is not None:
-                latency.append(_point(row, bundle, document, row["latency_ms"]["p50"], "ms"))
+            single = report.value_of(row, "latency_ms.p50") if row["scenario"] == "single-stream" else None
+            if row["accuracy"] is not None and single is not None:
+                latency.append(_point(row, bundle, document, single, "ms"))
         for row in best.values():
             point = _point(row, bundle, document, row["slices_per_second"], "slices/s")
             sizes += [dataclasses.replace(point, y=row["size_mb"])] if row["size_mb"] > 0 else []
             rate += [point] if row["accuracy"] is not None else []
-    sizes = sizes if len(sizes) > 1 else []
-    drawn = [*sizes, *(point for _, rate, latency in sets.values() for point in (*rate, *latency))]
+    rate_name = "slices per second (logarithmic)"
+    drawings: list[tuple[list[Point], str, dict[str, Any]]] = []
+    if len(sizes) > 1:
+        axes = {"x_name": rate_name, "y_name": "MB of the model file (logarithmic)", "title": "Size over rate"}
+        options = {**axes, "lower_y_is_better": True, "log_y": True}
+        drawings.append((sizes, "Model file and rate, best batch size: right and down is better", options))
+    for document, rate, latency in sets.values():
+        figure, on = report.accuracy_name(document), same_slices.named(document)
+        upper = figure[:1].upper() + figure[1:]
+        axes = {"y_name": figure, "x_name": rate_name, "title": f"{upper} over rate, on {on}"}
+        drawings.append((rate, f"{upper} and rate, best batch size: right and up is better. On {on}", axes))
+        axes = {**axes, "x_name": "latency of one slice, p50 (ms, logarithmic)"}
+        axes |= {"title": f"{upper} over latency, on {on}"}
+        caption = f"{upper} and latency of a single slice (p50): left and up is better. On {on}"
+        drawings.append((latency, caption, {**axes, "lower_x_is_better": True}))
+    drawn = [point for points, _, _ in drawings for point in points]
     names = list(dict.fromkeys(point.runtime for point in drawn))
     shapes = {name: SHAPES[index % len(SHAPES)] for index, name in enumerate(names)}
 
-    def drawing(points: Sequence[Point], **options: Any) -> Markup:
-        shaped = [dataclasses.replace(point, shape=shapes[point.runtime]) for point in points]
-        return scatter(shaped, **options)
+    def shaped(points: Sequence[Point]) -> list[Point]:
+        return [dataclasses.replace(point, shape=shapes[point.runtime]) for point in points]
 
-    found = []
-    if sizes:
-        found.append(
-            ("Model file and rate, best batch size: right and down is better",
-             drawing(sizes, x_name="slices per second (logarithmic)", title="Size over rate",
-                     y_name="MB of the model file (logarithmic)", lower_y_is_better=True, log_y=True))
-        )  # fmt: skip
-    for document, rate, latency in sets.values():
-        figure, on = report.accuracy_name(document), same_slices.named(document)
-        if rate:
-            found.append(
-                (f"{_upper(figure)} and rate, best batch size: right and up is better. On {on}",
-                 drawing(rate, x_name="slices per second (logarithmic)", y_name=figure,
-                         title=f"{_upper(figure)} over rate, on {on}"))
-            )  # fmt: skip
-        if latency:
-            found.append(
-                (f"{_upper(figure)} and latency of a single slice (p50): left and up is better. On {on}",
-                 drawing(latency, x_name="latency of one slice, p50 (ms, logarithmic)", y_name=figure,
-                         title=f"{_upper(figure)} over latency, on {on}", lower_x_is_better=True))
-            )  # fmt: skip
-    return found, [dataclasses.replace(point, shape=shapes[point.runtime]) for point in drawn]
-
-
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    found = [(caption, scatter(shaped(points), **options)) for points, caption, options in drawings if points]
+    return found, shaped(drawn)
 
 
 def _point(row: Row, bundle: str, document: Document, x: float, unit: str) -> Point:
     what = "original" if row["original"] else row["artifact"]
     batch = f", batch {row['batch']}" if row.get("batch") else ""
-    figure = report.accuracy_name(document)
-    accuracy = f"{figure} not known"
-    if row["accuracy"] is not None:
-        accuracy = f"{figure} {row['accuracy']:.3f} on {same_slices.named(document)}"
+    known = "not known" if row["accuracy"] is None else f"{row['accuracy']:.3f} on {same_slices.named(document)}"
+    accuracy = f"{report.accuracy_name(document)} {known}"
     name = _name(document) if bundle in _name(document) else f"{_name(document)} {bundle}"
     return Point(
-        x=x, y=row["accuracy"] or 0.0, label=f"{bundle} {what}", colour=COLOURS.get(row["precision"], "grey"),
-        title=f"{name}, {report.name_of(row)}, {what}{batch}: {x:,.1f} {unit}, {accuracy}", runtime=row["runtime"],
-    )  # fmt: skip
+        x=x,
+        y=row["accuracy"] or 0.0,
+        label=f"{bundle} {what}",
+        colour=COLOURS.get(row["precision"], "grey"),
+        title=f"{name}, {report.name_of(row)}, {what}{batch}: {x:,.1f} {unit}, {accuracy}",
+        runtime=row["runtime"],
+    )
 
 
 def _facts(document: Document) -> list[tuple[str, str]]:
     machine, telemetry = document["machine"], document.get("telemetry") or {}
-    facts = [
-        ("processor", machine["processor"]), ("GPU", ", ".join(machine["gpus"]) or "none"),
-        ("threads", str(document["settings"]["threads"])), ("system", machine["system"]),
+    return [
+        ("processor", machine["processor"]),
+        ("GPU", ", ".join(machine["gpus"]) or "none"),
+        ("threads", str(document["settings"]["threads"])),
+        ("system", machine["system"]),
         ("versions", ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())),
         ("lits-deploy", f"{machine['lits_deploy']}, revision {(machine['git'] or 'unknown')[:12]}"),
-    ]  # fmt: skip
-    for when in ("before", "after"):
-        facts.append((f"readings {when}", _readings(telemetry.get(when) or {})))
-    facts.append(("throttling", "; ".join(telemetry.get("throttled") or []) or "none seen"))
-    return facts
+        *((f"readings {when}", _readings(telemetry.get(when) or {})) for when in ("before", "after")),
+        ("throttling", "; ".join(telemetry.get("throttled") or []) or "none seen"),
+    ]
 
 
 def _readings(values: dict[str, Any]) -> str:

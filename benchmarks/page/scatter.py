@@ -47,9 +47,15 @@ def frontier(
 
 
 def scatter(
-    points: Sequence[Point], *, x_name: str, y_name: str, title: str, lower_x_is_better: bool = False,
-    lower_y_is_better: bool = False, log_y: bool = False,
-) -> Markup:  # fmt: skip
+    points: Sequence[Point],
+    *,
+    x_name: str,
+    y_name: str,
+    title: str,
+    lower_x_is_better: bool = False,
+    lower_y_is_better: bool = False,
+    log_y: bool = False,
+) -> Markup:
     """Points on a logarithmic x axis, each with its label, and the line of those that nothing beats."""
     x, y = Axis.around([p.x for p in points], log=True), Axis.around([p.y for p in points], log=log_y)
     plot = Plot(x=x, y=y, x_name=x_name, y_name=y_name, title=title)
@@ -82,9 +88,12 @@ def mark(x: float, y: float, colour: str, shape: str, title: str = "") -> str:
     if shape == "disc":
         return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="5">{told}</circle>'
     path = {
-        "square": (-4.5, "h9 v9 h-9z", -4.5), "diamond": (0, "l6,6 -6,6 -6,-6z", -6), "bar": (-7, "h14 v5 h-14z", -2.5),
-        "triangle": (0, "l6,10 -12,0z", -6), "wedge": (0, "l6,-10 -12,0z", 6),
-    }  # fmt: skip
+        "square": (-4.5, "h9 v9 h-9z", -4.5),
+        "diamond": (0, "l6,6 -6,6 -6,-6z", -6),
+        "bar": (-7, "h14 v5 h-14z", -2.5),
+        "triangle": (0, "l6,10 -12,0z", -6),
+        "wedge": (0, "l6,-10 -12,0z", 6),
+    }
     across, drawn, up = path[shape]
     return f'<path {kind} d="M{x + across:.1f},{y + up:.1f} {drawn}">{told}</path>'
 
@@ -115,8 +124,9 @@ def distribution(lines: Sequence[tuple[str, Sequence[float]]], *, x_name: str, t
     series = [
         Series(
             points=[(values[0], 0.0), *((value, (rank + 1) / len(values)) for rank, value in enumerate(values))],
-            style=f"c{number % 7}", label=name,
+            style=f"c{number % 7}",
+            label=name,
         )
         for number, (name, values) in enumerate(lines)
-    ]  # fmt: skip
+    ]
     return Plot(x=x, y=y, x_name=x_name, y_name="share of calls", title=title, series=series)

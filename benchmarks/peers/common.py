@@ -9,10 +9,8 @@ A script is what a competent user of its library writes: no hashes, no limits, n
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -21,9 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.fresh import answer, answer_error
 from benchmarks.percentiles import summarise_ms
-from lits_deploy.errors import UserError
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.model_file import ModelFile
 from lits_deploy.spreadsheet import CsvWriter
@@ -51,8 +47,9 @@ class Script(Protocol):
         ...
 
 
-def run_job(script: Script, spec: Spec) -> dict[str, Any]:
-    """Do what `spec["job"]` names and say how long it took."""
+def run_job(spec: Spec, kind: Callable[..., Script], first: Any, *names: str) -> dict[str, Any]:
+    """Do what `spec["job"]` names and say how long it took; a script is made of `first` and these of the spec."""
+    script = kind(first, **{name: spec[name] for name in names})
     if spec["job"] == "model":
         return model_job(script, spec)
     return folder_job(script, spec["files"], Path(spec["out"]), batch=spec["batch"], workers=spec["workers"])
@@ -68,7 +65,7 @@ def model_job(script: Script, spec: Spec) -> dict[str, Any]:
     together = getattr(script, "classify_all", None)
     rates: dict[str, float] = {}
     latencies: dict[str, Any] = {}
-    labels: list[int] | None = None
+    labels: list[int] = []
     for batch in spec["batches"]:
         for turn in range(WARM_UP):
             script.classify(slices[turn : turn + batch])
@@ -85,13 +82,12 @@ def model_job(script: Script, spec: Spec) -> dict[str, Any]:
             found = np.concatenate(parts)
         rates[str(batch)] = len(slices) / (perf_counter() - started)
         latencies[str(batch)] = summarise_ms(seconds) if seconds else None
-        labels = found.argmax(axis=1).tolist() if labels is None else labels
+        labels = labels or found.argmax(axis=1).tolist()
     return {
         "slices": len(slices),
         "slices_per_second": rates,
         "latency_ms": latencies,
         "labels": labels,
-        "peak_mb": peak_resident_bytes() / 1e6,
     }
 
 
@@ -127,20 +123,6 @@ def folder_job(script: Script, files: Sequence[str], out: Path, *, batch: int, w
     }
 
 
-def child_of(text: str, make: Callable[[Spec], Script]) -> None:
-    """The whole of a fresh process; text: what the parent sent. A user's error comes back as one."""
-    spec = json.loads(text)
-    try:
-        answer(run_job(make(spec), spec))
-    except UserError as error:
-        answer_error(error)
-
-
-def of_spec(spec: Spec, *names: str) -> dict[str, Any]:
-    """These arguments of a script."""
-    return {name: spec[name] for name in names}
-
-
 def read_model(spec: Spec) -> ModelFile:
     """The network's file; BundleError where it is not the one that the parent's manifest names."""
     return ModelFile.read(Path(spec["model"]), spec["model_sha256"])
@@ -158,33 +140,25 @@ def read_grey(file: str, size: int) -> Slices:
 def read_ahead(files: Sequence[str], size: int, batch: int, workers: int) -> Iterator[Slices]:
     """Batches uint8 [N, 1, S, S] in order, decoded by threads (Pillow lets go of Python's lock), two batches ahead."""
 
-    def decode(some: Sequence[str]) -> list[Slices]:
-        return [read_grey(file, size) for file in some]
+    def decode(start: int) -> Slices:
+        return np.stack([read_grey(file, size) for file in files[start : start + batch]])[:, np.newaxis]
 
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        waiting: list[Future[list[Slices]]] = []
-        for some in chunks(files, batch):
-            waiting.append(pool.submit(decode, some))
+        waiting: list[Future[Slices]] = []
+        for start in range(0, len(files), batch):
+            waiting.append(pool.submit(decode, start))
             if len(waiting) > workers + 1:
-                yield np.stack(waiting.pop(0).result())[:, np.newaxis]
+                yield waiting.pop(0).result()
         for future in waiting:
-            yield np.stack(future.result())[:, np.newaxis]
-
-
-def chunks(files: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Lists of `size`, the last one shorter."""
-    rest = iter(files)
-    while some := list(islice(rest, size)):
-        yield some
+            yield future.result()
 
 
 def write_csv(out: Path, files: Sequence[str], values: Probabilities) -> None:
     """File, class and probabilities, one row a file."""
     with out.open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream)
-        writer.writerow(["file", "class", "p0", "p1", "p2"])
-        for file, label, row in zip(files, values.argmax(axis=1).tolist(), values.tolist(), strict=True):
-            writer.writerow([file, label, *(f"{value:.6f}" for value in row)])
+        rows = zip(files, values.argmax(axis=1).tolist(), values.tolist(), strict=True)
+        cells = ([file, label, *(f"{value:.6f}" for value in row)] for file, label, row in rows)
+        CsvWriter(stream).writerows([("file", "class", "p0", "p1", "p2"), *cells])
 
 
 def read_csv(out: Path) -> list[int]:

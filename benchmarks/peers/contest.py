@@ -9,46 +9,35 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from benchmarks import folder
+from benchmarks.candidates import spec_of
 from benchmarks.fresh import ChildError, run_fresh
-from benchmarks.peers.lineup import Entry, spec_of
-from benchmarks.records import middle
-from benchmarks.scans import Scans
+from benchmarks.peers.lineup import Entry, Scans, peer_spec
 from lits_deploy.bundle import Bundle
+from lits_deploy.pipeline.tuning import CPU_BATCH
 
 TRIAL = 256
-"""Files of a trial, and of a model-only job."""
+"""Files of a trial, and of a model-only job, but for bare loops: those see all, since ours is held against them."""
 
 Result = dict[str, Any]
+Setting = tuple[int, int]
 
 
 class Contest:
-    """Entries on one bundle, run and set of files. Use as a context manager; `failed` says who dropped out, and why."""
+    """Entries on one bundle, run and set of files; `failed` says who dropped out, and why."""
 
     def __init__(
-        self, bundle: Bundle, run: Path, scans: Scans, entries: Sequence[Entry], *, threads: int, device: str
+        self, bundle: Bundle, run: Path | None, scans: Scans, entries: Sequence[Entry], *, threads: int, device: str
     ) -> None:
         self.bundle, self.run, self.scans, self.threads, self.device = bundle, run, scans, threads, device
-        self.failed: dict[str, str] = {}
-        self.entries: list[Entry] = []
-        for entry in entries:
-            if missing := entry.missing():
-                self.failed[entry.name] = f"{missing} is not installed"
-            else:
-                self.entries.append(entry)
-        self.settings: dict[str, tuple[int, int]] = {}
-        self.trials: dict[str, dict[str, float]] = {}
-        self._temporary = tempfile.TemporaryDirectory(prefix="lits-deploy-peers-")
-
-    def __enter__(self) -> Contest:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._temporary.cleanup()
+        self.failed = {entry.name: f"{name} is not installed" for entry in entries if (name := entry.missing())}
+        self.entries = [entry for entry in entries if entry.name not in self.failed]
+        self.trials: dict[str, dict[Setting, float]] = {}
 
     def prepare(self, say: Callable[[str], None]) -> None:
         """Read every file once; try each peer's settings on some of the files, and keep the faster.
@@ -60,50 +49,43 @@ class Contest:
         some = self.scans.files[:TRIAL]
         for entry in list(self.entries):
             say(f"trial: {entry.name}")
-            rates: dict[str, float] = {}
             try:
                 if entry.ours:
                     self.folder_job(entry, some)
                     continue
                 if entry.mode == "compile":
                     self.folder_job(entry, some, entry.settings[0])
-                for setting in entry.settings:
-                    done = self.folder_job(entry, some, setting)
-                    rates[f"{setting[0]}x{setting[1]}"] = done["steady_slices_per_second"] or done["slices_per_second"]
+                done = {setting: self.folder_job(entry, some, setting) for setting in entry.settings}
             except ChildError as error:
                 self._drop(entry, error)
                 continue
-            self.trials[entry.name] = rates
-            best = max(rates, key=lambda key: rates[key])
-            self.settings[entry.name] = (int(best.split("x")[0]), int(best.split("x")[1]))
+            self.trials[entry.name] = {
+                setting: found["steady_slices_per_second"] or found["slices_per_second"]
+                for setting, found in done.items()
+            }
 
-    def folder_job(self, entry: Entry, files: Sequence[str], setting: tuple[int, int] | None = None) -> Result:
+    def folder_job(self, entry: Entry, files: Sequence[str], setting: Setting | None = None) -> Result:
         """Files to CSV, once."""
-        with tempfile.TemporaryDirectory(dir=self._temporary.name) as place:
+        with tempfile.TemporaryDirectory(prefix="lits-deploy-peers-") as place:
+            out = Path(place) / "out"
             if entry.ours:
-                whole = list(files) == self.scans.files
-                roots = self.scans.roots if whole else [Path(file) for file in files]
-                values = folder.classify_fresh(
-                    self.bundle,
-                    roots,
-                    Path(place) / "out",
-                    threads=self.threads,
-                    artifact=entry.artifact,
-                    runtime=entry.runtime,
-                    device=self.device,
-                )
-                labels = folder.read_labels(Path(place) / "out", roots)
+                roots = self.scans.roots if list(files) == self.scans.files else [Path(file) for file in files]
+                spec = spec_of(self.bundle, self.threads, entry.artifact, entry.runtime, self.device)
+                values = folder.classify_fresh(spec, roots, out)
+                labels = folder.read_labels(out, roots)
                 return {**values, "labels": [labels.get(file) for file in files]}
-            batch, workers = setting or self.settings[entry.name]
-            spec = spec_of(entry, self.bundle, self.run, self.threads, self.device)
-            spec |= {"job": "folder", "files": list(files), "out": f"{place}/out.csv", "batch": batch}
-            return run_fresh(entry.module, {**spec, "workers": workers}, threads=self.threads)
+            rates = self.trials.get(entry.name, {})
+            batch, workers = setting or max(rates, key=lambda one: rates[one])
+            return self._run(entry, "folder", files, out=str(out), batch=batch, workers=workers)
 
     def model_job(self, entry: Entry) -> Result:
         """Decoded slices to classes, once at each batch size."""
-        spec = spec_of(entry, self.bundle, self.run, self.threads, self.device)
-        spec |= {"job": "model", "files": self.scans.files[:TRIAL], "batches": list(entry.batches)}
-        return run_fresh(entry.module, {**spec, "batch": max(entry.batches)}, threads=self.threads)
+        files = self.scans.files if entry.bare else self.scans.files[:TRIAL]
+        return self._run(entry, "model", files, batches=list(entry.batches))
+
+    def _run(self, entry: Entry, job: str, files: Sequence[str], **values: Any) -> Result:
+        spec = peer_spec(entry, self.bundle, self.run, self.threads, self.device)
+        return run_fresh(entry.module, {**spec, "job": job, "files": list(files), **values})
 
     def rounds(self, count: int, say: Callable[[str], None]) -> list[dict[str, Result]]:
         """`count` rounds: name → {"folder": …, "model": …}; a candidate that fails once is out of all of them."""
@@ -128,32 +110,26 @@ class Contest:
 
 
 def summary(contest: Contest, rounds: list[dict[str, Result]]) -> list[Result]:
-    """A row for each candidate: medians over rounds, every round's rates, accuracy, classes other than our FP32's."""
+    """A row for each candidate: medians over rounds, every round's rates, accuracy, classes other than our FP32's.
+
+    Of ours: `overhead` over its bare loop, and where the last round's time went.
+    """
     rows = []
     reference = next((e.name for e in contest.entries if e.ours and e.precision == "fp32"), None)
-    targets = contest.scans.targets
     for entry in contest.entries:
         folders = [results[entry.name]["folder"] for results in rounds]
-        labels = folders[0]["labels"]
+        others = [_differing(results[reference], results[entry.name]) for results in rounds] if reference else []
         row: Result = {
-            "name": entry.name,
-            "title": entry.title,
-            "ours": entry.ours,
-            "library": entry.library,
-            "precision": entry.precision,
-            "artifact": entry.artifact,
-            "batch": folders[0]["batch"],
-            "workers": folders[0]["workers"],
+            **{key: getattr(entry, key) for key in ("name", "title", "ours", "library", "precision", "artifact")},
+            **{key: folders[0][key] for key in ("batch", "workers")},
             "wall": [done["slices_per_second"] for done in folders],
             "steady": [done["steady_slices_per_second"] for done in folders],
-            "process_s": [done["process_s"] for done in folders],
             "load_s": middle([f["load_s"] for f in folders]),
             "peak_mb": middle([f["peak_mb"] for f in folders]),
-            "accuracy": _accuracy(labels, targets),
-            "other_classes": None
-            if reference is None
-            else max(_differing(results[reference], results[entry.name]) for results in rounds),
+            "accuracy": _accuracy(folders[0]["labels"], contest.scans.targets),
+            "other_classes": max(others, default=None),
             "model": None,
+            "overhead": None,
         }
         if not entry.ours:
             models = [results[entry.name]["model"] for results in rounds]
@@ -164,8 +140,33 @@ def summary(contest: Contest, rounds: list[dict[str, Result]]) -> list[Result]:
                 }
                 for batch in models[0]["slices_per_second"]
             }
+        elif bare := next((e.name for e in contest.entries if e.bare and e.beside(entry)), None):
+            rates = [results[bare]["model"]["slices_per_second"][str(CPU_BATCH)] for results in rounds]
+            row["overhead"] = overhead(row, rates) | time_spent(folders[-1])
         rows.append(row)
     return rows
+
+
+def overhead(row: Result, bare: Sequence[float]) -> Result:
+    """1 − ours / bare in every round, the medians: by wall, and steady, without the start. bare: slices per second."""
+    wall, steady = (
+        [None if ours is None else 1 - ours / rate for ours, rate in zip(row[name], bare, strict=True)]
+        for name in ("wall", "steady")
+    )
+    return {"bare": list(bare), "wall": middle(wall), "steady": middle(steady)}
+
+
+def time_spent(done: Result) -> Result:
+    """Shares of a folder job's wall, and its start-up in seconds from the call."""
+    stages, start = done["stages"], done["start_up"]
+    seconds = {
+        "before the first result": start["first_result_s"],
+        "network": stages["infer_s"],
+        "network waiting": stages["wait_s"],
+        "decoding, of one core": stages["decode_s"],
+        "ledger and tables": stages["write_s"],
+    }
+    return {"share_of_wall": {name: spent / done["wall_s"] for name, spent in seconds.items()}, "start_up": start}
 
 
 def _differing(one: Result, other: Result) -> int:
@@ -174,10 +175,14 @@ def _differing(one: Result, other: Result) -> int:
 
 def _accuracy(labels: list[int | None], targets: list[int | None] | None) -> float | None:
     """Over the files whose class is known; None where there are none."""
-    if targets is None:
-        return None
-    known = [(label, target) for label, target in zip(labels, targets, strict=True) if target is not None]
-    return float(np.mean([label == target for label, target in known])) if known else None
+    known = [label == target for label, target in zip(labels, targets or (), strict=False) if target is not None]
+    return float(np.mean(known)) if known else None
+
+
+def middle(values: Sequence[float | None]) -> float | None:
+    """The median of what is known."""
+    known = [value for value in values if value is not None]
+    return median(known) if known else None
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> float | None:
@@ -197,11 +202,8 @@ def aims(rows: list[Result]) -> list[Result]:
             what = "best precision that passed its gate" if which == "any" else "FP32"
             found.append(_aim(f"folder to CSV, {what} ({best['name']}) over the plain script", best, plain, least))
     for row in ours:
-        alike = [
-            peer
-            for peer in rows
-            if not peer["ours"] and (peer["library"], peer["precision"]) == (row["library"], row["precision"])
-        ]
+        kind = (row["library"], row["precision"])
+        alike = [peer for peer in rows if not peer["ours"] and (peer["library"], peer["precision"]) == kind]
         if alike:
             best = max(alike, key=lambda peer: middle(peer["wall"]) or 0.0)
             found.append(_aim(f"folder to CSV, {row['name']} over its best peer ({best['name']})", row, best, 1.0))

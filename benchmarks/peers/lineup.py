@@ -1,17 +1,29 @@
-"""Who takes part in a comparison: our pipeline on each runtime, and every peer that can run the same network here."""
+"""Who takes part in a comparison: our pipeline on each runtime, and every peer that can run the same network here.
+
+And the files that they are given, with their classes where a folder is the test split of a data set.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lits_deploy.backends import places
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.errors import UserError
+from lits_deploy.errors import DataError, UserError
+from lits_deploy.pipeline.tuning import CPU_BATCH
+from lits_deploy.scans.discover import Discovery
+from train.data.layout import SPLITS, read_layout
+from train.data.masks import load_class
+from train.data.spread import evenly
 
-MODEL_BATCHES = (1, 8, 32)
+MODEL_BATCHES = (1, CPU_BATCH, 32)
+
+_BARE = "benchmarks.peers.bare_scripts"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +52,15 @@ class Entry:
     def ours(self) -> bool:
         """True for the pipeline of this project."""
         return not self.module
+
+    @property
+    def bare(self) -> bool:
+        """True for a library's own calls one after another: what our overhead is over."""
+        return self.module == _BARE and self.mode != "throughput"
+
+    def beside(self, other: Entry) -> bool:
+        """The same file on the same library."""
+        return (self.library, self.artifact) == (other.library, other.artifact)
 
     def missing(self) -> str | None:
         """The first module that is not installed."""
@@ -79,74 +100,55 @@ def lineup(bundle: Bundle, device: str) -> list[Entry]:
 
 def _torch_entries(kind: str) -> list[Entry]:
     """FP32 peers that run the checkpoint."""
-    library, module = f"PyTorch {kind}", "benchmarks.peers.torch_scripts"
-    loaders = ((32, 1), (32, 2))
-    modes = [
+    found = []
+    for name, title, mode in (
         ("plain", "plain PyTorch script", "eager"),
         ("plain channels_last", "PyTorch script, channels_last", "channels_last"),
         ("torch.compile", "PyTorch script, torch.compile", "compile"),
-    ]
-    found = [
-        Entry(
-            name=name,
-            title=title,
-            library=library,
-            precision="fp32",
-            module=module,
-            mode=mode,
-            settings=loaders,
-            needs=("torch",),
+        ("timm", "timm's inference loop", "timm"),
+    ):
+        found.append(
+            Entry(
+                name=name,
+                title=title,
+                library=f"PyTorch {kind}",
+                precision="fp32",
+                module="benchmarks.peers.torch_scripts",
+                mode=mode,
+                settings=((32, 1), (32, 2)),
+                needs=("torch", "timm") if name == "timm" else ("torch",),
+            )
         )
-        for name, title, mode in modes
-    ]
-    found.append(
-        Entry(
-            name="timm",
-            title="timm's inference loop",
-            library=library,
-            precision="fp32",
-            module="benchmarks.peers.timm_script",
-            settings=loaders,
-            needs=("torch", "timm"),
-        )
-    )
     return found
 
 
 def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
     """Peers that run a file of the bundle."""
     where: dict[str, Any] = {"artifact": artifact.name, "precision": artifact.precision}
+    on_cpu, name = kind == "cpu", artifact.name
     found = []
-    if artifact.placed_for("onnxruntime", kind):
-        found.append(
-            Entry(
-                name=f"onnxruntime {artifact.name}",
-                title="bare ONNX Runtime script",
-                library=f"onnxruntime {kind}",
-                module="benchmarks.peers.onnxruntime_script",
-                settings=((8, 1), (32, 2)),
-                needs=("onnxruntime",),
-                **where,
-            )
-        )
-    if kind == "cpu" and artifact.placed_for("openvino", kind):
-        for mode, settings in (("latency", ((8, 1), (32, 2))), ("throughput", ((1, 1), (8, 1)))):
+    for library, mode, title, settings in (
+        ("onnxruntime", "onnxruntime", "bare ONNX Runtime script", ((8, 1), (32, 2))),
+        ("openvino", "latency", "OpenVINO script, latency mode", ((8, 1), (32, 2))),
+        ("openvino", "throughput", "OpenVINO script, throughput mode", ((1, 1), (8, 1))),
+    ):
+        if artifact.placed_for(library, kind) and (on_cpu or library == "onnxruntime"):
             found.append(
                 Entry(
-                    name=f"openvino {mode} {artifact.name}",
-                    title=f"OpenVINO script, {mode} mode",
-                    library=f"openvino {kind}",
-                    module="benchmarks.peers.openvino_script",
+                    name=f"{library} {name}" if library == mode else f"{library} {mode} {name}",
+                    title=title,
+                    library=f"{library} {kind}",
+                    module=_BARE,
                     mode=mode,
                     settings=settings,
-                    needs=("openvino",),
+                    needs=(library,),
                     **where,
                 )
             )
-    if kind == "cpu" and artifact.precision == "fp32":
+    if on_cpu and artifact.precision == "fp32":
         found.append(
             Entry(
-                name=f"ultralytics {artifact.name}",
+                name=f"ultralytics {name}",
                 title="Ultralytics predict (ONNX)",
                 library=f"onnxruntime {kind}",
                 module="benchmarks.peers.ultralytics_script",
@@ -158,19 +160,71 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
     return found
 
 
-def spec_of(entry: Entry, bundle: Bundle, run: Path, threads: int, device: str) -> dict[str, Any]:
+def peer_spec(entry: Entry, bundle: Bundle, run: Path | None, threads: int, device: str) -> dict[str, Any]:
     """What a peer's process is told, less the job."""
-    artifact = None if entry.artifact is None else bundle.artifact(entry.artifact)
     if bundle.folder.is_file():
         raise UserError(f"Peers read files, not {bundle.folder}.", fix=f"lits-deploy bundle unpack {bundle.folder}")
-    model = None if artifact is None else str((bundle.folder / artifact.file).resolve())
+    artifact = bundle.artifact(entry.artifact)
     return {
         "mode": entry.mode,
         "threads": threads,
         "device": device,
-        "run": str(run.resolve()),
-        "model": model,
-        "model_sha256": None if artifact is None else artifact.sha256,
+        "run": run and str(run.resolve()),
+        "model": str((bundle.folder / artifact.file).resolve()),
+        "model_sha256": artifact.sha256,
         "size": bundle.manifest.contract.size,
         "classes": list(bundle.manifest.contract.classes),
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scans:
+    """roots: what the pipeline is given; files: real paths of the scans below, sorted.
+
+    targets: their classes; None for those of a split that the network may have been trained on, or all None.
+    """
+
+    roots: list[Path]
+    files: list[str]
+    targets: list[int | None] | None
+    line: str
+
+
+def find_scans(folders: Sequence[Path], limit: int | None = None) -> Scans:
+    """The scans below folders, or `limit` of them at equal distances. Raises UserError where there are none."""
+    # Of a split of a data set: its masks are no scans.
+    named = [folder / "images" if (folder / "images").is_dir() else folder for folder in folders]
+    discovery = Discovery(named)
+    found = [one for one in discovery if one.kind == "picture" and one.container is None]  # what the peers read
+    files = sorted(os.path.realpath(discovery.real_path(one.path)) for one in found)
+    if not files:
+        raise UserError(f"There are no PNG or JPEG slices in {folders[0]}.", fix="give --scans FOLDER")
+    of, roots = len(files), named
+    if limit is not None and limit < of:
+        files = evenly(files, limit)
+        roots = [Path(file) for file in files]
+    told = [_targets(root) for root in named]
+    known = {file: target for classes, _ in told for file, target in classes.items()}
+    part = "" if len(files) == of else f" of {of:,}, evenly spread"
+    targets = [known.get(file) for file in files] if known else None
+    judged = sum(file in known for file in files)
+    line = f"{'; '.join(name for _, name in told)}: {len(files):,} files{part}"
+    if targets is not None and judged < len(files):
+        line += f" (accuracy on the {judged:,} of the test split)"
+    return Scans(roots=roots, files=files, targets=targets, line=line)
+
+
+def _targets(folder: Path) -> tuple[dict[str, int], str]:
+    """Real path → class of a test split; none for any other folder."""
+    split = folder.resolve().parent
+    if folder.name != "images" or split.name not in SPLITS:
+        return {}, folder.resolve().name
+    name = f"{split.parent.name}, {split.name} split"
+    if split.name != "test":
+        return {}, name
+    try:
+        layout = read_layout(split.parent, (split.name,))
+    except DataError:
+        return {}, name
+    found = {os.path.realpath(sample.image): load_class(sample) for sample in layout.splits[split.name]}
+    return found, name + (" BY SLICE" if layout.split_by == "slice" else "")

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.peers.common import Probabilities, Slices, child_of, of_spec, read_model
+from benchmarks.peers.common import Probabilities, Slices, read_model, run_job
 from lits_deploy.errors import UserError
 from lits_deploy.machine import allowed_cores
 from lits_deploy.model_file import ModelFile
@@ -34,37 +34,20 @@ def adapted(model: onnx.ModelProto, size: int, classes: Sequence[str]) -> onnx.M
         helper.make_node("Round", ["ul_scaled"], ["ul_whole"], name="ul_whole"),
         helper.make_node("Cast", ["ul_whole"], [old], name="ul_cast", to=TensorProto.UINT8),
     ]
-    constants = [
-        numpy_helper.from_array(np.array([value], dtype=kind), name)
-        for name, value, kind in (
-            ("ul_start", 0, np.int64),
-            ("ul_end", 1, np.int64),
-            ("ul_axis", 1, np.int64),
-            ("ul_255", 255.0, np.float32),
-        )
-    ]
-    graph.input.pop(0)
-    graph.input.insert(0, helper.make_tensor_value_info(new, TensorProto.FLOAT, ["batch", 3, size, size]))
-    graph.initializer.extend(constants)
-    rest = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*nodes, *rest])
-    kept = [output for output in graph.output if output.name == "probabilities"]
-    del graph.output[:]
-    graph.output.extend(kept)
-    del graph.value_info[:]
-    helper.set_model_props(
-        model,
-        {
-            "task": "classify",
-            "stride": "1",
-            "batch": "1",
-            "channels": "3",
-            "imgsz": str([size, size]),
-            "names": str(dict(enumerate(classes))),
-            "args": str({"dynamic": True}),
-        },
+    constants = {"ul_start": 0, "ul_end": 1, "ul_axis": 1, "ul_255": 255.0}
+    arrays = {
+        name: np.array([value], np.float32 if name == "ul_255" else np.int64) for name, value in constants.items()
+    }
+    changed = helper.make_graph(
+        [*nodes, *graph.node],
+        graph.name,
+        [helper.make_tensor_value_info(new, TensorProto.FLOAT, ["batch", 3, size, size]), *graph.input[1:]],
+        [output for output in graph.output if output.name == "probabilities"],
+        [*graph.initializer, *(numpy_helper.from_array(value, name) for name, value in arrays.items())],
     )
+    graph.CopyFrom(changed)
+    told = {"task": "classify", "stride": "1", "batch": "1", "channels": "3", "imgsz": str([size, size])}
+    helper.set_model_props(model, {**told, "names": str(dict(enumerate(classes))), "args": str({"dynamic": True})})
     return model
 
 
@@ -77,9 +60,8 @@ class UltralyticsScript:
         self.size = size
         self._folder = tempfile.TemporaryDirectory(prefix="lits-deploy-ultralytics-")
         self._file = Path(self._folder.name, "network.onnx")
-        onnx.save(
-            adapted(onnx.load_from_string(model.data), size, classes), self._file
-        )  # the file that its user would have
+        # the file that its user would have
+        onnx.save(adapted(onnx.load_from_string(model.data), size, classes), self._file)
 
     def load(self) -> None:
         """The model object; the session is made at the first prediction."""
@@ -112,11 +94,11 @@ class UltralyticsScript:
         return np.stack([result.probs.data.numpy() for result in results]).astype(np.float32)
 
 
-def child(text: str) -> None:
+def child(spec: dict[str, Any]) -> dict[str, Any]:
     """What the fresh process runs; settings go to a folder of its own, and nothing is sent or fetched."""
     with tempfile.TemporaryDirectory(prefix="lits-deploy-ultralytics-settings-") as settings:
         os.environ |= {"YOLO_CONFIG_DIR": settings, "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
         os.environ["YOLO_VERBOSE"] = "false"
         import ultralytics  # noqa: F401
 
-        child_of(text, lambda spec: UltralyticsScript(read_model(spec), **of_spec(spec, "size", "threads", "classes")))
+        return run_job(spec, UltralyticsScript, read_model(spec), "size", "threads", "classes")

@@ -12,7 +12,6 @@ import subprocess
 import threading
 from contextlib import suppress
 from time import monotonic
-from types import TracebackType
 from typing import IO, Any
 
 INTERVAL_MS = 200
@@ -84,7 +83,7 @@ class Tegrastats:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._process.terminate()
         self._process.wait(timeout=10)
         self._thread.join(timeout=10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from export.card import delta
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.console import console, table
 
@@ -21,7 +22,7 @@ def show_artifacts(bundle: Bundle) -> None:
     for name, size, parity, gate, placed in listed:
         head = (name, f"{size / 1e6:.1f}", placed)
         if not gate:
-            rows.append((*head, "PyTorch", _delta(parity["max_delta"]), str(parity["flipped"]), "", "", "original"))
+            rows.append((*head, "PyTorch", delta(parity["max_delta"]), str(parity["flipped"]), "", "", "original"))
         for place, figures in gate.get("runtimes", {}).items():
             rows.append((*head, place, *_figures(figures, segment), _verdict(gate, figures, name in left_out)))
         notes += [f"{name}: {line}" for line in (*gate.get("failures", ()), gate.get("note")) if line]
@@ -36,14 +37,10 @@ def _figures(figures: dict[str, Any], segment: bool) -> tuple[str, str, str, str
     )
     changed = "not defined" if before is None or after is None else f"{before:.4f} → {after:.4f}"
     lost = f"{figures['lesions_lost']}/{figures['lesions_found']} of {figures['lesion_slices']}"
-    return _delta(figures["max_delta"]), str(figures["flipped"]), lost, changed
+    return delta(figures["max_delta"]), str(figures["flipped"]), lost, changed
 
 
 def _verdict(gate: dict[str, Any], figures: dict[str, Any], left_out: bool) -> str:
     if gate["passed"]:
         return "passed" if figures["passed"] else "FAILED, not placed there"
     return "FAILED" if left_out else "FAILED, allowed"
-
-
-def _delta(value: float | None) -> str:
-    return "not finite" if value is None else f"{value:.1e}"

@@ -1,49 +1,18 @@
-"""The `--trt` part of `lits-deploy export`: its options, its bar, and a table of what came out. Needs no PyTorch."""
+"""The `--trt` part of `lits-deploy export`: its bar, and a table of what came out. Needs no PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import typer
+from typing import TYPE_CHECKING
 
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import UserError
 
 if TYPE_CHECKING:  # the command's help needs none of them
-    from lits_deploy.trt.engines import Engine, EngineOptions
-
-TRT = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch).")
-PRECISION = typer.Option(None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]")
-MAX_BATCH = typer.Option(
-    None, min=1, help="With --trt: slices that an engine takes at most. [default: by the GPU's memory, ≤ 64]"
-)
-OPT_BATCH = typer.Option(None, min=1, help="With --trt: slices that it is tuned for. [default: 32, or the most]")
-ENGINE_CACHE = typer.Option(
-    None, help="With --trt: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]"
-)
-COMPUTE_CAPABILITY = typer.Option(
-    None, help="With --trt: build for these GPUs instead of the one here, like sm86,sm89 (TensorRT for RTX)."
-)
-FLAVOUR = typer.Option(None, "--trt-flavour", help="With --trt: auto, tensorrt or rtx. [default: auto]")
-
-
-def options_of(trt: bool, asked: dict[str, Any]) -> EngineOptions | None:
-    """What --trt was asked for, None without it; before anything that takes time.
-
-    Raises UserError for options without --trt, and where no engine can be built.
-    """
-    if not trt:
-        if any(value is not None for value in asked.values()):
-            raise UserError("An option for engines was given without --trt.", fix="add --trt, or leave it out")
-        return None
+    from lits_deploy.trt.cache import Prepared
     from lits_deploy.trt.engines import EngineOptions
-
-    options = EngineOptions(**asked)
-    options.tools()
-    return options
 
 
 def build(folder: Path, options: EngineOptions) -> None:
@@ -68,7 +37,7 @@ def build(folder: Path, options: EngineOptions) -> None:
         console.print(f"next:  lits-deploy verify {folder} --engine-cache {cache.folder}")
 
 
-def _cells(engine: Engine | UserError) -> tuple[str, ...]:
+def _cells(engine: Prepared | UserError) -> tuple[str, ...]:
     if isinstance(engine, UserError):
         return ("failed", "", "", "", "", "")
     record = engine.record
@@ -79,7 +48,7 @@ def _cells(engine: Engine | UserError) -> tuple[str, ...]:
         "+".join(key.targets) or str(key.gpu),
         str(key.profile),
         f"{record.bytes / 1e6:.1f}",
-        f"{record.seconds:.1f}" if engine.prepared.why else "found",
+        f"{record.seconds:.1f}" if engine.why else "found",
         record.note if proof is None else f"max |Δp| {proof.max_delta:.1e} (≤ {proof.tolerance:.0e})",
     )
 

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
-from export.choices import Checkpoint, Flips
+from export.choices import Checkpoint, Flips, Networks
 from export.cli import engines
 from lits_deploy import DISCLAIMER, exits
 from lits_deploy.cli.extras import needs
+from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.errors import DataError, UserError
 
-if TYPE_CHECKING:
-    from export.declared import Declared
-    from export.precision.add import Wanted
-    from export.source import Original
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
-
-
-@app.command(epilog=exits.in_help("0 done", "1 a precision failed its gate"))
+@exit_codes("0 done", "1 a precision failed its gate")
 def export(
     run: Path | None = typer.Argument(
         None, metavar="RUN|BUNDLE", help="Training run; with --trt a bundle too. [default: the newest in runs/]"
     ),
     out: Path | None = typer.Option(None, help="Folder of the bundle. [default: RUN-bundle]"),
-    checkpoint: Checkpoint = typer.Option("best", help="Best by validate, or the last epoch's."),
+    checkpoint: Checkpoint | None = typer.Option(
+        None, help="Best by validate, or the last epoch's. [default: best; of a folded run always the last]"
+    ),
+    networks: Networks | None = typer.Option(
+        None,
+        "--from",
+        help="Of a folded run: the network of the fold whose figures are the median; the mean of all in one graph; or "
+        "the one that was trained on all patients (train --final). [default: best]",
+    ),
     weights: Path | None = typer.Option(None, help="Export weights of --model, or a checkpoint, instead of a run."),
     model: str | None = typer.Option(None, help="With --weights: a name that `lits-deploy models` lists."),
     width: int | None = typer.Option(None, help="With --weights: channels of the U-Net's first stage."),
@@ -42,6 +43,12 @@ def export(
     ),
     data: Path | None = typer.Option(None, help="Take parity slices from this data set's validate split."),
     slices: int = typer.Option(256, min=256, help="Slices that PyTorch and the bundle are compared on."),
+    operating_point: str = typer.Option(
+        "argmax",
+        metavar="RULE",
+        help="Rule by which a slice is called a lesion: argmax, balanced, sensitivity=S or specificity=S; its threshold"
+        " is set on patients that the network has not seen.",
+    ),
     cam: bool | None = typer.Option(
         None, "--cam/--no-cam", help="Also the class-activation map, for reports. [default: where the network has one]"
     ),
@@ -59,13 +66,24 @@ def export(
     ),
     allow_failing: bool = typer.Option(False, "--allow-failing", help="Keep files that fail their gate, marked."),
     report: Path | None = typer.Option(None, help="Folder for flipped slices (they show patients). [OUT-gates]"),
-    trt: bool = engines.TRT,
-    precision: str | None = engines.PRECISION,
-    max_batch: int | None = engines.MAX_BATCH,
-    opt_batch: int | None = engines.OPT_BATCH,
-    engine_cache: Path | None = engines.ENGINE_CACHE,
-    compute_capability: str | None = engines.COMPUTE_CAPABILITY,
-    trt_flavour: str | None = engines.FLAVOUR,
+    trt: bool = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch)."),
+    precision: str | None = typer.Option(
+        None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]"
+    ),
+    max_batch: int | None = typer.Option(
+        None, min=1, help="With --trt: slices that an engine takes at most. [default: by the GPU's memory, ≤ 64]"
+    ),
+    opt_batch: int | None = typer.Option(
+        None, min=1, help="With --trt: slices that it is tuned for. [default: 32, or the most]"
+    ),
+    engine_cache: Path | None = typer.Option(
+        None,
+        help="With --trt: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",
+    ),
+    compute_capability: str | None = typer.Option(
+        None, help="With --trt: build for these GPUs instead of the one here, like sm86,sm89 (TensorRT for RTX)."
+    ),
+    trt_flavour: str | None = typer.Option(None, help="With --trt: auto, tensorrt or rtx. [default: auto]"),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a bundle at OUT."),
 ) -> None:
     """Turn a training run into a bundle that proves itself.
@@ -74,35 +92,48 @@ def export(
     judged on the validate split, on the runtimes they are for; one that fails its gate is left out and the exit code
     is 1.
     """
+    if weights is not None and (networks or checkpoint):
+        raise UserError("--from and --checkpoint are for runs, not for --weights.", fix="leave them out")
     if weights is None and (model or width or channels or size):
         raise UserError(
             "--model, --width, --channels and --size go with --weights.", fix="leave them out; the run knows"
         )
     if not (fp16 or int8) and (calibration or gates or allow_failing or report):
         raise UserError("--calibration, --gate, --allow-failing, --report go with --fp16 or --int8.", fix="add one")
-    asked = {
-        "precision": precision,
-        "max_batch": max_batch,
-        "opt_batch": opt_batch,
-        "engine_cache": engine_cache,
-        "compute_capability": compute_capability,
-        "flavour": trt_flavour,
-    }
+    from lits_deploy.operating_point import ARGMAX, parse_rule
     from lits_deploy.packed import looks_like_bundle
+    from lits_deploy.trt.engines import EngineOptions
 
-    options = engines.options_of(trt, asked)
+    rule = parse_rule(operating_point)
+    options = EngineOptions(
+        precision=precision,
+        max_batch=max_batch,
+        opt_batch=opt_batch,
+        engine_cache=engine_cache,
+        compute_capability=compute_capability,
+        flavour=trt_flavour,
+    )
+    if trt:
+        options.tools()  # before anything that takes time: is there a library, and a GPU to build for?
+    elif options != EngineOptions():
+        raise UserError("An option for engines was given without --trt.", fix="add --trt, or leave it out")
     if run is not None and run.exists() and looks_like_bundle(run):
-        if options is None or fp16 or int8 or out or weights or data or window or cam is not None or flips != "none":
+        others = (fp16, int8, out, weights, data, window, networks, cam is not None, flips != "none", rule != ARGMAX)
+        if not trt or any(others):
             raise UserError(f"{run} is a bundle already.", fix="build its engines with --trt alone, or export its run")
         engines.build(run, options)
         return
     with needs("export"):
         from export.cli.artifacts import show_artifacts
-        from export.declared import Declared
+        from export.gate import override
+        from export.precision.add import Wanted
+        from export.precision.calibration_set import parse
         from export.run import export as export_run
-        from export.source import from_run
+        from export.source import from_run, open_weights
+        from export.source_of_folds import from_folds
         from export.talk import Talk
     from lits_deploy.cli.console import console, progress_bar
+    from lits_deploy.procedure import made_of
     from train import runs
 
     if data is not None:  # asked for by name: never phantoms in its place
@@ -110,26 +141,53 @@ def export(
 
         read_layout(data, ("validate",))
     if weights is None:
-        source = run or runs.newest("best.safetensors")
+        source = run or runs.newest("best.safetensors", "out_of_fold.npz")
         if source is None:
             raise DataError(
                 "There is no training run in runs/.", fix="make one with `lits-deploy train`, or name a RUN"
             )
-        original = from_run(source, choice=checkpoint).with_data(data).with_window(window)
-        target = out or source.with_name(f"{source.resolve().name}-bundle")
+        if runs.is_folded(source):
+            if checkpoint == "best":
+                raise UserError(
+                    f"The best checkpoints of {source} were chosen on the patients that the folds are measured on.",
+                    fix="leave --checkpoint out",
+                )
+            original, kind = from_folds(source, networks or "best", data), f"{networks or 'best'}-bundle"
+        else:
+            if networks is not None:
+                raise UserError(f"{source} is not a folded run, which --from is for.", fix="leave --from out")
+            original, kind = from_run(source, choice=checkpoint or "best"), "bundle"
+        original = original.with_data(data).with_window(window)
+        target = out or source.with_name(f"{source.resolve().name}-{kind}")
     else:
-        declared = Declared(model=model, width=width, channels=channels, size=size, window=window)
-        original = _from_weights(weights, declared, data)
+        original = open_weights(
+            weights, model=model, width=width, channels=channels, size=size, window=window, data=data
+        )
+        for line in original.training.get("adapted", ()):
+            console.print(f"{weights.name}: {line}")
+        if (weights.parent / "config.json").is_file() and "settings" in original.training:
+            console.print(f"note: `lits-deploy export {weights.parent}` also records the data and figures of that run")
         target = out or weights.with_name(f"{weights.stem}-bundle")
+    if rule != ARGMAX and original.info.task != "classify":
+        raise UserError("--operating-point is for classifiers.", fix="leave it out")
     original = original.with_flips(flips)
     if original.has_cam if cam is None else cam:
         original = original.with_cam()
     if line := original.window_remark():
         console.print(line)
-    wanted = _wanted(
-        fp16, int8, calibration, calibration_slices, gates or [], allow_failing,
-        report or target.with_name(f"{target.resolve().name}-gates"),
-    )  # fmt: skip
+    if line := made_of(original.training):
+        console.print(line)
+    limits, overridden = override(gates or [])
+    wanted = Wanted(
+        fp16=fp16,
+        int8=int8,
+        calibration=None if calibration is None else parse(calibration),
+        calibration_slices=calibration_slices,
+        allow_failing=allow_failing,
+        limits=limits,
+        overridden=tuple(overridden),
+        report=report or target.with_name(f"{target.resolve().name}-gates"),
+    )
     with progress_bar() as bar:
         task = bar.add_task("export", total=None, rate=0.0, note="")
         talk = Talk(
@@ -137,7 +195,9 @@ def export(
             phase=lambda name, total: bar.reset(task, description=name, total=total),
             progress=lambda n: bar.update(task, advance=n),
         )
-        bundle = export_run(original, target, overwrite=overwrite, slices=slices, wanted=wanted, talk=talk)
+        bundle = export_run(
+            original, target, overwrite=overwrite, slices=slices, wanted=wanted, operating_point=rule, talk=talk
+        )
     if wanted:
         show_artifacts(bundle)
     shape = "×".join(map(str, original.contract.shape))
@@ -150,35 +210,9 @@ def export(
         console.print(f"       lits-deploy classify {target} SCANS --out OUT")
         if any(artifact.name == "int8-cpu" for artifact in bundle.manifest.artifacts):
             console.print(f"       lits-deploy classify {target} SCANS --out OUT --precision int8")
-    console.print(f"       lits-deploy benchmark {target}" + ("" if weights else f" --against {source}"))
-    if options is not None:
+    against = "" if weights or original.folded else f" --against {source}"
+    console.print(f"       lits-deploy benchmark {target}{against}")
+    if trt:
         engines.build(target, options)
     if bundle.manifest.left_out:
         raise typer.Exit(exits.SOME_FAILED)
-
-
-def _wanted(
-    fp16: bool, int8: bool, calibration: str | None, slices: int, gates: list[str], allow_failing: bool, report: Path
-) -> Wanted:
-    from export.gate import override
-    from export.precision.add import Wanted
-    from export.precision.calibration_set import parse
-
-    limits, overridden = override(gates)
-    return Wanted(
-        fp16=fp16, int8=int8, calibration=None if calibration is None else parse(calibration),
-        calibration_slices=slices, allow_failing=allow_failing, limits=limits, overridden=tuple(overridden),
-        report=report,
-    )  # fmt: skip
-
-
-def _from_weights(weights: Path, declared: Declared, data: Path | None) -> Original:
-    from export.declared import open_weights
-    from lits_deploy.cli.console import console
-
-    original = open_weights(weights, declared, data=data)
-    for line in original.training.get("adapted", ()):
-        console.print(f"{weights.name}: {line}")
-    if (weights.parent / "config.json").is_file() and "settings" in original.training:
-        console.print(f"note: `lits-deploy export {weights.parent}` also records the data and figures of that run")
-    return original

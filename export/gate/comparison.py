@@ -1,15 +1,22 @@
-"""Figures of an artifact against the original on the same slices, added up batch by batch. Pure numpy."""
+"""Original and artifacts over the same slices, once: every slice goes through PyTorch a single time, and the figures of
+each artifact are added up batch by batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from export.held_out import Judged
+from export.gate.limits import Limits
+from export.held_out import HeldOut, Judged
+from export.parity import original_probabilities
+from lits_deploy.bundle import Artifact
+from lits_deploy.parity import Parity
+from lits_deploy.runtime import Runtime
 from train.metrics import auroc, balanced_accuracy, confusion_matrix, segmentation_summary_of
 
 LESION = 2
@@ -20,22 +27,19 @@ Floats = npt.NDArray[np.float32]
 class Flip:
     """A slice whose class the artifact changes.
 
-    p_original, p_artifact: probabilities [3]; of a U-Net the share of pixels by label. picture: uint8 [S, S].
+    p_original, p_artifact: probabilities [3]; of a U-Net the share of pixels by label.
     """
 
-    name: str
-    patient: str
-    target: int
+    slice: Judged
     original: int
     artifact: int
     p_original: tuple[float, ...]
     p_artifact: tuple[float, ...]
-    picture: npt.NDArray[np.uint8]
 
     @property
     def lesion_lost(self) -> bool:
         """A lesion slice that the original finds and the artifact does not."""
-        return self.target == LESION and self.original == LESION != self.artifact
+        return self.slice.target == LESION and self.original == LESION != self.artifact
 
 
 @dataclass
@@ -48,9 +52,7 @@ class Comparison:
 
     task: str
     flips: list[Flip] = field(default_factory=list)
-    _max: float = 0.0
-    _sum: float = 0.0
-    _values: int = 0
+    _deltas: Parity = field(default_factory=lambda: Parity(np.inf))
     _patients: list[str] = field(default_factory=list)
     _targets: list[int] = field(default_factory=list)
     _classes: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
@@ -60,10 +62,7 @@ class Comparison:
 
     def add(self, slices: Sequence[Judged], original: Floats, artifact: Floats) -> None:
         """One batch: probabilities [N, 3] or [N, 3, S, S] of both, float32."""
-        delta = np.abs(original.astype(np.float64) - artifact.astype(np.float64))
-        delta[~np.isfinite(delta)] = np.inf
-        self._max, self._sum = max(self._max, float(delta.max())), self._sum + float(delta.sum())
-        self._values += delta.size
+        self._deltas.add([judged.name for judged in slices], original, artifact)
         labels = [original.argmax(axis=1), artifact.argmax(axis=1)]
         shares: list[npt.NDArray[Any]] = [original, artifact]
         if self.task == "segment":
@@ -84,16 +83,7 @@ class Comparison:
             if before != after:
                 p_original, p_artifact = (tuple(map(float, share[index])) for share in shares)
                 self.flips.append(
-                    Flip(
-                        name=judged.name,
-                        patient=judged.patient,
-                        target=judged.target,
-                        original=before,
-                        artifact=after,
-                        p_original=p_original,
-                        p_artifact=p_artifact,
-                        picture=judged.picture[len(judged.picture) // 2],
-                    )
+                    Flip(slice=judged, original=before, artifact=after, p_original=p_original, p_artifact=p_artifact)
                 )
 
     def figures(self) -> dict[str, Any]:
@@ -121,8 +111,7 @@ class Comparison:
             }
         record: dict[str, Any] = {
             "slices": slices,
-            "max_delta": self._max if np.isfinite(self._max) else None,
-            "mean_delta": self._sum / max(1, self._values) if np.isfinite(self._sum) else None,
+            **{key: self._deltas.verdict()[key] for key in ("max_delta", "mean_delta")},
             "flipped": len(self.flips),
             "lesion_slices": lesions,
             "lesions_lost": lost,
@@ -176,3 +165,66 @@ def _share(hits: npt.NDArray[np.bool_]) -> float | None:
 
 def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+_BATCH = {"classify": 8, "segment": 2}
+
+
+def judge_batch(task: str) -> int:
+    """Slices at once: a U-Net's probabilities are 786 kB a slice, for each candidate."""
+    return _BATCH[task]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An artifact, open on a runtime that returns probabilities. place: the runtime as the reports call it."""
+
+    artifact: Artifact
+    place: str
+    runtime: Runtime
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One artifact on one runtime: figures, and which limits they break, in words."""
+
+    candidate: Candidate
+    figures: dict[str, Any]
+    failures: list[str]
+    flips: list[Flip]
+
+    @property
+    def passed(self) -> bool:
+        """True where no limit is broken."""
+        return not self.failures
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest: no names of slices, no pixels."""
+        return {**self.figures, "passed": self.passed, "failures": self.failures}
+
+
+def judge(
+    held: HeldOut,
+    candidates: Sequence[Candidate],
+    limits: Mapping[str, Limits],
+    *,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Verdict]:
+    """Verdicts in the order of the candidates. limits: by precision."""
+    task, slices = held.original.info.task, held.judged()
+    comparisons = [Comparison(task) for _ in candidates]
+    size = min([judge_batch(task), *(candidate.runtime.max_batch for candidate in candidates)])
+    while part := list(islice(slices, size)):
+        pictures = np.stack([one.picture for one in part])
+        expected = original_probabilities(held.original, pictures)
+        for candidate, comparison in zip(candidates, comparisons, strict=True):
+            got = candidate.runtime.infer(pictures).probabilities
+            assert got is not None
+            comparison.add(part, expected, got)
+        progress(len(part))
+    verdicts = []
+    for candidate, comparison in zip(candidates, comparisons, strict=True):
+        figures = comparison.figures()
+        failures = limits[candidate.artifact.precision].failures(figures)
+        verdicts.append(Verdict(candidate, figures, failures, comparison.flips))
+    return verdicts

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from export.gate.comparison import Flip
-from export.gate.judge import Verdict
+from export.gate.comparison import Flip, Verdict
 from lits_deploy import DISCLAIMER
 from lits_deploy.files import atomic_path, write_text
 from lits_deploy.printable import printable
@@ -29,9 +28,9 @@ TILE, TEXT, HEAD = 160, 44, 40
 def write_report(folder: Path, verdicts: Sequence[Verdict]) -> list[Path]:
     """`gate-<artifact>-flipped.csv`, and a PNG where a slice flipped, for every artifact; the files written."""
     written = []
-    for artifact in dict.fromkeys(verdict.artifact for verdict in verdicts):
-        of_it = [verdict for verdict in verdicts if verdict.artifact == artifact]
-        flips = [(verdict.place, flip) for verdict in of_it for flip in _ordered(verdict.flips)]
+    for artifact in dict.fromkeys(verdict.candidate.artifact.name for verdict in verdicts):
+        of_it = [verdict for verdict in verdicts if verdict.candidate.artifact.name == artifact]
+        flips = [(verdict.candidate.place, flip) for verdict in of_it for flip in _ordered(verdict.flips)]
         table = folder / f"gate-{artifact}-flipped.csv"
         write_text(table, _table(flips))
         written.append(table)
@@ -48,7 +47,7 @@ def _ordered(flips: Sequence[Flip]) -> list[Flip]:
     def change(flip: Flip) -> float:
         return max(abs(a - o) for o, a in zip(flip.p_original, flip.p_artifact, strict=True))
 
-    return sorted(flips, key=lambda flip: (not flip.lesion_lost, -change(flip), flip.name))
+    return sorted(flips, key=lambda flip: (not flip.lesion_lost, -change(flip), flip.slice.name))
 
 
 def _table(flips: Sequence[tuple[str, Flip]]) -> str:
@@ -60,7 +59,8 @@ def _table(flips: Sequence[tuple[str, Flip]]) -> str:
     )
     for place, flip in flips:
         writer.writerow(
-            [flip.name, flip.patient, place, flip.target, flip.original, flip.artifact, int(flip.lesion_lost)]
+            [flip.slice.name, flip.slice.patient, place, flip.slice.target]
+            + [flip.original, flip.artifact, int(flip.lesion_lost)]
             + [f"{p:.6f}" for p in (*flip.p_original, *flip.p_artifact)]
         )
     return stream.getvalue()
@@ -77,10 +77,11 @@ def _sheet(artifact: str, flips: Sequence[tuple[str, Flip]]) -> Image.Image:
     draw.text((8, 22), DISCLAIMER, fill=160)
     for index, (place, flip) in enumerate(shown):
         x, y = 8 + index % COLUMNS * (TILE + 8), HEAD + index // COLUMNS * (TILE + TEXT + 8)
-        sheet.paste(Image.fromarray(flip.picture).resize((TILE, TILE), Image.Resampling.BOX), (x, y))
-        verdict = f"{flip.target}: {flip.original} > {flip.artifact}"
+        middle = flip.slice.picture[len(flip.slice.picture) // 2]
+        sheet.paste(Image.fromarray(middle).resize((TILE, TILE), Image.Resampling.BOX), (x, y))
+        verdict = f"{flip.slice.target}: {flip.original} > {flip.artifact}"
         p = f"p {max(flip.p_original):.3f} > {max(flip.p_artifact):.3f}"
-        draw.text((x, y + TILE + 2), printable(flip.name)[:25], fill=230)
+        draw.text((x, y + TILE + 2), printable(flip.slice.name)[:25], fill=230)
         draw.text((x, y + TILE + 15), f"{verdict}{'  LESION LOST' if flip.lesion_lost else ''}", fill=255)
         draw.text((x, y + TILE + 28), f"{p}  {printable(place.split(' ')[0])[:12]}", fill=160)
     return sheet

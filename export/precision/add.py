@@ -8,36 +8,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from export import gate
+from export.answers import Answer
 from export.calibrate import calibrate
-from export.cam import without_cam
-from export.figures import measure, say_measured
+from export.figures import by_rule, measure, say_measured
 from export.gate.report import write_report
 from export.held_out import PHANTOM_PATIENTS, HeldOut
 from export.precision.calibration_set import COUNT, CalibrationSet, from_phantoms, from_training_patients
-from export.precision.choose import SLICES, choose_ranges
 from export.precision.fp16 import overflow
-from export.precision.make import Recipe, recipes
-from export.precision.ranges import METHODS, Activation, activations
-from export.precision.simulated import Simulated
+from export.precision.layers import without_cam
+from export.precision.make import AMPLE_MIB, SLICES, Recipe, Simulated, choose_ranges, recipes
+from export.precision.ranges import METHODS, activations
 from export.talk import Talk
 from lits_deploy.backends import open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.errors import DataError
 from lits_deploy.files import sha256_file
 from lits_deploy.goldens import compare
+from lits_deploy.operating_point import ARGMAX
 from lits_deploy.parity import FP16_TOLERANCE
-from lits_deploy.runtime import Runtime
+from lits_deploy.procedure import moved_line
+from lits_deploy.runtime import Device, Runtime
 
 GATED = ("onnxruntime", "openvino")
 """Runtimes that an artifact is judged on here where they are installed; a TensorRT engine proves itself when built."""
+
+SIMULATION = "simulation"
 
 FLOOR = {"fp16": FP16_TOLERANCE, "int8": 1e-2}
 MARGIN = 3.0
@@ -67,17 +70,6 @@ class Wanted:
         return self.fp16 or self.int8
 
 
-@dataclass(frozen=True, kw_only=True)
-class Added:
-    """What came of it. artifacts: those the bundle keeps; figures: theirs, by name and split (`export.figures`);
-    left_out: verdicts of the others, by name."""
-
-    artifacts: tuple[Artifact, ...]
-    figures: dict[str, dict[str, Any]]
-    left_out: dict[str, Any]
-    calibration_set: dict[str, Any]
-
-
 def add_precisions(
     held: HeldOut,
     folder: Path,
@@ -85,26 +77,44 @@ def add_precisions(
     calibration: CalibrationSet,
     wanted: Wanted,
     talk: Talk,
-) -> Added:
+    *,
+    base_answers: Mapping[str, Sequence[Answer]],
+) -> tuple[Manifest, dict[str, dict[str, Any]]]:
     """Make and judge every file that is wanted; those that stay out are removed from `folder` again.
 
-    base: manifest so far, its first artifact the FP32 one. calibration: as `calibration_slices` chooses them.
+    base: manifest so far, its one artifact the FP32 one; base_answers: its answers, by split.
+    calibration: as `calibration_slices` chooses them. Returns the manifest with the files that stay, and those
+    that do not in `left_out`; and the figures of the former, by name and split (`export.figures`).
     """
     for line in wanted.overridden:
         talk.say(f"gate limit changed: {line}")
+    data, slices = calibration.record, calibration.slices
     talk.say(
-        f"reading activations on {calibration.record['slices']} slices of {calibration.record['data']}"
-        + (f", {len(calibration.record['patients'])} patients" if "patients" in calibration.record else "")
+        f"reading activations on {data['slices']} slices of {data['data']}"
+        + (f", {len(data['patients'])} patients" if "patients" in data else "")
     )
-    original_file = Bundle(folder=folder, manifest=base, sha256="").read(base.artifacts[0])
-    model = without_cam(onnx.load_from_string(original_file.data))
-    talk.phase("calibration", len(calibration.slices))
-    seen = activations(model, calibration.slices, histograms=wanted.int8, progress=talk.progress)
-    ranges = {**overflow(model, seen), "data": calibration.record["data"], "slices": calibration.record["slices"]}
+    model = without_cam(onnx.load_from_string(Bundle(folder, base, "").read(base.artifacts[0]).data))
+    talk.phase("calibration", len(slices))
+    seen = activations(model, slices, histograms=wanted.int8, progress=talk.progress)
+    ranges = {**overflow(model, seen), "data": data["data"], "slices": data["slices"]}
     chosen = recipes(with_fp16=wanted.fp16, with_int8=wanted.int8)
-    made = [_write(recipe, model, seen, calibration.slices, folder, base.artifacts[0], talk) for recipe in chosen]
-    bundle = Bundle(folder=folder, manifest=replace(base, artifacts=(*base.artifacts, *made)), sha256="")
+    made = []
+    for recipe in chosen:
+        path, record = folder / recipe.file, recipe.record
+        if recipe.precision == "int8":
+            talk.phase(f"ranges of {recipe.name}", min(SLICES, len(slices)) * len(METHODS))
+            record = {**record, **choose_ranges(recipe, model, seen, slices, path, progress=talk.progress)}
+            tried = ", ".join(
+                f"{name} {delta:.1e}" for name, delta in sorted(record["tried"].items(), key=itemgetter(1))
+            )
+            way = f"`{record['ranges']}` (mean |Δp| on {record['tried_on']} of those slices: {tried})"
+            talk.say(f"  {recipe.name}: ranges by {way}")
+        else:
+            onnx.save_model(recipe.make(model, seen), str(path))
+        made.append(_artifact(recipe, base.artifacts[0], path, record))
+    bundle = Bundle(folder, replace(base, artifacts=(*base.artifacts, *made)), "")
 
+    kept, figures, left_out = list(base.artifacts), {}, {}
     with ExitStack() as stack:
         candidates = [c for artifact in made for c in _open(stack, bundle, artifact)]
         talk.say(f"judging {', '.join(r.name for r in chosen)} against PyTorch on {held.origin}")
@@ -115,33 +125,25 @@ def add_precisions(
         if wanted.report is not None:
             for path in write_report(wanted.report, verdicts):
                 talk.say(f"  → {path}")
-        finished: list[Artifact] = []
-        figures: dict[str, dict[str, Any]] = {}
         for recipe, artifact in zip(chosen, made, strict=True):
-            own = [verdict for verdict in verdicts if verdict.artifact == artifact.name]
-            opened = [candidate.runtime for candidate in candidates if candidate.artifact == artifact.name]
-            done = _finish(recipe, artifact, own, opened, held, ranges, wanted)
-            if done.gate["passed"] or wanted.allow_failing:
-                measured = measure(held, opened[_lead(own)], talk)
-                figures[done.name] = measured.figures
-                fitted = calibrate(held, measured.validate)
-                done = replace(
-                    done, temperature=fitted.temperature, abstain_below=fitted.abstain_below, calibration=fitted.record
-                )
-            finished.append(done)
+            own = [verdict for verdict in verdicts if verdict.candidate.artifact is artifact]
+            # It is fitted and measured on the first runtime that it passes on, else on the first.
+            lead = next((verdict for verdict in own if verdict.passed), own[0])
+            done = _finish(artifact, own, lead, held, ranges if recipe.half else None, wanted)
+            if not (done.gate["passed"] or wanted.allow_failing):
+                left_out[done.name] = {"bytes": done.bytes, "gate": done.gate}
+                (folder / done.file).unlink()
+                continue
+            own_figures, answers = measure(held, lead.candidate.runtime, talk)
+            first = base.artifacts[0]
+            done = calibrate(held, done, answers, first.operating_point, base=(first, base_answers))
+            if moved := moved_line(done.calibration):
+                talk.say(f"  {done.name}: temperature and thresholds {moved}")
+            figures[done.name] = by_rule(own_figures, answers, done)
+            kept.append(done)
         say_measured(talk.say, figures)
-    kept = []
-    for artifact in finished:
-        if artifact.name in figures:
-            kept.append(artifact)
-        else:
-            (folder / artifact.file).unlink()
-    return Added(
-        artifacts=tuple(kept),
-        figures=figures,
-        left_out={a.name: {"bytes": a.bytes, "gate": a.gate} for a in finished if a not in kept},
-        calibration_set=calibration.record if wanted.int8 else {},
-    )
+    with_int8 = calibration.record if wanted.int8 else {}
+    return replace(base, artifacts=tuple(kept), left_out=left_out, calibration_set=with_int8), figures
 
 
 def calibration_slices(held: HeldOut, wanted: Wanted) -> CalibrationSet:
@@ -160,27 +162,8 @@ def calibration_slices(held: HeldOut, wanted: Wanted) -> CalibrationSet:
     return from_phantoms(held)
 
 
-def _write(
-    recipe: Recipe,
-    model: onnx.ModelProto,
-    seen: Mapping[str, Activation],
-    slices: npt.NDArray[np.uint8],
-    folder: Path,
-    base: Artifact,
-    talk: Talk,
-) -> Artifact:
-    path, record = folder / recipe.file, recipe.record
-    if recipe.precision == "int8":
-        talk.phase(f"ranges of {recipe.name}", min(SLICES, len(slices)) * len(METHODS))
-        chosen = choose_ranges(recipe, model, seen, slices, path, progress=talk.progress)
-        record = {**record, **chosen}
-        tried = ", ".join(
-            f"{name} {delta:.1e}" for name, delta in sorted(chosen["tried"].items(), key=lambda kv: kv[1])
-        )
-        way = f"`{chosen['ranges']}` (mean |Δp| on {chosen['tried_on']} of those slices: {tried})"
-        talk.say(f"  {recipe.name}: ranges by {way}")
-    else:
-        onnx.save_model(recipe.make(model, seen), str(path))
+def _artifact(recipe: Recipe, base: Artifact, path: Path, record: dict[str, Any]) -> Artifact:
+    """What a recipe has written to `path`, not judged yet. base: the FP32 one; record: how it was quantised."""
     return replace(
         base,
         name=recipe.name,
@@ -195,14 +178,16 @@ def _write(
         calibration={},
         temperature=1.0,
         abstain_below=None,
+        operating_point=ARGMAX,
+        operating_points=(),
+        promise={},
         outputs=tuple(output for output in base.outputs if output != "cam"),
     )
 
 
 def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Candidate]:
     """An artifact on every runtime here that it is for; simulated where there is none."""
-    classify = bundle.manifest.task == "classify"
-    wanted = ("logits", "probabilities") if classify else ("probabilities", "labels")
+    wanted = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("probabilities", "labels")
     most = gate.judge_batch(bundle.manifest.task)
     opened: list[tuple[str, Runtime]] = []
     for name, device in places():
@@ -210,66 +195,68 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
             runtime = open_runtime(
                 bundle, runtime=name, device=device, artifact=artifact, max_batch=most, wanted=wanted
             )
-            opened.append((name if device == "cpu" else f"{name} {device}", stack.enter_context(runtime)))
+            opened.append((name if device == "cpu" else f"{name} {device}", runtime))
     if not opened:
         simulated = Simulated(
             bundle.read(artifact),
+            device=Device("cpu"),
             precision=artifact.precision,
             shape=bundle.manifest.contract.shape,
             wanted=wanted,
             max_batch=most,
+            memory_limit_mib=AMPLE_MIB,
         )
-        opened.append(("simulation", stack.enter_context(simulated)))
-    return [
-        gate.Candidate(artifact=artifact.name, precision=artifact.precision, place=name, runtime=runtime)
-        for name, runtime in opened
-    ]
+        opened.append((SIMULATION, simulated))
+    return [gate.Candidate(artifact, place, stack.enter_context(runtime)) for place, runtime in opened]
 
 
 def _finish(
-    recipe: Recipe,
     artifact: Artifact,
     verdicts: Sequence[gate.Verdict],
-    opened: Sequence[Runtime],
+    lead: gate.Verdict,
     held: HeldOut,
-    ranges: dict[str, Any],
+    ranges: dict[str, Any] | None,
     wanted: Wanted,
 ) -> Artifact:
-    """The artifact with verdict and tolerance, and the runtimes it may be used on."""
-    failures = [f"{verdict.place}: {line}" for verdict in verdicts for line in verdict.failures]
-    runtimes, passed = recipe.runtimes, all(verdict.passed for verdict in verdicts)
-    good = [verdict.place for verdict in verdicts if verdict.passed]
-    if not passed and good and recipe.runtimes:  # it is for several runtimes, and stays for those it passes on
-        bad = {verdict.place.split()[0] for verdict in verdicts if not verdict.passed}
-        runtimes = tuple(name for name in recipe.runtimes if name not in bad)
+    """The artifact with verdict and tolerance, and the runtimes it may be used on.
+
+    lead: the verdict that its parity tells. ranges: of the activations that FP16 holds in it; None where it holds none.
+    """
+    failures = [f"{verdict.candidate.place}: {line}" for verdict in verdicts for line in verdict.failures]
+    runtimes, passed = artifact.runtimes, not failures
+    if not passed and lead.passed and runtimes:  # it is for several runtimes, and stays for those it passes on
+        bad = {verdict.candidate.place.split()[0] for verdict in verdicts if not verdict.passed}
+        runtimes = tuple(name for name in runtimes if name not in bad)
         passed = True
-    if recipe.half and not ranges["passed"]:
+    if ranges is not None and not ranges["passed"]:
         largest = "not finite" if ranges["largest"] is None else f"{ranges['largest']:.0f}"
         failures.append(f"FP16 range: |{ranges['tensor']}| reaches {largest} (≤ {ranges['limit']:.0f})")
         passed = False
-    lead = _lead(verdicts)
+    notes = [held.note()]
+    if any(verdict.candidate.place == SIMULATION for verdict in verdicts):
+        notes.append("simulated in floating point, for its runtime was not here; an engine proves itself when built")
+    if lead.figures["lesion_slices"] == 0:
+        notes.append("no lesion slice among them")
     record = {
         "passed": passed,
         "failures": failures,
-        "limits": wanted.limits[recipe.precision].to_json(),
-        "overridden": [line for line in wanted.overridden if line.startswith(f"{recipe.precision}.")],
+        "limits": wanted.limits[artifact.precision].to_json(),
+        "overridden": [line for line in wanted.overridden if line.startswith(f"{artifact.precision}.")],
         "origin": held.origin,
-        "note": _note(held, verdicts),
-        "runtimes": {verdict.place: verdict.to_json() for verdict in verdicts},
+        "note": "; ".join(note for note in notes if note) or None,
+        "runtimes": {verdict.candidate.place: verdict.to_json() for verdict in verdicts},
+        **({} if ranges is None else {"range": ranges}),
     }
-    if recipe.half:
-        record["range"] = ranges
-    worst = max(compare(runtime, *held.goldens, 1.0).max_delta for runtime in opened)
+    worst = max(compare(verdict.candidate.runtime, *held.goldens, 1.0).max_delta for verdict in verdicts)
     finite = worst if np.isfinite(worst) else 1.0
-    tolerance = float(f"{max(FLOOR[recipe.precision], MARGIN * finite):.1e}")
-    info, figures = opened[lead].describe(), verdicts[lead].figures
+    info = lead.candidate.runtime.describe()
     return replace(
         artifact,
         runtimes=runtimes,
-        tolerance=tolerance,
+        tolerance=float(f"{max(FLOOR[artifact.precision], MARGIN * finite):.1e}"),
         gate=record,
         parity={
-            **{key: figures[key] for key in ("slices", "max_delta", "mean_delta", "flipped")},
+            **{key: lead.figures[key] for key in ("slices", "max_delta", "mean_delta", "flipped")},
             "origin": held.origin,
             "runtime": f"{info.name} {info.version}",
             "device": info.device,
@@ -277,17 +264,3 @@ def _finish(
             "passed": passed,
         },
     )
-
-
-def _lead(verdicts: Sequence[gate.Verdict]) -> int:
-    """The runtime that an artifact is fitted and measured on: the first that it passes on, else the first."""
-    return next((index for index, verdict in enumerate(verdicts) if verdict.passed), 0)
-
-
-def _note(held: HeldOut, verdicts: Sequence[gate.Verdict]) -> str | None:
-    notes = [held.note()]
-    if any(verdict.place == "simulation" for verdict in verdicts):
-        notes.append("simulated in floating point, for its runtime was not here; an engine proves itself when built")
-    if verdicts[0].figures["lesion_slices"] == 0:
-        notes.append("no lesion slice among them")
-    return "; ".join(note for note in notes if note) or None

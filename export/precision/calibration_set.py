@@ -65,8 +65,8 @@ def from_training_patients(held: HeldOut, data: Path, *, count: int = COUNT) -> 
     Always the same ones. Raises DataError where there is no such data, where a patient or a picture also stands in
     validate or test (of this data set, or of those the network was trained on), or where pictures cannot be read.
     """
-    original = held.original
-    layout = read_layout(data, [split for split in SPLITS if split == "train" or (data / split).is_dir()])
+    original, own = held.original, held.layout if data == held.original.data else None
+    layout = own or read_layout(data, [split for split in SPLITS if split == "train" or (data / split).is_dir()])
     train = layout.splits["train"]
     held_back = [sample for split in ("validate", "test") for sample in layout.splits.get(split, ())]
     _refuse_patients({sample.patient for sample in train}, {sample.patient for sample in held_back}, data)
@@ -95,7 +95,7 @@ def from_training_patients(held: HeldOut, data: Path, *, count: int = COUNT) -> 
     of_class = {sample.image: label for sample, label in zip(train, classes, strict=True)}
     names = [escape(sample.image.stem) for sample in chosen]
     record = {
-        "data": f"{data.resolve().name}/train",
+        "data": held.named("train") if own else f"{data.resolve().name}/train",
         "slices": len(chosen),
         "patients": sorted({sample.patient for sample in chosen}),
         "classes": [sum(of_class[sample.image] == label for sample in chosen) for label in range(CLASSES)],

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.precision.layers import ends
+from export.precision.layers import drop_unused_weights, ends, types
 from export.precision.ranges import Activation
 from lits_deploy.errors import UserError
 
@@ -31,15 +31,14 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
     half = onnx.ModelProto()
     half.CopyFrom(model)
     graph = half.graph
-    keep = ends(model)
-    types = _types(model)
+    keep, type_of = ends(model), types(model)
     weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
     produced_half = {
         name
         for index, node in enumerate(graph.node)
         if index not in keep
         for name in node.output
-        if types.get(name) == TensorProto.FLOAT
+        if type_of.get(name) == TensorProto.FLOAT
     }
     results = {value.name for value in graph.output}
     nodes: list[onnx.NodeProto] = []
@@ -61,7 +60,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
                 node.input[place] = _half_weight(graph, weights[name])
             elif index not in keep and name in produced_half and name in results:
                 node.input[place] = f"{name}_half"
-            elif index not in keep and name not in produced_half and types.get(name) == TensorProto.FLOAT:
+            elif index not in keep and name not in produced_half and type_of.get(name) == TensorProto.FLOAT:
                 node.input[place] = as_type(name, TensorProto.FLOAT16)
         nodes.append(node)
         for place, name in enumerate(node.output if index not in keep else ()):
@@ -70,9 +69,8 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
                 nodes.append(
                     helper.make_node("Cast", [f"{name}_half"], [name], name=f"cast_{name}", to=TensorProto.FLOAT)
                 )
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:], graph.value_info[:]
-    graph.node.extend(kept)
+    graph.node.extend(nodes)
     drop_unused_weights(half)
     onnx.checker.check_model(half, full_check=True)
     return half
@@ -96,14 +94,6 @@ def overflow(model: onnx.ModelProto, seen: Mapping[str, Activation]) -> dict[str
     }
 
 
-def drop_unused_weights(model: onnx.ModelProto) -> None:
-    """Remove initialisers that no node reads any more, in place."""
-    used = {name for node in model.graph.node for name in node.input}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-
-
 def _half_weight(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> str:
     name = f"{tensor.name}_fp16"
     if not any(other.name == name for other in graph.initializer):
@@ -112,8 +102,3 @@ def _half_weight(graph: onnx.GraphProto, tensor: onnx.TensorProto) -> str:
             raise UserError(f"The weight {tensor.name} does not fit into FP16.", fix="leave --fp16 and --int8 out")
         graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), name))
     return name
-
-
-def _types(model: onnx.ModelProto) -> dict[str, int]:
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    return {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output, *inferred.input)}

@@ -8,11 +8,12 @@ output channel, biases INT32. Weights keep 7 bits: processors without VNNI add p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 
+from export.precision.layers import after, heads
 from export.precision.ranges import Activation, Method
 from lits_deploy.errors import MissingExtra
 
@@ -20,13 +21,11 @@ OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "MaxPool", "Relu"
 """What is computed in integers, and what lies between: a Q/DQ pair less."""
 
 
-def to_int8(
-    model: onnx.ModelProto, seen: Mapping[str, Activation], *, method: Method, floating: Collection[str]
-) -> onnx.ModelProto:
-    """An FP32 model with INT8 layers.
+def to_int8(model: onnx.ModelProto, seen: Mapping[str, Activation], method: Method = "max") -> onnx.ModelProto:
+    """An FP32 model with INT8 layers; the last one, whose few numbers decide, stays FP32, and so does what follows it.
 
-    seen: ranges of the model's activations; method: where they are clipped; floating: names of the nodes that stay
-    FP32. Raises MissingExtra without onnxruntime's quantiser.
+    seen: ranges of the model's activations; method: where they are clipped. Raises MissingExtra without onnxruntime's
+    quantiser.
     """
     try:
         from onnxruntime.quantization import CalibrationMethod, QuantType
@@ -34,6 +33,8 @@ def to_int8(
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
     except ImportError as error:
         raise MissingExtra("onnxruntime's quantiser", "export") from error
+    last = heads(model)
+    floating = [model.graph.node[index].name for index in sorted({*last, *after(model, last)})]
     ranges = {name: tuple(np.float32(edge) for edge in values.clipped(method)) for name, values in seen.items()}
     quantizer = QDQQuantizer(
         onnx.shape_inference.infer_shapes(model),
@@ -43,7 +44,7 @@ def to_int8(
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
         nodes_to_quantize=[],
-        nodes_to_exclude=list(floating),
+        nodes_to_exclude=floating,
         op_types_to_quantize=list(OPERATORS),
         extra_options={},
     )

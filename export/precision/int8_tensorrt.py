@@ -15,8 +15,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from export.precision.fp16 import drop_unused_weights, to_fp16
-from export.precision.layers import residual_inputs, weighted
+from export.precision.fp16 import to_fp16
+from export.precision.layers import drop_unused_weights, heads, residual_inputs, weighted
 from export.precision.ranges import Activation, Method
 
 LARGEST = 127
@@ -27,14 +27,20 @@ SMALLEST_SCALE = float(np.finfo(np.float16).tiny)
 
 
 def to_int8(
-    model: onnx.ModelProto, seen: Mapping[str, Activation], *, method: Method, floating: Collection[str]
+    model: onnx.ModelProto,
+    seen: Mapping[str, Activation],
+    method: Method = "max",
+    *,
+    floating: Collection[str] | None = None,
 ) -> onnx.ModelProto:
     """An FP32 model as FP16 with INT8 layers.
 
     seen: ranges of the FP32 model's activations; method: where they are clipped; floating: names of the layers (nodes)
-    that stay FP16.
+    that stay FP16 [the last one, whose few numbers decide; of averaged networks, each's].
     """
     half = to_fp16(model)
+    if floating is None:
+        floating = [model.graph.node[index].name for index in heads(model)]
     names = {node.name for index in weighted(model) if (node := model.graph.node[index]).name not in floating}
     quantiser = _Quantiser(half, {name: values.clipped(method) for name, values in seen.items()})
     targets = [(index, 0) for index in weighted(half) if half.graph.node[index].name in names]
@@ -107,9 +113,8 @@ class _Quantiser:
             for name in node.output:
                 nodes += self._before.pop(name, [])
         assert not self._before, "a tensor that no node makes"
-        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del self.graph.node[:]
-        self.graph.node.extend(kept)
+        self.graph.node.extend(nodes)
 
     def _constant(self, name: str, values: npt.NDArray[np.generic]) -> None:
         self.graph.initializer.append(numpy_helper.from_array(values, name))

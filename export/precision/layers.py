@@ -1,9 +1,13 @@
-"""Which nodes of an exported graph are what: its two ends, its layers with weights, its residual branches.
+"""Which nodes of an exported graph are what (its two ends, its layers with weights, its residual branches), and less
+of it.
 
 Works on graphs that `export.graph` writes: nodes in order, weights as initialisers, no subgraphs.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import onnx
 
@@ -21,11 +25,31 @@ def weighted(model: onnx.ModelProto) -> list[int]:
     ]
 
 
+def heads(model: onnx.ModelProto) -> list[int]:
+    """Indices of the layers that no other layer with a weight follows: the last one; of averaged networks, each's."""
+    layers, found = weighted(model), []
+    for place, index in enumerate(layers):
+        if not after(model, [index]) & set(layers[place + 1 :]):
+            found.append(index)
+    return found
+
+
+def after(model: onnx.ModelProto, layers: list[int]) -> set[int]:
+    """Indices of the nodes that these feed, directly or not."""
+    nodes, found = list(model.graph.node), set()
+    reached = {name for index in layers for name in nodes[index].output}
+    for index in range(min(layers) + 1, len(nodes)):
+        if reached & set(nodes[index].input):
+            found.add(index)
+            reached |= set(nodes[index].output)
+    return found
+
+
 def ends(model: onnx.ModelProto) -> set[int]:
-    """Indices of the nodes before the first and after the last layer with a weight: they stay FP32.
+    """Indices of the nodes before the first and after the last layers with a weight: they stay FP32.
 
     Before: all that the first layer's input is made of (cast, crop, scale). After: all that nothing with a weight
-    follows and that the last layer feeds (softmax, argmax).
+    follows and that the last layers feed (softmax, argmax, the mean of several networks).
     """
     nodes = list(model.graph.node)
     layers = weighted(model)
@@ -37,13 +61,7 @@ def ends(model: onnx.ModelProto) -> set[int]:
         if index is not None and index not in before:
             before.add(index)
             pending += list(nodes[index].input)
-    after: set[int] = set()
-    reached = set(nodes[layers[-1]].output)
-    for index in range(layers[-1] + 1, len(nodes)):
-        if reached & set(nodes[index].input):
-            after.add(index)
-            reached |= set(nodes[index].output)
-    return before | after
+    return before | after(model, heads(model))
 
 
 def residual_inputs(model: onnx.ModelProto) -> list[tuple[int, int]]:
@@ -58,3 +76,42 @@ def residual_inputs(model: onnx.ModelProto) -> list[tuple[int, int]]:
             older = min(range(2), key=lambda place: maker[node.input[place]])
             found.append((index, older))
     return found
+
+
+def types(model: onnx.ModelProto) -> dict[str, int]:
+    """Element type of every tensor that a node makes or a caller gives, as far as ONNX infers it."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    return {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output, *inferred.input)}
+
+
+def without_cam(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of a graph without the map and all that only it needs; the same graph where it has none."""
+    pruned = onnx.ModelProto()
+    pruned.CopyFrom(model)
+    graph = pruned.graph
+    _keep(graph.output, lambda value: value.name != "cam")
+    needed = {value.name for value in graph.output}
+
+    def is_needed(node: onnx.NodeProto) -> bool:
+        if not needed & set(node.output):
+            return False
+        needed.update(node.input)
+        return True
+
+    _keep(graph.node, is_needed)  # from the last to the first: a node's readers have been seen
+    _keep(graph.initializer, lambda tensor: tensor.name in needed)
+    _keep(graph.value_info, lambda value: value.name in needed)
+    return pruned
+
+
+def drop_unused_weights(model: onnx.ModelProto) -> None:
+    """Remove initialisers that no node reads any more, in place."""
+    used = {name for node in model.graph.node for name in node.input}
+    _keep(model.graph.initializer, lambda tensor: tensor.name in used)
+
+
+def _keep(field: Any, wanted: Callable[[Any], bool]) -> None:
+    """Remove from a repeated field, from its end on, what is not wanted."""
+    for index in reversed(range(len(field))):
+        if not wanted(field[index]):
+            del field[index]

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from export.precision.layers import types
 from lits_deploy.errors import UserError
 from lits_deploy.runtime.onnxruntime_ import import_onnxruntime
 
@@ -62,13 +63,9 @@ class Activation:
 
     def clipped(self, method: Method) -> tuple[float, float]:
         """(low, high) to quantise over, zero always inside."""
-        limit = {"max": self._largest, "percentile": self._percentile, "entropy": self._entropy, "error": self._error}[
-            method
-        ]()
+        limits = {"percentile": self._percentile, "entropy": self._entropy, "error": self._error}
+        limit = self.largest if method == "max" else limits[method]()
         return max(min(self.low, 0.0), -limit), min(max(self.high, 0.0), limit)
-
-    def _largest(self) -> float:
-        return self.largest
 
     def _percentile(self) -> float:
         assert self.counts is not None
@@ -128,11 +125,13 @@ def activations(
     finite: such a network cannot be judged in any precision.
     """
     ort = import_onnxruntime()
-    names = float_tensors(model)
+    type_of = types(model)
+    outputs = (name for node in model.graph.node for name in node.output)
+    names = [name for name in outputs if type_of.get(name) == onnx.TensorProto.FLOAT]
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    outputs = {value.name for value in watched.graph.output}
-    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
+    there = {value.name for value in watched.graph.output}
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in there)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -146,10 +145,3 @@ def activations(
     if broken := [name for name, values in found.items() if not np.isfinite(values.largest)]:
         raise UserError(f"The network's activations are not finite (first in {broken[0]}).", fix="train it again")
     return found
-
-
-def float_tensors(model: onnx.ModelProto) -> list[str]:
-    """Names of the FP32 tensors that nodes put out, in the graph's order."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    types = {v.name: v.type.tensor_type.elem_type for v in (*inferred.value_info, *inferred.output)}
-    return [name for node in model.graph.node for name in node.output if types.get(name) == onnx.TensorProto.FLOAT]

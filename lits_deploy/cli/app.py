@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import typer
 
 from lits_deploy import DISCLAIMER, __version__, exits
-from lits_deploy.cli.lazy import LazyCommands
+from lits_deploy.cli.lazy import group
 from lits_deploy.printable import printable, say
 
 COMMANDS = {
@@ -24,13 +24,16 @@ COMMANDS = {
     "evaluate": ("benchmarks.cli.evaluate", "Measure a run or a bundle on labelled slices: figures, plots, one page."),
     "bundle": (
         "lits_deploy.cli.bundle",
-        "Look into a bundle, pack, unpack or upgrade it (inspect, pack, unpack, upgrade).",
+        "Look into a bundle, pair two, pack, unpack or upgrade one (inspect, pair, pack …).",
     ),
     "verify": ("lits_deploy.cli.verify", "Check a bundle's hashes and goldens on this machine."),
     "scan": ("lits_deploy.cli.scan", "List what lies in folders of scans, and what would be skipped, without a model."),
     "classify": ("lits_deploy.cli.classify", "Classify folders of CT slices with a bundle."),
     "segment": ("lits_deploy.cli.segment", "Segment liver and lesions with a U-Net's bundle: masks and volumes."),
+    "plan": ("lits_deploy.cli.plan", "Cut scans into shards that many devices or machines can do."),
+    "merge": ("lits_deploy.cli.merge", "Merge the finished shards of a plan into one output folder."),
     "watch": ("lits_deploy.cli.watch", "Classify the studies of an inbox as they become complete."),
+    "drift": ("lits_deploy.cli.drift", "Compare nightly results with the training data and with each other."),
     "report": ("lits_deploy.cli.report", "Draw tables and page of a run again from its ledger."),
     "doctor": ("lits_deploy.cli.doctor", "Say what works on this machine and how to install the rest."),
     "benchmark": (
@@ -47,33 +50,26 @@ COMMANDS = {
 `export` and `benchmarks`, which own most of them, stand above this package."""
 
 
-class _Commands(LazyCommands):
-    commands_here = COMMANDS
-
-
-app = typer.Typer(
-    cls=_Commands,
-    name="lits-deploy",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None,
-    help=f"Train, export, verify and run liver-CT slice networks on edge GPUs. {DISCLAIMER}",
-)
-
-
 def _version(asked: bool) -> None:
     if asked:
         say(f"lits-deploy {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
+
+
+app = group(
+    COMMANDS,
+    f"Train, export, verify and run liver-CT slice networks on edge GPUs. {DISCLAIMER}",
+    options=_root,
+    name="lits-deploy",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -6,20 +6,13 @@ line feed within a line too, so one call is one line. No other module may print 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskProgressColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -60,47 +53,70 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
     Plain(file=console.file, width=max(console.width, width), highlight=False).print(drawn)
 
 
+def reasons_table(
+    title: str, unit: str, reasons: Mapping[str, int], *, count: int = 0, shown: int | None = None
+) -> None:
+    """Print an empty line and why so many were passed over. shown: most; count: of all, if there are more reasons."""
+    first = list(reasons.items())[:shown]
+    rows = [(reason, f"{n:,}") for reason, n in first]
+    if (rest := count - sum(n for _, n in first)) > 0:
+        rows.append(("other reasons", f"{rest:,}"))
+    console.print("")
+    table((title, unit), rows, right=(unit,))
+
+
+def print_others(others: Mapping[str, int]) -> None:
+    """How many files are no scans, by suffix: the most frequent ones."""
+    kinds = ", ".join(f"{suffix or 'no suffix'} {n:,}" for suffix, n in list(others.items())[:4])
+    if others:
+        console.print(f"{sum(others.values()):,} other files not read ({kinds})")
+
+
 def print_json(document: Any) -> None:
     """Print JSON whose every character is printable and whose values are exact."""
     say(*printable_json(document).split("\n"), to=console.file)
 
 
-class _Words(ProgressColumn):
+class _Words(progress.ProgressColumn):
     """A task's text by a template as rich's TextColumn takes it, without markup."""
 
     def __init__(self, template: str) -> None:
         super().__init__(table_column=Column(no_wrap=True))
         self._template = template
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: progress.Task) -> Text:
         return Text(printable(self._template.format(task=task)))
 
 
-def progress_bar(unit: str = "slices") -> Progress:
+def progress_bar(unit: str = "slices") -> progress.Progress:
     """A bar with description, count, rate (task field `rate`, per second) and time left; nothing drawn when piped."""
-    return Progress(
-        _Words("{task.description}"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        MofNCompleteColumn(),
-        _Words("{task.fields[rate]:.1f} " + unit + "/s"),
-        TimeRemainingColumn(),
-        _Words("{task.fields[note]}"),
-        console=errors,
-        transient=False,
-        disable=not errors.is_terminal,
-    )
+    rate = _Words("{task.fields[rate]:.1f} " + unit + "/s")
+    note = _Words("{task.fields[note]}")
+    return _bar(progress.MofNCompleteColumn(), rate, progress.TimeRemainingColumn(), note)
 
 
-def phase_bar() -> Progress:
+@contextmanager
+def bar(what: str, unit: str = "slices", *, resumed: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar; gives what is called with (done, total), total where it is known. resumed: what the first call says is no
+    part of the rate."""
+    begun, before = time.perf_counter(), -1 if resumed else 0
+    with progress_bar(unit) as drawn:
+        task = drawn.add_task(what, total=None, rate=0.0, note="")
+
+        def show(done: int, total: int | None = None) -> None:
+            nonlocal before
+            before = done if before < 0 else before
+            rate = (done - before) / max(time.perf_counter() - begun, 1e-6)
+            drawn.update(task, total=total, completed=done, rate=rate)
+
+        yield show
+
+
+def phase_bar() -> progress.Progress:
     """A bar with description, time and the name of the phase (task field `phase`); gone when it is done."""
-    return Progress(
-        _Words("{task.description}"),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        _Words("{task.fields[phase]}"),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    )
+    return _bar(progress.TimeElapsedColumn(), _Words("{task.fields[phase]}"), transient=True)
+
+
+def _bar(*columns: progress.ProgressColumn, transient: bool = False) -> progress.Progress:
+    first = (_Words("{task.description}"), progress.BarColumn(bar_width=24), progress.TaskProgressColumn())
+    return progress.Progress(*first, *columns, console=errors, transient=transient, disable=not errors.is_terminal)

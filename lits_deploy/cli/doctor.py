@@ -9,11 +9,11 @@ import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import run_options
+from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
     from lits_deploy.doctor import Check, Report
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _STATES = ("ok", "warning", "missing", "broken")  # words, as marks all print as ? on a terminal without UTF-8
 _TITLES = {
@@ -26,7 +26,7 @@ _TITLES = {
 _STATE_WIDTH, _NAME_WIDTH, _WIDTH = 7, 19, 100
 
 
-@app.command(epilog=exits.in_help("0 a runtime works", "1 none does"))
+@exit_codes("0 a runtime works", "1 none does")
 def doctor(
     as_json: bool = run_options.AS_JSON,
     out: Path = typer.Option(
@@ -74,11 +74,8 @@ def lines(check: Check, width: int) -> list[str]:
 
     head = f"  {check.state:<{_STATE_WIDTH}} {check.name:<{_NAME_WIDTH}} "
     indent = " " * len(head)
-    folded = textwrap.wrap(
-        check.found, max(width, 60), initial_indent=head, subsequent_indent=indent, break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip
-    return [*(folded or [head]), *([f"{indent}fix: {check.fix}"] if check.fix else [])]
+    folded = textwrap.TextWrapper(max(width, 60), head, indent, break_long_words=False, break_on_hyphens=False)
+    return [*(folded.wrap(check.found) or [head]), *([f"{indent}fix: {check.fix}"] if check.fix else [])]
 
 
 def summary(report: Report) -> str:

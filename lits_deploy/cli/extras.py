@@ -11,11 +11,14 @@ _OURS = ("lits_deploy", "train", "export", "benchmarks")
 
 
 @contextmanager
-def needs(extra: str) -> Iterator[None]:
-    """Raises MissingExtra where an import within fails for want of a library; a module of ours that fails is a bug."""
+def needs(extra: str, what: str = "") -> Iterator[None]:
+    """Raises MissingExtra where an import within fails for want of a library; a module of ours that fails is a bug.
+
+    what: needs that library, in words.
+    """
     try:
         yield
     except ImportError as error:
         if (error.name or _OURS[0]).split(".")[0] in _OURS:
             raise
-        raise MissingExtra(str(error.name), extra) from error
+        raise MissingExtra(f"{error.name}, which {what} needs," if what else str(error.name), extra) from error

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 from lits_deploy import exits
 
+Commands = Mapping[str, tuple[str, str]]
+"""Commands by name: the module that defines the function of that name (or an `app`), and a line of help."""
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def exit_codes(*own: str) -> Callable[[Command], Command]:
+    """Notes the exit codes of a command for its help; one without says `0 done`."""
+
+    def noted(command: Command) -> Command:
+        vars(command)["exit_codes"] = own
+        return command
+
+    return noted
+
 
 class LazyCommands(TyperGroup):
-    """Commands by name: the module that defines `app`, and a line of help. Subclasses set them."""
+    """Commands that are listed by name; `group` makes subclasses that list them."""
 
-    commands_here: ClassVar[dict[str, tuple[str, str]]] = {}
+    commands_here: ClassVar[Commands] = {}
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of a working day."""
@@ -34,13 +50,28 @@ class LazyCommands(TyperGroup):
         """Import the command's module: only when that command is run or asked for its help."""
         if cmd_name not in self.commands_here:
             return None
-        module, _ = self.commands_here[cmd_name]
-        command = typer.main.get_command(importlib.import_module(module).app)
-        if not isinstance(command, TyperGroup):
-            command.epilog = command.epilog or exits.in_help("0 done")
-        return command
+        module = importlib.import_module(self.commands_here[cmd_name][0])
+        if (app := getattr(module, "app", None)) is None:
+            function, app = getattr(module, cmd_name), typer.Typer(rich_markup_mode=None, add_completion=False)
+            app.command(epilog=exits.in_help(*vars(function).get("exit_codes", ("0 done",))))(function)
+        return typer.main.get_command(app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The overview needs the names and lines above, no module."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in self.commands_here.items()])
+
+
+def group(
+    commands: Commands,
+    text: str,
+    *,
+    base: type[LazyCommands] = LazyCommands,
+    options: Callable[..., None] = lambda: None,
+    **more: Any,
+) -> typer.Typer:
+    """An `app` of commands. text: its help; options: a function with its own, which does nothing; more: of Typer."""
+    listed = type("Listed", (base,), {"commands_here": commands})
+    app = typer.Typer(cls=listed, rich_markup_mode=None, add_completion=False, no_args_is_help=True, help=text, **more)
+    app.callback()(options)
+    return app

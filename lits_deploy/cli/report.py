@@ -9,16 +9,13 @@ import typer
 from lits_deploy import DISCLAIMER
 from lits_deploy.cli import patients, run_options
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command()
 @patients.guarded
 def report(
     out: Path = typer.Argument(..., help="OUT of a `classify` run, finished or not."),
     formats: str = typer.Option("", "--format", help="Tables to add: csv, parquet, jsonl, joined by commas."),
     ledger: Path | None = typer.Option(None, help="Folder of its ledger, if the run had one elsewhere."),
-    group_readable: bool | None = run_options.GROUP_READABLE,
+    group_readable: bool | None = run_options.Run.group_readable,
 ) -> None:
     """Draw tables and report.html again from a run's ledger.
 
@@ -27,7 +24,7 @@ def report(
     """
     from lits_deploy.cli.console import console
     from lits_deploy.errors import UserError
-    from lits_deploy.pipeline.redraw import redraw
+    from lits_deploy.report.redraw import redraw
     from lits_deploy.tables import FORMATS
 
     wanted = run_options.names(formats)

@@ -1,116 +1,197 @@
 """What several commands have in common: options, the progress of a run, and names joined by commas.
 
 Typer reads an option from a parameter's default, so the same object serves every command that has it; options that only
-commands of `train` share stand in `train/cli/options.py`. Parameters of `classify`,
-`segment` and `watch` are named as the fields of `ClassifyOptions` are: `of_command` puts them together.
+commands of `train` share stand in `train/cli/options.py`.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_type_hints
 
 import typer
 
+from lits_deploy.cli.locations import ENDPOINT, use_endpoint
 from lits_deploy.errors import UserError
+from lits_deploy.storage import PathOrUrl
 
 if TYPE_CHECKING:  # a command's help needs no pipeline
     from rich.progress import Progress as Bar
 
     from lits_deploy.bundle import Bundle
+    from lits_deploy.pipeline.context import RunContext
     from lits_deploy.pipeline.options import ClassifyOptions, Progress
     from lits_deploy.pipeline.stop import Stop
 
-SCANS = typer.Argument(..., help="Folders, files and zips: DICOM, NIfTI, PNG and JPEG.")
-RUNTIME = typer.Option("auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it.")
-DEVICE = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error.")
-PRECISION = typer.Option(
-    None,
-    help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use; tf32: the FP32 file,"
-    " multiplied in TF32 on an NVIDIA GPU (Ampere or later). [default: fp32]",
+R = TypeVar("R")
+Made = TypeVar("Made")
+
+SCANS = typer.Argument(..., help="Folders, files and zips, also s3://…: DICOM, NIfTI, PNG and JPEG.")
+SCANS_OR_JOB = typer.Argument(
+    None, help="Folders, files and zips, also s3://…: DICOM, NIfTI, PNG and JPEG. None with --job."
 )
-ARTIFACT = typer.Option(None, help="In place of --precision: a model file of the bundle by its name.")
-BATCH_SIZE = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU].")
-WORKERS = typer.Option(
-    None, min=1, help="Decode processes [cores less one, 1 to 4; more are added while the network waits]."
-)
-THREADS = typer.Option(0, min=0, help="CPU threads of the network; 0: every core.")
-TUNE = typer.Option(
-    False, "--tune", help="Measure which batch size and threads are fastest here, and remember it for this bundle."
-)
-RECURSIVE = typer.Option(True, help="Look into folders below.")
-TABLES_HELP = "Tables to write: csv, parquet, jsonl, joined by commas."
-FOLLOW_LINKS = typer.Option(False, "--follow-links", help="Also follow links that lead out of the named folders.")
-ALLOW_REMOVED = typer.Option(
-    False, "--allow-removed", help="Continue even if scans with results seem to be gone, and drop those results."
-)
-IGNORE = typer.Option(
-    None,
-    "--ignore",
-    metavar="PATTERN",
-    help="Acknowledge failures of files whose path matches: rows, no exit 1.",
-)
-IGNORE_NONE = typer.Option(False, "--ignore-none", help="Forget the patterns kept in OUT.")
-OVERWRITE = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
-RETRY_FAILED = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
-ABSTAIN = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")
-IDENTIFY = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes.")
-PSEUDONYMOUS = typer.Option(
-    False, "--pseudonymous", help="Write salted hashes in place of file paths and of files' SHA-256."
-)
-SALT = typer.Option(
-    None,
-    help="Of the hashes, so that runs compare. [default: random, kept in OUT] Other users of the machine see it in"
-    " `ps`, and a short one can be guessed: prefer --salt-file.",
-)
-SALT_FILE = typer.Option(
-    None, help="File that holds the salt, for its owner alone (mode 600); it may lie outside OUT and serve several."
-)
-GROUP_READABLE = typer.Option(
-    None,
-    "--group-readable/--no-group-readable",
-    help="Let the files' group read OUT (0750, 0640), not its owner alone (0700, 0600). [default: as OUT was]",
-)
-ANY_BODY_PART = typer.Option(
-    False, "--any-body-part", help="Take slices whose DICOM header names another region than the trunk."
-)
-TRUST = typer.Option(
-    None, metavar="sform|qform", help="Orientation to use where a NIfTI file's two disagree. [default: exclude it]"
-)
-TIME_LIMIT = typer.Option(30.0, "--time-limit", help="Seconds that decoding one file may take.")
-MEMORY_LIMIT = typer.Option(
-    1024, "--memory-limit", help="MiB that decoding a file, loading the network or one slice in it may take."
-)
+BUNDLE = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them: folder or zip, also s3://….")
 AS_JSON = typer.Option(False, "--json", help="Print JSON.")
-ENGINE_CACHE = typer.Option(
-    None,
-    help="With TensorRT: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",
-)
-LEDGER = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")
 SEGMENTER = typer.Option(
     None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
 )
+TABLES_HELP = "Tables to write: csv, parquet, jsonl, joined by commas."
+
+
+class Run:
+    """Options of a run, in the order of its help, named as the fields of `ClassifyOptions` are."""
+
+    runtime: str = typer.Option(
+        "auto", help="auto, onnxruntime, openvino or tensorrt; auto: openvino on a CPU that has it."
+    )
+    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N. A device that is not there is an error.")
+    precision: str | None = typer.Option(
+        None,
+        help="fp32, fp16 or int8: the bundle's file of that precision for the runtime in use; tf32: the FP32 file,"
+        " multiplied in TF32 on an NVIDIA GPU (Ampere or later). [default: fp32]",
+    )
+    artifact: str | None = typer.Option(None, help="In place of --precision: a model file of the bundle by its name.")
+    batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU].")
+    workers: int | None = typer.Option(
+        None, min=1, help="Decode processes [cores less one, 1 to 4; more are added while the network waits]."
+    )
+    threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core.")
+    tune: bool = typer.Option(
+        False, "--tune", help="Measure which batch size and threads are fastest here, and remember it for this bundle."
+    )
+    recursive: bool = typer.Option(True, help="Look into folders below.")
+    follow_links: bool = typer.Option(
+        False, "--follow-links", help="Also follow links that lead out of the named folders."
+    )
+    ignore: list[str] | None = typer.Option(
+        None,
+        "--ignore",
+        metavar="PATTERN",
+        help="Acknowledge failures of files whose path matches: rows, no exit 1.",
+    )
+    ignore_none: bool = typer.Option(False, "--ignore-none", help="Forget the patterns kept in OUT.")
+    allow_removed: bool = typer.Option(
+        False, "--allow-removed", help="Continue even if scans with results seem to be gone, and drop those results."
+    )
+    formats: str = typer.Option("csv", "--format", help=TABLES_HELP)
+    overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
+    retry_failed: bool = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
+    abstain: bool = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")
+    operating_point: str | None = typer.Option(
+        None,
+        metavar="RULE",
+        help="Rule by which a slice is called a lesion: argmax, balanced, sensitivity=S or specificity=S, as far as the"
+        " bundle has a threshold for it (`bundle inspect`). [default: the bundle's]",
+    )
+    identify: bool = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes.")
+    pseudonymous: bool = typer.Option(
+        False, "--pseudonymous", help="Write salted hashes in place of file paths and of files' SHA-256."
+    )
+    salt: str | None = typer.Option(
+        None,
+        help="Of the hashes, so that runs compare. [default: random, kept in OUT] Other users of the machine see it in"
+        " `ps`, and a short one can be guessed: prefer --salt-file.",
+    )
+    any_body_part: bool = typer.Option(
+        False, "--any-body-part", help="Take slices whose DICOM header names another region than the trunk."
+    )
+    trust: str | None = typer.Option(
+        None, metavar="sform|qform", help="Orientation to use where a NIfTI file's two disagree. [default: exclude it]"
+    )
+    salt_file: Path | None = typer.Option(
+        None, help="File that holds the salt, for its owner alone (mode 600); it may lie outside OUT and serve several."
+    )
+    group_readable: bool | None = typer.Option(
+        None,
+        "--group-readable/--no-group-readable",
+        help="Let the files' group read OUT (0750, 0640), not its owner alone (0700, 0600). [default: as OUT was]",
+    )
+    time_limit_s: float = typer.Option(30.0, "--time-limit", help="Seconds that decoding one file may take.")
+    memory_limit_mib: int = typer.Option(
+        1024, "--memory-limit", help="MiB that decoding a file, loading the network or one slice in it may take."
+    )
+    ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")
+    engine_cache: Path | None = typer.Option(
+        None,
+        help="With TensorRT: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",
+    )
+    endpoint: str | None = ENDPOINT
+
+
+def with_run(*lacks: str, **own: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """A command whose parameter `options` comes of the options in `Run`, which take its place on the command line.
+
+    lacks: names of those that it has not; own: what it has in place of some, by name.
+    """
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=own.get(name, vars(Run)[name]), annotation=kind)
+        for name, kind in get_type_hints(Run).items()
+        if name not in lacks
+    ]
+
+    def extended(command: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(command)
+        def run(**given: Any) -> R:
+            asked = {option.name: given.pop(option.name) for option in shared}
+            use_endpoint(asked.pop("endpoint", None))
+            return command(**given, options=of_command(asked))
+
+        parameters = dict(inspect.signature(command).parameters)
+        place = list(parameters).index("options")
+        listed = [one for name, one in parameters.items() if name != "options"]
+        vars(run)["__signature__"] = inspect.Signature([*listed[:place], *shared, *listed[place:]])
+        run.__annotations__ = {name: kind for name, kind in command.__annotations__.items() if name != "options"}
+        return run
+
+    return extended
 
 
 def of_command(given: Mapping[str, Any]) -> ClassifyOptions:
-    """The options of a run, from a command's parameters (its `locals()`); those that it has not keep their defaults."""
+    """The options of a run, from what the command line gave; those that a command has not keep their defaults."""
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.scans import Reading
 
-    named = {field.name: given[field.name] for field in fields(ClassifyOptions) if field.name in given}
-    named["formats"] = names(given["formats"])
-    named["ignore"] = tuple(given["ignore"] or ())
-    named["reading"] = Reading(any_body_part=given["any_body_part"], trust=given["trust"])
-    return ClassifyOptions(**named)
+    reading = filled(Reading, given)
+    lists: dict[str, Any] = {}
+    if "formats" in given:
+        lists["formats"] = names(given["formats"])
+    if "ignore" in given:
+        lists["ignore"] = tuple(given["ignore"] or ())
+    return filled(ClassifyOptions, {**given, **lists, "reading": reading})
 
 
-def bundle_and_scans(bundle: Path, scans: Sequence[Path]) -> Bundle:
+def filled(kind: Callable[..., Made], given: Mapping[str, Any]) -> Made:
+    """A dataclass from what bears the names of its fields, such as a command's `locals()`; the rest is left out."""
+    return kind(**{field.name: given[field.name] for field in fields(cast(Any, kind)) if field.name in given})
+
+
+def drawn_after(
+    bundle: Bundle, options: ClassifyOptions, report: bool, segmenter: Path | None, say: Callable[[str], None]
+) -> Callable[[RunContext], Sequence[Path]] | None:
+    """What draws the report of a run when it is done; None without one. Raises UserError for a segmenter without it."""
+    if not report:
+        if segmenter is not None:
+            raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
+        return None
+    from lits_deploy.packed import open_bundle
+    from lits_deploy.report.after import reporter
+
+    unet = None if segmenter is None else open_bundle(segmenter)
+    return reporter(bundle, options, segmenter=unet, say=say)
+
+
+def bundle_and_scans(bundle: PathOrUrl, scans: Sequence[PathOrUrl]) -> Bundle:
     """The bundle, opened. Raises UserError where the two arguments stand in each other's place."""
+    from lits_deploy.fetched_bundle import local_bundle
     from lits_deploy.packed import looks_like_bundle, open_bundle
 
-    swapped = bundle.exists() and not looks_like_bundle(bundle) and any(map(looks_like_bundle, scans))
+    bundle = local_bundle(bundle)
+    paths = [one for one in scans if isinstance(one, Path)]
+    swapped = bundle.exists() and not looks_like_bundle(bundle) and any(map(looks_like_bundle, paths))
     if swapped:
         raise UserError("BUNDLE and SCANS are swapped.", fix="the bundle comes first, then the scans")
     return open_bundle(bundle)

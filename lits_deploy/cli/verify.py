@@ -7,15 +7,15 @@ from pathlib import Path
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import run_options
+from lits_deploy.cli import locations, run_options
+from lits_deploy.cli.lazy import exit_codes
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command(epilog=exits.in_help("0 the bundle holds here", "3 it does not"))
+@exit_codes("0 the bundle holds here", "3 it does not")
 def verify(
-    bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
-    engine_cache: Path | None = run_options.ENGINE_CACHE,
+    bundle: str = typer.Argument(..., help="Folder that `lits-deploy export` made, or its zip; also s3://…."),
+    engine_cache: Path | None = run_options.Run.engine_cache,
+    endpoint: str | None = locations.ENDPOINT,
 ) -> None:
     """Check a bundle's hashes and goldens on this machine, without PyTorch.
 
@@ -23,14 +23,17 @@ def verify(
     """
     from lits_deploy.cli.console import console
     from lits_deploy.packed import open_bundle
+    from lits_deploy.verify import shown
     from lits_deploy.verify import verify as verify_bundle
 
-    problems, checks = verify_bundle(bundle, engine_cache=engine_cache)
+    locations.use_endpoint(endpoint)
+    folder = locations.bundle_at(bundle)
+    problems, checks = verify_bundle(folder, engine_cache=engine_cache)
     for problem in problems:
         console.print(f"-[x] {problem}")
     if not problems:
-        opened = open_bundle(bundle)
-        files = 2 + len(opened.manifest.files) + len(opened.manifest.artifacts)
+        opened = open_bundle(folder)
+        files = len(opened.digests())
         console.print(f"-[✓] {files} files match their hashes (bundle {opened.sha256[:12]})")
     for check in checks:
         where = f"{check.artifact} on {check.runtime}, {check.device}"
@@ -44,12 +47,14 @@ def verify(
             f"-[{mark}] {where}: {v['slices']} goldens, {delta} (≤ {v['tolerance']:.0e}), {v['flipped']} flipped",
         )
     if not problems:
-        for artifact in opened.manifest.artifacts:
-            if artifact.warning:
-                console.print(f"warning: {artifact.warning}")
-            if not any(check.artifact == artifact.name for check in checks):
-                placed = ", ".join(artifact.runtimes)
-                console.print(f"-[ ] {artifact.name}: not tried, it is for {placed}, which is not here")
+        for part in filter(None, (opened, opened.segmenter)):
+            for artifact in part.manifest.artifacts:
+                name = shown(part, artifact.name)
+                if artifact.warning:
+                    console.print(f"warning: {artifact.warning}")
+                if not any(check.artifact == name for check in checks):
+                    placed = ", ".join(artifact.runtimes)
+                    console.print(f"-[ ] {name}: not tried, it is for {placed}, which is not here")
     if problems or not checks or not all(check.passed for check in checks):
         console.print("This bundle must not be used here. Fix: copy it again, or export it again.")
         raise typer.Exit(exits.BUNDLE_FAILS)

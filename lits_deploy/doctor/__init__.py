@@ -10,20 +10,17 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lits_deploy import __version__
-from lits_deploy.doctor.check import Check, Private, Section, is_jetson
-from lits_deploy.doctor.child import Job, run
-from lits_deploy.nvidia import gpu_here
+from lits_deploy.doctor.check import Check, without_names
+from lits_deploy.doctor.child import SECONDS, Job, run
+from lits_deploy.nvidia import gpu_here, is_jetson
+from lits_deploy.printable import printable_values
 
-__all__ = ["SECONDS", "Check", "Report", "examine", "jobs"]
-
-SECONDS = 30.0
-"""Longest that one check may take: importing CUDA from a cold disk of an edge box takes ten."""
+__all__ = ["Check", "Report", "examine", "jobs"]
 
 BUILD = 4
 """Times as long may TensorRT take on a GPU: it tries kernels out while it builds."""
@@ -46,43 +43,43 @@ class Report:
         return {"lits_deploy": __version__, "working": self.working, "checks": checks}
 
 
-def examine(out: Path, *, seconds: float = SECONDS) -> Report:
+def examine(out: Path) -> Report:
     """Look at everything; out: where results would go (need not exist). Takes two seconds on an idle machine."""
-    return Report(tuple(map(Private().check, run(jobs(out, seconds=seconds)))))
+    clean = without_names()
+    said = ((check, {"found": check.found, "fix": check.fix, "details": check.details}) for check in run(jobs(out)))
+    return Report(tuple(replace(check, **printable_values(texts, clean)) for check, texts in said))
 
 
-def jobs(out: Path, *, seconds: float = SECONDS) -> Sequence[Job]:
-    """What is looked at, in the order of the rows; the slow ones start first."""
-    gpus: list[int | None] = [*cuda_devices()] or [0 if is_jetson() else None]
-    devices = [("onnxruntime", "cpu"), *(("onnxruntime", f"cuda:{k}") for k in cuda_devices()), ("openvino", "cpu")]
+def jobs(out: Path) -> list[Job]:
+    """What is looked at, in the order of the rows."""
+    cuda = cuda_devices()
+    gpus: list[int | None] = [*cuda] or [0 if is_jetson() else None]
     folder = os.path.abspath(out)  # noqa: PTH100 - without asking the disk, which may hang
     out_fix = "--out on another disk: this one does not answer"
-    gpu_fix = "nvidia-smi by hand; where it hangs too, reboot"
-    trt_fix = "nvidia-smi by hand, then another version of TensorRT: its driver may be too old for it"
+    cache_fix, temporary_fix = (f"export {name}=FOLDER on another disk" for name in ("XDG_CACHE_HOME", "TMPDIR"))
 
-    def job(section: Section, name: str, function: str, fix: str | None = None, **arguments: Any) -> Job:
-        function = f"{__name__}.{function}"
-        return Job(section=section, name=name, function=function, arguments=arguments, fix=fix, seconds=seconds)
+    def runtime(name: str, device: str) -> Job:
+        fix = f"pip install --upgrade --force-reinstall --no-deps {name}, or another version of it"
+        asked = {"runtime": name, "device": device}
+        return Job("runtimes", f"{name} on {device}", f"{__name__}.runtimes:try_runtime", fix, asked)
 
-    found = []
-    for runtime, device in devices:
-        fix = f"pip install --upgrade --force-reinstall --no-deps {runtime}, or another version of it"
-        name = f"{runtime} on {device}"
-        found.append(job("runtimes", name, "runtimes:try_runtime", fix, runtime=runtime, device=device))
-    found.append(job("runtimes", "one onnxruntime", "runtimes:one_onnxruntime"))
-    for flavour in ("tensorrt", "rtx"):
-        for gpu in gpus:
-            name = flavour if gpu is None else f"{flavour} on cuda:{gpu}"
-            tried = job("runtimes", name, "trt:try_flavour", trt_fix, flavour=flavour, device=gpu)
-            found.append(tried if gpu is None else replace(tried, seconds=BUILD * seconds))
+    def tensorrt(flavour: str, gpu: int | None) -> Job:
+        name, seconds = (flavour, SECONDS) if gpu is None else (f"{flavour} on cuda:{gpu}", BUILD * SECONDS)
+        fix = "nvidia-smi by hand, then another version of TensorRT: its driver may be too old for it"
+        asked = {"flavour": flavour, "device": gpu}
+        return Job("runtimes", name, f"{__name__}.trt:try_flavour", fix, asked, seconds)
+
     return [
-        *found,
-        job("gpu", "gpu", "gpu:gpus", gpu_fix),
-        job("machine", "machine", "host:checks", stdout_encoding=sys.stdout.encoding or "unknown"),
-        job("folders", "output", "folders:out_folder", out_fix, folder=folder),
-        job("folders", "cache", "folders:cache_folder", "export XDG_CACHE_HOME=FOLDER on another disk"),
-        job("folders", "temporary files", "folders:temporary_folder", "export TMPDIR=FOLDER on another disk"),
-        job("libraries", "libraries", "libraries:checks"),
+        *(runtime("onnxruntime", device) for device in ("cpu", *(f"cuda:{k}" for k in cuda))),
+        runtime("openvino", "cpu"),
+        Job("runtimes", "one onnxruntime", f"{__name__}.runtimes:one_onnxruntime"),
+        *(tensorrt(flavour, k) for flavour in ("tensorrt", "rtx") for k in gpus),
+        Job("gpu", "gpu", f"{__name__}.gpu:gpus", "nvidia-smi by hand; where it hangs too, reboot"),
+        Job("machine", "machine", f"{__name__}.host:checks", arguments={"stdout": sys.stdout.encoding or "unknown"}),
+        Job("folders", "output", f"{__name__}.folders:out_folder", out_fix, {"folder": folder}),
+        Job("folders", "cache", f"{__name__}.folders:cache_folder", cache_fix),
+        Job("folders", "temporary files", f"{__name__}.folders:temporary_folder", temporary_fix),
+        Job("libraries", "libraries", f"{__name__}.libraries:checks"),
     ]
 
 
@@ -97,6 +94,6 @@ def cuda_devices() -> list[int]:
     count = len(files) or int(is_jetson())
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         names = [name.strip() for name in chosen.split(",")]
-        usable = names[: next((k for k, name in enumerate(names) if name in ("", "-1")), len(names))]
-        count = min(count, len(usable)) if count else 0
+        usable = next((k for k, name in enumerate(names) if name in ("", "-1")), len(names))
+        count = min(count, usable)
     return list(range(count))

@@ -5,20 +5,17 @@ Called in a child, one for each folder, as a dead network disk hangs whoever ask
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
 import re
 import shutil
 import sqlite3
 import tempfile
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
-from lits_deploy.doctor.check import Check, State, first_line, row
+from lits_deploy.doctor.check import Check, first_line
 from lits_deploy.user_cache import user_cache
-
-_row = partial(row, "folders")
 
 NETWORK = re.compile(
     r"nfs|cifs|smb|9p|ceph|lustre|afs|gpfs|beegfs|ncpfs|davfs|virtiofs|vboxsf|prl_fs"
@@ -40,8 +37,8 @@ def out_folder(folder: str) -> list[Check]:
         disk = _disk("output", folder, place)
     except OSError as error:
         fix = "--out elsewhere, or mend the mount"
-        return [_row("output", "broken", f"{folder} cannot be read: {first_line(error.strerror or error)}", fix)]
-    return [disk, *(_ledger(place) if disk.state != "broken" else []), *_ledger_there(Path(folder))]
+        return [Check("output", "broken", f"{folder} cannot be read: {_why(error)}", fix)]
+    return [disk, *([_ledger(place)] if disk.state != "broken" else []), *_ledger_there(Path(folder))]
 
 
 def cache_folder() -> list[Check]:
@@ -49,13 +46,13 @@ def cache_folder() -> list[Check]:
     fix, cache = "export XDG_CACHE_HOME=FOLDER that can be written", user_cache()
     if cache is None:
         found = "this user has no home folder: what --tune finds is not remembered, and engines need --engine-cache"
-        return [_row("cache", "warning", found, fix)]
+        return [Check("cache", "warning", found, fix)]
     try:
-        row = _disk("cache", str(cache), _existing(cache), fix=fix)
+        disk = _disk("cache", str(cache), _existing(cache), fix=fix)
     except OSError as error:
-        return [_row("cache", "warning", f"{cache} cannot be read ({first_line(error.strerror or error)})", fix)]
-    state: State = "warning" if row.state == "broken" else row.state
-    return [dataclasses.replace(row, state=state, found=f"{row.found}; the place of settings and TensorRT engines")]
+        return [Check("cache", "warning", f"{cache} cannot be read ({_why(error)})", fix)]
+    disk = replace(disk, found=f"{disk.found}; the place of settings and TensorRT engines")
+    return [replace(disk, state="warning") if disk.state == "broken" else disk]
 
 
 def temporary_folder() -> list[Check]:
@@ -64,7 +61,7 @@ def temporary_folder() -> list[Check]:
     try:
         folder = tempfile.gettempdir()
     except FileNotFoundError:
-        return [_row("temporary files", "warning", "no folder for them can be written", fix)]
+        return [Check("temporary files", "warning", "no folder for them can be written", fix)]
     return [_disk("temporary files", folder, Path(folder), fix=fix)]
 
 
@@ -79,12 +76,10 @@ def file_system(path: Path, mounts: str | None = None) -> str:
         return "unknown"
     real, best, kind = Path(os.path.realpath(path)), -1, "unknown"
     for line in text.splitlines():
-        fields = line.split(" ")
-        if len(fields) < 3:
-            continue
-        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[1])  # spaces are \040
+        _, point, found, *_ = line.split(" ")
+        point = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), point)  # spaces are \040
         if len(point) >= best and (real == Path(point) or Path(point) in real.parents):
-            best, kind = len(point), fields[2]  # of two at one point, the later hides the earlier
+            best, kind = len(point), found  # of two at one point, the later hides the earlier
     return kind
 
 
@@ -94,38 +89,38 @@ def is_network(kind: str) -> bool:
 
 
 def _disk(name: str, said: str, place: Path, *, fix: str = "--out elsewhere") -> Check:
-    kind = file_system(place)
-    usage = shutil.disk_usage(place)
+    kind, usage = file_system(place), shutil.disk_usage(place)
     found = f"{said}: {usage.free / 1e9:,.1f} of {usage.total / 1e9:,.1f} GB free, {kind}"
     details = {"free_bytes": usage.free, "total_bytes": usage.total, "file_system": kind, "network": is_network(kind)}
+    row = Check(name, "ok", found, details=details)
     try:
         with tempfile.TemporaryFile(dir=place, prefix=".lits-deploy-doctor-") as stream:
             stream.write(b"\0" * 4096)
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        return _row(name, "broken", f"{found}; cannot be written ({first_line(error.strerror or error)})", fix, details)
+        return replace(row, state="broken", found=f"{found}; cannot be written ({_why(error)})", fix=fix)
     if usage.free < LITTLE_FREE:
-        return _row(name, "warning", f"{found}; little room", f"make room, or {fix}", details)
-    return _row(name, "ok", found, details=details)
+        return replace(row, state="warning", found=f"{found}; little room", fix=f"make room, or {fix}")
+    return row
 
 
-def _ledger(place: Path) -> list[Check]:
+def _ledger(place: Path) -> Check:
     """The ledger as `classify` keeps it: a lock, a database in WAL mode, rows, and the same rows when opened again."""
-    kind = file_system(place)
-    version = f"SQLite {sqlite3.sqlite_version}"
+    kind, version = file_system(place), f"SQLite {sqlite3.sqlite_version}"
     try:
         with tempfile.TemporaryDirectory(dir=place, prefix=".lits-deploy-doctor-") as folder:
             problem = _try_ledger(Path(folder))
     except OSError as error:  # NFS keeps a removed file under another name for as long as someone has it open
-        problem = f"its files cannot be handled: {first_line(error.strerror or error)}"
+        problem = f"its files cannot be handled: {_why(error)}"
     details = {"sqlite": sqlite3.sqlite_version, "file_system": kind, "wal": problem is None}
+    row = Check("ledger", "ok", f"{version}: lock, WAL and reading back work on {kind}", details=details)
     if problem is not None:
-        return [_row("ledger", "broken", f"{version} on {kind}: {problem}", LOCAL_LEDGER, details)]
+        return replace(row, state="broken", found=f"{version} on {kind}: {problem}", fix=LOCAL_LEDGER)
     if is_network(kind):
         found = f"WAL worked in a trial, but {kind} is a network file system, whose locks can fail under load"
-        return [_row("ledger", "warning", f"{version}: {found}", LOCAL_LEDGER, details)]
-    return [_row("ledger", "ok", f"{version}: lock, WAL and reading back work on {kind}", details=details)]
+        return replace(row, state="warning", found=f"{version}: {found}", fix=LOCAL_LEDGER)
+    return row
 
 
 def _ledger_there(folder: Path) -> list[Check]:
@@ -135,14 +130,13 @@ def _ledger_there(folder: Path) -> list[Check]:
 
     if not (folder / FILE_NAME).is_file():
         return []
-    name = "ledger of a run"
     try:
         found = examine(folder / FILE_NAME)
     except sqlite3.Error as error:
-        return [_row(name, "broken", f"cannot be read ({first_line(error)})", "doctor as the user whose runs they are")]
+        found = f"cannot be read ({first_line(error)})", "doctor as the user whose runs they are"
     if found is None:
-        return [_row(name, "ok", "its pages and all its rows are what was written")]
-    return [_row(name, "broken", *found)]
+        return [Check("ledger of a run", "ok", "its pages and all its rows are what was written")]
+    return [Check("ledger of a run", "broken", *found)]
 
 
 def _try_ledger(folder: Path) -> str | None:
@@ -151,22 +145,18 @@ def _try_ledger(folder: Path) -> str | None:
     from lits_deploy.scans.discover import Found
 
     try:
-        fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        finally:
-            os.close(fd)
+        with (folder / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return f"a file cannot be locked ({first_line(error.strerror or error)})"
+        return f"a file cannot be locked ({_why(error)})"
     names = [f"{number:04d}.png" for number in range(100)]
     try:
         with Ledger(folder) as ledger:
             ledger.stage(Found(name, 1, 1) for name in names)
             ledger.adopt({"trial": True}, "/")
             for number, *_ in list(ledger.pending(len(names))):
-                ledger.record(
-                    [SliceRow(number, 0, OK, None, 0, 1.0, 0.0, 0.0)], [FileRow(number, OK, None, "0" * 64, None)]
-                )
+                row = SliceRow(number, 0, OK, None, 0, 1.0, 0.0, 0.0)
+                ledger.record([row], [FileRow(number, OK, None, "0" * 64, None)])
         with Ledger(folder) as ledger:
             same = [row.path for row in ledger.rows()] == names
     except OutputError as error:
@@ -179,8 +169,11 @@ def _try_ledger(folder: Path) -> str | None:
 
 def _existing(path: Path) -> Path:
     """The folder itself, or the nearest one above it that is there: where `mkdir` would start."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    if not path.is_dir():
-        raise NotADirectoryError(20, f"{path.name} is a file")
-    return path
+    place = next(place for place in (path, *path.parents) if place.exists())
+    if not place.is_dir():
+        raise NotADirectoryError(20, f"{place.name} is a file")
+    return place
+
+
+def _why(error: OSError) -> str:
+    return first_line(error.strerror or error)

@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.doctor.check import Check, first_line, is_jetson, row
-from lits_deploy.nvidia import gpu_here
+from lits_deploy.doctor.check import Check, first_line
+from lits_deploy.nvidia import gpu_here, is_jetson
 
 FIELDS = (
     *("index", "name", "memory.total", "memory.free", "driver_version"),
@@ -27,7 +27,6 @@ FIELDS = (
 
 _SMI_S, _NVPMODEL_S = 8.0, 4.0
 _RUN: dict[str, Any] = {"capture_output": True, "text": True, "errors": "replace"}
-_row = partial(row, "gpu")
 _NOT_KNOWN = {"", "[n/a]", "n/a", "[not supported]", "[unknown error]", "[insufficient permissions]"}
 
 
@@ -41,13 +40,13 @@ def gpus() -> list[Check]:
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             said = error.stdout or error.stderr if isinstance(error, subprocess.CalledProcessError) else error
             fix = "reboot, or install the driver again: its kernel module and its tools must be of one version"
-            rows.append(_row("nvidia-smi", "broken", f"does not answer: {first_line(said)}", fix))
+            rows.append(Check("nvidia-smi", "broken", f"does not answer: {first_line(said)}", fix))
     if gpu_here() or is_jetson():
         try:
             return rows + _rows(*query_libcuda())
         except (OSError, AttributeError, RuntimeError) as error:
             fix = "install an NVIDIA driver that fits the kernel; in a container: docker run --gpus all"
-            return [*rows, _row("driver", "broken", f"libcuda does not answer: {first_line(error)}", fix)]
+            return [*rows, Check("driver", "broken", f"libcuda does not answer: {first_line(error)}", fix)]
     return [*rows, _none()]
 
 
@@ -57,14 +56,10 @@ def query(smi: str) -> list[dict[str, str]]:
     try:
         text = _smi(smi, fields)
     except subprocess.CalledProcessError:
-        fields = FIELDS[:-1]
-        text = _smi(smi, fields)
-    found = []
-    for line in text.splitlines():
-        values = [value.strip() for value in line.split(",")]
-        if len(values) == len(fields):
-            found.append({f: v for f, v in zip(fields, values, strict=True) if v.lower() not in _NOT_KNOWN})
-    return found
+        text = _smi(smi, fields := FIELDS[:-1])
+    rows = ([value.strip() for value in line.split(",")] for line in text.splitlines())
+    named = (dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields))
+    return [{field: value for field, value in gpu.items() if value.lower() not in _NOT_KNOWN} for gpu in named]
 
 
 def cuda_of_smi(smi: str) -> str | None:
@@ -86,6 +81,7 @@ def query_libcuda() -> tuple[list[dict[str, str]], str | None]:
     call("cuInit", 0)
     call("cuDriverGetVersion", ctypes.byref(version))
     call("cuDeviceGetCount", ctypes.byref(number))
+    module = re.search(r"\s(\d{3}\.[\d.]+)\s", _text(Path("/proc/driver/nvidia/version")))
     found = []
     for index in range(number.value):
         name, size, major, minor = ctypes.create_string_buffer(256), ctypes.c_size_t(), ctypes.c_int(), ctypes.c_int()
@@ -93,16 +89,9 @@ def query_libcuda() -> tuple[list[dict[str, str]], str | None]:
         call("cuDeviceTotalMem_v2", ctypes.byref(size), index)
         call("cuDeviceGetAttribute", ctypes.byref(major), 75, index)  # compute capability, before and
         call("cuDeviceGetAttribute", ctypes.byref(minor), 76, index)  # after the point
-        found.append(
-            {
-                "index": str(index),
-                "name": name.value.decode(errors="replace"),
-                "memory.total": str(size.value >> 20),
-                "compute_cap": f"{major.value}.{minor.value}",
-            }
-        )
-    if module := re.search(r"\s(\d{3}\.[\d.]+)\s", _text(Path("/proc/driver/nvidia/version"))):
-        found = [{**gpu, "driver_version": module[1]} for gpu in found]
+        gpu = {"index": str(index), "name": name.value.decode(errors="replace"), "memory.total": str(size.value >> 20)}
+        gpu |= {"compute_cap": f"{major.value}.{minor.value}"} | ({"driver_version": module[1]} if module else {})
+        found.append(gpu)
     return found, f"{version.value // 1000}.{version.value % 1000 // 10}"
 
 
@@ -114,16 +103,16 @@ def _smi(smi: str, fields: tuple[str, ...]) -> str:
 def _rows(found: list[dict[str, str]], cuda: str | None) -> list[Check]:
     if not found:
         fix = "check the cable or slot, and dmesg for NVRM lines; in a container: docker run --gpus all"
-        return [_row("driver", "broken", "the driver is loaded and sees no GPU", fix)]
+        return [Check("driver", "broken", "the driver is loaded and sees no GPU", fix)]
     driver = found[0].get("driver_version")
     text = f"NVIDIA {driver or 'of unknown version'}, runs CUDA up to {cuda or 'unknown'}"
-    rows = [_row("driver", "ok", text, details={"driver": driver, "cuda": cuda})]
+    rows = [Check("driver", "ok", text, details={"driver": driver, "cuda": cuda})]
     for gpu in found:
         name = f"gpu {gpu.get('index', '?')}"
         memory = f", {int(gpu['memory.total']):,} MiB" if gpu.get("memory.total", "").isdigit() else ""
         memory += f" ({int(gpu['memory.free']):,} free)" if memory and gpu.get("memory.free", "").isdigit() else ""
         capability = f", compute capability {gpu['compute_cap']}" if "compute_cap" in gpu else ""
-        rows.append(_row(name, "ok", f"{gpu.get('name', 'unnamed')}{memory}{capability}", details=gpu))
+        rows.append(Check(name, "ok", f"{gpu.get('name', 'unnamed')}{memory}{capability}", details=gpu))
         rows += _power(name, gpu)
     return rows
 
@@ -140,9 +129,8 @@ def _power(name: str, gpu: dict[str, str]) -> list[Check]:
         parts.append(f"persistence {'on' if persistence == 'Enabled' else 'off: the first call after a pause is slow'}")
         if persistence != "Enabled":
             fixes.append(f"sudo nvidia-smi -i {gpu.get('index', 0)} -pm 1")
-    if not parts:
-        return []
-    return [_row(f"{name} power", "warning" if fixes else "ok", ", ".join(parts), " && ".join(fixes) or None)]
+    row = Check(f"{name} power", "warning" if fixes else "ok", ", ".join(parts), " && ".join(fixes) or None)
+    return [row] if parts else []
 
 
 def _jetson() -> list[Check]:
@@ -150,13 +138,13 @@ def _jetson() -> list[Check]:
     match = re.match(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", release)
     linux = f"Jetson Linux {match[1]}.{match[2]}" if match else release or "Jetson Linux, unknown release"
     board = _text(Path("/proc/device-tree/model")) or "unknown board"
-    rows = [_row("jetson", "ok", f"{board}, {linux}", details={"board": board, "linux": linux})]
+    rows = [Check("jetson", "ok", f"{board}, {linux}", details={"board": board, "linux": linux})]
     nvpmodel = shutil.which("nvpmodel") or "/usr/sbin/nvpmodel"
     return [*rows, _power_mode(nvpmodel)]
 
 
 def _power_mode(nvpmodel: str) -> Check:
-    mode = partial(_row, "power mode")
+    mode = partial(Check, "power mode")
     if not os.access(nvpmodel, os.X_OK):
         return mode("missing", "nvpmodel is not here (as in a container): ask on the board itself")
     try:
@@ -177,15 +165,12 @@ def _none() -> Check:
     """Why there is no GPU: the driver may be missing, or kept from a container."""
     if Path("/proc/driver/nvidia/version").exists():
         fix = "docker run --gpus all (with NVIDIA's container toolkit on the host)"
-        return _row("gpu", "broken", "the host has an NVIDIA driver, and this container was given no GPU", fix)
-    if any(_text(path) == "0x10de" for path in Path("/sys/bus/pci/devices").glob("*/vendor") if _is_display(path)):
+        return Check("gpu", "broken", "the host has an NVIDIA driver, and this container was given no GPU", fix)
+    displays = (path for path in Path("/sys/bus/pci/devices").glob("*") if _text(path / "class").startswith("0x03"))
+    if any(_text(path / "vendor") == "0x10de" for path in displays):  # of PCI class 03, 3D controllers too
         fix = "sudo ubuntu-drivers install (or the driver from nvidia.com), and reboot"
-        return _row("gpu", "broken", "an NVIDIA GPU is in the machine, and its driver is not loaded", fix)
-    return _row("gpu", "missing", "no NVIDIA GPU: everything runs on the CPU")
-
-
-def _is_display(vendor: Path) -> bool:
-    return _text(vendor.with_name("class")).startswith("0x03")  # PCI class 03: display controllers, 3D ones too
+        return Check("gpu", "broken", "an NVIDIA GPU is in the machine, and its driver is not loaded", fix)
+    return Check("gpu", "missing", "no NVIDIA GPU: everything runs on the CPU")
 
 
 def _text(path: Path) -> str:

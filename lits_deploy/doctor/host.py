@@ -6,15 +6,15 @@ import importlib.util
 import os
 import platform
 import resource
+import shutil
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import lits_deploy
 from lits_deploy import cgroup
-from lits_deploy.doctor.check import Check, first_line, row
+from lits_deploy.doctor.check import Check, failed
 from lits_deploy.machine import allowed_cores, cores, proc_value, processor
 from lits_deploy.revision import git_revision
 
@@ -25,8 +25,6 @@ FLAGS = (
 )
 """Instructions that networks gain from, in the kernel's names: x86, then 64-bit ARM."""
 
-_row = partial(row, "machine")
-
 LITTLE_MEMORY_MIB = 2048
 """Below this much free memory the default of `classify` (a runtime and workers of up to 1 GiB a file) may not fit."""
 
@@ -34,25 +32,16 @@ FEW_FILES = 256
 """`classify` holds three pipes a worker and some files of its own: about 40. Runtimes and torch hold more."""
 
 
-def checks(stdout_encoding: str) -> list[Check]:
-    """All rows; one that fails says so, and the others stand. stdout_encoding: of the parent's standard output."""
-    looks: dict[str, Callable[[], Check]] = {
-        "python": _python,
-        "lits-deploy": _package,
-        "system": _system,
-        "processor": _processor,
-        "cores": _cores,
-        "memory": _memory,
-        "shared memory": _shared_memory,
-        "open files": _open_files,
-        "encoding": partial(_encoding, stdout_encoding),
-    }
+def checks(stdout: str) -> list[Check]:
+    """All rows; one that fails says so, and the others stand. stdout: encoding of the parent's standard output."""
+    looks = (_python, _lits_deploy, _system, _processor, _cores, _memory, _shared_memory, _open_files)
+    named = {look.__name__[1:].replace("_", " "): look for look in looks} | {"encoding": partial(_encoding, stdout)}
     rows = []
-    for name, look in looks.items():
+    for name, look in named.items():
         try:
             rows.append(look())
         except Exception as error:  # the row says so
-            rows.append(_row(name, "broken", f"the check itself failed: {type(error).__name__}: {first_line(error)}"))
+            rows.append(Check(name, "broken", failed(error)))
     return rows
 
 
@@ -60,23 +49,21 @@ def _python() -> Check:
     own = "in an environment of its own" if sys.prefix != sys.base_prefix else "not in an environment of its own"
     bits = 64 if sys.maxsize > 2**32 else 32
     found = f"{platform.python_version()} ({platform.python_implementation()}, {bits} bit), {own}"
-    if bits == 32:
-        return _row("python", "broken", found, "install a 64-bit Python: no runtime has 32-bit wheels")
-    return _row("python", "ok", found)
+    fix = "install a 64-bit Python: no runtime has 32-bit wheels" if bits == 32 else None
+    return Check("python", "broken" if fix else "ok", found, fix)
 
 
-def _package() -> Check:
+def _lits_deploy() -> Check:
     """Version and revision; and that `train`, `export` and `benchmarks` are ours, not other packages of such names."""
     root = Path(lits_deploy.__file__).resolve().parent.parent
     revision = git_revision()
     found = f"{lits_deploy.__version__}" + (f", checkout {revision[:12]}" if revision else "")
     specs = {name: importlib.util.find_spec(name) for name in ("train", "export", "benchmarks")}
-    places = {name: spec.origin for name, spec in specs.items() if spec is not None}
-    foreign = [name for name in specs if Path(places.get(name) or "/").resolve().parent.parent != root]
-    if foreign:
+    origins = {name: Path((spec and spec.origin) or "/").resolve() for name, spec in specs.items()}
+    if foreign := [name for name, origin in origins.items() if origin.parent.parent != root]:
         fix = "python -m venv FOLDER, and install lits-deploy into it alone"
-        return _row("lits-deploy", "broken", f"{found}; another package hides its {', '.join(foreign)}", fix)
-    return _row("lits-deploy", "ok", found, details={"version": lits_deploy.__version__, "revision": revision})
+        return Check("lits-deploy", "broken", f"{found}; another package hides its {', '.join(foreign)}", fix)
+    return Check("lits-deploy", "ok", found, details={"version": lits_deploy.__version__, "revision": revision})
 
 
 def _system() -> Check:
@@ -87,8 +74,7 @@ def _system() -> Check:
     inside = ", in a container" if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists() else ""
     virtual = ", virtual" if "hypervisor" in (proc_value("cpuinfo", "flags") or "").split() else ""
     found = f"{name}{platform.system()} {platform.release()}, {platform.machine()}, {library or 'libc unknown'}"
-    found += inside + virtual
-    return _row("system", "ok", found)
+    return Check("system", "ok", found + inside + virtual)
 
 
 def _processor() -> Check:
@@ -97,8 +83,8 @@ def _processor() -> Check:
     found = f"{processor()}: {' '.join(flags) or 'instructions unknown'}"
     if platform.machine() == "x86_64" and listed and "avx2" not in flags:
         fix = "on a virtual machine: pass the host's processor through; else expect a quarter of the speed"
-        return _row("processor", "warning", f"{found}; no AVX2", fix, {"flags": flags})
-    return _row("processor", "ok", found, details={"flags": flags})
+        return Check("processor", "warning", f"{found}; no AVX2", fix, details={"flags": flags})
+    return Check("processor", "ok", found, details={"flags": flags})
 
 
 def _cores() -> Check:
@@ -107,62 +93,56 @@ def _cores() -> Check:
     found = f"{allowed} of {os.cpu_count()} may be used"
     if quota is not None:
         found += f", for the time of {quota:g} (cgroup's quota); threads and decode workers are counted for {used}"
-    return _row("cores", "ok", found, details=details)
+    return Check("cores", "ok", found, details=details)
 
 
 def _memory() -> Check:
     total, free = (int((proc_value("meminfo", key) or "0").split()[0]) >> 10 for key in ("MemTotal", "MemAvailable"))
     if not total or not free:
-        return _row("memory", "warning", "unknown on this system", "check by hand that 2 GiB are free")
+        return Check("memory", "warning", "unknown on this system", "check by hand that 2 GiB are free")
     found = f"{total:,} MiB, {free:,} free"
     details: dict[str, object] = {"total_mib": total, "free_mib": free, "limit_mib": None}
     limits = cgroup.memory_limit()
     if limits is not None and limits[0] >> 20 < total:
-        limit, left = limits[0] >> 20, max(0, limits[0] - limits[1]) >> 20
+        details["limit_mib"], left = limits[0] >> 20, max(0, limits[0] - limits[1]) >> 20
         free = min(free, left)
-        found += f"; this process's limit is {limit:,} MiB, {left:,} free"
-        details["limit_mib"] = limit
+        found += f"; this process's limit is {limits[0] >> 20:,} MiB, {left:,} free"
     if free < LITTLE_MEMORY_MIB:
         fix = "make room, or classify --workers 1 --memory-limit 256 --batch-size 4"
-        return _row("memory", "warning", f"{found}: little for a runtime and decode workers", fix, details)
-    return _row("memory", "ok", found, details=details)
+        return Check("memory", "warning", f"{found}: little for a runtime and decode workers", fix, details=details)
+    return Check("memory", "ok", found, details=details)
 
 
 def _shared_memory() -> Check:
     """What the batch buffers lie in: anonymous memory. /dev/shm matters to `train --workers` only."""
     try:
-        fd = os.memfd_create("lits-deploy-doctor", os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(fd, 1 << 20)
-            os.pwrite(fd, b"\1" * 4096, 0)
-        finally:
-            os.close(fd)
+        with os.fdopen(os.memfd_create("lits-deploy-doctor", os.MFD_CLOEXEC), "wb", buffering=0) as stream:
+            stream.truncate(1 << 20)
+            stream.write(b"\1" * 4096)
     except OSError as error:
         fix = "allow memfd_create in the container's seccomp profile"
-        return _row("shared memory", "broken", f"memfd is refused ({error.strerror}): `classify` cannot run", fix)
+        return Check("shared memory", "broken", f"memfd is refused ({error.strerror}): `classify` cannot run", fix)
     found = "memfd works, which is what `classify` uses; it counts as memory"
     try:
-        disk = os.statvfs("/dev/shm")
+        size = shutil.disk_usage("/dev/shm").total >> 20
     except OSError:
-        return _row("shared memory", "ok", f"{found}; no /dev/shm (`train --workers` needs it)")
-    size = disk.f_blocks * disk.f_frsize >> 20
-    return _row("shared memory", "ok", f"{found}; /dev/shm {size:,} MiB matters to `train --workers` only")
+        return Check("shared memory", "ok", f"{found}; no /dev/shm (`train --workers` needs it)")
+    return Check("shared memory", "ok", f"{found}; /dev/shm {size:,} MiB matters to `train --workers` only")
 
 
 def _open_files() -> Check:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    found = f"{'no limit' if soft == resource.RLIM_INFINITY else f'{soft:,} at once'}"
-    if soft != resource.RLIM_INFINITY and soft < FEW_FILES:
-        room = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
-        return _row("open files", "warning", found, f"ulimit -n {room}")
-    return _row("open files", "ok", found)
+    if soft == resource.RLIM_INFINITY:
+        return Check("open files", "ok", "no limit")
+    room = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    fix = f"ulimit -n {room}" if soft < FEW_FILES else None
+    return Check("open files", "warning" if fix else "ok", f"{soft:,} at once", fix)
 
 
 def _encoding(stdout: str) -> Check:
     names = sys.getfilesystemencoding()
     found = f"output {stdout}, file names {names}"
-    plain = {name.lower().replace("-", "").replace("_", "") for name in (stdout, names)}
-    if plain != {"utf8"}:
-        found += ": letters beyond ASCII may print as ?"
-        return _row("encoding", "warning", found, "export PYTHONUTF8=1 LANG=C.UTF-8")
-    return _row("encoding", "ok", found)
+    if {name.lower().replace("-", "").replace("_", "") for name in (stdout, names)} == {"utf8"}:
+        return Check("encoding", "ok", found)
+    fix = "export PYTHONUTF8=1 LANG=C.UTF-8"
+    return Check("encoding", "warning", f"{found}: letters beyond ASCII may print as ?", fix)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from importlib import metadata
 
-from lits_deploy.doctor.check import Check, State, install_command, row
-from lits_deploy.doctor.check import version_of as _version
+from lits_deploy.doctor.check import Check, State, install_command, version_of
 from lits_deploy.nvidia import gpu_here
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[(?P<extras>[^\]]*)\])?\s*(?P<versions>[^;]*)(;(?P<marker>.*))?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
 _SELF = "lits-deploy"
-_row = partial(row, "libraries")
 
 
 def checks() -> list[Check]:
@@ -22,9 +19,9 @@ def checks() -> list[Check]:
         required = metadata.requires(_SELF) or []
     except metadata.PackageNotFoundError:
         found = "lits-deploy runs from a folder and was not installed, so what it needs is not known"
-        return [_row("base", "warning", found, "pip install --editable FOLDER", {"versions": {}})]
+        return [Check("base", "warning", found, "pip install --editable FOLDER", details={"versions": {}})]
     groups = grouped(required)
-    return [check for extra in groups if (check := look(extra, groups[extra]))]
+    return [look(extra, libraries) for extra, libraries in groups.items()]
 
 
 def grouped(required: list[str]) -> dict[str, dict[str, str]]:
@@ -53,7 +50,7 @@ def grouped(required: list[str]) -> dict[str, dict[str, str]]:
 
 def look(extra: str, libraries: dict[str, str]) -> Check:
     """The row of one extra ("" for what is always needed); libraries: name → lowest version that will do."""
-    there: dict[str, str | None] = {name: _version(name) for name in libraries}
+    there: dict[str, str | None] = {name: version_of(name) for name in libraries}
     missing = [name for name, version in there.items() if version is None]
     old = [f"{name} {v} (needs {libraries[name]})" for name, v in there.items() if v and is_older(v, libraries[name])]
     have = ", ".join(f"{name} {version}" for name, version in there.items() if version is not None)
@@ -61,17 +58,17 @@ def look(extra: str, libraries: dict[str, str]) -> Check:
     found = "; ".join(part for part in parts if part)
     name = f"[{extra}]" if extra else "base"
     command = install_command(extra) if extra else "pip install --upgrade lits-deploy"
-    if extra == "gpu" and _version("onnxruntime"):
+    if extra == "gpu" and version_of("onnxruntime"):
         command = f"pip uninstall --yes onnxruntime && {command}"  # they own one module
     state: State = "missing" if missing else "ok"
     fix = command if missing else None
     if old or (missing and not extra):
         state, fix = "warning" if extra or not missing else "broken", command
-    elif missing and extra == "cpu" and _version("onnxruntime-gpu"):
+    elif missing and extra == "cpu" and version_of("onnxruntime-gpu"):
         state, fix, found = "ok", None, f"{found}; onnxruntime-gpu is here in its place"
     elif missing and extra in ("gpu", "trt", "trt-rtx") and not gpu_here():
         fix, found = None, f"{found}; of no use without an NVIDIA GPU"
-    return _row(name, state, found, fix, {"versions": there})
+    return Check(name, state, found, fix, details={"versions": there})
 
 
 def is_older(version: str, lowest: str) -> bool:

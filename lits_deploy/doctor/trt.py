@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
 
 from lits_deploy.doctor import network
-from lits_deploy.doctor.check import Check, first_line, install_command, is_jetson, row, version_of
-from lits_deploy.doctor.runtimes import Said, judge
+from lits_deploy.doctor.check import Check, first_line, install_command, version_of
+from lits_deploy.doctor.runtimes import judge
 from lits_deploy.errors import MissingExtra
+from lits_deploy.nvidia import is_jetson
+from lits_deploy.runtime.device import Device
 from lits_deploy.trt import bindings
 from lits_deploy.trt import flavour as flavours
-from lits_deploy.trt.build import Built, build, supported_targets
-from lits_deploy.trt.cuda import Cuda
+from lits_deploy.trt.bindings import Cuda
+from lits_deploy.trt.build import build, supported_targets
+from lits_deploy.trt.engine import LoadedEngine
 from lits_deploy.trt.flavour import Flavour, Library, flavour_named
 from lits_deploy.trt.key import Profile
+from lits_deploy.trt.runtime import TensorRt
 
 _PROFILE = Profile(best=network.MOST, most=network.MOST)
 
@@ -39,62 +42,43 @@ _TARGET = "sm86"
 
 def try_flavour(flavour: str, device: int | None) -> list[Check]:
     """One row: TensorRT of a flavour on the GPU of that number, or, None, on a machine without one."""
-    kind = flavour_named(flavour)
-    title = TITLES[flavour] + ("" if device is None else f" on cuda:{device}")
-
-    said = partial(row, "runtimes", title)
+    kind, name = flavour_named(flavour), TITLES[flavour] + ("" if device is None else f" on cuda:{device}")
     if not flavours.installed(kind):
         if is_jetson():
-            return [said("missing", "not installed" + ("" if kind.name == "rtx" else "; it is part of JetPack"))]
+            return [Check(name, "missing", "not installed" + ("" if kind.name == "rtx" else "; it is part of JetPack"))]
         if device is None:
-            return [said("missing", "not installed; of use with an NVIDIA GPU")]
-        return [said("missing", "not installed", install_command(kind.extra))]
+            return [Check(name, "missing", "not installed; of use with an NVIDIA GPU")]
+        return [Check(name, "missing", "not installed", install_command(kind.extra))]
     try:
         library = flavours.load(flavour)
         if device is None:
-            return [_without_gpu(library, said)]
-        return [_on_gpu(library, bindings.open_cuda(), device, said)]
+            return [_without_gpu(library, name)]
+        return [_on_gpu(library, bindings.open_cuda(), device, name)]
     except MissingExtra as error:  # cuda-python
-        return [said("broken", f"installed; {error.message}", install_command(kind.extra))]
+        return [Check(name, "broken", f"installed; {error.message}", install_command(kind.extra))]
     except Exception as error:  # whatever a library throws is its row; what our errors advise is about bundles
-        return [said("broken", first_line(getattr(error, "message", error)), _again(kind))]
+        return [Check(name, "broken", first_line(getattr(error, "message", error)), _again(kind))]
 
 
-def _without_gpu(library: Library, said: Said) -> Check:
+def _without_gpu(library: Library, name: str) -> Check:
     found, targets = f"{library.version}; no NVIDIA GPU here to run on", supported_targets(library)
     if _TARGET not in targets:
-        return said("missing", found, details={"version": library.version})
+        return Check(name, "missing", found, details={"version": library.version})
     built = build(library, network.model_file(), _PROFILE, targets=(_TARGET,))
     details = {"version": library.version, "targets": list(targets), "seconds": round(built.seconds, 3)}
     builds = f"it builds engines for {', '.join(targets)} (tried: {_TARGET}, {built.seconds:.2f} s)"
-    return said("ok", f"{found}; {builds}", details=details)
+    return Check(name, "ok", f"{found}; {builds}", details=details)
 
 
-def _on_gpu(library: Library, cuda: Cuda, device: int, said: Said) -> Check:
-    from lits_deploy.runtime.device import Device
-    from lits_deploy.trt.runtime import TensorRt
-
+def _on_gpu(library: Library, cuda: Cuda, device: int, name: str) -> Check:
     began = time.perf_counter()
     cuda.set_device(device)
     gpu = cuda.describe(device)
     built = build(library, network.model_file(), _PROFILE, use_gpu=partial(cuda.set_device, device))
-    with TensorRt(
-        _load(library, built),
-        cuda,
-        device=Device("cuda", device),
-        precision="fp32",
-        shape=network.SHAPE,
-        wanted=("probabilities",),
-        max_batch=network.MOST,
-    ) as opened:
-        where = f"on {gpu.name}"
-        return judge(opened, said, library.version, where, _again(library.flavour), began, gpu=gpu.name)
-
-
-def _load(library: Library, built: Built) -> Any:
-    from lits_deploy.trt.engine import LoadedEngine
-
-    return LoadedEngine(library, built.data)
+    engine, where = LoadedEngine(library, built.data), Device("cuda", device)
+    row = Check(name, "broken", "", _again(library.flavour))
+    with TensorRt(engine, cuda, device=where, wanted=("probabilities",), **network.OPENED) as opened:
+        return judge(row, opened, library.version, f"on {gpu.name}", began, gpu=gpu.name)
 
 
 def _again(kind: Flavour) -> str | None:

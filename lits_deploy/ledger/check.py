@@ -39,11 +39,13 @@ def words(error: BaseException) -> str:
     return printable(str(error).partition(" with text ")[0].partition(" - near ")[0])
 
 
-def tables(db: sqlite3.Connection) -> str | None:
-    """What is wrong with the descriptions of the tables, which say where in a row a column lies; or None."""
+def tables(db: sqlite3.Connection, version: int = schema.SCHEMA) -> str | None:
+    """What is wrong with the descriptions of the tables, which say where in a row a column lies; or None. version: the
+    ledger's schema."""
     found = dict(db.execute(_TABLES))
+    may_lack = {"beside", *(schema.ADDED[step] for step in range(version, schema.SCHEMA))}
     for name, description in _described().items():
-        if found.get(name, description if name == "beside" else None) != description:  # which not every ledger has
+        if found.get(name, description if name in may_lack else None) != description:
             return f"table `{name}` is not as it was made"
     return None
 
@@ -59,8 +61,8 @@ def _described() -> dict[str, str]:
 
 
 def other_schema(version: int) -> tuple[str, str]:
-    """What a ledger of another schema is, and what to do. Its rows are never read: older ones have no digests, which
-    nobody can add later, for they would vouch for rows that may have been altered since."""
+    """What a ledger is of whose schema no step leads on, and what to do. Its rows are never read: older ones have no
+    digests, which nobody can add later, for they would vouch for rows that may have been altered since."""
     if version > schema.SCHEMA:
         return f"is of a newer lits-deploy (schema {version}; this one reads {schema.SCHEMA})", "update lits-deploy"
     return (
@@ -83,7 +85,7 @@ def rows(db: sqlite3.Connection) -> str | None:
     for number, status, noted, now in digest.of_all(db):
         if noted != (None if status == PENDING else now):
             return f"the rows of file {number} are not those that were written"
-    for table, columns in (("meta", "key, value"), ("series", "name, study, info")):
+    for table, columns in (("meta", "key, value"), ("header", "token, study, patient, info")):
         for *cells, noted in db.execute(f"SELECT {columns}, digest FROM {table}"):
             if noted != digest.of(*cells):
                 return f"a row of `{table}` is not the one that was written"
@@ -96,18 +98,29 @@ def rows(db: sqlite3.Connection) -> str | None:
     return "it has slices of no file" if db.execute(lost).fetchone() else None
 
 
-def examine(path: Path) -> tuple[str, str] | None:
-    """What is wrong with the ledger of that name and what to do, or None; nothing is written, and a run may be at it.
+def at_rest(path: Path) -> str:
+    """A URI to read a ledger by that nobody writes to any more: nothing is locked, or made beside it."""
+    return f"file:{quote(str(path))}?mode=ro&immutable=1"
+
+
+def examine(path: Path, *, at_rest: bool = False) -> tuple[str, str] | None:
+    """What is wrong with the ledger of that name and what to do, or None; nothing is written, and a run may be at it,
+    unless it is `at_rest`.
 
     Raises sqlite3.Error where it cannot be opened.
     """
-    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+    more = "&immutable=1" if at_rest else ""
+    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro{more}", uri=True, isolation_level=None)
     try:
         db.execute("BEGIN")  # one moment of it, whatever a run writes meanwhile
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version != schema.SCHEMA:
+        if version != schema.SCHEMA and version not in schema.STEPS:
             return other_schema(version)
-        found = tables(db) or rows(db)
+        found = tables(db, version)
+        if found is None:
+            for step in range(version, schema.SCHEMA):  # what the next run adds, it has none of
+                db.execute(schema.STEPS[step].replace("CREATE TABLE", "CREATE TEMP TABLE"))
+            found = rows(db)
     except Unreadable as error:
         if not is_damage(db, error):
             raise

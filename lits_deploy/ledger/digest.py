@@ -1,7 +1,8 @@
 """Digests of the ledger's rows, kept beside them: what was written is what is read, or the ledger is damaged.
 
-    file     over its row, the names of its series and libraries, its slices and their masks; none while it is pending
-    series, meta, picture    over the row
+    file     over its row, its header's digest, libraries, slices, and their masks, looks and second answers; none while
+             it is pending
+    header, meta, picture    over the row
     run id   over identity, paths and sizes: no file is missing, and none too many (`Ledger.adopt`)
 
 They are written in the transaction of the rows. Times of files are left out: one that differs has the file done again.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -21,10 +22,13 @@ _BYTES = 16
 
 _SEALED = """
 SELECT file.id, file.digest, file.status, file.path, file.size, file.reason, file.sha256, file.window, file.part,
-       series.name, library.versions,
-       slice.idx, slice.status, slice.reason, slice.label, slice.p0, slice.p1, slice.p2, slice.position, mask.labels
-FROM file LEFT JOIN series ON series.id = file.series LEFT JOIN library ON library.id = file.library
+       header.digest, library.versions,
+       slice.idx, slice.status, slice.reason, slice.label, slice.p0, slice.p1, slice.p2, slice.facts, slice.pixels,
+       mask.labels, look.numbers, second.liver, second.tumour, second.log_odds
+FROM file LEFT JOIN header ON header.id = file.header LEFT JOIN library ON library.id = file.library
 LEFT JOIN slice ON slice.file = file.id LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx
+LEFT JOIN look ON look.file = slice.file AND look.idx = slice.idx
+LEFT JOIN second ON second.file = slice.file AND second.idx = slice.idx
 WHERE {which} ORDER BY file.id, slice.idx
 """
 _ALL = _SEALED.format(which="1")
@@ -32,7 +36,7 @@ _FRESH = _SEALED.format(which="file.status != 0 AND file.digest IS NULL")
 _LOT = 32
 _SOME = _SEALED.format(which=f"file.id IN ({', '.join('?' * _LOT)})")  # of one length: SQLite compiles it once
 
-_FILE, _SLICE, _MASK = slice(2, 11), slice(11, 19), 19
+_FILE, _SLICE, _MASK, _LOOK, _SECOND = slice(2, 11), slice(11, 20), 20, 21, slice(22, 25)
 
 
 def of(*cells: Any) -> bytes:
@@ -61,6 +65,11 @@ def of_some(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[Sealed]:
         yield from _sealed(db, _SOME, *lot, *[None] * (_LOT - len(lot)))
 
 
+def write(db: sqlite3.Connection, found: Iterable[Sealed]) -> None:
+    """Note the digests of these files beside them; part of the transaction that wrote their rows."""
+    db.executemany("UPDATE file SET digest = ? WHERE id = ?", [(each.now, each.file) for each in found])
+
+
 def _sealed(db: sqlite3.Connection, query: str, *values: int | None) -> Iterator[Sealed]:
     for number, group in groupby(db.execute(query, values), key=itemgetter(0)):
         digest = None
@@ -71,6 +80,10 @@ def _sealed(db: sqlite3.Connection, query: str, *values: int | None) -> Iterator
             digest.update(_told(row[_SLICE]))
             if row[_MASK] is not None:
                 digest.update(of(row[_MASK]))
+            if row[_LOOK] is not None:  # a slice without one has the digest that it had in schema 5
+                digest.update(of("look", row[_LOOK]))
+            if row[_SECOND][-1] is not None:  # likewise
+                digest.update(of("second", *row[_SECOND]))
         assert digest is not None
         yield Sealed(number, status, noted, digest.digest())
 

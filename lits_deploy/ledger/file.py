@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
 from lits_deploy import private
 from lits_deploy.errors import LedgerError, OutputError
@@ -36,7 +37,8 @@ class LedgerFile:
             raise self._unkept(error) from error
         killed = (folder / f"{FILE_NAME}-wal").exists()  # a good end removes it
         try:
-            self._db = sqlite3.connect(self.path, isolation_level=None)
+            # By a URI, so that other ledgers can be attached by one (`ledger.absorb`).
+            self._db = sqlite3.connect(f"file:{quote(str(self.path))}", uri=True, isolation_level=None)
         except sqlite3.Error as error:
             raise self._unkept(error) from error
         try:
@@ -62,16 +64,20 @@ class LedgerFile:
                 for statement in schema.TABLES.split(";\n"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {schema.SCHEMA}")
-        elif version != schema.SCHEMA:
+        elif version != schema.SCHEMA and version not in schema.STEPS:
             what, fix = check.other_schema(version)
             raise OutputError(f"The ledger {self.path} {what}.", fix=fix)
-        if (found := check.tables(self._db)) is not None:
+        if (found := check.tables(self._db, version or schema.SCHEMA)) is not None:
             raise self._damaged(found)
+        for step in range(version or schema.SCHEMA, schema.SCHEMA):
+            with self._transaction():
+                self._db.execute(schema.STEPS[step])
+                self._db.execute(f"PRAGMA user_version = {step + 1}")
         # A mark of its own, too: whoever looks into the ledger with another program takes the log of a killed run away.
         killed |= self._db.execute("SELECT 1 FROM meta WHERE key = ?", (_OPEN,)).fetchone() is not None
         if killed and (found := check.pages(self._db)) is not None:
             raise self._damaged(found)
-        self._db.executescript(schema.FOUND)
+        self._db.executescript(schema.FOUND + schema.RANKS)
         self.note(_OPEN, "")
 
     def _unkept(self, error: Exception) -> OutputError:
@@ -131,6 +137,23 @@ class LedgerFile:
         with suppress(sqlite3.Error):  # of a full disk, or of a damaged file that nobody will read
             self._db.execute("DELETE FROM meta WHERE key = ?", (_OPEN,))
         self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a compact copy of it to a new file, as this one would be after a good end.
+
+        Raises OutputError where there is no room for it.
+        """
+        os.close(private.create(path))
+        try:
+            self._db.execute("VACUUM main INTO ?", (str(path),))
+            with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+                copy.execute("PRAGMA journal_mode = DELETE")
+                copy.execute("DELETE FROM meta WHERE key = ?", (_OPEN,))
+        except sqlite3.OperationalError as error:
+            path.unlink(missing_ok=True)
+            raise OutputError(
+                f"The ledger {self.path} cannot be copied ({error}).", fix="make room, and run the same command again"
+            ) from error
 
     def note(self, key: str, value: str) -> None:
         """Keep a value of the run under a name of its own."""

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-PENDING, OK, FAILED, ABSTAINED = 0, 1, 2, 3
+PENDING, OK, FAILED, ABSTAINED, EXCLUDED = 0, 1, 2, 3, 4
+"""Status of a file: one of the first three. Of a slice: answered, failed, answered and unsure, or kept from the network
+by an input gate or its header."""
 
 NAMES, RUN, ABOUT, RAN, PICTURES = "names", "run", "about", "ran", "pictures"
 """What is noted of a run (`Ledger.note`): how it names things; classes and provenance, which its tables repeat; what a
 report says of the network, and of when, where and on what it ran (`pipeline.about`); what is drawn over pictures
-(`pipeline.pictures`)."""
+(`report.drawn`)."""
+
+
+class SecondRow(NamedTuple):
+    """What a pair says of a slice besides: pixels that its U-Net calls liver, lesions included, and lesion (None: where
+    it did not look), and the log odds of a lesion by both networks."""
+
+    liver: int | None
+    tumour: int | None
+    log_odds: float
+
+    @property
+    def lesion(self) -> float:
+        """The same as a probability."""
+        return probability_of(self.log_odds)
+
+
+def probability_of(log_odds: float) -> float:
+    """1 / (1 + exp(−x)), without overflow."""
+    return 1 / (1 + math.exp(-log_odds)) if log_odds >= 0 else (e := math.exp(log_odds)) / (1 + e)
 
 
 class SliceRow(NamedTuple):
-    """A slice's answer: file's number, place in it, label 0…2 and probabilities; no label for `abstain`; or a reason
-    and None. position: along its series; labels: its mask, compressed, if it was segmented."""
+    """A slice's answer: file's number, index in it, label 0…2 and probabilities; no label where the network is unsure;
+    or a reason and None. facts: a `series.Where` as JSON (`facts_of` reads it); pixels: checksum of the slice as the
+    network saw it; labels: its mask, compressed, if it was segmented; look: how it looks, if it was looked at
+    (`scans.look.packed`); second: of a pair."""
 
     file: int
     idx: int
@@ -25,46 +49,62 @@ class SliceRow(NamedTuple):
     p0: float | None
     p1: float | None
     p2: float | None
-    position: float | None = None
+    facts: str = "{}"
+    pixels: int | None = None
     labels: bytes | None = None
+    look: bytes | None = None
+    second: SecondRow | None = None
 
 
-class SeriesRow(NamedTuple):
-    """A series: its name and its study's, and `info`, a JSON object of what its header says (`pipeline.naming`)."""
+class HeaderRow(NamedTuple):
+    """What a file's header says (`pipeline.naming`): tokens of series UID (or folder), study UID and Patient ID (empty:
+    none), and `info`, a JSON object: kind, modality, orientation, identifiers where asked for, and the geometry."""
+
+    token: str
+    study: str
+    patient: str
+    info: str
+
+
+class VolumeRow(NamedTuple):
+    """Slices that belong together (`ledger.ranks`): pseudonyms of series and study, `info` of its first slice's header,
+    what `series.Arranged` says of them, both as JSON; copy_of: the name of the series of which it is wholly a copy."""
 
     name: str
     study: str
     info: str
+    arranged: str
+    copy_of: str | None = None
 
 
 class FileRow(NamedTuple):
     """A file that is done: number, OK or FAILED, reason, SHA-256 of its bytes (as `pipeline.naming` has it), window of
-    its intensities, series."""
+    its intensities, header."""
 
     file: int
     status: int
     reason: str | None
     sha256: str | None
     window: str | None
-    series: SeriesRow | None = None
+    header: HeaderRow | None = None
 
 
-class PartRow(NamedTuple):
-    """What one series (or none) of one part holds: the part as it is written, study, series' number, rows by status;
-    acknowledged: of the failed ones."""
+class EntryRow(NamedTuple):
+    """What one volume (or none) of one part of the scans holds: the part as it is written, study, volume's number, rows
+    by status; acknowledged: of the failed ones."""
 
     part: str
     study: str | None
-    series_id: int | None
+    volume: int | None
     rows: int
     failed: int
-    withheld: int
+    excluded: int
     acknowledged: int
 
 
 class SourceRow(NamedTuple):
-    """A slice (or a failed file) and where its file is: number to mtime as in PendingFile, the file's hash, its series,
-    the slice's place in file and series, status and reason, and whether it has a mask."""
+    """A slice (or a failed file) and where its file is: number to mtime as in PendingFile, the file's hash, its volume,
+    the slice's index in the file, status and reason, position, whether it is a copy, and whether it has a mask."""
 
     file: int
     path: str
@@ -74,11 +114,12 @@ class SourceRow(NamedTuple):
     member: int | None
     mtime_ns: int
     sha256: str | None
-    series_id: int | None
+    volume: int | None
     idx: int
     status: int
     reason: str | None
     position: float | None
+    copy: bool
     masked: bool
 
 
@@ -96,8 +137,10 @@ class PendingFile(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """A row of the result tables, as far as the ledger knows it; `series_id` leads to `Ledger.series`, `file` to the
-    file's pictures."""
+    """A row of the result tables, as far as the ledger knows it; `volume` leads to `Ledger.volumes`, `file` to the
+    file's pictures. position: what orders its volume (`series.Arranged.by`). copy_of: the original's path. look: how it
+    looks, of rows by volume (`scans.look.packed`); None: not looked at. liver, tumour, log_odds: as in SecondRow, of a
+    pair."""
 
     path: str
     idx: int
@@ -109,11 +152,19 @@ class ResultRow(NamedTuple):
     p2: float | None
     window: str | None
     sha256: str | None
-    study: str | None = None
-    series: str | None = None
     position: float | None = None
-    series_id: int | None = None
+    volume: int | None = None
+    copy_of: str | None = None
     file: int | None = None
+    liver: int | None = None
+    tumour: int | None = None
+    log_odds: float | None = None
+    look: bytes | None = None
+
+    @property
+    def lesion(self) -> float | None:
+        """The probability of a lesion that suspicion rests on: a pair's by both networks, else the classifier's."""
+        return self.p2 if self.log_odds is None else probability_of(self.log_odds)
 
 
 class AnsweredRow(NamedTuple):

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-SCHEMA = 4
+SCHEMA = 7
 
-TABLES = """
+LOOK_TABLE = """
+CREATE TABLE look (file INTEGER NOT NULL, idx INTEGER NOT NULL, numbers BLOB NOT NULL, PRIMARY KEY (file, idx))
+    WITHOUT ROWID"""
+SECOND_TABLE = """
+CREATE TABLE second (file INTEGER NOT NULL, idx INTEGER NOT NULL, liver INTEGER, tumour INTEGER,
+    log_odds REAL NOT NULL, PRIMARY KEY (file, idx)) WITHOUT ROWID"""
+STEPS = {5: LOOK_TABLE, 6: SECOND_TABLE}
+"""By the schema that they begin at: what makes a ledger one of the next. Its rows stay, and so do their digests."""
+
+ADDED = {5: "look", 6: "second"}
+"""The tables that these steps add."""
+
+TABLES = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE series (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, study TEXT NOT NULL, info TEXT NOT NULL,
-    digest BLOB NOT NULL);
+CREATE TABLE header (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL, study TEXT NOT NULL, patient TEXT NOT NULL,
+    info TEXT NOT NULL, digest BLOB NOT NULL UNIQUE);
 CREATE TABLE library (id INTEGER PRIMARY KEY AUTOINCREMENT, versions TEXT NOT NULL UNIQUE);
 CREATE TABLE file (
     id INTEGER PRIMARY KEY AUTOINCREMENT, path TEXT NOT NULL UNIQUE, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
-    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, series INTEGER, part TEXT,
+    status INTEGER NOT NULL, reason TEXT, sha256 TEXT, window TEXT, header INTEGER, part TEXT,
     library INTEGER, digest BLOB);
 CREATE TABLE slice (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, status INTEGER NOT NULL, reason TEXT,
-    label INTEGER, p0 REAL, p1 REAL, p2 REAL, position REAL, PRIMARY KEY (file, idx)) WITHOUT ROWID;
+    label INTEGER, p0 REAL, p1 REAL, p2 REAL, facts TEXT NOT NULL, pixels INTEGER,
+    PRIMARY KEY (file, idx)) WITHOUT ROWID;
 CREATE TABLE mask (file INTEGER NOT NULL, idx INTEGER NOT NULL, labels BLOB NOT NULL, PRIMARY KEY (file, idx));
 CREATE TABLE picture (
     file INTEGER NOT NULL, idx INTEGER NOT NULL, jpeg BLOB NOT NULL, side INTEGER NOT NULL, contours TEXT NOT NULL,
     digest BLOB NOT NULL, PRIMARY KEY (file, idx));
-CREATE TABLE ctime (file INTEGER PRIMARY KEY, ctime_ns INTEGER NOT NULL);
+CREATE TABLE ctime (file INTEGER PRIMARY KEY, ctime_ns INTEGER NOT NULL);{LOOK_TABLE};{SECOND_TABLE};
 """
 FOUND = """
 CREATE TEMP TABLE found (
     path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
     kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT, ctime_ns INTEGER NOT NULL,
-    altered INTEGER NOT NULL DEFAULT 0, unlisted INTEGER NOT NULL) WITHOUT ROWID;
+    altered INTEGER NOT NULL DEFAULT 0, unlisted INTEGER NOT NULL, shard INTEGER) WITHOUT ROWID;
 CREATE TEMP TABLE scope (part TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
 CREATE TEMP TABLE named (part TEXT NOT NULL, written TEXT NOT NULL, PRIMARY KEY (part, written)) WITHOUT ROWID;
 CREATE TEMP TABLE within (written TEXT PRIMARY KEY, part TEXT NOT NULL) WITHOUT ROWID;
 """
 STAGE = """
-INSERT OR IGNORE INTO found (path, part, place, size, mtime_ns, reason, kind, container, member, ctime_ns, unlisted)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO found (path, part, place, size, mtime_ns, reason, kind, container, member, ctime_ns, unlisted,
+    shard) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ADOPT = """
 DELETE FROM named;
@@ -53,68 +66,104 @@ CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path
        OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
 DELETE FROM mask WHERE file IN (SELECT id FROM gone);
+DELETE FROM look WHERE file IN (SELECT id FROM gone);
+DELETE FROM second WHERE file IN (SELECT id FROM gone);
 DELETE FROM picture WHERE file IN (SELECT id FROM gone);
 DELETE FROM file WHERE id IN (SELECT id FROM gone);
-DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
+DELETE FROM header WHERE id NOT IN (SELECT header FROM file WHERE header IS NOT NULL);
 INSERT INTO file (path, size, mtime_ns, status, reason, part)
     SELECT path, size, mtime_ns, CASE WHEN reason IS NULL THEN 0 ELSE 2 END, reason,
         (SELECT min(written) FROM named WHERE named.part = found.part) FROM found
     WHERE path NOT IN (SELECT path FROM file) ORDER BY path;
 DROP TABLE gone;
 """
+RANKS = """
+CREATE TEMP TABLE volume (id INTEGER PRIMARY KEY, name TEXT NOT NULL, study TEXT NOT NULL, info TEXT NOT NULL,
+    arranged TEXT NOT NULL, copy_of TEXT, patient TEXT NOT NULL, sure INTEGER NOT NULL, slices INTEGER NOT NULL,
+    path TEXT NOT NULL);
+CREATE TEMP TABLE ranked (file INTEGER NOT NULL, idx INTEGER NOT NULL, volume INTEGER NOT NULL, rank INTEGER NOT NULL,
+    position REAL, original INTEGER, pixels INTEGER, PRIMARY KEY (file, idx)) WITHOUT ROWID;
+CREATE INDEX temp.by_pixels ON ranked (pixels, volume) WHERE original IS NULL AND pixels IS NOT NULL;
+CREATE INDEX temp.by_volume ON ranked (volume, rank);
+"""
+# A volume that shows the first judged slice of this one, and goes before it. It is of the same patient: only one of
+# nobody known may be a copy of anybody's, so that no patient is hidden by another, or by a copy without a name.
+SHOWS_THE_SAME = """
+SELECT other.id, other.name FROM volume AS own
+JOIN ranked AS first ON first.volume = own.id AND first.original IS NULL AND first.rank =
+    (SELECT min(rank) FROM ranked WHERE volume = own.id AND original IS NULL AND pixels IS NOT NULL)
+JOIN ranked AS same ON same.pixels = first.pixels AND same.original IS NULL AND same.volume != own.id
+JOIN volume AS other ON other.id = same.volume
+WHERE own.id = ? AND own.patient IN ('', other.patient)
+  AND (other.patient != '', other.sure, other.slices, -length(other.path), own.path, -other.id)
+    > (own.patient != '', own.sure, own.slices, -length(own.path), other.path, -own.id)
+ORDER BY other.patient != '' DESC, other.sure DESC, other.slices DESC, length(other.path), other.path, other.id LIMIT 8
+"""
+# Slices that were excluded show nothing.
+NOT_IN_IT = """
+SELECT 1 FROM ranked AS own LEFT JOIN slice USING (file, idx)
+WHERE own.volume = ? AND own.original IS NULL AND slice.status IS NOT 4 AND (own.pixels IS NULL OR NOT EXISTS
+    (SELECT 1 FROM ranked AS other WHERE other.pixels = own.pixels AND other.volume = ? AND other.original IS NULL))
+LIMIT 1
+"""
+FACTS = """
+SELECT header.token, header.study, header.patient, header.info, file.id, file.path, coalesce(slice.idx, 0), slice.facts,
+       file.sha256, slice.pixels
+FROM file JOIN header ON header.id = file.header LEFT JOIN slice ON slice.file = file.id
+WHERE file.status != 0 ORDER BY header.token
+"""
+SHARED_STUDIES = "SELECT study FROM header WHERE patient != '' GROUP BY study HAVING count(DISTINCT patient) > 1"
 ROWS = """
 SELECT file.path, coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),
-       slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256, series.study, series.name,
-       slice.position, series.id, file.id
-FROM file LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series
+       slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256,
+       ranked.position, ranked.volume, original.path, file.id, second.liver, second.tumour, second.log_odds{look}
+FROM file LEFT JOIN slice ON slice.file = file.id
+LEFT JOIN ranked ON ranked.file = file.id AND ranked.idx = coalesce(slice.idx, 0)
+LEFT JOIN file AS original ON original.id = ranked.original
+LEFT JOIN second ON second.file = slice.file AND second.idx = slice.idx{join}
 WHERE file.status != 0 ORDER BY {order}
 """
 PENDING_FILES = "SELECT id, path, place, kind, container, member, found.mtime_ns FROM file JOIN found USING (path)"
 BY_PATH = "file.path, slice.idx"
-BY_SERIES = "series.study, series.name, slice.position IS NULL, slice.position, file.path, slice.idx"
+BY_RANK = "ranked.volume, ranked.rank, file.path, slice.idx"
+ROWS_BY_PATH = ROWS.format(look="", join="", order=BY_PATH)
+ROWS_BY_RANK = ROWS.format(
+    look=", look.numbers",
+    join="\nLEFT JOIN look ON look.file = slice.file AND look.idx = slice.idx",
+    order=BY_RANK,
+)
 
-FAILED_FOUND = "SELECT path FROM file JOIN found USING (path) WHERE file.status = 2"
-BESIDE = """
-CREATE TABLE IF NOT EXISTS beside (file INTEGER PRIMARY KEY, digest TEXT NOT NULL);
-CREATE TEMP TABLE place (path TEXT PRIMARY KEY, series TEXT NOT NULL, position REAL NOT NULL) WITHOUT ROWID;
-CREATE TEMP TABLE turn (number INTEGER PRIMARY KEY, file INTEGER NOT NULL UNIQUE, near TEXT NOT NULL,
-    digest TEXT NOT NULL);
-CREATE TEMP TABLE again (file INTEGER PRIMARY KEY);
+BESIDE_TABLE = "CREATE TABLE IF NOT EXISTS beside (file INTEGER PRIMARY KEY, digest TEXT NOT NULL)"
+BESIDE = f"""
+{BESIDE_TABLE};
+CREATE TEMP TABLE ahead (id INTEGER PRIMARY KEY, token TEXT NOT NULL, study TEXT NOT NULL, patient TEXT NOT NULL,
+    info TEXT NOT NULL, facts TEXT NOT NULL, sha256 TEXT);
+CREATE TEMP TABLE turn (number INTEGER PRIMARY KEY, file INTEGER NOT NULL UNIQUE, near TEXT NOT NULL);
 """
-KNOWN_PLACES = """
-INSERT INTO place SELECT file.path, series.name, min(slice.position)
-    FROM file JOIN found USING (path) JOIN slice ON slice.file = file.id JOIN series ON series.id = file.series
-    WHERE file.status = 1 AND found.kind = ? AND found.reason IS NULL
-      AND found.size = file.size AND found.mtime_ns = file.mtime_ns AND NOT found.altered
-    GROUP BY file.id HAVING count(*) = 1 AND min(slice.position) IS NOT NULL
+UNREAD = f"{PENDING_FILES} WHERE kind = ? AND status != 1 AND found.reason IS NULL AND path > ? ORDER BY path LIMIT ?"
+MEMBERS = """
+SELECT token, study, patient, info, id, file.path, 0, facts, one.sha256, NULL, file.status, beside.digest FROM (
+    SELECT * FROM temp.ahead UNION ALL
+    SELECT file.id, token, study, patient, info, min(slice.facts), iif(found.kind = 'picture', NULL, file.sha256)
+    FROM file JOIN found USING (path) JOIN slice ON slice.file = file.id JOIN header ON header.id = file.header
+    WHERE file.status = 1 GROUP BY file.id HAVING count(*) = 1) AS one
+JOIN file USING (id) LEFT JOIN beside ON beside.file = id ORDER BY token
 """
-UNKNOWN_PLACES = """
-SELECT path, found.place, kind, container, member, found.mtime_ns FROM found LEFT JOIN file USING (path)
-WHERE kind = ? AND found.reason IS NULL AND path > ?
-  AND (file.status IS NOT 1 OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.altered)
-ORDER BY path LIMIT ?
+DO_AGAIN = """
+DELETE FROM slice WHERE file = ?1;
+DELETE FROM mask WHERE file = ?1;
+DELETE FROM look WHERE file = ?1;
+DELETE FROM second WHERE file = ?1;
+DELETE FROM picture WHERE file = ?1;
+UPDATE file SET status = 0, reason = NULL, sha256 = NULL, window = NULL, header = NULL, library = NULL, digest = NULL
+    WHERE id = ?1 AND status = 1
 """
-PLACES = """
-SELECT file.id, at.series, at.position, file.path, file.size, file.mtime_ns FROM temp.place AS at JOIN file USING (path)
-ORDER BY at.series, at.position, file.path
-"""
-TURN_OF_OTHERS = """
-INSERT INTO turn (file, near, digest) SELECT file.id, '', '' FROM file JOIN found USING (path)
-    WHERE path NOT IN (SELECT path FROM temp.place) ORDER BY path
-"""
-SETTLE = """
-INSERT OR IGNORE INTO again SELECT turn.file FROM turn LEFT JOIN beside USING (file)
-    WHERE beside.digest IS NOT turn.digest;
-DELETE FROM again WHERE file NOT IN (SELECT id FROM file WHERE status = 1);
-DELETE FROM slice WHERE file IN (SELECT file FROM again);
-DELETE FROM mask WHERE file IN (SELECT file FROM again);
-DELETE FROM picture WHERE file IN (SELECT file FROM again);
-UPDATE file SET status = 0, reason = NULL, sha256 = NULL, window = NULL, series = NULL, library = NULL,
-    digest = NULL
-    WHERE id IN (SELECT file FROM again);
-DELETE FROM series WHERE id NOT IN (SELECT series FROM file WHERE series IS NOT NULL);
-INSERT OR REPLACE INTO beside SELECT file, digest FROM turn;
-DELETE FROM beside WHERE file NOT IN (SELECT id FROM file);
+DROP_HEADERS = "DELETE FROM header WHERE id NOT IN (SELECT header FROM file WHERE header IS NOT NULL)"
+# What stands alone goes first: it may be long.
+SETTLE = f"""
+INSERT INTO turn SELECT -id, id, '' FROM file WHERE status = 0 AND id NOT IN (SELECT file FROM turn);
+{DROP_HEADERS};
+DELETE FROM beside WHERE file NOT IN (SELECT id FROM file)
 """
 PENDING_TURNS = """
 SELECT file.id, file.path, found.place, found.kind, found.container, found.member, found.mtime_ns,

@@ -11,27 +11,34 @@ from typing import Any
 
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import digest, schema
+from lits_deploy.ledger.absorb import Absorb
 from lits_deploy.ledger.altered import Altered
 from lits_deploy.ledger.beside import Beside
 from lits_deploy.ledger.file import LedgerFile
+from lits_deploy.ledger.ranks import Ranks
 from lits_deploy.ledger.rows import (
+    ABSTAINED,
+    EXCLUDED,
     FAILED,
+    NAMES,
     OK,
     PENDING,
     AnsweredRow,
     Counts,
+    EntryRow,
     FileRow,
-    PartRow,
     PendingFile,
     PictureRow,
     ResultRow,
-    SeriesRow,
     SliceRow,
     SourceRow,
+    VolumeRow,
 )
 from lits_deploy.scans.discover import Found
 
-_STAGED = attrgetter("path", "size", "mtime_ns", "reason", "kind", "container", "member", "ctime_ns", "unlisted")
+_STAGED = attrgetter(
+    "path", "size", "mtime_ns", "reason", "kind", "container", "member", "ctime_ns", "unlisted", "shard"
+)
 """The columns of `found` that are a record's own."""
 
 
@@ -42,6 +49,7 @@ class Ledger(LedgerFile):
         """As `LedgerFile`."""
         super().__init__(folder)
         self._versions: str | None = None
+        self._ranked = False
         self.acknowledge(lambda _: False)
 
     def __enter__(self) -> Ledger:
@@ -113,7 +121,6 @@ class Ledger(LedgerFile):
         *,
         retry_failed: bool = False,
         scope: Mapping[str, str] | None = None,
-        channels: int = 1,
         hidden: bool = False,
     ) -> Counts:
         """Make the staged files the run's files, and this its identity and base folder, in one transaction.
@@ -123,7 +130,7 @@ class Ledger(LedgerFile):
         scope: names directly below the base, and what is written of them as paths: discovery saw only these
         (`Discovery.only`), so that what is done elsewhere stays, and what is half-done there leaves until it is seen
         again. What is done in it stays, too, where nothing is found in that part any more, or where some of it cannot
-        be listed. channels: of the network; files that stand beside others than before are pending, too (`beside`).
+        be listed.
         hidden: nothing is to be written of a folder's name alone, by which an id is soon found. A part is then a random
         number, known again by the files that it still holds: if it holds none of them, their results stay.
         Raises LedgerError where what is there is not what was written: what follows makes its digests anew.
@@ -133,21 +140,32 @@ class Ledger(LedgerFile):
         with self._transaction():
             self._db.execute("DELETE FROM scope")
             self._db.executemany("INSERT OR IGNORE INTO scope VALUES (?, ?)", (scope or {}).items())
-            retried = {path for (path,) in self._db.execute(schema.FAILED_FOUND)} if retry_failed else set[str]()
             for statement in schema.ADOPT.split(";\n"):
                 self._db.execute(statement, asked)
-            if channels > 1:
-                self.beside.settle(channels, retried | self.altered.paths())
             self.altered.settle()
-            self._seal(digest.of_all(self._db, fresh=True))
+            digest.write(self._db, digest.of_all(self._db, fresh=True))
             told = canonical_json(identity)
             self._keep({"identity": told, "base": base, "run_id": digest.run_id(self._db, told)})
+        self._ranked = False
         return self.counts()
 
     @cached_property
     def beside(self) -> Beside:
-        """What stands beside what."""
+        """What else answers depend on than their own files."""
         return Beside(self._db, self._transaction)
+
+    @property
+    def absorb(self) -> Absorb:
+        """Answers out of other ledgers."""
+        return Absorb(self._db, self._transaction, self._changed)
+
+    def _changed(self) -> None:
+        self._checked = self._ranked = False
+
+    @property
+    def named(self) -> bool:
+        """Whether paths are written as they are; else they are hashes, which tell no order."""
+        return not (self.noted(NAMES) or "").endswith("-paths")
 
     @property
     def altered(self) -> Altered:
@@ -177,28 +195,31 @@ class Ledger(LedgerFile):
         """One transaction: drop the slices of `forget` and of failed files, then add slices and mark files as done."""
         slices, files = list(slices), list(files)
         drop = [*forget, *(row.file for row in files if row.status == FAILED)]
-        self._checked = False
+        self._changed()
         masks = [(row.file, row.idx, row.labels) for row in slices if row.labels is not None]
-        named = {row.series for row in files if row.series is not None}
+        looks = [(row.file, row.idx, row.look) for row in slices if row.look is not None]
+        seconds = [(row.file, row.idx, *row.second) for row in slices if row.second is not None]
+        sealed = {row.header: digest.of(*row.header) for row in files if row.header is not None}
         with self._transaction():
-            for table in ("slice", "mask", "picture"):
+            for table in ("slice", "mask", "look", "second", "picture"):
                 self._db.executemany(f"DELETE FROM {table} WHERE file = ?", ((number,) for number in drop))
-            self._db.executemany("INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (row[:9] for row in slices))
-            self._db.executemany("INSERT INTO mask VALUES (?, ?, ?)", masks)
             self._db.executemany(
-                "INSERT OR IGNORE INTO series (name, study, info, digest) VALUES (?, ?, ?, ?)",
-                ((*row, digest.of(*row)) for row in named),
+                "INSERT INTO slice VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (row[:10] for row in slices)
+            )
+            self._db.executemany("INSERT INTO mask VALUES (?, ?, ?)", masks)
+            self._db.executemany("INSERT INTO look VALUES (?, ?, ?)", looks)
+            self._db.executemany("INSERT INTO second VALUES (?, ?, ?, ?, ?)", seconds)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO header (token, study, patient, info, digest) VALUES (?, ?, ?, ?, ?)",
+                ((*header, seal) for header, seal in sealed.items()),
             )
             self._db.executemany(
                 "UPDATE file SET status = ?, reason = ?, sha256 = ?, window = ?,"
-                " series = (SELECT id FROM series WHERE name = ?),"
+                " header = (SELECT id FROM header WHERE digest = ?),"
                 " library = (SELECT id FROM library WHERE versions = ?) WHERE id = ?",
-                ((*row[1:5], row.series and row.series.name, self._versions, row.file) for row in files),
+                ((*row[1:5], row.header and sealed[row.header], self._versions, row.file) for row in files),
             )
-            self._seal(digest.of_some(self._db, [row.file for row in files]))
-
-    def _seal(self, found: Iterable[digest.Sealed]) -> None:
-        self._db.executemany("UPDATE file SET digest = ? WHERE id = ?", [(each.now, each.file) for each in found])
+            digest.write(self._db, digest.of_some(self._db, [row.file for row in files]))
 
     def answer_with(self, versions: Mapping[str, str]) -> None:
         """Note which versions of which libraries answer whatever is recorded from now on.
@@ -218,31 +239,44 @@ class Ledger(LedgerFile):
         )
         return [AnsweredRow(json.loads(versions), *counts) for versions, *counts in self._db.execute(query)]
 
+    def rank(self) -> None:
+        """Have `series` say which slices are a volume and in which order, unless nothing has come since it did."""
+        if not self._ranked:
+            self._ranks.settle(named=self.named)
+            self._ranked = True
+
+    @property
+    def _ranks(self) -> Ranks:
+        return Ranks(self._db, self._transaction)
+
     def rows(self) -> Iterator[ResultRow]:
         """Every result so far, by path and index; streamed."""
-        return (ResultRow(*row) for row in self._db.execute(schema.ROWS.format(order=schema.BY_PATH)))
+        self.rank()
+        return (ResultRow(*row) for row in self._db.execute(schema.ROWS_BY_PATH))
 
-    def rows_by_series(self) -> Iterator[ResultRow]:
-        """The same rows, series by series, along each; those without a series first; streamed."""
-        return (ResultRow(*row) for row in self._db.execute(schema.ROWS.format(order=schema.BY_SERIES)))
+    def rows_by_volume(self) -> Iterator[ResultRow]:
+        """The same rows, volume by volume, in order along each; those of none first; streamed. With looks."""
+        self.rank()
+        return (ResultRow(*row) for row in self._db.execute(schema.ROWS_BY_RANK))
 
     def sources(self) -> Iterator[SourceRow]:
-        """The slices of the files that this start found, series by series, along each; streamed."""
+        """The slices of the files that this start found, volume by volume, in order along each; streamed."""
+        self.rank()
         query = (
             "SELECT file.id, file.path, found.place, found.kind, found.container, found.member, found.mtime_ns,"
-            " file.sha256, series.id, coalesce(slice.idx, 0), coalesce(slice.status, file.status),"
-            " coalesce(slice.reason, file.reason), slice.position, mask.labels IS NOT NULL"
-            " FROM file JOIN found USING (path) LEFT JOIN slice ON slice.file = file.id"
-            " LEFT JOIN series ON series.id = file.series"
+            " file.sha256, ranked.volume, coalesce(slice.idx, 0), coalesce(slice.status, file.status),"
+            " coalesce(slice.reason, file.reason), ranked.position, ranked.original IS NOT NULL,"
+            " mask.labels IS NOT NULL FROM file JOIN found USING (path) LEFT JOIN slice ON slice.file = file.id"
+            " LEFT JOIN ranked ON ranked.file = file.id AND ranked.idx = coalesce(slice.idx, 0)"
             " LEFT JOIN mask ON mask.file = slice.file AND mask.idx = slice.idx"
-            f" WHERE file.status != 0 ORDER BY {schema.BY_SERIES}"
+            f" WHERE file.status != 0 ORDER BY {schema.BY_RANK}"
         )
-        return (SourceRow._make((*row[:-1], bool(row[-1]))) for row in self._db.execute(query))
+        return (SourceRow._make((*row[:-2], *map(bool, row[-2:]))) for row in self._db.execute(query))
 
-    def series(self) -> dict[int, SeriesRow]:
-        """All series by number."""
-        query = "SELECT id, name, study, info FROM series"
-        return {number: SeriesRow(*rest) for number, *rest in self._db.execute(query)}
+    def volumes(self) -> dict[int, VolumeRow]:
+        """All volumes by number."""
+        self.rank()
+        return self._ranks.volumes()
 
     def written_parts(self) -> dict[str, list[str]]:
         """The names in the scope of the last `adopt`, those of which the ledger has files, and how it writes them."""
@@ -251,18 +285,21 @@ class Ledger(LedgerFile):
             found.setdefault(part, []).append(written)
         return found
 
-    def parts(self) -> list[PartRow]:
-        """What is in the parts of the last `adopt` with a scope: of files that are done, by part, study and series."""
+    def entries(self) -> list[EntryRow]:
+        """What is in the parts of the last `adopt` with a scope: of files that are done, by part, study and volume."""
+        self.rank()
         query = (
-            "SELECT within.part AS whole, series.study, series.id, count(*),"
-            " sum(coalesce(slice.status, file.status) = 2), sum(coalesce(slice.status, 0) = 3 AND slice.p0 IS NULL),"
+            "SELECT within.part AS whole, volume.study, volume.id, count(*),"
+            " sum(coalesce(slice.status, file.status) = 2), sum(coalesce(slice.status, 0) = 4),"
             " sum(coalesce(slice.status, file.status) = 2 AND acknowledged(file.path))"
             " FROM file JOIN within ON within.written = coalesce(file.part, file.path)"
-            " LEFT JOIN slice ON slice.file = file.id LEFT JOIN series ON series.id = file.series"
+            " LEFT JOIN slice ON slice.file = file.id"
+            " LEFT JOIN ranked ON ranked.file = file.id AND ranked.idx = coalesce(slice.idx, 0)"
+            " LEFT JOIN volume ON volume.id = ranked.volume"
             " WHERE file.status != 0"
-            " GROUP BY whole, series.study, series.id ORDER BY whole, series.study, series.name"
+            " GROUP BY whole, volume.study, volume.id ORDER BY whole, volume.study, volume.name, volume.id"
         )
-        return [PartRow(*row) for row in self._db.execute(query)]
+        return [EntryRow(*row) for row in self._db.execute(query)]
 
     def mask(self, file: int, index: int) -> bytes | None:
         """The compressed mask of a segmented slice."""
@@ -299,20 +336,19 @@ class Ledger(LedgerFile):
         )
         return dict(self._db.execute(query))
 
-    def unsure(self) -> int:
+    def abstained(self) -> int:
         """Slices without a class because the network was unsure, of files that are done."""
-        return self._abstained("p0 IS NOT NULL")
+        return self._slices(ABSTAINED)
 
-    def withheld(self) -> int:
-        """Slices that an input gate kept from the network, of files that are done."""
-        return self._abstained("p0 IS NULL")
+    def excluded(self) -> int:
+        """Slices that an input gate or their header kept from the network, of files that are done."""
+        return self._slices(EXCLUDED)
 
-    def _abstained(self, which: str) -> int:
+    def _slices(self, status: int) -> int:
         query = (
-            "SELECT count(*) FROM slice JOIN file ON file.id = slice.file"
-            f" WHERE slice.status = 3 AND file.status = 1 AND {which}"
+            "SELECT count(*) FROM slice JOIN file ON file.id = slice.file WHERE slice.status = ? AND file.status = 1"
         )
-        return int(self._db.execute(query).fetchone()[0])
+        return int(self._db.execute(query, (status,)).fetchone()[0])
 
     def failed(self) -> int:
         """Failed rows: files, and slices of files that are done."""
@@ -337,11 +373,11 @@ class Ledger(LedgerFile):
             "SELECT reason FROM file WHERE status = 2 UNION ALL SELECT reason FROM slice WHERE status = 2"
         )
 
-    def withheld_reasons(self) -> dict[str, int]:
-        """Slices that an input gate kept from the network, per reason, the most frequent first."""
+    def excluded_reasons(self) -> dict[str, int]:
+        """Slices that were kept from the network, per reason, the most frequent first."""
         return self._most_frequent(
             "SELECT slice.reason FROM slice JOIN file ON file.id = slice.file"
-            " WHERE slice.status = 3 AND file.status = 1 AND p0 IS NULL",
+            f" WHERE slice.status = {EXCLUDED} AND file.status = 1",
         )
 
     def _most_frequent(self, reasons: str) -> dict[str, int]:

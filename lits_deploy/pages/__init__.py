@@ -30,9 +30,14 @@ def render(folder: Path, *, filters: dict[str, Any] | None = None, **values: Any
     Templates get the values, and `style` (`style`), `disclaimer` and `version`; the filter `prose` is always there.
     """
     pages = Environment(
-        loader=FileSystemLoader([folder, BASE]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, finalize=_finalize,
-    )  # fmt: skip
+        loader=FileSystemLoader([folder, BASE]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_finalize,
+    )
     pages.filters |= {"prose": prose, **(filters or {})}
     shared = {"style": style(folder), "disclaimer": DISCLAIMER, "version": __version__}
     return pages.get_template("page.html.jinja").render(shared | values)

@@ -1,4 +1,4 @@
-"""The threads that own the network: batches in, one of its outputs out, while the pipeline's thread goes on.
+"""The threads that own the network: batches in, some of its outputs out, while the pipeline's thread goes on.
 
 The network is opened here too, next to discovery and the start of the workers; runtimes let go of Python's lock while
 they compute. One thread serves each of the network's lanes: a batch then waits for no other, and a core that a decoder
@@ -10,7 +10,7 @@ nothing about files or ledgers.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import perf_counter
@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.decode.decoding import Batch
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.mishaps import no_room
-from lits_deploy.pipeline.slots import Batch
-from lits_deploy.pipeline.workers import Tag
 from lits_deploy.runtime import Runtime, RuntimeInfo
 
 Output = npt.NDArray[Any]
@@ -40,10 +39,11 @@ class Opened:
 
 @dataclass(frozen=True)
 class Inferred:
-    """An output of a batch's N slices, in the order of its tags: logits float32 [N, 3] or labels uint8 [N, S, S]."""
+    """Outputs of a batch's N slices, in the order of its tags: logits float32 [N, 3], labels uint8 [N, S, S], or, of a
+    pair, logits and counts int32 [N, 2]."""
 
-    batch: Batch[Tag]
-    output: Output
+    batch: Batch
+    outputs: tuple[Output, ...]
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,10 @@ class Broken:
 
 
 class InferenceThreads:
-    """Runs `open_network` and then every submitted batch; `events` holds what happened, `wake` says that it did.
+    """Runs `open_network` and then every submitted batch; `wake` says that there is something to `take`.
 
-    output: which one is handed on, a field of `runtime.Outputs`. close_network: False for a runtime that the caller
+    Use as a context manager, which starts it. opened: once the network is.
+    outputs: which are handed on, fields of `runtime.Outputs`. close_network: False for a runtime that the caller
     goes on using.
     infer_s, wait_s: seconds in the network, and waiting for batches after the first, mean of the lanes.
     most: slices in one call.
@@ -67,12 +68,13 @@ class InferenceThreads:
         open_network: Callable[[], Runtime],
         wake: Callable[[], None],
         *,
-        output: str = "logits",
+        outputs: tuple[str, ...] = ("logits",),
         close_network: bool = True,
     ) -> None:
-        self._open, self._wake, self._output, self._close_network = open_network, wake, output, close_network
-        self._work: SimpleQueue[tuple[Batch[Tag], npt.NDArray[np.uint8]] | None] = SimpleQueue()
-        self.events: SimpleQueue[Opened | Inferred | Broken] = SimpleQueue()
+        self._open, self._wake, self._outputs, self._close_network = open_network, wake, outputs, close_network
+        self._work: SimpleQueue[Batch | None] = SimpleQueue()
+        self._events: SimpleQueue[Opened | Inferred | Broken] = SimpleQueue()
+        self.opened: Opened | None = None
         self._infer_s = self._wait_s = 0.0  # of all lanes together
         self._lanes, self._adding = 1, threading.Lock()
         self.most: int | None = None
@@ -89,24 +91,38 @@ class InferenceThreads:
         """Seconds of waiting for a batch."""
         return self._wait_s / self._lanes
 
-    def start(self) -> None:
-        """Start opening the network."""
+    def __enter__(self) -> InferenceThreads:
         self._thread.start()
+        return self
 
-    def submit(self, batch: Batch[Tag], slices: npt.NDArray[np.uint8]) -> None:
-        """Queue a batch; `slices` (uint8 [N, C, S, S]) must lie still until its answer."""
-        self._work.put((batch, slices))
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.close(wait=kind is not KeyboardInterrupt)  # a second Ctrl-C does not wait for one that may be loading
 
-    def cancel(self) -> list[Batch[Tag]]:
+    def take(self) -> Iterator[Inferred]:
+        """What has been answered. Raises what broke the network."""
+        while not self._events.empty():
+            event = self._events.get()
+            if isinstance(event, Broken):
+                raise event.error
+            if isinstance(event, Opened):
+                self.opened = event
+            else:
+                yield event
+
+    def submit(self, batch: Batch) -> None:
+        """Queue a batch; its pixels (uint8 [N, C, S, S]) must lie still until its answer."""
+        self._work.put(batch)
+
+    def cancel(self) -> list[Batch]:
         """Take back the batches that the network has not begun."""
-        taken: list[Batch[Tag]] = []
+        taken: list[Batch] = []
         while True:
             try:
                 work = self._work.get_nowait()
             except Empty:
                 return taken
             assert work is not None
-            taken.append(work[0])
+            taken.append(work)
 
     def close(self, *, wait: bool) -> None:
         """End the threads after the batches they are at; `wait` until they have let go of the network."""
@@ -146,27 +162,26 @@ class InferenceThreads:
         first = True
         while True:
             asked = perf_counter()
-            work = self._work.get()
-            if work is None:
+            batch = self._work.get()
+            if batch is None:
                 self._work.put(None)  # for the next lane
                 return
             begun = perf_counter()
-            batch, slices = work
-            output = self._infer(network, slices)
+            outputs = self._infer(network, batch.pixels)
             with self._adding:
                 self._infer_s += perf_counter() - begun
                 self._wait_s += 0.0 if first else begun - asked
             first = False
-            self._say(Inferred(batch, output))
+            self._say(Inferred(batch, outputs))
 
-    def _infer(self, network: Runtime, slices: npt.NDArray[np.uint8]) -> Output:
-        parts: list[Output] = []
+    def _infer(self, network: Runtime, slices: npt.NDArray[np.uint8]) -> tuple[Output, ...]:
+        parts: list[tuple[Output, ...]] = []
         done = 0
         while done < len(slices):
             assert self.most is not None
             part = slices[done : done + self.most]
             try:
-                output: Output | None = getattr(network.infer(part), self._output)
+                answer = network.infer(part)
             except DeviceOutOfMemory as error:
                 if len(part) == 1:
                     on_cpu = network.describe().device == "cpu"  # there `runtime.memory` may have set the bound
@@ -179,12 +194,13 @@ class InferenceThreads:
                 self.most = max(1, len(part) // 2)
                 self.halved += 1
                 continue
-            if output is None:
-                raise ValueError(f"the network returned no {self._output}")
-            parts.append(output)
+            found = tuple(getattr(answer, name) for name in self._outputs)
+            if any(output is None for output in found):
+                raise ValueError(f"the network returned no {' or no '.join(self._outputs)}")
+            parts.append(found)
             done += len(part)
-        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+        return tuple(map(np.concatenate, zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
 
     def _say(self, event: Opened | Inferred | Broken) -> None:
-        self.events.put(event)
+        self._events.put(event)
         self._wake()

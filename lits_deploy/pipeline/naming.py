@@ -6,20 +6,26 @@ The one place where clear identifiers from headers end: nothing of them goes fur
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
+from lits_deploy.decode.job import Job
 from lits_deploy.files import canonical_json
-from lits_deploy.ledger import SeriesRow
+from lits_deploy.ledger import HeaderRow
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.workers import Job
 from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.scans import Series
+from lits_deploy.scans.fetch import is_object, is_there
 from lits_deploy.scans.picture_series import place_of
+from lits_deploy.series.facts import Where
 
 _KEPT_ROWS = 256
-
-_CLEAR = ("study", "key", "identifiers")
+_DAY = 86400.0
+_LONG = 100_000
 
 
 def pseudonyms(options: ClassifyOptions, folder: Path) -> Pseudonyms:
@@ -28,40 +34,105 @@ def pseudonyms(options: ClassifyOptions, folder: Path) -> Pseudonyms:
     return Pseudonyms(salt=salt, identify=options.identify, paths=options.pseudonymous)
 
 
+def series_of(job: Job, series: Series | None) -> Series | None:
+    """The series of a file, in clear: by its header, for pictures by their path; None where nothing is known.
+
+    Where a header names no series, its folder does; where it names no study, its series is one.
+    """
+    if series is None and job.kind == "picture":
+        return _place(job)[0]
+    if series is None or (series.study and series.series):
+        return series
+    name = series.series or f"{job.name.rpartition('/')[0]}/"
+    return dataclasses.replace(series, series=name, study=series.study or name)
+
+
+def where_of(job: Job, where: Where) -> Where:
+    """Where a slice lies, in clear: as its header says it, for pictures by their path."""
+    return Where(number=_place(job)[1]) if job.kind == "picture" else where
+
+
+def _key(series: Series) -> str:
+    """Tells series apart. A DICOM series is one of its study: templates share series UIDs."""
+    return f"{series.study}\0{series.series}" if series.kind == "dicom" else series.series
+
+
+@lru_cache(maxsize=64)  # asked of a file's slices and, a batch later, of its end
+def _place(job: Job) -> tuple[Series, int | None]:
+    folder = os.path.dirname(job.path)  # noqa: PTH120
+    return place_of(job.name, lambda name: job.member is None and _is_there(os.path.join(folder, name)))  # noqa: PTH118
+
+
+def _is_there(path: str) -> bool:
+    return is_there(path) if is_object(path) else os.path.exists(path)  # noqa: PTH110
+
+
 @dataclass(frozen=True, kw_only=True)
 class Naming:
     """Names what the ledger keeps, under a run's pseudonyms."""
 
     names: Pseudonyms
-    _rows: dict[tuple[str, str, str], SeriesRow] = field(default_factory=dict, repr=False)
+    _rows: dict[Hashable, HeaderRow] = field(default_factory=dict, repr=False)
 
     def path(self, path: str) -> str:
         """What is written of a path as discovery found it."""
         return self.names.path(path)
 
-    def sha256(self, job: Job) -> str | None:
+    def sha256(self, sha256: str | None) -> str | None:
         """What is written of the hash of a file's bytes."""
-        return self.names.sha256(job.sha256)
+        return self.names.sha256(sha256)
 
-    def series(self, job: Job) -> SeriesRow | None:
-        """The series of a file: by its header, for pictures by their path; None where nothing is known."""
-        series = place_of(job.name)[0] if job.series is None and job.kind == "picture" else job.series
+    def pixels(self, checksum: int | None) -> int | None:
+        """What is written of a slice's checksum: itself, or where paths are hashed another number, equal for equal
+        slices, that the archive's owner cannot compute."""
+        if checksum is None or not self.names.paths:
+            return checksum
+        return int(self.names.of("pixels", str(checksum)), 16)
+
+    def header(self, job: Job, series: Series | None) -> HeaderRow | None:
+        """What is written of a file's series; None where nothing is known."""
+        series = series_of(job, series)
         if series is None:
             return None
-        key = series.kind, series.study, series.key  # the rest is a function of it, equal in all files of a series
+        said = tuple(sorted(series.identifiers.items())) if self.names.identify else ()
+        own = series.kind, series.modality, series.geometry, series.orientation, tuple(series.technique.items())
+        key = series.study, series.series, series.patient, own, said
         if key not in self._rows:
             if len(self._rows) >= _KEPT_ROWS:
                 self._rows.clear()
-            self._rows[key] = self._row(series)
+            self._rows[key] = self._header(series)
         return self._rows[key]
 
-    def position(self, job: Job, position: float | None) -> float | None:
-        """The place of a slice along its series: mm, for pictures the number in their name."""
-        return place_of(job.name)[1] if job.kind == "picture" else position
+    def facts(self, job: Job, where: Where) -> str:
+        """Where a slice lies (`series.Where`), as JSON: identifiers and texts hashed, the clock shifted by hours and
+        seconds that only the salt tells."""
+        told = where_of(job, where).to_json()
+        if "instance" in told:
+            told["instance"] = self.names.of("instance", told["instance"])
+        if "clock" in told:
+            told["clock"] = round((told["clock"] + self._shift) % _DAY, 6)
+        for name, value in told.get("labels", {}).items():
+            # A long whole number is no count but a date or an id.
+            telling = isinstance(value, str) or (isinstance(value, int) and abs(value) >= _LONG)
+            told["labels"][name] = self.names.of("label", str(value)) if telling else value
+        return canonical_json(told)
 
-    def _row(self, series: Series) -> SeriesRow:
-        info = {key: value for key, value in dataclasses.asdict(series).items() if key not in _CLEAR}
-        name, study = self.names.of("series", series.key), self.names.of("study", series.study)
+    @cached_property
+    def _shift(self) -> int:
+        return int(self.names.of("clock", ""), 16) % int(_DAY)
+
+    def _header(self, series: Series) -> HeaderRow:
+        info: dict[str, Any] = {name: getattr(series, name) for name in ("kind", "modality", "orientation")}
+        if series.by_folder:
+            info["by_folder"] = True
+        info["geometry"] = dataclasses.asdict(series.geometry)
+        if series.technique:
+            info["technique"] = dict(series.technique)
         if self.names.identify:
             info["identifiers"] = dict(series.identifiers)
-        return SeriesRow(name, study, canonical_json(info))
+        return HeaderRow(
+            token=self.names.of("series", _key(series)),
+            study=self.names.of("study", series.study),
+            patient=self.names.of("patient", series.patient) if series.patient else "",
+            info=canonical_json(info),
+        )

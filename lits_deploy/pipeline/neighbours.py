@@ -1,144 +1,109 @@
-"""Where the slices of a run stand in their series, and who is beside whom: for networks of several channels.
+"""Who is beside whom, for networks of several channels: headers are read first, `lits_deploy.series` arranges.
 
-Slices of one file have their neighbours there (`scans.neighbours.in_file`); this is about files of one slice. The place
-of a picture is in its path. That of a DICOM file is in its header, which decode workers read before the run, under its
-limits; files that are done have told theirs, so a run that goes on reads the others' alone. All files of the run's
-scope take part, done, failed or pending; one that tells no place, or cannot be read, stands alone.
+Slices of one file have their neighbours there (`scans.neighbours.in_file`); this is about files of one slice. A picture
+says all of it in its path, a DICOM file in its header; files that are done have told theirs. All files of the run's
+scope take part, done, failed or pending; one whose header cannot be read stands alone.
+An answer holds for the files that stood beside its own: it is made again where others do now, and where one of them is
+to be done, because it changed, is new or failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from time import monotonic
 
-from lits_deploy.contract import InputContract
-from lits_deploy.ledger import Ledger
+from lits_deploy.decode.job import Job, Source
+from lits_deploy.files import canonical_json, sha256_bytes
+from lits_deploy.ledger import HeaderRow
+from lits_deploy.ledger.beside import Near, Planned
 from lits_deploy.pipeline import tuning
-from lits_deploy.pipeline.fetch import fetch
-from lits_deploy.pipeline.naming import Naming
-from lits_deploy.pipeline.options import ClassifyOptions, Progress
-from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pipeline.workers import Held, Job, Source
-from lits_deploy.scans.discover import Discovery
-from lits_deploy.scans.neighbours import alone
+from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.options import Progress
+from lits_deploy.scans import Series
+from lits_deploy.series.facts import Where
 
 _BY_PATH, _BY_HEADER = "picture", "dicom"
 
-_LOT = 1000  # places put into the ledger at once
+_LOT = 1000  # files told to the ledger at once
 
 _RECENT = 256  # files whose paths are remembered: each is its neighbours' neighbour, and they follow it
 
+_Told = tuple[int, HeaderRow, str, str | None]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True)
 class Neighbours:
-    """Finds the places of a run's files (before `Ledger.adopt`), and then their neighbours."""
+    """Plans a run's files once the ledger has adopted them, and then gives them out with those beside them."""
 
-    ledger: Ledger
-    discovery: Discovery
+    run: RunContext
     _recent: dict[int, Source] = field(default_factory=dict, repr=False)
 
-    def find_places(
-        self,
-        naming: Naming,
-        contract: InputContract,
-        options: ClassifyOptions,
-        stop: Stop,
-        on_progress: Callable[[Progress], None] | None = None,
-    ) -> None:
-        """Have the ledger know series and position of every file that has them.
+    def plan(self) -> None:
+        """Read the headers that are not known, and have the ledger know who is beside whom.
 
-        Raises KeyboardInterrupt when asked to stop: nothing has changed then.
+        Raises KeyboardInterrupt when asked to stop: the same run goes on from there.
         """
-        self.ledger.beside.known((_BY_PATH, _BY_HEADER))
-        places = _Places(self.ledger, naming)
-        for job in self._jobs(_BY_PATH):
-            places.add(job, naming.position(job, None))
-            if stop.requested:
-                raise KeyboardInterrupt
-        self._read_headers(places, contract, options, stop, on_progress)
-        places.put()
+        beside, told = self.run.ledger.beside, self._told()
+        while some := list(islice(told, _LOT)):
+            beside.put(some)
+        beside.settle(self._planned())
 
     def jobs(self) -> Iterator[Job]:
         """The files to do with those beside them, series by series and along each."""
-        for row, near in self.ledger.beside.pending(tuning.PAGE):
-            job = Job.of(row, self.discovery.real_path)
+        for row, near in self.run.ledger.beside.pending(tuning.PAGE):
+            job = Job.of(row, self.run.listing.real_path)
             self._recent[row.file] = job.source
-            job.beside = self._sources(near)
+            yield replace(job, beside=self._sources(near))
             while len(self._recent) > _RECENT:  # the oldest first
                 del self._recent[next(iter(self._recent))]
-            yield job
 
     def of(self, file: int) -> tuple[Source | None, ...]:
         """The files that become the channels of a file of one slice (`Job.beside`)."""
-        return self._sources(self.ledger.beside.near(file))
+        return self._sources(self.run.ledger.beside.near(file))
 
-    def _sources(self, near: tuple[int | None, ...]) -> tuple[Source | None, ...]:
+    def _sources(self, near: Near) -> tuple[Source | None, ...]:
         wanted = {number for number in near if number is not None and number not in self._recent}
-        for row in self.ledger.staged_files(sorted(wanted)):
-            self._recent[row.file] = Job.of(row, self.discovery.real_path).source
+        for row in self.run.ledger.staged_files(sorted(wanted)):
+            self._recent[row.file] = Job.of(row, self.run.listing.real_path).source
         return tuple(None if number is None else self._recent[number] for number in near)
 
-    def _jobs(self, kind: str) -> Iterator[Job]:
-        for row in self.ledger.beside.unknown(kind, tuning.PAGE):
-            yield Job.of(row, self.discovery.real_path, headers=True)
+    def _told(self) -> Iterator[_Told]:
+        """What headers and paths say of files of one slice."""
+        run, naming = self.run, self.run.naming
 
-    def _read_headers(
-        self,
-        places: _Places,
-        contract: InputContract,
-        options: ClassifyOptions,
-        stop: Stop,
-        on_progress: Callable[[Progress], None] | None,
-    ) -> None:
-        jobs = self._jobs(_BY_HEADER)
-        first = next(jobs, None)
-        if first is None:  # no decoders are started for nothing
-            return
-        positions: dict[Job, tuple[int, float | None]] = {}
-        files, read, told = self.ledger.staged(), 0, monotonic()
+        def named(job: Job, series: Series | None, where: Where, sha256: str | None) -> Iterator[_Told]:
+            header = naming.header(job, series)
+            if header is not None:
+                yield job.file, header, naming.facts(job, where), naming.sha256(sha256)
 
-        def on_held(held: Held) -> None:
-            if held.index == 0:
-                positions[held.job] = held.attempt, held.position
-
-        def on_done(job: Job) -> None:
-            nonlocal read, told
-            attempt, position = positions.pop(job, (0, None))
-            if job.reason is None and job.total == 1 and attempt == job.deaths:
-                places.add(job, position)
-            read += 1
-            if on_progress is not None and monotonic() - told > tuning.PROGRESS_EVERY_S:
-                told = monotonic()
+        for job in self._unread(_BY_PATH):
+            if run.stop.requested:
+                raise KeyboardInterrupt
+            yield from named(job, None, Where(), None)
+        files, said = run.ledger.staged(), monotonic()
+        for read, (end, frames) in enumerate(run.decoding.files(self._unread(_BY_HEADER)), start=1):
+            if end.reason is None and len(frames) == 1:
+                yield from named(end.job, end.series, frames[0].where, end.sha256)
+            if run.on_progress is not None and monotonic() - said > tuning.PROGRESS_EVERY_S:
+                said = monotonic()
                 note = f"{read:,} headers read, for neighbouring slices"
-                on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
+                run.on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
 
-        fetch(
-            chain([first], jobs),
-            alone(contract),
-            options,
-            on_held=on_held,
-            on_done=on_done,
-            stop=stop,
-            within=self.discovery.within,
-        )
+    def _unread(self, kind: str) -> Iterator[Job]:
+        for row in self.run.ledger.beside.unread(kind, tuning.PAGE):
+            yield Job.of(row, self.run.listing.real_path, headers=True)
 
-
-class _Places:
-    """Places on their way into the ledger, under the names that series have there."""
-
-    def __init__(self, ledger: Ledger, naming: Naming) -> None:
-        self._ledger, self._naming = ledger, naming
-        self._rows: list[tuple[str, str, float]] = []
-
-    def add(self, job: Job, position: float | None) -> None:
-        series = self._naming.series(job)
-        if series is not None and position is not None:
-            self._rows.append((self._naming.path(job.name), series.name, position))
-        if len(self._rows) >= _LOT:
-            self.put()
-
-    def put(self) -> None:
-        self._ledger.beside.put(self._rows)
-        self._rows = []
+    def _planned(self) -> Iterator[Planned]:
+        ledger, channels = self.run.ledger, self.run.contract.channels
+        for members, volumes in ledger.beside.arranged(named=ledger.named):
+            for volume in volumes:
+                for i, others in volume.neighbours(channels).items():
+                    near = [None if other == i else members[other] for other in others]
+                    if not any(near):
+                        near = []
+                    paths = canonical_json([one and one.path for one in near])
+                    digest = sha256_bytes(paths.encode())[:16] if near else ""
+                    again = digest != members[i].digest or any(one and one.pending for one in near)
+                    yield Planned(members[i].file, tuple(one and one.file for one in near), digest, again)

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from lits_deploy.contract import InputContract
+from lits_deploy.decode.settings import Settings
 from lits_deploy.errors import UserError
 from lits_deploy.results import FORMATS
 from lits_deploy.scans import READING, Reading
+from lits_deploy.scans.within import Within
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions:
-    """How to classify. What changes results (artifact, runtime, device, abstain) is part of the run's identity.
+    """How to classify. What changes results (artifact, runtime, device, abstain, operating_point) is part of the run's
+    identity.
 
     runtime, device, artifact, threads, engine_cache: as in `runtime.open_runtime`; artifact None takes the first.
     precision: in place of artifact, takes the one of that precision that is placed for the runtime.
-    batch_size, workers: None chooses for this machine (`pipeline.tuning`); what was found by an earlier tuning of this
-    artifact on this box comes first (`pipeline.tuned`). tune: measure that now, and remember it.
+    batch_size, workers: None chooses for this machine (`pipeline.tuning`, `decode.settings`); what was found by an
+    earlier tuning of this artifact on this box comes first (`pipeline.tuned`). tune: measure that now, and remember it.
     formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
     abstain: give no class to a slice that the artifact's threshold calls unsure.
+    operating_point: rule by which class 2 is given (`operating_point`), in place of the artifact's own.
     identify: write patients and UIDs in clear; pseudonymous: write keyed hashes of paths and files; salt: of all hashes
-    (`pseudonyms`), as a text or, in salt_file, a file that holds it; neither: the output folder's own.
+    (`pseudonyms`), as a text, its bytes or, in salt_file, a file that holds it; neither: the output folder's own.
     group_readable: whether the files' group may read the results; None: as it was, at first not.
     allow_removed: go on where scans with results seem to be gone (`pipeline.removed`).
     ignore: patterns of paths whose failures are acknowledged (`pipeline.ignored`), kept in the output folder;
@@ -46,9 +52,10 @@ class ClassifyOptions:
     overwrite: bool = False
     retry_failed: bool = False
     abstain: bool = True
+    operating_point: str | None = None
     identify: bool = False
     pseudonymous: bool = False
-    salt: str | None = None
+    salt: str | bytes | None = None
     salt_file: Path | None = None
     group_readable: bool | None = None
     follow_links: bool = False
@@ -76,6 +83,18 @@ class ClassifyOptions:
         if self.time_limit_s <= 0 or self.memory_limit_mib < 1:
             raise UserError("A file needs time and memory to be decoded.", fix="raise --time-limit, --memory-limit")
 
+    def decoding(self, contract: InputContract, within: Within, **more: Any) -> Settings:
+        """How to decode slices of that contract. within: where files have to lie; more: as in Settings."""
+        return Settings(
+            contract=contract,
+            workers=self.workers,
+            time_limit_s=self.time_limit_s,
+            memory_limit_mib=self.memory_limit_mib,
+            reading=self.reading,
+            within=within,
+            **more,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -94,9 +113,9 @@ class RunSummary:
     """How a run ended.
 
     files, failed: in the tables; acknowledged: of the failed ones (`--ignore`);
-    slices: rows with an answer of the network, `unsure` of them without a class;
-    withheld: slices that an input gate kept from it; now: slices answered by this start of the run.
-    classes: slices per class name; reasons, withheld_reasons: failed and withheld rows per reason, the most frequent.
+    slices: rows with an answer of the network, `abstained` of them without a class;
+    excluded: slices that an input gate kept from it; now: slices answered by this start of the run.
+    classes: slices per class name; reasons, excluded_reasons: failed and excluded rows per reason, the most frequent.
     others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
     end; missing: files it has not reached. added, removed: files that the run before had not, and those that are gone.
     slices_per_s: over `seconds`, from the first file to the last row.
@@ -106,8 +125,8 @@ class RunSummary:
     failed: int
     acknowledged: int
     slices: int
-    unsure: int
-    withheld: int
+    abstained: int
+    excluded: int
     now: int
     missing: int
     added: int
@@ -116,7 +135,7 @@ class RunSummary:
     resumed: bool
     classes: Mapping[str, int]
     reasons: Mapping[str, int]
-    withheld_reasons: Mapping[str, int]
+    excluded_reasons: Mapping[str, int]
     others: Mapping[str, int]
     seconds: float
     slices_per_s: float

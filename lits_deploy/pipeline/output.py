@@ -1,6 +1,7 @@
 """The output folder: one process at a time, one run, nothing of anyone else's overwritten.
 
     OUT/  ledger.sqlite  slices.csv …  studies.csv …  run.json  report.html  .lits-deploy.lock  .lits-deploy.salt
+          drift.html                                                 of `lits-deploy drift`
           volumes.csv …  masks.csv …  masks/                         of a segmentation (`lits_deploy.segmentation`)
 
 With `--ledger`, ledger and lock lie in that folder (a local disk) and only the results in OUT.
@@ -27,7 +28,7 @@ from lits_deploy.results import ALL, FORMATS, SLICES
 from lits_deploy.run_json import read_run_json
 
 LOCK = ".lits-deploy.lock"
-RUN_JSON, REPORT = "run.json", "report.html"
+RUN_JSON, REPORT, DRIFT = "run.json", "report.html", "drift.html"
 _GROUP_READABLE = "group_readable"
 """What the ledger notes of `--group-readable`."""
 MASKS, MASKS_MARK = "masks", ".lits-deploy"
@@ -174,7 +175,7 @@ class OutputFolder:
 
     def _results(self) -> list[Path]:
         tables = [table.path(self.out, kind) for kind in FORMATS for table in ALL]
-        return [*tables, self.out / RUN_JSON, self.out / REPORT]
+        return [*tables, *(self.out / name for name in (RUN_JSON, REPORT, DRIFT))]
 
     def _ledger_elsewhere(self) -> bool:
         """Whether the results that lie here are of a run whose ledger does not, as far as its run.json tells."""

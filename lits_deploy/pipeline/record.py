@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.files import write_json
-from lits_deploy.ledger import AnsweredRow
 from lits_deploy.machine import cores, peak_resident_bytes, processor
+from lits_deploy.pipeline.about import decided
+from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.ignored import Ignored
-from lits_deploy.pipeline.loop import Loop
-from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
+from lits_deploy.pipeline.options import RunSummary
 from lits_deploy.printable import printable_values
+from lits_deploy.results import SCHEMA as TABLES_SCHEMA
 from lits_deploy.run_json import SCHEMA
 from lits_deploy.runtime import RuntimeInfo
 
@@ -47,22 +47,47 @@ class Session:
     tables_written: float = 0.0
     finished: float = 0.0
 
+    def since_call(self, moment: float | None) -> float | None:
+        """Seconds from the start to a moment, for a record."""
+        return None if moment is None else round(moment - self.begun, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What the answers of this start took, wherever they came from. slices: answered; seconds: from the first file."""
+
+    slices: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What run.json says of how a start went, besides what `Session` knows.
+
+    options: what those of the run came to; replaced: decode workers; stages: seconds by name, beside discover, write
+    and report; write_s: in the ledger; start_up: seconds from the call; more: sections of their own.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    replaced: int = 0
+    stages: Mapping[str, float] = field(default_factory=dict)
+    write_s: float = 0.0
+    start_up: Mapping[str, float | None] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
 
 def write_run_json(
-    path: Path,
+    run: RunContext,
     *,
     summary: RunSummary,
     session: Session,
+    effort: Effort,
     ignored: Ignored,
-    loop: Loop,
     identity: Mapping[str, Any],
     provenance: Mapping[str, str],
-    answered_with: Sequence[AnsweredRow],
-    options: ClassifyOptions,
-    effective: Mapping[str, Any],
 ) -> None:
     """Write run.json, whole or not at all."""
-    assert loop.opened is not None
+    options, info = run.options, run.info
     asked = dataclasses.asdict(options)
     asked["ledger"] = None if options.ledger is None else "elsewhere"  # a path may hold a name
     asked["engine_cache"] = None if options.engine_cache is None else str(options.engine_cache)
@@ -78,62 +103,63 @@ def write_run_json(
         "stopped": summary.stopped,
         "identity": identity,
         "model": provenance["model"],
-        "runtime": dataclasses.asdict(loop.opened.info),
-        "versions": versions(loop.opened.info),
-        "answered_with": [row._asdict() for row in answered_with],
+        "runtime": dataclasses.asdict(info),
+        "versions": versions(info),
+        "answered_with": [row._asdict() for row in run.ledger.answered_with()],
         "machine": _machine(),
-        "options": {**asked, **effective, "largest_batch_run": loop.inference.most},
+        "options": {**asked, **effort.options},
         "counts": {
             "files": summary.files,
             "files_not_reached": summary.missing,
             "files_added": summary.added,
             "files_removed": summary.removed,
             "slices": summary.slices,
-            "unsure": summary.unsure,
-            "withheld": summary.withheld,
+            "abstained": summary.abstained,
+            "excluded": summary.excluded,
             "slices_now": summary.now,
             "failed": summary.failed,
             "acknowledged": summary.acknowledged,
             "classes": dict(summary.classes),
             "reasons": dict(summary.reasons),
-            "withheld_reasons": dict(summary.withheld_reasons),
+            "excluded_reasons": dict(summary.excluded_reasons),
             "not_scans": dict(summary.others),
-            "workers_replaced": loop.pool.restarts,
+            "workers_replaced": effort.replaced,
         },
         "ignored": {"patterns": ignored.patterns, "hashed_paths": len(ignored.paths)},
+        **(
+            {"decided": decided(run.artifact, run.options.operating_point)}
+            if run.bundle.manifest.task == "classify"
+            else {}
+        ),
+        "tables_schema": TABLES_SCHEMA,
         "tables": [table.name for table in summary.tables],
-        "timings": _timings(session, loop, summary),
+        "timings": _timings(session, summary, effort),
         "peak_memory_mib": peak_resident_bytes() >> 20,
         "warnings": list(summary.warnings),
+        **effort.more,
     }
-    write_json(path, printable_values(document))  # a log for people: names of devices and classes can be printed
+    # A log for people: names of devices and classes can be printed.
+    write_json(summary.run_json, printable_values(document))
 
 
-def _timings(session: Session, loop: Loop, summary: RunSummary) -> dict[str, Any]:
+def _decided(run: RunContext) -> dict[str, Any]:
+    classifies = run.bundle.manifest.task == "classify"
+    return {"decided": decided(run.artifact, run.options.operating_point)} if classifies else {}
+
+
+def _timings(session: Session, summary: RunSummary, effort: Effort) -> dict[str, Any]:
     """Seconds. decode is summed over workers; wait is the network's, for slices; start-up counts from the call."""
-    assert loop.opened is not None
-
-    def since_call(moment: float | None) -> float | None:
-        return None if moment is None else round(moment - session.begun, 4)
-
     return {
-        "wall_s": since_call(session.finished),
+        "wall_s": session.since_call(session.finished),
         "files_s": round(summary.seconds, 4),
         "slices_per_s": round(summary.slices_per_s, 3),
         "stages": {
-            "discover_s": since_call(session.discovered),
-            "decode_s": round(loop.pool.decode_ms / 1000, 4),
-            "wait_s": round(loop.inference.wait_s, 4),
-            "infer_s": round(loop.inference.infer_s, 4),
-            "write_s": round(loop.write_s + session.tables_written - session.ended_files, 4),
+            "discover_s": session.since_call(session.discovered),
+            **{name: round(seconds, 4) for name, seconds in effort.stages.items()},
+            "write_s": round(effort.write_s + session.tables_written - session.ended_files, 4),
             "report_s": round(session.finished - session.tables_written, 4),
         },
-        "start_up": {
-            "workers_ready_s": since_call(loop.pool.ready_at),
-            "network_loaded_s": round(loop.opened.seconds, 4),
-            "first_file_s": since_call(session.begun_files),
-            "first_result_s": since_call(loop.first_result_at),
-        },
+        "start_up": dict(effort.start_up),
     }
 
 

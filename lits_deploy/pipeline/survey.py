@@ -5,81 +5,57 @@ With `pixels`, slices are decoded as in a run, so that what only the pixels tell
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
+from lits_deploy.decode.decoding import Decoding
+from lits_deploy.decode.job import Job
 from lits_deploy.errors import UserError
 from lits_deploy.ledger import PendingFile
-from lits_deploy.pipeline.fetch import fetch
+from lits_deploy.pipeline.naming import series_of, where_of
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.workers import Held, Job, Tag
-from lits_deploy.scans.discover import Discovery
-from lits_deploy.scans.picture_series import place_of
-from lits_deploy.scans.survey import Survey
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.scans.fetch import is_object
+from lits_deploy.scans.listing import Listing
+from lits_deploy.scans.roots import list_scans
+from lits_deploy.scans.survey import Seen, Survey
+from lits_deploy.storage import PathOrUrl
 
 _ANY_WINDOW = (-160.0, 240.0)  # no gate depends on it
 
 
 def survey_folder(
-    roots: Sequence[Path],
+    roots: Sequence[PathOrUrl],
     options: ClassifyOptions,
     *,
     pixels: bool = False,
     on_file: Callable[[Survey], None] = lambda _: None,
 ) -> Survey:
-    """What lies below `roots`. options: `recursive`, `follow_links` and what `fetch` takes count.
+    """What lies below `roots`. options: `recursive`, `follow_links` and what decoding takes count.
     on_file: called after every file. Raises UserError where there is nothing."""
-    discovery = Discovery(roots, recursive=options.recursive, follow_links=options.follow_links)
+    listing = list_scans(roots, recursive=options.recursive, follow_links=options.follow_links)
     survey = Survey()
-    told: defaultdict[Job, list[tuple[int, float | None, str | None]]] = defaultdict(list)
-
-    def on_slice(tag: Tag, _pixels: npt.NDArray[Any]) -> None:
-        told[tag.job].append((tag.attempt, tag.position, None))
-        on_done(tag.job)
-
-    def on_held(held: Held) -> None:
-        told[held.job].append((held.attempt, held.position, held.reason))
-
-    def on_done(job: Job) -> None:
-        """Take a file once all its slices are told: those with pixels come after the word that it is done."""
-        slices = [(position, why) for attempt, position, why in told[job] if attempt == job.deaths]
-        if job.reason is None and (job.total is None or len(slices) < job.total):
-            return
-        del told[job]
-        series = job.series
-        if job.kind == "picture" and job.reason is None:
-            series, number = place_of(job.name)
-            slices = [(number, why) for _, why in slices]
-        survey.add(job.name, series, slices, job.reason)
-        on_file(survey)
-
-    fetch(
-        _jobs(discovery, survey, headers=not pixels),
-        InputContract(window_hu=_ANY_WINDOW if pixels else None),
-        options,
-        on_slice=on_slice,
-        on_held=on_held,
-        on_done=on_done,
-        within=discovery.within,
-    )
-    survey.others = discovery.others
+    contract = InputContract(window_hu=_ANY_WINDOW if pixels else None)
+    with Decoding(options.decoding(contract, listing.within, objects=is_object(listing.base)), Stop()) as decoding:
+        for end, frames in decoding.files(_jobs(listing, survey, headers=not pixels)):
+            job = end.job
+            series = None if job.kind == "picture" and end.reason is not None else series_of(job, end.series)
+            slices = [Seen(one.index, where_of(job, one.where), one.withheld, one.checksum) for one in frames]
+            survey.add(job.name, series, slices, end.reason, end.sha256)
+            on_file(survey)
+    survey.others = listing.others
     if not survey.files:
         raise UserError(
-            f"No scans {discovery.where}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
+            f"No scans {listing.where}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
             fix="name another folder",
         )
     return survey
 
 
-def _jobs(discovery: Discovery, survey: Survey, *, headers: bool) -> Iterator[Job]:
-    for number, found in enumerate(discovery):
+def _jobs(listing: Listing, survey: Survey, *, headers: bool) -> Iterator[Job]:
+    for number, found in enumerate(listing):
         if found.reason is not None:
             survey.add(found.path, None, failure=found.reason)
             continue
         row = PendingFile(number, found.path, found.path, found.kind, found.container, found.member, found.mtime_ns)
-        yield Job.of(row, discovery.real_path, headers=headers)
+        yield Job.of(row, listing.real_path, headers=headers)

@@ -6,5 +6,10 @@
     strip       a series' probabilities along z as SVG
     page        records → report.html: one file, no network, no other file
 
-Knows nothing about scans and networks: `pipeline.pictures` has the pictures made and puts them into the ledger.
+What follows a run that has answered its slices:
+
+    after       pictures of the suspicious slices, and the page
+    peaks       pixels that are kept on their way, lest they be decoded again
+    drawn       has the pictures made and puts them into the ledger
+    redraw      tables and page once more, from the ledger alone
 """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lits_deploy.ledger import ResultRow, SeriesRow
-from lits_deploy.studies import SeriesSummary, by_series, ranked
+from lits_deploy.ledger import ResultRow, VolumeRow
+from lits_deploy.studies import SeriesSummary, by_volume, ranked
 
 SERIES, SLICES = 30, 6
 """Most series with pictures, and most pictures of one."""
@@ -20,22 +20,22 @@ Key = tuple[int, int]
 """File and index of a slice."""
 
 
-def chosen(rows: Iterable[ResultRow], series: Mapping[int, SeriesRow]) -> list[tuple[SeriesSummary, list[ResultRow]]]:
+def chosen(rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow]) -> list[tuple[SeriesSummary, list[ResultRow]]]:
     """The most suspicious series with the slices to picture, the highest probability first.
 
-    rows: series by series, along each (`Ledger.rows_by_series`).
+    rows: volume by volume, in order (`Ledger.rows_by_volume`).
     """
-    groups = ((summary, group) for summary, group in by_series(rows, series) if summary.name is not None)
+    groups = ((summary, group) for summary, group in by_volume(rows, volumes) if summary.name is not None)
     own = {id(summary): (summary, peaks(group)) for summary, group in groups}
-    order = [summary for summary in ranked(summary for summary, _ in own.values()) if summary.suspicion is not None]
+    order = [summary for summary in ranked(summary for summary, _ in own.values()) if summary.rank is not None]
     return [own[id(summary)] for summary in order[:SERIES]]
 
 
 def peaks(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Up to SLICES of a series' answered slices: by lesion probability, apart from each other, none below WORTH but the
-    first. Failed and withheld slices have no picture, and keep no distance."""
-    answered = [row for row in rows if row.p2 is not None and row.file is not None]
-    return [answered[place] for place in places([row.p2 or 0.0 for row in answered])]
+    first. Failed and excluded slices have no picture, and keep no distance."""
+    answered = [row for row in rows if row.lesion is not None and row.file is not None]
+    return [answered[place] for place in places([row.lesion or 0.0 for row in answered])]
 
 
 def places(p2: Sequence[float]) -> list[int]:

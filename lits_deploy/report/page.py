@@ -15,7 +15,7 @@ from lits_deploy.errors import OutputError
 from lits_deploy.files import write_text
 from lits_deploy.ledger import Ledger
 from lits_deploy.pages import inline, render, style
-from lits_deploy.report import strip, words
+from lits_deploy.report import both, strip, words
 from lits_deploy.report.choose import SERIES, SLICES, WORTH
 from lits_deploy.report.view import MOST_STRIPS, View, view
 from lits_deploy.studies import NEIGHBOURS
@@ -36,9 +36,20 @@ def page(shown: View) -> str:
     folder = Path(__file__).parent
     script = inline(folder / "page.js")
     return render(
-        folder, v=shown, words=words, strip=strip, script=script, policy=_policy(style(folder), script),
-        jpeg=_data_url, neighbours=NEIGHBOURS, pictured=SERIES, pictures_each=SLICES, worth=WORTH, strips=MOST_STRIPS,
-    )  # fmt: skip
+        folder,
+        v=shown,
+        words=words,
+        both=both,
+        strip=strip,
+        script=script,
+        policy=_policy(style(folder), script),
+        jpeg=_data_url,
+        neighbours=NEIGHBOURS,
+        pictured=SERIES,
+        pictures_each=SLICES,
+        worth=WORTH,
+        strips=MOST_STRIPS,
+    )
 
 
 def _policy(sheet: str, script: str) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lits_deploy.ledger import ABSTAINED, ResultRow
+from lits_deploy import ledger
+from lits_deploy.ledger import ResultRow
 
 MOST_COLUMNS = 600
 """Columns of a strip; a longer series shows, of as many neighbours as it takes, the most suspicious."""
@@ -16,14 +17,15 @@ MOST_COLUMNS = 600
 FULL_WIDTH = 24
 """Columns that fill the place of a strip: one of fewer is shorter, lest a single slice look like a whole liver."""
 
-UNSURE, WITHHELD, FAILED = 3, 4, 5
+ABSTAINED, EXCLUDED, FAILED = 3, 4, 5
 """What a column is that has no class 0…2."""
+_WITHOUT = {ledger.ABSTAINED: ABSTAINED, ledger.EXCLUDED: EXCLUDED}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
     """One slice, or the most suspicious of some neighbours: lesion and liver probability (None: no answer), what it is
-    (class 0…2, UNSURE, WITHHELD, FAILED), and the place of its slice in the series, from 0."""
+    (class 0…2, ABSTAINED, EXCLUDED, FAILED), and the place of its slice in the series, from 0."""
 
     p2: float | None
     p1: float | None
@@ -63,13 +65,11 @@ def profile(rows: Sequence[ResultRow]) -> Profile:
 
 
 def _column(place: int, row: ResultRow) -> Column:
-    if row.label is not None:
-        what = row.label
-    elif row.status == ABSTAINED:
-        what = WITHHELD if row.p2 is None else UNSURE
-    else:
-        what = FAILED
-    return Column(p2=row.p2, p1=row.p1, what=what, place=place)
+    what = row.label if row.label is not None else _WITHOUT.get(row.status, FAILED)
+    p1, lesion = row.p1, row.lesion
+    if row.log_odds is not None and row.p0 is not None and p1 is not None and lesion is not None:
+        p1 = (1 - lesion) * p1 / max(row.p0 + p1, 1e-12)  # a pair's: the rest of 1 is parted as ever
+    return Column(p2=lesion, p1=p1, what=what, place=place)
 
 
 def _weight(column: Column) -> tuple[float, bool]:

@@ -17,7 +17,7 @@ from lits_deploy.report.profile import Profile
 HEIGHT = 100
 """Units of a strip's height: hundredths of probability."""
 
-KINDS = ("none", "liver", "lesion", "unsure", "withheld", "failed")
+KINDS = ("none", "liver", "lesion", "abstained", "excluded", "failed")
 """Names of what a column may be, as the style sheet calls them (`profile`)."""
 
 

@@ -8,15 +8,19 @@ and say how much the tables hold beyond.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
+from lits_deploy.drift.against import Against, against
+from lits_deploy.drift.reference import Reference
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import (
     ABOUT,
     ABSTAINED,
+    EXCLUDED,
     FAILED,
     NAMES,
     PICTURES,
@@ -28,10 +32,12 @@ from lits_deploy.ledger import (
     PictureRow,
     ResultRow,
 )
+from lits_deploy.report.both import series_told
 from lits_deploy.report.choose import Key
 from lits_deploy.report.pictures import Contours, from_json
 from lits_deploy.report.profile import Profile, profile
-from lits_deploy.studies import SeriesSummary, by_series, ranked
+from lits_deploy.results import noted_reference
+from lits_deploy.studies import SeriesSummary, by_volume, ranked
 
 MOST_SERIES, MOST_STRIPS = 2_000, 500
 """Series listed, and those of them with a strip and details."""
@@ -39,7 +45,8 @@ MOST_SERIES, MOST_STRIPS = 2_000, 500
 MOST_REASONS, MOST_LISTED = 40, 25
 """Reasons shown of a kind, and places listed under each."""
 
-KINDS = ("failed", "withheld", "unsure")
+KINDS = ("failed", "excluded", "abstained")
+_KIND_OF = {FAILED: "failed", EXCLUDED: "excluded", ABSTAINED: "abstained"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,25 +62,31 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A series as the page shows it. label: what its paths have in common; places: (first, last) position along it."""
+    """A series as the page shows it. label: what its paths have in common; places: (first, last) position along it;
+    against: how it compares with the series that the network was trained on.
+    second: what a pair's U-Net found in it."""
 
     summary: SeriesSummary
     label: str
     places: tuple[float, float] | None
     profile: Profile
     pictures: tuple[Picture, ...] = ()
+    against: Against = field(default_factory=Against)
+    second: str | None = None
 
     @property
     def in_mm(self) -> bool:
         """True where positions are mm, and rise towards the head."""
-        return self.summary.info.get("kind") != "picture"
+        return bool(self.summary.arranged.get("in_mm"))
 
     @property
     def tags(self) -> tuple[str, ...]:
         """What a reader can filter by."""
         s = self.summary
         answered = ["lesion" if s.classes[2] else "no-lesion"] if s.answered else ["no-answer"]
-        return (*answered, *(kind for kind in KINDS if getattr(s, kind)))
+        doubtful = ["doubtful"] if s.arranged.get("doubts") or s.copy_of else []
+        unlike = ["unlike"] if self.against.marked else []
+        return (*answered, *unlike, *doubtful, *(kind for kind in KINDS if getattr(s, kind)))
 
 
 @dataclass(kw_only=True)
@@ -102,8 +115,9 @@ class View:
     """All that the page shows.
 
     series: the most suspicious first, at most MOST_SERIES; hidden: how many more there are. reasons: by kind, the most
-    frequent first; other_reasons: rows of reasons that are not shown, by kind. labels: slices per class. overlay: the
-    note of what is drawn over pictures (`pipeline.pictures`), or None where none were made. ran: when, where and on
+    frequent first; other_reasons: rows of reasons that are not shown, by kind. labels: slices per class. compared:
+    series that are `unlike` or `like` those of the reference, and why others were not compared. overlay: the
+    note of what is drawn over pictures (`report.drawn`), or None where none were made. ran: when, where and on
     which scans (`pipeline.about.ran`), or None where nobody noted it.
     """
 
@@ -114,6 +128,8 @@ class View:
     answered: tuple[AnsweredRow, ...]
     counts: Counts
     labels: dict[int, int]
+    compared: Counter[str]
+    reference: Reference | None
     slices: int
     studies: int
     series: tuple[Series, ...]
@@ -123,6 +139,12 @@ class View:
     overlay: dict[str, Any] | None
     identified: bool
     hashed_paths: bool
+
+    @property
+    def pair(self) -> dict[str, Any] | None:
+        """Of a pair: what its U-Net is (`pipeline.about.about_pair`); None where one network answered."""
+        found: dict[str, Any] | None = (self.about or {}).get("pair")
+        return found
 
     @property
     def of_kind(self) -> dict[str, int]:
@@ -140,14 +162,15 @@ def view(ledger: Ledger) -> View:
     run, names = json.loads(noted), ledger.noted(NAMES) or ""
     hashed = names.endswith("-paths")
     troubles = _Troubles()
-    series_rows, pictures = ledger.series(), _Pictures(ledger.pictures())
+    volumes, pictures, reference = ledger.volumes(), _Pictures(ledger.pictures()), noted_reference(ledger)
     found: dict[int, Series] = {}
-    slices = 0
-    for summary, rows in by_series(ledger.rows_by_series(), series_rows):
-        slices += len(rows)
+    slices, labels = 0, Counter[int]()
+    for summary, rows in by_volume(ledger.rows_by_volume(), volumes):
+        slices += summary.slices
+        labels.update(dict(enumerate(summary.classes)))  # copies count once
         troubles.add(rows)
         if summary.name is not None:
-            found[id(summary)] = _series(summary, rows, pictures, hashed=hashed)
+            found[id(summary)] = _series(summary, rows, pictures, reference, hashed=hashed)
     order = [found[id(summary)] for summary in ranked(series.summary for series in found.values())]
     about, overlay, ran = ledger.noted(ABOUT), ledger.noted(PICTURES), ledger.noted(RAN)
     return View(
@@ -157,7 +180,13 @@ def view(ledger: Ledger) -> View:
         ran=None if ran is None else json.loads(ran),
         answered=tuple(ledger.answered_with()),
         counts=ledger.counts(),
-        labels=ledger.labels(),
+        labels=dict(labels),
+        compared=Counter(
+            series.against.why_not or ("unlike" if series.against.marked else "like")
+            for series in order
+            if series.summary.copy_of is None
+        ),
+        reference=reference,
         slices=slices,
         studies=len({series.summary.study for series in order}),
         series=tuple(order[:MOST_SERIES]),
@@ -182,7 +211,9 @@ def common_label(paths: Sequence[str]) -> str | None:
     return f"{shared}…" if shared else None
 
 
-def _series(summary: SeriesSummary, rows: list[ResultRow], pictures: _Pictures, *, hashed: bool) -> Series:
+def _series(
+    summary: SeriesSummary, rows: list[ResultRow], pictures: _Pictures, reference: Reference | None, *, hashed: bool
+) -> Series:
     label = None if hashed else common_label([row.path for row in rows])
     positions = [row.position for row in rows if row.position is not None]
     return Series(
@@ -191,6 +222,8 @@ def _series(summary: SeriesSummary, rows: list[ResultRow], pictures: _Pictures, 
         places=(positions[0], positions[-1]) if positions else None,
         profile=profile(rows),
         pictures=pictures.of(rows),
+        against=against(reference, summary.portrait),
+        second=series_told(rows),
     )
 
 
@@ -221,11 +254,8 @@ class _Troubles:
     def add(self, rows: Iterable[ResultRow]) -> None:
         """The rows of a series."""
         for row in rows:
-            if row.status == FAILED:
-                kind = "failed"
-            elif row.status == ABSTAINED:
-                kind = "withheld" if row.p2 is None else "unsure"
-            else:
+            kind = _KIND_OF.get(row.status)
+            if kind is None:
                 continue
             key = (kind, row.reason or "no reason noted")
             if key not in self._found and len(self._found) >= 10 * MOST_REASONS:

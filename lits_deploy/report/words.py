@@ -7,8 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lits_deploy.drift.against import rate
 from lits_deploy.measured import figures_line, measured_on
+from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD
 from lits_deploy.pages import escape
+from lits_deploy.procedure import procedure_line, procedure_on
+from lits_deploy.report import both
 from lits_deploy.report.view import Picture, Series, View
 from lits_deploy.studies import SeriesSummary
 from lits_deploy.synthetic import BESIDE, MARK
@@ -20,18 +24,20 @@ _BREAKS = re.compile(r"([/_.-])")
 STATUS = {
     "lesion": "with a slice called lesion",
     "no-lesion": "without a slice called lesion",
-    "unsure": "with unsure slices",
-    "withheld": "with slices not judged",
+    "unlike": "unlike the training series",
+    "abstained": "with slices without a class",
+    "excluded": "with excluded slices",
     "failed": "with failures",
+    "doubtful": "with doubts, or copies",
     "no-answer": "without any answer",
 }
 """The filters, in order: tag of a series → what is chosen."""
 
-KINDS = {"failed": "failed", "withheld": "not judged", "unsure": "unsure"}
+KINDS = {"failed": "failed", "excluded": "excluded", "abstained": "abstained"}
 EXPLAINED = {
     "failed": "could not be read or computed",
-    "withheld": "were kept from the network by a check of the input: they are not what it was trained for",
-    "unsure": "got probabilities and no class: the network is less sure than its bundle asks",
+    "excluded": "were kept from the network by a check of the input: they are not what it was trained for",
+    "abstained": "got probabilities and no class: the network is less sure than its bundle asks",
 }
 
 
@@ -81,6 +87,24 @@ def kind_of(series: Series) -> str:
     return ", ".join(part for part in (first, turned if turned != "unknown" else "") if part) or "series"
 
 
+def series_facts(s: SeriesSummary) -> list[tuple[str, str]]:
+    """What is to be known of how a series was put together: doubts first, nothing that is as it should be."""
+    arranged = s.arranged
+    found = [("doubt", doubt) for doubt in arranged.get("doubts", ())]
+    if s.copy_of:
+        found.append(("copy", f"every slice is also in series {s.copy_of}; not ranked"))
+    if s.copies:
+        found.append(("copies", f"{amount(s.copies, 'duplicate slice')}, not counted"))
+    if arranged.get("by") not in (None, "position"):
+        found.append(("order", f"by {arranged['by']}"))
+    steps = {name: arranged.get(name) or 0 for name in ("missing", "repeated", "irregular")}
+    if any(steps.values()):
+        missing, repeated, irregular = steps.values()
+        told = ((missing, "missing"), (repeated, "repeated"), (irregular, "irregularly spaced"))
+        found.append(("distances", ", ".join(f"{n:,} {what}" for n, what in told if n)))
+    return found
+
+
 def ends_of(series: Series) -> tuple[str, str]:
     """What stands at both ends of a strip; all of it at the left of one that does not fill its width."""
     if series.places is None:
@@ -126,7 +150,7 @@ def place_of(series: Series, picture: Picture) -> str:
 
 def answer_of(view: View, picture: Picture) -> str:
     """What the slice was called."""
-    return "unsure" if picture.row.label is None else view.classes[picture.row.label]
+    return "abstained" if picture.row.label is None else view.classes[picture.row.label]
 
 
 def overlay_told(view: View) -> str:
@@ -150,6 +174,8 @@ def tested(view: View) -> str | None:
     test = _test(view)
     if test is None or view.about is None or view.about["task"] != "classify":
         return None
+    if test.get("rule", ARGMAX) != _decided(view).get("rule", ARGMAX):
+        return None  # measured under another rule than this run's
     rows = test["confusion"]
     lesions, called = sum(rows[2]), sum(row[2] for row in rows)
     people = "phantoms" if test["synthetic"] else "patients"
@@ -166,6 +192,36 @@ def tested(view: View) -> str | None:
             else "it called none a lesion."
         )
     )
+
+
+def promised(view: View) -> str | None:
+    """What the run's rule is expected to miss on new patients; None where its bundle promised nothing."""
+    told = _decided(view)
+    return " ".join(text for key in ("promised", "by_patient") if (text := told.get(key))) or None
+
+
+def _decided(view: View) -> dict[str, Any]:
+    """By which rule class 2 was given (`pipeline.about.decided`); empty for runs before there were any."""
+    return (view.about or {}).get("decided") or {}
+
+
+def compared(view: View) -> str:
+    """How many series are unlike those that the network was trained on, or that nobody knows."""
+    unlike, like = view.compared["unlike"], view.compared["like"]
+    if not unlike + like:
+        why = view.compared.most_common(1)
+        return f"No series was compared with those that it was trained on: {why[0][0]}." if why else ""
+    assert view.reference is not None
+    known = view.reference.series
+    beside = f", {MARK}" if view.reference.synthetic else ""
+    share = rate(known)
+    text = (
+        f"{unlike:,} of {amount(unlike + like, 'series', 'series')} {'is' if unlike == 1 else 'are'} unlike the "
+        f"{known:,} training series{beside}; of as many that are like them, about {share * (unlike + like):.1f} would "
+        f"be marked, too (1 in {1 / share:.0f})."
+    )
+    rest = sum(view.compared.values()) - unlike - like
+    return text + (f" {amount(rest, 'series', 'series')} could not be compared." if rest else "")
 
 
 def _test(view: View) -> dict[str, Any] | None:
@@ -218,10 +274,17 @@ def facts(view: View) -> list[tuple[str, str]]:
         fitted, below = about["calibrated_on"], about["abstain_below"]
         how = (
             f"fitted on {fitted['slices']:,} slices of {amount(fitted['patients'], 'patient')}"
+            + (f", {OUT_OF_FOLD}" if fitted.get("source") == OUT_OF_FOLD else "")
             + (f", {MARK}" if fitted.get("synthetic") else "")
             if fitted
             else "not fitted"
         )
+        if (threshold := _decided(view).get("threshold")) is not None:
+            rule, whose = (
+                _decided(view)["rule"],
+                "the odds by both networks" if "pair" in about else "its calibrated odds",
+            )
+            found.append(("Called a lesion", f"where {whose} reach {threshold:.3g} ({rule})"))
         found += [
             ("Temperature", f"{about['temperature']:.3f} ({how})"),
             (
@@ -229,9 +292,15 @@ def facts(view: View) -> list[tuple[str, str]]:
                 "never" if below is None else f"where no class reaches {below:.3f}",
             ),
         ]
+    found += both.facts(about)
     test = _test(view)
     figures = "not measured on this file" if test is None else f"{measured_on(test)}: {figures_line(test)}"
     found.append(("Test figures", figures if test is None else f"{figures} ({test['runtime']})"))
+    rule = _decided(view).get("rule", ARGMAX)
+    if procedure := about.get("procedure"):  # earlier versions noted none
+        found.append(
+            ("Trained alike", f"{procedure_on(procedure)}: {procedure_line(procedure, rule)}; of no single file")
+        )
     if view.overlay and view.overlay["network"]:
         found.append(("Over pictures", view.overlay["network"]))
     found.append(("lits-deploy", about["lits_deploy"]))

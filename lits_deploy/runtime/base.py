@@ -24,19 +24,23 @@ class Outputs:
 
     logits, probabilities: float32 [N, 3] (classifier) or probabilities [N, 3, S, S] (U-Net); labels: uint8 [N, S, S];
     cam: float32 [N, h, w], class-activation map of class 2 (`manifest.model["cam"]` says where its cells lie).
+    counts: int32 [N, 2], of a pair: pixels that its U-Net calls liver (lesions included) and lesion; −1 where it did
+    not look (`fusion`).
     """
 
     logits: npt.NDArray[np.float32] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
     labels: npt.NDArray[np.uint8] | None = None
     cam: npt.NDArray[np.float32] | None = None
+    counts: npt.NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeInfo:
     """What really runs: `providers` are those in use after loading, not those asked for.
 
-    profile: batches that a TensorRT engine was built for (`trt.key.Profile`), which its answers depend on.
+    profile: batches that a TensorRT engine was built for (`trt.key.Profile`), which its answers depend on; engine: the
+    SHA-256 of its file.
     """
 
     name: str
@@ -45,6 +49,7 @@ class RuntimeInfo:
     precision: str
     providers: tuple[str, ...]
     profile: str | None = None
+    engine: str | None = None
 
 
 class Runtime(ABC):

@@ -69,14 +69,6 @@ def bounded(budget: int) -> Iterator[None]:
     All together, this process gets no more than three quarters of what it could have if it held nothing: what a library
     has kept of earlier batches counts, so that bound after bound does not creep up to all that the machine has.
     """
-    _enter(budget)
-    try:
-        yield
-    finally:
-        _leave()
-
-
-def _enter(budget: int) -> None:
     global _inside, _most, _base, _end, _before
     with _lock:
         if _inside == 0:
@@ -89,14 +81,13 @@ def _enter(budget: int) -> None:
             soft, hard = _before
             ends = [end for end in (soft, hard, min(_base + budget * _most, _end)) if end != resource.RLIM_INFINITY]
             resource.setrlimit(resource.RLIMIT_DATA, (min(ends), hard))
-
-
-def _leave() -> None:
-    global _inside
-    with _lock:
-        _inside -= 1
-        if _inside == 0:
-            resource.setrlimit(resource.RLIMIT_DATA, _before)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                resource.setrlimit(resource.RLIMIT_DATA, _before)
 
 
 def _usage() -> tuple[int, int]:

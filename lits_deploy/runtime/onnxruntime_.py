@@ -27,7 +27,6 @@ from lits_deploy.model_file import ModelFile
 from lits_deploy.nvidia import Trouble
 from lits_deploy.runtime import memory
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
-from lits_deploy.runtime.bound_session import BoundSession
 from lits_deploy.runtime.device import Device
 
 
@@ -103,7 +102,7 @@ def _cuda_session(ort: Any, model: ModelFile, options: Any, device: Device, *, t
     options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     providers = [(_CUDA, {"device_id": device.index, "use_tf32": int(tf32)})]
     try:
-        session = ort.InferenceSession(model.data, options, providers=providers, enable_fallback=False)
+        session = ort.InferenceSession(model.source, options, providers=providers, enable_fallback=False)
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         if memory.is_lack(error):
             raise no_room(f"{model.name} on {device}", DeviceOutOfMemory(_in_words(error))) from error
@@ -115,8 +114,10 @@ def _cuda_session(ort: Any, model: ModelFile, options: Any, device: Device, *, t
 
 def _cpu_session(ort: Any, model: ModelFile, options: Any, limit_mib: int) -> Any:
     try:
-        with memory.to_load(len(model.data), cores(), limit_mib):
-            return ort.InferenceSession(model.data, options, providers=["CPUExecutionProvider"], enable_fallback=False)
+        with memory.to_load(model.size, cores(), limit_mib):
+            return ort.InferenceSession(
+                model.source, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         if memory.is_lack(error):
             raise memory.too_large(model.name, limit_mib) from error
@@ -137,6 +138,49 @@ def _unusable(ort: Any, device: Device, why: str) -> DeviceError:
     return DeviceError(f"ONNX Runtime cannot use {device}: {why}.", fix=fix)
 
 
+class BoundSession:
+    """Runs a session with slices and answers in buffers that stay on the device.
+
+    There is a set of them for each padded batch size: 1, 2, 4, … and `most`.
+
+    Padded, because CUDA's provider tries every algorithm of each convolution anew for each size that it has not seen.
+    """
+
+    def __init__(self, ort: Any, session: Any, wanted: list[str], device: Device, *, most: int) -> None:
+        self._ort, self._session, self._wanted, self._most = ort, session, wanted, most
+        self._where = (device.kind, device.index)
+        self._kept: dict[int, tuple[Any, Any]] = {}
+
+    def run(self, batch: Batch) -> list[Any]:
+        """Upload, run, download: the wanted outputs of uint8 [N, C, H, W], in order."""
+        count = len(batch)
+        size = min(1 << (count - 1).bit_length(), self._most)
+        if size != count:
+            padded = np.zeros((size, *batch.shape[1:]), batch.dtype)
+            padded[:count] = batch
+            batch = padded
+        batch = np.ascontiguousarray(batch)
+        try:
+            if size not in self._kept:
+                self._kept[size] = self._bind(batch)
+            slices, binding = self._kept[size]
+            slices.update_inplace(batch)
+            self._session.run_with_iobinding(binding)
+            return [values[:count] for values in binding.copy_outputs_to_cpu()]
+        except Exception:
+            self._kept.clear()  # out of memory or broken: the next batch starts with all there is
+            raise
+
+    def _bind(self, batch: Batch) -> tuple[Any, Any]:
+        # From a copy: on the CPU an OrtValue is a view of the array it was made from.
+        slices = self._ort.OrtValue.ortvalue_from_numpy(batch.copy(), *self._where)
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input(self._session.get_inputs()[0].name, slices)
+        for output in self._wanted:
+            binding.bind_output(output, *self._where)
+        return slices, binding
+
+
 class OnnxRuntime(Runtime):
     """An ONNX file in an `InferenceSession`.
 
@@ -145,6 +189,8 @@ class OnnxRuntime(Runtime):
     """
 
     name: ClassVar[str] = "onnxruntime"
+    settings: ClassVar[dict[str, str]] = {}
+    """Entries of the session's configuration that are not ONNX Runtime's own."""
 
     def __init__(
         self,
@@ -165,7 +211,9 @@ class OnnxRuntime(Runtime):
         options.intra_op_num_threads = max(1, (threads or cores()) // self.lanes)
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # it prints the names of nodes as they are; its exceptions say the same
-        self._limit, self._model_bytes = memory_limit_mib, len(model.data)
+        for key, value in self.settings.items():
+            options.add_session_config_entry(key, value)
+        self._limit, self._model_bytes = memory_limit_mib, model.size
         self._session = (
             _cuda_session(ort, model, options, device, tf32=precision == "tf32")
             if device.kind == "cuda"
@@ -178,11 +226,8 @@ class OnnxRuntime(Runtime):
         self._file = model.name
         self._input = self._session.get_inputs()[0].name
         self._wanted = list(wanted)
-        self._bound = (
-            BoundSession(ort, self._session, self._input, self._wanted, "cuda", device.index, most=max_batch)
-            if device.kind == "cuda"
-            else None
-        )
+        on_gpu = device.kind == "cuda"
+        self._bound = BoundSession(ort, self._session, self._wanted, device, most=max_batch) if on_gpu else None
 
     def _infer(self, batch: Batch) -> Outputs:
         try:
@@ -227,4 +272,5 @@ def _in_words(error: Exception) -> str:
     """What ONNX Runtime complains of, in one line: where CUDA failed, CUDA's own words, and not the host's name."""
     if match := re.search(r"\w+ failure \d+: [^;\n]+", str(error)):
         return match[0].strip()
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    text = re.sub(r"Load model from \S+ failed: *", "", str(error).strip())  # our path of it tells nobody anything
+    return (text.splitlines() or [type(error).__name__])[0][:300]

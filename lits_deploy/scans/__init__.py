@@ -9,7 +9,7 @@ A reader never sees a path, and nothing it says of identifiers is written by any
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -18,34 +18,51 @@ import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
+from lits_deploy.series.facts import Geometry, Where
 
 Slice = npt.NDArray[np.uint8]
 """A slice as the network takes it: uint8 [C, S, S]."""
 
+_NO_GEOMETRY, _NOWHERE = Geometry(), Where()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """What a header says of the series a file belongs to: a pure function of `key`, and so equal in all its files.
+    """What a file's header says of the series it belongs to; which files are one series, `lits_deploy.series` decides.
 
-    study, key: tell studies and series apart; in clear, so never written: the parent hashes them with the run's salt.
-        key: SeriesInstanceUID with all that makes slices comparable (orientation, matrix, spacing).
+    study, series, patient: their UIDs and Patient ID, each empty where the header has none; of a NIfTI file a hash of
+        its content. In clear, so never written: the parent hashes them with the run's salt.
     kind: `dicom`, `nifti` or `picture`. modality: as the header has it (`CT`), or None.
-    rows, columns: of the source's slices. spacing_mm: between their rows and between their columns, or None.
-    turn: how the source was turned to stand as the contract says, a name of `scans.orient` (empty: not at all).
+    geometry: of the source's first slice; its `turn` is how slices were reoriented, a name of `scans.orient`.
     orientation: for people: `axial`, `axial, tilted 12°`, `coronal`, `unknown`.
+    technique: with what it was made, as far as a DICOM header says it, in words of fixed lists (`dicom.technique`).
     identifiers: patient, accession number, UIDs … in clear; dropped at once unless the user asks to identify.
     """
 
-    study: str
-    key: str
+    study: str = ""
+    series: str = ""
+    patient: str = ""
     kind: str
     modality: str | None = None
-    rows: int = 0
-    columns: int = 0
-    spacing_mm: tuple[float, float] | None = None
-    turn: str = ""
+    geometry: Geometry = _NO_GEOMETRY
     orientation: str = "unknown"
+    technique: Mapping[str, str | float] = field(default_factory=dict)
     identifiers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def by_folder(self) -> bool:
+        """Whether `series` is the file's folder, which ends with a slash, for want of a series UID."""
+        return self.kind == "dicom" and self.series.endswith("/")
+
+    def to_json(self) -> dict[str, Any]:
+        """Its fields as plain values."""
+        return {**vars(self), "geometry": {name: getattr(self.geometry, name) for name in self.geometry.__slots__}}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> Series:
+        """The series of what `to_json` gave, whose tuples JSON has made lists of."""
+        geometry: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in told["geometry"].items()}
+        return cls(**{**told, "geometry": Geometry(**geometry)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +72,19 @@ class Frame:
     index: its place in the file, from 0 (frame of a DICOM file; third index of a NIfTI array).
     pixels: uint8 [C, S, S] in the contract's window, orientation and size; None if it is not to be judged: `withheld`
         then says why, and that is the answer's reason. With headers only, pixels are None whatever `withheld` says.
-    position: mm along the normal of the slices, towards the head where that is known; None where no header says it.
+    where: where it lies in its series. Of a picture the parent says it, by the path.
+    in_hu: gives the slice's numbers in HU (`scans.look`), where its file has HU.
+    checksum, look: of the slice as the network sees it, once it has been decoded (`decode.checksum`, `scans.look`);
+    a look of no numbers: not looked at, or there was nothing to see.
     """
 
     index: int
     pixels: Slice | None = None
     withheld: str | None = None
-    position: float | None = None
+    where: Where = _NOWHERE
+    in_hu: Callable[[], tuple[int, ...]] | None = field(default=None, compare=False, repr=False)
+    checksum: int | None = None
+    look: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,10 +14,10 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 from lits_deploy import zip_guard
-from lits_deploy.errors import SliceError
+from lits_deploy.errors import SliceError, StorageError
 from lits_deploy.scans.paths import escape
 from lits_deploy.scans.within import Within, open_scan
 
@@ -40,17 +40,22 @@ class Member(NamedTuple):
 
 
 class Archive:
-    """An open zip. within: where it has to lie (`scans.within`).
+    """An open zip. within: where it has to lie (`scans.within`). etag: of an object (`objects.ObjectArchive`).
 
     Raises SliceError, with the reason for one failed row, for a zip that is broken, a bomb, or elsewhere.
     """
 
+    etag: str | None = None
+
     def __init__(self, path: str | bytes, within: Within = None) -> None:
         fd, status = open_scan(path, within)
-        self._stream: BinaryIO = os.fdopen(fd, "rb")
+        self.identity, self.mtime_ns, self.ctime_ns = identity(status), status.st_mtime_ns, status.st_ctime_ns
+        self._read_directory(os.fdopen(fd, "rb"), status.st_size)
+
+    def _read_directory(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
         try:
-            self.identity, self.mtime_ns, self.ctime_ns = identity(status), status.st_mtime_ns, status.st_ctime_ns
-            self._zip = zip_guard.opened(self._stream, status.st_size)
+            self._zip = zip_guard.opened(stream, size)
             self._infos = self._zip.infolist()
             if zip_guard.overlapping(self._infos, self._zip.start_dir):
                 raise SliceError("its entries overlap: a zip bomb?")
@@ -85,21 +90,35 @@ class Archive:
 
     def head(self, number: int, most: int) -> bytes:
         """The first bytes of a member. Raises SliceError."""
-        return self._read(self._infos[number], most)
+        return b"".join(self._chunks(self._infos[number], most))
 
     def read(self, number: int, most: int) -> bytes:
         """A member's bytes, its checksum proven. Raises SliceError where it is larger than `most` or damaged."""
+        size = self.size(number)
+        if size > most:
+            raise SliceError(f"{size / 2**20:.0f} MiB: larger than any slice")
+        whole = io.BytesIO()  # gives up its buffer without a copy
+        for chunk in self.pieces(number):
+            whole.write(chunk)
+        return whole.getvalue()
+
+    def size(self, number: int) -> int:
+        """A member's size. Raises SliceError where there is none, or not one that may be read."""
         if not 0 <= number < len(self._infos):
             raise SliceError(CHANGED)
         info = self._infos[number]
         if (reason := _doubt(info)) is not None:
             raise SliceError(reason)
-        if info.file_size > most:
-            raise SliceError(f"{info.file_size / 2**20:.0f} MiB: larger than any slice")
-        data = self._read(info, info.file_size + 1)
-        if len(data) != info.file_size:
+        return info.file_size
+
+    def pieces(self, number: int) -> Iterator[bytes]:
+        """A member's bytes piece by piece, its checksum proven at the end. Raises SliceError where it is damaged."""
+        info, count = self._infos[number], 0
+        for chunk in self._chunks(info, info.file_size + 1):
+            count += len(chunk)
+            yield chunk
+        if count != info.file_size:
             raise SliceError("the zip is damaged: this file in it is truncated")
-        return data
 
     def sha256(self, number: int) -> str:
         """Hex SHA-256 of a member's bytes, which memory never holds at once. Raises SliceError."""
@@ -110,22 +129,19 @@ class Archive:
             digest.update(chunk)
         return digest.hexdigest()
 
-    def _read(self, info: zipfile.ZipInfo, most: int) -> bytes:
-        whole = io.BytesIO()  # gives up its buffer without a copy
-        for chunk in self._chunks(info, most):
-            whole.write(chunk)
-        return whole.getvalue()
-
     def _chunks(self, info: zipfile.ZipInfo, most: int) -> Iterator[bytes]:
         try:
-            with self._zip.open(info) as member:
+            with self._opened(info) as member:
                 while most > 0 and (chunk := member.read(min(_CHUNK, most))):
                     most -= len(chunk)
                     yield chunk
-        except (MemoryError, OSError):
+        except (MemoryError, OSError, StorageError):
             raise
         except Exception as error:  # zipfile raises nearly anything on hostile bytes
             raise SliceError("the zip is damaged: this file in it cannot be unpacked") from error
+
+    def _opened(self, info: zipfile.ZipInfo) -> IO[bytes]:
+        return self._zip.open(info)
 
 
 _last: tuple[bytes, Archive] | None = None

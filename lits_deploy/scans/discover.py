@@ -20,42 +20,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lits_deploy.errors import SliceError, UserError
-from lits_deploy.scans import READERS, SUFFIXES, ZIP, kinds
-from lits_deploy.scans.archive import Archive, Member
+from lits_deploy.scans import READERS, ZIP, kinds
+from lits_deploy.scans.archive import Archive
+from lits_deploy.scans.found import UNREADABLE, Found, by_suffix, counted_as, member_of, why_none
 from lits_deploy.scans.own_results import is_masks, is_out
 from lits_deploy.scans.paths import escape, unescape
 from lits_deploy.scans.within import OUTSIDE, check_within, is_within, real_names
 
-UNREADABLE = -1
-"""Size of a record that is a failure already: a later, readable file of that path counts as changed."""
-
-_NOT_A_SCAN = "neither a PNG, JPEG, DICOM or NIfTI file nor a zip"
-_INDEX = "a DICOM directory, which is an index: name the folder that it stands in"
+__all__ = ["UNFINISHED", "UNREADABLE", "Discovery", "Found"]
 
 UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".incomplete", ".swp", "~")
 """Ends of the names that programs give to files while they copy them; rsync's start with a dot and are hidden."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A scan file, or one inside a zip.
-
-    path: escaped, relative to the base, with `/`; of a zip's member: the zip's path, `/` and the member's name.
-    size: bytes (of a member: unpacked); mtime_ns, ctime_ns: the file's (of a member: the zip's).
-    reason: why it is a failed row already, or None. kind: which reader it is for (`scans.READERS`).
-    container: the zip's path where this is a member, and member its number in the zip's directory.
-    unlisted: this is a folder or zip, and what lies in it is not known.
-    """
-
-    path: str
-    size: int
-    mtime_ns: int
-    reason: str | None = None
-    kind: str = ""
-    container: str | None = None
-    member: int | None = None
-    ctime_ns: int = 0
-    unlisted: bool = False
 
 
 @dataclass
@@ -72,6 +47,7 @@ class Discovery:
     After the walk: `tops`, the folders among the roots and directly below them, less the base; `mounts`, the folders
     on which a file system is mounted; `unlisted`, folders and zips that could not be listed, and why. All as paths of
     records are, "" for the base.
+    names: of the roots, escaped.
     base: what paths are relative to: the one root folder, the one file's folder, or the roots' common parent.
     A file that is named twice, or named and found, comes twice. A file that is named is a record in any case.
     Raises UserError for a root that does not exist.
@@ -104,6 +80,7 @@ class Discovery:
                 which = f": number {place} of the {len(self.roots)} named" if len(self.roots) > 1 else ""
                 what = f"such file or folder{which}" if self.hidden else f"{root}"
                 raise UserError(f"There is no {what}.", fix="check the path of the scans")
+        self.names = [escape(root.resolve().name) for root in self.roots]
         self.base = os.path.commonpath(self._folders | {os.path.dirname(file) for file in self._files})  # noqa: PTH120
         self._prefix = len(self.base.rstrip("/")) + 1
         self.within = None if self.follow_links else real_names([*self._folders, *self._files])
@@ -170,9 +147,10 @@ class Discovery:
         folder = _is_folder(entry)
         if folder and not self.recursive:
             return
-        content = None if folder else self._by_suffix(kinds.suffix_of(entry.name), entry.name)
+        suffix = kinds.suffix_of(entry.name)
+        content = None if folder else by_suffix(suffix, entry.name)
         if content is not None and content.kind in (None, kinds.DICOMDIR) and not content.reason:
-            self.others["DICOMDIR" if content.kind else kinds.told(kinds.suffix_of(entry.name))] += 1
+            self.others[counted_as(content, suffix)] += 1
         elif folder:
             yield self._not_listed(entry.path, OUTSIDE, OUTSIDE)
         else:
@@ -188,15 +166,12 @@ class Discovery:
             yield found
             none = False
         if none:
-            reason = _INDEX if kinds.is_dicomdir(os.path.basename(path)) else _NOT_A_SCAN  # noqa: PTH119
-            reason = "no scan is in this zip" if kinds.suffix_of(path) == ".zip" else reason
-            yield Found(self._relative(path), UNREADABLE, 0, reason)
+            yield Found(self._relative(path), UNREADABLE, 0, why_none(os.path.basename(path)))  # noqa: PTH119
 
     def _file(self, path: str, name: str) -> Iterator[Found]:
         """The records of one file: one, none if it is no scan, or those of a zip's members."""
         suffix = kinds.suffix_of(name)
-        settled = self._by_suffix(suffix, name)
-        content = settled or self._look(path)
+        content = by_suffix(suffix, name) or self._look(path)
         if isinstance(content, Found):
             yield content
         elif content.kind == ZIP:
@@ -206,17 +181,7 @@ class Discovery:
         elif content.reason:
             yield Found(self._relative(path), UNREADABLE, 0, content.reason)
         else:
-            self.others["DICOMDIR" if content.kind == kinds.DICOMDIR else kinds.told(suffix)] += 1
-
-    def _by_suffix(self, suffix: str, name: str) -> kinds.Content | None:
-        """What the name alone settles."""
-        if (kind := SUFFIXES.get(suffix)) is not None:
-            return kinds.Content(kind)
-        if (reason := kinds.UNREAD_SUFFIXES.get(suffix)) is not None:
-            return kinds.Content(reason=reason)
-        if suffix in kinds.OTHER_SUFFIXES:
-            return kinds.Content()
-        return kinds.Content(kinds.DICOMDIR) if kinds.is_dicomdir(name) else None
+            self.others[counted_as(content, suffix)] += 1
 
     def _look(self, path: str) -> kinds.Content | Found:
         """What a file is by its first bytes; a pipe or device, which is never waited for, is nothing."""
@@ -241,10 +206,12 @@ class Discovery:
         try:
             with Archive(path, self.within) as archive:
                 for member in archive.members():
-                    found = self._member(archive, container, member)
-                    some |= found is not None
-                    if found is not None:
+                    found = member_of(archive, container, member)
+                    if isinstance(found, Found):
+                        some = True
                         yield found
+                    else:
+                        self.others[found] += 1
         except SliceError as error:
             yield Found(container, UNREADABLE, 0, str(error))
         except OSError as error:
@@ -253,25 +220,6 @@ class Discovery:
         else:
             if not some:
                 self.others[kinds.told(suffix)] += 1
-
-    def _member(self, archive: Archive, container: str, member: Member) -> Found | None:
-        path, name = f"{container}/{member.label}", member.label.rpartition("/")[2]
-        suffix, reason = kinds.suffix_of(name), member.reason
-        content = self._by_suffix(suffix, name)
-        if content is None and reason is None:
-            try:
-                content = kinds.by_content(archive.head(member.number, kinds.HEAD))
-            except SliceError as error:
-                reason = str(error)
-        kind = content.kind if content else None
-        if content is not None and kind not in READERS:
-            reason = "a zip inside a zip: unpack it" if kind == ZIP else content.reason
-            if reason is None:
-                self.others["DICOMDIR" if kind == kinds.DICOMDIR else kinds.told(suffix)] += 1
-                return None
-        if reason is not None:
-            return Found(path, UNREADABLE, 0, reason, container=container, member=member.number)
-        return Found(path, member.size, archive.mtime_ns, None, kind or "", container, member.number, archive.ctime_ns)
 
     def _record(self, path: str, kind: str) -> Found:
         relative = self._relative(path)

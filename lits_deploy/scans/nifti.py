@@ -33,6 +33,7 @@ from lits_deploy.scans import READING, Frame, Reading, Scan, Series
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
 from lits_deploy.scans.orient import Lie, lie_of
+from lits_deploy.series.facts import Geometry, Where
 
 MAX_BYTES = 800 << 20
 """A thousand slices of 512×512 int16 are 500 MiB; LiTS has none larger."""
@@ -111,8 +112,8 @@ def _judged(
     try:
         check_window(contract)
         for index, stored in enumerate(slices):
-            pixels, doubt = finish(stored, volume.rescale, series.turn, contract)
-            yield _frame(volume, index, pixels=pixels, withheld=doubt)
+            pixels, doubt = finish(stored, volume.rescale, series.geometry.turn, contract)
+            yield _frame(volume, index, pixels=pixels, withheld=doubt, in_hu=volume.rescale.look(stored))
     except SliceError as error:
         raise SliceError(str(error), series=series) from error
 
@@ -120,7 +121,7 @@ def _judged(
 def _frame(volume: Volume, index: int, **what: Any) -> Frame:
     first, step = volume.positions or (0.0, 0.0)
     position = None if volume.positions is None else round(first + index * step, 3)
-    return Frame(index=index, position=position, **what)
+    return Frame(index=index, where=Where(position=position, number=index), **what)
 
 
 def volume_of(stream: BinaryIO, reading: Reading = READING) -> tuple[Volume, bytes]:
@@ -261,12 +262,14 @@ def _series(volume: Volume, key: str) -> Series:
     rows, columns = volume.matrix
     return Series(
         study=key,
-        key=key,
+        series=key,
         kind="nifti",
-        rows=rows,
-        columns=columns,
-        spacing_mm=volume.spacing_mm,
-        turn="" if volume.lie is None else volume.lie.turn,
+        geometry=Geometry(
+            rows=rows,
+            columns=columns,
+            spacing_mm=volume.spacing_mm,
+            turn="" if volume.lie is None else volume.lie.turn,
+        ),
         orientation="unknown" if volume.lie is None else volume.lie.words,
     )
 

@@ -7,6 +7,8 @@ alone decide, so that a folder costs a few look-ups and nothing of it is read. K
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 LEDGER, MASKS_MARK = "ledger.sqlite", ".lits-deploy"
 _RUN = "run.json"
@@ -15,12 +17,22 @@ _TABLES = tuple(f"slices.{kind}" for kind in ("csv", "parquet", "jsonl"))
 
 def is_masks(folder: str) -> bool:
     """True for a folder of masks that `segment` wrote."""
-    return _has(folder, MASKS_MARK)
+    return holds_masks(partial(_has, folder))
 
 
 def is_out(folder: str) -> bool:
     """True for an output folder of `classify`, `segment` or `watch`; scans may lie in it all the same."""
-    return _has(folder, LEDGER) or (_has(folder, _RUN) and any(_has(folder, name) for name in _TABLES))
+    return holds_results(partial(_has, folder))
+
+
+def holds_masks(has: Callable[[str], bool]) -> bool:
+    """As `is_masks`; has: whether a file of that name lies in the folder."""
+    return has(MASKS_MARK)
+
+
+def holds_results(has: Callable[[str], bool]) -> bool:
+    """As `is_out`, in the same way."""
+    return has(LEDGER) or (has(_RUN) and any(map(has, _TABLES)))
 
 
 def _has(folder: str, name: str) -> bool:

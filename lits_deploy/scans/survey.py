@@ -1,99 +1,71 @@
 """What lies in a folder of scans: studies, series, how their slices follow each other, and what would be skipped.
 
-Pure functions and records: who reads the headers brings them here (`pipeline.survey`). Slices are sorted by their
-position along the normal, never by instance or file numbers, which run from head to feet as often as not.
+Records of what headers tell: who reads them brings them here (`pipeline.survey`), and `lits_deploy.series` decides what
+belongs together and in which order.
 Names no patient: studies and series have numbers, in the order of their paths, unless the user asks to identify.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from lits_deploy.scans import Series
-
-SAME_MM = 0.01
-"""Slices nearer to each other than this lie at one place: headers round positions to about a micrometre."""
-
-GAP = 1.5
-"""A distance of more than this many steps is a gap. Half a step is more than any scanner's jitter."""
+from lits_deploy.series import Arranged, SliceFacts, Where, arrange
 
 
-def along(position: float | None, path: str, index: int) -> tuple[Any, ...]:
-    """Sort key of a slice within its series: by position, those without one last, by path and place in the file."""
-    return position is None, position or 0.0, path, index
+class Seen(NamedTuple):
+    """A slice of a file: its place there, where it lies, why it is skipped (None: it is not), and its checksum."""
+
+    idx: int
+    where: Where
+    reason: str | None = None
+    pixels: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Steps:
-    """How positions in mm follow each other.
-
-    step_mm: the median distance of neighbours; extent_mm: from the first to the last; None where there are not two.
-    missing: slices that would fit into the gaps. repeated: slices at a place where another one is.
-    """
-
-    step_mm: float | None
-    extent_mm: float | None
-    missing: int
-    repeated: int
-
-
-def steps_of(positions: Iterable[float]) -> Steps:
-    """The steps of a series, its positions in any order."""
-    places: list[float] = []
-    count = 0
-    for position in sorted(positions):
-        count += 1
-        if not places or position - places[-1] > SAME_MM:
-            places.append(position)
-    repeated = count - len(places)
-    if len(places) < 2:
-        return Steps(step_mm=None, extent_mm=None, missing=0, repeated=repeated)
-    distances = [b - a for a, b in pairwise(places)]
-    step = median(distances)
-    missing = sum(round(distance / step) - 1 for distance in distances if distance > GAP * step)
-    return Steps(step_mm=round(step, 3), extent_mm=round(places[-1] - places[0], 3), missing=missing, repeated=repeated)
-
-
-@dataclass(kw_only=True)
 class SeriesSurvey:
-    """One series. path: the first of its files; positions: of the slices that have one; skipped, failed: reason → how
-    many slices, and files."""
+    """A series, or one volume of it where there are several. series: what its first file says, at `path`; skipped,
+    failed: reason → how many slices (copies not counted), and files."""
 
     series: Series
     path: str
-    files: int = 0
-    slices: int = 0
-    positions: list[float] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-    failed: Counter[str] = field(default_factory=Counter)
+    volume: Arranged
+    files: int
+    skipped: Counter[str]
+    failed: Counter[str]
 
     @property
-    def steps(self) -> Steps:
-        """How its slices follow each other; a picture's number is no position in mm."""
-        return steps_of([] if self.series.kind == "picture" else self.positions)
+    def order(self) -> str:
+        """What told the order of its slices; of a picture all that is known is its name."""
+        if self.volume.by != "instance number":
+            return self.volume.by
+        return {"picture": "name", "nifti": "index"}.get(self.series.kind, self.volume.by)
 
     def to_json(self, *, identify: bool = False) -> dict[str, Any]:
         """Plain values; nothing that names a patient, unless asked."""
-        series, steps = self.series, self.steps
+        series, geometry, steps = self.series, self.volume.geometry, self.volume.steps
         told: dict[str, Any] = {
+            "part": self.volume.name,
             "kind": series.kind,
             "modality": series.modality,
             "orientation": series.orientation,
-            "turn": series.turn,
-            "rows": series.rows or None,
-            "columns": series.columns or None,
-            "spacing_mm": None if series.spacing_mm is None else list(series.spacing_mm),
+            "turn": geometry.turn,
+            "rows": geometry.rows or None,
+            "columns": geometry.columns or None,
+            "spacing_mm": None if geometry.spacing_mm is None else list(geometry.spacing_mm),
             "files": self.files,
-            "slices": self.slices,
+            "slices": len(self.volume.slices),
+            "copies": len(self.volume.copies),
+            "order": self.order,
             "step_mm": steps.step_mm,
             "extent_mm": steps.extent_mm,
             "missing": steps.missing,
             "repeated": steps.repeated,
+            "irregular": steps.irregular,
+            "doubts": list(self.volume.doubts),
             "skipped": dict(self.skipped.most_common()),
             "failed": dict(self.failed.most_common()),
         }
@@ -102,11 +74,34 @@ class SeriesSurvey:
         return told
 
 
+@dataclass
+class _Files:
+    """The files of one series UID (or folder): of each slice, or failed file, what is told, why not, and its header."""
+
+    facts: list[SliceFacts] = field(default_factory=list)
+    reasons: list[str | None] = field(default_factory=list)
+    series: list[Series] = field(default_factory=list)
+
+    def volumes(self) -> Iterator[SeriesSurvey]:
+        for volume in arrange(self.facts, by_folder=self.series[0].by_folder):
+            members = [*volume.slices, *volume.copies, *volume.failed]
+            first = min(members, key=lambda i: (self.facts[i].path, self.facts[i].index))
+            yield SeriesSurvey(
+                series=self.series[first],
+                path=self.facts[first].path,
+                volume=volume,
+                files=len({self.facts[i].path for i in members}),
+                skipped=Counter(reason for i in volume.slices if (reason := self.reasons[i]) is not None),
+                failed=Counter(self.reasons[i] or "" for i in volume.failed),
+            )
+
+
 class Survey:
     """Collects what is told of files, one after the other and in any order. others: files that are no scans."""
 
     def __init__(self) -> None:
-        self._series: dict[str, SeriesSurvey] = {}
+        self._series: defaultdict[tuple[str, str], _Files] = defaultdict(_Files)
+        self._studies: list[list[SeriesSurvey]] | None = None
         self.files = 0
         self.failed: Counter[str] = Counter()
         self.failed_paths: dict[str, list[str]] = {}
@@ -116,48 +111,83 @@ class Survey:
         self,
         path: str,
         series: Series | None,
-        slices: Sequence[tuple[float | None, str | None]] = (),
+        slices: Sequence[Seen] = (),
         failure: str | None = None,
+        content: str | None = None,
     ) -> None:
-        """A file: its series, of each slice position and why it is skipped (None: it is not), or why it failed."""
+        """A file: its series, with study and series named, and its slices, or why it failed. content: its hash."""
         self.files += 1
+        self._studies = None
         if failure is not None:
             self.failed[failure] += 1
             self.failed_paths.setdefault(failure, []).append(path)
         if series is None:
             return
-        one = self._series.setdefault(series.key, SeriesSurvey(series=series, path=path))
-        one.path = min(one.path, path)
-        one.files += 1
-        if failure is not None:
-            one.failed[failure] += 1
-            return
-        one.slices += len(slices)
-        one.positions += [position for position, _ in slices if position is not None]
-        one.skipped.update(reason for _, reason in slices if reason is not None)
+        own = self._series[series.study, series.series]
+        if own.series and own.series[-1] == series:
+            series = own.series[-1]  # one record for many files
+        seen = [Seen(0, Where(), failure)] if failure is not None else slices
+        for index, where, reason, pixels in seen:
+            own.facts.append(
+                SliceFacts(
+                    path=path,
+                    index=index,
+                    patient=series.patient,
+                    geometry=series.geometry,
+                    where=where if failure is None else None,
+                    content=content,
+                    pixels=pixels,
+                )
+            )
+            own.reasons.append(reason)
+            own.series.append(series)
 
-    def studies(self) -> Iterator[list[SeriesSurvey]]:
-        """The series of each study, studies and series in the order of their first paths."""
-        found: dict[str, list[SeriesSurvey]] = {}
-        for one in sorted(self._series.values(), key=lambda one: (one.path, one.series.key)):
-            found.setdefault(one.series.study, []).append(one)
-        yield from found.values()
+    def studies(self) -> list[list[SeriesSurvey]]:
+        """The series of each study, studies and series in the order of their first paths; a study of two patients is
+        two."""
+        if self._studies is None:
+            self._studies = self._arranged()
+        return self._studies
+
+    def _arranged(self) -> list[list[SeriesSurvey]]:
+        by_study: defaultdict[str, list[list[SeriesSurvey]]] = defaultdict(list)
+        for (study, _), own in self._series.items():
+            by_study[study].append(list(own.volumes()))
+        found: list[list[SeriesSurvey]] = []
+        for series in by_study.values():
+            series.sort(key=lambda volumes: min(one.path for one in volumes))
+            volumes = [one for several in series for one in several]
+            patients = {one.volume.patient for one in volumes if one.volume.patient}
+            of: defaultdict[str, list[SeriesSurvey]] = defaultdict(list)
+            for one in volumes:
+                of[one.volume.patient if len(patients) > 1 else ""].append(one)
+            found += of.values()
+        return sorted(found, key=lambda study: min(one.path for one in study))
+
+    def _all(self) -> Iterator[SeriesSurvey]:
+        return (one for study in self.studies() for one in study)
 
     @property
     def slices(self) -> int:
-        """In all series."""
-        return sum(one.slices for one in self._series.values())
+        """In all series, each counted once."""
+        return sum(len(one.volume.slices) for one in self._all())
+
+    @property
+    def copies(self) -> int:
+        """Slices that are another one once more."""
+        return sum(len(one.volume.copies) for one in self._all())
 
     @property
     def skipped(self) -> Counter[str]:
         """Reason → slices, in all series."""
-        return sum((one.skipped for one in self._series.values()), Counter())
+        return sum((one.skipped for one in self._all()), Counter())
 
     def to_json(self, *, identify: bool = False) -> dict[str, Any]:
         """Plain values; nothing that names a patient or a file, unless asked."""
         told: dict[str, Any] = {
             "files": self.files,
             "slices": self.slices,
+            "copies": self.copies,
             "studies": [
                 {
                     "study": number,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from lits_deploy.scans.dicom.header import items, number, numbers
-from lits_deploy.scans.dicom.series import Groups
+from lits_deploy.scans.dicom.header import Groups, items, number, numbers
 from lits_deploy.segmentation.grid import Plane
 
 if TYPE_CHECKING:

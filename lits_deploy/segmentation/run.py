@@ -17,13 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.bundle import Bundle
+from lits_deploy.decode.decoding import StoppedError
 from lits_deploy.errors import UserError
-from lits_deploy.ledger import RUN, Ledger, SeriesRow
+from lits_deploy.ledger import RUN, Ledger, VolumeRow
 from lits_deploy.masks import unpacked
+from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import MASKS as FOLDER
 from lits_deploy.pipeline.output import MASKS_MARK
-from lits_deploy.pipeline.run import Finished, run_folder
+from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.results import MASKS, PROVENANCE, VOLUMES
 from lits_deploy.runtime import Runtime
@@ -34,6 +36,7 @@ from lits_deploy.segmentation.place import Place
 from lits_deploy.segmentation.sources import Source, chunks, read_headers, sources
 from lits_deploy.segmentation.volumes import Counted, volumes
 from lits_deploy.segmentation.write import MaskRow, NiftiWriter, PngWriter, Segmented, SegWriter, Writer
+from lits_deploy.storage import PathOrUrl
 
 _MASKS_OF = "masks"  # what the ledger notes: the run id that the folder of masks is of
 
@@ -55,7 +58,7 @@ class SegmentSummary:
 
 def segment_folder(
     bundle: Bundle,
-    roots: Sequence[Path],
+    roots: Sequence[PathOrUrl],
     out: Path,
     *,
     masks: Sequence[str] = ("png",),
@@ -69,8 +72,8 @@ def segment_folder(
     masks: formats out of MASK_FORMATS; the others as in `pipeline.run.run_folder`, and so is what is raised.
     """
     options, stop = options or ClassifyOptions(), stop or Stop()
-    _check(masks, options, out)
-    book = _Book(bundle, out, masks, options, stop)
+    check_masks(masks, options, out)
+    book = MaskBook(bundle, out, masks, stop)
     run = run_folder(
         bundle,
         roots,
@@ -82,16 +85,10 @@ def segment_folder(
         stop=stop,
         finish=book.write,
     )
-    return SegmentSummary(
-        run=run,
-        masks={name: len(files) for name, files in book.files.items()},
-        slices=book.slices,
-        without=dict(book.without.most_common()),
-        written=book.written,
-    )
+    return book.summary(run)
 
 
-def _check(masks: Sequence[str], options: ClassifyOptions, out: Path) -> None:
+def check_masks(masks: Sequence[str], options: ClassifyOptions, out: Path) -> None:
     """Raise UserError for what cannot work, before any work."""
     if not masks or (unknown := sorted(set(masks) - set(MASK_FORMATS))):
         what = f"`{', '.join(unknown)}` is not a format of masks." if masks else "No format of masks was named."
@@ -107,20 +104,19 @@ def _check(masks: Sequence[str], options: ClassifyOptions, out: Path) -> None:
 
 
 @dataclass
-class _Book:
-    """Writes what a segmentation adds to a run, and counts it."""
+class MaskBook:
+    """Writes what a segmentation adds to a run, and counts it. masks: formats that `check_masks` takes."""
 
     bundle: Bundle
     out: Path
     masks: Sequence[str]
-    options: ClassifyOptions
     stop: Stop
     files: dict[str, set[str]] = field(default_factory=dict)
     slices: Counter[str] = field(default_factory=Counter)
     without: Counter[str] = field(default_factory=Counter)
     written: bool = False
 
-    def write(self, finished: Finished) -> Sequence[Path]:
+    def write(self, finished: RunContext) -> Sequence[Path]:
         """Volumes and masks of a run that has ended; the paths of what was written."""
         ledger = finished.output.ledger
         provenance = json.loads(ledger.noted(RUN) or "{}")["provenance"]
@@ -137,12 +133,22 @@ class _Book:
             return paths
         ledger.note(_MASKS_OF, ledger.run_id)
         self.written = True
-        table = [(*row, *constant) for row in _mask_rows(found, ledger.series())]
+        table = [(*row, *constant) for row in _mask_rows(found, ledger.volumes())]
         return [*paths, *(MASKS.write(self.out, kind, table) for kind in kinds), self.out / FOLDER]
 
-    def _write_masks(self, finished: Finished) -> list[tuple[str, MaskRow]] | None:
+    def summary(self, run: RunSummary) -> SegmentSummary:
+        """What it came to."""
+        return SegmentSummary(
+            run=run,
+            masks={name: len(files) for name, files in self.files.items()},
+            slices=self.slices,
+            without=dict(self.without.most_common()),
+            written=self.written,
+        )
+
+    def _write_masks(self, finished: RunContext) -> list[tuple[str, MaskRow]] | None:
         """Every slice in every format, and its row; None if asked to stop meanwhile."""
-        ledger, contract = finished.output.ledger, self.bundle.manifest.contract
+        ledger, size = finished.output.ledger, self.bundle.manifest.contract.size
         writers = self._writers(finished, ledger)
         self.files = {writer.name: set() for writer in writers}
         found: list[tuple[str, MaskRow]] = []
@@ -155,16 +161,16 @@ class _Book:
                         if any(writer.needs(source) for writer in writers)
                         for row in source.slices
                     )
-                    headers = read_headers(needed, contract, self.options, finished.discovery, finished.naming)
+                    headers = read_headers(needed, finished)
                     for source in lot:
                         if self.stop.requested:
-                            raise _StoppedError
-                        series = Segmented(source=source, headers=headers, ledger=ledger, size=contract.size)
+                            raise StoppedError
+                        series = Segmented(source=source, headers=headers, ledger=ledger, size=size)
                         for writer in writers:
                             for row in writer.write(series, folder):
                                 found.append((writer.name, row))
                                 self._count(writer.name, row)
-        except _StoppedError:
+        except StoppedError:
             return None
         return found
 
@@ -175,7 +181,7 @@ class _Book:
         elif row.row.masked:
             self.without[f"{name}: {row.reason}"] += 1
 
-    def _writers(self, finished: Finished, ledger: Ledger) -> list[Writer]:
+    def _writers(self, finished: RunContext, ledger: Ledger) -> list[Writer]:
         def stamp(uid: str) -> datetime:
             """The time at which an object was first made, so that made again it is the same."""
             noted = ledger.noted(f"seg {uid}")
@@ -206,21 +212,23 @@ class _Book:
             shutil.rmtree(self.out / FOLDER, ignore_errors=True)
 
     def _volume_rows(self, ledger: Ledger) -> Iterator[tuple[Any, ...]]:
-        """The rows of the volume table, in the order of the series' pseudonyms."""
+        """The rows of the volume table."""
         size = self.bundle.manifest.contract.size
         for source in sources(ledger):
             if source.row is None:
                 continue
             info, identifiers = source.info, source.info.get("identifiers")
-            held = volumes(list(_counted(source, ledger, size)), info)
+            spacing = source.geometry.get("spacing_mm")
+            held = volumes(list(_counted(source, ledger, size)), source.kind, spacing)
             yield (
                 source.row.study,
                 source.row.name,
+                source.arranged.get("part") or None,
                 source.kind,
                 info.get("orientation"),
-                len(source.slices),
+                sum(not row.copy for row in source.slices),
                 len(source.segmented),
-                *(info.get("spacing_mm") or (None, None)),
+                *(spacing or (None, None)),
                 held.slice_mm,
                 held.liver_ml,
                 held.tumour_ml,
@@ -230,24 +238,21 @@ class _Book:
 
 
 def _counted(source: Source, ledger: Ledger, size: int) -> Iterator[Counted]:
-    """The segmented slices of a series along it, a copy of a file not counted again."""
-    seen: set[tuple[str | None, int]] = set()
-    info = source.info
-    place = Place(size=size, rows=info["rows"], columns=info["columns"], turn=info["turn"])
+    """The segmented slices of a volume in order."""
+    geometry, in_mm = source.geometry, source.arranged.get("in_mm")
+    place = Place(size=size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"])
     for row in source.segmented:
-        if (row.sha256, row.idx) in seen:
-            continue
-        seen.add((row.sha256, row.idx))
+        position = row.position if in_mm else None
         if source.kind == "picture":  # of which no volume is known
-            yield Counted(position=row.position, liver=0, tumour=0)
+            yield Counted(position=position, liver=0, tumour=0)
             continue
         data = ledger.mask(row.file, row.idx)
         assert data is not None
         mask = unpacked(data, size)
-        yield Counted(position=row.position, liver=place.count(mask, 1), tumour=place.count(mask, 2))
+        yield Counted(position=position, liver=place.count(mask, 1), tumour=place.count(mask, 2))
 
 
-def _mask_rows(found: Sequence[tuple[str, MaskRow]], series: Mapping[int, SeriesRow]) -> Iterator[tuple[Any, ...]]:
+def _mask_rows(found: Sequence[tuple[str, MaskRow]], volumes: Mapping[int, VolumeRow]) -> Iterator[tuple[Any, ...]]:
     """The rows of the mask table without provenance, by path, index and format."""
 
     def order(pair: tuple[str, MaskRow]) -> tuple[str, int, str, str, int]:
@@ -255,10 +260,7 @@ def _mask_rows(found: Sequence[tuple[str, MaskRow]], series: Mapping[int, Series
         return row.path, row.idx if row.path else 0, name, mask or "", place or 0
 
     for name, (row, mask, place, reason) in sorted(found, key=order):
-        of = None if row.series_id is None else series[row.series_id]
+        of = None if row.volume is None else volumes[row.volume]
         where = (row.path, row.idx) if row.path else (None, None)
-        yield (*where, of and of.study, of and of.name, name, mask, place, reason)
-
-
-class _StoppedError(Exception):
-    """Asked to stop while masks were written."""
+        part = None if of is None else json.loads(of.arranged)["number"]
+        yield (*where, of and of.study, of and of.name, part, name, mask, place, reason)

@@ -1,6 +1,6 @@
 """What the masks of a run lie on: the ledger's series with all their slices, and what their files' headers say.
 
-Headers are read again by decode workers, under their limits (`pipeline.fetch`). A file that is not the one that was
+Headers are read again by decode workers, under their limits (`decode`). A file that is not the one that was
 segmented any more (its hash differs) counts as unreadable.
 """
 
@@ -14,13 +14,9 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from lits_deploy.contract import InputContract
-from lits_deploy.ledger import FAILED, Ledger, SeriesRow, SourceRow
-from lits_deploy.pipeline.fetch import fetch
-from lits_deploy.pipeline.naming import Naming
-from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.workers import Job
-from lits_deploy.scans.discover import Discovery
+from lits_deploy.decode.job import Job
+from lits_deploy.ledger import FAILED, Ledger, SourceRow, VolumeRow
+from lits_deploy.pipeline.context import RunContext
 from lits_deploy.segmentation.headers import HEADER, READERS
 
 CHUNK = 2000
@@ -38,15 +34,32 @@ class Headed:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A series (None: files that belong to none) and the rows of all its slices, along it."""
+    """A volume (None: files that belong to none) and the rows of all its slices, in order, copies beside originals."""
 
-    row: SeriesRow | None
+    row: VolumeRow | None
     slices: tuple[SourceRow, ...]
 
     @cached_property
     def info(self) -> Mapping[str, Any]:
         """What its header says (`scans.Series`), less what identifies."""
         return {} if self.row is None else dict(json.loads(self.row.info))
+
+    @cached_property
+    def arranged(self) -> Mapping[str, Any]:
+        """What `series` says of it (`ledger.ranks`)."""
+        return {} if self.row is None else dict(json.loads(self.row.arranged))
+
+    @property
+    def geometry(self) -> Mapping[str, Any]:
+        """Rows, columns, spacing and turn of its slices (`series.Geometry`)."""
+        return dict(self.info.get("geometry") or {})
+
+    @property
+    def file_name(self) -> str:
+        """The stem of files that hold all of it."""
+        assert self.row is not None
+        number = self.arranged.get("number")
+        return f"series-{self.row.name}{f'-part{number}' if number else ''}"
 
     @property
     def kind(self) -> str | None:
@@ -55,22 +68,22 @@ class Source:
 
     @property
     def segmented(self) -> list[SourceRow]:
-        """The slices that have a mask."""
-        return [row for row in self.slices if row.masked]
+        """The slices that have a mask, copies left out."""
+        return [row for row in self.slices if row.masked and not row.copy]
 
 
 def why_not(row: SourceRow) -> str | None:
     """Why a slice has no mask; None if it has."""
     if row.masked:
         return None
-    return f"failed: {row.reason}" if row.status == FAILED else f"not judged: {row.reason}"
+    return f"{'failed' if row.status == FAILED else 'excluded'}: {row.reason}"
 
 
 def sources(ledger: Ledger) -> Iterator[Source]:
-    """All series, in the order of their pseudonyms."""
-    series = ledger.series()
-    for number, rows in groupby(ledger.sources(), key=lambda row: row.series_id):
-        yield Source(row=None if number is None else series[number], slices=tuple(rows))
+    """All volumes."""
+    volumes = ledger.volumes()
+    for number, rows in groupby(ledger.sources(), key=lambda row: row.volume):
+        yield Source(row=None if number is None else volumes[number], slices=tuple(rows))
 
 
 def chunks(found: Iterable[Source]) -> Iterator[list[Source]]:
@@ -85,28 +98,20 @@ def chunks(found: Iterable[Source]) -> Iterator[list[Source]]:
         yield lot
 
 
-def read_headers(
-    rows: Iterable[SourceRow],
-    contract: InputContract,
-    options: ClassifyOptions,
-    discovery: Discovery,
-    naming: Naming,
-) -> dict[int, Headed | str]:
-    """File's number → its header, or why it cannot be had. discovery: that found the files; naming: the run's."""
+def read_headers(rows: Iterable[SourceRow], run: RunContext) -> dict[int, Headed | str]:
+    """File's number → its header, or why it cannot be had. Raises KeyboardInterrupt where the run is asked to stop."""
     found: dict[int, Headed | str] = {}
     files = {row.file: row for row in rows if row.kind in READERS}
-
-    def done(job: Job) -> None:
-        if job.reason is not None:
-            found[job.file] = job.reason
-        elif naming.sha256(job) != files[job.file].sha256:
-            found[job.file] = "the file has changed since it was segmented"
+    jobs = [Job.of(row, run.listing.real_path, READERS, headers=True) for row in files.values()]
+    for end, _ in run.decoding.files(jobs):
+        number = end.job.file
+        if end.reason is not None:
+            found[number] = end.reason
+        elif run.naming.sha256(end.sha256) != files[number].sha256:
+            found[number] = "the file has changed since it was segmented"
         else:
-            assert job.series is not None
-            data = b64decode(job.series.identifiers[HEADER])
-            found[job.file] = Headed(rows=job.series.rows, columns=job.series.columns, data=data)
-
-    jobs = (Job.of(row, discovery.real_path, READERS, headers=True) for row in files.values())
-    if files:
-        fetch(jobs, contract, options, on_done=done, within=discovery.within)
+            assert end.series is not None
+            data = b64decode(end.series.identifiers[HEADER])
+            geometry = end.series.geometry
+            found[number] = Headed(rows=geometry.rows, columns=geometry.columns, data=data)
     return found

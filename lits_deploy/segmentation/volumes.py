@@ -8,7 +8,7 @@ are, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -36,14 +36,13 @@ class Volumes:
     reason: str | None = None
 
 
-def volumes(slices: Sequence[Counted], info: Mapping[str, object]) -> Volumes:
-    """The volumes of a series; slices: along it. info: what its header says (`scans.Series`)."""
+def volumes(slices: Sequence[Counted], kind: str | None, spacing_mm: Sequence[float] | None) -> Volumes:
+    """The volumes of a series; slices: in order, copies left out. kind: as in `scans.Series`; spacing_mm: of pixels."""
     if not slices:
         return Volumes(reason="no slice was segmented")
-    if info.get("kind") == "picture":
+    if kind == "picture":
         return Volumes(reason="pictures do not say how large a pixel is")
-    spacing = info.get("spacing_mm")
-    if not isinstance(spacing, Sequence) or len(spacing) != 2:
+    if spacing_mm is None:
         return Volumes(reason="the header does not say how large a pixel is")
     positions = [each.position for each in slices if each.position is not None]
     if len(positions) < len(slices):
@@ -53,7 +52,7 @@ def volumes(slices: Sequence[Counted], info: Mapping[str, object]) -> Volumes:
     if any(after - before < SAME_PLACE_MM for before, after in pairwise(positions)):
         return Volumes(reason="several slices at one place")
     usual, extents = stretches(positions)
-    pixel_ml = float(spacing[0]) * float(spacing[1]) / 1000.0
+    pixel_ml = spacing_mm[0] * spacing_mm[1] / 1000.0
     return Volumes(
         liver_ml=pixel_ml * sum(each.liver * extent for each, extent in zip(slices, extents, strict=True)),
         tumour_ml=pixel_ml * sum(each.tumour * extent for each, extent in zip(slices, extents, strict=True)),

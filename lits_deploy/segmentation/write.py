@@ -55,11 +55,11 @@ class Segmented:
 
     def place(self, row: SourceRow) -> Place | str:
         """Where a slice's mask lies on it, or why that is not known."""
-        info = self.source.info
+        geometry = self.source.geometry
         if self.source.row is None:
             return _NO_SERIES
-        if info["kind"] != "picture":
-            return Place(size=self.size, rows=info["rows"], columns=info["columns"], turn=info["turn"])
+        if self.source.kind != "picture":
+            return Place(size=self.size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"])
         header = self.headers.get(row.file, "its header was not read")
         if isinstance(header, str):
             return header
@@ -139,18 +139,17 @@ class NiftiWriter:
             yield from _without([row for row, _, _ in placed], "")
             return
         grid = grid_of([plane for _, plane, _ in placed])
-        info = series.source.info
-        if not isinstance(grid, str) and grid.count * info["rows"] * info["columns"] > MOST_VOXELS:
+        geometry = series.source.geometry
+        if not isinstance(grid, str) and grid.count * geometry["rows"] * geometry["columns"] > MOST_VOXELS:
             grid = _TOO_LARGE
         if isinstance(grid, str):
             yield from _without([row for row, _, _ in placed], grid)
             return
-        labels = np.zeros((info["columns"], info["rows"], grid.count), np.uint8, order="F")
+        labels = np.zeros((geometry["columns"], geometry["rows"], grid.count), np.uint8, order="F")
         for (row, _, _), number in zip(placed, grid.places, strict=True):
             if row.masked:
                 labels[..., number] = _on_source(series, row).T
-        assert series.source.row is not None
-        own, suffix = f"series-{series.source.row.name}", ".nii.gz"
+        own, suffix = series.source.file_name, ".nii.gz"
         name = folder.write(f"nifti/{own}{suffix}", own, suffix, nifti.on_grid(grid, labels))
         for (row, _, _), number in zip(placed, grid.places, strict=True):
             yield MaskRow(row, name, number, why_not(row))
@@ -183,9 +182,8 @@ class SegWriter:
         whole = [rows[0] for rows in files.values() if len(rows) == 1]
         parts = [whole] if whole else []
         parts += [rows for rows in files.values() if len(rows) > 1]
-        assert series.source.row is not None
         for number, part in enumerate(parts):
-            own = f"series-{series.source.row.name}{f'-{number}' if len(parts) > 1 else ''}"
+            own = f"{series.source.file_name}{f'-{number}' if len(parts) > 1 else ''}"
             yield from self._object(series, part, own, folder)
 
     def _object(
@@ -206,7 +204,7 @@ class SegWriter:
         self, series: Segmented, part: list[tuple[SourceRow, Plane, Headed]], many: bool, places: Sequence[int]
     ) -> bytes | str:
         """The bytes of a SEG, or why there is none."""
-        rows, info = [row for row, _, _ in part], series.source.info
+        rows, geometry = [row for row, _, _ in part], series.source.geometry
         try:
             datasets = [dataset_of(header.data) for _, _, header in (part[:1] if many else part)]
             for dataset in datasets if len(rows) > 1 and not many else ():
@@ -217,9 +215,9 @@ class SegWriter:
             if len({plane.position for _, plane, _ in part}) < len(part):
                 return TWO_AT_ONE_PLACE
             count = int(datasets[0].NumberOfFrames) if many else len(rows)
-            if count * info["rows"] * info["columns"] > MOST_VOXELS:
+            if count * geometry["rows"] * geometry["columns"] > MOST_VOXELS:
                 return _TOO_LARGE
-            labels = np.zeros((count, info["rows"], info["columns"]), np.uint8)
+            labels = np.zeros((count, geometry["rows"], geometry["columns"]), np.uint8)
             for row, place in zip(rows, places, strict=True):
                 if row.masked:
                     labels[place] = _on_source(series, row)
@@ -235,17 +233,15 @@ Writer = PngWriter | NiftiWriter | SegWriter
 
 
 def _planes(series: Segmented) -> tuple[list[tuple[SourceRow, Plane, Headed]], list[MaskRow]]:
-    """The slices of a DICOM series that say where they lie, along it; and rows for the others, which get no mask."""
+    """The slices of a DICOM volume that say where they lie, along it; and rows for the others, which get no mask."""
     placed: list[tuple[SourceRow, Plane, Headed]] = []
     left: list[MaskRow] = []
-    seen: set[tuple[str | None, int]] = set()
+    in_mm = series.source.arranged.get("in_mm")
     for row in series.source.slices:
         header = series.headers.get(row.file, "its header was not read")
-        copy = (row.sha256, row.idx) in seen
-        seen.add((row.sha256, row.idx))
-        if row.position is None or isinstance(header, str):  # a failed file has no position
+        if not in_mm or row.position is None or isinstance(header, str):  # a failed file has no position
             left.append(MaskRow(row, reason=why_not(row) or (header if isinstance(header, str) else "no position")))
-        elif copy:
+        elif row.copy:
             left.append(MaskRow(row, reason=why_not(row) or "a copy of another file of its series"))
         else:
             with quiet():

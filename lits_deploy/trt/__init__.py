@@ -7,11 +7,10 @@
     record    what stands beside an engine: key, hash of the engine, precision as built, proof
     cache     the folder they lie in, outside of any bundle
     prepare   find an engine for an artifact here, or build it, and say why
-    gate      the goldens through an engine, before it is used
-    cuda      the dozen CUDA calls that TensorRT needs around it, as a seam; bindings makes them through cuda-python
+    bindings  the dozen CUDA calls that TensorRT needs around it, through cuda-python
     engine    an engine in memory and its contexts: all of TensorRT's calls at run time
     runtime   the runtime: batches, CUDA graphs, streams, memory
-    open      from an artifact to a running, proven engine
+    open      from an artifact to a running engine, once the goldens have passed through it
 
 **Threat model.** An engine is a program: TensorRT runs what is in it. So an engine is handed to TensorRT only if the
 record beside it was written for exactly this bundle, artifact, TensorRT and GPU, and holds the SHA-256 of the very

@@ -109,11 +109,15 @@ def check_targets(library: Library, targets: tuple[str, ...]) -> None:
 
 
 def _build(
-    library: Library, model: ModelFile, profile: Profile, targets: tuple[str, ...], timing_cache: bytes, phases: Phases,
+    library: Library,
+    model: ModelFile,
+    profile: Profile,
+    targets: tuple[str, ...],
+    timing_cache: bytes,
+    phases: Phases,
     tf32: bool,
-) -> Built:  # fmt: skip
+) -> Built:
     trt, started = library.trt, perf_counter()
-    check_targets(library, targets)
     with library.listening() as log:
         builder: tensorrt.Builder = library.make("Builder", library.logger)
         strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -158,7 +162,7 @@ _FIX = "another --precision or --trt-flavour, or run this file with ONNX Runtime
 
 def _parse(library: Library, network: tensorrt.INetworkDefinition, model: ModelFile, log: Log) -> None:
     parser: tensorrt.OnnxParser = library.make("OnnxParser", network, library.logger)
-    parsed: Any = parser.parse(model.data)  # the stubs' `bool` is a member of DataType
+    parsed: Any = parser.parse(model.view)  # the stubs' `bool` is a member of DataType
     if parsed:
         if network.num_inputs != 1:
             raise EngineError(f"{model.name} has {network.num_inputs} inputs, not one.", fix="export again")

@@ -39,11 +39,15 @@ def default_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Found:
-    """An engine that may be given to TensorRT: its record and its bytes, which match."""
+class Prepared:
+    """An engine that may be given to TensorRT: its record and its bytes, which match.
+
+    why: it was built; empty where it was found.
+    """
 
     record: EngineRecord
     data: bytes
+    why: str = ""
 
 
 class EngineCache:
@@ -70,7 +74,7 @@ class EngineCache:
         for parent in self.folder.parents:
             _check_private(parent, parent.stat(), sticky=True)
 
-    def find(self, wanted: EngineKey, *, larger: bool = True) -> tuple[Found | None, str]:
+    def find(self, wanted: EngineKey, *, larger: bool = True) -> tuple[Prepared | None, str]:
         """An engine for that key, or None and why there is none, as a clause that follows `building: `.
 
         larger: one that takes larger batches will do; of several, the one whose batches are nearest. Nothing is
@@ -83,7 +87,7 @@ class EngineCache:
         for record in fitting:
             data, problem = self._read(record)
             if data is not None:
-                return Found(record, data), ""
+                return Prepared(record, data), ""
             reason = reason or problem
         return None, reason or self._why_none(wanted, records)
 

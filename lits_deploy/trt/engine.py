@@ -1,14 +1,13 @@
 """A TensorRT engine in memory and its contexts: the only module that makes TensorRT's calls at run time.
 
-`Engine` and `Context` are what `runtime` needs of them, so a test can put a network of its own behind it. Contexts
-share one piece of scratch memory that the caller owns: they run one after another, on one stream.
+Contexts share one piece of scratch memory that the caller owns: they run one after another, on one stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,49 +34,11 @@ class Tensor:
         return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
 
-class Context(Protocol):
-    """An engine set up for one batch size."""
-
-    def bind(self, batch: int, addresses: Mapping[str, int]) -> int:
-        """Fix the batch and where each tensor lies on the device; returns the scratch bytes that this takes."""
-        ...
-
-    def use_scratch(self, address: int, size: int) -> None:
-        """Where its intermediate results may lie."""
-        ...
-
-    def enqueue(self, stream: int) -> None:
-        """Queue the network on a stream. Raises DeviceOutOfMemory, DeviceError."""
-        ...
-
-    def close(self) -> None:
-        """Give it back."""
-        ...
-
-
-class Engine(Protocol):
-    """A loaded engine. library: like `TensorRT 10.3.0.30`; capture: the caller may put contexts into CUDA graphs."""
-
-    tensors: tuple[Tensor, ...]
-    max_batch: int
-    library: str
-    capture: bool
-
-    def context(self) -> Context:
-        """A new context without memory of its own."""
-        ...
-
-    def runtime_cache(self) -> bytes:
-        """What RTX has compiled so far, to keep; b"" elsewhere."""
-        ...
-
-    def close(self) -> None:
-        """Give it back, after all of its contexts."""
-        ...
-
-
 class LoadedEngine:
-    """An engine that TensorRT has loaded. `data` must have come out of `EngineCache`, or just been built."""
+    """An engine that TensorRT has loaded. `data` must have come out of `EngineCache`, or just been built.
+
+    library: like `TensorRT 10.3.0.30`; capture: the caller may put contexts into CUDA graphs.
+    """
 
     def __init__(self, library: Library, data: bytes, *, runtime_cache: bytes = b"") -> None:
         trt = library.trt
@@ -107,7 +68,7 @@ class LoadedEngine:
             self._config, self._cache = self._rtx_config(runtime_cache)
 
     def context(self) -> EngineContext:
-        """See the seam."""
+        """A new context without memory of its own."""
         strategy = self._trt.ExecutionContextAllocationStrategy.USER_MANAGED
         self._library.forget()
         made: tensorrt.IExecutionContext | None
@@ -115,12 +76,12 @@ class LoadedEngine:
         return EngineContext(self._library, self._library.need(made, "makes no context of the engine"), self.tensors)
 
     def runtime_cache(self) -> bytes:
-        """See the seam."""
+        """What RTX has compiled so far, to keep; b"" elsewhere."""
         blob = None if self._cache is None else self._cache.serialize()
         return b"" if blob is None else bytes(blob)
 
     def close(self) -> None:
-        """See the seam."""
+        """Give it back, after all of its contexts."""
         del self._config, self._cache, self._engine, self._runtime
 
     def _rtx_config(self, runtime_cache: bytes) -> tuple[Any, Any]:
@@ -142,13 +103,13 @@ class LoadedEngine:
 
 
 class EngineContext:
-    """A context of a LoadedEngine."""
+    """A LoadedEngine set up for one batch size."""
 
     def __init__(self, library: Library, context: tensorrt.IExecutionContext, tensors: tuple[Tensor, ...]) -> None:
         self._library, self._context, self._tensors = library, context, tensors
 
     def bind(self, batch: int, addresses: Mapping[str, int]) -> int:
-        """See the seam."""
+        """Fix the batch and where each tensor lies on the device; returns the scratch bytes that this takes."""
         self._library.forget()
         for tensor in self._tensors:
             fits = not tensor.is_input or self._context.set_input_shape(tensor.name, (batch, *tensor.shape))
@@ -157,17 +118,17 @@ class EngineContext:
         return int(self._context.update_device_memory_size_for_shapes())
 
     def use_scratch(self, address: int, size: int) -> None:
-        """See the seam."""
+        """Where its intermediate results may lie."""
         self._context.set_device_memory(address, size)
 
     def enqueue(self, stream: int) -> None:
-        """See the seam."""
+        """Queue the network on a stream. Raises DeviceOutOfMemory, DeviceError."""
         self._library.forget()
         if not self._context.execute_async_v3(stream):
             raise self._library.failure("could not run the engine")
 
     def close(self) -> None:
-        """See the seam."""
+        """Give it back."""
         del self._context
 
 

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lits_deploy.bundle import Artifact, Bundle
+from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.nvidia import gpu_here
-from lits_deploy.runtime.device import Device
 from lits_deploy.trt import bindings
 from lits_deploy.trt.build import check_targets
-from lits_deploy.trt.cache import EngineCache
+from lits_deploy.trt.cache import EngineCache, Prepared
 from lits_deploy.trt.flavour import Library, flavour_named, load
 from lits_deploy.trt.key import MAX_BATCH, Profile, parse_targets
-from lits_deploy.trt.open import prove_engine
-from lits_deploy.trt.prepare import Prepared, artifacts_for, prepare
-from lits_deploy.trt.record import EngineRecord
-from lits_deploy.trt.room import largest_that_fits
+from lits_deploy.trt.open import prove
+from lits_deploy.trt.prepare import Job, artifacts_for, largest_that_fits, prepare
 
 Say = Callable[[str], None]
 Progress = Callable[[str], AbstractContextManager[Callable[[float, str], None]]]
@@ -60,17 +57,9 @@ class EngineOptions:
         return library, targets
 
 
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """An artifact's engine as it was built or found; record: with the proof, where its GPU is here."""
-
-    prepared: Prepared
-    record: EngineRecord
-
-
 def build_engines(
     bundle: Bundle, options: EngineOptions, *, say: Say, progress: Progress
-) -> dict[str, Engine | UserError]:
+) -> dict[str, Prepared | UserError]:
     """Build an engine for each artifact asked for, and prove it where its GPU is here; why there is none.
 
     Raises UserError, at once, for what cannot be done at all: no library, no GPU and no --compute-capability.
@@ -82,55 +71,43 @@ def build_engines(
     if not artifacts:
         raise UserError(f"{bundle.folder} has no file for TensorRT.", fix="export the run again")
     say(f"{library} → {cache.folder}")
-    built: dict[str, Engine | UserError] = {}
-    for artifact in artifacts:
+    built: dict[str, Prepared | UserError] = {}
+    parts = dict.fromkeys((part.prefix, one.name) for each in artifacts for part, one in bundle.networks(each))
+    both = {part.prefix: part for part in (bundle, bundle.segmenter) if part is not None}
+    for prefix, name in parts:
+        artifact = both[prefix].artifact(name)
         try:
-            built[artifact.name] = _build_one(bundle, artifact, library, targets, cache, options, say, progress)
+            job = Job(
+                bundle=both[prefix],
+                artifact=artifact,
+                library=library,
+                cache=cache,
+                cuda=None if targets else bindings.open_cuda(),
+                targets=targets,
+                say=say,
+            )
+            built[prefix + name] = _build_one(job, options, progress)
         except UserError as error:
-            built[artifact.name] = error
+            built[prefix + name] = error
     return built
 
 
-def _build_one(
-    bundle: Bundle,
-    artifact: Artifact,
-    library: Library,
-    targets: tuple[str, ...],
-    cache: EngineCache,
-    options: EngineOptions,
-    say: Say,
-    progress: Progress,
-) -> Engine:
-    cuda = None if targets else bindings.open_cuda()
-    gpu = cuda.describe(0) if cuda else None
-    profile = Profile.for_gpu(bundle.manifest.task, gpu.memory_bytes) if gpu else Profile.up_to(MAX_BATCH)
+def _build_one(job: Job, options: EngineOptions, progress: Progress) -> Prepared:
+    """An artifact's engine as it was built or found; its record with the proof, where its GPU is here."""
+    gpu = job.gpu
+    profile = Profile.for_gpu(job.bundle.manifest.task, gpu.memory_bytes) if gpu else Profile.up_to(MAX_BATCH)
     if options.max_batch or options.opt_batch:
         most = options.max_batch or profile.most
         profile = Profile(best=options.opt_batch or Profile.up_to(most).best, most=most)
 
-    def attempt(profile: Profile) -> Engine:
-        with progress(artifact.name) as on_progress:
-            prepared = prepare(
-                bundle,
-                artifact,
-                library=library,
-                gpu=gpu,
-                targets=targets,
-                profile=profile,
-                cache=cache,
-                say=say,
-                on_progress=on_progress,
-            )
+    def attempt(profile: Profile) -> Prepared:
+        with progress(job.artifact.name) as on_progress:
+            prepared = prepare(job, profile, on_progress=on_progress)
         if not prepared.why:
-            say(f"{artifact.name}: the engine of this key is there already")
-        if cuda is None:
-            return Engine(prepared=prepared, record=prepared.record)
-        record = prove_engine(
-            bundle, artifact, prepared, library=library, cache=cache, cuda=cuda, device=Device("cuda"), say=say
-        )
-        return Engine(prepared=prepared, record=record)
+            job.say(f"{job.artifact.name}: the engine of this key is there already")
+        return prepared if gpu is None else replace(prepared, record=prove(job, prepared))
 
-    if cuda is None:
+    if gpu is None:
         return attempt(profile)
     insist = options.max_batch is not None or options.opt_batch is not None
-    return largest_that_fits(profile, attempt, what=f"the engine of {artifact.name}", cuda=cuda, insist=insist, say=say)
+    return largest_that_fits(job, profile, attempt, insist=insist)

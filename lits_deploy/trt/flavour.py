@@ -154,30 +154,26 @@ def load(name: str = "auto") -> Library:
     Raises UserError for an unknown name, MissingExtra where it is not installed, DeviceError where it is and its
     libraries cannot be loaded.
     """
-    with _LOCK:
-        return _load(name)
-
-
-def _load(name: str) -> Library:
+    wanted = FLAVOURS if name == "auto" else (flavour_named(name),)
     broken: list[str] = []
-    for flavour in FLAVOURS if name == "auto" else (flavour_named(name),):
-        if flavour.name in _LOADED:
-            return _LOADED[flavour.name]
-        if not installed(flavour):
-            continue
-        try:
-            module = _import(flavour)
-        except (ImportError, OSError) as error:
-            broken.append(f"{flavour.title}: {error}")
-            continue
-        _LOADED[flavour.name] = library = _library(flavour, module)
-        return library
+    with _LOCK:
+        for flavour in wanted:
+            if flavour.name in _LOADED:
+                return _LOADED[flavour.name]
+            if not installed(flavour):
+                continue
+            try:
+                module = _import(flavour)
+            except (ImportError, OSError) as error:
+                broken.append(f"{flavour.title}: {error}")
+                continue
+            _LOADED[flavour.name] = library = _library(flavour, module)
+            return library
     if broken:
         raise DeviceError(
             f"{broken[0].splitlines()[0][:200]}: it is installed and cannot be loaded.",
             fix="install it again, with the CUDA it was made for",
         )
-    wanted = FLAVOURS if name == "auto" else (flavour_named(name),)
     raise MissingExtra(" or ".join(flavour.title for flavour in wanted), wanted[-1].extra)
 
 

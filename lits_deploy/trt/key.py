@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import re
-import sys
 from dataclasses import dataclass
 from typing import Any
 
-from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import UserError
 from lits_deploy.files import canonical_json, sha256_bytes
-from lits_deploy.trt.cuda import Gpu
 
 MAX_BATCH, OPT_BATCH = 64, 32
 """Slices that an engine takes at most, and that it is tuned for, unless asked otherwise or short of memory."""
@@ -118,15 +114,22 @@ class EngineKey:
         if not self.targets or wanted.compute_capability is None:
             return False
         here = {name: getattr(wanted, name) for name in ("gpu", "compute_capability", "driver", "targets")}
-        return sm(wanted.compute_capability) in self.targets and dataclasses.replace(mine, **here) == wanted
+        sm = "sm" + wanted.compute_capability.replace(".", "")
+        return sm in self.targets and dataclasses.replace(mine, **here) == wanted
 
     def differences(self, wanted: EngineKey) -> list[str]:
         """What differs, in words, most telling first: `driver 580.95.05 → 581.10`."""
         words = {
-            "artifact_sha256": "the artifact's file", "bundle": "the bundle", "version": "TensorRT", "gpu": "GPU",
-            "compute_capability": "compute capability", "driver": "driver", "platform": "platform",
-            "precision": "precision", "targets": "compute capabilities",
-        }  # fmt: skip
+            "artifact_sha256": "the artifact's file",
+            "bundle": "the bundle",
+            "version": "TensorRT",
+            "gpu": "GPU",
+            "compute_capability": "compute capability",
+            "driver": "driver",
+            "platform": "platform",
+            "precision": "precision",
+            "targets": "compute capabilities",
+        }
         found = []
         for name, word in words.items():
             old, new = getattr(self, name), getattr(wanted, name)
@@ -136,24 +139,6 @@ class EngineKey:
         if self.max_batch < wanted.max_batch:
             found.append(f"batches up to {self.max_batch} → {wanted.max_batch}")
         return found
-
-
-def key_for(
-    bundle: Bundle, artifact: Artifact, *, flavour: str, version: str, gpu: Gpu | None, targets: tuple[str, ...],
-    profile: Profile,
-) -> EngineKey:  # fmt: skip
-    """The key of an artifact's engine for this GPU, or for `targets` where `gpu` is None."""
-    return EngineKey(
-        bundle=bundle.sha256, artifact=artifact.name, artifact_sha256=artifact.sha256, precision=artifact.precision,
-        flavour=flavour, version=version, platform=f"{sys.platform}-{platform.machine()}",
-        gpu=gpu.name if gpu else None, compute_capability=gpu.compute_capability if gpu else None,
-        driver=gpu.driver if gpu else None, targets=targets, best_batch=profile.best, max_batch=profile.most,
-    )  # fmt: skip
-
-
-def sm(compute_capability: str) -> str:
-    """`8.6` → `sm86`."""
-    return "sm" + compute_capability.replace(".", "")
 
 
 def parse_targets(text: str | None) -> tuple[str, ...]:

@@ -112,10 +112,17 @@ def _types(text: str) -> tuple[str, ...]:
 
 def _type(word: str) -> str:
     for pattern, name in (
-        (r"uint8", "uint8"), (r"int8", "int8"), (r"int4", "int4"), (r"int64", "int64"), (r"int32", "int32"),
-        (r"bfloat16|bf16", "bf16"), (r"half|fp16|float16", "fp16"), (r"fp8|float8", "fp8"),
-        (r"float|fp32", "fp32"), (r"bool", "bool"),
-    ):  # fmt: skip
+        (r"uint8", "uint8"),
+        (r"int8", "int8"),
+        (r"int4", "int4"),
+        (r"int64", "int64"),
+        (r"int32", "int32"),
+        (r"bfloat16|bf16", "bf16"),
+        (r"half|fp16|float16", "fp16"),
+        (r"fp8|float8", "fp8"),
+        (r"float|fp32", "fp32"),
+        (r"bool", "bool"),
+    ):
         if re.search(pattern, word, re.IGNORECASE):
             return name
     return word.strip().lower()

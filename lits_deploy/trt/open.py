@@ -8,31 +8,24 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.errors import DeviceError, UserError
+from lits_deploy.errors import DeviceError, EngineError, UserError
+from lits_deploy.goldens import compare, read_golden
 from lits_deploy.nvidia import Trouble
 from lits_deploy.printable import printable
 from lits_deploy.runtime.device import Device
 from lits_deploy.trt import bindings, flavour
-from lits_deploy.trt.build import OnProgress, supported_targets
-from lits_deploy.trt.cache import EngineCache, side_name
-from lits_deploy.trt.cuda import Cuda, Gpu
-from lits_deploy.trt.engine import Engine, LoadedEngine
-from lits_deploy.trt.flavour import Library
-from lits_deploy.trt.gate import prove
+from lits_deploy.trt.build import supported_targets
+from lits_deploy.trt.cache import EngineCache, Prepared, side_name
+from lits_deploy.trt.engine import LoadedEngine
 from lits_deploy.trt.key import Profile
-from lits_deploy.trt.prepare import Prepared, keep_proof, prepare
-from lits_deploy.trt.record import EngineRecord
-from lits_deploy.trt.room import largest_that_fits
+from lits_deploy.trt.prepare import Job, largest_that_fits, prepare
+from lits_deploy.trt.record import EngineRecord, Proof
 from lits_deploy.trt.runtime import TensorRt
-
-Load = Callable[[Library, bytes, bytes], Engine]
-"""(library, engine, what RTX compiled before) → the loaded engine."""
 
 
 def tensorrt_trouble() -> Trouble | None:
@@ -70,17 +63,12 @@ def open_tensorrt(
     insist: bool = False,
     flavour_name: str = "auto",
     engine_cache: Path | None = None,
-    say: Callable[[str], None] | None = None,
-    on_progress: OnProgress = lambda _share, _phase: None,
-    cuda: Cuda | None = None,
-    load: Load | None = None,
 ) -> TensorRt:
     """An artifact on TensorRT: with the engine of the cache that is for this very GPU, driver and file, or a new one.
 
     It takes batches of up to `max_batch` or, where the GPU's memory holds no more, fewer: no more than its default
-    profile has, unless `insist` has a larger one tried first. engine_cache: its folder; None: the user's. say: gets a
-    line when an engine is built or proven, and why, and when batches are smaller; None logs it as a warning. cuda,
-    load: for tests.
+    profile has, unless `insist` has a larger one tried first. engine_cache: its folder; None: the user's. What is built
+    or proven, and why, and when batches are smaller is logged as a warning.
     Raises DeviceError without a GPU and where its memory holds no engine, MissingExtra without a library, EngineError
     where it cannot be built or fails its goldens.
     """
@@ -88,90 +76,99 @@ def open_tensorrt(
         raise DeviceError(
             f"TensorRT runs on an NVIDIA GPU, not on the {device}.", fix="--device cuda or --runtime auto"
         )
-    say = say or _log
-    cuda = cuda or bindings.open_cuda()
+    cuda = bindings.open_cuda()
     gpu = cuda.describe(device.index)
-    library = flavour.load(flavour_name)
-    cache = EngineCache(engine_cache)
+    library, cache = flavour.load(flavour_name), EngineCache(engine_cache)
+    job = Job(bundle=bundle, artifact=artifact, library=library, cache=cache, cuda=cuda, device=device, say=_log)
     cuda.set_device(device.index)
     room = Profile.for_gpu(bundle.manifest.task, gpu.memory_bytes)
     most = max_batch if insist else min(max_batch, room.most)
     if most < max_batch:
-        say(f"{gpu.name} has {gpu.memory_bytes / 2**30:.1f} GiB: batches up to {most}")
+        job.say(f"{gpu.name} has {gpu.memory_bytes / 2**30:.1f} GiB: batches up to {most}")
     first = room if most <= room.most else Profile.up_to(most)
-    opener = _Opener(bundle, artifact, device, library, cache, cuda, gpu, load or _load)
 
     def attempt(profile: Profile) -> TensorRt:
-        prepared = prepare(
-            bundle, artifact, library=library, gpu=gpu, use_gpu=partial(cuda.set_device, device.index), profile=profile,
-            cache=cache, say=say, on_progress=on_progress,
-            at_least=most if profile == first else None,  # the larger one that was found does not fit
-        )  # fmt: skip
-        opener.prove(prepared, say)
-        return opener.open(prepared, wanted, min(most, profile.most))
+        # not at least `most` again for a smaller one: the larger one that was found does not fit
+        prepared = prepare(job, profile, at_least=most if profile == first else None)
+        prove(job, prepared)
+        return _open(job, prepared, wanted, min(most, profile.most))
 
-    return largest_that_fits(first, attempt, what=f"the engine of {artifact.name}", cuda=cuda, say=say)
+    return largest_that_fits(job, first, attempt)
 
 
-def prove_engine(
-    bundle: Bundle, artifact: Artifact, prepared: Prepared, *, library: Library, cache: EngineCache, cuda: Cuda,
-    device: Device, say: Callable[[str], None], load: Load | None = None,
-) -> EngineRecord:  # fmt: skip
-    """Run the goldens through an engine of this machine, unless they have passed here before; its record."""
-    gpu = cuda.describe(device.index)
-    return _Opener(bundle, artifact, device, library, cache, cuda, gpu, load or _load).prove(prepared, say)
+def prove(job: Job, prepared: Prepared) -> EngineRecord:
+    """Run the bundle's goldens through an engine for the GPU here, unless they have passed on it before; its record.
 
-
-class _Opener:
-    """What loading an engine takes, apart from the engine."""
-
-    def __init__(
-        self, bundle: Bundle, artifact: Artifact, device: Device, library: Library, cache: EngineCache, cuda: Cuda,
-        gpu: Gpu, load: Load,
-    ) -> None:  # fmt: skip
-        self._bundle, self._artifact, self._device, self._library = bundle, artifact, device, library
-        self._cache, self._cuda, self._gpu, self._load = cache, cuda, gpu, load
-
-    def prove(self, prepared: Prepared, say: Callable[[str], None]) -> EngineRecord:
-        """Keeps the proof in the record. Raises EngineError where the goldens fail."""
-        record = prepared.record
-        if record.proven_on(self._gpu):
-            return record
-        started = time.perf_counter()
-        with self.open(prepared, ("probabilities",), record.key.max_batch) as network:
-            proof = prove(network, self._bundle, self._artifact, self._gpu)
-        record = record.with_proof(proof)
-        keep_proof(self._cache, record)
-        say(
-            f"goldens pass on {self._gpu.name}: {self._artifact.name}, {proof.slices} slices, max |Δp| "
-            f"{proof.max_delta:.1e} (≤ {proof.tolerance:.0e}), {time.perf_counter() - started:.1f} s"
-        )
+    In full batches and the first slice alone, because TensorRT picks other kernels for other batches. Raises
+    EngineError, with the worst golden, where they differ from the original's outputs by more than the artifact's
+    tolerance or by a class.
+    """
+    record, artifact, gpu = prepared.record, job.artifact, job.gpu
+    assert gpu is not None
+    if record.proven_on(gpu):
         return record
+    started = time.perf_counter()
+    slices, expected = read_golden(job.bundle)
+    with _open(job, prepared, ("probabilities",), record.key.max_batch) as network:
+        parity = compare(network, slices, expected, artifact.tolerance)
+        alone = compare(network, slices[:1], expected[:1], artifact.tolerance)
+    failed = next((found for found in (parity, alone) if not found.passed), None)
+    if failed is not None:
+        worst = f"; worst: {failed.lines()[0]}" if failed.lines() else ""
+        raise EngineError(
+            f"The engine of {artifact.name} fails the goldens on {gpu.name}: max |Δp| {failed.max_delta:.1e} "
+            f"(≤ {artifact.tolerance:.0e}), {failed.flipped} flipped{worst}.",
+            fix="use another --artifact, or --runtime onnxruntime; it is not used until it passes",
+        )
+    proof = Proof(
+        gpu=gpu.name,
+        compute_capability=gpu.compute_capability,
+        driver=gpu.driver,
+        slices=parity.slices,
+        max_delta=max(parity.max_delta, alone.max_delta),
+        tolerance=artifact.tolerance,
+        date=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    )
+    record = replace(record, proof=proof, note="")
+    now = EngineRecord.read(job.cache.folder / f"{record.key.digest}.json")
+    if now is not None and now.sha256 == record.sha256:  # else it was built anew meanwhile
+        record.write(job.cache.folder)
+    job.say(
+        f"goldens pass on {gpu.name}: {artifact.name}, {proof.slices} slices, max |Δp| "
+        f"{proof.max_delta:.1e} (≤ {proof.tolerance:.0e}), {time.perf_counter() - started:.1f} s"
+    )
+    return record
 
-    def open(self, prepared: Prepared, wanted: tuple[str, ...], max_batch: int) -> TensorRt:
-        """Load the engine, with what RTX compiled for it on this GPU and driver before."""
-        gpu, digest = self._gpu, prepared.record.key.digest
-        name = side_name("runtime", digest, gpu.name, gpu.driver)
-        kept = self._cache.read_side(name) if self._library.is_rtx else b""
 
-        def keep(blob: bytes) -> None:
-            if blob and blob != kept:
-                self._cache.write_side(name, blob)
+def _open(job: Job, prepared: Prepared, wanted: tuple[str, ...], max_batch: int) -> TensorRt:
+    """Load the engine, with what RTX compiled for it on this GPU and driver before."""
+    key, cache, gpu = prepared.record.key, job.cache, job.gpu
+    assert job.cuda is not None
+    assert gpu is not None
+    name = side_name("runtime", key.digest, gpu.name, gpu.driver)
+    kept = cache.read_side(name) if job.library.is_rtx else b""
 
-        engine = self._load(self._library, prepared.data, kept)
-        try:
-            return TensorRt(
-                engine, self._cuda, device=self._device, precision=self._artifact.precision,
-                shape=self._bundle.manifest.contract.shape, wanted=wanted, max_batch=max_batch,
-                profile=str(prepared.record.key.profile), on_close=keep,
-            )  # fmt: skip
-        except BaseException:
-            engine.close()
-            raise
+    def keep(blob: bytes) -> None:
+        if blob and blob != kept:
+            cache.write_side(name, blob)
 
-
-def _load(library: Library, data: bytes, runtime_cache: bytes) -> Engine:
-    return LoadedEngine(library, data, runtime_cache=runtime_cache)
+    engine = LoadedEngine(job.library, prepared.data, runtime_cache=kept)
+    try:
+        return TensorRt(
+            engine,
+            job.cuda,
+            device=job.device,
+            precision=job.artifact.precision,
+            shape=job.bundle.manifest.contract.shape,
+            wanted=wanted,
+            max_batch=max_batch,
+            profile=str(key.profile),
+            sha256=prepared.record.sha256,
+            on_close=keep,
+        )
+    except BaseException:
+        engine.close()
+        raise
 
 
 def _log(line: str) -> None:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TypeVar
 
 from lits_deploy.bundle import TF32, Artifact, Bundle
-from lits_deploy.errors import DeviceError, UserError
+from lits_deploy.errors import DeviceOutOfMemory, UserError
 from lits_deploy.files import sha256_bytes
+from lits_deploy.mishaps import no_room
+from lits_deploy.model_file import ModelFile
 from lits_deploy.nvidia import no_tf32
+from lits_deploy.runtime.device import Device
+from lits_deploy.trt.bindings import Cuda, Gpu
 from lits_deploy.trt.build import Built, OnProgress, build, check_targets
-from lits_deploy.trt.cache import EngineCache, side_name
-from lits_deploy.trt.cuda import Gpu
+from lits_deploy.trt.cache import EngineCache, Prepared, side_name
 from lits_deploy.trt.flavour import Library
-from lits_deploy.trt.key import EngineKey, Profile, key_for
+from lits_deploy.trt.key import EngineKey, Profile
 from lits_deploy.trt.layers import Layer, as_built, keeps_promise, parse_listing
 from lits_deploy.trt.record import NOT_PROVEN, EngineRecord
 
@@ -23,79 +30,127 @@ RUNTIME = "tensorrt"
 """The name that artifacts placed for TensorRT carry among their runtimes."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """An engine ready to be loaded. why: it was built; empty where it was found."""
+FIRST_GPU = Device("cuda")
 
-    record: EngineRecord
-    data: bytes
-    why: str
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The engine of an artifact: with what it is made, and for which GPU.
+
+    cuda, device: the GPU here; cuda None: the engine is for `targets` (like `sm86`), wherever they are. say: gets a
+    line when one is built or proven, and why, and when smaller batches are tried.
+    """
+
+    bundle: Bundle
+    artifact: Artifact
+    library: Library
+    cache: EngineCache
+    cuda: Cuda | None = None
+    device: Device = FIRST_GPU
+    targets: tuple[str, ...] = ()
+    say: Callable[[str], None] = lambda _: None
+
+    @cached_property
+    def gpu(self) -> Gpu | None:
+        """The GPU here."""
+        return self.cuda.describe(self.device.index) if self.cuda else None
+
+    def key(self, profile: Profile) -> EngineKey:
+        """Of its engine for batches of that profile."""
+        gpu = self.gpu
+        return EngineKey(
+            bundle=self.bundle.sha256,
+            artifact=self.artifact.name,
+            artifact_sha256=self.artifact.sha256,
+            precision=self.artifact.precision,
+            flavour=self.library.flavour.name,
+            version=self.library.version,
+            platform=f"{sys.platform}-{platform.machine()}",
+            gpu=gpu.name if gpu else None,
+            compute_capability=gpu.compute_capability if gpu else None,
+            driver=gpu.driver if gpu else None,
+            targets=self.targets,
+            best_batch=profile.best,
+            max_batch=profile.most,
+        )
 
 
 def prepare(
-    bundle: Bundle,
-    artifact: Artifact,
-    *,
-    library: Library,
-    gpu: Gpu | None,
-    targets: tuple[str, ...] = (),
-    use_gpu: Callable[[], None] = lambda: None,
+    job: Job,
     profile: Profile,
+    *,
     at_least: int | None = None,
-    cache: EngineCache,
-    say: Callable[[str], None] = lambda _: None,
     on_progress: OnProgress = lambda _share, _phase: None,
 ) -> Prepared:
-    """An engine of an artifact whose file's hash was checked, for this GPU, or for `targets` wherever they are.
+    """An engine of an artifact whose file's hash was checked.
 
-    use_gpu: makes `gpu` the calling thread's. profile: what is built; at_least: an engine that takes so many slices
-    will do, None: only one of that profile.
-    Raises DeviceError without GPU and targets, EngineError where it cannot be built.
+    profile: what is built; at_least: an engine that takes so many slices will do, None: only one of that profile.
+    Raises EngineError where it cannot be built.
     """
-    if gpu is None and not targets:
-        raise DeviceError(
-            "There is no NVIDIA GPU here to build an engine for.",
-            fix="build on the box, or for other GPUs with --trt-flavour rtx --compute-capability sm86,sm89",
-        )
+    artifact, library, gpu = job.artifact, job.library, job.gpu
     if not artifact.placed_for(RUNTIME):
         raise UserError(f"{artifact.name} is not placed for TensorRT.", fix="export with --int8: it makes one that is")
-    old = [sm for sm in targets or (gpu.sm if gpu else "",) if int(sm[2:]) < 80]
+    old = [sm for sm in job.targets or (gpu.sm if gpu else "",) if int(sm[2:]) < 80]
     if old and artifact.precision == TF32:
         raise no_tf32(f"{', '.join(old)} is older")
-    check_targets(library, targets)
-    model = bundle.read(artifact)  # first: an engine of an altered file is not used either
-    key = key_for(
-        bundle, artifact, flavour=library.flavour.name, version=library.version, gpu=None if targets else gpu,
-        targets=targets, profile=profile,
-    )  # fmt: skip
+    check_targets(library, job.targets)
+    with job.bundle.read(artifact) as model:  # first: an engine of an altered file is not used either
+        return _prepare(job, profile, model, at_least, on_progress)
+
+
+def _prepare(job: Job, profile: Profile, model: ModelFile, at_least: int | None, on_progress: OnProgress) -> Prepared:
+    """As `prepare`, for a file that was read."""
+    artifact, library, cache, gpu = job.artifact, job.library, job.cache, job.gpu
+    key = job.key(profile)
     need = key if at_least is None else dataclasses.replace(key, max_batch=at_least)
     found, _ = cache.find(need, larger=at_least is not None)
     if found is not None:
-        return Prepared(record=found.record, data=found.data, why="")
+        return found
     with cache.lock(key):
         found, why = cache.find(need, larger=at_least is not None)  # another process may have built it meanwhile
         if found is not None:
-            return Prepared(record=found.record, data=found.data, why="")
-        say(f"building the {library.flavour.title} engine of {artifact.name}: {why}")
+            return found
+        job.say(f"building the {library.flavour.title} engine of {artifact.name}: {why}")
         timing = side_name("timing", library.flavour.name, library.version, gpu.name if gpu else "none")
         built = build(
-            library, model, profile, targets=targets, use_gpu=use_gpu, tf32=artifact.precision == TF32,
-            timing_cache=b"" if targets else cache.read_side(timing), on_progress=on_progress,
-        )  # fmt: skip
+            library,
+            model,
+            profile,
+            targets=job.targets,
+            use_gpu=partial(job.cuda.set_device, job.device.index) if job.cuda else lambda: None,
+            tf32=artifact.precision == TF32,
+            timing_cache=b"" if job.targets else cache.read_side(timing),
+            on_progress=on_progress,
+        )
         record = _record(key, built, library, gpu)
         if line := _broken_promise(record):
-            say(line)
+            job.say(line)
         if built.timing_cache:
             cache.write_side(timing, built.timing_cache)
         cache.store(record, built.data)
-    return Prepared(record=record, data=built.data, why=why)
+    return Prepared(record, built.data, why)
 
 
-def keep_proof(cache: EngineCache, record: EngineRecord) -> None:
-    """Write the record of a proven engine, unless the engine was built anew meanwhile."""
-    now = EngineRecord.read(cache.folder / f"{record.key.digest}.json")
-    if now is not None and now.sha256 == record.sha256:
-        record.write(cache.folder)
+def largest_that_fits(job: Job, profile: Profile, attempt: Callable[[Profile], Made], *, insist: bool = False) -> Made:
+    """What `attempt` makes of the profile, or of the next smaller one for which the GPU has memory.
+
+    insist: no smaller one will do. Raises DeviceError that says how much memory was missing.
+    """
+    what = f"the engine of {job.artifact.name} with batches up to"
+    while True:
+        try:
+            return attempt(profile)
+        except DeviceOutOfMemory as error:
+            smaller = None if insist else profile.smaller()
+            if smaller is None:
+                fix = "--max-batch smaller" if insist else "another --artifact, or --device cpu"
+                free = job.cuda.free_memory() if job.cuda else None
+                fix = f"other programs off the GPU, {fix}"
+                raise no_room(f"{what} {profile.most}", error, free=free, fix=fix) from error
+            job.say(f"no memory for {what} {profile.most}; trying {smaller.most} ({error})")
+            profile = smaller
 
 
 def artifacts_for(bundle: Bundle, precisions: tuple[str, ...] = ()) -> list[Artifact]:
@@ -130,10 +185,15 @@ def _record(key: EngineKey, built: Built, library: Library, gpu: Gpu | None) -> 
     if not key.targets and (inspected := inspect(library, built.data)):
         layers, source = inspected, "inspector"
     return EngineRecord(
-        key=key, sha256=sha256_bytes(built.data), bytes=len(built.data), seconds=round(built.seconds, 2),
-        cuda=gpu.cuda if gpu else None, as_built=as_built(layers, source),
-        built_at=time.strftime("%Y-%m-%dT%H:%M:%S%z"), note=NOT_PROVEN,
-    )  # fmt: skip
+        key=key,
+        sha256=sha256_bytes(built.data),
+        bytes=len(built.data),
+        seconds=round(built.seconds, 2),
+        cuda=gpu.cuda if gpu else None,
+        as_built=as_built(layers, source),
+        built_at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        note=NOT_PROVEN,
+    )
 
 
 def _broken_promise(record: EngineRecord) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.files import write_json
-from lits_deploy.trt.cuda import Gpu
+from lits_deploy.trt.bindings import Gpu
 from lits_deploy.trt.key import EngineKey
 
 SCHEMA = 1
@@ -29,11 +29,6 @@ class Proof:
     max_delta: float
     tolerance: float
     date: str
-
-    def holds_on(self, gpu: Gpu) -> bool:
-        """True on the same GPU and driver."""
-        mine = (self.gpu, self.compute_capability, self.driver)
-        return mine == (gpu.name, gpu.compute_capability, gpu.driver)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,8 +73,5 @@ class EngineRecord:
 
     def proven_on(self, gpu: Gpu) -> bool:
         """True where the goldens have passed on this GPU with this driver."""
-        return self.proof is not None and self.proof.holds_on(gpu)
-
-    def with_proof(self, proof: Proof) -> EngineRecord:
-        """The same, proven."""
-        return dataclasses.replace(self, proof=proof, note="")
+        there = (gpu.name, gpu.compute_capability, gpu.driver)
+        return self.proof is not None and there == (self.proof.gpu, self.proof.compute_capability, self.proof.driver)

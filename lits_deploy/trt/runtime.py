@@ -21,8 +21,8 @@ import numpy.typing as npt
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
-from lits_deploy.trt.cuda import Bytes, Cuda, view
-from lits_deploy.trt.engine import Context, Engine, Tensor
+from lits_deploy.trt.bindings import Bytes, Cuda, view
+from lits_deploy.trt.engine import EngineContext, LoadedEngine, Tensor
 
 _LEAST_SCRATCH = 256
 """Bytes. A network that says it needs none is given some: without any, TensorRT may refuse to run."""
@@ -54,7 +54,7 @@ class _Bucket:
     """Everything for one padded batch size. filled: slices of the last batch; the rows behind them are zero."""
 
     size: int
-    context: Context
+    context: EngineContext
     buffers: dict[str, _Buffer] = field(default_factory=dict)
     graph: int | None = None
     filled: int = 0
@@ -63,14 +63,15 @@ class _Bucket:
 class TensorRt(Runtime):
     """An engine on one GPU. Takes the engine over and closes it.
 
-    wanted: outputs to return; all are computed, only these are copied to the host. on_close: gets what RTX compiled.
+    wanted: outputs to return; all are computed, only these are copied to the host. sha256: of the engine's file.
+    on_close: gets what RTX compiled.
     """
 
     name: ClassVar[str] = "tensorrt"
 
     def __init__(
         self,
-        engine: Engine,
+        engine: LoadedEngine,
         cuda: Cuda,
         *,
         device: Device,
@@ -79,12 +80,13 @@ class TensorRt(Runtime):
         wanted: tuple[str, ...],
         max_batch: int,
         profile: str | None = None,
+        sha256: str | None = None,
         on_close: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         super().__init__(shape=shape, max_batch=min(max_batch, engine.max_batch))
         _check_tensors(engine, shape, wanted)
         self._engine, self._cuda, self._device, self._precision = engine, cuda, device, precision
-        self._wanted, self._profile, self._on_close = wanted, profile, on_close
+        self._wanted, self._profile, self._sha256, self._on_close = wanted, profile, sha256, on_close
         self._sizes = bucket_sizes(self.max_batch)
         self._buckets: dict[int, _Bucket] = {}
         self._scratch, self._scratch_bytes = 0, 0
@@ -113,9 +115,14 @@ class TensorRt(Runtime):
         """The library is the provider; its version stands apart."""
         title, _, version = self._engine.library.rpartition(" ")
         return RuntimeInfo(
-            name=self.name, version=version, device=str(self._device), precision=self._precision, providers=(title,),
+            name=self.name,
+            version=version,
+            device=str(self._device),
+            precision=self._precision,
+            providers=(title,),
             profile=self._profile,
-        )  # fmt: skip
+            engine=self._sha256,
+        )
 
     def close(self) -> None:
         """Give everything back, in the order in which one thing needs the other."""
@@ -209,7 +216,7 @@ class TensorRt(Runtime):
             self._cuda.free(buffer.device)
 
 
-def _check_tensors(engine: Engine, shape: tuple[int, int, int], wanted: tuple[str, ...]) -> None:
+def _check_tensors(engine: LoadedEngine, shape: tuple[int, int, int], wanted: tuple[str, ...]) -> None:
     """BundleError where the engine is not of such a network: then the ONNX file was not."""
     inputs = [tensor for tensor in engine.tensors if tensor.is_input]
     outputs = {tensor.name for tensor in engine.tensors if not tensor.is_input}

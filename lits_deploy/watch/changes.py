@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from lits_deploy.decode.wakeup import Wakeup
 from lits_deploy.errors import MissingExtra, UserError
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pipeline.wakeup import Wakeup
 from lits_deploy.scans.within import Within, is_within
 
 REMOTE = frozenset(

@@ -24,12 +24,15 @@ from time import monotonic
 from lits_deploy.bundle import Bundle
 from lits_deploy.files import canonical_json
 from lits_deploy.mishaps import as_user_error
+from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.naming import pseudonyms
+from lits_deploy.pipeline.network import open_network
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.output import OutputFolder
-from lits_deploy.pipeline.run import Finished, open_network, run_folder
+from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pseudonyms import Pseudonyms
+from lits_deploy.report.peaks import Peaks
 from lits_deploy.runtime import Runtime
 from lits_deploy.scans.paths import escape
 from lits_deploy.scans.within import real_names
@@ -76,7 +79,7 @@ def watch_folder(
     runtime: Runtime | None = None,
     stop: Stop | None = None,
     talk: Talk | None = None,
-    finish: Callable[[Finished], Sequence[Path]] | None = None,
+    finish: Callable[[RunContext], Sequence[Path]] | None = None,
     changes: Changes | None = None,
     clock: Callable[[], float] = monotonic,
 ) -> RunSummary:
@@ -112,7 +115,7 @@ class _Network:
 
     def get(self) -> Runtime:
         if self._given is None and self._opened is None:
-            self._opened = open_network(self._bundle, self._out, options=self._options)
+            self._opened = open_network(self._bundle, options=self._options)
         network = self._given or self._opened
         assert network is not None
         return network
@@ -135,7 +138,7 @@ class _Runs:
         options: ClassifyOptions,
         network: _Network,
         stop: Stop,
-        finish: Callable[[Finished], Sequence[Path]] | None,
+        finish: Callable[[RunContext], Sequence[Path]] | None,
     ) -> None:
         self._bundle, self._inbox, self._out, self._options = bundle, inbox, out, options
         self._stop, self._finish = stop, finish
@@ -157,7 +160,7 @@ class _Runs:
         lines: list[StudyLine] = []
         told = all(name in self._keys or escape(name) in (self._done or {}) for name in states)
 
-        def finish(finished: Finished) -> Sequence[Path]:
+        def finish(finished: RunContext) -> Sequence[Path]:
             ledger = finished.output.ledger
             if self._done is None:
                 self._done = self._remembered(ledger.noted(DONE))
@@ -178,6 +181,7 @@ class _Runs:
             runtime=self.network.get(),
             stop=self._stop,
             only=frozenset(states),
+            keep=None if self._finish is None else Peaks,
             finish=finish,
         )
         self._options = replace(self._options, overwrite=False, ignore_none=False)

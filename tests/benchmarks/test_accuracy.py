@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.accuracy import Scored, golden_agreement, headline, score
+from benchmarks.contenders import Scored, golden_agreement, headline, score
 from benchmarks.inputs import Inputs
 from fake_runtime import FakeRuntime
 from lits_deploy.runtime import Outputs
@@ -19,9 +19,7 @@ def scored() -> Scored:
 
 
 def inputs(targets: list[int] | None) -> Inputs:
-    return Inputs(
-        names=tuple(map(str, range(10))), slices=SLICES, targets=None if targets is None else np.array(targets)
-    )
+    return Inputs(slices=SLICES, targets=None if targets is None else np.array(targets))
 
 
 def test_figures_need_targets(scored: Scored) -> None:
@@ -65,7 +63,7 @@ def test_a_unet_is_judged_by_its_sure_pixels() -> None:
     assert unet.mismatch(np.array([1]), Outputs(labels=labels)) is None
     labels[0, 3, 3] = 1
     assert "1 sure pixels" in str(unet.mismatch(np.array([1]), Outputs(labels=labels)))
-    masks = Inputs(names=("a", "b"), slices=SLICES[:2], masks=np.ones((2, 4, 4), np.uint8))
+    masks = Inputs(slices=SLICES[:2], masks=np.ones((2, 4, 4), np.uint8))
     figures = unet.figures(masks)
     assert figures is not None
     assert headline(figures) == 0.0

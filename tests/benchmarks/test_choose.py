@@ -12,10 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import choose as choose_module
-from benchmarks.choose import choose
+from benchmarks.choose import Limits, choose, decide, figures_of
 from benchmarks.cli.choose import show
 from benchmarks.latency import Effort
-from benchmarks.recommendation import Limits, decide, figures_of
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, UserError
 from tiny_bundle import make_tiny_bundle
@@ -27,27 +26,47 @@ runner = CliRunner()
 
 def row(network: str, rate: float, sensitivity: float | None, **changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "network": network, "bundle": f"{network}-bundle", "artifact": "fp32", "runtime": "openvino", "device": "cpu",
-        "batch": 1, "slices_per_second": rate, "latency_ms": {"p90": 1000 / max(rate, 1)}, "size_mb": 45.0,
-        "accuracy": 0.7, "commonest": 0.5, "specificity": 0.8, "balanced_accuracy": sensitivity,
-        "sensitivity": sensitivity, "cold": {"peak_mb": 200.0}, "error": None, "original": False, "precision": "fp32",
-    }  # fmt: skip
+        "network": network,
+        "bundle": f"{network}-bundle",
+        "artifact": "fp32",
+        "runtime": "openvino",
+        "device": "cpu",
+        "batch": 1,
+        "slices_per_second": rate,
+        "latency_ms": {"p90": 1000 / max(rate, 1)},
+        "size_mb": 45.0,
+        "accuracy": 0.7,
+        "commonest": 0.5,
+        "specificity": 0.8,
+        "balanced_accuracy": sensitivity,
+        "sensitivity": sensitivity,
+        "cold": {"peak_mb": 200.0},
+        "error": None,
+        "original": False,
+        "precision": "fp32",
+    }
     return {**values, **changes}
 
 
 def test_the_fastest_within_the_limits_wins_and_the_others_say_why_not() -> None:
     rows = [
-        row("slow", 20, 0.9), row("fast", 100, 0.7), row("blind", 200, 0.3), row("huge", 120, 0.9, size_mb=560.0),
+        row("slow", 20, 0.9),
+        row("fast", 100, 0.7),
+        row("blind", 200, 0.3),
+        row("huge", 120, 0.9, size_mb=560.0),
         row("broken", 0, None, error="out of memory", latency_ms=None, slices_per_second=None),
-    ]  # fmt: skip
+    ]
     found = decide(rows, Limits(latency_ms=60, min_sensitivity=0.6, max_mb=100))
     assert found["chosen"] == 0
     assert [r["network"] for r in found["rows"]] == ["fast", "slow", "blind", "huge", "broken"]
     verdicts = [r["verdict"] for r in found["rows"]]
     assert verdicts == [
-        "recommended", "slower: 0.20 × the rate of the recommended one", "lesion sensitivity 0.300 < 0.6",
-        "size 560.0 > 100 MB", "error: out of memory",
-    ]  # fmt: skip
+        "recommended",
+        "slower: 0.20 × the rate of the recommended one",
+        "lesion sensitivity 0.300 < 0.6",
+        "size 560.0 > 100 MB",
+        "error: out of memory",
+    ]
     assert found["reason"].startswith("fast (fast-bundle) fp32, openvino, batch 1: the fastest of 2 within the limits")
 
 
@@ -55,8 +74,9 @@ def test_of_equally_fast_ones_the_more_accurate_over_all_classes_then_the_smalle
     found = decide([row("a", 100, 0.7), row("b", 97, 0.8), row("c", 96, 0.8, size_mb=12.0)], Limits())
     assert [r["network"] for r in found["rows"]] == ["c", "b", "a"]
     assert [r["verdict"] for r in found["rows"][1:]] == [
-        "as fast, but larger", "as fast, but its balanced accuracy is lower (0.700)",
-    ]  # fmt: skip
+        "as fast, but larger",
+        "as fast, but its balanced accuracy is lower (0.700)",
+    ]
     assert "highest balanced accuracy, then smallest, of 3" in found["reason"]
     loud = row("loud", 101, 0.95, balanced_accuracy=0.5)  # the most sensitive one, for it calls nearly all a lesion
     assert decide([row("a", 100, 0.7), loud], Limits())["rows"][0]["network"] == "a"
@@ -83,8 +103,11 @@ def with_confusion(network: str, rate: float, confusion: list[list[int]], **chan
 def test_what_calls_everything_a_lesion_is_never_recommended() -> None:
     figures = figures_of(ALL_LESION)
     assert figures == {
-        "sensitivity": 1.0, "specificity": 0.0, "balanced_accuracy": pytest.approx(1 / 3), "commonest": 0.52,
-    }  # fmt: skip
+        "sensitivity": 1.0,
+        "specificity": 0.0,
+        "balanced_accuracy": pytest.approx(1 / 3),
+        "commonest": 0.52,
+    }
     good = [[470, 40, 10], [60, 230, 34], [10, 46, 100]]
     found = decide([with_confusion("all", 900, ALL_LESION), with_confusion("good", 30, good)], Limits())
     assert [r["network"] for r in found["rows"]] == ["good", "all"]
@@ -203,8 +226,11 @@ def test_figures_of_phantoms_that_were_named_are_marked(
     rows = [row("a", 100, 0.7, specificity=0.8, balanced_accuracy=0.75, synthetic=True)]
     rows[0]["options"] = {"artifact": "fp32", "runtime": "openvino", "device": "cpu", "batch": 1}
     document = {
-        **decide(rows, Limits()), "data": {}, "notes": [], "disclaimer": "",
-    }  # fmt: skip
+        **decide(rows, Limits()),
+        "data": {},
+        "notes": [],
+        "disclaimer": "",
+    }
     show(document, {})
     told = capsys.readouterr().out
     for figure in ("0.700 synthetic", "0.800 synthetic", "0.750 synthetic"):

@@ -72,9 +72,11 @@ def test_what_differs_is_noted() -> None:
     other["machine"] = {**other["machine"], "processor": "Q", "libraries": {"numpy": "3"}}
     notes = compare(document(row(1)), other).notes
     assert notes == [
-        "another machine: processor P before, Q after", "numpy 2 before, 3 after",
-        "another bundle: aaaaaaaaaaaa before, bbbbbbbbbbbb after", "after: the machine was not idle: load average 3",
-    ]  # fmt: skip
+        "another machine: processor P before, Q after",
+        "numpy 2 before, 3 after",
+        "another bundle: aaaaaaaaaaaa before, bbbbbbbbbbbb after",
+        "after: the machine was not idle: load average 3",
+    ]
 
 
 def test_accuracies_of_two_test_sets_are_not_compared() -> None:

@@ -18,18 +18,18 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from benchmarks.evaluation import run as run_module
-from benchmarks.evaluation.figures import about_intervals, figure, finite
-from benchmarks.evaluation.page import page
-from benchmarks.evaluation.report import check_out, write_report
+from benchmarks.evaluation.report import JSON, page, write_report
 from benchmarks.evaluation.run import Evaluation, evaluate
-from benchmarks.evaluation.subject import Subject, open_subject
-from benchmarks.evaluation.testset import open_testset
+from benchmarks.evaluation.subject import Subject, open_subject, open_testset
 from benchmarks.evaluation.words import span, threshold
+from benchmarks.report_files import check_out
 from export.answers import Identity, answers, read_answer
+from export.bootstrap import about_intervals, figure, finite
 from fake_runtime import FakeRuntime
 from lits_deploy.bundle import write_manifest
 from lits_deploy.errors import ContractError, DataError, DeviceError, OutputError, UserError
 from lits_deploy.pipeline.judge import Judge, softmax
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import Runtime
 from tiny_bundle import make_tiny_bundle, tiny_logits, with_manifest
 from tiny_data import make_tiny_data
@@ -49,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     make_tiny_bundle(folder, temperature=2.0, abstain_below=0.42)
-    return open_subject(folder, runtime="onnxruntime", device="cpu", batch_size=4)
+    return open_subject(folder, ClassifyOptions(runtime="onnxruntime", device="cpu", batch_size=4))
 
 
 @pytest.fixture(scope="module")
@@ -127,8 +127,8 @@ def test_intervals_hold_their_figure_and_are_called_decoration(evaluation: Evalu
     assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     assert document["intervals"]["decoration"] is True
     assert "decoration" in document["intervals"]["line"]
-    assert "decoration" not in about_intervals(10, 2000, 0)["line"]
-    assert "need two patients" in about_intervals(1, 2000, 0)["line"]
+    assert "decoration" not in about_intervals(10, 2000)["line"]
+    assert "need two patients" in about_intervals(1, 2000)["line"]
 
 
 def test_equal_calls_give_equal_documents(subject: Subject, data: Path, evaluation: Evaluation) -> None:
@@ -287,7 +287,7 @@ def test_users_errors(subject: Subject, data: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputError, match="something else"):
-        check_out(tmp_path / "mine")
+        check_out(tmp_path / "mine", JSON, "an evaluation")
 
 
 def test_targets_instead_of_masks(subject: Subject, data: Path, tmp_path: Path) -> None:
@@ -356,8 +356,19 @@ def test_reports_may_be_written_again_and_old_plots_go(evaluation: Evaluation, t
     with (out / "slices.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == [
-        "path", "patient", "scan", "status", "reason", "split_by", "target", "label", "p0", "p1", "p2", "uncertain"
-    ]  # fmt: skip
+        "path",
+        "patient",
+        "scan",
+        "status",
+        "reason",
+        "split_by",
+        "target",
+        "label",
+        "p0",
+        "p1",
+        "p2",
+        "uncertain",
+    ]
     assert float(rows[3]["p2"]) == pytest.approx(evaluation.slices[3]["p2"], rel=1e-6)
     assert {row["uncertain"] for row in rows} == {"true", "false"}
 
@@ -409,8 +420,9 @@ def test_an_uncalibrated_bundle_says_why(tmp_path: Path, data: Path) -> None:
 def test_figures_without_a_value_are_none() -> None:
     assert figure(float("nan"), np.ones(5)) == {"value": None, "low": None, "high": None}
     assert finite({"a": [np.float32(1.5), float("inf"), np.int64(2)], "b": np.array([np.nan])}) == {
-        "a": [1.5, None, 2], "b": [None],
-    }  # fmt: skip
+        "a": [1.5, None, 2],
+        "b": [None],
+    }
     assert span({"value": 1.0, "low": None, "high": None}) == "–"
     assert [threshold(value) for value in (None, 0.5, 0.00001234)] == ["–", "0.5000", "1.2e-05"]
     assert run_module.SCHEMA == 1

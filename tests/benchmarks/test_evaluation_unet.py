@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.evaluation.page import page
-from benchmarks.evaluation.report import write_report
+from benchmarks.evaluation.report import page, write_report
 from benchmarks.evaluation.run import Evaluation, evaluate
 from benchmarks.evaluation.subject import Subject
 from lits_deploy.contract import InputContract
@@ -87,14 +86,25 @@ class Reader(Runtime):
 
 def subject(**reader: bool) -> Subject:
     return Subject(
-        kind="bundle", name="reader", task="segment", trained_on={}, open=lambda: Reader(**reader),
+        kind="bundle",
+        name="reader",
+        task="segment",
+        trained_on={},
+        open=lambda: Reader(**reader),
         contract=InputContract(window_hu=(-40.0, 160.0), size=SIDE, crop=None),
         identity={
-            "kind": "bundle", "name": "reader", "model": "unet", "parameters": 7, "bundle_sha256": "b" * 64,
-            "artifact": "fp32", "artifact_sha256": "a" * 64, "precision": "fp32", "checkpoint_sha256": None,
+            "kind": "bundle",
+            "name": "reader",
+            "model": "unet",
+            "parameters": 7,
+            "bundle_sha256": "b" * 64,
+            "artifact": "fp32",
+            "artifact_sha256": "a" * 64,
+            "precision": "fp32",
+            "checkpoint_sha256": None,
             "contract_sha256": "c" * 64,
         },
-    )  # fmt: skip
+    )
 
 
 VOLUMES = {7: volume(0), 3: volume(1), 5: volume(2, lesions=False)}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.candidates import Candidate, candidates_of
+from benchmarks.candidates import Candidate, candidates_of, spec_of
 from benchmarks.cold import cold_start
 from benchmarks.folder import classify_fresh, read_labels, steady_rate
 from benchmarks.fresh import ChildError, run_fresh
@@ -28,7 +28,7 @@ def tiny(bundle: Bundle) -> Candidate:
 
 def test_memory_is_the_fresh_process_alone(bundle: Bundle) -> None:
     ballast = np.ones(400_000_000, np.uint8)  # ru_maxrss would hand this down to the child
-    values = cold_start(tiny(bundle), 2, threads=1)
+    values = cold_start(tiny(bundle), 2)
     assert ballast[-1] == 1
     assert values["before_load_mb"] < values["peak_mb"] < 350
     assert values["torch_imported"] is False
@@ -40,14 +40,12 @@ def test_errors_come_back(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     candidate = tiny(bundle)
     gone = {**candidate.spec, "bundle": str(tmp_path / "elsewhere"), "batch": 1}
-    with pytest.raises(ChildError, match="is not a bundle") as caught:
-        run_fresh("benchmarks.cold", gone, threads=1)
-    assert not caught.value.unavailable
-    with pytest.raises(ChildError, match="cannot use cuda:7") as caught:
-        run_fresh("benchmarks.cold", {**candidate.spec, "device": "cuda:7", "batch": 1}, threads=1)
-    assert caught.value.unavailable
+    with pytest.raises(ChildError, match="is not a bundle"):
+        run_fresh("benchmarks.cold", gone)
+    with pytest.raises(ChildError, match="cannot use cuda:7"):
+        run_fresh("benchmarks.cold", {**candidate.spec, "device": "cuda:7", "batch": 1})
     with pytest.raises(ChildError, match=r"a fresh process failed: .*KeyError"):
-        run_fresh("benchmarks.cold", {}, threads=1)
+        run_fresh("benchmarks.cold", {"threads": 1})
 
 
 def test_a_folder_in_a_fresh_process(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +56,7 @@ def test_a_folder_in_a_fresh_process(bundle: Bundle, tmp_path: Path, monkeypatch
         picture = (grey_pixels(64) // 2 + index * 6).astype(np.uint8)  # not flat: that would be withheld
         Image.fromarray(picture).save(tmp_path / "scans" / f"{index:02d}.png")
     (tmp_path / "scans" / "bad.png").write_bytes(b"not a picture")
-    values = classify_fresh(bundle, [tmp_path / "scans"], tmp_path / "out", threads=1)
+    values = classify_fresh(spec_of(bundle, threads=1), [tmp_path / "scans"], tmp_path / "out")
     assert (values["slices"], values["files"], values["failed"]) == (20, 21, 1)
     assert values["wall_s"] < values["process_s"]
     assert values["slices_per_second"] == pytest.approx(20 / values["wall_s"])

@@ -17,10 +17,10 @@ import pytest
 
 from benchmarks import gpu_check
 from benchmarks.gpu_check import MINUTES, PARTS, Part, main
+from benchmarks.gpu_networks import make_subject
 from benchmarks.gpu_rows import Contestant, Subject, check_network, contestants_of
 from benchmarks.gpu_table import read, table
 from benchmarks.latency import Effort
-from benchmarks.peers.random_networks import make_subject
 from fake_runtime import FakeRuntime
 from lits_deploy import exits
 from lits_deploy.errors import DeviceError
@@ -62,10 +62,13 @@ def rows() -> list[dict[str, Any]]:
     contestants = [
         Contestant(name=name, precision="fp32", tolerance=1e-4, open=way)
         for name, way in (
-            ("good", fake()), ("wrong", fake(0.01)), ("missing", refuses), ("broken", breaks),
+            ("good", fake()),
+            ("wrong", fake(0.01)),
+            ("missing", refuses),
+            ("broken", breaks),
             ("small", fake(memory_for=4)),
         )
-    ]  # fmt: skip
+    ]
     subject = Subject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=contestants)
     return check_network(subject, (1, 8), effort=BRIEF)
 
@@ -152,21 +155,28 @@ def test_without_a_gpu_it_refuses_in_one_line(capsys: pytest.CaptureFixture[str]
     )
     root = Path(gpu_check.__file__).parent.parent
     done = subprocess.run(
-        ["bash", "scripts/gpu_check.sh"], cwd=root, capture_output=True, text=True, timeout=60,
+        ["bash", "scripts/gpu_check.sh"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
         env={"PYTHON": sys.executable, "PATH": "/usr/bin:/bin"},
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
 @pytest.mark.slow
 def test_a_random_unet_is_the_same_in_pytorch_and_on_onnxruntime(tmp_path: Path) -> None:
     """On the CPU, where a GPU would be: the bundle, the checks and the eager peers are the real ones."""
+    pictures = np.random.default_rng(0).integers(0, 256, (6, 1, 256, 256), dtype=np.uint8)
     subject = make_subject(
-        "unet", tmp_path, [("onnxruntime", "cpu")], device="cpu", slices=6, width=2, modes=("eager fp32",)
+        "unet", tmp_path, [("onnxruntime", "cpu")], device="cpu", pictures=pictures, width=2, modes=("eager fp32",)
     )
     assert [(c.name, c.precision) for c in subject.contestants] == [
-        ("PyTorch eager", "fp32"), ("onnxruntime cpu", "fp32"), ("onnxruntime cpu", "fp16"),
-    ]  # fmt: skip
+        ("PyTorch eager", "fp32"),
+        ("onnxruntime cpu", "fp32"),
+        ("onnxruntime cpu", "fp16"),
+    ]
     rows = check_network(subject, (1, 4), effort=BRIEF)
     assert [row["error"] for row in rows] == [None] * 6
     assert all(row["max_delta"] <= row["tolerance"] for row in rows)
@@ -201,9 +211,22 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 BARE = [
-    "typer", "rich", "click", "pyarrow", "pydicom", "gdcm", "openjpeg", "nibabel", "contourpy", "safetensors",
-    "torchmetrics", "matplotlib", "tensorboard", "openvino", "psutil",
-]  # fmt: skip
+    "typer",
+    "rich",
+    "click",
+    "pyarrow",
+    "pydicom",
+    "gdcm",
+    "openjpeg",
+    "nibabel",
+    "contourpy",
+    "safetensors",
+    "torchmetrics",
+    "matplotlib",
+    "tensorboard",
+    "openvino",
+    "psutil",
+]
 """What a machine with PyTorch, torchvision, onnx and ONNX Runtime has not."""
 
 
@@ -238,7 +261,7 @@ def test_a_part_that_is_cut_keeps_what_it_had_written(tmp_path: Path) -> None:
 def test_what_is_missing_is_said_in_a_line_and_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    part = Part(name="tests", function="tests", limit_s=9, what="", needs=("no_such_module", "numpy"))
+    part = Part(name="tests", limit_s=9, what="", needs=("no_such_module", "numpy"))
     monkeypatch.setattr(gpu_check, "PARTS", (part,))
     assert main(["--child", "tests", "--out", str(tmp_path), "--work", str(tmp_path)]) == 0
     said = "no_such_module missing: install it, or put its wheel into --wheels DIR"
@@ -253,9 +276,12 @@ def test_wheels_that_are_none_are_an_error_of_their_part(tmp_path: Path, capfd: 
 
 
 def test_one_part_walks_on_a_cpu(
-    data: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch,
+    data: Path,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """In a fresh process, from the checkout on a bare machine; its record and the table are there at the end."""
     bare = without([*BARE, "onnx", "onnxscript", "onnxruntime"], tmp_path_factory.mktemp("bare"))
     monkeypatch.setenv("PYTHONPATH", bare)
@@ -275,9 +301,10 @@ def test_all_of_it_walks_on_a_cpu(data: Path, tmp_path: Path, tmp_path_factory: 
     """Through the script, with no library of ours but onnxscript. Phantoms, which take a minute, are not made."""
     bare = without(BARE, tmp_path_factory.mktemp("bare"))
     done = subprocess.run(
-        ["bash", "scripts/gpu_check.sh", "--dry-run", "--data", str(data)], cwd=Path(gpu_check.__file__).parent.parent,
+        ["bash", "scripts/gpu_check.sh", "--dry-run", "--data", str(data)],
+        cwd=Path(gpu_check.__file__).parent.parent,
         env={**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path), "PYTHONPATH": bare},
-    )  # fmt: skip
+    )
     records = read(tmp_path)
     assert list(records) == [part.name for part in PARTS if part.name not in ("slices", "wheels")]
     assert {name: record["error"] for name, record in records.items() if record["error"]} == {}
@@ -297,8 +324,7 @@ def test_compiled_networks_see_two_sizes_of_batch(monkeypatch: pytest.MonkeyPatc
     """Each further one would be compiled for itself, within the part's time."""
     import torch
 
-    from benchmarks.peers.random_networks import random_original
-    from benchmarks.peers.torch_gpu import TorchGpu
+    from benchmarks.gpu_networks import TorchGpu, random_original
 
     seen: list[int] = []
 

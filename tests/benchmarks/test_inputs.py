@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.inputs import choose_inputs, from_layout, from_phantoms
-from benchmarks.scans import find_scans
+from benchmarks.peers.lineup import find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError, DataError, UserError
 from lits_deploy.files import sha256_bytes
@@ -37,15 +37,15 @@ def test_the_test_split_with_its_targets(bundle: Bundle, data: Path) -> None:
     assert inputs.targets is not None
     assert inputs.targets.tolist() == [0, 1, 2, 0, 1, 2]
     assert inputs.slices.shape == (6, 1, 256, 256)
-    assert [path.stem for path in inputs.files] == list(inputs.names)
+    assert len(inputs.files) == 6
     assert inputs.line() == "data, test split by patient: 6 slices"
-    assert choose_inputs(bundle, None, of_run=data).names == inputs.names
+    assert choose_inputs(bundle, None, of_run=data).files == inputs.files
     assert choose_inputs(bundle, data, of_run=Path("gone")).notes == ()
 
 
 def test_a_part_is_evenly_spread_and_said_to_be_one(bundle: Bundle, data: Path) -> None:
     inputs = from_layout(bundle, data, 3)
-    assert [name[-4:] for name in inputs.names] == ["0000", "0002", "0005"]
+    assert [path.stem[-4:] for path in inputs.files] == ["0000", "0002", "0005"]
     assert inputs.line() == "data, test split by patient: 3 slices of 6, evenly spread"
 
 

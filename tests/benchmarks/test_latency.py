@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks.accuracy import score
+from benchmarks.contenders import score
 from benchmarks.latency import Effort, Feed, Lane, measure
 from fake_runtime import FakeRuntime
 from lits_deploy.errors import DeviceOutOfMemory

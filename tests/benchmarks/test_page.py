@@ -25,14 +25,28 @@ def point(x: float, y: float, label: str = "p") -> Point:
 
 def full(name: str, rate: float, accuracy: float, *, sha256: str = "a" * 64, **data: Any) -> dict[str, Any]:
     """A benchmark of FP32 on ONNX Runtime. data: in place of what the document says of its slices."""
-    rows = [row(1, slices_per_second=rate / 2, accuracy=accuracy, distribution_ms=[8.0, 9.0, 12.0], windows=None,
-                speedup=None)]  # fmt: skip
+    rows = [
+        row(
+            1,
+            slices_per_second=rate / 2,
+            accuracy=accuracy,
+            distribution_ms=[8.0, 9.0, 12.0],
+            windows=None,
+            speedup=None,
+        )
+    ]
     values = document(*rows, disclaimer="Not a medical device, not for clinical use.", against=None)
     values["bundle"] = {"name": name, "sha256": sha256, "task": "classify", "model": {"name": name}}
     values["machine"] |= {
-        "board": None, "virtual": True, "governor": None, "load_average": [0.1, 0.1, 0.1], "date": "2026-11-25",
-        "system": "Linux", "lits_deploy": "0", "git": None,
-    }  # fmt: skip
+        "board": None,
+        "virtual": True,
+        "governor": None,
+        "load_average": [0.1, 0.1, 0.1],
+        "date": "2026-11-25",
+        "system": "Linux",
+        "lits_deploy": "0",
+        "git": None,
+    }
     values["data"] = {**values["data"], **data}
     values["settings"] = {"mode": "quick", "threads": 2, "batches": [1]}
     values["rows"][0]["latency_ms"] |= {"samples": 3, "needed": {"p99": 662}, "cv": 0.01}
@@ -142,12 +156,29 @@ def test_points_are_labelled_by_bundle_even_where_bundles_share_a_name_or_there_
 def test_legends_show_only_what_was_drawn() -> None:
     one = full("one", 100, 0.7)
     assert legend(page([one])).split() == ["fp32", "onnxruntime"]
-    broken = row(1, runtime="openvino", precision="int8", artifact="int8-cpu", error="no", slices_per_second=None,
-                 accuracy=None, latency_ms=None, version="1")  # fmt: skip
-    several = {**one, "offline": [], "rows": [
-        *one["rows"], broken,
-        *({**one["rows"][0], "runtime": f"r{index}", "precision": ("fp32", "fp16")[index % 2]} for index in range(5)),
-    ]}  # fmt: skip
+    broken = row(
+        1,
+        runtime="openvino",
+        precision="int8",
+        artifact="int8-cpu",
+        error="no",
+        slices_per_second=None,
+        accuracy=None,
+        latency_ms=None,
+        version="1",
+    )
+    several = {
+        **one,
+        "offline": [],
+        "rows": [
+            *one["rows"],
+            broken,
+            *(
+                {**one["rows"][0], "runtime": f"r{index}", "precision": ("fp32", "fp16")[index % 2]}
+                for index in range(5)
+            ),
+        ],
+    }
     text = page([several])
     assert legend(text).split() == ["fp32", "fp16", "onnxruntime", "r0", "r1", "r2", "r3", "r4"]
     drawn = text.split('<div class="pair">')[1]

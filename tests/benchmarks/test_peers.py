@@ -10,16 +10,15 @@ import numpy as np
 import onnx
 import pytest
 
+from benchmarks.candidates import spec_of
 from benchmarks.folder import classify_fresh, read_labels
+from benchmarks.machine import Session
+from benchmarks.peers.bare_scripts import OnnxRuntimeScript, OpenVinoScript
 from benchmarks.peers.common import folder_job, model_job, read_ahead, read_grey
-from benchmarks.peers.contest import aims, ratio
-from benchmarks.peers.lineup import lineup
-from benchmarks.peers.onnxruntime_script import OnnxRuntimeScript
-from benchmarks.peers.openvino_script import OpenVinoScript
+from benchmarks.peers.contest import aims, overhead, ratio, time_spent
+from benchmarks.peers.lineup import Scans, find_scans, lineup
 from benchmarks.peers.table import lines
 from benchmarks.peers.ultralytics_script import adapted
-from benchmarks.records import Session, machine_name, write_record
-from benchmarks.scans import Scans, find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceOutOfMemory
 from tiny_bundle import make_tiny_bundle
@@ -51,7 +50,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Scans:
 
 @pytest.mark.parametrize("name", ["onnxruntime", "latency", "throughput"])
 def test_scripts_classify_as_the_pipeline_does(name: str, bundle: Bundle, scans: Scans, tmp_path: Path) -> None:
-    classify_fresh(bundle, scans.roots, tmp_path / "ours", threads=1, device="cpu")
+    classify_fresh(spec_of(bundle, threads=1, device="cpu"), scans.roots, tmp_path / "ours")
     labels = read_labels(tmp_path / "ours", scans.roots)
     expected = [labels[file] for file in scans.files]
     done = folder_job(script_of(name, bundle), scans.files, tmp_path / "out.csv", batch=4, workers=1)
@@ -92,40 +91,81 @@ def test_who_takes_part(bundle: Bundle) -> None:
     assert {"plain", "plain channels_last", "torch.compile", "timm", "onnxruntime fp32"} <= set(names)
     assert {"openvino latency fp32", "openvino throughput fp32", "ultralytics fp32"} <= set(names)
     assert all(entry.ours == entry.name.startswith("ours ") for entry in entries)
+    by_name = {entry.name: entry for entry in entries}
+    for ours, bare in (("ours onnxruntime", "onnxruntime"), ("ours openvino", "openvino latency")):
+        beside = [entry.name for entry in entries if entry.bare and entry.beside(by_name[f"{ours} fp32"])]
+        assert beside == [f"{bare} fp32"]
 
 
 def row(name: str, wall: list[float], *, library: str = "openvino cpu", precision: str = "fp32") -> dict[str, Any]:
     ours = name.startswith("ours")
     return {
-        "name": name, "title": name, "ours": ours, "library": library, "precision": precision, "artifact": precision,
-        "batch": 8, "workers": 1, "wall": wall, "steady": wall, "process_s": wall, "load_s": 0.2, "peak_mb": 200.0,
-        "accuracy": 0.7, "other_classes": 0,
+        "name": name,
+        "title": name,
+        "ours": ours,
+        "library": library,
+        "precision": precision,
+        "artifact": precision,
+        "batch": 8,
+        "workers": 1,
+        "wall": wall,
+        "steady": wall,
+        "load_s": 0.2,
+        "peak_mb": 200.0,
+        "accuracy": 0.7,
+        "other_classes": 0,
         "model": None if ours else {"1": {"slices_per_second": wall, "p50_ms": 9.0}},
-    }  # fmt: skip
+        "overhead": None,
+    }
 
 
-def test_aims_are_medians_of_the_rounds_ratios(tmp_path: Path) -> None:
+def test_aims_and_overhead_are_medians_of_the_rounds() -> None:
     rows = [
-        row("ours fp32", [100.0, 90.0, 200.0]), row("ours int8", [400.0, 400.0, 400.0], precision="int8"),
-        row("plain", [50.0, 60.0, 100.0], library="PyTorch cpu"), row("latency", [100.0, 100.0, 100.0]),
+        row("ours fp32", [100.0, 90.0, 200.0]),
+        row("ours int8", [400.0, 400.0, 400.0], precision="int8"),
+        row("plain", [50.0, 60.0, 100.0], library="PyTorch cpu"),
+        row("latency", [100.0, 100.0, 100.0]),
         row("throughput", [80.0, 80.0, 80.0]),
-    ]  # fmt: skip
+    ]
     assert ratio([2.0, 9.0], [1.0, 3.0]) == 2.5
     found = aims(rows)
     assert [(aim["aim"], aim["ratio"], aim["reached"]) for aim in found] == [
-        (1.8, pytest.approx(2.0), True), (3.0, pytest.approx(400 / 60), True), (1.0, pytest.approx(1.0), True),
-    ]  # fmt: skip
+        (1.8, pytest.approx(2.0), True),
+        (3.0, pytest.approx(400 / 60), True),
+        (1.0, pytest.approx(1.0), True),
+    ]
     assert "best peer (latency)" in found[2]["what"]
+    done = {
+        "wall_s": 10.0,
+        "stages": {"infer_s": 8.0, "wait_s": 1.0, "decode_s": 2.0, "write_s": 0.2},
+        "start_up": {"first_file_s": 0.25, "first_result_s": 0.5},
+    }
+    rows[0]["steady"] = [100.0, None, 150.0]
+    rows[0]["overhead"] = overhead(rows[0], [200.0, 100.0, 250.0]) | time_spent(done)
+    assert rows[0]["overhead"]["wall"] == pytest.approx(0.2)  # of 0.5, 0.1, 0.2
+    assert rows[0]["overhead"]["steady"] == pytest.approx(0.45)  # of 0.5, 0.4
     document = Session().document(
-        "peers", 1, model={"name": "tiny"}, scans="s", rows=rows, aims=found, failed={"timm": "timm is not installed"},
+        "peers",
+        1,
+        model={"name": "tiny"},
+        scans="s",
+        rows=rows,
+        aims=found,
+        failed={"timm": "timm is not installed"},
         settings={"threads": 2, "rounds": 3},
-    )  # fmt: skip
+    )
     text = lines(document)
     assert any("timm is not installed" in line for line in text)
     assert text[-1] == "Not a medical device, not for clinical use."
-    paths = write_record(document, text, tmp_path)
-    assert [path.suffix for path in paths] == [".json", ".md"]
-    assert paths[0].stem == f"peers-{machine_name(document['machine'])}"
+    (cost,) = [line.split("|") for line in text if line.endswith("NOT reached |") and "20.0 %" in line]
+    assert [cell.strip() for cell in cost[2:7]] == [
+        "200.0 (100.0–250.0)",
+        "100.0 (90.0–200.0)",
+        "125.0 (100.0–150.0)",
+        "20.0 %",
+        "45.0 %",
+    ]
+    assert any("80.0 |" in line and "5.0 |" in line for line in text), "network and start of the wall"
 
 
 def test_an_original_that_does_not_fit_onto_the_device_is_told_as_any_lack_of_memory() -> None:

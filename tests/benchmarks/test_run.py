@@ -22,12 +22,12 @@ from benchmarks.contenders import SCORING_BATCH
 from benchmarks.fresh import ChildError
 from benchmarks.inputs import choose_inputs
 from benchmarks.latency import Effort
-from benchmarks.plan import Plan
 from benchmarks.plot import _legends, draw
 from benchmarks.reference import Reference
 from benchmarks.report import model_table, notes, offline_table, server_table, start_table
 from benchmarks.report_files import CSV_COLUMNS, csv_text, markdown, write_report
 from benchmarks.run import benchmark
+from benchmarks.scenarios import Plan
 from benchmarks.server import ServerEffort
 from benchmarks.torch_eager import original_candidates
 from export.source import Deployed, Original
@@ -69,9 +69,10 @@ def document(bundle: Bundle, data: Path) -> dict[str, Any]:
     module = Deployed(TinyNetwork(), contract, "classify").eval()
     original = Original(info=network("resnet18"), module=module, contract=contract, width=None)
     reference = Reference(
-        run="run", checkpoint_sha256="c" * 64, exported_from_it=True, data=None,
+        about={"run": "run", "checkpoint_sha256": "c" * 64},
+        data=None,
         candidates=original_candidates(Path("run"), original, 1),
-    )  # fmt: skip
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates_module, "places", lambda: [("onnxruntime", "cpu")])
         patch.setattr(run_module, "open_reference", lambda *_: reference)
@@ -85,9 +86,11 @@ def document(bundle: Bundle, data: Path) -> dict[str, Any]:
 
 def test_rows_are_candidates_times_batches(document: dict[str, Any]) -> None:
     assert [(row["runtime"], row["artifact"], row["batch"]) for row in document["rows"]] == [
-        ("onnxruntime", "fp32", 1), ("PyTorch eager", "original", 1),
-        ("onnxruntime", "fp32", 4), ("PyTorch eager", "original", 4),
-    ]  # fmt: skip
+        ("onnxruntime", "fp32", 1),
+        ("PyTorch eager", "original", 1),
+        ("onnxruntime", "fp32", 4),
+        ("PyTorch eager", "original", 4),
+    ]
     for row in document["rows"]:
         assert row["error"] is None
         assert 4 <= row["latency_ms"]["samples"] <= 12
@@ -109,7 +112,7 @@ def test_the_folder_run_is_checked_and_counted(document: dict[str, Any]) -> None
     (row,) = document["end_to_end"]
     assert row["error"] is None
     assert (row["files"], row["failed"]) == (12, 0)
-    assert row["slices"] + row["withheld"] == 12  # some of the tiny pictures have too few shades for a slice
+    assert row["slices"] + row["excluded"] == 12  # some of the tiny pictures have too few shades for a slice
     assert row["slices"] > 6
     assert row["process_s"] > row["wall_s"] > 0
 
@@ -118,9 +121,21 @@ def test_document_is_json_and_says_where_and_on_what(document: dict[str, Any]) -
     again = json.loads(json.dumps(document, allow_nan=False))
     assert (again["kind"], again["schema"]) == ("benchmark", 2)
     assert set(again) == {
-        "kind", "schema", "disclaimer", "machine", "telemetry", "bundle", "against", "data", "settings", "rows",
-        "offline", "server", "end_to_end", "notes",
-    }  # fmt: skip
+        "kind",
+        "schema",
+        "disclaimer",
+        "machine",
+        "telemetry",
+        "bundle",
+        "against",
+        "data",
+        "settings",
+        "rows",
+        "offline",
+        "server",
+        "end_to_end",
+        "notes",
+    }
     assert {"processor", "cores", "governor", "load_average", "libraries", "git", "date", "stolen_share"} <= set(
         again["machine"]
     )
@@ -136,11 +151,13 @@ def test_document_is_json_and_says_where_and_on_what(document: dict[str, Any]) -
     ("latencies", "says"),
     [
         ([{"p50": 1.0, "p90": 2.0, "p99": None}], ["p50", "p90"]),
-        ([{"p50": 1.0, "p90": 2.0, "p99": 3.0}, {"p50": None, "p90": None, "p99": None}],
-         ["p50", "p90", "p99", "mean (fewer than 11 calls)"]),
+        (
+            [{"p50": 1.0, "p90": 2.0, "p99": 3.0}, {"p50": None, "p90": None, "p99": None}],
+            ["p50", "p90", "p99", "mean (fewer than 11 calls)"],
+        ),
         ([{"p50": None, "p90": None, "p99": None}], ["mean (fewer than 11 calls)"]),
     ],
-)  # fmt: skip
+)
 def test_the_plots_legend_names_only_percentiles_that_were_measured(
     latencies: list[dict[str, Any]], says: list[str]
 ) -> None:
@@ -183,8 +200,12 @@ def test_csv_has_every_row_and_column(document: dict[str, Any]) -> None:
     rows = list(csv.DictReader(io.StringIO(csv_text(document))))
     assert tuple(rows[0]) == CSV_COLUMNS
     assert [row["scenario"] for row in rows] == [
-        *["single-stream"] * 2, *["batch"] * 2, *["offline"] * 2, *["server"] * 2, "folder",
-    ]  # fmt: skip
+        *["single-stream"] * 2,
+        *["batch"] * 2,
+        *["offline"] * 2,
+        *["server"] * 2,
+        "folder",
+    ]
     assert rows[0]["p99_ms"] == ""
     assert float(rows[0]["peak_mb"]) == 90.0
     assert int(rows[8]["slices"]) == document["end_to_end"][0]["slices"]
@@ -213,8 +234,11 @@ def test_offline_and_server_are_checked_and_shown(document: dict[str, Any]) -> N
 def test_files_are_written_once_more_but_not_over_something_else(document: dict[str, Any], tmp_path: Path) -> None:
     for _ in range(2):
         assert write_report(document, tmp_path / "out") == [
-            "benchmark.json", "benchmark.csv", "benchmark.md", "benchmark.html",
-        ]  # fmt: skip
+            "benchmark.json",
+            "benchmark.csv",
+            "benchmark.md",
+            "benchmark.html",
+        ]
     assert draw(document, tmp_path / "out" / "latency.png")
     assert (tmp_path / "out" / "latency.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "out" / "benchmark.md").read_text(encoding="utf-8")
@@ -244,6 +268,7 @@ def fake_candidate(name: str, **changes: Any) -> Candidate:
     candidate = Candidate(
         runtime=name, device="cpu", artifact="fp32", precision="fp32", size_bytes=1, tolerance=1e-4, open=opened
     )
+    candidate = dataclasses.replace(candidate, spec={"name": name})
     return dataclasses.replace(candidate, **changes)
 
 
@@ -256,13 +281,13 @@ def test_wrong_answers_and_failed_starts_become_error_rows(
     candidates = [fake_candidate("right"), fake_candidate("forgetful"), fake_candidate("swollen")]
     candidates.append(fake_candidate("full", open=full))
 
-    def start(candidate: Candidate, batch: int, *, threads: int) -> dict[str, Any]:
+    def start(candidate: Candidate, batch: int) -> dict[str, Any]:
         if candidate.runtime == "swollen":
             raise ChildError("a fresh process failed: killed by signal 9 (out of memory?)")
         return dict(COLD)
 
-    def folder(*_: Any, runtime: str, **__: Any) -> dict[str, Any]:
-        if runtime == "right":
+    def folder(_inputs: Any, _scored: Any, spec: dict[str, Any]) -> dict[str, Any]:
+        if spec["name"] == "right":
             raise ChildError("no folder today")
         return {"error": "3 of 12 slices have another class than in the accuracy run"}
 
@@ -309,10 +334,19 @@ def test_no_speed_up_without_accuracy(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_gain_that_costs_accuracy_is_noted() -> None:
     rows = [
-        {"original": original, "batch": 1, "device": "cpu", "accuracy": accuracy, "error": None, "notes": [],
-         "precision": precision, "slices_per_second": rate, "speedup": None}
+        {
+            "original": original,
+            "batch": 1,
+            "device": "cpu",
+            "accuracy": accuracy,
+            "error": None,
+            "notes": [],
+            "precision": precision,
+            "slices_per_second": rate,
+            "speedup": None,
+        }
         for original, accuracy, precision, rate in ((False, 0.80, "int8", 90.0), (True, 0.90, "fp32", 30.0))
-    ]  # fmt: skip
+    ]
     scenarios_module.compare(rows)
     assert rows[0]["speedup"] == 3.0
     assert rows[0]["notes"] == ["88.9 % of the accuracy of PyTorch: its speed is no gain"]

@@ -7,8 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.latency import Feed
-from benchmarks.offline import offline
-from benchmarks.server import ServerEffort, Trial, highest_rate, run_trial
+from benchmarks.server import ServerEffort, Trial, highest_rate, offline, run_trial
 from fake_runtime import FakeRuntime
 from lits_deploy.runtime import Batch, Outputs
 

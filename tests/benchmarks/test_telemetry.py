@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.telemetry import Telemetry, nvml, sysfs, tegrastats, throttled
+from benchmarks import telemetry as readers
+from benchmarks.telemetry import Telemetry, tegrastats, throttled
 
 ORIN = (
     "11-24-2026 09:14:02 RAM 5218/7620MB (lfb 3x4MB) SWAP 12/3810MB (cached 0MB) CPU [61%@1510,58%@1510,off,off,3%@729,"
@@ -38,7 +39,7 @@ def test_clocks_temperatures_and_throttles(tmp_path: Path, monkeypatch: pytest.M
         "acpitz": [SimpleNamespace(label="", current=-256.0), SimpleNamespace(label="", current=47.5)],  # one is asleep
     }
     monkeypatch.setattr(psutil, "sensors_temperatures", lambda: zones)
-    assert sysfs.snapshot(tmp_path) == {
+    assert readers.of_system(tmp_path) == {
         "cpu_mhz": [2600.0, 3100.0],
         "temperatures_c": {"k10temp Tctl": 51.25, "acpitz 2": 47.5},
         "cpu_throttles": 4,
@@ -47,8 +48,8 @@ def test_clocks_temperatures_and_throttles(tmp_path: Path, monkeypatch: pytest.M
 
 def test_what_nobody_tells_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
-    assert sysfs.snapshot(tmp_path) == {"cpu_mhz": None, "temperatures_c": None, "cpu_throttles": None}
-    assert sysfs.Rapl.find(tmp_path) is None
+    assert readers.of_system(tmp_path) == {"cpu_mhz": None, "temperatures_c": None, "cpu_throttles": None}
+    assert readers.Rapl.find(tmp_path) is None
 
 
 def test_rapl_adds_packages_and_survives_a_counter_that_starts_anew(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_rapl_adds_packages_and_survives_a_counter_that_starts_anew(tmp_path: Pa
         write(tmp_path, f"{base}{package}/energy_uj", str(energy * 10**6))
         write(tmp_path, f"{base}{package}/max_energy_range_uj", str(1000 * 10**6))
     write(tmp_path, f"{base}0:0/energy_uj", "5")  # a part of package 0, counted there already
-    meter = sysfs.Rapl.find(tmp_path)
+    meter = readers.Rapl.find(tmp_path)
     assert meter is not None
     assert meter.joules() == 0.0
     write(tmp_path, f"{base}0/energy_uj", str(50 * 10**6))  # 900 → 1000 = 0 → 50
@@ -105,17 +106,22 @@ class FakeNvml(SimpleNamespace):
 
 
 def test_nvml_units_and_what_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = nvml.Gpu(FakeNvml())
+    gpu = readers.Gpu(FakeNvml())
     assert gpu.snapshot() == {
-        "clock_mhz": 1590, "memory_clock_mhz": 5001, "temperature_c": 63, "power_w": 61.25, "power_limit_w": None,
-        "performance_state": 0, "throttle_reasons": ["software power cap", "hardware thermal slowdown"],
-    }  # fmt: skip
+        "clock_mhz": 1590,
+        "memory_clock_mhz": 5001,
+        "temperature_c": 63,
+        "power_w": 61.25,
+        "power_limit_w": None,
+        "performance_state": 0,
+        "throttle_reasons": ["software power cap", "hardware thermal slowdown"],
+    }
     assert gpu.counts_energy()
     assert gpu.joules() == 123.5
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
-    assert nvml.open_gpu() is not None
+    assert readers.open_gpu() is not None
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert nvml.open_gpu() is None
+    assert readers.open_gpu() is None
 
 
 def test_tegrastats_lines_of_two_generations() -> None:
@@ -154,8 +160,9 @@ def test_throttling_between_two_snapshots() -> None:
     calm: dict[str, Any] = {"cpu_throttles": 3, "gpu": {"throttle_reasons": []}}
     assert throttled(calm, calm) == []
     assert throttled(calm, {"cpu_throttles": 5, "gpu": {"throttle_reasons": ["software power cap"]}}) == [
-        "the processor throttled 2 times", "the GPU reported: software power cap",
-    ]  # fmt: skip
+        "the processor throttled 2 times",
+        "the GPU reported: software power cap",
+    ]
     assert throttled({"cpu_throttles": None, "gpu": None}, {"cpu_throttles": None, "gpu": None}) == []
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.peers.plain_training import PlainTraining
-from benchmarks.training_speed import Comparison, few, line
+from benchmarks.training_speed import Comparison, PlainTraining, few, line
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
+from train.models.registry import network
 
 CPU = torch.device("cpu")
 
@@ -27,6 +27,6 @@ def test_every_candidate_trains_on_the_slices_that_are_counted(tmp_path: Path) -
 def test_the_plain_loop_learns(tmp_path: Path) -> None:
     layout = read_layout(make_tiny_data(tmp_path / "data", window=[-40.0, 160.0]))
     data = Comparison("unet", layout, CPU, batch=2, width=2).data
-    plain = PlainTraining("unet", "segment", data, width=4, batch=4, workers=0, device=CPU, channels_last=True)
+    plain = PlainTraining(network("unet"), data, CPU, width=4, batch=4).channels_last()
     losses = [plain.epoch() for _ in range(4)]
     assert losses[-1] < losses[0]

@@ -21,6 +21,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError
 from tiny_bundle import make_tiny_bundle, with_manifest
+from tiny_points import POINTS, PROMISE
 
 runner = CliRunner()
 
@@ -39,11 +40,21 @@ TRAINING: dict[str, Any] = {
     "made_with": {"git": "b60ddee073bde9f588638bf6fcc9d9e4258d7a06", "torch": "2.14.1"},
 }
 FIGURES = {
-    "data": "abdomens/test", "split_by": "patient", "synthetic": False, "slices": 42, "patients": 1, "failed": 0,
-        "left_out": 0,
-    "runtime": "onnxruntime 1.30.1", "device": "cpu", "accuracy": 0.9024, "balanced_accuracy": 0.8,
-    "liver_accuracy": 0.95, "lesion_auroc": None, "confusion": [[14, 0, 0], [0, 14, 0], [0, 4, 10]],
-}  # fmt: skip
+    "data": "abdomens/test",
+    "split_by": "patient",
+    "synthetic": False,
+    "slices": 42,
+    "patients": 1,
+    "failed": 0,
+    "left_out": 0,
+    "runtime": "onnxruntime 1.30.1",
+    "device": "cpu",
+    "accuracy": 0.9024,
+    "balanced_accuracy": 0.8,
+    "liver_accuracy": 0.95,
+    "lesion_auroc": None,
+    "confusion": [[14, 0, 0], [0, 14, 0], [0, 4, 10]],
+}
 METRICS = {"artifacts": {"fp32": {"test": FIGURES}}, "in_training": {"test": {"accuracy": 0.123}}}
 PARITY = {"slices": 256, "origin": "abdomens/validate", "max_delta": 5.96e-08, "flipped": 0, "passed": True}
 CALIBRATION = {
@@ -122,6 +133,20 @@ def test_a_wanted_accuracy_that_was_reached_and_one_that_is_not_recorded(full: B
         artifact = dataclasses.replace(full.artifact(), calibration={**CALIBRATION, "abstain": rule})
         with_manifest(full, artifacts=(artifact,))
         assert says in words(said("inspect", "tiny"))
+
+
+def test_what_it_will_miss_is_said_or_that_nobody_knows(full: Bundle) -> None:
+    assert "will miss not known: export it with labelled patients" in words(said("inspect", "tiny"))
+    told = {"operating_point": "sensitivity=0.9", "operating_points": POINTS, "promise": PROMISE}
+    with_manifest(full, artifacts=(dataclasses.replace(full.artifact(), **told),))
+    text = said("inspect", "tiny")
+    assert max(map(len, text.splitlines())) <= 80
+    assert "Of 100 slices with a lesion it is expected to find 88 (78 to 98);" in words(text)
+    assert "each answered by a network that had not seen them. Of 19 patients with a lesion 18 had" in words(text)
+    assert (
+        "rule: sensitivity=0.9, odds of 0.125 or more; `classify --operating-point` takes argmax, balanced, "
+        "sensitivity=0.9, specificity=0.95"
+    ) in words(text)
 
 
 def test_a_split_by_slice_is_said_loudly_and_first(full: Bundle) -> None:

@@ -47,9 +47,13 @@ def said(tmp_path: Path) -> object:
 
     def run(command: str, bundle: Bundle) -> tuple[int, str]:
         names = {
-            "BUNDLE": bundle.folder, "UNET": bundle.folder, "GOOD": tmp_path / "good", "SCANS": scans,
-            "OUT": tmp_path / "out", "DATA": data,
-        }  # fmt: skip
+            "BUNDLE": bundle.folder,
+            "UNET": bundle.folder,
+            "GOOD": tmp_path / "good",
+            "SCANS": scans,
+            "OUT": tmp_path / "out",
+            "DATA": data,
+        }
         done = CliRunner().invoke(app, [str(names.get(word, word)) for word in COMMANDS[command]])
         if isinstance(done.exception, UserError):  # `app.run` prints it in one line and exits 2
             return 2, str(done.exception)

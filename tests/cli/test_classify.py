@@ -118,7 +118,7 @@ def answered(out: Path) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_in_good_order(bundle: Bundle, tmp_path: Path, number: signal.Signals) -> None:
-    scans, out = folder_of_slices(tmp_path / "scans", 600, size=SIZE), tmp_path / "out"
+    scans, out = folder_of_slices(tmp_path / "scans", 3000, size=SIZE), tmp_path / "out"
     arguments = command(bundle.folder, scans, "--out", out, "--batch-size", 1)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 30
@@ -133,12 +133,12 @@ def test_a_signal_ends_the_run_in_good_order(bundle: Bundle, tmp_path: Path, num
     assert "the same command goes on from here" in stdout
     assert "Traceback" not in stderr
     done = len(rows(out))
-    assert 0 < done < 600
+    assert 0 < done < 3000
     assert json.loads((out / "run.json").read_text())["stopped"] is True
     assert not any(worker.is_running() for worker in workers)
     resumed = run(bundle.folder, scans, "--out", out)
     assert f"{done} before" in resumed.stdout
-    assert len(rows(out)) == 600
+    assert len(rows(out)) == 3000
 
 
 def test_a_second_ctrl_c_stops_at_once_and_the_ledger_is_whole(bundle: Bundle, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from lits_deploy import backends
 from lits_deploy import verify as verify_module
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.cli.app import app
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import Device, Runtime
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from tiny_bundle import make_tiny_bundle
@@ -38,11 +39,15 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     ) -> Runtime:
         folders.append(engine_cache)
         return OnnxRuntime(
-            of.read(artifact), device=Device("cpu"), precision="fp32", shape=of.manifest.contract.shape,
-            wanted=wanted, max_batch=max_batch,
-        )  # fmt: skip
+            of.read(artifact),
+            device=Device("cpu"),
+            precision="fp32",
+            shape=of.manifest.contract.shape,
+            wanted=wanted,
+            max_batch=max_batch,
+        )
 
-    monkeypatch.setattr(backends, "open_tensorrt", open_it)
+    monkeypatch.setattr("lits_deploy.trt.open.open_tensorrt", open_it)
     for module in (backends, verify_module, candidates):
         monkeypatch.setattr(module, "places", lambda: [("tensorrt", "cuda:0")])
     return folders
@@ -77,13 +82,13 @@ def test_benchmark_and_evaluate(
     spec = json.loads(json.dumps(candidate.spec))
     for network in (candidate.open(1), from_spec(spec)(1)):
         network.close()
-    subject = open_subject(bundle.folder, runtime="tensorrt", device="cuda", engine_cache=here)
+    subject = open_subject(bundle.folder, ClassifyOptions(runtime="tensorrt", device="cuda", engine_cache=here))
     subject.open().close()
-    assert opened == [here, tmp_path / "engines", here]
+    assert opened == [tmp_path / "engines", tmp_path / "engines", here]
 
     asked: list[dict[str, Any]] = []
-    monkeypatch.setattr(folder, "run_fresh", lambda _module, values, **_: asked.append(values))
-    folder.classify_fresh(bundle, [tmp_path], tmp_path / "out", threads=1, engine_cache=here)
+    monkeypatch.setattr(folder, "run_fresh", lambda _module, values: asked.append(values))
+    folder.classify_fresh(candidate.spec, [tmp_path], tmp_path / "out")
     assert asked[0]["engine_cache"] == str(tmp_path / "engines")
 
 

@@ -124,7 +124,7 @@ def test_usage_and_a_module_that_cannot_be_imported() -> None:
     assert ends("sys.modules['lits_deploy.cli.app'] = None", "models").returncode == exits.BUG
 
 
-@pytest.mark.parametrize("module", ["benchmarks.overhead", "benchmarks.peers", "train"])
+@pytest.mark.parametrize("module", ["benchmarks.gpu_check", "benchmarks.peers", "train"])
 def test_other_programs_end_alike(module: str, tmp_path: Path) -> None:
     """A bug within `main` of each: the module that it calls first fails."""
     site = tmp_path / "sitecustomize.py"
@@ -205,7 +205,7 @@ def test_codes_are_told_apart_and_stand_in_the_readme() -> None:
     assert all(f"{code} " in text for code in (0, 1, 2, 3, 70, 129, 130, 143))
 
 
-@pytest.mark.parametrize("module", ["lits_deploy", "train", "benchmarks.overhead"])
+@pytest.mark.parametrize("module", ["lits_deploy", "train", "benchmarks.peers"])
 @pytest.mark.parametrize("platform", ["win32", "darwin"])
 def test_another_system_than_linux_is_refused_in_one_line(tmp_path: Path, platform: str, module: str) -> None:
     lacking = "fcntl", "resource", "select"

@@ -29,6 +29,7 @@ OPTIONS: dict[str, tuple[str, Any]] = {
     "overwrite": ("--overwrite", True),
     "retry_failed": ("--retry-failed", True),
     "abstain": ("--no-abstain", False),
+    "operating_point": ("--operating-point balanced", "balanced"),
     "identify": ("--identify", True),
     "pseudonymous": ("--pseudonymous", True),
     "salt": ("--salt s", "s"),
@@ -45,7 +46,10 @@ OPTIONS: dict[str, tuple[str, Any]] = {
     "engine_cache": ("--engine-cache c", Path("c")),
 }
 WORDS = {"classify": ["BUNDLE", "SCANS"], "segment": ["BUNDLE", "SCANS"], "watch": ["INBOX", "--bundle", "BUNDLE"]}
-LACKS = {"segment": {"tune", "abstain"}, "watch": {"tune", "recursive", "retry_failed", "allow_removed"}}
+LACKS = {
+    "segment": {"tune", "abstain", "operating_point"},
+    "watch": {"tune", "recursive", "retry_failed", "allow_removed"},
+}
 
 
 class Caught(Exception):  # noqa: N818

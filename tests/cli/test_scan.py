@@ -23,7 +23,13 @@ def scans(tmp_path: Path) -> Path:
     folder = tmp_path / "DOE_JANE"
     (folder / "series").mkdir(parents=True)
     for number, z in enumerate((0, 5, 10, 20, 25, 25)):
-        data = ct(body(number), ImagePositionPatient=[0, 0, z], InstanceNumber=9 - number, PatientName="DOE^JANE")
+        data = ct(
+            body(number),
+            ImagePositionPatient=[0, 0, z],
+            InstanceNumber=9 - number,
+            SOPInstanceUID=f"2.25.30{number}",
+            PatientName="DOE^JANE",
+        )
         (folder / "series" / f"IM{number}").write_bytes(data)
     localizer = ct(ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], SeriesInstanceUID="2.25.77")
     (folder / "scout.dcm").write_bytes(localizer)

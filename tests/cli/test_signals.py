@@ -42,6 +42,10 @@ class Runs:
     def ends_well(self, out: Path) -> None:
         """The same command goes on, to the tables of an undisturbed run."""
         assert self.run(out) == 0
+        self.is_whole(out)
+
+    def is_whole(self, out: Path) -> None:
+        """The tables are those of an undisturbed run."""
         for name in TABLES:
             assert (out / name).read_bytes() == (self.whole / name).read_bytes()
 
@@ -78,7 +82,10 @@ def test_each_signal_at_any_moment(runs: Runs, tmp_path: Path, moments: int) -> 
         out = tmp_path / f"out{step}"
         for number in SIGNALS:  # one after the other on the same folder: each goes on where the last one was
             code = signalled(runs.command(out), runs.wall_s * (step + 0.5) / moments, number, tmp_path)
-            assert code == 128 + number
+            if code == 0 and step >= moments // 2:  # Python was taking leave already: there was nothing left to stop
+                runs.is_whole(out)
+            else:
+                assert code == 128 + number
         runs.ends_well(out)
 
 
@@ -86,7 +93,7 @@ def test_a_signal_does_not_wait_for_a_network_that_loads(runs: Runs, tmp_path: P
     """Python's own end would wait, or pull itself from under the loading thread: "terminate called", and a core."""
     program = f"""
 import sys, time
-import lits_deploy.pipeline.run as pipeline
+import lits_deploy.pipeline.network as pipeline
 def loading(*_, **__):
     print("loading", flush=True)
     time.sleep({LONG})

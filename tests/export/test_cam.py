@@ -14,6 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from export import cam, graph
+from export.precision import layers
 from export.precision.layers import weighted
 from export.precision.make import recipes
 from export.precision.ranges import activations
@@ -112,18 +113,18 @@ def test_a_cell_lies_where_its_receptive_field_is_centred(original: Original) ->
 
 def test_without_the_map_the_graph_is_the_one_that_never_had_it(files: tuple[Path, Path]) -> None:
     plain, with_map = (onnx.load(path) for path in files)
-    pruned = cam.without_cam(with_map)
+    pruned = layers.without_cam(with_map)
     onnx.checker.check_model(pruned, full_check=True)
     assert [value.name for value in with_map.graph.output] == ["logits", "probabilities", "cam"]
     assert [value.name for value in pruned.graph.output] == ["logits", "probabilities"]
     assert [node.op_type for node in pruned.graph.node] == [node.op_type for node in plain.graph.node]
     assert len(pruned.graph.initializer) == len(plain.graph.initializer)
     assert pruned.graph.node[weighted(pruned)[-1]].op_type == "Gemm", "the head is the last layer with a weight again"
-    assert cam.without_cam(plain) == plain
+    assert layers.without_cam(plain) == plain
 
 
 def test_no_other_precision_carries_the_map(files: tuple[Path, Path]) -> None:
-    pruned = cam.without_cam(onnx.load(files[1]))
+    pruned = layers.without_cam(onnx.load(files[1]))
     seen = activations(pruned, slices(1), histograms=False)
     for recipe in recipes(with_fp16=True, with_int8=True):
         made = recipe.make(pruned, seen)

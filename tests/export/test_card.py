@@ -15,10 +15,16 @@ from lits_deploy.contract import InputContract
 
 def artifact(**changes: Any) -> Artifact:
     values: dict[str, Any] = {
-        "name": "fp32", "file": "model.onnx", "sha256": "0" * 64, "bytes": 1, "precision": "fp32", "opset": 19,
-        "outputs": ("logits",), "tolerance": 1e-4,
+        "name": "fp32",
+        "file": "model.onnx",
+        "sha256": "0" * 64,
+        "bytes": 1,
+        "precision": "fp32",
+        "opset": 19,
+        "outputs": ("logits",),
+        "tolerance": 1e-4,
         "parity": {"slices": 256, "origin": "phantoms", "max_delta": 0.0, "flipped": 0},
-    }  # fmt: skip
+    }
     return Artifact(**{**values, **changes})
 
 
@@ -32,7 +38,13 @@ def card(*artifacts: Artifact, **told: Any) -> str:
 def test_it_says_whether_the_wanted_accuracy_was_reached(wrong: int, says: str) -> None:
     rule = fit_abstain([0] * (60 - wrong) + [1] * wrong, np.tile([0.8, 0.1, 0.1], (60, 1)))
     fitted = {
-        "fitted": True, "data": "data/validate", "split_by": "patient", "slices": 60, "patients": ["7"],
-        "before": {"nll": 1.0, "ece": 0.1}, "after": {"nll": 0.9, "ece": 0.1}, "abstain": rule.to_json(),
-    }  # fmt: skip
+        "fitted": True,
+        "data": "data/validate",
+        "split_by": "patient",
+        "slices": 60,
+        "patients": ["7"],
+        "before": {"nll": 1.0, "ece": 0.1},
+        "after": {"nll": 0.9, "ece": 0.1},
+        "abstain": rule.to_json(),
+    }
     assert says in card(artifact(calibration=fitted))

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 from benchmarks.evaluation.run import Evaluation, evaluate
 from benchmarks.evaluation.subject import open_subject
 from export import parity
-from export.figures import Measured, measure
+from export.figures import measure
 from export.held_out import HeldOut
 from export.run import export
+from folder_runs import rows
 from ledgers import make_ledger
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
@@ -27,6 +28,8 @@ from lits_deploy.files import canonical_json
 from lits_deploy.ledger import ABOUT
 from lits_deploy.measured import CLASSIFIER, figures_of
 from lits_deploy.pipeline.about import about
+from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.page import page
 from lits_deploy.report.view import view
 from lits_deploy.runtime import RuntimeInfo
@@ -66,7 +69,7 @@ def bundle(data: Path, few_phantoms: None) -> Bundle:
 
 @pytest.fixture(scope="module")
 def evaluations(bundle: Bundle, data: Path) -> dict[str, Evaluation]:
-    subject = open_subject(bundle.folder, runtime="onnxruntime", device="cpu")
+    subject = open_subject(bundle.folder, ClassifyOptions(runtime="onnxruntime", device="cpu"))
     return {split: evaluate(subject, data, split=split, draws=10) for split in ("validate", "test")}
 
 
@@ -119,7 +122,7 @@ def test_figures_of_phantoms_say_synthetic_wherever_they_stand(
     bundle: Bundle, evaluations: dict[str, Evaluation], tmp_path: Path
 ) -> None:
     card = " ".join((bundle.folder / "README.md").read_text().split())
-    assert card.count(BESIDE) == 3, "test, validate and calibration"
+    assert card.count(BESIDE) == 4, "test, validate, calibration and what it will miss"
     inspected = " ".join(CliRunner().invoke(app, ["bundle", "inspect", str(bundle.folder)]).output.split())
     assert BESIDE in inspected
     assert "phantoms/test, 35 slices of 2 patients (1 more could not be used), SYNTHETIC" in inspected
@@ -134,22 +137,22 @@ def test_figures_of_phantoms_say_synthetic_wherever_they_stand(
 
 def test_without_data_figures_are_not_measured(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     original = train_tiny_network(data, steps=0)
-    subject = open_subject(bundle.folder, runtime="onnxruntime", device="cpu")
+    subject = open_subject(bundle.folder, ClassifyOptions(runtime="onnxruntime", device="cpu"))
     with subject.open() as runtime:
-        assert measure(HeldOut(dataclasses.replace(original, data=None)), runtime) == Measured()
-        assert measure(HeldOut(dataclasses.replace(original, data=tmp_path)), runtime) == Measured()
+        assert measure(HeldOut(dataclasses.replace(original, data=None)), runtime) == ({}, {})
+        assert measure(HeldOut(dataclasses.replace(original, data=tmp_path)), runtime) == ({}, {})
         other = dataclasses.replace(original.contract, window_hu=(-100.0, 400.0))
         elsewhere = HeldOut(dataclasses.replace(original, contract=other))
-        assert measure(elsewhere, runtime) == Measured(), "slices of another window"
+        assert measure(elsewhere, runtime) == ({}, {}), "slices of another window"
         (tmp_path / "one").mkdir()
         (tmp_path / "one" / "test").symlink_to(data / "test")
-        alone = measure(HeldOut(dataclasses.replace(original, data=tmp_path / "one")), runtime).figures
+        alone = measure(HeldOut(dataclasses.replace(original, data=tmp_path / "one")), runtime)[0]
     assert alone["test"]["split_by"] is None, "whether its patients are in another split cannot be known"
     assert set(alone) == {"test"}
     theirs = sample_keys([s for s in read_layout(data).splits["test"] if s.patient == "006"], original.contract)
     known = Seen(splits={"train": np.array(sorted(value for value in theirs if value is not None), np.uint64)})
     with subject.open() as runtime:
-        honest = measure(HeldOut(dataclasses.replace(original, seen=known)), runtime).figures["test"]
+        honest = measure(HeldOut(dataclasses.replace(original, seen=known)), runtime)[0]["test"]
     assert (honest["patients"], honest["left_out"]) == (1, 1), "never of patients that were trained on"
     bare = with_manifest(make_tiny_bundle(tmp_path / "bare"), metrics=IN_TRAINING)  # as it was before
     assert "Test figures not measured on this file" in report(bare, tmp_path)
@@ -167,21 +170,41 @@ def report(bundle: Bundle, folder: Path) -> str:
 
 
 GOOD = {
-    "data": "d/test", "split_by": "patient", "synthetic": False, "slices": 2, "patients": 1, "failed": 0,
-        "left_out": 0,
-    "runtime": "r 1", "device": "cpu", "accuracy": 1.0, "balanced_accuracy": 1.0, "liver_accuracy": 1.0,
-    "lesion_auroc": None, "confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
-}  # fmt: skip
+    "data": "d/test",
+    "split_by": "patient",
+    "synthetic": False,
+    "slices": 2,
+    "patients": 1,
+    "failed": 0,
+    "left_out": 0,
+    "runtime": "r 1",
+    "device": "cpu",
+    "accuracy": 1.0,
+    "balanced_accuracy": 1.0,
+    "liver_accuracy": 1.0,
+    "lesion_auroc": None,
+    "confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 0]],
+}
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"slices": 0}, {"slices": "2"}, {"patients": None}, {"failed": -1}, {"data": 7}, {"runtime": None},
-        {"split_by": "chance"}, {"accuracy": "1"}, {"lesion_auroc": True}, {"confusion": None},
-        {"confusion": [[1, 0, 0]]}, {"confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 0.5]]}, {"dice": [1.0, 1.0]},
+        {"slices": 0},
+        {"slices": "2"},
+        {"patients": None},
+        {"failed": -1},
+        {"data": 7},
+        {"runtime": None},
+        {"split_by": "chance"},
+        {"accuracy": "1"},
+        {"lesion_auroc": True},
+        {"confusion": None},
+        {"confusion": [[1, 0, 0]]},
+        {"confusion": [[1, 0, 0], [0, 1, 0], [0, 0, 0.5]]},
+        {"dice": [1.0, 1.0]},
     ],
-)  # fmt: skip
+)
 def test_what_is_no_record_of_figures_counts_as_not_measured(change: dict[str, Any]) -> None:
     def found(record: object) -> object:
         return figures_of({"artifacts": {"fp32": {"test": record}}}, "fp32", "test")
@@ -191,3 +214,35 @@ def test_what_is_no_record_of_figures_counts_as_not_measured(change: dict[str, A
     assert found([GOOD]) is None
     assert figures_of({"artifacts": 7}, "fp32", "test") is None
     assert figures_of({"test": GOOD}, "fp32", "test") is None, "of training, in a bundle made before"
+
+
+def test_with_a_rule_in_force_all_of_them_are_by_that_rule(data: Path, bundle: Bundle, tmp_path: Path) -> None:
+    """Manifest, `evaluate`, `classify` and the card of a file that marks from a threshold on."""
+    marking = export(
+        train_tiny_network(data, steps=50), tmp_path / "bundle", slices=8, operating_point="specificity=0.7"
+    )
+    found, plain = told(marking), told(bundle)
+    assert found["rule"] == "specificity=0.7"
+    assert found["confusion"] != plain["confusion"]
+    assert found["lesion_auroc"] == plain["lesion_auroc"]
+    subject = open_subject(marking.folder, ClassifyOptions(runtime="onnxruntime", device="cpu"))
+    evaluation = evaluate(subject, data, split="test", draws=10)
+    figures, notes = evaluation.document["figures"], " ".join(evaluation.document["notes"])
+    assert found["confusion"] == figures["confusion"]
+    assert found["accuracy"] == figures["accuracy"]["value"]
+    assert evaluation.document["subject"]["operating_point"]["rule"] == "specificity=0.7"
+    assert "Classes are by the bundle's operating point (specificity=0.7): class 2 where the calibrated odds" in notes
+    lesions, others = found["confusion"][2], np.sum(found["confusion"][:2], axis=0)
+    here = f"Here it found {100 * lesions[2] / sum(lesions):.0f} and marked {100 * others[2] / others.sum():.0f}."
+    assert "Of 100 slices with a lesion it is expected to find" in notes
+    assert here in notes
+    assert "Class 2 is given by specificity=0.7; the AUROC does not depend on it." in (
+        marking.folder / "README.md"
+    ).read_text(encoding="utf-8")
+    out = tmp_path / "out"
+    test = [data / "test" / "images"]
+    run_folder(marking, test, out, options=ClassifyOptions(runtime="onnxruntime", device="cpu", abstain=False))
+    labels = {row["path"].rpartition("/")[2]: row["label"] for row in rows(out) if row["status"] == "ok"}
+    for row in evaluation.slices:
+        if row["status"] == "ok":
+            assert labels[row["path"].rpartition("/")[2]] == str(row["label"])

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from export.gate import DEFAULTS, Limits, Verdict, override
+from export.gate import DEFAULTS, Candidate, Limits, Verdict, override
 from export.gate.comparison import Comparison
-from export.gate.report import write_report
+from export.gate.report import HEAD, TILE, write_report
 from export.held_out import HeldOut, Judged
 from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
@@ -52,21 +54,34 @@ def test_figures_of_a_classifier() -> None:
     assert figures["artifact"]["lesion_sensitivity"] == pytest.approx(2 / 3)
     assert figures["artifact"]["lesion_specificity"] == pytest.approx(2 / 3)
     assert figures["worst_patient"] == {
-        "patient": "b", "slices": 3, "original": 1.0, "artifact": pytest.approx(2 / 3),
-    }  # fmt: skip
+        "patient": "b",
+        "slices": 3,
+        "original": 1.0,
+        "artifact": pytest.approx(2 / 3),
+    }
     assert figures["judged"] == {
-        "flipped": 0.5, "lesions_lost": pytest.approx(1 / 3), "lesions_lost_net": 0.0,
+        "flipped": 0.5,
+        "lesions_lost": pytest.approx(1 / 3),
+        "lesions_lost_net": 0.0,
         "accuracy": pytest.approx(0.8),
-    }  # fmt: skip
-    assert [(flip.name, flip.lesion_lost) for flip in found.flips] == [("s1", True), ("s2", False), ("s5", False)]
+    }
+    assert [(flip.slice.name, flip.lesion_lost) for flip in found.flips] == [("s1", True), ("s2", False), ("s5", False)]
 
 
-def test_of_several_slices_the_one_in_the_middle_is_shown() -> None:
-    picture = np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((3, 4, 4), np.uint8)
+def verdict_of(found: Comparison) -> Verdict:
+    artifact: Any = SimpleNamespace(name="int8-cpu")
+    runtime: Any = None
+    return Verdict(Candidate(artifact, "onnxruntime", runtime), found.figures(), [], found.flips)
+
+
+def test_of_several_slices_the_one_in_the_middle_is_shown(tmp_path: Path) -> None:
+    picture = np.array([40, 200, 90], np.uint8)[:, None, None] * np.ones((3, 4, 4), np.uint8)
     judged = Judged(name="a", patient="p", target=2, picture=picture, mask=None)
     found = Comparison("classify")
     found.add([judged], np.array([[0.1, 0.2, 0.7]]), np.array([[0.1, 0.7, 0.2]]))
-    assert found.flips[0].picture.tolist() == picture[1].tolist()
+    _, sheet = write_report(tmp_path, [verdict_of(found)])
+    with Image.open(sheet) as shown:
+        assert np.asarray(shown)[HEAD : HEAD + TILE, 8 : 8 + TILE].tolist() == [[200] * TILE] * TILE
 
 
 def test_fp16_may_flip_two_in_a_thousand_and_lose_no_lesion() -> None:
@@ -146,22 +161,19 @@ def test_a_limit_that_is_none_is_refused(change: str) -> None:
 
 def test_report_names_every_flip_and_shows_lost_lesions_first(tmp_path: Path) -> None:
     found = compare([1, 2, 0], sure(1, 2, 0), sure(0, 1, 0))
-    verdict = Verdict(
-        artifact="int8-cpu", precision="int8", place="onnxruntime", figures=found.figures(), limits=DEFAULTS["int8"],
-        failures=(), flips=tuple(found.flips),
-    )  # fmt: skip
-    table, sheet = write_report(tmp_path / "gates", [verdict])
+    table, sheet = write_report(tmp_path / "gates", [verdict_of(found)])
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [(row["slice"], row["target"], row["original"], row["artifact"], row["lesion_lost"]) for row in rows] == [
-        ("s1", "2", "2", "1", "1"), ("s0", "1", "1", "0", "0"),
-    ]  # fmt: skip
+        ("s1", "2", "2", "1", "1"),
+        ("s0", "1", "1", "0", "0"),
+    ]
     with Image.open(sheet) as picture:
         assert picture.width > 900
         assert np.asarray(picture).max() > 240, "there is writing on it"
 
-    clean = Verdict(**{**vars(verdict), "flips": ()})
-    (table,) = write_report(tmp_path / "gates", [clean])
+    found.flips.clear()
+    (table,) = write_report(tmp_path / "gates", [verdict_of(found)])
     assert table.read_text().count("\n") == 1
     assert not sheet.exists(), "the picture of an earlier export would tell of other slices"
 

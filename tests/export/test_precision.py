@@ -19,18 +19,17 @@ from export import gate, graph, held_out, parity
 from export.cli.artifacts import show_artifacts
 from export.held_out import HeldOut
 from export.precision import add, make
-from export.precision.add import Added, Wanted, add_precisions, calibration_slices
+from export.precision.add import Wanted, add_precisions, calibration_slices
 from export.precision.calibration_set import CalibrationSet
 from export.precision.fp16 import overflow
-from export.precision.make import Recipe
+from export.precision.make import Recipe, Simulated
 from export.precision.ranges import METHODS, Activation, Method, activations
-from export.precision.simulated import Simulated
 from export.run import export
 from export.source import Original, of_weights
 from export.talk import Talk
 from export.weights import read_weights
 from lits_deploy.backends import choose, open_runtime
-from lits_deploy.bundle import Bundle
+from lits_deploy.bundle import Bundle, Manifest
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, DataError, UserError
 from lits_deploy.files import sha256_file
@@ -39,6 +38,7 @@ from lits_deploy.measured import figures_of
 from lits_deploy.model_file import ModelFile
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
+from lits_deploy.runtime import Device
 from lits_deploy.verify import verify
 from tiny_data import make_tiny_data
 from tiny_network import CONTRACT, train_tiny_network
@@ -99,23 +99,25 @@ def test_each_held_out_file_is_decoded_once_and_each_phantom_made_once(
 ) -> None:
     assert original.data is not None
     samples = [s for split in ("validate", "test") for s in read_layout(original.data).splits[split]]
-    assert {path for one in samples for path in (one.image, one.mask) if path} | {0} <= set(reads)
-    assert set(reads.values()) == {1}, "whatever the number of artifacts, gates and figures"
+    held_out = {path for one in samples for path in (one.image, one.mask) if path} | {0}
+    assert held_out <= set(reads)
+    assert {reads[path] for path in held_out} == {1}, "whatever the number of artifacts, gates and figures"
+    assert max(reads.values()) == 2, "training slices that calibrate, and are of the reference"
 
 
 @pytest.fixture
-def again(held: HeldOut, bundle: Bundle, tmp_path: Path) -> Callable[..., tuple[Added, Path]]:
+def again(held: HeldOut, bundle: Bundle, tmp_path: Path) -> Callable[..., tuple[Manifest, Path]]:
     """Make the precisions once more in a folder of its own, from the FP32 file that the bundle has or another one."""
 
     def run(
         model: onnx.ModelProto | None = None, calibration: CalibrationSet | None = None, **wanted: Any
-    ) -> tuple[Added, Path]:
+    ) -> tuple[Manifest, Path]:
         onnx.save(model or onnx.load(bundle.folder / "model.onnx"), tmp_path / "model.onnx")
         first = dataclasses.replace(bundle.artifact(), sha256=sha256_file(tmp_path / "model.onnx"))
         base = dataclasses.replace(bundle.manifest, artifacts=(first,))
         chosen = Wanted(**wanted)
         used = calibration or calibration_slices(held, chosen)
-        return add_precisions(held, tmp_path, base, used, chosen, Talk()), tmp_path
+        return add_precisions(held, tmp_path, base, used, chosen, Talk(), base_answers={})[0], tmp_path
 
     return run
 
@@ -123,13 +125,21 @@ def again(held: HeldOut, bundle: Bundle, tmp_path: Path) -> Callable[..., tuple[
 def test_bundle_holds_each_precision_with_its_verdict_and_nothing_of_a_patient(bundle: Bundle) -> None:
     placed = {artifact.name: artifact.runtimes for artifact in bundle.manifest.artifacts}
     assert placed == {
-        "fp32": (), "fp16": (), "int8-cpu": ("onnxruntime", "openvino"),
+        "fp32": (),
+        "fp16": (),
+        "int8-cpu": ("onnxruntime", "openvino"),
         "int8-trt": ("tensorrt",),
-    }  # fmt: skip
+    }
     assert {path.name for path in bundle.folder.iterdir()} == {
-        "manifest.json", "manifest.sha256", "model.onnx", "model.fp16.onnx", "model.int8-cpu.onnx",
-        "model.int8-trt.onnx", "golden.npz", "README.md",
-    }  # fmt: skip
+        "manifest.json",
+        "manifest.sha256",
+        "model.onnx",
+        "model.fp16.onnx",
+        "model.int8-cpu.onnx",
+        "model.int8-trt.onnx",
+        "golden.npz",
+        "README.md",
+    }
     for artifact in bundle.manifest.artifacts[1:]:
         record = artifact.gate
         assert record["passed"], record["failures"]
@@ -191,8 +201,9 @@ def test_fp16_is_half_between_its_ends(bundle: Bundle) -> None:
         if node.op_type in ("Softmax", "Mul"):
             assert types[node.input[0]] == TensorProto.FLOAT, node.name
     assert {value.name: value.type.tensor_type.elem_type for value in model.graph.output} == {
-        "logits": TensorProto.FLOAT, "probabilities": TensorProto.FLOAT,
-    }  # fmt: skip
+        "logits": TensorProto.FLOAT,
+        "probabilities": TensorProto.FLOAT,
+    }
     users = [node.op_type for node in model.graph.node if "slices" in node.input]
     assert users == ["Cast"]
     assert bundle.artifact("fp16").bytes < 0.8 * bundle.artifact("fp32").bytes
@@ -231,7 +242,7 @@ def test_simulation_agrees_with_integer_kernels(bundle: Bundle) -> None:
     artifact = bundle.artifact("int8-cpu")
     options: dict[str, Any] = {"precision": "int8", "shape": (1, 256, 256), "wanted": ("probabilities",)}
     with (
-        Simulated(bundle.read(artifact), max_batch=16, **options) as simulated,
+        Simulated(bundle.read(artifact), device=Device("cpu"), max_batch=16, **options) as simulated,
         open_runtime(bundle, runtime="onnxruntime", artifact=artifact, device="cpu") as real,
     ):
         expected, got = simulated.infer(slices).probabilities, real.infer(slices).probabilities
@@ -258,12 +269,12 @@ def test_precision_names_the_file_for_the_runtime(bundle: Bundle) -> None:
 
 
 def test_calibrated_on_darkness_the_int8_files_stay_out(
-    again: Callable[..., tuple[Added, Path]],
+    again: Callable[..., tuple[Manifest, Path]],
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 12, (8, *CONTRACT.shape), dtype=np.uint8)
     record = {"data": "noise", "slices": 8, "patients": [], "names": []}
     added, folder = again(calibration=CalibrationSet(slices=noise, record=record), int8=True)
-    assert added.artifacts == ()
+    assert [artifact.name for artifact in added.artifacts] == ["fp32"]
     assert set(added.left_out) == {"int8-cpu", "int8-trt"}
     assert any("accuracy" in line for line in added.left_out["int8-cpu"]["gate"]["failures"])
     assert list(folder.glob("model.int8*")) == []
@@ -286,9 +297,14 @@ def swapped(recipe: Recipe) -> Recipe:
 
 
 def test_shuffled_classes_are_caught_and_marked_where_they_are_allowed(
-    original: Original, bundle: Bundle, again: Callable[..., tuple[Added, Path]], patched: Patch, tmp_path: Path,
-    monkeypatch: Patch, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    original: Original,
+    bundle: Bundle,
+    again: Callable[..., tuple[Manifest, Path]],
+    patched: Patch,
+    tmp_path: Path,
+    monkeypatch: Patch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.setattr(add, "recipes", lambda **_: [swapped(make.FP16)])
     added, _ = again(fp16=True)
     failures = " ".join(added.left_out["fp16"]["gate"]["failures"])
@@ -308,15 +324,17 @@ def test_shuffled_classes_are_caught_and_marked_where_they_are_allowed(
     assert "FAILED, allowed" in capsys.readouterr().out
     assert original.data is not None
     summary = run_folder(
-        bad, [original.data / "test" / "images"], tmp_path / "out",
+        bad,
+        [original.data / "test" / "images"],
+        tmp_path / "out",
         options=ClassifyOptions(precision="fp16", runtime="onnxruntime", device="cpu", workers=1),
-    )  # fmt: skip
+    )
     assert summary.slices == 12
     assert any("fp16 FAILED its gate" in warning for warning in summary.warnings)
 
 
 def test_fp16_overflow_is_found_although_a_cpu_hides_it(
-    bundle: Bundle, again: Callable[..., tuple[Added, Path]]
+    bundle: Bundle, again: Callable[..., tuple[Manifest, Path]]
 ) -> None:
     model = onnx.load(bundle.folder / "model.onnx")  # the same function, one layer's values 2¹⁶ times as large
     for tensor in model.graph.initializer:
@@ -325,7 +343,7 @@ def test_fp16_overflow_is_found_although_a_cpu_hides_it(
             values = numpy_helper.to_array(tensor) * np.float32(factor[tensor.name])
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     added, _ = again(model, fp16=True, int8=True)
-    assert {artifact.name for artifact in added.artifacts} == {"int8-cpu"}, "integers scale along"
+    assert {artifact.name for artifact in added.artifacts} == {"fp32", "int8-cpu"}, "integers scale along"
     for name in ("fp16", "int8-trt"):
         assert any("FP16 range" in line for line in added.left_out[name]["gate"]["failures"])
 
@@ -374,7 +392,7 @@ def test_every_network_in_every_precision(name: str, tmp_path: Path) -> None:
         onnx.save(recipe.make(model, seen), path)
         assert path.stat().st_size < share * (tmp_path / "model.onnx").stat().st_size + 20_000
         options: dict[str, Any] = {"precision": recipe.precision, "shape": (1, 256, 256), "max_batch": 2}
-        with Simulated(ModelFile.read(path), wanted=("probabilities",), **options) as simulated:
+        with Simulated(ModelFile.read(path), device=Device("cpu"), wanted=("probabilities",), **options) as simulated:
             got = simulated.infer(slices).probabilities
         assert got is not None
         assert np.abs(got - expected).max() < (0.002 if recipe.precision == "fp16" else 0.05), recipe.name

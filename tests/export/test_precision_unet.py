@@ -17,7 +17,7 @@ from export import parity
 from export.cli.artifacts import show_artifacts
 from export.gate import DEFAULTS
 from export.held_out import HeldOut
-from export.precision import add, choose, make
+from export.precision import add, make
 from export.precision.add import Wanted, add_precisions, calibration_slices
 from export.precision.layers import weighted
 from export.run import export
@@ -66,7 +66,7 @@ def bundle(original: Original, tmp_path_factory: pytest.TempPathFactory) -> Bund
     folder = tmp_path_factory.mktemp("bundle")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parity, "MINIMUM", 6)
-        patch.setattr(choose, "METHODS", ("max", "error"))
+        patch.setattr(make, "METHODS", ("max", "error"))
         wanted = Wanted(fp16=True, int8=True, calibration_slices=9, report=folder / "gates")
         return export(original, folder / "bundle", slices=6, wanted=wanted)
 
@@ -145,7 +145,7 @@ def test_a_lesion_channel_that_is_lost_fails_the_gate(
     wanted = Wanted(fp16=True, calibration_slices=8)
     held = HeldOut(original)
     slices = calibration_slices(held, wanted)
-    added = add_precisions(held, tmp_path, base, slices, wanted, Talk())
-    assert added.artifacts == ()
+    added, _ = add_precisions(held, tmp_path, base, slices, wanted, Talk(), base_answers={})
+    assert [artifact.name for artifact in added.artifacts] == ["fp32"]
     assert "dice 0." in added.left_out["fp16"]["gate"]["failures"][0]
     assert not (tmp_path / "model.fp16.onnx").exists()

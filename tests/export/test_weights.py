@@ -15,8 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from export.declared import Declared, open_weights
-from export.source import Original, from_run
+from export.source import Original, from_run, open_weights
 from fake_training import FakeTraining
 from lits_deploy.cli.app import app
 from lits_deploy.contract import InputContract
@@ -26,6 +25,7 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.models.registry import build
 
+Declared = dict[str, Any]
 UNET = Declared(model="unet", width=2, size=64, window=(-160.0, 240.0))
 State = dict[str, Tensor]
 
@@ -70,22 +70,24 @@ HAVE: dict[str, tuple[Callable[[State], Any], str]] = {
         lambda s: {name: value for name, value in s.items() if not name.endswith("num_batches_tracked")},
         "set 14 missing num_batches_tracked to 0",
     ),
-    "double": (lambda s: {n: v.double() if v.is_floating_point() else v for n, v in s.items()},
-               "converted from float64 to float32"),
+    "double": (
+        lambda s: {n: v.double() if v.is_floating_point() else v for n, v in s.items()},
+        "converted from float64 to float32",
+    ),
     "parameters": (lambda s: {n: nn.Parameter(v) if v.is_floating_point() else v for n, v in s.items()}, ""),
     "numpy": (lambda s: {"state_dict": s, "best": np.float64(0.9)}, "took `state_dict`, left out best"),
     "objects": (
         lambda s: {"model": s, "args": Namespace(out=Path("/tmp"), lr=np.float32(1)), "when": np.arange(3)},
         "took `model`, left out args, when",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", HAVE)
 def test_what_people_have_is_taken_and_told(kind: str, state: State, tmp_path: Path) -> None:
     make, told = HAVE[kind]
     torch.save(make(state), tmp_path / "w.pt")
-    original = open_weights(tmp_path / "w.pt", UNET)
+    original = open_weights(tmp_path / "w.pt", **UNET)
     assert same(original, state)
     assert " | ".join(original.training.get("adapted", ())) == told
 
@@ -99,9 +101,9 @@ def same(original: Original, state: State) -> bool:
 
 def test_formats_before_zip_and_safetensors_are_taken(state: State, tmp_path: Path) -> None:
     torch.save({"state_dict": state}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    assert same(open_weights(tmp_path / "old.pth", UNET), state)
+    assert same(open_weights(tmp_path / "old.pth", **UNET), state)
     save_file({f"module.{name}": value for name, value in state.items()}, tmp_path / "w.safetensors")
-    assert same(open_weights(tmp_path / "w.safetensors", UNET), state)
+    assert same(open_weights(tmp_path / "w.safetensors", **UNET), state)
 
 
 class Fires:
@@ -118,7 +120,7 @@ class Fires:
 def test_nothing_of_a_pickle_is_called(call: Any, state: State, tmp_path: Path) -> None:
     argument = tmp_path / "fired" if call is open else f"__import__('os').mkdir({str(tmp_path / 'fired')!r})"
     torch.save({"state_dict": state, "args": Fires(argument, call)}, tmp_path / "w.pt")
-    assert same(open_weights(tmp_path / "w.pt", UNET), state)
+    assert same(open_weights(tmp_path / "w.pt", **UNET), state)
     assert not (tmp_path / "fired").exists()
 
 
@@ -139,7 +141,7 @@ def run_of(folder: Path) -> Path:
 def test_checkpoints_of_ours_know_what_they_are(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     for name, rest in (("best", ""), ("last", "; left out optimiser")):
-        original = open_weights(run / f"{name}.safetensors", Declared(window=(-160.0, 240.0)))
+        original = open_weights(run / f"{name}.safetensors", window=(-160.0, 240.0))
         assert same(original, from_run(run).module.network.state_dict())
         assert (original.width, original.contract.size) == (2, 64)
         assert original.contract.window_hu == (-160.0, 240.0)
@@ -153,7 +155,7 @@ def test_checkpoints_of_ours_know_what_they_are(tmp_path: Path) -> None:
         (Declared(channels=3), "was trained with channels 1, not 3. Fix: leave --channels out"),
     ):
         with pytest.raises(DataError) as error:
-            open_weights(run / "best.safetensors", declared)
+            open_weights(run / "best.safetensors", **declared)
         assert says in str(error.value)
 
 
@@ -167,7 +169,7 @@ def test_a_checkpoint_by_the_command_points_to_its_run(tmp_path: Path, monkeypat
 
 def refused(path: Path, declared: Declared = UNET) -> str:
     with pytest.raises(UserError) as error:
-        open_weights(path, declared)
+        open_weights(path, **declared)
     assert error.value.fix
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -190,7 +192,7 @@ def refused(path: Path, declared: Declared = UNET) -> str:
         ),
         (lambda s: {**s, "head.bias": s["head.bias"].to(torch.int8)}, "has head.bias as int8"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 def test_what_holds_no_usable_weights_is_one_line(
     found: Callable[[State], Any], says: str, state: State, tmp_path: Path
@@ -236,14 +238,20 @@ NAMED: dict[str, tuple[Declared, Callable[[], State], tuple[str, ...]]] = {
     "another model": (
         Declared(model="resnet18"),
         lambda: build("resnet34").state_dict(),
-        ("does not fit resnet18: it lacks stem.0.bias, stages.0.0.body.0.bias, stages.0.0.body.3.bias … and has the "
-         "unknown stages.0.2.body.0.weight", "It would fit --model resnet34. Fix: --model resnet34"),
+        (
+            "does not fit resnet18: it lacks stem.0.bias, stages.0.0.body.0.bias, stages.0.0.body.3.bias … and has the "
+            "unknown stages.0.2.body.0.weight",
+            "It would fit --model resnet34. Fix: --model resnet34",
+        ),
     ),
     "channels": (
         Declared(model="resnet34-plain"),
         lambda: build("resnet34-plain", channels=3).state_dict(),
-        ("has stem.0.weight as [64, 3, 7, 7], not [64, 1, 7, 7]. It",
-         "Fix: --model resnet34-plain --channels 3", "three slices, not the colours"),
+        (
+            "has stem.0.weight as [64, 3, 7, 7], not [64, 1, 7, 7]. It",
+            "Fix: --model resnet34-plain --channels 3",
+            "three slices, not the colours",
+        ),
     ),
     "width": (
         Declared(model="unet"),
@@ -270,7 +278,7 @@ NAMED: dict[str, tuple[Declared, Callable[[], State], tuple[str, ...]]] = {
         lambda: {n: v for n, v in build("unet", width=2).state_dict().items() if n != "head.bias"},
         ("lacks head.bias", "No network fits; the nearest is --model unet --width 2: "),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", NAMED)
@@ -296,13 +304,13 @@ def test_tied_weights_come_with_all_names_or_with_one(tmp_path: Path) -> None:
     torch.save(model.state_dict(), tmp_path / "all.pt")
     torch.save(checkpoint._unshared(model), tmp_path / "one.pt")
     for name in ("all.pt", "one.pt"):
-        assert same(open_weights(tmp_path / name, Declared(model="resnet34-tied")), model.state_dict())
+        assert same(open_weights(tmp_path / name, model="resnet34-tied"), model.state_dict())
 
 
 def test_a_size_that_a_network_cannot_take(tmp_path: Path, state: State) -> None:
     torch.save(state, tmp_path / "w.pt")
     assert "cannot be halved five times" in refused(tmp_path / "w.pt", Declared(model="unet", width=2, size=100))
-    original = open_weights(tmp_path / "w.pt", UNET)
+    original = open_weights(tmp_path / "w.pt", **UNET)
     assert original.contract.crop is None
     with pytest.raises(UserError, match="--model, --width, --channels and --size go with --weights"):
         CliRunner().invoke(app, ["export", "--size", "128"], catch_exceptions=False)

@@ -57,7 +57,7 @@ def test_the_window_of_a_run_is_declared_at_export_and_said_everywhere(declared:
 
 
 def test_benchmark_still_knows_the_run_it_came_from(declared: tuple[Bundle, str], run: Path) -> None:
-    assert open_reference(declared[0], run, 1).exported_from_it
+    assert open_reference(declared[0], run, 1).about["exported_from_it"]
 
 
 def export_refused(*words: str) -> UserError:

@@ -50,8 +50,12 @@ def known_to(attacker: Iterable[Path]) -> tuple[set[str], list[bytes]]:
                 data += [str(db.execute(f"SELECT * FROM {table}").fetchall()).encode() for table in tables]
             db.close()
         blobs += data
-        found |= {text[start : start + 12].decode() for block in data for text in _HEX.findall(block)
-                  for start in (0, len(text) - 12)}  # fmt: skip
+        found |= {
+            text[start : start + 12].decode()
+            for block in data
+            for text in _HEX.findall(block)
+            for start in (0, len(text) - 12)
+        }
     return found, blobs
 
 

@@ -23,8 +23,8 @@ from lits_deploy.files import write_text
 from lits_deploy.ledger import FILE_NAME, Ledger
 from lits_deploy.pipeline import tuned
 from lits_deploy.pipeline.output import LOCK
-from lits_deploy.pipeline.redraw import redraw
 from lits_deploy.pseudonyms import SALT_FILE
+from lits_deploy.report.redraw import redraw
 from lits_sources import noise_patient, write_lits
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data
@@ -32,9 +32,14 @@ from tiny_data import make_tiny_data
 LIBRARY = Path(__file__).with_name("created.c")
 OURS_ALONE = (SALT_FILE, LOCK, ".lits-deploy.watch.lock")
 EXPECTED = {
-    FILE_NAME, SALT_FILE, LOCK, "run.json", "report.html", ".lits-deploy",
+    FILE_NAME,
+    SALT_FILE,
+    LOCK,
+    "run.json",
+    "report.html",
+    ".lits-deploy",
     *(f"{table}.{kind}" for table in ("slices", "studies", "volumes", "masks") for kind in ("csv", "parquet", "jsonl")),
-}  # fmt: skip
+}
 
 
 @contextmanager
@@ -202,9 +207,12 @@ def test_a_command_that_holds_scans_leaves_no_core(tmp_path: Path, command: str)
     )
     arguments = {"scan": [str(tmp_path)], "classify": [str(tmp_path / "bundle"), str(tmp_path)]}[command]
     done = subprocess.run(
-        [sys.executable, "-c", code, command, *arguments], capture_output=True, text=True, cwd=tmp_path,
+        [sys.executable, "-c", code, command, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
         preexec_fn=_cores_on,
-    )  # fmt: skip
+    )
     assert done.stdout.splitlines()[-1] == "core 0 0", done.stdout + done.stderr
 
 

@@ -56,9 +56,14 @@ class World:
         log.unlink(missing_ok=True)
         home.mkdir()
         environment = {
-            "HOME": str(home), "PATH": os.defpath, "LD_PRELOAD": str(self.library), "NO_NETWORK_LOG": str(log),
-            "ORT_DISABLE_TELEMETRY": "0", "CI": "false", "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+            "HOME": str(home),
+            "PATH": os.defpath,
+            "LD_PRELOAD": str(self.library),
+            "NO_NETWORK_LOG": str(log),
+            "ORT_DISABLE_TELEMETRY": "0",
+            "CI": "false",
+            "OMP_NUM_THREADS": "1",
+        }
         done = subprocess.run(
             [sys.executable, *words], cwd=self.folder, env=environment, capture_output=True, text=True
         )

@@ -137,8 +137,9 @@ def test_a_salt_file_keeps_pseudonyms_from_one_out_to_the_next(bundle: Bundle, s
     """As docs/privacy.md says for a new bundle; and nothing but the hashes tells of the file."""
 
     def run(out: str, *more: object) -> tuple[bytes, str]:
-        done = lits_deploy("classify", bundle.folder, scans, "--out", tmp_path / out, "--pseudonymous", *more,
-                           cwd=tmp_path)  # fmt: skip
+        done = lits_deploy(
+            "classify", bundle.folder, scans, "--out", tmp_path / out, "--pseudonymous", *more, cwd=tmp_path
+        )
         assert done.returncode == 1, done.stderr.decode()
         return (tmp_path / out / "slices.csv").read_bytes(), (tmp_path / out / "run.json").read_text(encoding="utf-8")
 

@@ -6,14 +6,15 @@ import json
 import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from folder_runs import SIZE, classify
 from lits_deploy.ledger import RAN, Ledger
-from lits_deploy.pipeline.about import ran
+from lits_deploy.pipeline.about import MACHINES_SHOWN, ran, ran_elsewhere
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.redraw import redraw
+from lits_deploy.report.redraw import redraw
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 
@@ -22,7 +23,7 @@ LATE = EARLY + timedelta(days=1)
 
 
 def noted(before: str | None, started: datetime, *, answers: bool = True) -> str:
-    told = ran(before, started, [Path("/ward/Smith")], ClassifyOptions(), answers=answers)
+    told = ran(before, started, ["Smith"], ClassifyOptions(), answers=answers)
     return json.dumps(told)
 
 
@@ -42,7 +43,7 @@ def test_names_of_folders_only_where_identifiers_are_asked_for(
     identify: bool, pseudonymous: bool, scans: list[str], machine: bool
 ) -> None:
     options = ClassifyOptions(identify=identify, pseudonymous=pseudonymous)
-    told = ran(None, EARLY, [Path("/ward/Smith")], options, answers=True)
+    told = ran(None, EARLY, ["Smith"], options, answers=True)
     assert told["scans"] == scans
     assert (told["machine"] is not None) == machine
 
@@ -71,3 +72,25 @@ def test_a_run_notes_it_and_the_page_drawn_again_is_the_same(tmp_path: Path) -> 
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", after["last"])
     assert after["last"] > after["first"]
     assert before is not None
+
+
+def test_answers_from_elsewhere_have_the_first_and_last_start_of_all_and_each_machine_once() -> None:
+    options = ClassifyOptions(identify=True)
+
+    def told(day: int, machine: str | None) -> dict[str, Any]:
+        return {"first": f"2026-07-{day:02d} 06:00 UTC", "last": f"2026-07-{day + 1:02d} 06:00 UTC", "machine": machine}
+
+    both = ran_elsewhere(None, [told(14, "A, 2 cores"), told(12, "B, 1 core"), told(13, "A, 2 cores")], ["x"], options)
+    assert both == {
+        "first": "2026-07-12 06:00 UTC",
+        "last": "2026-07-15 06:00 UTC",
+        "scans": ["x"],
+        "machine": "A, 2 cores; B, 1 core",
+    }
+    more = ran_elsewhere(json.dumps(both), [told(20, "B, 1 core")], ["x"], ClassifyOptions())
+    assert more == {**both, "last": "2026-07-21 06:00 UTC", "scans": []}
+    assert ran_elsewhere(json.dumps(both), [], ["x"], options) == both
+    hidden = ran_elsewhere(None, [told(14, None)], ["x"], ClassifyOptions(pseudonymous=True))
+    assert (hidden["machine"], hidden["scans"]) == (None, [])
+    many = ran_elsewhere(None, [told(n, f"box {n}") for n in range(1, 20)], [], options)["machine"]
+    assert many.endswith(f"box {MACHINES_SHOWN}; others")

@@ -22,9 +22,9 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
 from lits_deploy.ledger import Counts, Ledger
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
-from lits_deploy.pipeline.redraw import redraw
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
+from lits_deploy.report.redraw import redraw
 from lits_deploy.runtime.base import Batch, Outputs, RuntimeInfo
 from lits_deploy.scans import Reading
 from lits_deploy.scans.image import load_slice
@@ -119,8 +119,11 @@ def test_names_that_are_not_utf8_are_classified(bundle: Bundle, tmp_path: Path) 
     summary = classify(bundle, folder, tmp_path / "out", formats=("csv", "parquet", "jsonl"))
     assert not summary.failed
     assert set(outcome(tmp_path / "out")) == {
-        "caf\\xe9.png", "two\\x0alines.png", "back\\\\slash.png", "Ünïcode 患者.png",
-    }  # fmt: skip
+        "caf\\xe9.png",
+        "two\\x0alines.png",
+        "back\\\\slash.png",
+        "Ünïcode 患者.png",
+    }
 
 
 def test_stopped_and_started_again_the_tables_are_those_of_an_undisturbed_run(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from folder_runs import SALT, SIZE, classify, outcome, rows, tricks
 from lits_deploy.bundle import Bundle
-from lits_deploy.cli.classify import app
+from lits_deploy.cli.app import app
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 
@@ -65,7 +65,7 @@ def test_where_paths_are_hashed_no_pattern_is_kept_but_what_it_matched_is(
 def test_the_command_exits_1_for_news_alone(bundle: Bundle, tmp_path: Path) -> None:
     scans, out = folder_of_slices(tmp_path / "scans", 2, size=SIZE), tmp_path / "out"
     (scans / "bad.png").write_bytes(b"")
-    arguments = [str(bundle.folder), str(scans), "--out", str(out), "--salt", SALT, "--no-report"]
+    arguments = ["classify", str(bundle.folder), str(scans), "--out", str(out), "--salt", SALT, "--no-report"]
     assert CliRunner().invoke(app, arguments).exit_code == 1
     done = CliRunner().invoke(app, [*arguments, "--ignore", "*.txt", "--ignore", "bad.png"])
     assert done.exit_code == 0

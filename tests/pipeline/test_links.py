@@ -9,13 +9,13 @@ import pytest
 
 from folder_runs import SIZE, classify, outcome, tricks
 from lits_deploy.contract import InputContract
+from lits_deploy.decode.decoding import Decoding
+from lits_deploy.decode.job import Job
+from lits_deploy.decode.one_slice import bytes_of
 from lits_deploy.errors import SliceError
-from lits_deploy.pipeline.fetch import fetch
-from lits_deploy.pipeline.one_slice import bytes_of
+from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.run import Loop
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pipeline.workers import Job
 from lits_deploy.scans.within import OUTSIDE, real_names
 from lits_deploy.watch.changes import Polling, changes_in
 from lits_deploy.watch.inbox import EMPTY, state_of
@@ -61,8 +61,9 @@ def test_decoders_without_a_network_and_zips_keep_to_it_too(tmp_path: Path) -> N
     tricks(tmp_path / "other", a="grey 6")
     within = real_names([tricks(tmp_path / "scans")])
     jobs = [Job(0, str(tmp_path / "other/a.test"), "hostile_reader")]
-    fetch(jobs, InputContract(size=SIZE, crop=56, window_hu=(-160.0, 240.0)), ClassifyOptions(), within=within)
-    assert jobs[0].reason == OUTSIDE
+    contract = InputContract(size=SIZE, crop=56, window_hu=(-160.0, 240.0))
+    with Decoding(ClassifyOptions().decoding(contract, within), Stop()) as decoding:
+        assert [end.reason for end, _ in decoding.files(jobs)] == [OUTSIDE]
     with pytest.raises(SliceError, match="--follow-links"):
         bytes_of({"path": str(tmp_path / "other/a.test"), "member": 0, "mtime_ns": None}, 1000, within)
 

@@ -18,12 +18,12 @@ from folder_runs import SALT, SIZE, outcome, read_tricks_as, rows, tricks, worke
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError
 from lits_deploy.ledger import Ledger
-from lits_deploy.pipeline import pictures
-from lits_deploy.pipeline.after import reporter
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
-from lits_deploy.pipeline.pictures import check_segmenter
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
+from lits_deploy.report import drawn
+from lits_deploy.report.after import reporter
+from lits_deploy.report.drawn import check_segmenter
 from lits_deploy.runtime import Outputs, Runtime
 from lits_deploy.runtime.base import Batch
 from lits_deploy.scans.image import load_slice
@@ -124,8 +124,14 @@ def test_a_neighbour_that_ends_its_decoder_costs_itself_alone(bundle: Bundle, tm
         summary = classify(bundle, scans, out, network, read=GREYS, workers=workers, **limits)
         assert (summary.slices, summary.failed) == (7, 1)
         assert network.beside == {
-            1: (1, 1, 2), 2: (1, 2, 3), 3: (2, 3, 3), 5: (5, 5, 6), 6: (5, 6, 7), 7: (6, 7, 8), 8: (7, 8, 8),
-        }  # fmt: skip
+            1: (1, 1, 2),
+            2: (1, 2, 3),
+            3: (2, 3, 3),
+            5: (5, 5, 6),
+            6: (5, 6, 7),
+            7: (6, 7, 8),
+            8: (7, 8, 8),
+        }
         tables.add((out / "slices.csv").read_bytes())
     assert len(tables) == 1
 
@@ -145,20 +151,25 @@ def volume(count: int = 5) -> list[np.ndarray[Any, Any]]:
 
 def test_one_volume_has_one_answer_whatever_files_it_lies_in(bundle: Bundle, tmp_path: Path) -> None:
     hu = volume()
-    for folder in ("series", "nifti", "frames", "copy"):
+    for folder in ("series", "nifti", "copy"):
         (tmp_path / "scans" / folder).mkdir(parents=True)
     for k, name in enumerate("dbeac"):
         data = ct(hu[k], ImagePositionPatient=[-160, -160, 30 + 5 * k], InstanceNumber=9 - k)
         (tmp_path / "scans/series" / name).write_bytes(data)
         (tmp_path / "scans/copy" / f"{name}.dcm").write_bytes(data)
     (tmp_path / "scans/nifti/v.nii").write_bytes(nifti(np.stack(hu)))
-    (tmp_path / "scans/frames/v.dcm").write_bytes(dicom_bytes(enhanced(hu[::-1])))  # listed from head to feet
+    for order in ([0, 1, 2, 3, 4], [3, 0, 4, 1, 2]):
+        name = f"frames{order[0]}"
+        (tmp_path / "scans" / name).mkdir()
+        data = dicom_bytes(enhanced(hu[::-1], order=order, SeriesInstanceUID=f"1.2.{order[0]}"))
+        (tmp_path / "scans" / name / "v.dcm").write_bytes(data)
     classify(bundle, tmp_path / "scans", tmp_path / "out")
     answers: dict[str, list[list[float]]] = {}
     for row in sorted(rows(tmp_path / "out"), key=lambda row: float(row["z_mm"])):
         answers.setdefault(row["path"].partition("/")[0], []).append([float(row[f"p{i}"]) for i in range(3)])
     assert answers["series"] == answers["nifti"] == answers["copy"]
-    np.testing.assert_allclose(answers["frames"], answers["series"], atol=0.01)  # stored with coarser slopes
+    np.testing.assert_allclose(answers["frames0"], answers["series"], atol=0.01)  # stored with coarser slopes
+    assert answers["frames3"] == answers["frames0"]
     np.testing.assert_allclose(answers["nifti"], list(volume_answers(bundle, hu)), atol=1e-5)
 
 
@@ -301,7 +312,7 @@ def test_pictures_are_drawn_over_what_the_network_saw(
     def opened(used: Bundle, **how: Any) -> Runtime:
         return drawing
 
-    monkeypatch.setattr(pictures, "open_runtime", opened)
+    monkeypatch.setattr(drawn, "open_runtime", opened)
     options = ClassifyOptions(salt=SALT, abstain=False)
     finish = reporter(bundle, options, segmenter=unet)
     with read_tricks_as(*GREYS):

@@ -84,9 +84,14 @@ def forbid(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_seems_gone_stops_the_run_before_it_changes_anything(
-    bundle: Bundle, scans: Path, tmp_path: Path, spoil: Callable[[Path, pytest.MonkeyPatch], None], why: str,
-    pseudonymous: bool, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    bundle: Bundle,
+    scans: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path, pytest.MonkeyPatch], None],
+    why: str,
+    pseudonymous: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     out = tmp_path / "out"
     classify(bundle, scans, out, pseudonymous=pseudonymous)
     before = state(out)

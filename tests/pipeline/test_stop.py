@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from lits_deploy.decode.wakeup import Wakeup
 from lits_deploy.pipeline.stop import Stop, stop_on_signals
-from lits_deploy.pipeline.wakeup import Wakeup
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

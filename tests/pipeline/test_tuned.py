@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.candidates import opener
+from benchmarks.candidates import opener, spec_of
 from fake_runtime import FakeRuntime
-from lits_deploy import backends
 from lits_deploy.backends import places
 from lits_deploy.bundle import Bundle
 from lits_deploy.machine import cores
 from lits_deploy.pipeline import tuned, tuning
+from lits_deploy.pipeline.network import open_network
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.run import open_network, run_folder
+from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Batch, Outputs, Runtime
 from tiny_bundle import make_tiny_bundle
@@ -175,9 +175,9 @@ def test_only_a_batch_size_that_was_named_is_tried_beyond_the_engines_default(
         asked.append((max_batch, insist))
         return FakeRuntime()
 
-    monkeypatch.setattr(backends, "open_tensorrt", opened)
+    monkeypatch.setattr("lits_deploy.trt.open.open_tensorrt", opened)
     options = ClassifyOptions(runtime="tensorrt", device="cuda")
     for one in (options, replace(options, batch_size=64), replace(options, batch_size=128, tune=True)):
-        open_network(bundle, bundle.folder.with_name("out"), options=one)
-    opener(bundle, bundle.artifact(), "tensorrt", "cuda", 1)(8)
+        open_network(bundle, options=one)
+    opener(bundle, spec_of(bundle, 1, "fp32", "tensorrt", "cuda"))(8)
     assert asked == [(tuning.GPU_BATCH, False), (64, True), (128, False), (8, True)]

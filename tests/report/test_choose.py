@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lits_deploy.ledger import OK, ResultRow, SeriesRow
+from lits_deploy.ledger import OK, ResultRow, VolumeRow
 from lits_deploy.report.choose import SERIES, SLICES, WORTH, chosen, peaks
 
 
 def rows(series: int, *p2: float | None) -> list[ResultRow]:
     return [
         ResultRow(f"{series}-{k}", 0, OK, None, None if p is None else 1, None, None, p, None, None)._replace(
-            position=k, series_id=series, file=100 * series + k
+            position=k, volume=series, file=100 * series + k
         )
         for k, p in enumerate(p2)
     ]
@@ -32,7 +32,7 @@ def test_peaks_of_a_long_series_are_not_neighbours() -> None:
 
 
 def test_the_most_suspicious_series_come_first_and_not_all_of_them() -> None:
-    series = {n: SeriesRow(f"s{n}", "t", '{"kind":"dicom"}') for n in range(SERIES + 5)}
+    series = {n: VolumeRow(f"s{n}", "t", '{"kind":"dicom"}', "{}") for n in range(SERIES + 5)}
     ledger = [row for n in series for row in rows(n, n / 100, n / 100)]
     found = chosen(ledger, series)
     assert [summary.name for summary, _ in found] == [f"s{n}" for n in reversed(range(5, SERIES + 5))]

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ledgers import BASE, RAN_ONCE, make_ledger
+from ledgers import ABOUT_TINY, BASE, RAN_ONCE, make_ledger
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import OutputError
-from lits_deploy.ledger import RAN, Ledger
+from lits_deploy.ledger import ABOUT, OK, RAN, FileRow, HeaderRow, Ledger, SliceRow
 from lits_deploy.report import words
 from lits_deploy.report.page import page, write_page
 from lits_deploy.report.view import MOST_LISTED, MOST_REASONS, MOST_STRIPS, Reason, common_label, view
+from lits_deploy.scans.discover import Found
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}&amp;"
 
@@ -63,8 +64,10 @@ def test_hostile_paths_reasons_and_identifiers_are_text(tmp_path: Path) -> None:
         text = page(view(ledger))
     parsed = Parsed(text)
     assert [tag for tag, _ in parsed.tags].count("script") == 1
-    assert all("src" not in attributes or str(attributes["src"]).startswith("data:image/jpeg;base64,")
-               for _, attributes in parsed.tags)  # fmt: skip
+    assert all(
+        "src" not in attributes or str(attributes["src"]).startswith("data:image/jpeg;base64,")
+        for _, attributes in parsed.tags
+    )
     assert not [name for _, attributes in parsed.tags for name in attributes if name.startswith("on")]
     assert parsed.text.count(HOSTILE) > 4, "and it is all there to be read"
 
@@ -157,7 +160,7 @@ def test_nobody_is_named_unless_asked_for(tmp_path: Path) -> None:
     assert "this page is patient data" in clear
     with make_ledger(tmp_path / "paths", path=lambda n, k: f"{7 * n + 3:03d}{k:09d}", names="abcdef-paths") as ledger:
         pseudonymous = page(view(ledger))
-    assert "series series0000" in pseudonymous, "what hashes have in common is no name"
+    assert re.search(r"series [0-9a-f]{12}", pseudonymous), "what hashes have in common is no name"
     assert "Paths are hashed, too." in pseudonymous
 
 
@@ -228,3 +231,43 @@ def test_labels_part_where_the_eye_should_go() -> None:
     assert words.parted("a/b/…") == ("a/", "b/…")
     assert words.parted("one.nii") == ("", "one.nii")
     assert words.breakable("a/<b>_c.d") == "a/<wbr>&lt;b&gt;_<wbr>c.<wbr>d"
+
+
+def test_copies_count_once_in_the_tiles(tmp_path: Path) -> None:
+    with make_ledger(tmp_path, series=1, slices=8) as ledger:
+        once = view(ledger).labels
+        info = '{"kind":"dicom","modality":"CT","orientation":"axial"}'
+        header = HeaderRow("series0000", "study00000", "", info)
+        names = ["again.dcm", *(f"study-000/IM{k:04d}.dcm" for k in range(8))]
+        ledger.stage([Found(name, 100, 0, kind="dicom") for name in names])
+        ledger.adopt({"bundle": "b"}, BASE)
+        ((number, *_),) = ledger.pending(9)
+        copy = SliceRow(number, 0, OK, None, 1, 0.2, 0.5, 0.3, '{"position":0.0}')
+        ledger.record([copy], [FileRow(number, OK, None, "ab" * 32, "w", header)])
+        assert [row.copy_of for row in ledger.rows() if row.copy_of] == ["again.dcm"]
+        assert view(ledger).labels == once
+
+
+class TestOperatingPoint:
+    """What the run's rule will miss stands at the top, and figures of another rule do not."""
+
+    @staticmethod
+    def page_of(tmp_path: Path, **decided: object) -> str:
+        about = {**ABOUT_TINY, "decided": {"rule": "argmax", "threshold": None, "promised": None, **decided}}
+        with make_ledger(tmp_path) as ledger:
+            ledger.note(ABOUT, json.dumps(about))
+            return " ".join(Parsed(page(view(ledger))).text.split())
+
+    def test_a_promise_is_said_before_anything_else(self, tmp_path: Path, plain: str) -> None:
+        sentence, patients = "Of 100 slices with a lesion it is expected to find 71.", "Of 19 patients 18."
+        told = {"rule": "balanced", "threshold": 0.125, "promised": sentence, "by_patient": patients}
+        text = self.page_of(tmp_path, **told)
+        assert f"What it will miss. {sentence} {patients}" in text
+        assert text.index("What it will miss") < text.index("Series by suspicion")
+        assert "Called a lesion where its calibrated odds reach 0.125 (balanced)" in text
+        assert "Measured on 100 slices" not in text, "by the most probable class: not what this run says"
+        assert "What it will miss" not in plain
+
+    def test_without_a_promise_the_page_is_as_it_was(self, tmp_path: Path, plain: str) -> None:
+        assert self.page_of(tmp_path) == " ".join(Parsed(plain).text.split())
+        assert "Measured on 100 slices" in plain

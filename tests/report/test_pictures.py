@@ -63,8 +63,9 @@ def test_labels_are_outlined_on_their_edges() -> None:
     contours = label_contours(labels)
     liver = [points(line) for line in contours["liver"]]
     assert sorted((line.min(axis=0).tolist(), line.max(axis=0).tolist()) for line in liver) == [
-        ([0.0, 50.0], [10.0, 60.0]), ([100.0, 40.0], [160.0, 80.0]),
-    ]  # fmt: skip
+        ([0.0, 50.0], [10.0, 60.0]),
+        ([100.0, 40.0], [160.0, 80.0]),
+    ]
     assert len(contours["lesion"]) == 1
     assert len(contours["lesion"][0]) < 24, "straight edges take few points"
     assert label_contours(np.zeros((256, 256), np.uint8)) == {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lits_deploy.ledger import ABSTAINED, FAILED, OK, ResultRow
+from lits_deploy.ledger import ABSTAINED, EXCLUDED, FAILED, OK, ResultRow
 from lits_deploy.report import strip
 from lits_deploy.report.profile import FULL_WIDTH, MOST_COLUMNS, profile
 
@@ -15,9 +15,14 @@ def row(p2: float | None, label: int | None = 1, status: int = OK) -> ResultRow:
 
 
 MIXED = [
-    row(0.0, 0), row(0.8, 2), row(0.8, 2), row(None, None, ABSTAINED), row(None, None, FAILED),
-    row(0.4, None, ABSTAINED), row(None, 2),
-]  # fmt: skip
+    row(0.0, 0),
+    row(0.8, 2),
+    row(0.8, 2),
+    row(None, None, EXCLUDED),
+    row(None, None, FAILED),
+    row(0.4, None, ABSTAINED),
+    row(None, 2),
+]
 
 
 def heights(svg: str, kind: str) -> dict[int, int]:
@@ -44,9 +49,13 @@ def test_areas_are_the_probabilities_and_gaps_where_there_is_no_answer() -> None
 def test_the_ribbon_says_what_each_slice_was_called() -> None:
     runs = re.findall(r'class="(\w+)" x="(\d+)" width="(\d+)"', strip.ribbon(profile(MIXED)))
     assert runs == [
-        ("none", "0", "1"), ("lesion", "1", "2"), ("withheld", "3", "1"), ("failed", "4", "1"), ("unsure", "5", "1"),
+        ("none", "0", "1"),
+        ("lesion", "1", "2"),
+        ("excluded", "3", "1"),
+        ("failed", "4", "1"),
+        ("abstained", "5", "1"),
         ("lesion", "6", "1"),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_long_series_keeps_its_peaks_in_few_columns() -> None:

@@ -54,14 +54,19 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 FOUND = [
     pytest.param(
-        FakeLibcuda(cuda=12_040), "550.54.15", {},
+        FakeLibcuda(cuda=12_040),
+        "550.54.15",
+        {},
         r"driver 550\.54\.15 runs CUDA 12\.4, and ONNX Runtime 1\.31\.1 is built for CUDA 13: driver 580 needed.*"
         r"Fix: install driver 580 or newer, or wheels for CUDA 12",
         id="driver too old",
     ),
     pytest.param(None, "580.95.05", {}, r"libcuda\.so\.1, is missing.*--gpus all", id="no libcuda"),
     pytest.param(
-        FakeLibcuda(start=100), None, {}, r"does not start \(CUDA_ERROR_NO_DEVICE; its driver is not loaded\)",
+        FakeLibcuda(start=100),
+        None,
+        {},
+        r"does not start \(CUDA_ERROR_NO_DEVICE; its driver is not loaded\)",
         id="driver not loaded",
     ),
     pytest.param(FakeLibcuda(start=803), "580.95.05", {}, r"\(error 803; driver 580.*reboot", id="half an update"),
@@ -69,26 +74,40 @@ FOUND = [
         FakeLibcuda(), "580.95.05", {"CUDA_VISIBLE_DEVICES": ""}, "CUDA_VISIBLE_DEVICES hides every GPU", id="hidden"
     ),
     pytest.param(
-        FakeLibcuda(free=310), "580.95.05", {}, r"NVIDIA L4 has 310 of 15,360 MiB free, and 1,024 are wanted",
+        FakeLibcuda(free=310),
+        "580.95.05",
+        {},
+        r"NVIDIA L4 has 310 of 15,360 MiB free, and 1,024 are wanted",
         id="memory taken",
     ),
     pytest.param(FakeLibcuda(context=2), "580.95.05", {}, "NVIDIA L4 has 0 MiB free", id="no room for a context"),
     pytest.param(
-        FakeLibcuda(context=46), "580.95.05", {}, "NVIDIA L4 cannot be used now: CUDA_ERROR_DEVICE_UNAVAILABLE",
+        FakeLibcuda(context=46),
+        "580.95.05",
+        {},
+        "NVIDIA L4 cannot be used now: CUDA_ERROR_DEVICE_UNAVAILABLE",
         id="taken for itself",
     ),
     pytest.param(
-        FakeLibcuda(name="NVIDIA H100 MIG 1g.5gb", total=700, free=600), "580.95.05", {},
-        r"H100 MIG 1g\.5gb has 600 of 700 MiB free", id="small MIG slice",
+        FakeLibcuda(name="NVIDIA H100 MIG 1g.5gb", total=700, free=600),
+        "580.95.05",
+        {},
+        r"H100 MIG 1g\.5gb has 600 of 700 MiB free",
+        id="small MIG slice",
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("library", "driver", "environment", "says"), FOUND)
 def test_auto_tells_once_what_it_found_and_takes_the_cpu(
-    library: FakeLibcuda | None, driver: str | None, environment: dict[str, str], says: str, with_cuda: FakeOrt,
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    library: FakeLibcuda | None,
+    driver: str | None,
+    environment: dict[str, str],
+    says: str,
+    with_cuda: FakeOrt,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     fake_libcuda.put_in(monkeypatch, library, driver=driver)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
@@ -139,9 +158,12 @@ def test_a_newer_minor_version_of_cuda_is_no_reason(with_cuda: FakeOrt, monkeypa
     ],
 )
 def test_auto_finds_out_by_computing(
-    breaks: dict[str, Any], says: str, with_cuda: FakeOrt, monkeypatch: pytest.MonkeyPatch,
+    breaks: dict[str, Any],
+    says: str,
+    with_cuda: FakeOrt,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     """What only shows when the libraries are loaded or run: no cuDNN, half of CUDA, a GPU they are not built for."""
     vars(with_cuda).update(breaks)
     fake_libcuda.put_in(monkeypatch, FakeLibcuda(), driver="580.95.05")

@@ -33,9 +33,13 @@ def opened(ort: FakeOrt, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Onn
     monkeypatch.setattr(onnxruntime_, "import_onnxruntime", lambda: ort)
     monkeypatch.setattr(onnxruntime_, "_foreseen", lambda _: None)
     return OnnxRuntime(
-        NO_NETWORK, device=Device("cuda", 1), precision="fp16", shape=(1, 4, 4), wanted=("logits",),
+        NO_NETWORK,
+        device=Device("cuda", 1),
+        precision="fp16",
+        shape=(1, 4, 4),
+        wanted=("logits",),
         **{"max_batch": 32, **options},
-    )  # fmt: skip
+    )
 
 
 def test_cuda_is_asked_for_alone_with_fp32_meaning_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +117,7 @@ def test_bound_buffers_give_what_a_plain_run_gives(tmp_path: Path) -> None:
     with open_runtime(bundle, runtime="onnxruntime", device="cpu") as runtime:
         assert isinstance(runtime, OnnxRuntime)
         ort = onnxruntime_.import_onnxruntime()
-        bound = BoundSession(ort, runtime._session, "slices", ["probabilities", "logits"], "cpu", 0, most=8)
+        bound = BoundSession(ort, runtime._session, ["probabilities", "logits"], Device("cpu"), most=8)
         for count in (4, 3, 5, 8):
             batch = np.random.default_rng(count).integers(0, 256, (count, 1, 16, 16), dtype=np.uint8)
             kept = batch.copy()

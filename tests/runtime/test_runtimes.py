@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ from tiny_bundle import make_tiny_bundle
 
 needs_openvino = pytest.mark.skipif(not openvino_.installed(), reason="OpenVINO is not installed")
 
-NO_NETWORK = ModelFile("model.onnx", b"\x08\x09")
+NO_NETWORKS = [ModelFile("empty.onnx", b"\x08\x09"), ModelFile.of("empty.onnx", [b"\x08\x09"])]
+"""Of bytes, and by a path."""
 """An ONNX file with nothing in it but its version."""
 
 
@@ -99,11 +102,31 @@ def test_lanes_compute_at_once_what_one_does(name: str, bundle: Bundle) -> None:
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+WITHOUT_CONVERTER = """
+import sys
+from lits_deploy.runtime.openvino_ import import_openvino
+
+ov = import_openvino()
+assert "openvino.tools.ovc" not in sys.modules
+assert not hasattr(ov, "no_such_thing")
+assert callable(ov.convert_model)
+assert import_openvino() is ov
+"""
+
+
+@needs_openvino
+def test_openvino_s_converter_is_loaded_for_whoever_asks_and_for_nobody_else() -> None:
+    """In a process of its own: another test may have loaded it."""
+    assert subprocess.run([sys.executable, "-c", WITHOUT_CONVERTER], check=False).returncode == 0
+
+
 TWO_NETWORKS = """
 import gc, signal, sys
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from pathlib import Path
 import numpy as np
 from lits_deploy.bundle import Bundle
@@ -131,14 +154,19 @@ def test_a_signal_after_two_openvino_networks(bundle: Bundle) -> None:
 
 
 @needs_openvino
-def test_openvino_refuses_a_gpu_and_a_file_that_is_no_network(bundle: Bundle) -> None:
+@pytest.mark.parametrize("no_network", NO_NETWORKS)
+def test_openvino_refuses_a_gpu_and_a_file_that_is_no_network(bundle: Bundle, no_network: ModelFile) -> None:
     with pytest.raises(DeviceError, match="not on cuda:0"):
         open_runtime(bundle, runtime="openvino", device="cuda")
     with pytest.raises(BundleError, match="OpenVINO cannot load"):
         OpenVino(
-            NO_NETWORK, device=Device("cpu"), precision="fp32", shape=(1, 256, 256), wanted=("logits",),
+            no_network,
+            device=Device("cpu"),
+            precision="fp32",
+            shape=(1, 256, 256),
+            wanted=("logits",),
             max_batch=1,
-        )  # fmt: skip
+        )
 
 
 def test_places_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +176,24 @@ def test_places_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime_, "installed", lambda: False)
     with pytest.raises(MissingExtra, match="pip install"):
         places()
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
+def test_a_network_is_loaded_by_path_or_of_bytes_and_nothing_of_it_stays_open(
+    bundle: Bundle, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, answers = slices(2), []
+    for sealed in (True, False):
+        if not sealed:
+            monkeypatch.delattr(os, "memfd_create")
+        with bundle.read(bundle.artifact()) as model:
+            assert isinstance(model.source, str if sealed else bytes)
+        with open_runtime(bundle, runtime=name, device="cpu") as runtime:
+            links = [path.readlink() for path in Path("/proc/self/fd").glob("*") if path.is_symlink()]
+            assert not [link for link in links if bundle.artifact().file in link.name]
+            answers.append(runtime.infer(batch).logits)
+    assert answers[0] is not None
+    assert (answers[0] == answers[1]).all()
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
@@ -181,12 +227,13 @@ def test_device_names() -> None:
     assert Device.parse("auto", auto=auto) is auto
 
 
-def test_a_file_that_is_no_network_is_named() -> None:
+@pytest.mark.parametrize("no_network", NO_NETWORKS)
+def test_a_file_that_is_no_network_is_named(no_network: ModelFile) -> None:
     from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 
-    with pytest.raises(BundleError, match="cannot load"):
+    with pytest.raises(BundleError, match=r"cannot load empty\.onnx: \[ONNXRuntimeError\] [ :\w]* : No graph"):
         OnnxRuntime(
-            NO_NETWORK,
+            no_network,
             device=Device("cpu"),
             precision="fp32",
             shape=(1, 256, 256),

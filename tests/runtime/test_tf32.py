@@ -14,18 +14,18 @@ from folder_runs import rows
 from lits_deploy import verify as verify_module
 from lits_deploy.backends import choose, open_runtime
 from lits_deploy.bundle import Bundle
-from lits_deploy.errors import DeviceError, EngineError
+from lits_deploy.errors import BundleError, DeviceError, EngineError
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.run_json import read_run_json
 from lits_deploy.runtime import onnxruntime_
 from lits_deploy.trt import open as trt_open
 from lits_deploy.trt.cache import EngineCache
-from lits_deploy.trt.key import Profile, key_for
+from lits_deploy.trt.key import Profile
 from lits_deploy.trt.layers import keeps_promise
-from lits_deploy.trt.prepare import artifacts_for, prepare
+from lits_deploy.trt.prepare import Job, artifacts_for, prepare
 from pictures import folder_of_slices
-from recording_cuda import FAKE_GPU
+from recording_cuda import RecordingCuda
 from recording_onnxruntime import CUDA, FakeOrt
 from tiny_bundle import make_tiny_bundle
 from trt_fakes import fake_library
@@ -96,10 +96,11 @@ def test_verify_holds_it_to_the_goldens_where_it_runs(
     fake_libcuda.put_in(monkeypatch, FakeLibcuda(capability=capability), driver="580.95.05")
     checked: list[tuple[str, str, float]] = []
 
-    def check(_bundle: Any, artifact: Any, _runtime: str, device: str, *_: Any) -> None:
+    def check(_bundle: Any, *, artifact: Any, device: str, **_: Any) -> None:
         checked.append((artifact.name, device, artifact.tolerance))
+        raise BundleError("not opened")
 
-    monkeypatch.setattr(verify_module, "_check", check)
+    monkeypatch.setattr(verify_module, "open_runtime", check)
     verify_module.verify(bundle.folder)
     assert ("fp32", "cuda:0", 1e-5) in checked
     assert (("tf32", "cuda:0", 1e-3) in checked) == (capability >= (8, 0))
@@ -107,19 +108,17 @@ def test_verify_holds_it_to_the_goldens_where_it_runs(
 
 
 def test_its_engine_is_its_own_and_refused_for_older_gpus(bundle: Bundle, tmp_path: Path) -> None:
-    keys = [
-        key_for(bundle, bundle.artifact(name), flavour="rtx", version="1", gpu=FAKE_GPU, targets=(), profile=Profile())
-        for name in ("fp32", "tf32")
-    ]
+    given: dict[str, Any] = {"bundle": bundle, "library": fake_library("rtx"), "cache": EngineCache(tmp_path / "e")}
+    here = {**given, "cuda": RecordingCuda()}
+    keys = [Job(artifact=bundle.artifact(name), **here).key(Profile()) for name in ("fp32", "tf32")]
     assert keys[0].digest != keys[1].digest
     assert not keys[0].serves(keys[1])
     assert [artifact.name for artifact in artifacts_for(bundle, ("tf32",))] == ["tf32"]
     assert "tf32" not in [artifact.name for artifact in artifacts_for(bundle)]
-    given: dict[str, Any] = {"library": fake_library("rtx"), "profile": Profile(), "cache": EngineCache(tmp_path / "e")}
     with pytest.raises(DeviceError, match=r"Ampere or later .*: sm75 is older"):
-        prepare(bundle, bundle.artifact("tf32"), gpu=None, targets=("sm75", "sm86"), **given)
+        prepare(Job(artifact=bundle.artifact("tf32"), targets=("sm75", "sm86"), **given), Profile())
     with pytest.raises(EngineError, match="does not know sm75"):  # as before
-        prepare(bundle, bundle.artifact("fp32"), gpu=None, targets=("sm75",), **given)
+        prepare(Job(artifact=bundle.artifact("fp32"), targets=("sm75",), **given), Profile())
 
 
 def test_layers_of_a_tf32_engine_are_listed_as_fp32() -> None:

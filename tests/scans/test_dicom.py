@@ -12,12 +12,19 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from lits_deploy.contract import InputContract
+from lits_deploy.decode.job import Job
 from lits_deploy.errors import SliceError
+from lits_deploy.pipeline.naming import Naming
+from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.scans import Frame, Reading, Scan
 from lits_deploy.scans.dicom import read
 from lits_deploy.scans.dicom.region import REGIONS
 from lits_deploy.scans.orient import TURNS
+from lits_deploy.series import Geometry, Where
 from scan_files import CONTRACT, SIDE, body, ct, ct_dataset, dicom_bytes, enhanced, stands, turned_ct
+
+NAMING = Naming(names=Pseudonyms(salt=b"salt"))
+JOB = Job(1, "x", "reader", "folder/x", "dicom")
 
 
 def one(data: bytes, contract: InputContract = CONTRACT) -> Frame:
@@ -51,12 +58,15 @@ def test_a_slice_is_windowed_and_shrunk_and_its_header_told() -> None:
     assert scan.window == "-160…240 HU"
     series = scan.series
     assert series is not None
-    assert (series.kind, series.modality, series.rows, series.columns) == ("dicom", "CT", SIDE, SIDE)
-    assert (series.study, series.spacing_mm, series.turn, series.orientation) == ("2.25.1", (2.5, 2.5), "", "axial")
+    assert (series.kind, series.modality, series.orientation) == ("dicom", "CT", "axial")
+    assert (series.study, series.series, series.patient) == ("2.25.1", "2.25.2", "ID-1")
+    assert series.geometry == Geometry(
+        rows=SIDE, columns=SIDE, spacing_mm=(2.5, 2.5), directions=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    )
     assert series.identifiers["patient_name"] == "Doe^Jane"
     assert series.identifiers["series_uid"] == "2.25.2"
     (frame,) = scan.frames
-    assert (frame.index, frame.withheld, frame.position) == (0, None, 30.0)
+    assert (frame.index, frame.withheld, frame.where.position) == (0, None, 30.0)
     assert frame.pixels is not None
     assert frame.pixels.shape == (1, 64, 64)
     assert stands(frame.pixels, body())
@@ -66,10 +76,10 @@ def test_a_slice_is_windowed_and_shrunk_and_its_header_told() -> None:
 def test_however_it_lies_it_ends_upright(turn: str) -> None:
     scan = read(turned_ct(turn), CONTRACT)
     assert scan.series is not None
-    assert (scan.series.turn, scan.series.orientation) == (turn, "axial")
+    assert (scan.series.geometry.turn, scan.series.orientation) == (turn, "axial")
     (frame,) = scan.frames
     assert stands(frame.pixels, body())
-    assert frame.position == 30.0
+    assert frame.where.position == 30.0
 
 
 def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
@@ -79,7 +89,7 @@ def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
     assert scan.series.orientation == "axial, tilted 12°"
     (frame,) = scan.frames
     assert frame.pixels is not None
-    assert frame.position == pytest.approx(97.81, abs=0.02)
+    assert frame.where.position == pytest.approx(97.81, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +112,9 @@ def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
         pytest.param({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "does not say how", id="senseless orientation"),
         pytest.param({"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "not an axial slice (coronal)", id="coronal"),
         pytest.param({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "not an axial slice (sagittal)", id="sagittal"),
-        pytest.param({"ImageOrientationPatient": [0.7071, 0.7071, 0, -0.7071, 0.7071, 0]}, "turned in its plane",
-                     id="askew"),
+        pytest.param(
+            {"ImageOrientationPatient": [0.7071, 0.7071, 0, -0.7071, 0.7071, 0]}, "turned in its plane", id="askew"
+        ),
         pytest.param({"PixelSpacing": None}, "how large a pixel is", id="no spacing"),
         pytest.param({"PixelSpacing": [2.5, 2.0]}, "pixels of 2.5×2 mm are not square", id="squeezed"),
         pytest.param({"PixelSpacing": [0.5, 0.5]}, "a field of view of 64 mm", id="small field"),
@@ -113,7 +124,7 @@ def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
         pytest.param({"RescaleSlope": 0}, "how its values become HU", id="slope 0"),
         pytest.param({"RescaleType": "Z_EFF"}, "its values are no HU", id="another unit"),
     ],
-)  # fmt: skip
+)
 def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict[str, Any], reason: str) -> None:
     changes = dict(changes)
     if "RescaleSlope" in changes:
@@ -156,7 +167,7 @@ def test_a_structured_report_needs_no_pixels_to_be_told() -> None:
         delattr(report, keyword)
     scan = read(dicom_bytes(report), CONTRACT)
     assert scan.series is not None
-    assert (scan.series.modality, scan.series.rows, scan.series.orientation) == ("SR", 0, "unknown")
+    assert (scan.series.modality, scan.series.geometry.rows, scan.series.orientation) == ("SR", 0, "unknown")
     assert [frame.withheld for frame in scan.frames] == ["modality SR: not a CT image"]
 
 
@@ -176,15 +187,18 @@ def test_a_matrix_that_is_not_square_is_padded_with_air() -> None:
     assert stands(frame.pixels, padded)
 
 
-@pytest.mark.parametrize("changes", [
-    {"slope": 2.0, "intercept": -1000},
-    {"RescaleType": "US"},  # unspecified, as GDCM writes
-    {"RescaleType": None},
-    {"slope": 0.5, "intercept": -1024},
-    {"intercept": 0, "PixelRepresentation": 1, "BitsStored": 16, "HighBit": 15},
-    {"intercept": 24, "PixelRepresentation": 1, "BitsStored": 12, "HighBit": 11},
-    {"intercept": -2000.5, "BitsStored": 16, "HighBit": 15},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slope": 2.0, "intercept": -1000},
+        {"RescaleType": "US"},  # unspecified, as GDCM writes
+        {"RescaleType": None},
+        {"slope": 0.5, "intercept": -1024},
+        {"intercept": 0, "PixelRepresentation": 1, "BitsStored": 16, "HighBit": 15},
+        {"intercept": 24, "PixelRepresentation": 1, "BitsStored": 12, "HighBit": 11},
+        {"intercept": -2000.5, "BitsStored": 16, "HighBit": 15},
+    ],
+)
 def test_hu_do_not_depend_on_how_they_are_stored(changes: dict[str, Any]) -> None:
     assert stands(one(ct(**changes)).pixels, body())
 
@@ -297,9 +311,9 @@ def test_enhanced_ct_has_a_place_and_a_slope_for_every_frame() -> None:
     levels = [body(level) for level in range(3)]
     scan = read(dicom_bytes(enhanced(levels)), CONTRACT)
     assert scan.series is not None
-    assert (scan.series.orientation, scan.series.spacing_mm) == ("axial", (2.5, 2.5))
+    assert (scan.series.orientation, scan.series.geometry.spacing_mm) == ("axial", (2.5, 2.5))
     frames = list(scan.frames)
-    assert [(frame.index, frame.position) for frame in frames] == [(0, 100.0), (1, 95.0), (2, 90.0)]
+    assert [(frame.index, frame.where.position) for frame in frames] == [(0, 100.0), (1, 95.0), (2, 90.0)]
     slack = [stands(frame.pixels, hu) for frame, hu in zip(frames, levels, strict=True)]
     assert slack == [True, True, True]
     compressed = list(read(dicom_bytes(enhanced(levels), SYNTAXES["RLE"]), CONTRACT).frames)
@@ -329,24 +343,6 @@ def test_several_frames_without_functional_groups_have_no_place() -> None:
     assert {frame.withheld for frame in read(data, CONTRACT).frames} == {
         "one of several frames without a position of its own"
     }
-
-
-def test_series_are_told_apart_by_all_that_makes_slices_comparable() -> None:
-    def key(**changes: Any) -> str:
-        series = read(ct(**changes), CONTRACT).series
-        assert series is not None
-        return series.key
-
-    assert key() == key(ImagePositionPatient=[0, 0, 35], SOPInstanceUID="2.25.9", InstanceNumber=7)
-    others = [
-        key(SeriesInstanceUID="2.25.22"),
-        key(ImageOrientationPatient=[1, 0, 0, 0, -1, 0]),
-        key(PixelSpacing=[2.0, 2.0]),
-        key(Modality="MR"),
-        key(FrameOfReferenceUID="2.25.44"),
-        key(PatientID="ID-2"),
-    ]
-    assert len({key(), *others}) == 1 + len(others)
 
 
 @pytest.mark.parametrize(
@@ -477,17 +473,44 @@ def test_a_dicomdir_is_an_index() -> None:
 def planted() -> Dataset:
     """A slice with a name in every element that takes text, the ones that are looked at included."""
     dataset = ct_dataset(BodyPartExamined="PLANTED", ProtocolName="PLANTED", StudyDescription="PLANTED")
-    for keyword in ("PatientID", "PatientName", "AccessionNumber", "InstitutionName", "StationName", "StudyID",
-                    "ReferringPhysicianName", "PatientComments", "ImageComments", "SeriesDescription"):  # fmt: skip
+    for keyword in (
+        "PatientID",
+        "PatientName",
+        "AccessionNumber",
+        "InstitutionName",
+        "StationName",
+        "StudyID",
+        "ReferringPhysicianName",
+        "PatientComments",
+        "ImageComments",
+        "SeriesDescription",
+    ):
         setattr(dataset, keyword, "PLANTED")
     return dataset
 
 
-@pytest.mark.parametrize("keyword", [
-    "Modality", "SOPClassUID", "ImageType", "PhotometricInterpretation", "RescaleType", "BurnedInAnnotation",
-    "SpecificCharacterSet", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient", "RescaleSlope",
-    "SliceThickness", "NumberOfFrames", "StudyInstanceUID", "SeriesInstanceUID", "PatientBirthDate", "StudyDate",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "Modality",
+        "SOPClassUID",
+        "ImageType",
+        "PhotometricInterpretation",
+        "RescaleType",
+        "BurnedInAnnotation",
+        "SpecificCharacterSet",
+        "PixelSpacing",
+        "ImageOrientationPatient",
+        "ImagePositionPatient",
+        "RescaleSlope",
+        "SliceThickness",
+        "NumberOfFrames",
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "PatientBirthDate",
+        "StudyDate",
+    ],
+)
 def test_nothing_that_a_header_says_gets_out(
     keyword: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -497,9 +520,9 @@ def test_nothing_that_a_header_says_gets_out(
     try:
         scan: Scan = read(data, CONTRACT)
         for frame in scan.frames:
-            said += repr(dataclasses.replace(frame, pixels=None))
+            said += repr(dataclasses.replace(frame, pixels=None, where=Where())) + NAMING.facts(JOB, frame.where)
         assert scan.series is not None
-        said += scan.window + repr(dataclasses.replace(scan.series, identifiers={}, study=""))
+        said += scan.window + repr(NAMING.header(JOB, scan.series))
     except SliceError as error:
         said += str(error)
     captured = capfd.readouterr()
@@ -532,9 +555,11 @@ def test_identifiers_are_one_printable_line_in_any_character_set() -> None:
 
 
 def test_mutated_files_give_rows_and_nothing_else() -> None:
-    sources = [ct(), dicom_bytes(enhanced([body(0), body(1)])), *(
-        dicom_bytes(ct_dataset(), SYNTAXES[name]) for name in ("deflated", "RLE", "JPEG-LS", "JPEG 2000")
-    )]  # fmt: skip
+    sources = [
+        ct(),
+        dicom_bytes(enhanced([body(0), body(1)])),
+        *(dicom_bytes(ct_dataset(), SYNTAXES[name]) for name in ("deflated", "RLE", "JPEG-LS", "JPEG 2000")),
+    ]
     rng = np.random.default_rng(5)
     for round_ in range(240):
         data = bytearray(sources[round_ % len(sources)])

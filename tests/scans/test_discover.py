@@ -194,10 +194,19 @@ def test_kinds_come_from_the_suffix_or_the_content(tmp_path: Path) -> None:
     (tmp_path / "packed.gz").write_bytes(gzip.compress(nifti(stack(1))))
     (tmp_path / "picture.tmp").write_bytes(encoded(grey_pixels()))
     assert kinds_in(tmp_path) == {
-        "a.png": "picture", "b.JPG": "picture", "c.dcm": "dicom", "d.ima": "dicom", "e.nii": "nifti",
-        "f.nii.gz": "nifti", "lfs.NII.GZ": "nifti", "IM0001": "dicom", "1.2.840.113": "dicom", "volume": "nifti",
-        "packed.gz": "nifti", "picture.tmp": "picture",
-    }  # fmt: skip
+        "a.png": "picture",
+        "b.JPG": "picture",
+        "c.dcm": "dicom",
+        "d.ima": "dicom",
+        "e.nii": "nifti",
+        "f.nii.gz": "nifti",
+        "lfs.NII.GZ": "nifti",
+        "IM0001": "dicom",
+        "1.2.840.113": "dicom",
+        "volume": "nifti",
+        "packed.gz": "nifti",
+        "picture.tmp": "picture",
+    }
 
 
 def test_what_is_recognised_and_not_read_is_a_failure(tmp_path: Path) -> None:
@@ -205,8 +214,11 @@ def test_what_is_recognised_and_not_read_is_a_failure(tmp_path: Path) -> None:
         touch(tmp_path / name)
     (tmp_path / "scan").write_bytes(b"NRRD0004\n")
     assert {path: reason.partition(":")[0] for path, reason in kinds_in(tmp_path).items()} == {
-        "a.tiff": "a TIFF picture", "b.nrrd": "an NRRD volume", "c.7z": "a 7-Zip archive", "scan": "an NRRD volume",
-    }  # fmt: skip
+        "a.tiff": "a TIFF picture",
+        "b.nrrd": "an NRRD volume",
+        "c.7z": "a 7-Zip archive",
+        "scan": "an NRRD volume",
+    }
 
 
 def test_only_what_the_suffix_leaves_open_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,22 @@ def test_empty_pictures_and_masks_are_withheld(grey: np.ndarray[Any, Any], says:
     assert says in (frame.withheld or "")
 
 
+def test_greys_are_counted_in_all_rows_and_limits_are_those_of_the_whole() -> None:
+    counting = np.arange(64 * 64, dtype=np.uint64).reshape(64, 64).astype(np.uint8)
+    striped = counting.copy()
+    striped[::8] = 90  # the rows that are looked at first
+    assert grey_doubt(striped) is None
+    few = (20 + counting % 84).astype(np.uint8)
+    assert "only 84 shades" in (grey_doubt(few) or "")
+    few[63, 63] = 200
+    assert grey_doubt(few) is None
+    for dark, light in ((16, 17), (240, 239)):  # no grey of a body, and the last that may be one
+        grey = np.where(np.arange(100 * 100).reshape(100, 100) < 400, light, dark).astype(np.uint8)
+        assert "no body" not in (grey_doubt(grey) or "")
+        grey[0, 0] = dark
+        assert "no body" in (grey_doubt(grey) or "")
+
+
 def test_a_mask_that_went_through_jpeg_is_still_a_mask() -> None:
     big = mask(82).repeat(4, 0).repeat(4, 1)
     buffer = io.BytesIO()
@@ -101,6 +117,7 @@ def test_geometry() -> None:
     assert geometry(rows=400) == ""
     assert geometry(thickness=None) == ""
     assert geometry(spacing=(0.8, 0.8005)) == ""
+    assert geometry(spacing=(0.3906, 0.3906)) == "", "200 mm, as some exporters write it"
     assert geometry(spacing=(0.3, 0.3)) == "a field of view of 154 mm: not 200 to 700 mm"
     assert geometry(spacing=(1.5, 1.5)) == "a field of view of 768 mm: not 200 to 700 mm"
     assert "not square" in geometry(spacing=(0.8, 0.9))

@@ -104,10 +104,20 @@ def test_what_is_recognised_and_not_read_has_a_reason(data: bytes, says: str) ->
     assert says in (reason or "")
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"Name: Doe", b"BM is how this text begins", b"II*", bytes(2000), b"\x08\0", b"\x5c\x01\0\0" + bytes(344),
-    b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100" + b"\x01\x00\x05\x00CS\x02\x00AB",  # the second tag is lower than the first
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"Name: Doe",
+        b"BM is how this text begins",
+        b"II*",
+        bytes(2000),
+        b"\x08\0",
+        b"\x5c\x01\0\0" + bytes(344),
+        b"\x08\x00\x05\x00CS\x0a\x00ISO_IR 100"
+        + b"\x01\x00\x05\x00CS\x02\x00AB",  # the second tag is lower than the first
+    ],
+)
 def test_anything_else_is_none_of_our_business(data: bytes) -> None:
     assert by_content(data) == (None, None)
 

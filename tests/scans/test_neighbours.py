@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,35 +11,12 @@ import pytest
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import ContractError
 from lits_deploy.scans import Frame
-from lits_deploy.scans.neighbours import alone, around, in_file, stacked
-from lits_deploy.scans.picture_series import place_of
+from lits_deploy.scans.neighbours import alone, in_file, stacked
+from lits_deploy.series import Where
 
 
 def plane(value: int) -> np.ndarray:
     return np.full((1, 2, 2), value, np.uint8)
-
-
-def test_channels_are_the_neighbours_and_ends_repeat() -> None:
-    places = [("a", 30.0), ("a", 10.0), ("a", 20.0), ("b", 5.0)]
-    assert around(places, 3) == [(2, 0, 0), (1, 1, 2), (1, 2, 0), (3, 3, 3)]
-    assert around(places, 5) == [(1, 2, 0, 0, 0), (1, 1, 1, 2, 0), (1, 1, 2, 0, 0), (3, 3, 3, 3, 3)]
-    assert around(places, 1) == [(0,), (1,), (2,), (3,)]
-
-
-def test_a_slice_without_a_place_stands_alone() -> None:
-    assert around([("a", None), ("a", 1.0), ("a", None)], 3) == [(0, 0, 0), (1, 1, 1), (2, 2, 2)]
-
-
-def test_pictures_tell_their_series_by_name() -> None:
-    paths = [
-        "x/volume-1_0010.png",
-        "x/volume-1_0009.png",
-        "x/volume-2_0009.png",
-        "y/volume-1_0011.png",
-        "x/volume-1_0100.png",
-    ]
-    places = ((series.key, number) for series, number in map(place_of, paths))
-    assert around(places, 3) == [(1, 0, 4), (1, 1, 0), (2, 2, 2), (3, 3, 3), (0, 4, 4)]
 
 
 def test_what_cannot_be_used_is_replaced_by_the_nearest_that_can() -> None:
@@ -56,41 +34,64 @@ def test_the_contract_wants_a_middle() -> None:
             InputContract(window_hu=(-40, 160), channels=channels)
 
 
-def test_a_copy_of_a_slice_is_not_its_neighbour() -> None:
-    twice = [("a", 1.0), ("a", 2.0), ("a", 3.0)] * 2
-    assert around(twice, 3) == [(0, 0, 1), (0, 1, 2), (1, 2, 2), (3, 3, 4), (3, 4, 5), (4, 5, 5)]
-    assert around([*twice[:3], ("a", 2.0)], 3) == [(0, 0, 1), (0, 1, 2), (1, 2, 2), (0, 3, 2)]
-
-
-def frames(*values: int | None, falling: bool = False) -> list[Frame]:
-    """Frames of these values; None: withheld."""
+def frames(*values: int | None, at: Sequence[float] | None = None) -> list[Frame]:
+    """Frames of these values, None: withheld; at: their positions, rising where nothing is said."""
     return [
         Frame(
             index=index,
             pixels=None if value is None else plane(value),
             withheld=None if value is not None else "no body",
-            position=100.0 - index if falling else None,
+            where=Where(position=float(index if at is None else at[index]), number=index),
         )
         for index, value in enumerate(values)
     ]
 
 
-def channels_of(found: list[Frame]) -> list[list[int] | None]:
-    return [None if frame.pixels is None else frame.pixels[:, 0, 0].tolist() for frame in found]
+def channels_of(found: Iterable[Frame]) -> dict[int, list[int] | None]:
+    return {frame.index: None if frame.pixels is None else frame.pixels[:, 0, 0].tolist() for frame in found}
+
+
+def with_neighbours(told: list[Frame], channels: int) -> dict[int, list[int] | None]:
+    headers = [replace(frame, pixels=None) for frame in told]
+    return channels_of(in_file(iter(told), headers, channels))
 
 
 def test_frames_of_a_file_have_those_beside_them() -> None:
-    found = list(in_file(frames(1, 2, None, 4, 5), 3))
-    assert [frame.index for frame in found] == list(range(5))
-    assert found[2].withheld == "no body"
-    assert channels_of(found) == [[1, 1, 2], [1, 2, 2], None, [4, 4, 5], [4, 5, 5]]
-    assert channels_of(list(in_file(frames(7), 5))) == [[7] * 5]
-    assert channels_of(list(in_file(frames(1, 2), 5))) == [[1, 1, 1, 2, 2], [1, 1, 2, 2, 2]]
-    assert list(in_file([], 3)) == []
+    assert with_neighbours(frames(1, 2, None, 4, 5), 3) == {
+        0: [1, 1, 2],
+        1: [1, 2, 2],
+        2: None,
+        3: [4, 4, 5],
+        4: [4, 5, 5],
+    }
+    assert with_neighbours(frames(7), 5) == {0: [7] * 5}
+    assert with_neighbours(frames(1, 2), 5) == {0: [1, 1, 1, 2, 2], 1: [1, 1, 2, 2, 2]}
+    assert with_neighbours([], 3) == {}
 
 
-def test_a_file_from_head_to_feet_is_turned_round() -> None:
-    assert channels_of(list(in_file(frames(3, 2, 1, falling=True), 3))) == [[2, 3, 3], [1, 2, 3], [1, 1, 2]]
+def test_what_only_pixels_withhold_gives_way_to_the_next_towards_the_middle() -> None:
+    told = frames(1, 2, 3)
+    empty = [told[0], replace(told[1], pixels=None, withheld="no body"), told[2]]
+    headers = [replace(frame, pixels=None) for frame in told]
+    assert channels_of(in_file(empty, headers, 3)) == {0: [1, 1, 1], 1: None, 2: [3, 3, 3]}
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3), (0, 2, 4, 1, 3)])
+def test_frames_go_by_position_whatever_their_order_in_the_file(order: tuple[int, ...]) -> None:
+    found = with_neighbours(frames(*order, at=order), 3)
+    assert {channels[1]: channels for channels in found.values() if channels} == {
+        k: [max(k - 1, 0), k, min(k + 1, 4)] for k in range(5)
+    }
+
+
+def test_frames_of_two_phases_at_the_same_positions_are_not_mixed() -> None:
+    told = [
+        replace(frame, where=replace(frame.where, labels={"temporal position": frame.index % 2}))
+        for frame in frames(10, 20, 11, 21, 12, 22, at=(0, 0, 1, 1, 2, 2))
+    ]
+    found = with_neighbours(told, 3)
+    assert [found[k] for k in (0, 2, 4)] == [[10, 10, 11], [10, 11, 12], [11, 12, 12]]
+    assert [found[k] for k in (1, 3, 5)] == [[20, 20, 21], [20, 21, 22], [21, 22, 22]]
 
 
 def test_frames_of_a_file_are_not_gathered_in_memory() -> None:
@@ -101,6 +102,10 @@ def test_frames_of_a_file_are_not_gathered_in_memory() -> None:
         for drawn in range(1, 1000):
             yield Frame(index=drawn - 1, pixels=plane(drawn % 256))
 
-    stream = in_file(endless(), 5)
+    stream = in_file(endless(), (Frame(index=k, where=Where(number=k)) for k in range(999)), 5)
     assert next(stream).index == 0
     assert drawn == 3
+    kept = stream.gi_frame.f_locals["there"]  # type: ignore[attr-defined]
+    for _ in range(500):
+        next(stream)
+        assert len(kept) <= 5

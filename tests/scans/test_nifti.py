@@ -48,11 +48,14 @@ def test_slices_come_in_order_with_their_positions() -> None:
     assert scan.window == "-160…240 HU"
     series = scan.series
     assert series is not None
-    assert (series.kind, series.modality, series.rows, series.columns) == ("nifti", None, SIDE, SIDE)
-    assert (series.spacing_mm, series.orientation, series.turn, dict(series.identifiers)) == (
-        (2.5, 2.5), "axial", "", {},
-    )  # fmt: skip
-    assert [frame.position for frame in scan.frames] == [30.0, 35.0, 40.0]
+    assert (series.kind, series.modality, series.geometry.rows, series.geometry.columns) == ("nifti", None, SIDE, SIDE)
+    assert (series.geometry.spacing_mm, series.orientation, series.geometry.turn, dict(series.identifiers)) == (
+        (2.5, 2.5),
+        "axial",
+        "",
+        {},
+    )
+    assert [frame.where.position for frame in scan.frames] == [30.0, 35.0, 40.0]
     assert upright(nifti(HU))
 
 
@@ -61,7 +64,7 @@ def test_however_the_slices_lie_they_end_upright(turn: str) -> None:
     data = nifti(HU, turn=turn)
     scan = read(data, CONTRACT)
     assert scan.series is not None
-    assert scan.series.turn == turn
+    assert scan.series.geometry.turn == turn
     assert upright(data)
     assert upright(gzip.compress(data))
 
@@ -79,7 +82,7 @@ def test_the_axial_axis_may_be_any(order: tuple[int, int, int], packed: bool) ->
 
 def test_from_head_to_feet_the_positions_fall() -> None:
     data = nifti(HU, affine(step=-5))
-    assert [frame.position for frame in frames(data)] == [30.0, 25.0, 20.0]
+    assert [frame.where.position for frame in frames(data)] == [30.0, 25.0, 20.0]
     assert upright(data)
 
 
@@ -128,7 +131,7 @@ def test_slices_that_lie_nobody_knows_how_are_withheld(matrix: np.ndarray[Any, A
     scan = read(data, CONTRACT, headers_only=True)
     assert scan.series is not None
     assert scan.series.orientation == "unknown"
-    assert {frame.position for frame in scan.frames} == {None}
+    assert {frame.where.position for frame in scan.frames} == {None}
 
 
 def test_masks_and_magnetic_resonance_are_withheld() -> None:
@@ -144,7 +147,7 @@ def test_two_volumes_are_two_series_and_one_volume_is_one() -> None:
     def key(data: bytes) -> str:
         series = read(data, CONTRACT).series
         assert series is not None
-        return series.key
+        return series.series
 
     other = HU.copy()
     other[1, 3, 3] = 5
@@ -179,7 +182,7 @@ def dims(*sides: int) -> dict[str, Any]:
         pytest.param(gzip.compress(nifti(HU))[:200], "truncated", id="cut gzip header"),
         pytest.param(gzip.compress(b"nothing here"), "not a NIfTI file", id="gzip of text"),
     ],
-)  # fmt: skip
+)
 def test_what_is_broken_fails_with_a_reason(data: bytes, reason: str) -> None:
     text = str(failure(data))
     assert reason in text or (reason == "not a NIfTI file" and "damaged" in text)
@@ -298,7 +301,7 @@ def test_two_orientations_that_disagree_exclude_unless_one_is_trusted(
     assert [frame.withheld for frame in other.frames] == [None] * 3
     if reason == "mirror images":
         assert other.series is not None
-        assert other.series.turn != read(data, CONTRACT).series.turn  # type: ignore[union-attr]
+        assert other.series.geometry.turn != read(data, CONTRACT).series.geometry.turn  # type: ignore[union-attr]
 
 
 def test_two_orientations_that_agree_are_read_wherever_their_origins_lie() -> None:

@@ -86,7 +86,7 @@ def test_lits_volume_0_is_what_others_made_of_it(scans: Path) -> None:
         for number in (24, 52, 62):
             scan = read_dicom(archive.read(f"ScalarVolume_0/IMG{number + 1:04d}.dcm"), contract)
             assert scan.series is not None
-            assert scan.series.turn == "flip-rows"
+            assert scan.series.geometry.turn == "flip-rows"
             ours = grey(next(scan.frames))
             path = scans / f"lits_jpg512_original/train_images/volume-0_slice_{number}.jpg"
             theirs = np.asarray(Image.open(path))[..., 1].astype(float)
@@ -101,7 +101,7 @@ def test_one_volume_as_nifti_and_as_dicom_is_the_same(scans: Path) -> None:
         for index in range(0, 18, 3):
             (frame,) = read_dicom(archive.read(f"ScalarVolume_0/IMG{41 + 2 * index:04d}.dcm"), CONTRACT).frames
             np.testing.assert_array_equal(grey(frame), grey(volume[index]))
-            assert frame.position == pytest.approx(volume[index].position)
+            assert frame.where.position == pytest.approx(volume[index].where.position)
 
 
 def test_every_hostile_file_is_a_row_that_is_not_judged(scans: Path) -> None:
@@ -115,10 +115,17 @@ def test_every_hostile_file_is_a_row_that_is_not_judged(scans: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "judged"),
-    [("dicom_3dircadb01_nomask", 12), ("dicom_dcmqi_ct3slice/ct-3slice", 3), ("dicom_single", 0),
-     ("jpg_chaos_liver", 13), ("nifti_flare_crop", 0), ("nifti_lits_volume0", 18), ("nifti_totalsegmentator", 0),
-     ("png_ircad_liver/images", 22)],
-)  # fmt: skip
+    [
+        ("dicom_3dircadb01_nomask", 12),
+        ("dicom_dcmqi_ct3slice/ct-3slice", 3),
+        ("dicom_single", 0),
+        ("jpg_chaos_liver", 13),
+        ("nifti_flare_crop", 0),
+        ("nifti_lits_volume0", 18),
+        ("nifti_totalsegmentator", 0),
+        ("png_ircad_liver/images", 22),
+    ],
+)
 def test_how_much_of_each_folder_is_judged(scans: Path, folder: str, judged: int) -> None:
     told = answers(scans / folder)
     assert sum(not isinstance(answer, str) and answer.pixels is not None for _, answer in told) == judged

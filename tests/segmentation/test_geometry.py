@@ -29,7 +29,7 @@ def out(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
         series.write(folder / "scans")
     summary = segment(bundle, folder / "scans", folder / "out", "png", "nifti", "dicom-seg")
     slices = sum(series.count for series in SERIES)
-    assert (summary.run.slices, summary.run.failed, summary.run.withheld) == (slices, 0, 0)
+    assert (summary.run.slices, summary.run.failed, summary.run.excluded) == (slices, 0, 0)
     assert summary.masks == {"png": slices, "nifti": len(SERIES), "dicom-seg": len(SERIES)}
     assert summary.slices == dict.fromkeys(summary.masks, slices)
     assert not summary.without

@@ -52,7 +52,7 @@ def out(bundle: Bundle, scans: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("out")
     summary = segment(bundle, scans, folder, "png", "nifti")
     count = len(list(scans.iterdir()))
-    assert (summary.run.slices, summary.run.failed, summary.run.withheld) == (5 * count, 0, 0)
+    assert (summary.run.slices, summary.run.failed, summary.run.excluded) == (5 * count, 0, 0)
     assert summary.masks == {"png": 5 * count, "nifti": count}
     return folder
 

@@ -45,10 +45,20 @@ def test_a_size_that_is_no_multiple_is_off_at_edges_only(bundle: Bundle, tmp_pat
 def test_hostile_names_stay_below_the_folder_and_apart(bundle: Bundle, tmp_path: Path) -> None:
     scans = tmp_path / "scans"
     names = [
-        b"a.png", b"a.png.0000.png", b"two\nlines.png", b"caf\xe9.png", b"back\\slash.png", b"100%.png", b"%0A.png",
-        "Ünïcode 患者.png".encode(), b"x" * 240 + b".png", b"x" * 239 + b"y.png", b"con: <>|?*\".png", b"trailing .png",
+        b"a.png",
+        b"a.png.0000.png",
+        b"two\nlines.png",
+        b"caf\xe9.png",
+        b"back\\slash.png",
+        b"100%.png",
+        b"%0A.png",
+        "Ünïcode 患者.png".encode(),
+        b"x" * 240 + b".png",
+        b"x" * 239 + b"y.png",
+        b'con: <>|?*".png',
+        b"trailing .png",
         b"deep/" * 40 + b"end.png",
-    ]  # fmt: skip
+    ]
     for number, name in enumerate(names):
         path = Path(os.fsdecode(os.fsencode(scans) + b"/" + name))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +86,7 @@ def test_what_has_no_mask_is_listed_with_its_reason(bundle: Bundle, tmp_path: Pa
     assert found["good.png"] == ("masks/png/good.png.0000.png", "")
     assert found["empty.png"] == ("", "failed: the file is empty")
     assert found["white.png"][0] == ""
-    assert found["white.png"][1].startswith("not judged: mostly white")
+    assert found["white.png"][1].startswith("excluded: mostly white")
     reasons = {path: row["reason"] for (path, _), row in masks(tmp_path / "out", "nifti").items()}
     assert reasons["good.png"] == "a picture does not say where it lies: only as png"
     assert summary.without == {"nifti: a picture does not say where it lies: only as png": 1}

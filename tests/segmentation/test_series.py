@@ -59,7 +59,7 @@ def test_a_missing_file_leaves_an_empty_slice_that_is_listed(bundle: Bundle, tmp
     assert summary.slices == dict.fromkeys(ALL, 5)
 
 
-def test_a_withheld_and_a_failed_slice_are_empty_and_listed(bundle: Bundle, tmp_path: Path) -> None:
+def test_an_excluded_and_a_failed_slice_are_empty_and_listed(bundle: Bundle, tmp_path: Path) -> None:
     folder = SERIES.write(tmp_path / "scans", without=(1, 3))
     empty = np.full((SIZE, SIZE), -1000, np.int16)
     blank = io.BytesIO(SERIES.file(1))
@@ -69,7 +69,7 @@ def test_a_withheld_and_a_failed_slice_are_empty_and_listed(bundle: Bundle, tmp_
     segment(bundle, tmp_path / "scans", tmp_path / "out", *ALL)
     for kind in ALL:
         rows = masks(tmp_path / "out", kind)
-        assert rows[file_of(1), 0]["reason"] == "not judged: no body in the slice: nothing but air"
+        assert rows[file_of(1), 0]["reason"] == "excluded: no body in the slice: nothing but air"
         assert rows[file_of(3), 0]["reason"].startswith("failed: ")
         assert rows[file_of(3), 0]["mask"] == ""
         assert bool(rows[file_of(1), 0]["mask"]) == (kind != "png")
@@ -104,6 +104,8 @@ def test_uneven_slices_have_no_volume_but_a_seg(bundle: Bundle, tmp_path: Path) 
 def test_slices_at_one_place_have_pictures_only(bundle: Bundle, tmp_path: Path) -> None:
     SERIES.write(tmp_path / "scans")
     other = SERIES.file(2, SOPInstanceUID=str(generate_uid(entropy_srcs=["other"])))
+    stored = np.frombuffer(other[-2 * SIZE * SIZE :], "<u2").astype(np.int16)
+    other = with_pixels(other, stored - 1024 + 30)  # the same pixels would be a copy
     (tmp_path / "scans" / "ct" / "other").write_bytes(other)
     summary = segment(bundle, tmp_path / "scans", tmp_path / "out", *ALL)
     assert summary.masks == {"png": 7, "nifti": 0, "dicom-seg": 0}
@@ -121,7 +123,9 @@ def test_a_series_that_is_there_twice_counts_once(bundle: Bundle, tmp_path: Path
     assert summary.masks == {"png": 12, "nifti": 1, "dicom-seg": 1}
     assert set(summary.without) == {f"{kind}: a copy of another file of its series" for kind in ("nifti", "dicom-seg")}
     once, twice = (table(tmp_path / name, "volumes")[0] for name in ("once", "twice"))
-    assert (once["liver_ml"], once["tumour_ml"]) == (twice["liver_ml"], twice["tumour_ml"])
+    assert [once[name] for name in ("slices", "segmented", "liver_ml", "tumour_ml")] == [
+        twice[name] for name in ("slices", "segmented", "liver_ml", "tumour_ml")
+    ]
     np.testing.assert_array_equal(volume_of(tmp_path / "twice")[1], volume_of(tmp_path / "once")[1])
 
 

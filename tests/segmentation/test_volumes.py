@@ -16,7 +16,7 @@ from lits_deploy.segmentation.volumes import Counted, stretches, volumes
 from masked import labels_in, make_unet, segment, table
 from worlds import SIZE, Series, volume
 
-INFO = {"kind": "dicom", "spacing_mm": [2.0, 0.5]}
+SPACING = (2.0, 0.5)
 
 
 def counted(*positions: float | None, liver: int = 1000, tumour: int = 10) -> list[Counted]:
@@ -24,7 +24,7 @@ def counted(*positions: float | None, liver: int = 1000, tumour: int = 10) -> li
 
 
 def test_pixels_times_area_times_distance() -> None:
-    held = volumes(counted(10, 15, 20, 25), INFO)
+    held = volumes(counted(10, 15, 20, 25), "dicom", SPACING)
     assert (held.liver_ml, held.tumour_ml, held.slice_mm, held.reason) == (4 * 1000 * 1.0 * 5 / 1000, 0.2, 5, None)
 
 
@@ -35,20 +35,20 @@ def test_slices_stand_for_the_way_to_their_neighbours_but_not_across_a_hole() ->
 
 
 @pytest.mark.parametrize(
-    ("slices", "info", "reason"),
+    ("slices", "kind", "spacing_mm", "reason"),
     [
-        ([], INFO, "no slice was segmented"),
-        (counted(1, 2), {"kind": "picture"}, "pictures do not say how large a pixel is"),
-        (counted(1, 2), {"kind": "dicom", "spacing_mm": None}, "the header does not say how large a pixel is"),
-        (counted(1, None), INFO, "the header does not say where the slices lie"),
-        (counted(1), INFO, "one slice alone does not say how thick it is"),
-        (counted(1, 2, 2), INFO, "several slices at one place"),
+        ([], "dicom", SPACING, "no slice was segmented"),
+        (counted(1, 2), "picture", None, "pictures do not say how large a pixel is"),
+        (counted(1, 2), "dicom", None, "the header does not say how large a pixel is"),
+        (counted(1, None), "dicom", SPACING, "the header does not say where the slices lie"),
+        (counted(1), "dicom", SPACING, "one slice alone does not say how thick it is"),
+        (counted(1, 2, 2), "dicom", SPACING, "several slices at one place"),
     ],
 )
 def test_without_what_it_takes_there_is_a_reason_and_no_volume(
-    slices: list[Counted], info: dict[str, object], reason: str
+    slices: list[Counted], kind: str, spacing_mm: tuple[float, float] | None, reason: str
 ) -> None:
-    held = volumes(slices, info)
+    held = volumes(slices, kind, spacing_mm)
     assert (held.liver_ml, held.tumour_ml, held.reason) == (None, None, reason)
 
 

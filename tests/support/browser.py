@@ -37,9 +37,17 @@ def visit(page: str, folder: Path, script: str) -> tuple[list[str], Any]:
     path = folder / "visited.html"
     path.write_text(widened.replace("</body>", f"<script>{code}</script></body>"), encoding="utf-8")
     command = [
-        binary, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--window-size=1280,900",
-        "--virtual-time-budget=5000", f"--user-data-dir={folder / 'profile'}", "--dump-dom", path.as_uri(),
-    ]  # fmt: skip
+        binary,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--window-size=1280,900",
+        "--virtual-time-budget=5000",
+        f"--user-data-dir={folder / 'profile'}",
+        "--dump-dom",
+        path.as_uri(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     console = re.findall(r":CONSOLE[^\]]*\] (.*)", done.stderr)
     dumped = re.search(rf'<pre id="{_FOUND}">(.*?)</pre>', done.stdout, re.DOTALL)

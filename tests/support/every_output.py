@@ -12,9 +12,9 @@ from typing import Any
 
 from folder_runs import SIZE, classify
 from lits_deploy.bundle import Bundle
-from lits_deploy.pipeline.after import reporter
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.redraw import redraw
+from lits_deploy.report.after import reporter
+from lits_deploy.report.redraw import redraw
 from masked import make_unet, segment
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle

@@ -79,12 +79,23 @@ def made_up(config: TrainConfig, epoch: int) -> dict[str, Any]:
     rng = np.random.default_rng([config.seed, epoch, int(1e6 * config.lr), len(config.model)])
     if network(config.model).task == "segment":
         matrix = np.diag([9000, 800, 60]) + rng.integers(0, 60, (3, 3))
-        return {"loss": float(rng.uniform(0.1, 1)), "accuracy": 0.9, "balanced_accuracy": 0.8,
-                "class_accuracy": [0.9, 0.8, 0.7], "confusion": matrix.tolist(), "slices": 9,
-                **segmentation_summary_of(matrix)}  # fmt: skip
+        return {
+            "loss": float(rng.uniform(0.1, 1)),
+            "accuracy": 0.9,
+            "balanced_accuracy": 0.8,
+            "class_accuracy": [0.9, 0.8, 0.7],
+            "confusion": matrix.tolist(),
+            "slices": 9,
+            **segmentation_summary_of(matrix),
+        }
     share = rng.uniform(0.3, 0.9, 3)
     return {
-        "loss": float(rng.uniform(0.1, 1)), "accuracy": float(share.mean()), "balanced_accuracy": float(share.min()),
-        "class_accuracy": share.tolist(), "confusion": rng.integers(1, 9, (3, 3)).tolist(), "slices": 9,
-        "liver_accuracy": float(share.max()), "lesion_auroc": float(share[2]),
-    }  # fmt: skip
+        "loss": float(rng.uniform(0.1, 1)),
+        "accuracy": float(share.mean()),
+        "balanced_accuracy": float(share.min()),
+        "class_accuracy": share.tolist(),
+        "confusion": rng.integers(1, 9, (3, 3)).tolist(),
+        "slices": 9,
+        "liver_accuracy": float(share.max()),
+        "lesion_auroc": float(share[2]),
+    }

@@ -77,6 +77,6 @@ def workers_of(pid: int | None = None) -> list[psutil.Process]:
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
-        return any("lits_deploy.pipeline.worker" in part for part in process.cmdline())
+        return any("lits_deploy.decode.worker" in part for part in process.cmdline())
     except psutil.Error:  # it has ended meanwhile
         return False

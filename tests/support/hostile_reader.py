@@ -25,6 +25,7 @@ import numpy as np
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Frame, Reading, Scan
+from lits_deploy.series import Where
 
 MAX_BYTES = 1000
 
@@ -37,7 +38,7 @@ def _frames(data: bytes, contract: InputContract) -> Iterator[Frame]:
     index = 0
     for step in data.decode().split(" then "):
         for pixels in _do(step.split(), contract):
-            yield Frame(index=index, pixels=pixels)
+            yield Frame(index=index, pixels=pixels, where=Where(number=index))
             index += 1
 
 

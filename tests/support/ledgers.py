@@ -15,6 +15,7 @@ from lits_deploy.files import canonical_json
 from lits_deploy.ledger import (
     ABOUT,
     ABSTAINED,
+    EXCLUDED,
     FAILED,
     NAMES,
     OK,
@@ -22,9 +23,9 @@ from lits_deploy.ledger import (
     RAN,
     RUN,
     FileRow,
+    HeaderRow,
     Ledger,
     PictureRow,
-    SeriesRow,
     SliceRow,
 )
 from lits_deploy.report import choose
@@ -50,7 +51,7 @@ def make_ledger(
 ) -> Ledger:
     """A ledger of `series` × `slices` single-slice files, open: series 0 is the most suspicious.
 
-    In each series slice 1 is withheld, 2 failed for `reason`, and 3 is unsure. Pictures are noise as slices may be.
+    In each series slice 1 is excluded, 2 failed for `reason`, and 3 is abstained. Pictures are noise as slices may be.
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(folder)
@@ -63,7 +64,7 @@ def make_ledger(
         info: dict[str, object] = {"kind": "dicom", "modality": "CT", "orientation": "axial"}
         if identifiers is not None:
             info["identifiers"] = identifiers
-        row = SeriesRow(f"series{n:04d}", f"study{n:05d}", canonical_json(info))
+        row = HeaderRow(f"series{n:04d}", f"study{n:05d}", "", canonical_json(info))
         for k in range(slices):
             number = numbers[path(n, k)]
             made_files.append(
@@ -91,7 +92,7 @@ def add_pictures(ledger: Ledger) -> None:
     Image.fromarray(noisy).save(buffer, "JPEG", quality=80)
     ring = [at for t in np.linspace(0, 2 * np.pi, 90) for at in (int(256 + 99 * np.cos(t)), int(256 + 99 * np.sin(t)))]
     contours = to_json({"heat": [ring, ring], "peak": [ring]})
-    rows = [row for _, rows in choose.chosen(ledger.rows_by_series(), ledger.series()) for row in rows]
+    rows = [row for _, rows in choose.chosen(ledger.rows_by_volume(), ledger.volumes()) for row in rows]
     new = [PictureRow(row.file or 0, row.idx, buffer.getvalue(), 256, contours) for row in rows]
     ledger.keep_pictures([(row.file, row.idx) for row in new], new)
 
@@ -99,17 +100,20 @@ def add_pictures(ledger: Ledger) -> None:
 def _slice(number: int, mildness: float, k: int, slices: int) -> SliceRow:
     p2 = round((1 - mildness) * 0.95 * math.exp(-(((k - slices / 2) / (slices / 6)) ** 2)), 4)
     p1 = (1 - p2) / 2
+    facts = json.dumps({"position": 5.0 * k})
     if k == 1:
-        return SliceRow(number, 0, ABSTAINED, "no body in the picture", None, None, None, None, 5.0 * k)
+        return SliceRow(number, 0, EXCLUDED, "no body in the picture", None, None, None, None, facts)
     if k == 3:
-        return SliceRow(number, 0, ABSTAINED, "unsure: no class reaches 0.5", None, 1 - p1 - p2, p1, p2, 5.0 * k)
-    return SliceRow(number, 0, OK, None, 2 if p2 > 0.5 else 1, 1 - p1 - p2, p1, p2, 5.0 * k)
+        return SliceRow(number, 0, ABSTAINED, "unsure: no class reaches 0.5", None, 1 - p1 - p2, p1, p2, facts)
+    return SliceRow(number, 0, OK, None, 2 if p2 > 0.5 else 1, 1 - p1 - p2, p1, p2, facts)
 
 
 RAN_ONCE = {
-    "first": "2026-11-28 21:45 UTC", "last": "2026-11-28 21:45 UTC", "scans": ["ward 7"],
+    "first": "2026-11-28 21:45 UTC",
+    "last": "2026-11-28 21:45 UTC",
+    "scans": ["ward 7"],
     "machine": "AMD EPYC, 2 cores",
-}  # fmt: skip
+}
 
 ABOUT_TINY = {
     "lits_deploy": "0",
@@ -117,7 +121,11 @@ ABOUT_TINY = {
     "bundle": "b" * 64,
     "model": {"name": "tiny", "parameters": 9},
     "contract": {
-        "size": 256, "crop": 224, "window_hu": [-40.0, 160.0], "orientation": "anterior up", "sha256": "c" * 64,
+        "size": 256,
+        "crop": 224,
+        "window_hu": [-40.0, 160.0],
+        "orientation": "anterior up",
+        "sha256": "c" * 64,
     },
     "artifact": {"name": "fp32", "sha256": "a" * 64, "warning": None},
     "runtime": {"name": "fake", "version": "0", "device": "cpu", "precision": "fp32", "providers": ["fake"]},
@@ -125,9 +133,19 @@ ABOUT_TINY = {
     "abstain_below": 0.5,
     "calibrated_on": {"slices": 10, "patients": 2, "synthetic": False},
     "test": {
-        "data": "lits/test", "split_by": "patient", "synthetic": False, "slices": 100, "patients": 5, "failed": 0,
+        "data": "lits/test",
+        "split_by": "patient",
+        "synthetic": False,
+        "slices": 100,
+        "patients": 5,
+        "failed": 0,
         "left_out": 0,
-        "runtime": "onnxruntime 1", "device": "cpu", "accuracy": 0.8, "balanced_accuracy": 0.722,
-        "liver_accuracy": 0.95, "lesion_auroc": None, "confusion": [[50, 0, 0], [0, 20, 10], [5, 5, 10]],
+        "runtime": "onnxruntime 1",
+        "device": "cpu",
+        "accuracy": 0.8,
+        "balanced_accuracy": 0.722,
+        "liver_accuracy": 0.95,
+        "lesion_auroc": None,
+        "confusion": [[50, 0, 0], [0, 20, 10], [5, 5, 10]],
     },
-}  # fmt: skip
+}

@@ -39,7 +39,7 @@ class Patient:
 def phantom_patient(number: int, slices: int = 6) -> Patient:
     """A phantom of a few slices, made once a process."""
     phantom = make_phantom(11, number, slices=slices)
-    return Patient(number, phantom.hu, phantom.labels, phantom.spacing_mm)
+    return Patient(number, phantom.hu, phantom.labels, phantom.person.frame.spacing_mm)
 
 
 def noise_patient(number: int, *, size: int = 256, slices: int = 4, seed: int = 0) -> Patient:

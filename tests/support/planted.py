@@ -36,16 +36,40 @@ BIRTHDAY = "19510203"
 
 # What a reader needs to find the pixels; everything else with text in it is planted.
 _STRUCTURE = {
-    "SOPClassUID", "Modality", "ImageType", "PhotometricInterpretation", "SpecificCharacterSet", "PatientPosition",
-    "RescaleType", "PixelPaddingValue", "LossyImageCompression", "TransferSyntaxUID", "FrameType", "BurnedInAnnotation",
-    "VolumetricProperties", "VolumeBasedCalculationTechnique", "PixelPresentation", "PresentationLUTShape",
-    "PixelSpacingCalibrationType", "AvailableTransferSyntaxUID",
-}  # fmt: skip
+    "SOPClassUID",
+    "Modality",
+    "ImageType",
+    "PhotometricInterpretation",
+    "SpecificCharacterSet",
+    "PatientPosition",
+    "RescaleType",
+    "PixelPaddingValue",
+    "LossyImageCompression",
+    "TransferSyntaxUID",
+    "FrameType",
+    "BurnedInAnnotation",
+    "VolumetricProperties",
+    "VolumeBasedCalculationTechnique",
+    "PixelPresentation",
+    "PresentationLUTShape",
+    "PixelSpacingCalibrationType",
+    "AvailableTransferSyntaxUID",
+}
 _TEXT = {
-    "AE": f"{HEADER}AE", "CS": f"{HEADER}CS", "LO": f"{HEADER} long", "LT": f"{HEADER} text", "PN": f"{HEADER}^DOE",
-    "SH": f"{HEADER}SH", "ST": f"{HEADER} short text", "UC": f"{HEADER} unlimited", "UT": f"{HEADER} utterly",
-    "UR": f"http://{HEADER.lower()}.example", "DA": BIRTHDAY, "DT": f"{BIRTHDAY}010203", "AS": "072Y",
-}  # fmt: skip
+    "AE": f"{HEADER}AE",
+    "CS": f"{HEADER}CS",
+    "LO": f"{HEADER} long",
+    "LT": f"{HEADER} text",
+    "PN": f"{HEADER}^DOE",
+    "SH": f"{HEADER}SH",
+    "ST": f"{HEADER} short text",
+    "UC": f"{HEADER} unlimited",
+    "UT": f"{HEADER} utterly",
+    "UR": f"http://{HEADER.lower()}.example",
+    "DA": BIRTHDAY,
+    "DT": f"{BIRTHDAY}010203",
+    "AS": "072Y",
+}
 
 
 def planted_dicom(number: int, **values: object) -> bytes:

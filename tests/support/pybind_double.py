@@ -15,9 +15,16 @@ from operator import attrgetter
 from typing import Any
 
 PLAIN = {
-    "int": int, "typing.SupportsInt": int, "str": str, "bool": bool, "tuple": tuple, "list": list, "None": type(None),
-    "buffer": bytes, "typing_extensions.Buffer": bytes,
-}  # fmt: skip
+    "int": int,
+    "typing.SupportsInt": int,
+    "str": str,
+    "bool": bool,
+    "tuple": tuple,
+    "list": list,
+    "None": type(None),
+    "buffer": bytes,
+    "typing_extensions.Buffer": bytes,
+}
 """Python types by their names in signatures."""
 
 RENAMED = {"IParserError": "ParserError"}

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory
-from lits_deploy.trt.cuda import Bytes, Gpu
+from lits_deploy.trt.bindings import Bytes, Gpu
 
 Work = Callable[[], None]
 

@@ -125,29 +125,40 @@ def turned_ct(name: str, hu: Pixels | None = None, **changes: Any) -> bytes:
     return ct(source, ImageOrientationPatient=list(DIRECTIONS[name]), **changes)
 
 
-def enhanced(levels: list[Pixels], **changes: Any) -> Dataset:
-    """Enhanced CT: all slices in one file, 5 mm apart, each with a slope of its own, listed from head to feet."""
+def enhanced(levels: list[Pixels], *, order: list[int] | None = None, **changes: Any) -> Dataset:
+    """Enhanced CT: all slices in one file, 5 mm apart, each with a slope of its own, listed from head to feet.
+
+    order: another one in which they are listed.
+    """
     dataset = ct_dataset(np.concatenate(levels), Rows=levels[0].shape[0], SOPClassUID=EnhancedCTImageStorage)
     for keyword in ("RescaleSlope", "RescaleIntercept", "RescaleType", "PixelSpacing", "SliceThickness"):
         del dataset[keyword]
     del dataset.ImagePositionPatient, dataset.ImageOrientationPatient
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
     dataset.NumberOfFrames = len(levels)
-    dataset.SharedFunctionalGroupsSequence = Sequence([_item(
-        PixelMeasuresSequence={"PixelSpacing": [SPACING, SPACING], "SliceThickness": 5},
-        PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
-    )])  # fmt: skip
+    dataset.SharedFunctionalGroupsSequence = Sequence(
+        [
+            _item(
+                PixelMeasuresSequence={"PixelSpacing": [SPACING, SPACING], "SliceThickness": 5},
+                PlaneOrientationSequence={"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]},
+            )
+        ]
+    )
     frames, data = [], b""
-    for number, hu in enumerate(levels):
-        slope = number + 1
+    for number in order or range(len(levels)):
+        hu, slope = levels[number], number + 1
         data += np.rint((hu.astype(float) + 1024) / slope).astype("<u2").tobytes()
-        frames.append(_item(
-            PlanePositionSequence={"ImagePositionPatient": [-160, -160, 100 - 5 * number]},
-            PixelValueTransformationSequence={
-                "RescaleSlope": slope, "RescaleIntercept": -1024, "RescaleType": "HU"
-            },
-            CTImageFrameTypeSequence={"FrameType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]},
-        ))  # fmt: skip
+        frames.append(
+            _item(
+                PlanePositionSequence={"ImagePositionPatient": [-160, -160, 100 - 5 * number]},
+                PixelValueTransformationSequence={
+                    "RescaleSlope": slope,
+                    "RescaleIntercept": -1024,
+                    "RescaleType": "HU",
+                },
+                CTImageFrameTypeSequence={"FrameType": ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]},
+            )
+        )
     dataset.PerFrameFunctionalGroupsSequence = Sequence(frames)
     dataset.PixelData = data
     for keyword, value in changes.items():

@@ -8,6 +8,7 @@ Of several channels it sees a mean in which each has a weight of its own, so tha
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ def make_tiny_bundle(
     temperature: float = 1.0,
     abstain_below: float | None = None,
     cam: bool = False,
+    operating_point: str = "argmax",
+    operating_points: Sequence[dict[str, Any]] = (),
+    promise: dict[str, Any] | None = None,
     **contract_overrides: Any,
 ) -> Bundle:
     """Write a whole bundle (model, goldens, card, manifest) to `folder` and open it.
@@ -56,6 +60,9 @@ def make_tiny_bundle(
         tolerance=1e-5,
         temperature=temperature,
         abstain_below=abstain_below,
+        operating_point=operating_point,
+        operating_points=tuple(operating_points),
+        promise=promise or {},
     )
     model: dict[str, Any] = {"name": "tiny", "parameters": int(WEIGHTS.size + BIAS.size), "options": {}}
     if cam:

@@ -60,7 +60,11 @@ def train_tiny_network(data: Path, *, steps: int = 100) -> Original:
         module=module.eval(),
         contract=CONTRACT,
         width=None,
-        training={"dataset": read_layout(data).describe(), "checkpoint": "best", "epoch": 1,
-                  "settings": {"epochs": 1, "lr": 3e-3, "batch_size": 1, "class_weights": "none", "seed": 0}},
+        training={
+            "dataset": read_layout(data).describe(),
+            "checkpoint": "best",
+            "epoch": 1,
+            "settings": {"epochs": 1, "lr": 3e-3, "batch_size": 1, "class_weights": "none", "seed": 0},
+        },
         data=data,
-    )  # fmt: skip
+    )

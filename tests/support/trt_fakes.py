@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lits_deploy.errors import DeviceOutOfMemory
-from lits_deploy.trt.cuda import view
+from lits_deploy.trt.bindings import view
 from lits_deploy.trt.engine import Tensor
 from lits_deploy.trt.flavour import FLAVOURS, Library
 from recording_cuda import RecordingCuda

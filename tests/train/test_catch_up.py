@@ -33,7 +33,7 @@ def points(run: Path, name: str) -> list[tuple[int, float]]:
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves take longer than these epochs."""
-    monkeypatch.setattr(plots, "_save", lambda figure, path: None)
+    monkeypatch.setattr(plots, "save", lambda figure, path: None)
 
 
 @pytest.mark.parametrize("declared", [{}, {"synthetic": True, "split_by": "slice"}])
@@ -42,7 +42,7 @@ def test_pictures_of_accuracy_carry_the_marks_of_the_data(
 ) -> None:
     data, titles = make_tiny_data(tmp_path / "data", slices=3, patients=(1, 1, 1)), {}
     (data / "dataset.json").write_text(json.dumps(declared))
-    monkeypatch.setattr(plots, "_save", lambda figure, path: titles.update({path.name: figure.axes[-1].get_title()}))
+    monkeypatch.setattr(plots, "save", lambda figure, path: titles.update({path.name: figure.axes[-1].get_title()}))
     train(config(data, 1), tmp_path / "run")
     mark = ", SPLIT BY SLICE, SYNTHETIC" if declared else ""
     assert titles == {"curves.png": f"Dice on validate{mark}", "confusion.png": f"Validate, pixels{mark}"}

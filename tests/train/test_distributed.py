@@ -42,9 +42,15 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("next:  lits-deploy export") == 1, "one process speaks"
     config = TrainConfig(
-        model="unet", data=data, epochs=2, batch_size=5, width=4, lr=1e-3, class_weights="balanced",
+        model="unet",
+        data=data,
+        epochs=2,
+        batch_size=5,
+        width=4,
+        lr=1e-3,
+        class_weights="balanced",
         contract=InputContract(window_hu=(-40.0, 160.0), crop=None),
-    )  # fmt: skip
+    )
     train(config, tmp_path / "one")
 
     rows = [list(csv.DictReader((tmp_path / run / "metrics.csv").read_text().splitlines())) for run in ("two", "one")]
@@ -66,12 +72,12 @@ def test_two_processes_train_what_one_does(tmp_path: Path) -> None:
 def test_several_processes_need_a_folder_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 
+    from lits_deploy.cli.app import app
     from lits_deploy.errors import UserError
-    from train.cli.train import app
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     data = make_tiny_data(tmp_path / "data")
-    result = CliRunner().invoke(app, ["--data", str(data), "--model", "unet"])
+    result = CliRunner().invoke(app, ["train", "--data", str(data), "--model", "unet"])
     assert isinstance(result.exception, UserError)
     assert "--out RUN" in str(result.exception)
 

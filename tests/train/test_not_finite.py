@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves take longer than these epochs."""
-    monkeypatch.setattr(plots, "_save", lambda figure, path: None)
+    monkeypatch.setattr(plots, "save", lambda figure, path: None)
 
 
 class Poisons(Observer):
@@ -101,9 +101,13 @@ def test_the_last_finite_epoch_is_kept(
 
 def test_a_run_that_diverges_at_once_holds_no_checkpoint(data: Path, tmp_path: Path) -> None:
     config = TrainConfig(
-        model="resnet18", data=data, epochs=1, batch_size=2, lr=1e9,
+        model="resnet18",
+        data=data,
+        epochs=1,
+        batch_size=2,
+        lr=1e9,
         contract=InputContract(window_hu=None, size=64, crop=56),
-    )  # fmt: skip
+    )
     with pytest.raises(UserError, match=r"^Epoch 1: the loss is not finite at batch \d\. Fix: a lower --lr than 1e"):
         train(config, tmp_path / "run")
     assert not list((tmp_path / "run").glob("*.safetensors"))
@@ -142,9 +146,13 @@ def test_a_gpu_waits_for_the_loss_only_where_it_is_read_anyway(monkeypatch: pyte
     def run(model: nn.Module, progress: Callable[[Meter], None]) -> None:
         Counting.reads = 0
         loop.run_epoch(
-            model, batches([[0], [1], [2], [0]]), Objective("classify"), Preprocess(CONTRACT), task="classify",
-            device=torch.device("cuda"), progress=progress,
-        )  # fmt: skip
+            model,
+            batches([[0], [1], [2], [0]]),
+            Objective("classify"),
+            Preprocess(CONTRACT),
+            device=torch.device("cuda"),
+            progress=progress,
+        )
 
     run(classifier(), lambda meter: seen.append(meter.slices))
     assert (seen, Counting.reads) == ([1, 2, 3, 4], 1)
@@ -159,9 +167,12 @@ def test_a_gpu_waits_for_the_loss_only_where_it_is_read_anyway(monkeypatch: pyte
 
 def evaluated(weight: Tensor, targets: list[list[int]]) -> dict[str, Any]:
     return loop.run_epoch(
-        classifier(), batches(targets), Objective("classify", weight=weight), Preprocess(CONTRACT), task="classify",
+        classifier(),
+        batches(targets),
+        Objective("classify", weight=weight),
+        Preprocess(CONTRACT),
         device=CPU,
-    )  # fmt: skip
+    )
 
 
 def test_slices_of_a_class_that_weighs_nothing_have_no_loss(tmp_path: Path) -> None:
@@ -187,9 +198,13 @@ def test_a_class_that_train_lacks_ends_no_training(tmp_path: Path, capsys: pytes
         rows = [f"{name},{target if place else 0 if split == 'train' else 2}" for place, name in enumerate(names)]
         (data / split / "targets.csv").write_text("\n".join(["file,target", *rows, ""]))
     config = TrainConfig(
-        model="resnet18", data=data, epochs=1, batch_size=3, class_weights="balanced",
+        model="resnet18",
+        data=data,
+        epochs=1,
+        batch_size=3,
+        class_weights="balanced",
         contract=InputContract(window_hu=None, crop=56, size=64),
-    )  # fmt: skip
+    )
     with Bars() as bars:
         figures = train(config, tmp_path / "run", observer=bars)
     assert figures["loss"] is None

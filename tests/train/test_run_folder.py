@@ -20,9 +20,8 @@ from train import checkpoint
 from train import run as training
 from train.config import TrainConfig
 from train.data.layout import read_layout
-from train.data.listing import listing
 from train.data.seen import Seen, of_run
-from train.folder import BEST, LAST, LOCK, opened
+from train.folder import BEST, LAST, LOCK, listing, opened
 from train.run import train
 
 

@@ -13,17 +13,21 @@ from tiny_data import make_tiny_data
 from train.config import TrainConfig
 from train.data.layout import read_layout
 from train.models.registry import build
-from train.models.shape import leaves_one_pixel
-from train.session import Observer, Session
+from train.session import Observer, Session, leaves_one_pixel
 
 
 def session(folder: Path, *, slices: int, batch_size: int, coarse: float = 1.0, model: str = "resnet18") -> Session:
     data = make_tiny_data(folder / "data", slices=slices, patients=(1, 1, 1))
     contract = InputContract(window_hu=None, crop=None if model == "unet" else 56, size=64)
     config = TrainConfig(
-        model=model, data=data, epochs=1, batch_size=batch_size, coarse=coarse, contract=contract,
+        model=model,
+        data=data,
+        epochs=1,
+        batch_size=batch_size,
+        coarse=coarse,
+        contract=contract,
         width=2 if model == "unet" else None,
-    )  # fmt: skip
+    )
     return Session(config, read_layout(data), Observer())
 
 

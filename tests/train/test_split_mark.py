@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from benchmarks.peers.lineup import find_scans
 from benchmarks.report import model_table
 from benchmarks.report_files import csv_text
-from benchmarks.scans import find_scans
 from export.card import model_card
 from lits_deploy.bundle import Artifact, Manifest
 from lits_deploy.cli.app import app
@@ -55,15 +55,32 @@ def test_training_prints_and_stores_it(data: Path, tmp_path: Path) -> None:
 
 def test_the_card_carries_it(data: Path) -> None:
     figures = {
-        "data": "data/test", "split_by": "slice", "synthetic": False, "slices": 4, "patients": 1, "failed": 0,
+        "data": "data/test",
+        "split_by": "slice",
+        "synthetic": False,
+        "slices": 4,
+        "patients": 1,
+        "failed": 0,
         "left_out": 0,
-        "runtime": "onnxruntime 1", "device": "cpu", "accuracy": 0.99, "balanced_accuracy": 0.9, "liver_accuracy": 0.9,
-        "lesion_auroc": None, "confusion": [[2, 0, 0], [0, 1, 0], [0, 0, 1]],
-    }  # fmt: skip
+        "runtime": "onnxruntime 1",
+        "device": "cpu",
+        "accuracy": 0.99,
+        "balanced_accuracy": 0.9,
+        "liver_accuracy": 0.9,
+        "lesion_auroc": None,
+        "confusion": [[2, 0, 0], [0, 1, 0], [0, 0, 1]],
+    }
     artifact = Artifact(
-        name="fp32", file="model.onnx", sha256="0" * 64, bytes=1, precision="fp32", opset=19, outputs=("logits",),
-        tolerance=1e-4, parity={"slices": 256, "origin": "phantoms", "max_delta": 0.0, "flipped": 0},
-    )  # fmt: skip
+        name="fp32",
+        file="model.onnx",
+        sha256="0" * 64,
+        bytes=1,
+        precision="fp32",
+        opset=19,
+        outputs=("logits",),
+        tolerance=1e-4,
+        parity={"slices": 256, "origin": "phantoms", "max_delta": 0.0, "flipped": 0},
+    )
     settings = {"epochs": 1, "lr": 0.1, "batch_size": 4, "class_weights": "none", "seed": 0}
     manifest = Manifest(
         task="classify",
@@ -82,8 +99,12 @@ def test_the_card_carries_it(data: Path) -> None:
 def test_benchmarks_carry_it(data: Path) -> None:
     assert find_scans([data / "test"]).line == "data, test split BY SLICE: 4 files"
     document = {
-        "bundle": {"task": "classify"}, "against": None, "data": {"split_by": "slice"}, "rows": [], "end_to_end": [],
-    }  # fmt: skip
+        "bundle": {"task": "classify"},
+        "against": None,
+        "data": {"split_by": "slice"},
+        "rows": [],
+        "end_to_end": [],
+    }
     assert "accuracy (SPLIT BY SLICE)" in model_table(document)[0]
     synthetic = {**document, "data": {"split_by": "slice", "synthetic": True}}
     assert "accuracy (SPLIT BY SLICE) (SYNTHETIC)" in model_table(synthetic)[0]

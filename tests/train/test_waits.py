@@ -65,8 +65,12 @@ def pin(tensor: Tensor) -> Tensor:
 
 @pytest.fixture
 def _gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for module, name in ((session, "build"), (session, "SliceDataset"), (session, "class_weights"),
-                         (auxiliary, "WithMasks")):  # fmt: skip
+    for module, name in (
+        (session, "build"),
+        (session, "SliceDataset"),
+        (session, "class_weights"),
+        (auxiliary, "WithMasks"),
+    ):
         monkeypatch.setattr(module, name, really(getattr(module, name)))
     monkeypatch.setattr(feed, "DataLoader", really(lambda *args, **options: list(DataLoader(*args, **options))))
     monkeypatch.setattr(Session, "_say_absent", lambda _: None)
@@ -90,10 +94,21 @@ def test_no_step_waits_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     data = make_tiny_data(tmp_path / "data", slices=BATCHES)
     segment = model == "unet"
     config = TrainConfig(
-        model=model, data=data, batch_size=2, width=2 if segment else None, device="cuda", augment="strong", mixup=0.9,
-        average=0.9, masks=1.0, dice=1.0, class_weights="balanced", schedule="cosine", sampling="balanced",
+        model=model,
+        data=data,
+        batch_size=2,
+        width=2 if segment else None,
+        device="cuda",
+        augment="strong",
+        mixup=0.9,
+        average=0.9,
+        masks=1.0,
+        dice=1.0,
+        class_weights="balanced",
+        schedule="cosine",
+        sampling="balanced",
         contract=InputContract(window_hu=None, size=64, crop=None if segment else 56),
-    )  # fmt: skip
+    )
     made = Session(config, read_layout(data), Observer())
 
     def backward(_: Tensor) -> None:  # autograd's engine wants a real GPU

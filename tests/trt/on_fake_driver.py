@@ -1,4 +1,4 @@
-"""Run in a process of its own by test_fake_driver.py: TensorRt over CudaBindings over cuda-python over fake_libcuda.c.
+"""Run in a process of its own by test_fake_driver.py: TensorRt over Cuda over cuda-python over fake_libcuda.c.
 
 Each function is a scene; the process is given the name of one.
 """
@@ -16,15 +16,14 @@ import numpy as np
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory
 from lits_deploy.runtime import Device
 from lits_deploy.trt import bindings
-from lits_deploy.trt.bindings import CudaBindings
-from lits_deploy.trt.cuda import Bytes
+from lits_deploy.trt.bindings import Bytes, Cuda
 from lits_deploy.trt.runtime import TensorRt
 from trt_fakes import FakeEngine
 
 SHAPE = (1, 8, 8)
 
 
-class Driver(CudaBindings):
+class Driver(Cuda):
     """Our bindings, and what the fake engine needs: to run Python in place of kernels, and to see device memory."""
 
     def __init__(self) -> None:
@@ -57,9 +56,14 @@ def slices(count: int, seed: int = 0) -> np.ndarray:
 
 def opened(cuda: Driver, index: int = 0, **engine: Any) -> TensorRt:
     return TensorRt(
-        FakeEngine(cuda, compute, **engine), cuda, device=Device("cuda", index), precision="fp16", shape=SHAPE,
-        wanted=("logits",), max_batch=8,
-    )  # fmt: skip
+        FakeEngine(cuda, compute, **engine),
+        cuda,
+        device=Device("cuda", index),
+        precision="fp16",
+        shape=SHAPE,
+        wanted=("logits",),
+        max_batch=8,
+    )
 
 
 def right(runtime: TensorRt, count: int, seed: int = 0) -> None:

@@ -15,8 +15,7 @@ from fake_libcuda import FakeLibcuda
 from lits_deploy import nvidia
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.trt import bindings
-from lits_deploy.trt.bindings import CudaBindings
-from lits_deploy.trt.cuda import view
+from lits_deploy.trt.bindings import Cuda, view
 from recording_cuda import RecordingCuda
 
 
@@ -47,7 +46,7 @@ class Module:
 
 def test_copies_name_target_source_size_kind_and_stream() -> None:
     module = Module()
-    cuda = CudaBindings(module)
+    cuda = Cuda(module)
     cuda.upload(10, 20, 30, 40)
     cuda.download(11, 21, 31, 41)
     assert module.calls == [("cudaMemcpyAsync", 10, 20, 30, 1, 40), ("cudaMemcpyAsync", 11, 21, 31, 2, 41)]
@@ -55,22 +54,22 @@ def test_copies_name_target_source_size_kind_and_stream() -> None:
 
 def test_a_graph_is_instantiated_and_its_template_destroyed_even_where_that_fails() -> None:
     module = Module()
-    assert CudaBindings(module).end_capture(3) == 7
+    assert Cuda(module).end_capture(3) == 7
     assert [call[0] for call in module.calls] == ["cudaStreamEndCapture", "cudaGraphInstantiate", "cudaGraphDestroy"]
     module = Module(cudaGraphInstantiate=(Error.cudaErrorMemoryAllocation, None))
     with pytest.raises(DeviceOutOfMemory):
-        CudaBindings(module).end_capture(3)
+        Cuda(module).end_capture(3)
     assert module.calls[-1][0] == "cudaGraphDestroy"
 
 
 def test_out_of_memory_is_told_apart_from_other_failures() -> None:
     with pytest.raises(DeviceOutOfMemory, match="cudaMalloc: cudaErrorMemoryAllocation"):
-        CudaBindings(Module(cudaMalloc=(Error.cudaErrorMemoryAllocation, None))).allocate(1 << 40)
+        Cuda(Module(cudaMalloc=(Error.cudaErrorMemoryAllocation, None))).allocate(1 << 40)
     free = {"cudaMemGetInfo": (Error.cudaSuccess, 512, 1024), "cudaMalloc": (Error.cudaErrorMemoryAllocation, None)}
     with pytest.raises(DeviceOutOfMemory, match="requested 1024, available 512 bytes"):
-        CudaBindings(Module(**free)).allocate(1024)
+        Cuda(Module(**free)).allocate(1024)
     with pytest.raises(DeviceError, match="cudaStreamSynchronize: cudaErrorIllegalAddress"):
-        CudaBindings(Module(cudaStreamSynchronize=(Error.cudaErrorIllegalAddress,))).wait(1)
+        Cuda(Module(cudaStreamSynchronize=(Error.cudaErrorIllegalAddress,))).wait(1)
 
 
 def test_a_function_that_the_driver_lacks_is_a_device_error() -> None:
@@ -82,12 +81,12 @@ def test_a_function_that_the_driver_lacks_is_a_device_error() -> None:
             return call
 
     with pytest.raises(DeviceError, match=r"cudaGraphLaunch: Function .* not found.*update the driver"):
-        CudaBindings(Old()).launch(1, 2)
+        Cuda(Old()).launch(1, 2)
 
 
 @pytest.mark.parametrize("error", [Error.cudaErrorInsufficientDriver, Error.cudaErrorNoDevice])
 def test_no_driver_and_no_device_are_no_gpu(error: Error) -> None:
-    cuda = CudaBindings(Module(cudaGetDeviceCount=(error, None)))
+    cuda = Cuda(Module(cudaGetDeviceCount=(error, None)))
     assert cuda.device_count() == 0
     with pytest.raises(DeviceError, match="no cuda:0"):
         cuda.describe(0)
@@ -96,16 +95,21 @@ def test_no_driver_and_no_device_are_no_gpu(error: Error) -> None:
 def test_a_gpu_is_described_with_its_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     properties = SimpleNamespace(name=b"NVIDIA L4\0", major=8, minor=9, totalGlobalMem=24 << 30)
     module = Module(
-        cudaGetDeviceCount=(Error.cudaSuccess, 1), cudaGetDeviceProperties=(Error.cudaSuccess, properties),
+        cudaGetDeviceCount=(Error.cudaSuccess, 1),
+        cudaGetDeviceProperties=(Error.cudaSuccess, properties),
         cudaDriverGetVersion=(Error.cudaSuccess, 13_010),
-    )  # fmt: skip
+    )
     monkeypatch.setattr(bindings, "driver_version", lambda: "580.95.05")
-    gpu = CudaBindings(module).describe(0)
+    gpu = Cuda(module).describe(0)
     assert (gpu.name, gpu.compute_capability, gpu.sm, gpu.driver, gpu.cuda) == (
-        "NVIDIA L4", "8.9", "sm89", "580.95.05", "13.1",
-    )  # fmt: skip
+        "NVIDIA L4",
+        "8.9",
+        "sm89",
+        "580.95.05",
+        "13.1",
+    )
     monkeypatch.setattr(bindings, "driver_version", lambda: None)
-    assert CudaBindings(module).describe(0).driver == "unknown, CUDA 13.1"
+    assert Cuda(module).describe(0).driver == "unknown, CUDA 13.1"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +147,7 @@ def test_the_driver_is_read_from_where_it_says_its_version(
 def test_pinned_memory_is_seen_as_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
     backing = np.arange(16, dtype=np.uint8)
     module = Module(cudaHostAlloc=(Error.cudaSuccess, backing.ctypes.data))
-    address, memory = CudaBindings(module).allocate_pinned(16)
+    address, memory = Cuda(module).allocate_pinned(16)
     assert address == backing.ctypes.data
     view(memory, np.float32, (2,))[:] = [1.5, -2.5]
     assert backing.view(np.float32)[:2].tolist() == [1.5, -2.5]
@@ -195,5 +199,5 @@ def test_the_installed_bindings_find_no_gpu_where_there_is_no_driver() -> None:
 
 
 def test_the_recording_gpu_answers_every_call_of_the_seam() -> None:
-    seam = {name for name in vars(CudaBindings) if not name.startswith("_")}
+    seam = {name for name in vars(Cuda) if not name.startswith("_")}
     assert seam <= set(dir(RecordingCuda()))

@@ -96,11 +96,16 @@ def test_a_naive_placement_is_told_by_its_lonely_quantisers(
             return self.left.pop() if self.left else None
 
     quantize_static(
-        str(resnet18["fp32"]), str(tmp_path / "naive.onnx"), Slices(), quant_format=QuantFormat.QDQ, per_channel=True,
-        activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        str(resnet18["fp32"]),
+        str(tmp_path / "naive.onnx"),
+        Slices(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
         op_types_to_quantize=["Conv", "Gemm", "Add", "MaxPool"],
         extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
-    )  # fmt: skip
+    )
     built = build(library, ModelFile.read(tmp_path / "naive.onnx"), Profile(), targets=("sm86",))
     rounded_twice = [
         layer
@@ -125,9 +130,12 @@ def test_fp16_builds_for_turing_and_fp32_names_the_layer_that_does_not(
 def test_narrow_unet_for_two_gpus_at_once(library: Library, unet: dict[str, Path], precision: str) -> None:
     shares: list[float] = []
     built = build(
-        library, ModelFile.read(unet[precision]), Profile(best=4, most=8), targets=("sm86", "sm89"),
+        library,
+        ModelFile.read(unet[precision]),
+        Profile(best=4, most=8),
+        targets=("sm86", "sm89"),
         on_progress=lambda share, _phase: shares.append(share),
-    )  # fmt: skip
+    )
     heavy = heavy_by_precision(built.layers)
     assert keeps_promise(heavy, precision)
     assert sum(heavy.values()) >= 17
@@ -211,19 +219,23 @@ def _int32_bias(path: Path) -> Path:
     from onnx import numpy_helper
 
     constants = {
-        "w": np.ones((4, 1, 3, 3), np.float32), "b": np.ones(4, np.int32), "s": np.ones((), np.float32),
+        "w": np.ones((4, 1, 3, 3), np.float32),
+        "b": np.ones(4, np.int32),
+        "s": np.ones((), np.float32),
         "z": np.zeros((), np.int32),
-    }  # fmt: skip
+    }
     nodes = [
         helper.make_node("Cast", ["slices"], ["x"], to=TensorProto.FLOAT),
         helper.make_node("DequantizeLinear", ["b", "s", "z"], ["bias"], name="bias_dequantise"),
         helper.make_node("Conv", ["x", "w", "bias"], ["y"], name="the_conv"),
     ]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("slices", TensorProto.UINT8, ["N", 1, 8, 8])],
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("slices", TensorProto.UINT8, ["N", 1, 8, 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4, 6, 6])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
-    )  # fmt: skip
+    )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
     return path
 

@@ -54,9 +54,13 @@ def test_a_timing_cache_of_another_gpu_is_left_and_a_new_one_filled(refused: str
 
 
 @pytest.mark.parametrize(
-    "refusal", [{"IBuilderConfig_set_timing_cache": False}, {"IBuilderConfig_get_timing_cache": None},
-                {"ITimingCache_serialize": None}]
-)  # fmt: skip
+    "refusal",
+    [
+        {"IBuilderConfig_set_timing_cache": False},
+        {"IBuilderConfig_get_timing_cache": None},
+        {"ITimingCache_serialize": None},
+    ],
+)
 def test_an_engine_without_a_timing_cache_is_one_all_the_same(refusal: dict[str, Any]) -> None:
     done = built(playing("tensorrt", **refusal))
     assert (done.data, done.timing_cache) == (b"bytes", b"")

@@ -23,9 +23,17 @@ from recording_cuda import FAKE_GPU
 ENGINE = b"an engine, as far as this folder knows" * 10
 
 KEY = EngineKey(
-    bundle="b" * 64, artifact="fp16", artifact_sha256="a" * 64, precision="fp16", flavour="tensorrt",
-    version="10.3.0.30", platform="linux-x86_64", gpu="NVIDIA RTX A2000", compute_capability="8.6", driver="580.95.05",
-)  # fmt: skip
+    bundle="b" * 64,
+    artifact="fp16",
+    artifact_sha256="a" * 64,
+    precision="fp16",
+    flavour="tensorrt",
+    version="10.3.0.30",
+    platform="linux-x86_64",
+    gpu="NVIDIA RTX A2000",
+    compute_capability="8.6",
+    driver="580.95.05",
+)
 CROSS = dataclasses.replace(
     KEY, flavour="rtx", version="1.7.1.116", gpu=None, compute_capability=None, driver=None, targets=("sm86", "sm89")
 )
@@ -34,9 +42,15 @@ HERE = dataclasses.replace(KEY, flavour="rtx", version="1.7.1.116")
 
 def record_of(key: EngineKey, data: bytes = ENGINE, **changes: Any) -> EngineRecord:
     values: dict[str, Any] = {
-        "key": key, "sha256": sha256_bytes(data), "bytes": len(data), "seconds": 1.0, "cuda": "13.0",
-        "as_built": {"heavy": {"fp16": 21}}, "built_at": "2026-11-24T00:00:00+0000", "note": NOT_PROVEN,
-    }  # fmt: skip
+        "key": key,
+        "sha256": sha256_bytes(data),
+        "bytes": len(data),
+        "seconds": 1.0,
+        "cuda": "13.0",
+        "as_built": {"heavy": {"fp16": 21}},
+        "built_at": "2026-11-24T00:00:00+0000",
+        "note": NOT_PROVEN,
+    }
     return EngineRecord(**{**values, **changes})
 
 
@@ -151,10 +165,15 @@ def test_one_built_here_comes_before_one_built_elsewhere(tmp_path: Path) -> None
 
 def test_a_proof_holds_on_its_gpu_and_driver_only() -> None:
     proof = Proof(
-        gpu=FAKE_GPU.name, compute_capability="8.6", driver=FAKE_GPU.driver, slices=16, max_delta=1e-5, tolerance=1e-4,
+        gpu=FAKE_GPU.name,
+        compute_capability="8.6",
+        driver=FAKE_GPU.driver,
+        slices=16,
+        max_delta=1e-5,
+        tolerance=1e-4,
         date="2026-11-24T00:00:00+0000",
-    )  # fmt: skip
-    record = record_of(CROSS).with_proof(proof)
+    )
+    record = dataclasses.replace(record_of(CROSS), proof=proof, note="")
     assert record.note == ""
     assert record.proven_on(FAKE_GPU)
     assert not record.proven_on(dataclasses.replace(FAKE_GPU, driver="581.10"))

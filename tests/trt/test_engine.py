@@ -147,9 +147,13 @@ def test_one_path_for_all_flavours(flavour: str, version: str) -> None:
     context.enqueue(7)
     (made,) = trt.contexts
     assert made.calls[1:] == [
-        ("shape", "slices", (4, 1, 8, 8)), ("address", "slices", 100), ("address", "logits", 200), ("size",),
-        ("memory", 300, 5_000), ("execute", 7),
-    ]  # fmt: skip
+        ("shape", "slices", (4, 1, 8, 8)),
+        ("address", "slices", 100),
+        ("address", "logits", 200),
+        ("size",),
+        ("memory", 300, 5_000),
+        ("execute", 7),
+    ]
     if flavour == "rtx":
         assert made.calls[0] == ("created with", trt.config)
         assert trt.config.strategy == "user managed"

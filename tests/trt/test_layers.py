@@ -29,8 +29,13 @@ Name: pool, LayerType: CaskPooling, Inputs: [ { Name: c, Format/Datatype: Half }
 def test_rtx_listing() -> None:
     layers = parse_listing(RTX.split("\n"))
     assert [layer.kind for layer in layers] == [
-        "kgen", "correlation", "runtime_fusion", "correlation", "kgen", "runtime_function",
-    ]  # fmt: skip
+        "kgen",
+        "correlation",
+        "runtime_fusion",
+        "correlation",
+        "kgen",
+        "runtime_function",
+    ]
     first, conv, fused = layers[:3]
     assert (first.inputs, first.constants, first.outputs) == (("uint8",), ("fp32",), ("fp16",))
     assert first.nodes == ("node__to_copy", "node_mul_6")
@@ -40,8 +45,11 @@ def test_rtx_listing() -> None:
     assert heavy_by_precision(layers) == {"fp16": 2, "int8": 1}
     assert [layer.name for layer in standalone_quantise(layers)] == ["__myl_MulAddReluMulMinMaxRounCast_myl0_7"]
     assert as_built(layers, "build log") == {
-        "source": "build log", "layers": 6, "heavy": {"fp16": 2, "int8": 1}, "standalone_quantise": 1,
-    }  # fmt: skip
+        "source": "build log",
+        "layers": 6,
+        "heavy": {"fp16": 2, "int8": 1},
+        "standalone_quantise": 1,
+    }
 
 
 def test_inspector_listing_of_full_tensorrt() -> None:

@@ -85,9 +85,14 @@ def test_tensorrt_builds_proves_and_runs_ragged_batches(
     said: list[str] = []
     for turn in range(2):
         with open_tensorrt(
-            bundle, bundle.artifact(), device=Device("cuda"), wanted=("logits",), max_batch=64,
-            flavour_name=flavour.name, say=said.append,
-        ) as opened:  # fmt: skip
+            bundle,
+            bundle.artifact(),
+            device=Device("cuda"),
+            wanted=("logits",),
+            max_batch=64,
+            flavour_name=flavour.name,
+            say=said.append,
+        ) as opened:
             for count in (1, 2, 5, 33, 64, 5):
                 batch = slices(count)
                 expected = tiny_logits(batch, bundle.manifest.contract)
@@ -106,13 +111,16 @@ def test_resnet18_in_every_precision_agrees_with_pytorch(
 ) -> None:
     if not installed():
         pytest.skip("TensorRT is not installed")
-    from benchmarks.peers.random_networks import make_subject
+    from benchmarks.gpu_networks import make_subject, random_original
+    from export.held_out import HeldOut
 
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "engines"))
-    subject = make_subject("resnet18", tmp_path, [("tensorrt", "cuda:0")], device="cuda:0", slices=16, modes=())
+    pictures = np.stack([picture for _, picture in HeldOut(random_original("resnet18")).phantoms(16)])
+    here = [("tensorrt", "cuda:0")]
+    subject = make_subject("resnet18", tmp_path, here, device="cuda:0", pictures=pictures, modes=())
     for contestant in subject.contestants:
         if contestant.precision != precision:
             continue
-        with contestant.open(32, ("probabilities",)) as opened:  # the goldens have passed by now
+        with contestant.open(max_batch=32, wanted=("probabilities",)) as opened:  # the goldens have passed by now
             got = opened.infer(subject.slices[:16]).probabilities
         np.testing.assert_allclose(got, subject.expected, atol=contestant.tolerance)

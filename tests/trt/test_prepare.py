@@ -18,14 +18,14 @@ from lits_deploy.runtime import Device
 from lits_deploy.trt import engines
 from lits_deploy.trt import open as open_module
 from lits_deploy.trt import prepare as prepare_module
+from lits_deploy.trt.bindings import Gpu
 from lits_deploy.trt.build import Built
 from lits_deploy.trt.cache import EngineCache
-from lits_deploy.trt.cuda import Gpu
 from lits_deploy.trt.flavour import Library
 from lits_deploy.trt.key import Profile
 from lits_deploy.trt.layers import Layer
 from lits_deploy.trt.open import open_tensorrt
-from lits_deploy.trt.prepare import artifacts_for, prepare
+from lits_deploy.trt.prepare import Job, artifacts_for, prepare
 from lits_deploy.trt.record import NOT_PROVEN, EngineRecord
 from recording_cuda import FAKE_GPU, RecordingCuda
 from tiny_bundle import make_tiny_bundle, tiny_logits
@@ -53,6 +53,9 @@ class Bench:
         monkeypatch.setattr(prepare_module, "build", self.build)
         monkeypatch.setattr(prepare_module, "inspect", lambda *_: [])
         monkeypatch.setattr(open_module.flavour, "load", lambda _: self.library)
+        monkeypatch.setattr(open_module.bindings, "open_cuda", lambda: self.cuda)
+        monkeypatch.setattr(open_module, "LoadedEngine", self.load)
+        monkeypatch.setattr(open_module, "_log", lambda line: self.said.append(line))
 
     def build(self, library: Library, model: Path, profile: Profile, **options: Any) -> Built:
         options["use_gpu"]()
@@ -65,7 +68,11 @@ class Bench:
         logits = tiny_logits(slices, self.bundle.manifest.contract) + np.float32([self.error, 0, 0])
         return {"logits": logits, "probabilities": softmax(logits)}
 
-    def load(self, _library: Library, data: bytes, runtime_cache: bytes) -> FakeEngine:
+    def job(self, artifact: str = "fp32", **changes: Any) -> Job:
+        given = {"library": self.library, "cuda": self.cuda, **changes}
+        return Job(bundle=self.bundle, artifact=self.bundle.artifact(artifact), cache=self.cache, **given)
+
+    def load(self, _library: Library, data: bytes, *, runtime_cache: bytes) -> FakeEngine:
         self.loaded.append(data)
         most = int(data.rpartition(b"/")[2])
         if most > self.fits:
@@ -75,10 +82,14 @@ class Bench:
 
     def open(self, max_batch: int = 8, *, gpu: int = 0, artifact: str = "fp32", **options: Any) -> Any:
         return open_tensorrt(
-            self.bundle, self.bundle.artifact(artifact), device=Device("cuda", gpu), wanted=("logits",),
+            self.bundle,
+            self.bundle.artifact(artifact),
+            device=Device("cuda", gpu),
+            wanted=("logits",),
             max_batch=max_batch,
-            engine_cache=self.cache.folder, cuda=self.cuda, load=self.load, say=self.said.append, **options,
-        )  # fmt: skip
+            engine_cache=self.cache.folder,
+            **options,
+        )
 
     def use(self, max_batch: int = 8) -> np.ndarray:
         slices = np.random.default_rng(1).integers(0, 256, (3, 1, SIZE, SIZE), dtype=np.uint8)
@@ -178,9 +189,12 @@ def test_a_tf32_engine_is_built_so_beside_the_fp32_one(box: Bench) -> None:
             assert network.describe().precision == name
     assert box.tf32 == [False, True]
     records = {record.key.precision: record for record in box.cache.records()}
+    with box.open(artifact="tf32") as network:
+        assert network.describe().engine == records["tf32"].sha256
     assert {name: record.proof and record.proof.tolerance for name, record in records.items()} == {
-        "fp32": 1e-5, "tf32": 1e-3
-    }  # fmt: skip
+        "fp32": 1e-5,
+        "tf32": 1e-3,
+    }
 
 
 def test_goldens_that_fail_keep_an_engine_out_until_they_pass(box: Bench) -> None:
@@ -214,10 +228,7 @@ def test_an_engine_for_the_second_gpu_is_built_on_the_second_gpu(box: Bench) -> 
 
 def test_an_engine_built_elsewhere_is_proven_on_the_box_at_first_use_and_after_a_new_driver(box: Bench) -> None:
     box.library = fake_library("rtx", "1.7.1.116")
-    prepared = prepare(
-        box.bundle, box.bundle.artifact(), library=_knows(box.library), gpu=None, targets=("sm86", "sm89"),
-        profile=Profile(), cache=box.cache,
-    )  # fmt: skip
+    prepared = prepare(box.job(library=_knows(box.library), cuda=None, targets=("sm86", "sm89")), Profile())
     assert prepared.record.proof is None
     assert prepared.record.note == NOT_PROVEN
     box.library = _knows(box.library)
@@ -243,10 +254,7 @@ def _knows(library: Library) -> Library:
 
 
 def test_an_engine_for_larger_batches_is_used_and_a_too_small_one_is_not(box: Bench) -> None:
-    prepare(
-        box.bundle, box.bundle.artifact(), library=box.library, gpu=FAKE_GPU, profile=Profile(best=16, most=16),
-        cache=box.cache,
-    )  # fmt: skip
+    prepare(box.job(), Profile(best=16, most=16))
     box.use(max_batch=16)
     assert len(box.built) == 1
     box.use(max_batch=32)
@@ -303,8 +311,6 @@ def test_export_tries_smaller_too_but_not_than_was_asked_for(box: Bench, monkeyp
                 raise engine
 
     monkeypatch.setattr(engines.EngineOptions, "tools", lambda _: (box.library, ()))
-    monkeypatch.setattr(open_module.bindings, "open_cuda", lambda: box.cuda)
-    monkeypatch.setattr(open_module, "_load", box.load)
     box.fits = 8
     build_it()
     assert [str(record.key.profile) for record in box.cache.records() if record.proof] == ["1/8/8"]
@@ -336,14 +342,12 @@ def test_an_altered_model_is_refused_before_anything_is_built(box: Bench) -> Non
     assert box.built == []
 
 
-def test_no_gpu_and_no_target_says_both_ways_out(box: Bench) -> None:
+def test_no_gpu_and_no_target_says_both_ways_out(box: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "gpu_here", lambda: False)
     with pytest.raises(DeviceError, match="--compute-capability sm86,sm89"):
-        prepare(box.bundle, box.bundle.artifact(), library=box.library, gpu=None, profile=Profile(), cache=box.cache)
+        engines.EngineOptions().tools()
     with pytest.raises(EngineError, match="--trt-flavour rtx"):
-        prepare(
-            box.bundle, box.bundle.artifact(), library=box.library, gpu=None, targets=("sm86",), profile=Profile(),
-            cache=box.cache,
-        )  # fmt: skip
+        prepare(box.job(cuda=None, targets=("sm86",)), Profile())
     with pytest.raises(DeviceError, match="not on the cpu"):
         open_tensorrt(box.bundle, box.bundle.artifact(), device=Device("cpu"), wanted=("logits",), max_batch=8)
 
@@ -373,7 +377,7 @@ def test_artifacts_by_precision(tmp_path: Path) -> None:
     assert cpu_only not in artifacts_for(bundle)
     with pytest.raises(UserError, match="int8-cpu is not placed for TensorRT"):
         prepare(
-            bundle, cpu_only, library=fake_library(), gpu=FAKE_GPU, profile=Profile(), cache=EngineCache(tmp_path / "e")
+            Job(bundle=bundle, artifact=cpu_only, library=fake_library(), cache=EngineCache(tmp_path / "e")), Profile()
         )
     with pytest.raises(UserError, match=r"no int8 file for TensorRT \(it has: fp32, fp16, tf32\).*--int8"):
         artifacts_for(bundle, ("int8",))

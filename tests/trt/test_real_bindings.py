@@ -28,7 +28,7 @@ WHEELS = Path(pytest.__file__).parents[4] / "bindings"
 CONTRACT = Path(__file__).parents[1] / "support" / "trt_contract.py"
 
 OTHERS = {"ILogger", "append", "clear", "data", "dtype", "itemsize", "logger", "precision"}
-OTHERS |= {"read", "remove", "start", "write"}
+OTHERS |= {"read", "remove", "start"}
 """Attributes of other things in our sources that TensorRT has too; ILogger is a base class, used by loading."""
 
 EMPTY = """

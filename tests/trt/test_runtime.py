@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lits_deploy.decode.slots import Batch
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory
-from lits_deploy.pipeline.inference import InferenceThreads, Inferred, Opened
-from lits_deploy.pipeline.slots import Batch
+from lits_deploy.pipeline.inference import InferenceThreads
 from lits_deploy.runtime import Device
 from lits_deploy.trt.engine import Tensor
 from lits_deploy.trt.runtime import TensorRt, bucket_sizes
@@ -32,9 +32,14 @@ def slices(count: int, seed: int = 0) -> np.ndarray:
 
 def opened(cuda: RecordingCuda, *, wanted: tuple[str, ...] = ("logits",), most: int = 64, **engine: Any) -> TensorRt:
     return TensorRt(
-        FakeEngine(cuda, compute, **engine), cuda, device=Device("cuda"), precision="fp16", shape=SHAPE, wanted=wanted,
+        FakeEngine(cuda, compute, **engine),
+        cuda,
+        device=Device("cuda"),
+        precision="fp16",
+        shape=SHAPE,
+        wanted=wanted,
         max_batch=most,
-    )  # fmt: skip
+    )
 
 
 def engine_of(runtime: TensorRt) -> FakeEngine:
@@ -84,9 +89,14 @@ def test_padding_is_zero_and_never_an_earlier_batch() -> None:
         return compute(batch)
 
     runtime = TensorRt(
-        FakeEngine(cuda, watching), cuda, device=Device("cuda"), precision="fp16", shape=SHAPE, wanted=("logits",),
+        FakeEngine(cuda, watching),
+        cuda,
+        device=Device("cuda"),
+        precision="fp16",
+        shape=SHAPE,
+        wanted=("logits",),
         max_batch=8,
-    )  # fmt: skip
+    )
     runtime.infer(slices(8))
     runtime.infer(slices(5))
     assert len(seen[-1]) == 8
@@ -152,9 +162,14 @@ def test_half_precision_outputs_come_back_as_float32_and_labels_as_they_are() ->
         cuda, lambda x: {"probabilities": compute(x)["logits"] % 2, "labels": x[:, 0] // 100}, tensors=tensors
     )
     with TensorRt(
-        engine, cuda, device=Device("cuda"), precision="fp16", shape=SHAPE, wanted=("labels", "probabilities"),
+        engine,
+        cuda,
+        device=Device("cuda"),
+        precision="fp16",
+        shape=SHAPE,
+        wanted=("labels", "probabilities"),
         max_batch=4,
-    ) as runtime:  # fmt: skip
+    ) as runtime:
         batch = slices(3)
         outputs = runtime.infer(batch)
     assert outputs.logits is None
@@ -224,18 +239,14 @@ def test_the_pipeline_halves_until_it_fits() -> None:
     cuda = RecordingCuda()
     runtime = opened(cuda, memory_for=4)
     woken = threading.Semaphore(0)
-    thread = InferenceThreads(lambda: runtime, woken.release)
-    thread.start()
     batch = slices(27)
-    thread.submit(Batch(0, 0, ()), batch)
-    for _ in range(2):
-        assert woken.acquire(timeout=10)
-    assert isinstance(thread.events.get(), Opened)
-    answer = thread.events.get()
-    assert isinstance(answer, Inferred)
-    np.testing.assert_array_equal(answer.output, compute(batch)["logits"].astype(np.float32))
+    with InferenceThreads(lambda: runtime, woken.release) as thread:
+        thread.submit(Batch(0, batch, ()))
+        for _ in range(2):
+            assert woken.acquire(timeout=10)
+        (answer,) = thread.take()
+    np.testing.assert_array_equal(answer.outputs[0], compute(batch)["logits"].astype(np.float32))
     assert (thread.most, thread.halved) == (3, 3)  # 27 → 13 → 6 → 3; 6 needs the bucket of 8
-    thread.close(wait=True)
     assert cuda.leaks() == {}
 
 
@@ -277,9 +288,15 @@ def test_what_rtx_compiled_is_handed_over_on_close() -> None:
     kept: list[bytes] = []
     cuda = RecordingCuda()
     runtime = TensorRt(
-        FakeEngine(cuda, compute, compiled=b"kernels"), cuda, device=Device("cuda"), precision="fp16", shape=SHAPE,
-        wanted=("logits",), max_batch=4, on_close=kept.append,
-    )  # fmt: skip
+        FakeEngine(cuda, compute, compiled=b"kernels"),
+        cuda,
+        device=Device("cuda"),
+        precision="fp16",
+        shape=SHAPE,
+        wanted=("logits",),
+        max_batch=4,
+        on_close=kept.append,
+    )
     runtime.close()
     assert kept == [b"kernels"]
 

@@ -51,13 +51,15 @@ def test_a_study_is_classified_when_it_has_been_quiet_and_grows_no_more(
     bundle: Bundle, inbox: Path, tmp_path: Path
 ) -> None:
     watched = Watched(
-        bundle, inbox, tmp_path / "out",
+        bundle,
+        inbox,
+        tmp_path / "out",
         (5, lambda: study(inbox, "Miller Anna", 2)),
         (20, lambda: study(inbox, "Miller Anna", 1, start=2)),
         (29, nothing),
         (1, nothing),
         quiet_s=30,
-    )  # fmt: skip
+    )
     assert watched.times == [55]
     (line,) = watched.lines
     assert line.startswith("study ")
@@ -78,6 +80,22 @@ def test_the_results_are_those_of_one_run_over_everything(bundle: Bundle, inbox:
     classify(bundle, inbox, tmp_path / "at once")
     for name in ("slices.csv", "studies.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "at once" / name).read_bytes()
+
+
+def test_a_study_that_is_there_already_says_of_what_it_is_a_copy(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
+    study(inbox, "a")
+    watched = Watched(
+        bundle,
+        inbox,
+        tmp_path / "out",
+        (40, lambda: shutil.copytree(inbox / "a", inbox / "again") and None),
+        (40, nothing),
+        quiet_s=20,
+    )
+    first, again = watched.lines
+    series = next(row["series"] for row in rows(tmp_path / "out") if row["path"].startswith("a/"))
+    assert "rank 1 of 1" in first
+    assert again.endswith(f"entry again: 3 slices, a copy of series {series}, not ranked")
 
 
 def test_earlier_results_stay_while_a_study_grows_and_after_it_was_moved_away(
@@ -140,10 +158,16 @@ def test_stopped_in_the_middle_of_a_study_it_goes_on_there(bundle: Bundle, inbox
     script = Script(stop, (30, nothing), (1, nothing))
     lines: list[Any] = []
     summary = service.watch_folder(
-        bundle, inbox, tmp_path / "out", options=ClassifyOptions(salt=SALT, workers=1, batch_size=2),
-        runtime=Interrupting(shape=(1, SIZE, SIZE)), stop=stop, changes=script, clock=script.clock,
+        bundle,
+        inbox,
+        tmp_path / "out",
+        options=ClassifyOptions(salt=SALT, workers=1, batch_size=2),
+        runtime=Interrupting(shape=(1, SIZE, SIZE)),
+        stop=stop,
+        changes=script,
+        clock=script.clock,
         talk=service.Talk(study=lines.append),
-    )  # fmt: skip
+    )
     assert summary.stopped
     assert not lines
     assert 0 < len(rows(tmp_path / "out")) < 30
@@ -214,9 +238,18 @@ def test_a_study_that_breaks_a_run_costs_no_other_and_is_set_aside(bundle: Bundl
         tricks(inbox / "evil", white="grey 7 then grey 8")
 
     watched = Watched(
-        bundle, inbox, tmp_path / "out", (30, nothing), (10, nothing), (300, nothing), (1000, mend), (31, nothing),
-        (1, nothing), runtime=Picky(shape=(1, SIZE, SIZE)), options=options,
-    )  # fmt: skip
+        bundle,
+        inbox,
+        tmp_path / "out",
+        (30, nothing),
+        (10, nothing),
+        (300, nothing),
+        (1000, mend),
+        (31, nothing),
+        (1, nothing),
+        runtime=Picky(shape=(1, SIZE, SIZE)),
+        options=options,
+    )
     assert len(watched.lines) == 3
     assert watched.times[:2] == [40, 40]  # the others, as soon as they were tried without it
     assert watched.times[2] > 1300
@@ -242,9 +275,16 @@ def test_a_study_that_broke_a_run_is_told_once_over_restarts_too(bundle: Bundle,
 
 
 HOSTILE = (
-    b"not-utf8-\xff\xfe", b"\x1b[31mred", b"new\nline", "rtl-\u202egnp".encode(), b"\xed\xa0\x80half", b"a[bold]",
-    b"back\\slash", b"-rf", b'quote"',
-)  # fmt: skip
+    b"not-utf8-\xff\xfe",
+    b"\x1b[31mred",
+    b"new\nline",
+    "rtl-\u202egnp".encode(),
+    b"\xed\xa0\x80half",
+    b"a[bold]",
+    b"back\\slash",
+    b"-rf",
+    b'quote"',
+)
 
 
 @pytest.mark.parametrize("pseudonymous", [False, True])
@@ -298,9 +338,15 @@ def test_an_inbox_that_cannot_be_listed_for_a_while_is_waited_for(bundle: Bundle
     study(inbox, "a")
     away = tmp_path / "away"
     watched = Watched(
-        bundle, inbox, tmp_path / "out", (30, lambda: inbox.rename(away)), (10, lambda: away.rename(inbox)),
-        (30, nothing), (1, nothing), quiet_s=30,
-    )  # fmt: skip
+        bundle,
+        inbox,
+        tmp_path / "out",
+        (30, lambda: inbox.rename(away)),
+        (10, lambda: away.rename(inbox)),
+        (30, nothing),
+        (1, nothing),
+        quiet_s=30,
+    )
     assert watched.notes[1] == "The inbox cannot be listed (no such file or directory). It is tried again."
     assert len(watched.lines) == 1
 
@@ -331,9 +377,15 @@ def test_the_network_is_opened_once_and_again_after_a_failure(
     steps = [(30.0, nothing), (10.0, lambda: study(inbox, "c")), (30.0, nothing), (1.0, nothing)]
     script, lines = Script(stop, *steps), list[Any]()
     service.watch_folder(
-        bundle, inbox, tmp_path / "out", options=ClassifyOptions(salt=SALT, workers=1), stop=stop, changes=script,
-        clock=script.clock, talk=service.Talk(study=lines.append),
-    )  # fmt: skip
+        bundle,
+        inbox,
+        tmp_path / "out",
+        options=ClassifyOptions(salt=SALT, workers=1),
+        stop=stop,
+        changes=script,
+        clock=script.clock,
+        talk=service.Talk(study=lines.append),
+    )
     assert len(opened) == 2
     assert closed == opened
     assert len(lines) == 3

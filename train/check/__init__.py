@@ -3,9 +3,9 @@
     check_data(root)            → Report: table, figures, findings
     draw_montage(path, report)  a contact sheet with mask contours
 
-Every rule is a module: `listing` (files and pairs), `examine` (one slice), `lesions`, `duplicates`, `intensity`;
-`run` puts them together. Nothing here mends anything, and nothing imports torch. Limits were chosen by measurement on
-26 LiTS patients (4,471 slices) and 24 phantoms; each module says which.
+Every rule is a module: `listing` (files and pairs), `examine` (one slice), `order`, `lesions`, `duplicates`,
+`intensity`; `run` puts them together. Nothing here mends anything, and nothing imports torch. Limits were chosen by
+measurement on 26 LiTS patients (4,471 slices) and 24 phantoms; each module says which.
 """
 
 from train.check.findings import Finding

@@ -24,6 +24,7 @@ from train.check.lesions import Labels, loose_pixels
 from train.check.listing import Entry
 from train.data.labels import LabelsError
 from train.data.masks import class_of, read_labels
+from train.data.seen import key
 
 CONTRACT = InputContract(window_hu=None)
 """What training decodes with; the window plays no part in it."""
@@ -38,7 +39,7 @@ class SliceFacts:
     entry: of the listing. problems: (kind, file, text) of everything that is wrong with its files.
     side: of the picture in pixels as stored, None where it cannot be read.
     target: class 0, 1, 2, or None where mask or row tell none.
-    code: the fingerprint's bytes, None for an unreadable or nearly blank picture.
+    code: the fingerprint's bytes, None for an unreadable or nearly blank picture. key: of its pixels, likewise.
     loose: lesion pixels that lie apart from the liver within this slice.
     """
 
@@ -47,6 +48,7 @@ class SliceFacts:
     side: int | None
     target: int | None
     code: bytes | None
+    key: int | None
     loose: int
 
 
@@ -89,12 +91,14 @@ def _examine(entry: Entry) -> tuple[SliceFacts, Greys]:
         text = f"is {size}, its picture {side}×{side}: make the mask on the picture's grid"
         problems.append(("mask-size", entry.mask or entry.image, text))
     target = entry.target if labels is None else class_of(labels)
+    code = None if pixels is None else fingerprint(pixels)
     fact = SliceFacts(
         entry=entry,
         problems=tuple(problems),
         side=side,
         target=target,
-        code=None if pixels is None else fingerprint(pixels),
+        code=code,
+        key=None if pixels is None or code is None else key(pixels),
         loose=int(loose_pixels(labels).sum()) if labels is not None and target == 2 else 0,
     )
     if pixels is None:

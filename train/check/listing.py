@@ -7,7 +7,6 @@ picture.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +16,11 @@ from typing import Any, TypeVar
 from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
-from train.check.findings import Finding, place_of
+from train.check.findings import Finding, Severity, place_of
 from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of, plain, read_declared, window_of
 from train.data.tables import read_table
 
 T = TypeVar("T")
-
-_NAME = re.compile(r"volume-(\d+)_(\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +37,13 @@ class Entry:
     patient: str
     scan: str
 
-    @property
-    def order(self) -> tuple[int, str]:
-        """Sorts the slices of a scan by slice number."""
-        match = _NAME.match(self.image.stem)
-        return (int(match[2]) if match else 0, self.image.name)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """What is there. by_slice: dataset.json says that slices of one patient lie in several splits, on purpose."""
 
-    entries: tuple[Entry, ...]
-    findings: tuple[Finding, ...]
+    entries: list[Entry]
+    findings: list[Finding]
     window_hu: tuple[float, float] | None
     by_slice: bool
 
@@ -64,84 +55,77 @@ def list_data(root: Path) -> Listing:
     """
     if not root.is_dir():
         raise DataError(f"There is no data at {root}.", fix=f"`lits-deploy data phantom {root}` makes synthetic slices")
-    findings: list[Finding] = []
-    declared = _declared(root, findings)
-    window = _valid(window_of, declared, findings)
-    people = _valid(people_of, declared, findings) or {}
-    entries = [entry for split in SPLITS for entry in _list_split(root, split, people, findings)]
+    found: list[Finding] = []
+    declared: dict[str, Any] = {}
+    try:
+        declared = read_declared(root)
+    except DataError as error:
+        found.append(_of_file(root / "dataset.json", "dataset-json", "dataset.json", error))
+    window = _valid(window_of, declared, found)
+    people = _valid(people_of, declared, found) or {}
+    entries = [entry for split in SPLITS for entry in _list_split(root, split, people, found)]
     if not entries:
         raise DataError(
             f"{root} holds no training data: no picture in train/images, validate/images or test/images.",
             fix="name a folder that `lits-deploy data prepare` or `lits-deploy data phantom` made",
         )
-    return Listing(
-        entries=tuple(entries),
-        findings=tuple(findings),
-        window_hu=window,
-        by_slice=declared.get("split_by") == "slice",
-    )
+    by_slice = declared.get("split_by") == "slice"
+    return Listing(entries=entries, findings=found, window_hu=window, by_slice=by_slice)
 
 
-def _declared(root: Path, findings: list[Finding]) -> dict[str, Any]:
-    try:
-        return read_declared(root)
-    except DataError as error:
-        findings.append(_of_file(root / "dataset.json", "dataset-json", "dataset.json", error))
-        return {}
-
-
-def _valid(read: Callable[[dict[str, Any]], T], declared: dict[str, Any], findings: list[Finding]) -> T | None:
+def _valid(read: Callable[[dict[str, Any]], T], declared: dict[str, Any], found: list[Finding]) -> T | None:
     """A part of what is declared, None where it is not what it must be."""
     try:
         return read(declared)
     except ValueError as error:
-        findings.append(Finding("error", "dataset-json", "dataset.json", f"{error}: mend it"))
+        found.append(Finding("error", "dataset-json", "dataset.json", f"{error}: mend it"))
         return None
 
 
-def _list_split(root: Path, split: str, people: dict[int, str], findings: list[Finding]) -> list[Entry]:
+def _list_split(root: Path, split: str, people: dict[int, str], found: list[Finding]) -> list[Entry]:
     folder = root / split
+
+    def tell(kind: str, place: str, text: str, severity: Severity = "error") -> None:
+        found.append(Finding(severity, kind, place, text))
+
     files = _files(folder / "images")
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     others = Counter(told(path.suffix.lower()) for path in files if path.suffix.lower() not in SUFFIXES)
     if others:
         kinds = ", ".join(f"{kind or 'no suffix'} {count:,}" for kind, count in others.most_common(4))
         text = f"{sum(others.values()):,} files are not read by training ({kinds}): save slices as PNG"
-        findings.append(Finding("warning", "other-files", f"{split}/images", text))
+        tell("other-files", f"{split}/images", text, "warning")
     if not images:
-        text = "has no PNG or JPEG in images/, and training wants all three splits: add slices"
-        findings.append(Finding("error", "split-missing", split, text))
+        tell("split-missing", split, "has no PNG or JPEG in images/, and training wants all three splits: add slices")
         return []
     for stem, count in Counter(path.stem for path in images).items():
         if count > 1:
             text = f"{count} pictures share this name and so one mask: keep one of them"
-            findings.append(Finding("error", "twice", f"{split}/images/{escape(stem)}", text))
+            tell("twice", f"{split}/images/{escape(stem)}", text)
     table = folder / "targets.csv"
-    rows = _read_rows(root, table, findings) if table.is_file() else None
+    rows = _read_rows(root, table, found) if table.is_file() else None
     masks = {path.stem: path for path in _files(folder / "masks") if path.suffix == ".png"} if rows is None else {}
     entries = []
+    there = {escape(image.name) for image in images}
     for image in images:
         place, mask = place_of(root, image), masks.get(image.stem)
         if rows is None and mask is None:
-            text = f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture"
-            findings.append(Finding("error", "no-mask", place, text))
+            tell("no-mask", place, f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture")
         if rows is not None and image.name not in rows:
             text = f"has no row in {split}/targets.csv: add file,target[,patient], or remove the picture"
-            findings.append(Finding("error", "no-target", place, text))
+            tell("no-target", place, text)
         target, given, given_scan = (rows or {}).get(image.name, (None, "", ""))
-        patient, scan = patient_and_scan(image.name, given, given_scan, people)
+        patient, scan = patient_and_scan(image.name, given, given_scan, people, there)
         patient = plain(escape(patient))
         if not patient:
             text = "tells no patient: name slices volume-VVV_SSSS, or add a patient column to targets.csv"
-            findings.append(Finding("error", "no-patient", place, text))
+            tell("no-patient", place, text)
         entries.append(Entry(split=split, image=image, mask=mask, target=target, patient=patient, scan=scan))
-    stems = {image.stem for image in images}
-    for mask in (mask for stem, mask in masks.items() if stem not in stems):
-        text = "is a mask without a picture: add the picture, or remove the mask"
-        findings.append(Finding("error", "no-image", place_of(root, mask), text))
+    for mask in (masks[stem] for stem in masks.keys() - {image.stem for image in images}):
+        tell("no-image", place_of(root, mask), "is a mask without a picture: add the picture, or remove the mask")
     if missing := sorted(set(rows or ()) - {image.name for image in images}):
         text = f"{len(missing):,} rows name no picture ({missing[0]!r} first): remove them, or add the pictures"
-        findings.append(Finding("warning", "no-image", place_of(root, table), text))
+        tell("no-image", place_of(root, table), text, "warning")
     return entries
 
 
@@ -152,22 +136,22 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and not path.is_dir())
 
 
-def _read_rows(root: Path, table: Path, findings: list[Finding]) -> dict[str, tuple[int | None, str, str]]:
+def _read_rows(root: Path, table: Path, found: list[Finding]) -> dict[str, tuple[int | None, str, str]]:
     place = place_of(root, table)
     try:
         read = read_table(table, ("file", "target"))
     except DataError as error:
-        findings.append(_of_file(table, "targets", place, error))
+        found.append(_of_file(table, "targets", place, error))
         return {}
     if read.guessed:
         text = "is neither UTF-8 nor says what it is, and was read as Windows-1252: look at its names"
-        findings.append(Finding("note", "targets", place, text))
+        found.append(Finding("note", "targets", place, text))
     rows: dict[str, tuple[int | None, str, str]] = {}
     for line, file, row in read.rows:
         target = int(row["target"]) if row["target"] in ("0", "1", "2") else None
         if target is None:
             text = f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it"
-            findings.append(Finding("error", "targets", place, text))
+            found.append(Finding("error", "targets", place, text))
         rows[file] = (target, row.get("patient", ""), row.get("scan", ""))
     return rows
 

@@ -55,8 +55,7 @@ def draw_montage(path: Path, report: Report) -> None:
         draw.multiline_text((8, top + 8), text, fill=_INK, font=font(14), spacing=6)
         for column, item in enumerate(middles(chosen, COLUMNS)):
             left = MARGIN + column * (TILE + GAP)
-            tile = _tile(item)
-            if tile is not None:
+            if (tile := _tile(item)) is not None:
                 sheet.paste(tile, (left, top))
             draw.text((left + 1, top + TILE + 1), printable(item.entry.image.stem)[:30], fill=_FAINT, font=font(11))
     foot = height - FOOT + 6

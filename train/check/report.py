@@ -19,15 +19,15 @@ JSON schema, one object:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lits_deploy import DISCLAIMER
 from train.check.duplicates import BITS, MOST_DIFFERENT
 from train.check.examine import SliceFacts
-from train.check.findings import Finding, Severity
+from train.check.findings import SEVERITIES, Finding, Severity
 from train.data.layout import SPLITS
 
 
@@ -35,7 +35,7 @@ from train.data.layout import SPLITS
 class SplitTable:
     """One row of the table. per_class: slices of class 0, 1, 2; without_class: those whose class cannot be told."""
 
-    patients: tuple[str, ...]
+    patients: list[str]
     per_class: tuple[int, int, int]
     without_class: int
 
@@ -44,18 +44,13 @@ class SplitTable:
         """All pictures of the split."""
         return sum(self.per_class) + self.without_class
 
-    @property
-    def shares(self) -> tuple[float, ...]:
-        """Share of each class among the slices that have one, 0…1."""
-        return tuple(count / max(1, sum(self.per_class)) for count in self.per_class)
-
     def to_json(self) -> dict[str, Any]:
         """See the module's schema."""
         return {
             "patients": len(self.patients),
-            "patient_names": list(self.patients),
+            "patient_names": self.patients,
             "slices_per_class": list(self.per_class),
-            "shares": [round(share, 4) for share in self.shares],
+            "shares": [round(count / max(1, sum(self.per_class)), 4) for count in self.per_class],
             "without_class": self.without_class,
             "slices": self.slices,
         }
@@ -63,18 +58,35 @@ class SplitTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything that a check found out."""
+    """Everything that a check found out. copies: pairs of slices of two splits that are one picture."""
 
     root: Path
-    splits: dict[str, SplitTable]
+    facts: list[SliceFacts]
     by_slice: bool
-    sizes: dict[int, int]
-    compared: int
-    nearly_blank: int
     copies: int
     intensity: dict[str, Any]
-    findings: tuple[Finding, ...]
-    facts: tuple[SliceFacts, ...]
+    findings: list[Finding]
+
+    @cached_property
+    def splits(self) -> dict[str, SplitTable]:
+        """Rows for train, validate, test and all."""
+        rows = {name: [fact for fact in self.facts if fact.entry.split == name] for name in SPLITS}
+        return {name: _row(here) for name, here in (*rows.items(), ("all", self.facts))}
+
+    @property
+    def sizes(self) -> dict[int, int]:
+        """Pictures of each side in pixels, as stored."""
+        return dict(sorted(Counter(fact.side for fact in self.facts if fact.side is not None).items()))
+
+    @property
+    def compared(self) -> int:
+        """Slices that were compared across splits."""
+        return sum(fact.code is not None for fact in self.facts)
+
+    @property
+    def nearly_blank(self) -> int:
+        """Slices that were not: too little is on them."""
+        return sum(self.sizes.values()) - self.compared
 
     def count(self, severity: Severity) -> int:
         """Findings of a severity."""
@@ -86,11 +98,9 @@ class Report:
             "data": str(self.root),
             "split_by": "slice" if self.by_slice else "patient",
             "slices": self.splits["all"].slices,
-            "errors": self.count("error"),
-            "warnings": self.count("warning"),
-            "notes": self.count("note"),
+            **{f"{severity}s": self.count(severity) for severity in SEVERITIES},
             "splits": {name: row.to_json() for name, row in self.splits.items()},
-            "sizes": {str(side): count for side, count in sorted(self.sizes.items())},
+            "sizes": {str(side): count for side, count in self.sizes.items()},
             "near_duplicates": {
                 "compared": self.compared,
                 "nearly_blank": self.nearly_blank,
@@ -104,16 +114,10 @@ class Report:
         }
 
 
-def tabulate(facts: Sequence[SliceFacts]) -> dict[str, SplitTable]:
-    """Rows for train, validate, test and all."""
-    rows = {name: [fact for fact in facts if fact.entry.split == name] for name in SPLITS}
-    return {name: _row(here) for name, here in (*rows.items(), ("all", facts))}
-
-
-def _row(facts: Sequence[SliceFacts]) -> SplitTable:
+def _row(facts: list[SliceFacts]) -> SplitTable:
     counts = Counter(fact.target for fact in facts)
     names = sorted({fact.entry.patient for fact in facts} - {""}, key=patient_order)
-    return SplitTable(patients=tuple(names), per_class=(counts[0], counts[1], counts[2]), without_class=counts[None])
+    return SplitTable(patients=names, per_class=(counts[0], counts[1], counts[2]), without_class=counts[None])
 
 
 def patient_order(name: str) -> tuple[int, int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from lits_deploy.contract import CLASSES
 from lits_deploy.errors import SliceError, UserError
 from train.check.duplicates import BITS, Copy, find_copies
 from train.check.examine import CONTRACT, Greys, SliceFacts, examine_bunch
-from train.check.findings import Finding, Severity, in_order, place_of
+from train.check.findings import Finding, in_order, place_of
 from train.check.intensity import judge_intensity
 from train.check.lesions import Labels, loose_pixels, still_loose
 from train.check.listing import Entry, Listing, list_data
-from train.check.report import Report, patient_order, tabulate
+from train.check.order import judge_copies, judge_order, stacks
+from train.check.report import Report, patient_order
 from train.data.layout import SPLITS, WITHOUT_CLASS
 from train.data.masks import read_labels
 from train.data.slices import Progress, run_jobs
@@ -42,33 +44,32 @@ def check_data(
         raise UserError(f"The window {window[0]:g}…{window[1]:g} HU is empty.", fix="give LOW HIGH with LOW < HIGH")
     listing = list_data(root)
     facts, greys = _look(listing.entries, workers, progress)
-    findings = list(listing.findings)
-    for fact in facts:
-        findings += [Finding("error", kind, place_of(root, path), text) for kind, path, text in fact.problems]
-    findings += _sizes(facts)
-    findings += _leaks(listing)
     copies = _copies(facts)
-    findings += _copy_findings(root, listing, copies)
-    findings += _empty_patients(facts)
-    findings += _absent_classes(facts)
-    findings += _loose_lesions(root, facts)
     intensity, doubts = judge_intensity(greys, window or listing.window_hu)
-    coded = sum(fact.code is not None for fact in facts)
+    findings = [
+        *listing.findings,
+        *(Finding("error", kind, place_of(root, path), text) for fact in facts for kind, path, text in fact.problems),
+        *_sizes(facts),
+        *_leaks(listing),
+        *_copy_findings(root, listing, copies),
+        *judge_copies(root, facts),
+        *judge_order(root, facts, by_slice=listing.by_slice),
+        *_empty_patients(facts),
+        *_absent_classes(facts),
+        *_loose_lesions(root, facts),
+        *doubts,
+    ]
     return Report(
         root=root,
-        splits=tabulate(facts),
+        facts=facts,
         by_slice=listing.by_slice or bool(_in_two_splits(listing.entries)),
-        sizes=dict(Counter(fact.side for fact in facts if fact.side is not None)),
-        compared=coded,
-        nearly_blank=sum(fact.side is not None for fact in facts) - coded,
         copies=len(copies),
         intensity=intensity,
-        findings=tuple(in_order(findings + doubts)),
-        facts=tuple(facts),
+        findings=in_order(findings),
     )
 
 
-def _look(entries: tuple[Entry, ...], workers: int | None, progress: Progress | None) -> tuple[Facts, dict[str, Greys]]:
+def _look(entries: list[Entry], workers: int | None, progress: Progress | None) -> tuple[Facts, dict[str, Greys]]:
     """Facts of every slice, in order, and the grey levels of every patient."""
     bunches = [(first, entries[first : first + _AT_ONCE]) for first in range(0, len(entries), _AT_ONCE)]
     found: dict[int, Facts] = {}
@@ -82,19 +83,18 @@ def _look(entries: tuple[Entry, ...], workers: int | None, progress: Progress | 
     return [fact for first in sorted(found) for fact in found[first]], dict(greys)
 
 
-def _sizes(facts: Facts) -> list[Finding]:
+def _sizes(facts: Facts) -> Iterator[Finding]:
     sides = Counter(fact.side for fact in facts if fact.side is not None)
     listed = ", ".join(f"{count:,} of {side}×{side}" for side, count in sides.most_common(4))
     if len(sides) > 1:
         text = f"pictures of {len(sides)} sizes ({listed}): make them all of one size, {CONTRACT.size}×{CONTRACT.size}"
-        return [Finding("warning", "sizes", "data set", text)]
-    if sides and CONTRACT.size not in sides:
+        yield Finding("warning", "sizes", "data set", text)
+    elif sides and CONTRACT.size not in sides:
         text = f"all pictures are resized for training ({listed}): nothing to do"
-        return [Finding("note", "sizes", "data set", text)]
-    return []
+        yield Finding("note", "sizes", "data set", text)
 
 
-def _in_two_splits(entries: tuple[Entry, ...]) -> dict[str, Counter[str]]:
+def _in_two_splits(entries: list[Entry]) -> dict[str, Counter[str]]:
     """Slices per split of every patient that stands in more than one."""
     where: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in entries:
@@ -103,20 +103,19 @@ def _in_two_splits(entries: tuple[Entry, ...]) -> dict[str, Counter[str]]:
     return {name: where[name] for name in sorted(where, key=patient_order) if len(where[name]) > 1}
 
 
-def _leaks(listing: Listing) -> list[Finding]:
+def _leaks(listing: Listing) -> Iterator[Finding]:
     leaks = _in_two_splits(listing.entries)
     if listing.by_slice:
         text = (
             f"split by slice: {len(leaks)} patients occur in more than one split, so every figure on this set is leaky."
             " Split by patient for figures that mean something"
         )
-        return [Finding("warning", "split-by-slice", "data set", text)]
-    found = []
+        yield Finding("warning", "split-by-slice", "data set", text)
+        return
     for name, splits in leaks.items():
         places = ", ".join(f"{split} ({splits[split]:,} slices)" for split in SPLITS if splits[split])
         text = f"stands in {places}: keep the patient in one split, or mark dataset.json split_by: slice"
-        found.append(Finding("error", "patient-leak", f"patient {name}", text))
-    return found
+        yield Finding("error", "patient-leak", f"patient {name}", text)
 
 
 def _copies(facts: Facts) -> list[Copy]:
@@ -127,13 +126,12 @@ def _copies(facts: Facts) -> list[Copy]:
     return find_copies([fact.code for fact in facts], [SPLITS.index(fact.entry.split) for fact in facts], people)
 
 
-def _copy_findings(root: Path, listing: Listing, copies: list[Copy]) -> list[Finding]:
+def _copy_findings(root: Path, listing: Listing, copies: list[Copy]) -> Iterator[Finding]:
     """One finding for each pair of patients, with its closest pair of slices."""
     groups: dict[tuple[str, str, str, str], list[Copy]] = defaultdict(list)
     for copy in copies:
         a, b = listing.entries[copy.first], listing.entries[copy.second]
         groups[a.split, a.patient, b.split, b.patient].append(copy)
-    found = []
     for (split_a, name_a, split_b, name_b), pairs in groups.items():
         best = min(pairs, key=lambda pair: (pair.bits, pair.first, pair.second))
         first, second = (place_of(root, listing.entries[i].image) for i in (best.first, best.second))
@@ -142,50 +140,41 @@ def _copy_findings(root: Path, listing: Listing, copies: list[Copy]) -> list[Fin
             f" {'pair' if len(pairs) == 1 else 'pairs'} of patient {name_a or '?'} in {split_a} and patient"
             f" {name_b or '?'} in {split_b}: remove one side, or keep both in one split"
         )
-        severity: Severity = "warning" if listing.by_slice else "error"
-        found.append(Finding(severity, "near-duplicate", second, text))
-    return found
+        yield Finding("warning" if listing.by_slice else "error", "near-duplicate", second, text)
 
 
-def _empty_patients(facts: Facts) -> list[Finding]:
+def _empty_patients(facts: Facts) -> Iterator[Finding]:
     """Patients of whom every mask is read and empty."""
     targets: dict[str, list[int | None]] = defaultdict(list)
     for fact in facts:
         if fact.entry.mask is not None and fact.entry.patient:
             targets[fact.entry.patient].append(fact.target)
-    found = []
-    for name in sorted((name for name, all_of in targets.items() if set(all_of) == {0}), key=patient_order):
-        text = (
-            f"every mask is empty (slices: {len(targets[name]):,}), so all count as class 0: look whether the"
-            " liver is missing from the scan or from the masks"
-        )
-        found.append(Finding("warning", "empty-masks", f"patient {name}", text))
-    return found
+    for name, all_of in targets.items():
+        if set(all_of) == {0}:
+            text = (
+                f"every mask is empty (slices: {len(all_of):,}), so all count as class 0: look whether the"
+                " liver is missing from the scan or from the masks"
+            )
+            yield Finding("warning", "empty-masks", f"patient {name}", text)
 
 
-def _absent_classes(facts: Facts) -> list[Finding]:
+def _absent_classes(facts: Facts) -> Iterator[Finding]:
     """Classes that a split has no slice of, where it has any whose class is known."""
     known = {(fact.entry.split, fact.target) for fact in facts if fact.target is not None}
-    found = []
     for split in {split for split, _ in known}:
         for target, name in enumerate(CLASSES):
             if (split, target) not in known:
                 what = f"holds no slice of class {target} ({name}): {WITHOUT_CLASS[split]}"
-                found.append(Finding("warning", "class-absent", split, f"{what}; move or add patients who have it"))
-    return found
+                yield Finding("warning", "class-absent", split, f"{what}; move or add patients who have it")
 
 
-def _loose_lesions(root: Path, facts: Facts) -> list[Finding]:
+def _loose_lesions(root: Path, facts: Facts) -> Iterator[Finding]:
     """Lesions that hang on no liver, neither in their slice nor in the next; one finding a scan and split."""
-    stacks: dict[tuple[str, str, str], Facts] = defaultdict(list)
-    for fact in facts:
-        if (entry := fact.entry).mask is not None:
-            stacks[entry.split, entry.patient or entry.image.name, entry.scan].append(fact)
-    found = [_loose_in(root, sorted(stack, key=lambda fact: fact.entry.order)) for stack in stacks.values()]
-    return [finding for finding in found if finding is not None]
+    for _, stack in stacks([fact for fact in facts if fact.entry.mask is not None]):
+        yield from _loose_in(root, stack)
 
 
-def _loose_in(root: Path, stack: Facts) -> Finding | None:
+def _loose_in(root: Path, stack: Facts) -> Iterator[Finding]:
     @cache
     def load(position: int) -> Labels | None:
         """The labels there, None where they are broken: that was found before."""
@@ -196,13 +185,11 @@ def _loose_in(root: Path, stack: Facts) -> Finding | None:
 
     suspects = {position: load(position) for position, fact in enumerate(stack) if fact.loose}
     loose = {position: loose_pixels(labels) for position, labels in suspects.items() if labels is not None}
-    left = still_loose(loose, load, len(stack))
-    if not left:
-        return None
-    worst = max(sorted(left), key=lambda position: left[position].sum())
-    entry = stack[worst].entry
-    text = (
-        f"{int(left[worst].sum()):,} lesion pixels lie outside the liver, here and in {len(left) - 1:,} more"
-        f" slices of patient {entry.patient or '?'}: look at the masks"
-    )
-    return Finding("warning", "lesion-outside-liver", place_of(root, entry.mask or entry.image), text)
+    if left := still_loose(loose, load, len(stack)):
+        worst = max(sorted(left), key=lambda position: left[position].sum())
+        entry = stack[worst].entry
+        text = (
+            f"{int(left[worst].sum()):,} lesion pixels lie outside the liver, here and in {len(left) - 1:,} more"
+            f" slices of patient {entry.patient or '?'}: look at the masks"
+        )
+        yield Finding("warning", "lesion-outside-liver", place_of(root, entry.mask or entry.image), text)

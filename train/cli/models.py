@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import typer
-
 from lits_deploy.cli import run_options
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command()
 def models(as_json: bool = run_options.AS_JSON) -> None:
     """List the networks: task, parameters, input, source."""
     from lits_deploy.cli.console import print_json, table

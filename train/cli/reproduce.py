@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,15 @@ from typer.core import TyperGroup
 from lits_deploy import DISCLAIMER, exits
 from lits_deploy.cli import patients
 from lits_deploy.cli.extras import needs
+from lits_deploy.errors import UserError
 from train.choices import Budget
 from train.cli import options
 from train.config import Weights
-from train.recipes.registry import RECIPES, Recipe
+from train.recipes.registry import RECIPES
 
-_ALL = Recipe(id="all", summary="Every one of these, and the page over them.")
+_ALL = ("all", "Every one of these, and the page over them.")
 
-
-DEFAULTS = {"scale": "1", "seeds": 1, "device": "auto", "budget": "v100", "class_weights": "none"}
+DEFAULTS = {"scale": "1", "seeds": 1, "device": "auto", "budget": "v100", "class_weights": "none", "folds": 0}
 
 
 class _Commands(TyperGroup):
@@ -41,38 +40,76 @@ app = typer.Typer(
 )
 
 
-def _command(recipe: Recipe) -> Callable[..., None]:
-    def run(
-        data: Path = typer.Option(Path("data"), help=options.DATA),
-        out: Path = typer.Option(Path("reproduction"), help="Folder of the results, one for all recipes."),
-        scale: str = typer.Option(
-            "1",
-            help="Work to do: 1 as in the thesis, 0.1 about a tenth (fewer slices and epochs), or tiny: a smoke test.",
-        ),
-        seeds: int = typer.Option(1, min=1, help="Runs of every training; tables show mean and standard deviation."),
-        device: str = options.DEVICE,
-        budget: Budget = typer.Option(
-            "v100", help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
-        ),
-        weight_decay: float | None = typer.Option(
-            None, min=0.0, help="Of fig18 and table8, where the thesis is silent [0 and 1e-5]."
-        ),
-        class_weights: Weights = typer.Option("none", help="Weights of the loss."),
-        window: tuple[float, float] | None = options.WINDOW,
-    ) -> None:
-        recipes = list(RECIPES.values()) if recipe.id == "all" else [recipe]
-        chosen = {
-            "data": data, "out": out, "scale": scale, "seeds": seeds, "device": device, "budget": budget,
-            "weight_decay": weight_decay, "class_weights": class_weights, "window": window,
-        }  # fmt: skip
-        _reproduce(recipes, chosen)
+@patients.guarded  # its tables name patients, its figures show them
+def _reproduce(
+    ctx: typer.Context,
+    data: Path = typer.Option(Path("data"), help=options.DATA),
+    out: Path = typer.Option(Path("reproduction"), help="Folder of the results, one for all recipes."),
+    scale: str = typer.Option(
+        "1",
+        help="Work to do: 1 as in the thesis, 0.1 about a tenth (fewer slices and epochs), or tiny: a smoke test.",
+    ),
+    seeds: int = typer.Option(1, min=1, help="Runs of every training; tables show mean and standard deviation."),
+    device: str = options.DEVICE,
+    budget: Budget = typer.Option(
+        "v100", help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
+    ),
+    weight_decay: float | None = typer.Option(
+        None, min=0.0, help="Of fig18 and table8, where the thesis is silent [0 and 1e-5]."
+    ),
+    class_weights: Weights = typer.Option("none", help="Weights of the loss."),
+    folds: int = typer.Option(
+        0,
+        metavar="K",
+        help="Of table6, table9 and split: train K folds of the patients and once by slice, too: printed, measured, out"
+        " of fold and by slice, side by side. [default: none]",
+        show_default=False,
+    ),
+    window: tuple[float, float] | None = options.WINDOW,
+) -> None:
+    given = {name: value for name, value in locals().items() if name != "ctx"}  # first: nothing but the parameters
+    from lits_deploy.cli.console import console
 
-    run.__doc__ = f"{recipe.summary}"
-    return run
+    with needs("train"):
+        from train.cli.bars import Bars
+        from train.device import torch_device, use_amp
+        from train.recipes.lab.bench import Settings
+        from train.recipes.lab.reproduce import reproduce
+        from train.recipes.lab.scale import parse_scale
+
+    if folds == 1 or folds < 0:
+        raise UserError(f"--folds {folds} holds nobody out.", fix="2 or more, or leave it out")
+    recipes = list(RECIPES.values()) if ctx.info_name == "all" else [RECIPES[str(ctx.info_name)]]
+    target = torch_device(device)
+    settings = Settings(
+        out=out,
+        scale=parse_scale(scale),
+        seeds=seeds,
+        device=str(target),
+        amp=use_amp("auto", target),
+        workers=8 if target.type == "cuda" else 0,
+        window_hu=window,
+        class_weights=class_weights,
+        weight_decay=weight_decay,
+        budget=budget,
+        folds=folds,
+    )
+    with Bars() as bars:
+        try:
+            results = reproduce(recipes, data, settings, watch=bars, arguments=_arguments(given))
+        except KeyboardInterrupt:
+            console.print("stopped; finished trainings and epochs are kept. Go on with the same command.")
+            raise
+    if len(results) == 1:
+        _print(results[0])
+    console.print(f"{out / 'report.html'}: every table and figure so far, on one page")
+    console.print(f"{out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs")
+    console.print(DISCLAIMER)
+    raise typer.Exit(exits.DONE if all(result["finished"] for result in results) else exits.SOME_FAILED)
 
 
-for _recipe in (*RECIPES.values(), _ALL):
-    app.command(_recipe.id, epilog=exits.in_help("0 done", "1 a recipe is unfinished"))(_command(_recipe))
+for _id, _summary in (*((recipe.id, recipe.summary) for recipe in RECIPES.values()), _ALL):
+    app.command(_id, help=_summary, epilog=exits.in_help("0 done", "1 a recipe is unfinished"))(_reproduce)
 
 
 @app.command("list")
@@ -92,37 +129,6 @@ def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")
 
     console.print(f"{write_page(out)}: one file, to be opened in a browser")
     console.print(DISCLAIMER)
-
-
-@patients.guarded  # its tables name patients, its figures show them
-def _reproduce(recipes: Sequence[Recipe], chosen: dict[str, Any]) -> None:
-    from lits_deploy.cli.console import console
-
-    with needs("train"):
-        from train.cli.bars import Bars
-        from train.device import torch_device, use_amp
-        from train.recipes.lab.bench import Settings
-        from train.recipes.lab.reproduce import reproduce
-        from train.recipes.lab.scale import parse_scale
-
-    target = torch_device(chosen["device"])
-    settings = Settings(
-        out=chosen["out"], scale=parse_scale(chosen["scale"]), seeds=chosen["seeds"], device=str(target),
-        amp=use_amp("auto", target), workers=8 if target.type == "cuda" else 0, window_hu=chosen["window"],
-        class_weights=chosen["class_weights"], weight_decay=chosen["weight_decay"], budget=chosen["budget"],
-    )  # fmt: skip
-    with Bars() as bars:
-        try:
-            results = reproduce(recipes, chosen["data"], settings, watch=bars, arguments=_arguments(chosen))
-        except KeyboardInterrupt:
-            console.print("stopped; finished trainings and epochs are kept. Go on with the same command.")
-            raise
-    if len(results) == 1:
-        _print(results[0])
-    console.print(f"{settings.out / 'report.html'}: every table and figure so far, on one page")
-    console.print(f"{settings.out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs")
-    console.print(DISCLAIMER)
-    raise typer.Exit(exits.DONE if all(result["finished"] for result in results) else exits.SOME_FAILED)
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,7 @@ from train.cli import options
 from train.config import Augmentation, Optimiser, Recipe, Sampling, Schedule, Weights
 from train.models.registry import Init
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command()
 def train(
     data: Path = typer.Option(Path("data"), help="Folder with train/, validate/ and test/."),
     model: str = typer.Option("resnet18", help="A name that `lits-deploy models` lists."),
@@ -82,20 +81,33 @@ def train(
     amp: OnOff = typer.Option("auto", help="bf16 autocast; auto: where the hardware has it."),
     compile_: OnOff = typer.Option("auto", "--compile", help="torch.compile; auto: on a GPU, where it works."),
     workers: int = typer.Option(0, min=0, help="Processes that fetch slices, where they do not fit on the GPU."),
+    folds: int | None = typer.Option(
+        None,
+        min=2,
+        help="Train this many networks, each without a part of the patients of train and validate, and keep what they "
+        "answer on these.",
+    ),
+    final: bool = typer.Option(
+        False, "--final", help="With --folds: one network more, on all of these patients, for `export --from all`."
+    ),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in OUT."),
 ) -> None:
     """Train a network of the thesis on CT slices.
 
     The defaults are the thesis's (Section 5.2): Adam, 15 epochs, batch 32, flips, colour jitter, random crop to 224.
     """
+    given = dict(locals())  # first: nothing but the parameters
     from lits_deploy.cli.console import console
     from train.models.registry import network
 
     info = network(model)
+    if final and folds is None:
+        raise UserError("--final goes with --folds.", fix="add --folds K, or leave it out")
     with needs("train"):
         from train import distributed
         from train.cli.bars import Bars
         from train.device import compiled, torch_device, use_amp
+        from train.folds.run import train_folds
         from train.run import train as train_run
         from train.settings import configure
 
@@ -104,56 +116,33 @@ def train(
             raise UserError("Several processes need one folder.", fix="give --out RUN")
         console.quiet = distributed.launched_rank() > 0  # one process speaks for all
     target = torch_device(device)
-    folder = out or (runs.newest("config.json", model) if resume else runs.new_folder(model))
+    marker = "config.json" if folds is None else runs.FOLDED
+    folder = out or (runs.newest(marker, model=model) if resume else runs.new_folder(model))
     if folder is None:
         raise OutputError(
             f"There is no run of {model} in runs/ to resume.", fix="give --out RUN, or leave --resume out"
         )
-    chosen = {
-        "epochs": epochs,
-        "lr": lr,
-        "weight_decay": weight_decay,
-        "optimiser": optimiser,
-        "augment": augment,
-        "schedule": schedule,
-        "class_weights": class_weights,
-        "sampling": sampling,
-        "average": average,
-        "masks": masks,
-        "dice": dice,
-        "mixup": mixup,
-        "coarse": coarse,
-        "size": size,
-        "channels": channels,
-    }
-    config = configure(
-        info,
-        recipe,
-        chosen,
-        data=data,
-        window=window,
-        resize=resize,
-        batch_size=batch_size,
-        init=init,
-        width=width,
-        max_minutes=max_minutes,
-        seed=seed,
-        device=str(target),
-        amp=use_amp(amp, target),
-        compiled=compiled(compile_, target),
-        workers=workers,
-    )
+    if folds is None and runs.is_folded(folder):
+        raise OutputError(f"{folder} is a folded run.", fix="add --folds, or give another --out")
+    resolved = {"device": str(target), "amp": use_amp(amp, target), "compiled": compiled(compile_, target)}
+    config = configure(info, given, **resolved)
     what = f"{info.parameters:,} parameters" if width is None else f"width {width}"
     if config.contract.channels > 1:
         what = f"{config.contract.channels} slices at once" + ("" if width is None else f", {what}")
     console.print(f"{model}: {what} ({info.source}), {target}, run {folder}")
     with Bars() as bars:
         try:
-            figures = train_run(config, folder, resume=resume, observer=bars)
+            if folds is None:
+                figures = train_run(config, folder, resume=resume, observer=bars)
+            else:
+                train_folds(config, folder, folds, final=final, resume=resume, observer=bars)
         except KeyboardInterrupt:
             console.print(f"stopped; finished epochs are kept. Go on with the same command and --out {folder} --resume")
             raise
-    _summary(figures, folder)
+    if folds is None:
+        _summary(figures, folder)
+    else:
+        _folded(folder, final)
 
 
 def _summary(figures: dict[str, Any], folder: Path) -> None:
@@ -176,3 +165,34 @@ def _summary(figures: dict[str, Any], folder: Path) -> None:
     console.print(f"{folder}: config.json, metrics.csv, curves.png, confusion.png, TensorBoard events, checkpoints")
     console.print(DISCLAIMER)
     console.print(f"next:  lits-deploy export {folder}")
+
+
+def _folded(folder: Path, final: bool) -> None:
+    from lits_deploy.cli.console import console, table
+    from lits_deploy.synthetic import MARK
+    from train.cli.bars import figure
+    from train.folds.figures import by_fold, figures_of
+    from train.out_of_fold import of_run
+
+    if console.quiet:  # another process speaks for all
+        return
+    answers = of_run(folder)
+    shown: dict[str, Callable[[dict[str, Any]], float | None]]
+    if answers.task == "segment":
+        shown = {"Dice liver": lambda row: row["dice"][1], "Dice tumour": lambda row: row["dice"][2]}
+    else:
+        names = ("accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
+        shown = {name.replace("_", " "): itemgetter(name) for name in names}
+    rows = [("all" if "fold" not in row else str(row["fold"]), row) for row in [*by_fold(answers), figures_of(answers)]]
+    cells = [
+        [name, str(row["patients"]), f"{row['slices']:,}", *(figure(get(row)) for get in shown.values())]
+        for name, row in rows
+    ]
+    header = ["fold", "patients", "slices", *shown]
+    mark = f", {MARK} data" if answers.record["synthetic"] else ""
+    table(header, cells, right=header[1:], title=f"out of fold, last epochs{mark}")
+    console.print(f"{folder}: folds.json, out_of_fold.npz, fold-1 to fold-{answers.folds}{', final' if final else ''}")
+    console.print(DISCLAIMER)
+    console.print(f"next:  lits-deploy evaluate {folder}")
+    choices = "best|average|all" if final else "best|average"
+    console.print(f"       lits-deploy export {folder} --from {choices}")

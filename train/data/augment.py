@@ -16,22 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.transfer import sent
+from train.device import sent
 
-_COLUMNS = (
-    "flip_x",
-    "flip_y",
-    "crop_x",
-    "crop_y",
-    "turn",
-    "zoom",
-    "shift_x",
-    "shift_y",
-    "brightness",
-    "contrast",
-    "level",
-    "gamma",
-)
+_MOVES = ("flip_x", "flip_y", "crop_x", "crop_y", "turn", "zoom", "shift_x", "shift_y")
+_COLUMNS = (*_MOVES, "brightness", "contrast", "level", "gamma")
 _GRID = 5
 """Control points of the elastic displacement along each side."""
 
@@ -85,18 +73,16 @@ class Augment:
                 labels = F.grid_sample(masks[:, None].float(), grid, mode="nearest", align_corners=False)
                 masks = labels[:, 0].to(torch.uint8)
             return self._intensities(moved, column), masks
-        rows, columns = self._places(column, images.shape[-1])
-        if rows is not None and columns is not None:
+        if self.crop is not None or self.flips:
+            rows, columns = self._places(column, images.shape[-1])
             index = torch.arange(len(images), device=images.device)[:, None, None]
             images = images.movedim(1, -1)[index, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
             if masks is not None:
                 masks = masks[index, rows[:, :, None], columns[:, None, :]]
         return self._intensities(images, column), masks
 
-    def _places(self, column: dict[str, Tensor], size: int) -> tuple[Tensor | None, Tensor | None]:
-        """Source rows and columns of every output pixel, int64 [N, side] each; None where nothing moves."""
-        if self.crop is None and not self.flips:
-            return None, None
+    def _places(self, column: dict[str, Tensor], size: int) -> list[Tensor]:
+        """Source rows and columns of every output pixel, int64 [N, side] each."""
         side = self.crop or size
         found = []
         for axis in ("y", "x"):
@@ -105,7 +91,7 @@ class Augment:
             if self.flips:  # of the slice, before the crop
                 places = torch.where(column[f"flip_{axis}"][:, None] < 0.5, size - 1 - places, places)
             found.append(places)
-        return found[0], found[1]
+        return found
 
     def _grid(self, column: dict[str, Tensor], control: Tensor, size: int) -> Tensor:
         """Where each output pixel is read, float32 [N, side, side, 2] as (x, y), −1…1 over the slice's edges."""

@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import DataError, SliceError
+from lits_deploy.errors import DataError
 from lits_deploy.machine import cores
 from lits_deploy.scans.gates import grey_doubt
-from lits_deploy.scans.image import load_slice
-from lits_deploy.scans.neighbours import alone, replaced
+from lits_deploy.scans.neighbours import replaced
 from train.data.layout import Sample
+from train.data.load import read_slice
 from train.data.masks import load_class, load_labelled
 
 Slices = tuple[Tensor, Tensor, Tensor | None]
@@ -33,22 +33,42 @@ class SliceDataset(Dataset[Slices]):
 
     `targets` is the class of every slice, whatever the task. `beside` int64 [N, C]: the slices that are each one's
     channels. Indexed by a tensor of indices, it gives those slices with their neighbours, uint8 [n, C, S, S].
+    decoded: a data set that holds all of these slices (and masks) already; they are copied from there, and no file is
+    read.
     """
 
-    def __init__(self, samples: Sequence[Sample], contract: InputContract, *, masks: bool) -> None:
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        contract: InputContract,
+        *,
+        masks: bool,
+        decoded: SliceDataset | None = None,
+    ) -> None:
         self.samples, self.contract = tuple(samples), contract
+        self.images, self.targets, self.masks = self._read(masks) if decoded is None else self._taken(decoded, masks)
+        self.beside = torch.tensor(self._beside(contract.channels), dtype=torch.int64)
+
+    def _read(self, masks: bool) -> Slices:
         with ThreadPoolExecutor(cores()) as pool:
             loaded = list(pool.map(lambda sample: self._load(sample, masks), self.samples))
-        self.images = torch.from_numpy(np.stack([image for image, _, _ in loaded]))
-        self.targets = torch.tensor([target for _, target, _ in loaded], dtype=torch.int64)
-        self.beside = torch.tensor(self._beside(contract.channels), dtype=torch.int64)
-        self.masks = torch.from_numpy(np.stack([m for _, _, m in loaded if m is not None])) if masks else None
+        images = torch.from_numpy(np.stack([image for image, _, _ in loaded]))
+        targets = torch.tensor([target for _, target, _ in loaded], dtype=torch.int64)
+        return (
+            images,
+            targets,
+            torch.from_numpy(np.stack([m for _, _, m in loaded if m is not None])) if masks else None,
+        )
+
+    def _taken(self, decoded: SliceDataset, masks: bool) -> Slices:
+        index = {sample.image: place for place, sample in enumerate(decoded.samples)}
+        chosen = torch.tensor([index[sample.image] for sample in self.samples], dtype=torch.int64)
+        assert decoded.masks is not None or not masks
+        taken = decoded.masks[chosen] if masks and decoded.masks is not None else None
+        return decoded.images[chosen], decoded.targets[chosen], taken
 
     def _load(self, sample: Sample, masks: bool) -> tuple[npt.NDArray[np.uint8], int, npt.NDArray[np.uint8] | None]:
-        try:
-            image = load_slice(sample.image, alone(self.contract))
-        except SliceError as error:
-            raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
+        image = read_slice(sample, self.contract)
         if sample.mask is None and masks:
             raise DataError(f"{sample.image.parent.parent} has no masks.", fix="a U-Net needs masks/, not targets.csv")
         if not masks:
@@ -87,8 +107,7 @@ def gathered(images: Tensor, beside: Tensor) -> Tensor:
     return images[:, 0][beside]
 
 
-def class_weights(targets: Tensor, classes: int = 3) -> Tensor:
-    """Balanced weights float32 [classes]: N / (classes · count), 0 for a class that does not occur."""
-    counts = torch.bincount(targets.flatten(), minlength=classes).double()
-    weights = torch.where(counts > 0, counts.sum() / (classes * counts.clamp(min=1)), torch.zeros_like(counts))
-    return weights.float()
+def class_weights(targets: Tensor) -> Tensor:
+    """Balanced weights float32 [3]: N / (3 · count), 0 for a class that does not occur."""
+    counts = torch.bincount(targets.flatten(), minlength=3).double()
+    return torch.where(counts > 0, counts.sum() / (3 * counts.clamp(min=1)), 0.0).float()

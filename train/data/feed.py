@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from train.data.augment import DRAWS, Augment
 from train.data.dataset import SliceDataset, Slices, gathered
 from train.data.draws import draws
-from train.transfer import sent
+from train.device import sent
 
 Order = Literal["file", "shuffled", "balanced"]
 Indices = npt.NDArray[np.int64]
@@ -80,7 +80,6 @@ class Feed:
         self.data, self.batch_size, self.device, self.order = data, batch_size, device, order
         self.augment, self.seed, self.workers, self.part = augment, seed, workers, part
         self.resident = fits(data, device) if resident is None else resident
-        self._held = (data.images, data.beside, data.targets, data.masks)
         if self.resident:
             masks = None if data.masks is None else data.masks.to(device)
             self._held = (data.images.to(device), data.beside.to(device), data.targets.to(device), masks)
@@ -150,7 +149,8 @@ class Feed:
             pin_memory=self.device.type == "cuda",
         )
         for images, targets, masks in loader:
-            yield sent(images, self.device), sent(targets, self.device), _maybe(masks, self.device)
+            masks = None if masks is None else sent(masks, self.device)
+            yield sent(images, self.device), sent(targets, self.device), masks
 
 
 def half(batch: Batch) -> Batch:
@@ -168,7 +168,3 @@ def fits(data: SliceDataset, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return data.bytes <= SHARE_OF_MEMORY * free
-
-
-def _maybe(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else sent(tensor, device)

@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lits_deploy.errors import DataError
 from lits_deploy.scans.paths import escape
-from lits_deploy.scans.picture_series import place_of
+from lits_deploy.series import neighbours_of
 from lits_deploy.synthetic import is_synthetic
 from train.data.tables import read_table
+from train.data.volumes import named, volumes
 
 SPLITS = ("train", "validate", "test")
 WITHOUT_CLASS = {
@@ -45,7 +46,7 @@ class Sample:
     """One slice: its picture, its mask or its given class, its patient.
 
     scan: number of its volume without leading zeros, or what targets.csv or its name tell of it.
-    row, place: the pictures of its series, in order, and where it stands among them; alone where its name tells none.
+    row, place: the pictures of its volume, in order, and its own place there; empty where no order can be told.
     """
 
     image: Path
@@ -57,10 +58,9 @@ class Sample:
     place: int = field(default=0, compare=False, repr=False)
 
     def beside(self, channels: int) -> tuple[Path, ...]:
-        """The pictures that become its channels, its own in the middle (`lits_deploy.scans.neighbours`)."""
+        """The pictures that become its channels, its own in the middle."""
         row = self.row or (self.image,)
-        near = range(self.place - channels // 2, self.place + channels // 2 + 1)
-        return tuple(row[min(max(place, 0), len(row) - 1)] for place in near)
+        return tuple(row[near] for near in neighbours_of(self.place, len(row), channels))
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,16 @@ def people_of(declared: dict[str, Any]) -> dict[int, str]:
     return {int(volume): str(patient).strip() for volume, patient in given.items()}
 
 
-def patient_and_scan(name: str, given: str, scan: str, people: dict[int, str]) -> tuple[str, str]:
+def patient_and_scan(
+    name: str, given: str, scan: str, people: dict[int, str], there: Collection[str]
+) -> tuple[str, str]:
     """Patient and scan of a picture, the patient "" where nothing tells it; given, scan: of targets.csv, or "".
 
-    A patient that `people` numbers is written with as many digits as the volume in the name.
+    there: as for `volumes.named`. A patient that `people` numbers has as many digits as the volume in the name.
     """
     match = _NAME.match(name.rpartition(".")[0])
     if match is None:
-        return given, scan or place_of(escape(name))[0].key.lstrip("/")
+        return given, scan or named(name, there)[0]
     patient = people.get(int(match[1]), match[1])
     return given or (patient.zfill(len(match[1])) if patient.isdecimal() else patient), scan or plain(match[1])
 
@@ -227,44 +229,29 @@ def _read_split(folder: Path, people: dict[int, str]) -> tuple[Sample, ...]:
     table = folder / "targets.csv"
     targets = _read_targets(table) if table.is_file() else None
     samples = []
+    there = {escape(image.name) for image in images}
     for image in images:
         if targets is not None:
             if image.name not in targets:
                 raise DataError(f"{table} has no row for {image.name}.", fix="add it: file,target[,patient]")
             target, given, scan = targets[image.name]
-            sample = Sample(image, None, target, *patient_and_scan(image.name, given, scan, people))
+            sample = Sample(image, None, target, *patient_and_scan(image.name, given, scan, people, there))
         else:
             mask = folder / "masks" / f"{image.stem}.png"
             if not mask.is_file():
                 raise DataError(f"{image} has no mask at {mask}.", fix="add the mask, or a targets.csv for the split")
-            sample = Sample(image, mask, None, *patient_and_scan(image.name, "", "", people))
+            sample = Sample(image, mask, None, *patient_and_scan(image.name, "", "", people, there))
         if not sample.patient:
             raise DataError(
                 f"{image.name} tells no patient.",
                 fix="name slices volume-VVV_SSSS, or add a patient column to targets.csv",
             )
         samples.append(sample)
-    return _in_rows(samples)
-
-
-def _in_rows(samples: list[Sample]) -> tuple[Sample, ...]:
-    """The samples, each told of the others of its series; whatever names say, of its own patient's scan alone."""
-    rows: defaultdict[tuple[str, str, str], list[tuple[float, Path]]] = defaultdict(list)
-    keyed = [(sample, *_place(sample)) for sample in samples]
-    for sample, key, number in keyed:
-        if number is not None:
-            rows[key].append((number, sample.image))
-    ordered = {key: tuple(image for _, image in sorted(members)) for key, members in rows.items()}
-    found = {image: place for row in ordered.values() for place, image in enumerate(row)}
-    return tuple(
-        sample if number is None else replace(sample, row=ordered[key], place=found[sample.image])
-        for sample, key, number in keyed
-    )
-
-
-def _place(sample: Sample) -> tuple[tuple[str, str, str], float | None]:
-    series, number = place_of(sample.image.name)
-    return (sample.patient, sample.scan, series.key), number
+    for volume in volumes([(one.image.name, one.patient, one.scan) for one in samples]):
+        row = tuple(samples[i].image for i in volume.slices) if volume.neighboured else ()
+        for place, i in enumerate(volume.slices):
+            samples[i] = replace(samples[i], row=row, place=place if row else 0)
+    return tuple(samples)
 
 
 def _read_targets(table: Path) -> dict[str, tuple[int, str, str]]:

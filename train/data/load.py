@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import SliceError
+from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans import Slice
 from lits_deploy.scans.gates import grey_doubt
 from lits_deploy.scans.image import fitted, load_slice
 from lits_deploy.scans.neighbours import alone, stacked
+from lits_deploy.series import neighbours_of
 from train.data.layout import Sample
 
 Load = Callable[[Path], Slice]
@@ -40,6 +41,14 @@ def load_sample(
     return stacked([own if p == sample.image else _usable(p, load) for p in sample.beside(contract.channels)])
 
 
+def read_slice(sample: Sample, contract: InputContract) -> Slice:
+    """A sample's own slice uint8 [1, S, S]; DataError, naming the fix, where its picture cannot be used."""
+    try:
+        return load_slice(sample.image, alone(contract))
+    except SliceError as error:
+        raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
+
+
 def _usable(path: Path, load: Load) -> Slice | None:
     try:
         pixels = load(path)
@@ -50,6 +59,5 @@ def _usable(path: Path, load: Load) -> Slice | None:
 
 def fitted_slice(volume: npt.NDArray[np.uint8], index: int, contract: InputContract) -> Slice:
     """Slice `index` of a volume uint8 [Z, S, S] with its neighbours there: uint8 [C, size, size]."""
-    half = contract.channels // 2
-    near = np.clip(np.arange(index - half, index + half + 1), 0, len(volume) - 1)
+    near = neighbours_of(index, len(volume), contract.channels)
     return np.concatenate([fitted(volume[place], contract) for place in near])

@@ -32,7 +32,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import BundleError, DataError, SliceError
 from lits_deploy.files import write_bytes
 from lits_deploy.machine import cores
-from train.data.layout import SPLITS, Layout, Sample, plain, read_layout
+from train.data.layout import SPLITS, Layout, Sample, layout_for, plain
 from train.data.load import Load, loader
 
 SCHEMA = 1
@@ -215,22 +215,26 @@ class Unseen:
 
 
 def unseen(
-    root: Path | None, split: str, contract: InputContract, past: Past, load: Load | None = None
+    root: Path | None,
+    split: str,
+    contract: InputContract,
+    past: Past,
+    load: Load | None = None,
+    *,
+    layout: Layout | None = None,
 ) -> Unseen | None:
     """A split without the patients that the network was trained on; None where the split is not at hand or not whole.
 
     A patient is looked for in every split: where it was trained on by another slice, it was trained on. load: how a
-    slice is read, for whoever keeps them (`train.data.load`).
+    slice is read, for whoever keeps them (`train.data.load`). layout: the splits, where they are not those of the
+    folders.
     """
     if root is None or not (root / split).is_dir():
         return None
     try:
-        layout = read_layout(root)
-    except DataError:  # only the split that is needed must be whole
-        try:
-            layout = read_layout(root, (split,))
-        except DataError:
-            return None
+        layout = layout or layout_for(root, split)
+    except DataError:
+        return None
     patients = set(layout.patients(split))
     people = {plain(patient) for patient in patients}
     theirs = [sample for samples in layout.splits.values() for sample in samples if plain(sample.patient) in people]

@@ -44,8 +44,3 @@ class AlexNet(nn.Module):
         """Logits."""
         out: Tensor = self.classifier(torch.flatten(self.features(x), 1))
         return out
-
-
-def alexnet(channels: int = 1) -> AlexNet:
-    """The thesis's AlexNet, with tanh."""
-    return AlexNet(channels=channels)

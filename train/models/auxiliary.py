@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.models.resnet import ResNet
+from train.models.resnet import ResNet, unit
 
 CELL = 4
 """Side in pixels of a cell of the finest maps."""
@@ -28,12 +28,7 @@ class WithMasks(nn.Module):
         self.network = network
         sizes = [_channels(stage) for stage in network.stages]
         self.lateral = nn.ModuleList([nn.Conv2d(size, width, 1) for size in sizes])
-        self.maps = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(width, classes, 1),
-        )
+        self.maps = nn.Sequential(*unit(width, width, 3, bias=False), nn.Conv2d(width, classes, 1))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and maps."""

@@ -59,29 +59,24 @@ class Network:
         return {**values, "input": self.input}
 
 
-def _classifier(name: str, parameters: int, source: str, builder: str) -> Network:
-    return Network(name=name, task="classify", parameters=parameters, crop=224, source=source, builder=builder)
+def _network(
+    name: str, parameters: int, source: str, builder: str, task: Task = "classify", crop: int | None = 224
+) -> Network:
+    return Network(name=name, task=task, parameters=parameters, crop=crop, source=source, builder=builder)
 
 
 NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
-        _classifier("alexnet", 46_736_067, "Table 3, 6", "alexnet:alexnet"),
-        _classifier("vgg19", 139_581_379, "Table 6", "vgg:vgg19"),
-        _classifier("resnet18", 11_176_579, "Table 5, 6", "resnet:resnet18"),
-        _classifier("resnet34", 21_279_939, "Table 5, 6", "resnet:resnet34"),
-        _classifier("resnet50", 23_507_971, "Table 5, 6", "resnet:resnet50"),
-        _classifier("resnet152", 58_143_683, "Table 5, 6", "resnet:resnet152"),
-        _classifier("resnet34-plain", 21_106_115, "Figure 6-8", "resnet:resnet34_plain"),
-        _classifier("resnet34-tied", 11_097_795, "Section 5.1.2, printed code", "resnet:resnet34_tied"),
-        Network(
-            name="unet",
-            task="segment",
-            parameters=7_701_955,
-            crop=None,
-            source="Section 4.7; channels ours",
-            builder="unet:unet",
-        ),
+        _network("alexnet", 46_736_067, "Table 3, 6", "alexnet:AlexNet"),
+        _network("vgg19", 139_581_379, "Table 6", "vgg:vgg19"),
+        _network("resnet18", 11_176_579, "Table 5, 6", "resnet:resnet18"),
+        _network("resnet34", 21_279_939, "Table 5, 6", "resnet:resnet34"),
+        _network("resnet50", 23_507_971, "Table 5, 6", "resnet:resnet50"),
+        _network("resnet152", 58_143_683, "Table 5, 6", "resnet:resnet152"),
+        _network("resnet34-plain", 21_106_115, "Figure 6-8", "resnet:resnet34_plain"),
+        _network("resnet34-tied", 11_097_795, "Section 5.1.2, printed code", "resnet:resnet34_tied"),
+        _network("unet", 7_701_955, "Section 4.7; channels ours", "unet:UNet", task="segment", crop=None),
     )
 }
 

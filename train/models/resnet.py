@@ -10,6 +10,7 @@ all of them in ResNet18, only the stem's in ResNet50, none in ResNet34 and ResNe
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 Biases = Literal["all", "stem", "none"]
 
 
-def _unit(inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool) -> list[nn.Module]:
+def unit(inputs: int, outputs: int, kernel: int, *, stride: int = 1, bias: bool) -> list[nn.Module]:
     """Convolution that keeps the side (over the stride), BatchNorm, ReLU."""
     convolution = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
@@ -40,7 +41,7 @@ class _Residual(nn.Module):
         if shortcut and stride == 1 and inputs == outputs:
             self.shortcut = nn.Identity()
         elif shortcut:
-            self.shortcut = nn.Sequential(*_unit(inputs, outputs, 1, stride=stride, bias=bias))
+            self.shortcut = nn.Sequential(*unit(inputs, outputs, 1, stride=stride, bias=bias))
 
     def _layers(self, inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
         raise NotImplementedError
@@ -55,7 +56,7 @@ class BasicBlock(_Residual):
     """Two 3×3 convolutions, each with BatchNorm and ReLU."""
 
     def _layers(self, inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
-        return [*_unit(inputs, outputs, 3, stride=stride, bias=bias), *_unit(outputs, outputs, 3, bias=bias)]
+        return [*unit(inputs, outputs, 3, stride=stride, bias=bias), *unit(outputs, outputs, 3, bias=bias)]
 
 
 class Bottleneck(_Residual):
@@ -66,9 +67,9 @@ class Bottleneck(_Residual):
     def _layers(self, inputs: int, outputs: int, stride: int, bias: bool) -> list[nn.Module]:
         width = outputs // self.expansion
         return [
-            *_unit(inputs, width, 1, bias=bias),
-            *_unit(width, width, 3, stride=stride, bias=bias),
-            *_unit(width, outputs, 1, bias=bias),
+            *unit(inputs, width, 1, bias=bias),
+            *unit(width, width, 3, stride=stride, bias=bias),
+            *unit(width, outputs, 1, bias=bias),
         ]
 
 
@@ -138,31 +139,20 @@ class ResNet(nn.Module):
         return self.answer(self.maps(x))
 
 
-def resnet18(channels: int = 1) -> ResNet:
-    """11,176,579 parameters: every convolution has a bias."""
-    return ResNet(BasicBlock, (2, 2, 2, 2), biases="all", channels=channels)
+resnet18 = partial(ResNet, BasicBlock, (2, 2, 2, 2), biases="all")
+"""11,176,579 parameters: every convolution has a bias."""
 
+resnet34 = partial(ResNet, BasicBlock, (3, 4, 6, 3), biases="none")
+"""21,279,939 parameters: no convolution has a bias."""
 
-def resnet34(channels: int = 1) -> ResNet:
-    """21,279,939 parameters: no convolution has a bias."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", channels=channels)
+resnet34_plain = partial(resnet34, shortcut=False)
+"""ResNet34 without shortcut connections (Figures 6 to 8)."""
 
+resnet34_tied = partial(resnet34, tied=True)
+"""ResNet34 as the printed code builds it: one block object repeated within a stage."""
 
-def resnet34_plain(channels: int = 1) -> ResNet:
-    """ResNet34 without shortcut connections (Figures 6 to 8)."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", shortcut=False, channels=channels)
+resnet50 = partial(ResNet, Bottleneck, (3, 4, 6, 3), biases="stem")
+"""23,507,971 parameters: only the stem's convolution has a bias."""
 
-
-def resnet34_tied(channels: int = 1) -> ResNet:
-    """ResNet34 as the printed code builds it: one block object repeated within a stage."""
-    return ResNet(BasicBlock, (3, 4, 6, 3), biases="none", tied=True, channels=channels)
-
-
-def resnet50(channels: int = 1) -> ResNet:
-    """23,507,971 parameters: only the stem's convolution has a bias."""
-    return ResNet(Bottleneck, (3, 4, 6, 3), biases="stem", channels=channels)
-
-
-def resnet152(channels: int = 1) -> ResNet:
-    """58,143,683 parameters: no convolution has a bias."""
-    return ResNet(Bottleneck, (3, 8, 36, 3), biases="none", channels=channels)
+resnet152 = partial(ResNet, Bottleneck, (3, 8, 36, 3), biases="none")
+"""58,143,683 parameters: no convolution has a bias."""

@@ -9,16 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from train.models.resnet import unit
+
 
 def _double(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(outputs, outputs, 3, padding=1),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+    return nn.Sequential(*unit(inputs, outputs, 3, bias=True), *unit(outputs, outputs, 3, bias=True))
 
 
 class UNet(nn.Module):
@@ -46,8 +41,3 @@ class UNet(nn.Module):
             x = merge(torch.cat([skips.pop(), rise(x)], dim=1))
         out: Tensor = self.head(x)
         return out
-
-
-def unet(width: int, channels: int = 1) -> UNet:
-    """The U-Net of our channel counts."""
-    return UNet(width, channels=channels)

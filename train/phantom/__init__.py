@@ -1,9 +1,7 @@
 """Synthetic abdomens in HU with liver and lesion masks: the data that demo, tests and goldens can share with anyone.
 
-    make_phantom(seed, patient)     one patient, in memory
-    write_slices(out, patients, seed)   a training data set on disk
-    write_nifti(out, patients, seed)    the same patients as NIfTI volumes in LiTS naming
-    write_dicom(out, patients, seed)    the same patients as DICOM series
+    make_phantom(seed, patient)                 one patient, in memory
+    write_phantoms(out, patients, seed, kind)   a training data set, NIfTI volumes in LiTS naming, or DICOM series
 
 What a reader of CT looks for has a file each, all in a reference adult's millimetres (`grid`, `shapes`):
 
@@ -12,15 +10,13 @@ What a reader of CT looks for has a file each, all in a reference adult's millim
     lesions     what is to be found, and the labels
     scanner     blur, beam hardening, noise
     anatomy     paints them in order (on a `canvas`)
-    slices, nifti, dicom    write patients; `folder` is what they share
+    folder      writes patients, volumes by `nifti` and `dicom`
 
 It looks like portal-phase CT; it is not a model of disease, and a score on it says only that a pipeline works. Class
 shares are near the thesis's Table 1.
 """
 
 from train.phantom.anatomy import Phantom, make_phantom
-from train.phantom.dicom import write_dicom
-from train.phantom.nifti import write_nifti
-from train.phantom.slices import split_patients, write_slices
+from train.phantom.folder import split_patients, write_phantoms
 
-__all__ = ["Phantom", "make_phantom", "split_patients", "write_dicom", "write_nifti", "write_slices"]
+__all__ = ["Phantom", "make_phantom", "split_patients", "write_phantoms"]

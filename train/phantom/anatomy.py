@@ -23,20 +23,23 @@ class Phantom:
     hu: int16 HU [Z, 256, 256], displayed anterior up with the patient's right on the image's left; index 0 is the
         most caudal slice.
     labels: uint8 [Z, 256, 256], 0 background, 1 liver, 2 lesion; lesions lie strictly inside the liver.
-    spacing_mm: distance of neighbouring slices, rows and columns. Slices are thinner than their distance, as in a
-        data set that keeps every k-th slice.
     lesions: what was put in, whether or not it is visible on a slice.
-    person: the numbers it was made from: slice thickness, sex, kernel and so on.
+    person: the numbers it was made from: phase, spacing, slice thickness, sex, kernel and so on. Slices are thinner
+        than their distance, as in a data set that keeps every k-th slice.
     """
 
     hu: npt.NDArray[np.int16]
     labels: npt.NDArray[np.uint8]
-    spacing_mm: tuple[float, float, float]
     seed: int
     patient: int
-    phase: str
-    lesions: tuple[Lesion, ...]
+    lesions: list[Lesion]
     person: Patient
+
+    @property
+    def grid_mm(self) -> tuple[float, float, float]:
+        """Distance of slices, rows and columns in mm, to 0.1 µm: what DICOM's decimal strings and NIfTI both hold."""
+        slices, rows, columns = (round(value, 4) for value in self.person.frame.spacing_mm)
+        return slices, rows, columns
 
 
 def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phantom:
@@ -58,7 +61,8 @@ def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phant
     canvas = Canvas(grid, surface)
     body = trunk.build_trunk(grid, person)
     trunk.paint_trunk(canvas, body, person)
-    chest.paint_chest(canvas, body, person, tubes)
+    chest.paint_lungs(canvas, body, tubes)
+    chest.paint_heart(canvas, person, tubes)
     bowel.paint_bowel(canvas, body, person, hollow)
     bowel.paint_bladder(canvas, person, hollow)
     organs.paint_psoas(canvas, person, solid)
@@ -74,13 +78,5 @@ def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phant
     bones.paint_ribs(canvas, body, person)
     labels, lesions = paint_lesions(canvas, person, focal)
     trunk.paint_couch(canvas, body, person)
-    return Phantom(
-        hu=scan(canvas, person, machine),
-        labels=labels,
-        spacing_mm=person.frame.spacing_mm,
-        seed=seed,
-        patient=patient,
-        phase=person.phase,
-        lesions=tuple(lesions),
-        person=person,
-    )
+    hu = scan(canvas, person, machine)
+    return Phantom(hu=hu, labels=labels, seed=seed, patient=patient, lesions=lesions, person=person)

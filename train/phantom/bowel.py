@@ -111,10 +111,8 @@ def _lay_small_bowel(loops: Loops, patient: Patient, rng: np.random.Generator) -
             way = heading + turn * step
             ahead = np.array([np.cos(way), 0.8 * np.sin(way), 0.35 * rng.normal()])
             points.append(points[-1] + ahead * rng.uniform(10, 20))
-        if rng.random() < patient.oral_contrast:
-            hu = rng.uniform(150, 320)
-        else:
-            hu = rng.uniform(12, 45) if rng.random() < 0.5 else rng.uniform(55, 85)
+        reach = (150, 320) if rng.random() < patient.oral_contrast else (12, 45) if rng.random() < 0.5 else (55, 85)
+        hu = rng.uniform(*reach)
         path = [bead(p, radius * rng.uniform(0.8, 1.15)) for p in points]
         loops.loop(path, hu=hu, gas=rng.uniform(0.2, 0.6) if rng.random() < 0.12 else 0.0, stool=0.15)
 

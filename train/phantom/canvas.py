@@ -36,9 +36,7 @@ class Canvas:
         self, block: Block, distance: F32, value: F32 | float, *, amount: float = 1.0, edge_mm: float = 0.0
     ) -> F32:
         """Blend `value` HU in where `distance` (signed mm over `block`) is negative; returns the fraction painted."""
-        part = inside(distance, self.grid, max(edge_mm, self.edge_mm))
-        if amount != 1.0:
-            part *= amount
+        part = amount * inside(distance, self.grid, max(edge_mm, self.edge_mm))
         self.blend(block, part, value)
         return part
 
@@ -70,6 +68,4 @@ class Canvas:
     def tint(self, block: Block, part: F32, value: F32 | float) -> None:
         """Blend `value` HU in by `part` over `block`; the liver stays liver."""
         hu = self.hu[block]
-        change = value - hu
-        change *= part
-        hu += change
+        hu += (value - hu) * part

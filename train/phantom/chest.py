@@ -14,13 +14,8 @@ _LUNG_VESSELS = ((80, 35, 190), (85, -20, 215), (75, 20, 250), (70, -35, 270), (
 """Where the vessels of the left lung go, in mm; mirrored in the right one."""
 
 
-def paint_chest(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.Generator) -> None:
-    """Paint everything above the diaphragm but the great vessels."""
-    _paint_lungs(canvas, trunk, rng)
-    _paint_heart(canvas, patient, rng)
-
-
-def _paint_lungs(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
+def paint_lungs(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None:
+    """Paint lungs and their vessels."""
     grid = canvas.grid
     low, high = (-150.0, -115.0, 98.0), (150.0, 115.0, 430.0)
     block = grid.block(low, high)
@@ -45,7 +40,8 @@ def _paint_lungs(canvas: Canvas, trunk: Trunk, rng: np.random.Generator) -> None
     canvas.paint_thin(block, np.maximum(tubes.field, lungs), 70.0)
 
 
-def _paint_heart(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
+def paint_heart(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> None:
+    """Paint the heart: muscle, chambers, the fat around it."""
     grid, tissue = canvas.grid, patient.tissue
     block = grid.block((-70, -105, 190), (110, 60, 335))
     x, y, z = (field - rng.normal(0, 3) for field in grid.at(block))

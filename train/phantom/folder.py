@@ -1,27 +1,32 @@
-"""A folder of phantoms on disk: who may write there, the patients in processes, and the record that ends a run.
+"""Phantoms on disk: who may write in a folder, the patients in processes, and the record that ends a run.
+
+    OUT/<split>/images, masks/volume-VVV_SSSS.png    slices: 8-bit grey through a window, labels 0, 1, 2; by patient
+    OUT/dataset.json, OUT/phantom.json               what was written, of slices and of volumes (`nifti`, `dicom`)
 
 Every file appears whole or not at all, and the record appears last: a folder with it is complete. While a run is under
 way the folder holds a marker, so that a run that was cut off can simply be started again. Nothing is removed but files
-of an earlier phantom run. The bytes do not depend on the number of processes. Knows nothing about pixels.
+of an earlier phantom run. The bytes do not depend on the number of processes.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lits_deploy import DISCLAIMER
+from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json, write_text
 from train.choices import Format
-from train.data.slices import LABELS, Progress, drop_leftovers, run_jobs
-from train.phantom.anatomy import Phantom
+from train.data.in_hu import InHu, joined
+from train.data.layout import SPLITS
+from train.data.slices import LABELS, Progress, count_classes, drop_leftovers, run_jobs, slice_name, write_slice
+from train.phantom.anatomy import Phantom, make_phantom
 
 RECORDS: dict[Format, str] = {"slices": "dataset.json", "nifti": "phantom.json", "dicom": "phantom.json"}
-SUMMARY = RECORDS["nifti"]
 MARKER = ".phantom-unfinished"
 _VOLUMES = re.compile(r"(volume|segmentation)-\d+\.nii|volume-\d+/\d{4}\.dcm")
 
@@ -30,55 +35,61 @@ _VOLUMES = re.compile(r"(volume|segmentation)-\d+\.nii|volume-\d+/\d{4}\.dcm")
 class Job:
     """One patient to write below `out`; split and window_hu are of slices."""
 
+    kind: Format
     out: Path
     seed: int
     patient: int
-    split: str = ""
-    window_hu: tuple[float, float] = (-40.0, 160.0)
+    split: str
+    window_hu: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What was written for one patient. files: relative to the folder, with `/`; classes: of each slice."""
+    """What was written for one patient. files: relative to the folder, with `/`; classes: of each slice; hu: what they
+    were like in HU, of slices."""
 
     job: Job
-    files: tuple[str, ...]
-    classes: tuple[int, ...]
+    files: list[str]
+    classes: list[int]
     spacing_mm: tuple[float, float, float]
     phase: str
+    hu: dict[str, float]
 
 
-def describe(job: Job, phantom: Phantom, files: Sequence[str]) -> Written:
-    """What the record needs to know of a patient's files."""
-    classes = tuple(int(labels.max()) for labels in phantom.labels)
-    return Written(job=job, files=tuple(files), classes=classes, spacing_mm=grid_mm(phantom), phase=phantom.phase)
-
-
-def grid_mm(phantom: Phantom) -> tuple[float, float, float]:
-    """Distance of slices, rows and columns in mm, to 0.1 µm: what DICOM's decimal strings and NIfTI both hold."""
-    slices, rows, columns = (round(value, 4) for value in phantom.spacing_mm)
-    return slices, rows, columns
-
-
-def write_patients(
-    kind: Format,
-    jobs: Sequence[Job],
-    write_one: Callable[[Job], Written],
-    summarise: Callable[[list[Written]], dict[str, Any]],
+def write_phantoms(
+    out: Path,
+    patients: int,
+    seed: int,
+    kind: Format = "slices",
     *,
-    workers: int | None,
-    progress: Progress | None,
+    window: tuple[float, float] = (-40.0, 160.0),
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Claim the folder, write every patient with `write_one` (a module's function, run in processes), then the record.
+    """Write phantoms 0…patients−1 of `seed` in one of three forms, and return what the record holds.
 
-    Raises UserError for a negative seed, OutputError where the folder holds something that was not written so.
+    window: of slices, in HU. workers: processes, by default one per processor. Raises UserError for impossible numbers,
+    OutputError where `out` holds something that this function did not write, or wrote in another form.
     """
-    out, seed = jobs[0].out, jobs[0].seed
+    if kind == "slices" and patients < len(SPLITS):
+        raise UserError(
+            f"{patients} patients cannot be split into train, validate and test.", fix="ask for at least 3 patients"
+        )
+    if patients < 1:
+        raise UserError(f"{patients} patients are none.", fix="ask for at least 1 patient")
+    if not window[0] < window[1]:
+        raise UserError(f"The window {window} HU is empty.", fix="give LOW HIGH with LOW < HIGH")
     if seed < 0:
         raise UserError(f"The seed {seed} is negative.", fix="give a seed of 0 or more")
     _claim(out, kind)
+    splits = split_patients(patients) if kind == "slices" else {"": list(range(patients))}
+    jobs = [
+        Job(kind=kind, out=out, seed=seed, patient=number, split=split, window_hu=window)
+        for split, numbers in splits.items()
+        for number in numbers
+    ]
     done: list[Written] = []
-    for written in run_jobs(write_one, jobs, workers):
+    for written in run_jobs(_write, jobs, workers):
         done.append(written)
         if progress is not None:
             progress(len(done), len(jobs))
@@ -91,17 +102,69 @@ def write_patients(
         "seed": seed,
         "spacing_mm": {str(w.job.patient): list(w.spacing_mm) for w in done},
         "labels": LABELS,
-        **summarise(done),
+        **(_of_slices(done, window) if kind == "slices" else _of_volumes(done)),
     }
     write_json(out / RECORDS[kind], summary)
     (out / MARKER).unlink()
     return summary
 
 
-def count_classes(done: Sequence[Written]) -> list[int]:
-    """Slices of class 0, 1 and 2."""
+def split_patients(patients: int) -> dict[str, list[int]]:
+    """Patient numbers of each split: 70, 15 and 15 %, at least one each.
+
+    Runs of neighbouring numbers: neighbours differ by design (see `patient`), so every run holds a fair mix.
+    """
+    numbers, few = list(range(patients)), max(1, round(0.15 * patients))
+    return {"train": numbers[: -2 * few], "validate": numbers[-2 * few : -few], "test": numbers[-few:]}
+
+
+def _write(job: Job) -> Written:
+    """Make and write one patient, in a process of its own."""
+    phantom, hu = make_phantom(job.seed, job.patient), dict[str, float]()
+    if job.kind == "slices":
+        files, hu = _write_slices(job, phantom)
+    elif job.kind == "nifti":
+        from train.phantom.nifti import write_volume
+
+        files = write_volume(job.out, phantom)
+    else:
+        from train.phantom.dicom import write_series
+
+        files = write_series(job.out, phantom)
+    classes = [int(labels.max()) for labels in phantom.labels]
+    return Written(job=job, files=files, classes=classes, spacing_mm=phantom.grid_mm, phase=phantom.person.phase, hu=hu)
+
+
+def _write_slices(job: Job, phantom: Phantom) -> tuple[list[str], dict[str, float]]:
+    in_hu = InHu()
+    names = [slice_name(job.patient, level) for level in range(len(phantom.hu))]
+    pictures = window_to_uint8(phantom.hu, job.window_hu)
+    for name, grey, hu, labels in zip(names, pictures, phantom.hu, phantom.labels, strict=True):
+        write_slice(job.out, job.split, name, grey, labels)
+        in_hu.add(grey, hu)
+    return [f"{job.split}/{name}" for name in names], in_hu.numbers()
+
+
+def _of_slices(done: list[Written], window: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "window_hu": list(window),
+        "split_by": "patient",
+        "patients": {split: [w.job.patient for w in done if w.job.split == split] for split in SPLITS},
+        **joined((str(w.job.patient), w.hu) for w in done),
+        "slices_per_class": count_classes((w.job.split, target) for w in done for target in w.classes),
+        "note": "Synthetic: no patient's pixels. Slices lie further apart than they are thick.",
+    }
+
+
+def _of_volumes(done: list[Written]) -> dict[str, Any]:
     classes = [target for w in done for target in w.classes]
-    return [classes.count(target) for target in range(3)]
+    return {
+        "patients": [w.job.patient for w in done],
+        "slices": {str(w.job.patient): len(w.classes) for w in done},
+        "slices_per_class": [classes.count(target) for target in range(3)],
+        "phase": {str(w.job.patient): w.phase for w in done},
+        "note": f"Synthetic: no patient's pixels. {DISCLAIMER}",
+    }
 
 
 def _claim(out: Path, kind: Format) -> None:

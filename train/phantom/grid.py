@@ -95,9 +95,9 @@ class Grid:
         """Index ranges (z, y, x), maybe empty, that hold the reference box `low`…`high` in mm however it is warped."""
         start = self._index([mm - warp for mm, warp in zip(low, WARP_MM, strict=True)])
         end = self._index([mm + warp for mm, warp in zip(high, WARP_MM, strict=True)])
-        first = [min(max(int(np.floor(at)) - 1, 0), n) for at, n in zip(start, self.shape, strict=True)]
-        last = [min(max(int(np.ceil(at)) + 2, 0), n) for at, n in zip(end, self.shape, strict=True)]
-        return slice(first[0], last[0]), slice(first[1], last[1]), slice(first[2], last[2])
+        first = np.clip(np.floor(start).astype(int) - 1, 0, self.shape).tolist()
+        z, y, x = map(slice, first, np.clip(np.ceil(end).astype(int) + 2, 0, self.shape).tolist())
+        return z, y, x
 
     def locate(self, point: Sequence[float]) -> Point:
         """Index (z, y, x), not rounded, of the voxel at a reference point in mm: undoes the warp to about 1 mm."""

@@ -20,12 +20,7 @@ from train.phantom.shapes import ellipsoid, inside
 Bool = npt.NDArray[np.bool_]
 
 # By phase: share of lesions brighter than the liver, and the range of the darker ones' contrast in −HU.
-_CONTRAST = {
-    "portal": (0.05, 26, 60),
-    "fatty": (0.2, 22, 42),
-    "arterial": (0.45, 22, 44),
-    "unenhanced": (0.0, 22, 36),
-}
+_CONTRAST = {"portal": (0.05, 26, 60), "fatty": (0.2, 22, 42), "arterial": (0.45, 22, 44), "unenhanced": (0.0, 22, 36)}
 
 MOST_LESIONS = 8
 SMALLEST_AREA = 12

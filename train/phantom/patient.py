@@ -11,7 +11,8 @@ and the class shares stay near the thesis's Table 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,8 +40,7 @@ _PHASES = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tissue:
+class Tissue(NamedTuple):
     """Mean HU of what the contrast agent changes."""
 
     liver: float
@@ -105,7 +105,7 @@ def draw_patient(seed: int, number: int, rng: np.random.Generator, *, slices: in
     return Patient(
         frame=frame,
         phase=phase,
-        tissue=Tissue(**{field.name: value for field, value in zip(fields(Tissue), hu, strict=True)}),
+        tissue=Tissue(*hu),
         female=bool(female),
         fat_mm=fat_mm,
         belly=belly,
@@ -130,7 +130,7 @@ def _draw_frame(rng: np.random.Generator, scale: Point, width_mm: float, slices:
     gap = max(round(length * scale[2] / (wanted * thickness)), 1)
     count = int(np.clip(round(length * scale[2] / (gap * thickness)), 34, 48))
     jitter = rng.random()
-    n = count if slices is None else slices
+    n = slices or count
     step = length / n
     return Frame(
         z_mm=(bottom + step * (np.arange(n) + jitter)).astype(np.float32),

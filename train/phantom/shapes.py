@@ -38,13 +38,10 @@ def ellipsoid(x: F32, y: F32, z: F32, centre: Point, radii: Point, *, turn: floa
         dx, dy = c * dx + s * dy, c * dy - s * dx
     rx, ry, rz = (1 / radius for radius in radii)
     dx, dy, dz = dx * rx, dy * ry, dz * rz
-    k0: F32 = np.sqrt(dx * dx + dy * dy + dz * dz)
+    k0 = np.sqrt(dx * dx + dy * dy + dz * dz)
     dx, dy, dz = dx * rx, dy * ry, dz * rz
-    k1 = np.sqrt(dx * dx + dy * dy + dz * dz)
-    k1 += 1e-6
-    k0 *= k0 - 1
-    k0 /= k1
-    return k0
+    distance: F32 = k0 * (k0 - 1) / (np.sqrt(dx * dx + dy * dy + dz * dz) + 1e-6)
+    return distance
 
 
 def ellipse(x: F32, y: F32, rx: F32 | float, ry: F32 | float) -> F32:
@@ -66,10 +63,7 @@ def bar(x: F32, y: F32, start: tuple[float, float], end: tuple[float, float], ra
 def join(a: F32, b: F32, blend_mm: float) -> F32:
     """Union with a rounded seam of about `blend_mm` (polynomial smooth minimum)."""
     overlap = np.maximum(blend_mm - np.abs(a - b), 0)
-    overlap *= overlap
-    overlap *= 0.25 / blend_mm
-    joined: F32 = np.minimum(a, b)
-    joined -= overlap
+    joined: F32 = np.minimum(a, b) - overlap * overlap * (0.25 / blend_mm)
     return joined
 
 
@@ -89,15 +83,11 @@ def inside(distance: F32, grid: Grid, edge_mm: float, *, through_plane: bool = T
         width: F32 = np.asarray(np.gradient(distance, axis=0), np.float32)
         width *= thickness / grid.frame.spacing_mm[0]
         np.clip(width, -thickness, thickness, out=width)
-        width *= width
-        width += edge_mm * edge_mm
-        np.sqrt(width, out=width)
-        result: F32 = distance / width
+        distance = distance / np.sqrt(width * width + edge_mm * edge_mm)
     else:
-        result = distance * (1 / edge_mm)
-    np.subtract(0.5, result, out=result)
-    np.clip(result, 0, 1, out=result)
-    return result
+        distance = distance * (1 / edge_mm)
+    part: F32 = np.clip(0.5 - distance, 0, 1)
+    return part
 
 
 class Tubes:
@@ -143,21 +133,7 @@ def tube_distance(x: F32, y: F32, z: F32, start: Bead, end: Bead) -> F32:
     """Signed distance to a straight tube whose radius goes from start[3] to end[3]."""
     ax, ay, az = (end[i] - start[i] for i in range(3))
     px, py, pz = x - start[0], y - start[1], z - start[2]
-    t = px * ax
-    t += py * ay
-    t += pz * az
-    t *= 1 / max(ax * ax + ay * ay + az * az, 1e-6)
-    np.clip(t, 0, 1, out=t)
-    px -= t * ax
-    py -= t * ay
-    pz -= t * az
-    px *= px
-    py *= py
-    pz *= pz
-    px += py
-    px += pz
-    distance: F32 = np.sqrt(px)
-    t *= end[3] - start[3]
-    t += start[3]
-    distance -= t
+    t = np.clip((px * ax + py * ay + pz * az) * (1 / max(ax * ax + ay * ay + az * az, 1e-6)), 0, 1)
+    px, py, pz = px - t * ax, py - t * ay, pz - t * az
+    distance: F32 = np.sqrt(px * px + py * py + pz * pz) - (t * (end[3] - start[3]) + start[3])
     return distance

@@ -52,19 +52,14 @@ class Trunk:
 
 def build_trunk(grid: Grid, patient: Patient) -> Trunk:
     """Compute the container of one patient."""
-    radius = np.sqrt(grid.x * grid.x + grid.y * grid.y)
-    radius += 1e-3
+    radius: F32 = np.sqrt(grid.x * grid.x + grid.y * grid.y) + np.float32(1e-3)
     outline = _rounded(grid, patient, radius, _OUTLINE, 1.25)
     outline += np.where(grid.y > 0, np.float32(5.5), np.float32(1.5)) * np.exp(-((grid.straight[2] / 11) ** 2))
     outline += grid.lumps[0] * 2
     cavity = _rounded(grid, patient, radius, _CAVITY, 1.35)
     cavity += grid.lumps[1] * 2
-    return Trunk(
-        skin=outline - _fat(grid, patient, radius),
-        outline=outline,
-        cavity=cavity,
-        below=_diaphragm(grid),
-    )
+    skin = outline - _fat(grid, patient, radius)
+    return Trunk(skin=skin, outline=outline, cavity=cavity, below=_diaphragm(grid))
 
 
 def _at_levels(grid: Grid, levels: tuple[float, ...], columns: tuple[tuple[float, ...], ...]) -> list[F32]:
@@ -76,31 +71,20 @@ def _rounded(grid: Grid, patient: Patient, radius: F32, table: tuple[tuple[float
     width, front, back = _at_levels(grid, _LEVELS, table)
     bulge = (patient.belly - 1) * np.exp(-(((grid.straight[0] - 40) / 110) ** 2))
     u = grid.x * (1 / (width * (1 + 0.35 * bulge)))
-    u *= u
     v = np.where(grid.y < 0, grid.y * (1 / (front * (1 + bulge))), grid.y * (1 / back))
-    v *= v
-    rho = u * v
-    rho *= fullness
-    u *= u
-    v *= v
-    rho += u
-    rho += v
-    np.sqrt(rho, out=rho)
-    np.sqrt(rho, out=rho)
-    rho += 1e-6
-    np.divide(radius, rho, out=rho)
-    return np.subtract(radius, rho, out=rho)
+    u, v = u * u, v * v
+    rho = np.sqrt(np.sqrt(u * v * fullness + u * u + v * v)) + 1e-6
+    distance: F32 = radius - radius / rho
+    return distance
 
 
 def _fat(grid: Grid, patient: Patient, radius: F32) -> F32:
     """Thickness of the subcutaneous fat and skin in mm."""
     side, front, back = _at_levels(grid, _FAT_LEVELS, _FAT)
     upright = grid.y / radius
-    upright *= upright
-    thick: F32 = side + np.where(grid.y < 0, front - side, back - side) * upright
-    thick *= patient.fat_mm * (1 + 0.3 * grid.lumps[2])
-    thick += 2.5
-    return thick
+    thick = side + np.where(grid.y < 0, front - side, back - side) * (upright * upright)
+    mm: F32 = thick * (patient.fat_mm * (1 + 0.3 * grid.lumps[2])) + 2.5
+    return mm
 
 
 def _diaphragm(grid: Grid) -> F32:
@@ -119,21 +103,16 @@ def _diaphragm(grid: Grid) -> F32:
 def paint_trunk(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     """Paint skin, fat and the muscle wall, and the fat with strands in it that fills the cavities."""
     _paint_through(canvas, trunk.skin, canvas.grain * 5 + FAT_HU)
-    rind: F32 = np.abs(trunk.skin + 1.3)
-    _paint_through(canvas, rind - 1.3, 38.0)
+    _paint_through(canvas, np.abs(trunk.skin + 1.3) - np.float32(1.3), 38.0)
     _paint_wall(canvas, trunk, patient)
-    strands: F32 = np.clip(canvas.mottle * 60 + canvas.grain * 50 - 106, 0, 102)
-    strands += FAT_HU
+    strands: F32 = np.clip(canvas.mottle * 60 + canvas.grain * 50 - 106, 0, 102) + np.float32(FAT_HU)
     _paint_through(canvas, trunk.cavity, strands)
-    lining: F32 = np.abs(trunk.cavity)
-    _paint_through(canvas, lining - 0.5, patient.tissue.muscle, amount=0.45)
+    _paint_through(canvas, np.abs(trunk.cavity) - np.float32(0.5), patient.tissue.muscle, amount=0.45)
 
 
 def _paint_through(canvas: Canvas, distance: F32, value: F32 | float, *, amount: float = 1.0) -> None:
     """Paint over the whole volume, without blur through the slice: these surfaces run along the body."""
-    part = inside(distance, canvas.grid, canvas.edge_mm, through_plane=False)
-    part *= amount
-    canvas.tint(EVERYWHERE, part, value)
+    canvas.tint(EVERYWHERE, inside(distance, canvas.grid, canvas.edge_mm, through_plane=False) * amount, value)
 
 
 def _paint_wall(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
@@ -141,13 +120,10 @@ def _paint_wall(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     grid, edge = canvas.grid, canvas.edge_mm
     near = np.flatnonzero((trunk.outline < edge) & (trunk.cavity > -edge))
 
-    def take(field: F32) -> F32:
-        taken: F32 = field.ravel()[near]
-        return taken
-
-    x, y, z, outline = take(grid.x), take(grid.y), take(grid.z), take(trunk.outline)
-    wide, bump = np.abs(x), take(grid.lumps[0])
-    depth = take(trunk.cavity) - outline + 1e-3
+    fields = (grid.x, grid.y, grid.z, trunk.outline, trunk.cavity, grid.lumps[0], canvas.grain)
+    x, y, z, outline, cavity, bump, grain = (field.ravel()[near] for field in fields)
+    wide = np.abs(x)
+    depth = cavity - outline + 1e-3
     layer = -outline / depth
     lines = depth * np.minimum(np.abs(layer - 0.36), np.abs(layer - 0.68))
     flank = _ramp(z, -60, -25) * _ramp(z, 150, 100) * _ramp(wide, 60, 90) * _ramp(np.abs(y), 64, 24)
@@ -157,7 +133,7 @@ def _paint_wall(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     sheath = np.abs(ellipse(wide - 33, y - 84, 31.0, 21.0) + 3 * bump)
     faded = 0.05 * np.maximum(np.abs(z - 70) - 85, 0)
     gaps = np.maximum(gaps, np.clip(1.3 - 0.9 * sheath - faded, 0, 0.8))
-    hu = patient.tissue.muscle + (4 + 6 * patient.age) * take(canvas.grain) - 150 * gaps
+    hu = patient.tissue.muscle + (4 + 6 * patient.age) * grain - 150 * gaps
     canvas.paint_at(EVERYWHERE, near, np.clip(0.5 - outline / edge, 0, 1), hu)
 
 

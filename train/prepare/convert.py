@@ -19,9 +19,11 @@ from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_file, write_json
 from lits_deploy.scans.image import resized
+from train.data.in_hu import InHu
 from train.data.masks import class_of, largest_label
 from train.data.slices import slice_name, write_slice
 from train.data.spread import evenly
+from train.data.technique import beside
 from train.prepare.found import Source
 from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, judge, shrink, turn
 from train.prepare.pictures import read_picture
@@ -90,12 +92,15 @@ def _from_volume(job: Job, template: Maps, contract: InputContract, written: Wri
     shown = ((window_to_uint8(volume.hu(level), WINDOW_HU), volume.labels(level)) for level in _spread(areas))
     orientation, lies = _orientation(job, template, shown, volume.axes)
     volume.not_finite = 0
+    in_hu = InHu()
     slices: list[tuple[str, int, int, int]] = []
     window = contract.window_hu
     assert window is not None
     for level in range(volume.count):
-        grey = np.ascontiguousarray(turn(window_to_uint8(volume.hu(level), window), lies))
+        hu = volume.hu(level)
+        grey = np.ascontiguousarray(turn(window_to_uint8(hu, window), lies))
         image = np.asarray(resized(Image.fromarray(grey), contract), dtype=np.uint8)
+        in_hu.add(image, hu)
         mask = largest_label(turn(volume.labels(level), lies), SIZE)
         slices.append((_write(job, level, image, mask, None, written), level, volume.index(level), class_of(mask)))
     if volume.not_finite:
@@ -111,6 +116,8 @@ def _from_volume(job: Job, template: Maps, contract: InputContract, written: Wri
         "notes": [*volume.notes, *notes],
         "spacing_mm": None if spacing is None else [round(value, 4) for value in spacing],
         "source_size": volume.side,
+        "hu": in_hu.numbers(),
+        "technique": beside(job.source.image),
         "slices": _columns(slices),
     }
 
@@ -136,7 +143,7 @@ def _from_pictures(job: Job, template: Maps, contract: InputContract, written: W
     return {
         "files": files,
         "orientation": orientation,
-        "notes": [f"{constant} slices are one flat grey"] if constant else [],
+        "notes": [*job.source.notes, *([f"{constant} slices are one flat grey"] if constant else [])],
         "spacing_mm": None,
         "source_size": sorted(sides)[0] if len(sides) == 1 else sorted(sides),
         "slices": _columns(slices),

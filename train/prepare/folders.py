@@ -6,8 +6,10 @@
 
 The patient comes from the table, else from the name: volume-VVV_SSSS, volume-V_slice_S. A patient may have several
 scans: told by the table's scan, else by VVV, else by what stays of a name when its last number is taken out, as
-`classify` groups pictures. Slices whose names are not of this form are numbered within their scan, in order of that
-number. Patients with names that are no numbers get the numbers after the highest one; provenance.json has both.
+`classify` groups pictures; a name without a number is a scan of its own. Slices whose names are not of this form count
+from the first of their scan, by that number. Of equal files of one number the first counts; other slices of one number
+are refused, and so is a scan whose names tell no order. Patients with names that are no numbers get the numbers after
+the highest one; provenance.json has both.
 """
 
 from __future__ import annotations
@@ -15,12 +17,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from lits_deploy.errors import DataError
-from lits_deploy.scans.picture_series import place_of
+from lits_deploy.files import sha256_file
+from lits_deploy.scans.paths import escape
 from train.data.layout import SPLITS, plain, read_declared, window_of
 from train.data.tables import read_table
+from train.data.volumes import arranged, named
 from train.prepare.found import Found, Picture, Source, listed
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -46,7 +51,7 @@ def find_masks(src: Path) -> Found:
         for who, picture, problem in found:
             slices[who].append((picture, problem))
     return Found(
-        sources=tuple(_source(patient, scan, slices[patient, scan]) for patient, scan in sorted(slices)),
+        sources=tuple(source_of(patient, scan, slices[patient, scan]) for patient, scan in sorted(slices)),
         notes=tuple(notes),
         split=came_split,
         window_hu=_declared_window(src),
@@ -60,6 +65,7 @@ def _slices_of(
     if not (folder / "images").is_dir():
         return [], []
     images = _visible(folder / "images", SUFFIXES)
+    there = {escape(image.name) for image in images}
     masks = {path.stem: path for path in _visible(folder / "masks", (".png",))}
     found = []
     for image in images:
@@ -74,27 +80,51 @@ def _slices_of(
         problem = None if mask is not None else f"{image.name} has no mask {image.stem}.png"
         number = int(match[2]) if match else -1
         picture = Picture(image=image, masks=() if mask is None else (mask,), number=number, split=split)
-        scan = plain(scan or (match[1] if match else place_of(image.name)[0].key.lstrip("/")))
-        found.append(((plain(patient), scan), picture, problem))
+        series, place = named(image.name, there)
+        scan = scan or (match[1] if match else escape(image.stem) if place is None else series)
+        found.append(((plain(patient), plain(scan)), picture, problem))
     used = {path for _, picture, _ in found for path in picture.masks}
     orphans = sorted(path.stem for path in masks.values() if path not in used)
     return found, [f"{folder.name}: masks without an image: {listed(orphans, 5)}"] if orphans else []
 
 
-def _source(patient: str, scan: str, entries: list[tuple[Picture, str | None]]) -> Source:
-    problems = [problem for _, problem in entries if problem is not None]
-    pictures = [picture for picture, _ in entries]
-    if any(picture.number < 0 for picture in pictures):
-        pictures.sort(key=lambda picture: (place_of(picture.image.name)[1] or 0.0, picture.image.name))
-        pictures = [replace(picture, number=index) for index, picture in enumerate(pictures)]
-    if twice := sorted(n for n, count in Counter(picture.number for picture in pictures).items() if count > 1):
-        problems.append(f"slice {twice[0]} stands there twice")
+def source_of(patient: str, scan: str, entries: list[tuple[Picture, str | None]]) -> Source:
+    """A scan of pictures, in order; entries: of each what is wrong with it, too. The number −1: its name tells it."""
+    there = {escape(picture.image.name) for picture, _ in entries}
+    told = [p.number if p.number >= 0 else named(p.image.name, there)[1] for p, _ in entries]
+    twice = {number for number, count in Counter(told).items() if count > 1}
+    hashes = {i: sha256_file(picture.image) for i, (picture, _) in enumerate(entries) if told[i] in twice}
+    volume = arranged([picture.image.name for picture, _ in entries], told, hashes)
+    pictures, numbers = [entries[i][0] for i in volume.slices], [told[i] for i in volume.slices]
+    problems = [problem for i in volume.slices if (problem := entries[i][1]) is not None]
+    problems += [
+        f"{entries[i][0].image.name} is a copy with another mask"
+        for i, original in volume.copies.items()
+        if entries[i][0].masks and _bytes(entries[i][0].masks) != _bytes(entries[original][0].masks)
+    ]
+    if volume.doubts:
+        again = next((number for number, after in pairwise(numbers) if number is not None and number == after), None)
+        untold = "nothing tells the order of its slices: number their names"
+        problems.append(untold if again is None else f"slice {again} stands there twice")
+    elif any(picture.number < 0 for picture in pictures):
+        pairs = zip(pictures, numbers, strict=True)
+        pictures = [replace(picture, number=(number or 0) - (numbers[0] or 0)) for picture, number in pairs]
     problem = problems[0] if problems else None
     if len(problems) > 1:
         problem = f"{problem} ({len(problems)} such slices)"
-    pictures.sort(key=lambda picture: picture.number)
     number = int(patient) if patient.isdecimal() else -1
-    return Source(patient=patient, scan=scan, number=number, pictures=tuple(pictures), problem=problem)
+    return Source(
+        patient=patient,
+        scan=scan,
+        number=number,
+        pictures=tuple(pictures),
+        problem=problem,
+        notes=(f"{len(volume.copies)} pictures are copies of others: left out",) if volume.copies else (),
+    )
+
+
+def _bytes(paths: tuple[Path, ...]) -> list[str]:
+    return [sha256_file(path) for path in paths]
 
 
 def _visible(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -23,7 +23,7 @@ class Source:
     patient, scan: names in the source, without leading zeros, so that a volume has one name in all layouts.
     number: what its slices are called, volume-NUMBER_…; −1 where the source wishes for none (`people.numbered`).
     patient_number: of the patient's first scan.
-    problem: why it cannot be prepared, or None.
+    problem: why it cannot be prepared, or None. notes: what else is odd about it.
     """
 
     patient: str
@@ -34,6 +34,7 @@ class Source:
     mask: Path | None = None
     pictures: tuple[Picture, ...] = ()
     problem: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[Path]:

@@ -14,6 +14,8 @@ from typing import Any
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.synthetic import is_synthetic
+from train.data import technique
+from train.data.in_hu import joined
 from train.data.layout import SPLITS
 from train.data.slices import LABELS, Progress, count_classes, drop_leftovers, run_jobs, slice_name
 from train.prepare.convert import Job, convert, names_of
@@ -24,7 +26,7 @@ from train.prepare.people import numbered, remembered, splits_before, title
 from train.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
 from train.prepare.sources import find_sources
 from train.prepare.split import split_patients
-from train.prepare.state import DATASET, State
+from train.prepare.state import State
 
 Record = dict[str, Any]
 
@@ -199,6 +201,8 @@ def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, f
         "patient_of": {str(r["number"]): r["patient_number"] for r in records if r["patient_number"] != r["number"]},
         "slices_per_class": count_classes((split, target) for _, split, _, target in slices),
         "spacing_mm": {str(r["number"]): r["spacing_mm"] for r in records if r.get("spacing_mm") is not None},
+        **joined((str(r["number"]), r.get("hu", {})) for r in records),
+        **technique.joined((str(r["number"]), r.get("technique", {})) for r in records),
         "failed": [r["number"] for r in records if r["status"] == "failed"],
         "labels": LABELS,
         "note": note,
@@ -207,9 +211,9 @@ def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, f
 
 def _synthetic(src: Path) -> bool:
     """Whether the source itself says that it holds phantoms: then what is made of them does, too."""
-    from train.phantom.folder import SUMMARY
+    from train.phantom.folder import RECORDS
 
-    for name in (DATASET, SUMMARY):
+    for name in set(RECORDS.values()):
         try:
             if is_synthetic(json.loads((src / name).read_text(encoding="utf-8"))):
                 return True

@@ -22,6 +22,7 @@ from lits_deploy.errors import DataError
 from train.choices import LayoutName
 from train.data.layout import plain
 from train.data.tables import read_table
+from train.data.volumes import arranged
 from train.prepare.folders import find_masks
 from train.prepare.found import Found, Picture, Source, listed
 
@@ -33,17 +34,14 @@ _PNG = re.compile(r"(?:volume-(\d+)_(\d+)|segmentation-(\d+)_(livermask|lesionma
 
 def find_sources(src: Path, layout: LayoutName) -> Found:
     """List the scans of a source folder. Raises DataError, naming what was looked for, where there are none."""
-    if layout == "masks":
-        found = find_masks(src)
-    else:
-        found = _with_patients(src, {"lits": _find_lits, "msd": _find_msd, "lits-png": _find_png}[layout](src))
+    find, wanted = {
+        "lits": (_find_lits, "volume-N.nii and segmentation-N.nii"),
+        "msd": (_find_msd, "imagesTr/liver_N.nii.gz and labelsTr/liver_N.nii.gz"),
+        "lits-png": (_find_png, "volume-V_S.png and segmentation-V_livermask_S.png"),
+        "masks": (find_masks, "images/*.png and masks/*.png"),
+    }[layout]
+    found = find(src) if layout == "masks" else _with_patients(src, find(src))
     if not found.sources:
-        wanted = {
-            "lits": "volume-N.nii and segmentation-N.nii",
-            "msd": "imagesTr/liver_N.nii.gz and labelsTr/liver_N.nii.gz",
-            "lits-png": "volume-V_S.png and segmentation-V_livermask_S.png",
-            "masks": "images/*.png and masks/*.png",
-        }[layout]
         raise DataError(f"{src} holds no {wanted}.", fix="name another folder, or another --layout")
     return found
 
@@ -146,7 +144,7 @@ def _find_png(src: Path) -> Found:
     if orphans := set(masks) - set(images):
         notes.append(f"{len(orphans)} masks without a slice of volumes {listed(sorted({v for v, _ in orphans}))}")
     volumes: dict[int, list[int]] = {}
-    for volume, number in sorted(images):
+    for volume, number in images:
         volumes.setdefault(volume, []).append(number)
     return Found(
         sources=tuple(_png_source(volume, numbers, images, masks) for volume, numbers in volumes.items()),
@@ -171,4 +169,11 @@ def _png_source(
             problem = problem or f"there is no segmentation-{volume}_{missing[0]}_{number}.png"
         else:
             pictures.append(Picture(image=files[0][0], masks=(files[1][0], files[2][0]), number=number))
-    return Source(patient=str(volume), scan=str(volume), number=volume, pictures=tuple(pictures), problem=problem)
+    order = arranged([picture.image.name for picture in pictures], [picture.number for picture in pictures]).slices
+    return Source(
+        patient=str(volume),
+        scan=str(volume),
+        number=volume,
+        pictures=tuple(pictures[i] for i in order),
+        problem=problem,
+    )

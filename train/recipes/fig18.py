@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from train.recipes import printed
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import of_classes
 from train.recipes.lab.runs import Run
-from train.recipes.lab.tables import Cell, Column
+from train.recipes.lab.tables import Column
 
 EPOCHS = 30
 FIRST, LAST = 7, 15
@@ -57,17 +58,12 @@ def correlation(x: Sequence[float | None], y: Sequence[float | None]) -> float |
 
 
 def _columns(bench: Bench, runs: Sequence[Run], first: int, last: int) -> None:
-    one, two = printed.TABLE7
+    told = [(str(place), *pair) for place, pair in enumerate(zip(*printed.TABLE7, strict=True), start=1)]
     found = [[run.percent("validate", "class_accuracy", k) for run in runs] for k in (1, 2)]
-    rows: list[dict[str, Cell]] = []
-    for place in range(max(len(one), last - first + 1)):
-        row: dict[str, Cell] = {}
-        if place < len(one):
-            row |= {"column": str(place + 1), "printed1": one[place], "printed2": two[place]}
-        if (epoch := first + place) <= last:
-            row["epoch"] = str(epoch)
-            row |= {f"measured{k}": [curve[epoch - 1] for curve in curves] for k, curves in enumerate(found, start=1)}
-        rows.append({"column": "", **row})
+    epochs = range(first, last + 1)
+    measured = [(str(epoch), *([curve[epoch - 1] for curve in curves] for curves in found)) for epoch in epochs]
+    pairs = zip_longest(told, measured)
+    rows = ((*(left or ("", None, None)), *(right or (None, None, None))) for left, right in pairs)
     columns = (
         Column("column", "column"),
         Column("printed1", "target 1, printed (%)"),
@@ -88,23 +84,18 @@ def _correlations(bench: Bench, runs: Sequence[Run], first: int, last: int) -> N
         both = [[run.curve("validate", "class_accuracy", k)[start:stop] for k in (1, 2)] for run in runs]
         return [correlation(*pair) for pair in both]
 
-    epochs = runs[0].epochs
+    epochs, told = runs[0].epochs, correlation(*printed.TABLE7)
+    part = f"8 of {FIRST} to {LAST}", told, f"{first} to {last}", measured(first - 1, last)
     rows = (
         ("all epochs", str(EPOCHS), printed.TABLE7_CORRELATION, str(epochs), measured(0, epochs)),
-        (
-            "the columns of Table 7",
-            f"8 of {FIRST} to {LAST}",
-            correlation(*printed.TABLE7),
-            f"{first} to {last}",
-            measured(first - 1, last),
-        ),
+        ("the columns of Table 7", *part),
     )
     columns = (
-        Column("what", "over", lambda *row: row[0]),
-        Column("printed_epochs", "epochs, printed", lambda *row: row[1]),
-        Column("printed", "correlation, printed", lambda *row: row[2], digits=3),
-        Column("measured_epochs", "epochs, measured", lambda *row: row[3]),
-        Column("measured", "correlation, measured", lambda *row: row[4], digits=3),
+        Column("what", "over"),
+        Column("printed_epochs", "epochs, printed"),
+        Column("printed", "correlation, printed", digits=3),
+        Column("measured_epochs", "epochs, measured"),
+        Column("measured", "correlation, measured", digits=3),
     )
     note = (
         "The second printed value is not in the thesis: it is what its eight printed columns give. Nothing is measured "

@@ -11,7 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lits_deploy.errors import UserError
+RESULT = "result.json"
+"""What a recipe's folder holds for the page."""
+
+PARTS = {"Thesis": "What the thesis did", "Silent": "Where it is silent", "Ours": "What we chose"}
+"""First words of the paragraphs of a recipe's docstring, and their headings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +61,3 @@ RECIPES: dict[str, Recipe] = {
         Recipe(id="split", summary="Split by patient against split by slice: how much of 98.35 % is leakage."),
     )
 }
-
-
-def find(name: str) -> Recipe:
-    """The recipe of that ID; UserError lists the IDs there are."""
-    if name not in RECIPES:
-        raise UserError(f"There is no recipe `{name}`.", fix=f"choose one of: {', '.join(RECIPES)}, all")
-    return RECIPES[name]

@@ -11,6 +11,7 @@ from train.recipes import printed
 from train.recipes.lab import views
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import BLUE, RED, Line, Panel
+from train.recipes.lab.folds import CLASSIFIER, Beside, side_by_side
 from train.recipes.lab.runs import Run
 from train.recipes.lab.slices import logits
 from train.recipes.lab.tables import Cell, Column
@@ -32,13 +33,11 @@ def split(bench: Bench) -> None:
     half of the test slices (every other one) move to train in place of as many others, and both networks answer the
     other half. The difference there is the gain from having seen neighbours alone.
     """
-    base = views.scaled(bench.data, bench.scale, views.by_patient(bench.data))
-    own = bench.data.layout.split_by == "patient"
-    by_patient = bench.view if own else bench.view_of(base, "by-patient", "patient")
+    base = bench.patient_splits
     dealt, mixed = views.by_slice(base), views.with_neighbours(bench.data, base)
     seen_view = bench.view_of(mixed, "neighbours", "slice")
-    patient = bench.train("resnet18", view=by_patient)
-    slices = bench.train("resnet18", view=bench.view_of(dealt, "by-slice", "slice"))
+    patient = bench.train("resnet18", view=bench.patient_view)
+    slices = bench.train("resnet18", view=bench.slice_view)
     seen = bench.train("resnet18", view=seen_view)
     unseen = [_score(bench, run, mixed["test"]) for run in patient]
     rows: list[dict[str, Cell]] = [
@@ -70,6 +69,8 @@ def split(bench: Bench) -> None:
         )
     bench.table("split", "ResNet18 on test, split by slice and split by patient", columns, rows, *notes, by_split=False)
     bench.note(_conclusion(bench, rows))
+    accuracy = {CLASSIFIER[0].title: printed.TABLE6["resnet18"].accuracy}
+    side_by_side(bench, [Beside(label="ResNet18", runs=patient, printed=accuracy)])
     neighbours = "neighbours trained on (half of the patient split's test)"
     lines = [
         Line(label="split by slice", curves=_tests(slices), colour=RED),

@@ -22,25 +22,25 @@ def table1(bench: Bench) -> None:
     """
     data = bench.data
     total = len(data.samples)
-    rows: list[tuple[str, str, int, float | None, int, float | None, int]] = []
+    rows: list[tuple[str, str, int, int, float | None, float | None, int]] = []
     for split in SPLITS:
         slices, share, classes, shares = printed.TABLE1[split]
         found, patients = data.counts(split), len(data.layout.patients(split))
-        rows.append((split, "all", slices, share, sum(found), 100 * sum(found) / total, patients))
+        rows.append((split, "all", slices, sum(found), share, 100 * sum(found) / total, patients))
         for target in range(3):
             people = {s.patient for s in data.layout.splits[split] if data.classes[s.image] == target}
-            measured = found[target], 100 * found[target] / sum(found), len(people)
-            rows.append((split, str(target), classes[target], shares[target], *measured))
+            percent = 100 * found[target] / sum(found)
+            rows.append((split, str(target), classes[target], found[target], shares[target], percent, len(people)))
     patients = len({sample.patient for sample in data.samples})
-    rows.append(("all", "all", printed.TABLE1_TOTAL, None, total, None, patients))
+    rows.append(("all", "all", printed.TABLE1_TOTAL, total, None, None, patients))
     columns = (
-        Column("split", "split", lambda *row: row[0]),
-        Column("class", "class", lambda *row: row[1]),
-        Column("printed", "slices, printed", lambda *row: row[2]),
-        Column("measured", "slices, measured", lambda *row: row[4]),
-        Column("printed_percent", "%, printed", lambda *row: row[3]),
-        Column("measured_percent", "%, measured", lambda *row: row[5]),
-        Column("patients", "patients, measured", lambda *row: row[6]),
+        Column("split", "split"),
+        Column("class", "class"),
+        Column("printed", "slices, printed"),
+        Column("measured", "slices, measured"),
+        Column("printed_percent", "%, printed"),
+        Column("measured_percent", "%, measured"),
+        Column("patients", "patients, measured"),
     )
     note = "A split's share is of all slices, a class's share is of its split. " + printed.TABLE1_MISPRINT
     bench.table("table1", "Table 1: slices of each split and class", columns, rows, note)

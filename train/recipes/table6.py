@@ -8,7 +8,8 @@ from train.models.registry import NETWORKS, Init
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import of_classes, of_networks
-from train.recipes.lab.runs import ends
+from train.recipes.lab.folds import CLASSIFIER, Beside, side_by_side
+from train.recipes.lab.runs import Run, ends
 from train.recipes.lab.tables import Column
 
 
@@ -47,6 +48,7 @@ def table6(bench: Bench) -> None:
     notes = f"Seconds were measured on {devices}.", printed.TABLE6_MISPRINT, printed.TABLE6_RESNET152
     bench.table("table6", "Table 6: parameters, runtime and test accuracy", columns, runs.items(), *notes)
     bench.note(printed.TABLE6_RESNET152)
+    side_by_side(bench, (_beside(name, found) for name, found in runs.items()))
 
     def figure(name: str, title: str, networks: tuple[str, ...], split: str) -> None:
         shown = {network: runs[network] for network in networks}
@@ -58,3 +60,8 @@ def table6(bench: Bench) -> None:
     title = "Figure 14: per-class validation accuracy of ResNet18 and VGG19"
     bench.curves("fig14", title, *(of_classes(runs[name], f"{printed.NAMES[name]}, {bench.mark}") for name in two))
     figure("fig15", "Figure 15: test accuracy and test loss of ResNet18 and VGG19", two, "test")
+
+
+def _beside(name: str, runs: list[Run]) -> Beside:
+    accuracy = {CLASSIFIER[0].title: printed.TABLE6[name].accuracy}
+    return Beside(label=printed.NAMES[name], runs=runs, printed=accuracy, given={"init": runs[0].config.init})

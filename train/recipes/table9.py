@@ -8,6 +8,7 @@ from lits_deploy.pipeline.judge import softmax
 from train.recipes import printed
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import CLASS_COLOURS, Line, Panel
+from train.recipes.lab.folds import Beside, Figure, side_by_side
 from train.recipes.lab.runs import Run
 from train.recipes.lab.slices import Shown, draw, draw_map, largest, logits, show
 from train.recipes.lab.tables import Cell, Column
@@ -37,6 +38,7 @@ def table9(bench: Bench) -> None:
     """
     runs = bench.train("unet", epochs=len(printed.TABLE9))
     _table(bench, runs)
+    side_by_side(bench, [_beside(runs)])
     panels = []
     for figure, title in WORDS.items():
         lines = []
@@ -52,6 +54,13 @@ def table9(bench: Bench) -> None:
         bench.note("No slice of test shows a tumour: there are no Figures 10 and 25.")
         return
     _pictures(bench, runs[0], show(bench.data, largest(tumours, 2)))
+
+
+def _beside(runs: list[Run]) -> Beside:
+    figures = [Figure(title=f"{WORDS[name]} {REGIONS[k]} (%)", name=name, index=k) for name, k in FIGURES]
+    last = {figure.title: value for figure, value in zip(figures, printed.TABLE9[-1], strict=True)}
+    given = {"epochs": len(printed.TABLE9)}
+    return Beside(label="U-Net", runs=runs, figures=figures, split="validate", printed=last, given=given)
 
 
 def _table(bench: Bench, runs: list[Run]) -> None:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
-from lits_deploy.cli.lazy import LazyCommands
+from lits_deploy.cli.lazy import LazyCommands, group
 
 COMMANDS = {
     "run": ("benchmarks.cli.benchmark.run", "Measure a bundle on this machine; `benchmark BUNDLE` means the same."),
@@ -20,8 +18,6 @@ COMMANDS = {
 
 
 class _Commands(LazyCommands):
-    commands_here = COMMANDS
-
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in (*COMMANDS, "--help", "-h"):
             args = ["run", *args]
@@ -38,16 +34,11 @@ class _Commands(LazyCommands):
         self.get_command(ctx, "run").format_epilog(ctx, formatter)
 
 
-app = typer.Typer(
-    cls=_Commands, rich_markup_mode=None, add_completion=False, no_args_is_help=True,
+app = group(
+    COMMANDS,
+    "Measure latency, throughput, memory and accuracy of a bundle on this machine, and compare measurements.\n\n"
+    "Scenarios follow MLPerf Inference. Candidates take turns, inputs are distinct, no outlier is dropped, and there "
+    "is no percentile from too few calls.",
+    base=_Commands,
     subcommand_metavar="BUNDLE [OPTIONS] | COMMAND …",
-)  # fmt: skip
-
-
-@app.callback()
-def _benchmark() -> None:
-    """Measure latency, throughput, memory and accuracy of a bundle on this machine, and compare measurements.
-
-    Scenarios follow MLPerf Inference. Candidates take turns, inputs are distinct, no outlier is dropped, and there is
-    no percentile from too few calls.
-    """
+)

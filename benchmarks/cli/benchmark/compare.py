@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,13 @@ import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import run_options
+from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
     from benchmarks.compare import Change
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command(epilog=exits.in_help("0 nothing became worse than it may", "1 something did"))
+@exit_codes("0 nothing became worse than it may", "1 something did")
 def compare(
     before: Path = typer.Argument(..., help="benchmark.json, or the folder that holds it."),
     after: Path = typer.Argument(..., help="The same, made later."),
@@ -42,16 +42,14 @@ def compare(
     A row that was measured before and is missing or failed after is a regression. Accuracies on two
     test sets are not compared; where a benchmark does not record its test set, they are marked.
     """
+    given = locals()  # nothing but the parameters
     from benchmarks.compare import Limits
     from benchmarks.compare import compare as hold
     from benchmarks.report_files import read_benchmark
     from lits_deploy.cli.console import console, print_json, table
     from lits_deploy.errors import UserError
 
-    limits = Limits(
-        throughput=throughput / 100, latency=latency / 100, tail=tail / 100, start=start / 100, memory=memory / 100,
-        size=size / 100, accuracy=accuracy / 100, energy=energy / 100,
-    )  # fmt: skip
+    limits = Limits(**{field.name: given[field.name] / 100 for field in fields(Limits)})
     found = hold(read_benchmark(before), read_benchmark(after), limits)
     if not across_machines and (other := [note for note in found.notes if note.startswith("another machine")]):
         raise UserError(f"These are two machines ({other[0]}).", fix="--across-machines, if that is what you want")
@@ -63,24 +61,17 @@ def compare(
         )
     if not found.changes and not found.gone:
         raise UserError("The two benchmarks have no row in common.", fix="measure the same bundle and batch sizes")
+    end = typer.Exit(exits.DONE if found.passed else exits.SOME_FAILED)
     if as_json:
-        print_json(
-            {
-                "passed": found.passed, "test_sets": found.test_sets,
-                "changes": [change.to_json() for change in found.changes],
-                "gone": found.gone, "new": found.new, "notes": found.notes,
-            }
-        )  # fmt: skip
-        raise typer.Exit(exits.DONE if found.passed else exits.SOME_FAILED)
+        changes = [{**asdict(change), "regression": change.regression} for change in found.changes]
+        told = {name: getattr(found, name) for name in ("passed", "test_sets")}
+        print_json({**told, "changes": changes, "gone": found.gone, "new": found.new, "notes": found.notes})
+        raise end
     shown = [c for c in found.changes if everything or c.regression or abs(c.worse) > c.limit / 2]
     shown.sort(key=lambda change: -change.worse / max(change.limit, 1e-9))
-    rows = [_cells(change) for change in shown]
-    if rows:
-        table(
-            ("row", "figure", "before", "after", "change", "limit", ""),
-            rows,
-            right=("before", "after", "change", "limit"),
-        )
+    header = ("row", "figure", "before", "after", "change", "limit", "")
+    if shown:
+        table(header, [_cells(change) for change in shown], right=header[2:6])
     for line in found.gone:
         console.print(f"REGRESSION: {line}")
     for line in (*(f"new: {name}" for name in found.new), *found.notes):
@@ -89,15 +80,19 @@ def compare(
         f"{len(found.changes)} figures compared, {len(found.regressions)} worse than they may be, "
         f"{len(found.gone)} rows lost: {'passed' if found.passed else 'FAILED'}",
     )
-    raise typer.Exit(exits.DONE if found.passed else exits.SOME_FAILED)
+    raise end
 
 
 def _cells(change: Change) -> tuple[str, ...]:
     points = change.figure.startswith("accuracy")
-    digits = 4 if points else 2
-    moved = (change.after - change.before) if points else (change.after - change.before) / change.before
-    unit = " pt" if points else " %"
+    digits, unit = (4, " pt") if points else (2, " %")
+    moved = (change.after - change.before) / (1 if points else change.before)
     return (
-        change.row, change.figure, f"{change.before:,.{digits}f}", f"{change.after:,.{digits}f}",
-        f"{100 * moved:+.1f}{unit}", f"{100 * change.limit:g}{unit}", "REGRESSION" if change.regression else "",
-    )  # fmt: skip
+        change.row,
+        change.figure,
+        f"{change.before:,.{digits}f}",
+        f"{change.after:,.{digits}f}",
+        f"{100 * moved:+.1f}{unit}",
+        f"{100 * change.limit:g}{unit}",
+        "REGRESSION" if change.regression else "",
+    )

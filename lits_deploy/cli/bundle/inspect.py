@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import run_options
+from lits_deploy.cli import locations, run_options
+from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no numpy
     from lits_deploy.bundle import Artifact, Bundle
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _WIDTH, _LABEL = 79, 10
 _TASKS = {"classify": "classifies slices", "segment": "segments liver and lesions"}
 _KERNELS = {"box": "area mean", "bilinear": "bilinear"}
 
 
-@app.command(epilog=exits.in_help("0 whole", "1 a file is missing, altered or foreign"))
+@exit_codes("0 whole", "1 a file is missing, altered or foreign")
 def inspect(
-    bundle: Path = typer.Argument(..., help="A bundle, or the zip file of one."),
+    bundle: str = typer.Argument(..., help="A bundle, or the zip file of one; also s3://…."),
     as_json: bool = run_options.AS_JSON,
+    endpoint: str | None = locations.ENDPOINT,
 ) -> None:
     """Say what a bundle is, takes and answers, how good it is and on what data, and whether its files are whole.
 
@@ -33,7 +33,9 @@ def inspect(
     from lits_deploy.cli.console import console, print_json
     from lits_deploy.packed import open_bundle
 
-    found, packed = open_bundle(bundle), bundle.is_file()
+    locations.use_endpoint(endpoint)
+    path = locations.bundle_at(bundle)
+    found, packed = open_bundle(path), path.is_file()
     problems = found.problems()
     if as_json:
         print_json(to_json(found, problems, packed=packed))
@@ -66,19 +68,25 @@ def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:
     source = f" ({m.model['source']} of the thesis)" if m.model.get("source") else ""
     width = f", width {m.model['width']}" if m.model.get("width") is not None else ""
     flips = f", test-time flips: {m.model['flips']}" if m.model.get("flips") else ""
+    count = len(bundle.digests())
+    facts = {
+        "takes": _takes(bundle),
+        "answers": [", ".join(f"{index} {label}" for index, label in enumerate(m.contract.classes))],
+        "measured": _measured(m.metrics, m.artifacts, m.training),
+        "witnesses": _witnesses(bundle),
+        "will miss": _misses(m.artifacts) if m.task == "classify" else [],
+        "trained": _trained(m.training),
+        "exported": [_versions(m.export)],
+        "schema": _schema(bundle),
+        "artifacts": [line for artifact in m.artifacts for line in _artifact(artifact, m.training)],
+        "U-Net": [] if m.segmenter is None else [line for one in m.segmenter.artifacts for line in _artifact(one, {})],
+        "bundle": [bundle.sha256],
+        "contract": [m.contract.sha256],
+        "files": [f"[x] {problem}" for problem in problems] or [f"[✓] all {count} match their hashes"],
+    }
     lines = [f"{m.model.get('name', 'unnamed')}{width}: {_TASKS[m.task]}{size}{source}{flips}", DISCLAIMER, ""]
-    lines += _item("takes", *_takes(bundle))
-    lines += _item("answers", ", ".join(f"{index} {label}" for index, label in enumerate(m.contract.classes)))
-    lines += _item("measured", *_measured(m.metrics, m.artifacts, m.training))
-    lines += _item("trained", *_trained(m.training))
-    lines += _item("exported", _versions(m.export))
-    lines += _item("schema", *_schema(bundle))
-    for number, artifact in enumerate(m.artifacts):
-        lines += _item("" if number else "artifacts", *_artifact(artifact, m.training))
-    lines += _item("bundle", bundle.sha256)
-    lines += _item("contract", m.contract.sha256)
-    count = 2 + len(m.files) + len(m.artifacts)
-    lines += _item("files", *([f"[x] {problem}" for problem in problems] or [f"[✓] all {count} match their hashes"]))
+    for label, paragraphs in facts.items():
+        lines += _item(label, paragraphs)
     lines.append("")
     if problems:
         return [*lines, "This bundle must not be used. Fix: copy it again, or export it again."]
@@ -88,7 +96,7 @@ def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:
     return [*lines, f"next:  lits-deploy verify {name}", f"       {after}"]
 
 
-def _item(label: str, *paragraphs: str) -> list[str]:
+def _item(label: str, paragraphs: list[str]) -> list[str]:
     import textwrap
 
     lines: list[str] = []
@@ -123,29 +131,44 @@ def _takes(bundle: Bundle) -> list[str]:
 def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training: dict[str, Any]) -> list[str]:
     """Figures of the files themselves, of each on each split; what only training measured is said to be that."""
     from lits_deploy.measured import IN_TRAINING, figures_line, figures_of, measured_on
+    from lits_deploy.procedure import procedure_of, taught_by_all
     from lits_deploy.synthetic import BESIDE, is_synthetic
 
-    dataset, lines, synthetic = _dict(training.get("dataset")), [], False
-    for split, note in (("test", ""), ("validate", ", which chose the weights")):
+    dataset, lines = _dict(training.get("dataset")), []
+    measured, procedure = False, procedure_of(metrics)
+    whose = "this file, " if procedure else ""
+    fitted = any(a.calibration.get("fitted") for a in artifacts)
+    held_out = ", which taught it nothing" + (" but helped to set its thresholds" if fitted else "")
+    for split, note in (
+        ("test", ""),
+        ("validate", held_out if procedure else ", which chose the weights"),
+    ):
         found = {a.name: told for a in artifacts if (told := figures_of(metrics, a.name, split))}
+        if not found and split == "validate" and taught_by_all(training):
+            lines.append(f"{whose}on patients of train and validate: none, all of them taught it")
+            continue
         if not found:
-            lines.append(f"on the {split} split{note}: not measured on this file")
+            lines.append(
+                f"{whose}on the {split} split: not measured"
+                if whose
+                else f"on the {split} split{note}: not measured on this file"
+            )
             continue
         told = next(iter(found.values()))
-        synthetic = synthetic or told["synthetic"]
-        lines.append(f"on {measured_on(told)}{note}")
+        if told["synthetic"] and BESIDE not in lines:
+            lines.insert(0, BESIDE)
+        lines.append(f"{whose}on {measured_on(told)}{note}")
         lines += [f"  {name} ({told['runtime']}): {figures_line(told)}" for name, told in found.items()]
-    if synthetic:
-        lines.insert(0, BESIDE)
+        measured = True
     split_by = dataset.get("split_by", "unknown")
-    if not any(figures_of(metrics, a.name, split) for a in artifacts for split in ("test", "validate")):
+    if not measured:
         before = _dict(metrics.get(IN_TRAINING)) or metrics  # bundles made before had them here
         if test := _dict(before.get("test")):
             mark = ", SYNTHETIC" if is_synthetic(dataset) else ""
-            figures = ", ".join(
-                f"{key} {_number(test[key])}" for key in ("accuracy", "balanced_accuracy") if key in test
-            )
+            names = [key for key in ("accuracy", "balanced_accuracy") if key in test]
+            figures = ", ".join(f"{key} {_number(test[key])}" for key in names)
             lines.append(f"in training, before export{mark}: {figures or 'see manifest.json'}")
+    lines += _procedure(metrics, artifacts[0].operating_point)
     if split_by == "patient":
         return [*lines, "split by patient: nobody stands on two sides"]
     if not dataset:
@@ -157,66 +180,118 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
     ]
 
 
+def _witnesses(bundle: Bundle) -> list[str]:
+    """Of a pair: which two networks, and what each and both do out of fold; nothing for other bundles."""
+    from lits_deploy.witnesses import pair_figures, pair_lines
+
+    inner, fusion = bundle.manifest.segmenter, bundle.manifest.artifacts[0].fusion
+    if inner is None:
+        return []
+    rule = (
+        f"the classifier answers every slice; {inner.model.get('name', 'unnamed')} looks where its odds of no liver "
+        f"lie below {fusion['no_liver_below']:.3g}"
+    )
+    found = pair_figures(bundle.manifest.metrics)
+    return [rule, *(["not measured"] if found is None else pair_lines(found))]
+
+
+def _misses(artifacts: tuple[Artifact, ...]) -> list[str]:
+    """What the first file is expected to miss on new patients, by its own rule, and which rules there are besides."""
+    from lits_deploy.operating_point import by_patient, point_of, promised
+
+    artifact = artifacts[0]
+    point = point_of(artifact)
+    if (sentence := promised(point, artifact.promise)) is None:
+        return ["not known: export it with labelled patients that it was not trained on"]
+    lines = [sentence, *filter(None, [by_patient(point)])]
+    rules = [record["rule"] for record in artifact.operating_points]
+    threshold = "" if point.threshold is None else f", odds of {point.threshold:.3g} or more"
+    return [*lines, f"rule: {point.rule}{threshold}; `classify --operating-point` takes {', '.join(rules)}"]
+
+
+def _procedure(metrics: dict[str, Any], rule: str) -> list[str]:
+    """Of a folded training: figures of the procedure, which are no file's, and what ties the file to them."""
+    from lits_deploy.procedure import (
+        agreement_line,
+        agreement_of,
+        cost_line,
+        cost_of,
+        procedure_line,
+        procedure_of,
+        procedure_on,
+    )
+
+    found = procedure_of(metrics)
+    if found is None:
+        return []
+    lines = [f"the procedure, {procedure_on(found)}", f"  {procedure_line(found, rule)}"]
+    if agreement := agreement_of(metrics):
+        lines.append(f"this file {agreement_line(agreement)}")
+    if cost := cost_of(metrics):
+        lines.append(f"this file takes {cost_line(cost)}")
+    return lines
+
+
 def _trained(training: dict[str, Any]) -> list[str]:
+    from lits_deploy.drift.against import promise
+    from lits_deploy.drift.reference import REFERENCE, Reference
+
     dataset, settings = _dict(training.get("dataset")), _dict(training.get("settings"))
     if not dataset:
         return [f"weights from {training.get('weights', 'unknown')}; how they were trained is not recorded"]
     slices, patients = _dict(dataset.get("slices")), _dict(dataset.get("patients"))
+    from lits_deploy.procedure import made_of
+
     train = f"{_count(slices.get('train'), 'slice')} of {_count(patients.get('train'), 'patient')}"
     epochs = f"epoch {training.get('epoch', '?')} of {settings.get('epochs', '?')}"
-    told = [
-        f"{epochs} ({training.get('checkpoint', 'unknown')} checkpoint)",
-        *(
-            f"{title} {settings[key]}"
-            for key, title in (
-                ("lr", "learning rate"),
-                ("batch_size", "batch"),
-                ("class_weights", "class weights"),
-                ("augment", "augmentation"),
-                ("seed", "seed"),
-            )
-            if key in settings
-        ),
-    ]
+    titles = {
+        "lr": "learning rate",
+        "batch_size": "batch",
+        "class_weights": "class weights",
+        "augment": "augmentation",
+        "seed": "seed",
+    }
+    told = [f"{title} {settings[key]}" for key, title in titles.items() if key in settings]
+    told.insert(0, f"{epochs} ({training.get('checkpoint', 'unknown')} checkpoint)")
+    made = made_of(training)
     return [
+        *([made] if made else []),
         f"on {train} of {dataset.get('name', 'unknown')} (source: {dataset.get('source') or 'not declared'})",
         ", ".join(told),
         _versions(_dict(training.get("made_with"))),
+        promise(Reference.from_json(training.get(REFERENCE))),
     ]
 
 
 def _artifact(artifact: Artifact, training: dict[str, Any]) -> list[str]:
+    from lits_deploy.operating_point import OUT_OF_FOLD
+    from lits_deploy.procedure import moved_line
     from lits_deploy.synthetic import is_synthetic
 
     parity, record = artifact.parity, artifact.calibration
     size = f"{artifact.bytes / 1e6:,.1f} MB"
     head = f"{artifact.name}: {artifact.file}, {artifact.precision}, {size}, opset {artifact.opset}"
+    compared = "  parity: never compared with the original"
     if parity:
         delta = parity.get("max_delta")
-        compared = (
-            f"parity: {_count(parity.get('slices'), 'slice')} ({parity.get('origin', 'unknown')}), max |Δp| "
-            + ("not finite" if not isinstance(delta, float) else f"{delta:.1e}")
-            + f" (≤ {artifact.tolerance:.0e}), {parity.get('flipped', '?')} flipped"
-        )
-    else:
-        compared = "parity: never compared with the original"
+        delta = f"{delta:.1e}" if isinstance(delta, float) else "not finite"
+        slices = f"{_count(parity.get('slices'), 'slice')} ({parity.get('origin', 'unknown')})"
+        limits = f"(≤ {artifact.tolerance:.0e}), {parity.get('flipped', '?')} flipped"
+        compared = f"  parity: {slices}, max |Δp| {delta} {limits}"
     if not record.get("fitted"):
         why = f" ({record['why']})" if record.get("why") else ""
-        return [
-            head,
-            f"  {compared}",
-            f"  not calibrated{why}: temperature {artifact.temperature:g}, {_rule(artifact)}",
-        ]
+        return [head, compared, f"  not calibrated{why}: temperature {artifact.temperature:g}, {_rule(artifact)}"]
     synthetic = " (SYNTHETIC)" if is_synthetic(record) or is_synthetic(training.get("dataset")) else ""
     before, after, rule = (_dict(record.get(key)) for key in ("before", "after", "abstain"))
-    return [
-        head,
-        f"  {compared}",
-        f"  calibrated on {_count(record.get('slices'), 'slice')} of {record.get('data', 'unknown')}{synthetic}: "
+    how = f" {OUT_OF_FOLD}" if record.get("source") == OUT_OF_FOLD else ""
+    calibrated = (
+        f"  calibrated{how} on {_count(record.get('slices'), 'slice')} of {record.get('data', 'unknown')}{synthetic}: "
         f"temperature {artifact.temperature:.3f}, "
         f"calibration error {_number(before.get('ece'))} → {_number(after.get('ece'))}, "
-        f"{_rule(artifact)}; {_answered(rule)}",
-    ]
+        f"{_rule(artifact)}; {_answered(rule)}"
+    )
+    moved = moved_line(record)
+    return [head, compared, calibrated, *([f"  these numbers: {moved}"] if moved else [])]
 
 
 def _rule(artifact: Artifact) -> str:

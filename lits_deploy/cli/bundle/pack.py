@@ -6,10 +6,7 @@ from pathlib import Path
 
 import typer
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command()
 def pack(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
     out: Path | None = typer.Option(None, help="Zip file to write [the bundle's name + .zip, here]."),

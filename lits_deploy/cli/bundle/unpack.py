@@ -7,10 +7,7 @@ from pathlib import Path
 
 import typer
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command()
 def unpack(
     file: Path = typer.Argument(..., help="Zip file that `lits-deploy bundle pack` made."),
     out: Path | None = typer.Option(None, help="Folder of the bundle [its name in the zip, here]."),
@@ -25,6 +22,6 @@ def unpack(
     from lits_deploy.packing import unpack as unpack_bundle
 
     bundle = unpack_bundle(file, out, overwrite=overwrite)
-    count = 2 + len(bundle.manifest.files) + len(bundle.manifest.artifacts)
+    count = len(bundle.digests())
     console.print(f"→ {bundle.folder}: {count} files match their hashes (bundle {bundle.sha256[:12]})")
     console.print(f"next:  lits-deploy verify {shlex.quote(str(bundle.folder))}")

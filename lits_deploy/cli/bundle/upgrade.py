@@ -7,10 +7,7 @@ from pathlib import Path
 
 import typer
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-
-@app.command()
 def upgrade(
     bundle: Path = typer.Argument(..., help="A bundle that an older lits-deploy made, or the zip file of one."),
     out: Path = typer.Option(..., help="Folder for the new bundle."),

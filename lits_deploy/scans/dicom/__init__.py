@@ -1,7 +1,8 @@
 """DICOM slices: CT images in HU → the network's input, everything else withheld with a reason that says what it is.
 
     header   bytes → elements, under limits         series   elements → series, geometry, HU, header gates
-    pixels   pixel data → stored values             this     one after the other, frame by frame
+    pixels   pixel data → stored values             where    elements → what tells slices apart and their order
+    this     one after the other, frame by frame
 
 A file that is broken raises SliceError; one that is whole but not an axial CT slice of a body is withheld. Pixels are
 decoded only of frames that their header lets pass.
@@ -42,7 +43,7 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
 
 def _placed(told: Told) -> Iterator[Frame]:
     for index, placed in enumerate(told.frames):
-        yield Frame(index=index, withheld=placed.doubt, position=placed.position)
+        yield Frame(index=index, withheld=placed.doubt, where=placed.where)
 
 
 def _decoded(told: Told, pixels: Pixels, syntax: str, contract: InputContract) -> Iterator[Frame]:
@@ -57,12 +58,12 @@ def _decoded(told: Told, pixels: Pixels, syntax: str, contract: InputContract) -
 
 
 def _judged(placed: Placed, stored: npt.NDArray[Any], layout: Layout, series: Series, contract: InputContract) -> Frame:
-    frame = Frame(index=0, withheld=placed.doubt, position=placed.position)
+    frame = Frame(index=0, withheld=placed.doubt, where=placed.where)
     if placed.doubt is not None or placed.rescale is None:
         return frame
     values = _in_stored_bits(stored, layout, placed.rescale)
-    slice_, doubt = finish(values, placed.rescale, series.turn, contract)
-    return replace(frame, pixels=slice_, withheld=doubt)
+    slice_, doubt = finish(values, placed.rescale, series.geometry.turn, contract)
+    return replace(frame, pixels=slice_, withheld=doubt, in_hu=placed.rescale.look(values))
 
 
 def _in_stored_bits(stored: npt.NDArray[Any], layout: Layout, rescale: Rescale) -> npt.NDArray[Any]:
@@ -74,7 +75,9 @@ def _in_stored_bits(stored: npt.NDArray[Any], layout: Layout, rescale: Rescale) 
     spare = layout.allocated - layout.stored
     if spare == 0 or stored.dtype.itemsize * 8 != layout.allocated:
         return stored
-    cut: npt.NDArray[Any] = (stored.astype(layout.dtype) << spare) >> spare
+    cut: npt.NDArray[Any] = stored.astype(layout.dtype)  # a copy, shifted where it lies
+    cut <<= spare
+    cut >>= spare
     if rescale.padding is None:
         return cut
     low, high = rescale.padding

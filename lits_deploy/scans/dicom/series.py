@@ -8,7 +8,6 @@ identifiers go into `Series.identifiers` alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,14 +15,17 @@ from pydicom.dataset import Dataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.files import sha256_bytes
 from lits_deploy.scans import READING, Reading, Series
-from lits_deploy.scans.dicom.header import Header, integer, items, number, numbers, quiet, raw, text, texts
+from lits_deploy.scans.dicom.header import Groups, Header, integer, items, number, numbers, quiet, raw, text, texts
 from lits_deploy.scans.dicom.pixels import Layout, check_length
 from lits_deploy.scans.dicom.region import other_region
+from lits_deploy.scans.dicom.technique import technique
+from lits_deploy.scans.dicom.where import Wheres
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale
 from lits_deploy.scans.orient import Lie, lie_of
+from lits_deploy.series.facts import Geometry, Where
+from lits_deploy.series.identity import comparable
 
 MODALITIES = frozenset(
     "CT MR PT NM CR DX DR MG US XA RF OT SC SEG SR PR KO REG FID RTSTRUCT RTDOSE RTPLAN RTRECORD RTIMAGE ECG EPS HD AU"  # noqa: SIM905
@@ -67,7 +69,7 @@ _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """A frame's header. position: mm along the normal, or None. rescale: None where no HU can be had.
+    """A frame's header. where: it lies in its series. rescale: None where no HU can be had.
 
     lie, spacing_mm (between rows, between columns): None where nothing says it. doubt: why the frame is not to be
     judged whatever its pixels are, or None.
@@ -75,7 +77,7 @@ class Placed:
 
     lie: Lie | None
     spacing_mm: tuple[float, float] | None
-    position: float | None
+    where: Where
     rescale: Rescale | None
     doubt: str | None
 
@@ -102,8 +104,8 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
     lie, spacing = _lie(first), _spacing(first)
     series = _series(dataset, first, lie, spacing, rows, columns)
     if doubt is not None:
-        place = _position(first, lie)
-        only = Placed(lie=lie, spacing_mm=spacing, position=place, rescale=None, doubt=doubt)
+        where = Wheres(dataset, many=False).of(first, _position(first, lie), _image_type(first))
+        only = Placed(lie=lie, spacing_mm=spacing, where=where, rescale=None, doubt=doubt)
         return Told(series=series, layout=None, frames=[only])
     try:
         layout = _layout(dataset, rows, columns)
@@ -111,33 +113,19 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
             check_length(header.pixels, layout, header.syntax)
     except SliceError as error:
         raise SliceError(str(error), series=series) from None
+    wheres = Wheres(dataset, many=bool(own) or layout.frames > 1)
     frames = []
     for index in range(layout.frames):
         groups = Groups(own[index : index + 1] + shared, dataset)
-        placed = _placed(groups, layout, contract)
+        placed = _placed(groups, layout, contract, wheres)
         if layout.frames > 1 and not own:
             placed = _withhold(placed, "one of several frames without a position of its own")
-        elif (placed.lie and placed.lie.turn) != (lie and lie.turn) or placed.spacing_mm != spacing:
+        elif not comparable(_stance(placed.lie, placed.spacing_mm), _stance(lie, spacing)):
             placed = _withhold(placed, "it lies otherwise than the first frame of its file")
         if region is not None:
             placed = _withhold(placed, f"another part of the body: {region} (--any-body-part takes it)")
         frames.append(placed)
     return Told(series=series, layout=layout, frames=frames)
-
-
-class Groups:
-    """A frame's functional groups, then the shared ones, then the top level."""
-
-    def __init__(self, groups: list[Dataset], top: Dataset) -> None:
-        self._groups, self.top = groups, top
-
-    def holding(self, macro: int, attribute: int) -> Dataset:
-        """The data set in which an attribute of a functional group macro is to be looked for."""
-        for group in self._groups:
-            for item in items(group, macro)[:1]:
-                if attribute in item:
-                    return item
-        return self.top
 
 
 def _file_doubt(dataset: Dataset) -> str | None:
@@ -195,12 +183,18 @@ def _layout(dataset: Dataset, rows: int, columns: int) -> Layout:
     return Layout(frames=frames, rows=rows, columns=columns, allocated=allocated, stored=stored, signed=signed)
 
 
-def _placed(groups: Groups, layout: Layout, contract: InputContract) -> Placed:
+def _stance(lie: Lie | None, spacing: tuple[float, float] | None) -> Geometry:
+    """What frames of one file have in common, as far as their pixels go."""
+    return Geometry(spacing_mm=spacing, turn="unknown" if lie is None else lie.turn)
+
+
+def _placed(groups: Groups, layout: Layout, contract: InputContract, wheres: Wheres) -> Placed:
     lie, spacing = _lie(groups), _spacing(groups)
     values = groups.holding(0x00289145, 0x00281053)
     slope, intercept = number(values, 0x00281053), number(values, 0x00281052)
     unit = text(values, 0x00281054)
-    rescale, doubt = None, _type_doubt(_image_type(groups))
+    image_type = _image_type(groups)
+    rescale, doubt = None, _type_doubt(image_type)
     if doubt is None:
         thickness = number(groups.holding(0x00289110, 0x00180050), 0x00180050)
         doubt = geometry_doubt(layout.rows, layout.columns, spacing, thickness, lie, contract)
@@ -210,7 +204,8 @@ def _placed(groups: Groups, layout: Layout, contract: InputContract) -> Placed:
         doubt = doubt or "its values are no HU"
     else:
         rescale = Rescale(slope=slope, intercept=intercept, padding=_padding(groups, layout))
-    return Placed(lie=lie, spacing_mm=spacing, position=_position(groups, lie), rescale=rescale, doubt=doubt)
+    where = wheres.of(groups, _position(groups, lie), image_type)
+    return Placed(lie=lie, spacing_mm=spacing, where=where, rescale=rescale, doubt=doubt)
 
 
 def _withhold(placed: Placed, reason: str) -> Placed:
@@ -259,26 +254,22 @@ def _series(
 ) -> Series:
     modality = text(dataset, 0x00080060)
     identifiers = {name: value for name, tag in _IDENTIFIERS.items() if (value := _readable(dataset, tag))}
-    directions = _directions(first) or ()
-    facts = [
-        identifiers,
-        modality if modality in MODALITIES else None,
-        None if lie is None else [lie.words, lie.turn, [round(value, 2) + 0.0 for value in directions]],
-        spacing,
-        rows,
-        columns,
-    ]
-    nobody = json.dumps(identifiers.get("patient_id", ""))
+    directions = None if lie is None else _directions(first)
     return Series(
-        study=identifiers.get("study_uid") or f"no study UID, patient {nobody}",
-        key=sha256_bytes(json.dumps(facts, sort_keys=True).encode()),
+        study=identifiers.get("study_uid", ""),
+        series=identifiers.get("series_uid", ""),
+        patient=identifiers.get("patient_id", ""),
         kind="dicom",
-        modality=facts[1] if isinstance(facts[1], str) else None,
-        rows=rows,
-        columns=columns,
-        spacing_mm=spacing,
-        turn="" if lie is None else lie.turn,
+        modality=modality if modality in MODALITIES else None,
+        geometry=Geometry(
+            rows=rows,
+            columns=columns,
+            spacing_mm=spacing,
+            directions=None if directions is None else tuple(round(value, 6) for value in directions),
+            turn="" if lie is None else lie.turn,
+        ),
         orientation="unknown" if lie is None else lie.words,
+        technique=technique(dataset, first),
         identifiers=identifiers,
     )
 

@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 from lits_deploy.scans import Frame, Scan, Series
+from lits_deploy.series.facts import Geometry
 
 HEADER = "header"
 
@@ -24,5 +25,5 @@ READERS: Mapping[str, str] = {
 def told(kind: str, rows: int, columns: int, header: bytes) -> Scan:
     """A file's header as such a reader gives it."""
     identifiers = {HEADER: b64encode(header).decode("ascii")}
-    series = Series(study="", key="", kind=kind, rows=rows, columns=columns, identifiers=identifiers)
+    series = Series(kind=kind, geometry=Geometry(rows=rows, columns=columns), identifiers=identifiers)
     return Scan(series=series, window="", frames=iter([Frame(index=0)]))

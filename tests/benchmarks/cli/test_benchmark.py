@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from edge_box import block, edge_box
 from lits_deploy.backends import places
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError, UserError
@@ -26,26 +24,20 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     make_tiny_bundle(folder / "bundle")
     make_tiny_data(folder / "data", slices=9)
-    (folder / "blocked").mkdir()
-    for name in ("torch", "torchvision", "onnx", "matplotlib"):
-        (folder / "blocked" / f"{name}.py").write_text(f"raise ModuleNotFoundError('blocked', name='{name}')\n")
+    block(folder, "torch", "torchvision", "onnx", "matplotlib")
     return folder
 
 
-def edge_box(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lits_deploy", "benchmark", *arguments],
-        cwd=home, env={**os.environ, "PYTHONPATH": str(home / "blocked")}, capture_output=True, text=True,
-    )  # fmt: skip
-
-
 def test_an_edge_box_without_pytorch(home: Path) -> None:
-    done = edge_box(home, "bundle", "--data", "data", "--batch", "1,4", "--quick")
+    done = edge_box(home, "benchmark", "bundle", "--data", "data", "--batch", "1,4", "--quick")
     assert done.returncode == 0, done.stderr
     out = home / "benchmark-bundle"
     assert {path.name for path in out.iterdir()} == {
-        "benchmark.json", "benchmark.csv", "benchmark.md", "benchmark.html",
-    }  # fmt: skip
+        "benchmark.json",
+        "benchmark.csv",
+        "benchmark.md",
+        "benchmark.html",
+    }
     assert "no plot: matplotlib is not installed. Fix: pip install 'lits-deploy[bench]'" in done.stdout
     lines = done.stdout.splitlines()
     assert lines[-2] == "benchmark-bundle: benchmark.json, benchmark.csv, benchmark.md, benchmark.html"
@@ -64,7 +56,7 @@ def test_an_edge_box_without_pytorch(home: Path) -> None:
 
 
 def test_against_needs_pytorch_and_says_so(home: Path) -> None:
-    done = edge_box(home, "bundle", "--against", "run", "--data", "data", "--quick", "--out", "other")
+    done = edge_box(home, "benchmark", "bundle", "--against", "run", "--data", "data", "--quick", "--out", "other")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "torch, which --against needs, is not installed. Fix: pip install 'lits-deploy[train]'" in done.stderr

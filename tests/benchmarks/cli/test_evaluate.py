@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from edge_box import block, edge_box
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, DataError, DeviceError, OutputError, UserError
 from tiny_bundle import make_tiny_bundle, with_manifest
@@ -28,26 +28,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     make_tiny_bundle(folder / "bundle", temperature=1.5)
     make_tiny_data(folder / "data", slices=6, patients=(1, 1, 2))
-    (folder / "blocked").mkdir()
-    for name in ("torch", "torchvision", "onnx", "matplotlib", "scipy"):
-        (folder / "blocked" / f"{name}.py").write_text(f"raise ModuleNotFoundError('blocked', name='{name}')\n")
+    block(folder, "torch", "torchvision", "onnx", "matplotlib", "scipy")
     return folder
 
 
-def edge_box(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lits_deploy", "evaluate", *arguments],
-        cwd=home, env={**os.environ, "PYTHONPATH": str(home / "blocked")}, capture_output=True, text=True,
-    )  # fmt: skip
-
-
 def test_a_bundle_needs_no_pytorch(home: Path) -> None:
-    done = edge_box(home, "bundle", "--data", "data")
+    done = edge_box(home, "evaluate", "bundle", "--data", "data")
     assert done.returncode == 0, done.stderr
     out = home / "evaluation-bundle"
-    assert {path.name for path in out.iterdir()} == {
-        "evaluation.json", "slices.csv", "patients.csv", "evaluation.html"
-    }  # fmt: skip
+    assert {path.name for path in out.iterdir()} == {"evaluation.json", "slices.csv", "patients.csv", "evaluation.html"}
     lines = done.stdout.splitlines()
     assert lines[-1] == "Not a medical device, not for clinical use."
     assert lines[-2] == "evaluation-bundle: evaluation.json, slices.csv, patients.csv, evaluation.html"
@@ -64,7 +53,7 @@ def test_a_bundle_needs_no_pytorch(home: Path) -> None:
 def test_a_run_needs_pytorch_and_says_so(home: Path) -> None:
     (home / "run").mkdir(exist_ok=True)
     (home / "run" / "config.json").write_text("{}")
-    done = edge_box(home, "run", "--data", "data")
+    done = edge_box(home, "evaluate", "run", "--data", "data")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "torch, which evaluating a training run needs, is not installed" in done.stderr
@@ -146,9 +135,9 @@ def test_help_names_no_artifact_that_a_bundle_may_not_have() -> None:
 
 
 def test_data_must_be_given(home: Path) -> None:
-    result = runner.invoke(app, ["evaluate", str(home / "bundle")])
-    assert result.exit_code == 2
-    assert "--data" in result.output
+    with pytest.raises(UserError, match="no data to measure on") as caught:
+        runner.invoke(app, ["evaluate", str(home / "bundle")], catch_exceptions=False)
+    assert "--data" in caught.value.fix
 
 
 @pytest.mark.slow

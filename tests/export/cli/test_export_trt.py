@@ -122,9 +122,22 @@ def test_without_a_gpu_both_ways_out_are_named(bundle: Bundle) -> None:
 def test_classify_says_that_tensorrt_needs_a_gpu(bundle: Bundle, tmp_path: Path) -> None:
     Image.new("L", (64, 64), 90).save(tmp_path / "slice.png")
     done = subprocess.run(
-        [sys.executable, "-m", "lits_deploy", "classify", bundle.folder, tmp_path, "--runtime", "tensorrt", "--out",
-         tmp_path / "out"], capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "lits_deploy",
+            "classify",
+            bundle.folder,
+            tmp_path,
+            "--runtime",
+            "tensorrt",
+            "--out",
+            tmp_path / "out",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 2
     assert "no NVIDIA GPU" in done.stderr
     assert "Traceback" not in done.stderr

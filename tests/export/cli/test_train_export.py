@@ -128,3 +128,13 @@ def test_sides_that_a_network_cannot_take(home: Path, words: list[str], says: st
     with pytest.raises(UserError) as error:
         runner.invoke(app, ["train", "--data", str(home / "data"), *words], catch_exceptions=False)
     assert str(error.value) == says
+
+
+def test_rules_that_are_none_or_not_for_this_network_are_refused_before_any_work(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    for rule, says in (("youden", "`youden` is not an operating point"), ("balanced", "is for classifiers")):
+        with pytest.raises(UserError, match=says):
+            runner.invoke(app, ["export", "--operating-point", rule, "--out", "refused"], catch_exceptions=False)
+    assert not (home / "refused").exists()

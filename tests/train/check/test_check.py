@@ -64,13 +64,13 @@ def liver_level(patient: int) -> int:
 def test_clean_data_has_the_right_table_and_no_findings(clean: Path) -> None:
     seen: list[tuple[int, int]] = []
     report = check(clean, progress=lambda *done: seen.append(done))
-    assert report.findings == ()
+    assert report.findings == []
     for number, split in enumerate(SPLITS):
         row = report.splits[split]
         classes = np.bincount(body(number).labels.max(axis=(1, 2)), minlength=3)
         assert row.per_class == tuple(classes)
-        assert row.patients == (str(number),)
-        assert row.shares == pytest.approx(classes / SLICES)
+        assert row.patients == [str(number)]
+        assert row.to_json()["shares"] == pytest.approx(classes / SLICES, abs=1e-4)
     assert report.splits["all"].slices == 3 * SLICES
     assert report.sizes == {256: 3 * SLICES}
     assert seen[-1] == (3 * SLICES, 3 * SLICES)
@@ -103,7 +103,7 @@ def test_real_data_has_the_table_of_its_readme_and_only_volume_25(shared_data: P
     assert rows["train"] == (17, 1938, 697, 240, 2875)
     assert rows["validate"] == (4, 397, 211, 60, 668)
     assert rows["test"] == (5, 512, 263, 153, 928)
-    assert report.splits["validate"].patients == ("8", "12", "36", "47")
+    assert report.splits["validate"].patients == ["8", "12", "36", "47"]
     assert found(report) == [("warning", "empty-masks", "patient 25")]
 
 
@@ -165,10 +165,57 @@ def test_every_slice_of_a_renamed_patient_is_one_finding(data: Path) -> None:
     assert "12 such pairs" in only(check(data), "near-duplicate").message
 
 
-def test_copies_within_a_split_or_a_patient_are_no_leak(data: Path) -> None:
+@pytest.mark.parametrize(
+    ("stem", "whose", "kinds"),
+    [
+        ("volume-777_0001", "patients 0 and 777", ["copy"]),
+        ("volume-000_0005 (1)", "patient 0", ["copy", "order"]),  # two slices have the number 5
+    ],
+)
+def test_copies_within_a_split_are_no_leak_but_count_twice(data: Path, stem: str, whose: str, kinds: list[str]) -> None:
     for kind in ("images", "masks"):
-        shutil.copy(image(data, "train", 5, kind), data / "train" / kind / "volume-777_0001.png")
-    assert check(data).findings == ()
+        shutil.copy(image(data, "train", 5, kind), data / "train" / kind / f"{stem}.png")
+    assert image(data, "train", 5).read_bytes() != image(data, "train", 6).read_bytes()
+    report = check(data)
+    copy = only(report, "copy")
+    assert [finding.kind for finding in report.findings] == kinds
+    assert copy.severity == "warning"
+    assert f"1 such pair of {whose}: they count twice" in copy.message
+    assert {copy.place, copy.message.split()[4].rstrip(";")} >= {"train/images/volume-000_0005.png"}
+
+
+def rename(data: Path, split: str, new: Callable[[int], str]) -> None:
+    for level in range(SLICES):
+        for kind in ("images", "masks"):
+            path = image(data, split, level, kind)
+            path.rename(path.with_name(new(level)))
+
+
+def test_what_has_no_order_is_said_once_a_split(data: Path) -> None:
+    rename(data, "train", lambda level: f"volume-000_{level // 2:0{2 + level % 2}d}.png")  # 00 and 000 are one number
+    doubt = only(check(data), "order")
+    assert (doubt.severity, doubt.place) == ("warning", "train/images/volume-000_00.png")
+    assert "slices lie at one position, and nothing tells them apart (1 scan, 12 slices)" in doubt.message
+
+
+def test_gaps_are_a_note_unless_other_splits_fill_them(data: Path) -> None:
+    rename(data, "train", lambda level: f"volume-000_{2 * level + 6 * (level > 7)}.png")
+    gap = only(check(data), "gaps")
+    assert (gap.severity, gap.place) == ("note", "train/images/volume-000_0.png")
+    assert "(1 scan, 12 slices): by their numbers 3 are missing" in gap.message
+    (data / "dataset.json").write_text(json.dumps({"window_hu": WINDOW, "split_by": "slice"}))
+    assert [finding.kind for finding in check(data).findings] == ["split-by-slice"]
+
+
+def test_lesions_are_held_by_slices_in_their_order_not_in_that_of_names(data: Path) -> None:
+    liver = np.zeros((256, 256), np.uint8)
+    liver[100:140, 100:140] = 1
+    lesion = np.zeros((256, 256), np.uint8)
+    lesion[110:120, 110:120] = 2
+    for level in range(SLICES):
+        Image.fromarray({2: liver, 3: lesion}.get(level, liver * 0)).save(image(data, "train", level, "masks"))
+    rename(data, "train", lambda level: f"volume-000_{level + 7}.png")  # the two are 9 and 10
+    assert not [one for one in check(data).findings if one.kind == "lesion-outside-liver"]
 
 
 def test_search_agrees_with_all_pairs_compared() -> None:
@@ -211,9 +258,9 @@ def test_blank_slices_have_no_fingerprint_and_are_not_copies(data: Path) -> None
     assert fingerprint(np.random.default_rng(0).integers(0, 9, (256, 256), dtype=np.uint8)) is None
     for split in ("train", "test"):
         blank = np.zeros((256, 256), np.uint8)
-        save_slice(data / split, f"volume-{SPLITS.index(split):03d}_0099", blank, blank)
+        save_slice(data / split, f"volume-{SPLITS.index(split):03d}_{SLICES:04d}", blank, blank)
     report = check(data)
-    assert report.findings == ()
+    assert report.findings == []
     assert report.nearly_blank == 2
 
 
@@ -292,6 +339,7 @@ def test_pictures_and_masks_without_each_other(data: Path) -> None:
     assert found(check(data)) == [
         ("error", "no-image", "test/masks/volume-002_0004.png"),
         ("error", "no-mask", "train/images/volume-000_0003.png"),
+        ("note", "gaps", "test/images/volume-002_0000.png"),
     ]
 
 
@@ -311,6 +359,8 @@ def test_many_troubles_at_once_all_come_out(data: Path) -> None:
         "no-patient",
         "other-files",
         "split-missing",
+        "order",
+        "copy",
     }
 
 
@@ -376,7 +426,7 @@ def test_sizes_that_differ_and_a_set_of_another_size(data: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("window", [(-160.0, 240.0), (-200.0, 250.0), (-75.0, 175.0)])
 def test_other_windows_rightly_declared_are_fine(tmp_path: Path, window: tuple[float, float]) -> None:
-    assert check(make_phantom_data(tmp_path, made_with=window, declared=window)).findings == ()
+    assert check(make_phantom_data(tmp_path, made_with=window, declared=window)).findings == []
 
 
 @pytest.mark.parametrize(
@@ -452,9 +502,9 @@ def test_targets_csv_in_place_of_masks(data: Path) -> None:
     rows = [f"{name},{index % 3},anna" for index, name in enumerate(names)]
     table.write_text("\n".join(["file,target,patient", *rows]))
     report = check(data)
-    assert report.findings == ()
+    assert report.findings == []
     assert report.splits["test"].per_class == (4, 4, 4)
-    assert report.splits["test"].patients == ("anna",)
+    assert report.splits["test"].patients == ["anna"]
 
     table.write_text("\n".join(["file,target,patient", *rows[:-2], f"{names[-2]},9,anna", "gone.png,1,anna"]))
     assert found(check(data)) == [

@@ -29,9 +29,14 @@ def test_it_prints_the_table_the_failures_and_the_next_command(raw: Path, tmp_pa
     result = runner.invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 1
     for text in (
-        "2 liver with lesion", "window -40…160 HU, split by patient", "orientation told by the pixels: unsure: 3",
-        "failed (1)", "there is no segmentation-2.nii", f"lits-deploy data check {out}", "not for clinical use",
-    ):  # fmt: skip
+        "2 liver with lesion",
+        "window -40…160 HU, split by patient",
+        "orientation told by the pixels: unsure: 3",
+        "failed (1)",
+        "there is no segmentation-2.nii",
+        f"lits-deploy data check {out}",
+        "not for clinical use",
+    ):
         assert text in result.output, text
     assert read_layout(out).window_hu == (-40.0, 160.0)
     again = runner.invoke(app, [*arguments, "--resume"], catch_exceptions=False)

@@ -127,10 +127,16 @@ def test_the_file_is_read_back_and_nothing_else_is(tmp_path: Path) -> None:
     assert list(back.splits) == ["train", "test"]
     assert not back.whole
     hostile = [
-        b"", b"[" * 5000, data[:-1], data + b"x", data + bytes(8), data.replace(b"train", b"trane"),
+        b"",
+        b"[" * 5000,
+        data[:-1],
+        data + b"x",
+        data + bytes(8),
+        data.replace(b"train", b"trane"),
         b'{"schema": 1, "whole": true}\n',
-        b'{"schema": 1, "whole": true, "slices": {"train": -1, "test": 1}}\n', b'{"schema": 2' + data[12:],
-    ]  # fmt: skip
+        b'{"schema": 1, "whole": true, "slices": {"train": -1, "test": 1}}\n',
+        b'{"schema": 2' + data[12:],
+    ]
     (tmp_path / "seen.bin").write_bytes(b"?")
     with pytest.raises(DataError, match="is damaged"):
         seen.of_run(tmp_path)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from lits_deploy.cli.app import app
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import OutputError, UserError
-from train.phantom import Phantom, make_phantom, slices, split_patients, write_slices
+from train.phantom import Phantom, folder, make_phantom, split_patients, write_phantoms
 
 SEED, PATIENTS = 0, 12
 TABLE_1 = (68.4, 20.0, 11.6)
@@ -40,8 +40,8 @@ def small(seed: int, patient: int) -> Phantom:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`write_slices` with four slices a patient, in this process, each patient made only once."""
-    monkeypatch.setattr(slices, "make_phantom", small)
+    """`write_phantoms` with four slices a patient, in this process, each patient made only once."""
+    monkeypatch.setattr(folder, "make_phantom", small)
 
 
 def classes(phantom: Phantom) -> np.ndarray[Any, Any]:
@@ -64,7 +64,7 @@ def test_shapes_and_types(phantoms: list[Phantom]) -> None:
         assert 34 <= len(phantom.hu) <= 48
         assert (phantom.seed, phantom.patient) == (SEED, number)
         assert set(np.unique(phantom.labels)) <= {0, 1, 2}
-        assert phantom.spacing_mm[0] > phantom.spacing_mm[1] > 0.8
+        assert phantom.grid_mm[0] > phantom.grid_mm[1] > 0.8
 
 
 def test_same_numbers_same_voxels_others_differ(phantoms: list[Phantom]) -> None:
@@ -79,7 +79,7 @@ def test_slices_sample_the_same_stretch() -> None:
     few, single = make_phantom(3, 1, slices=5), make_phantom(3, 1, slices=1)
     assert few.hu.shape == (5, 256, 256)
     assert single.hu.shape == (1, 256, 256)
-    assert single.spacing_mm[0] == pytest.approx(5 * few.spacing_mm[0])
+    assert single.grid_mm[0] == pytest.approx(5 * few.grid_mm[0])
     with pytest.raises(UserError):
         make_phantom(3, -1)
 
@@ -101,11 +101,11 @@ def test_no_slivers(phantoms: list[Phantom]) -> None:
 
 def test_hu_are_plausible(phantoms: list[Phantom]) -> None:
     ranges = {"portal": (80, 125), "fatty": (30, 80), "arterial": (55, 95), "unenhanced": (42, 70)}
-    assert len({phantom.phase for phantom in phantoms}) >= 3
+    assert len({phantom.person.phase for phantom in phantoms}) >= 3
     for phantom in phantoms:
         hu, liver = phantom.hu, phantom.labels == 1
-        low, high = ranges[phantom.phase]
-        assert low < hu[liver].mean() < high, phantom.phase
+        low, high = ranges[phantom.person.phase]
+        assert low < hu[liver].mean() < high, phantom.person.phase
         assert hu[:, :4].mean() == pytest.approx(-1000, abs=15)  # air above the patient
         assert hu.min() >= -1024
         assert ((hu > -950) & (hu < -700))[-len(hu) // 4 :].mean() > 0.1  # lungs in the top quarter
@@ -169,9 +169,9 @@ def test_data_set_does_not_depend_on_processes(
 ) -> None:
     seen: list[tuple[int, int]] = []
     with monkeypatch.context() as reused:  # made by two processes, three of twelve
-        reused.setattr(slices, "make_phantom", lambda seed, patient: phantoms[patient])
-        summary = write_slices(tmp_path / "a", 3, SEED, workers=1, progress=lambda *done: seen.append(done))
-    write_slices(tmp_path / "b", 3, SEED, workers=3)
+        reused.setattr(folder, "make_phantom", lambda seed, patient: phantoms[patient])
+        summary = write_phantoms(tmp_path / "a", 3, SEED, workers=1, progress=lambda *done: seen.append(done))
+    write_phantoms(tmp_path / "b", 3, SEED, workers=3)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
@@ -207,22 +207,22 @@ def test_cut_off_run_leaves_whole_files_and_can_start_again(tmp_path: Path, monk
     with monkeypatch.context() as broken:
         broken.setattr(Image.Image, "save", failing)
         with pytest.raises(OSError, match="No space"):
-            write_slices(out, 3, SEED, workers=1)
+            write_phantoms(out, 3, SEED, workers=1)
     assert not (out / "dataset.json").exists()
     assert not list(out.rglob("*.tmp"))
     for path in out.rglob("*.png"):
         Image.open(path).load()
-    write_slices(out, 3, SEED, workers=1)
-    write_slices(tmp_path / "fresh", 3, SEED, workers=1)
+    write_phantoms(out, 3, SEED, workers=1)
+    write_phantoms(tmp_path / "fresh", 3, SEED, workers=1)
     assert digest(out) == digest(tmp_path / "fresh")
 
 
 @pytest.mark.usefixtures("quick")
 def test_writing_again_leaves_nothing_stale_and_nothing_else_touched(tmp_path: Path) -> None:
-    write_slices(tmp_path / "out", 4, SEED, workers=1)
+    write_phantoms(tmp_path / "out", 4, SEED, workers=1)
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    write_slices(tmp_path / "out", 3, SEED + 1, workers=1)
-    write_slices(tmp_path / "fresh", 3, SEED + 1, workers=1)
+    write_phantoms(tmp_path / "out", 3, SEED + 1, workers=1)
+    write_phantoms(tmp_path / "fresh", 3, SEED + 1, workers=1)
     (tmp_path / "fresh" / "notes.txt").write_text("mine")
     assert digest(tmp_path / "out") == digest(tmp_path / "fresh")
 
@@ -230,12 +230,12 @@ def test_writing_again_leaves_nothing_stale_and_nothing_else_touched(tmp_path: P
 def test_foreign_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "slice.png").write_bytes(b"a patient's")
     with pytest.raises(OutputError, match="not empty"):
-        write_slices(tmp_path, 3, SEED)
+        write_phantoms(tmp_path, 3, SEED)
     (tmp_path / "dataset.json").write_text('{"source": "LiTS"}')
     with pytest.raises(OutputError, match="not empty"):
-        write_slices(tmp_path, 3, SEED)
+        write_phantoms(tmp_path, 3, SEED)
     with pytest.raises(OutputError, match="is a file"):
-        write_slices(tmp_path / "slice.png", 3, SEED)
+        write_phantoms(tmp_path / "slice.png", 3, SEED)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["dataset.json", "slice.png"]
 
 
@@ -249,7 +249,7 @@ def test_foreign_folder_is_refused(tmp_path: Path) -> None:
 )
 def test_impossible_numbers_are_refused(tmp_path: Path, numbers: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
-        write_slices(tmp_path / "out", **{"patients": 3, "seed": 0, **numbers})
+        write_phantoms(tmp_path / "out", **{"patients": 3, "seed": 0, **numbers})
     assert not (tmp_path / "out").exists()
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nibabel
 import numpy as np
@@ -21,20 +21,11 @@ from typer.testing import CliRunner
 from lits_deploy.cli.app import app
 from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import OutputError, UserError
-from train.phantom import (
-    Phantom,
-    dicom,
-    make_phantom,
-    nifti,
-    slices,
-    write_dicom,
-    write_nifti,
-    write_slices,
-)
+from train.phantom import Phantom, dicom, folder, make_phantom, nifti, write_phantoms
 
 SEED, PATIENTS, SLICES = 5, 3, 3
 WINDOW = (-40.0, 160.0)
-WRITERS = {"nifti": write_nifti, "dicom": write_dicom}
+VOLUMES: tuple[Literal["nifti", "dicom"], ...] = ("nifti", "dicom")
 
 # What the CT Image IOD (PS3.3, A.3) wants of a native, single-frame, untilted CT: filled, and present if empty.
 TYPE_1 = """SOPClassUID SOPInstanceUID StudyInstanceUID Modality SeriesInstanceUID PatientPosition FrameOfReferenceUID
@@ -57,8 +48,7 @@ full = cache(make_phantom)
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few slices a patient, made once."""
-    for module in (slices, nifti, dicom):
-        monkeypatch.setattr(module, "make_phantom", small)
+    monkeypatch.setattr(folder, "make_phantom", small)
 
 
 def displayed(path: Path) -> npt.NDArray[Any]:
@@ -90,9 +80,9 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def test_three_formats_hold_the_same_pixels_and_masks(tmp_path: Path) -> None:
-    write_slices(tmp_path / "slices", PATIENTS, SEED, window=WINDOW, workers=1)
-    write_nifti(tmp_path / "nifti", PATIENTS, SEED, workers=1)
-    write_dicom(tmp_path / "dicom", PATIENTS, SEED, workers=1)
+    write_phantoms(tmp_path / "slices", PATIENTS, SEED, window=WINDOW, workers=1)
+    write_phantoms(tmp_path / "nifti", PATIENTS, SEED, "nifti", workers=1)
+    write_phantoms(tmp_path / "dicom", PATIENTS, SEED, "dicom", workers=1)
     for patient in range(PATIENTS):
         volume = displayed(tmp_path / "nifti" / f"volume-{patient}.nii")
         labels = displayed(tmp_path / "nifti" / f"segmentation-{patient}.nii")
@@ -113,10 +103,10 @@ def test_three_formats_hold_the_same_pixels_and_masks(tmp_path: Path) -> None:
 
 
 def test_nifti_has_the_size_and_orientation_of_the_body(tmp_path: Path) -> None:
-    summary = write_nifti(tmp_path / "out", 1, SEED, workers=1)
+    summary = write_phantoms(tmp_path / "out", 1, SEED, "nifti", workers=1)
     image: Any = nibabel.load(tmp_path / "out" / "volume-0.nii")
     mask: Any = nibabel.load(tmp_path / "out" / "segmentation-0.nii")
-    dz, dy, dx = small(SEED, 0).spacing_mm
+    dz, dy, dx = small(SEED, 0).grid_mm
     assert image.header.get_zooms() == pytest.approx((dx, dy, dz), abs=1e-4)
     assert image.header.get_xyzt_units()[0] == "mm"
     assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S")
@@ -129,7 +119,7 @@ def test_nifti_has_the_size_and_orientation_of_the_body(tmp_path: Path) -> None:
 
 
 def test_dicom_and_nifti_lie_at_the_same_place(tmp_path: Path) -> None:
-    write_dicom(tmp_path, 1, SEED, workers=1)
+    write_phantoms(tmp_path, 1, SEED, "dicom", workers=1)
     affine = nibabel.load(tmp_path / "segmentation-0.nii").affine
     for level, dataset in enumerate(read_series(tmp_path / "volume-0")):
         row, column = (float(v) for v in dataset.PixelSpacing)
@@ -141,7 +131,7 @@ def test_dicom_and_nifti_lie_at_the_same_place(tmp_path: Path) -> None:
 
 
 def test_headers_are_a_consistent_valid_ct_series(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_dicom(tmp_path, 2, SEED, workers=1)
+    write_phantoms(tmp_path, 2, SEED, "dicom", workers=1)
     monkeypatch.setattr(config.settings, "reading_validation_mode", config.RAISE)
     people = [read_series(tmp_path / f"volume-{patient}") for patient in (0, 1)]
     for number, datasets in enumerate(people):
@@ -175,7 +165,7 @@ def test_headers_are_a_consistent_valid_ct_series(tmp_path: Path, monkeypatch: p
 
 
 def test_contrast_agent_only_where_there_is_one() -> None:
-    phases = {small(SEED, patient).phase: next(dicom.series(small(SEED, patient))) for patient in range(12)}
+    phases = {small(SEED, patient).person.phase: next(dicom.series(small(SEED, patient))) for patient in range(12)}
     assert "unenhanced" in phases
     for phase, dataset in phases.items():
         assert ("ContrastBolusAgent" in dataset) == (phase != "unenhanced")
@@ -184,17 +174,16 @@ def test_contrast_agent_only_where_there_is_one() -> None:
 def test_processes_do_not_change_the_bytes(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as whole:  # processes do not see the small phantoms
-        whole.setattr(nifti, "make_phantom", full)
-        whole.setattr(dicom, "make_phantom", full)
-        write_dicom(tmp_path / "a", 2, SEED, workers=2, progress=lambda *done: seen.append(done))
-        write_dicom(tmp_path / "b", 2, SEED, workers=1)
+        whole.setattr(folder, "make_phantom", full)
+        write_phantoms(tmp_path / "a", 2, SEED, "dicom", workers=2, progress=lambda *done: seen.append(done))
+        write_phantoms(tmp_path / "b", 2, SEED, "dicom", workers=1)
     assert digest(tmp_path / "a") == digest(tmp_path / "b")
     assert seen == [(1, 2), (2, 2)]
 
 
-@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("kind", VOLUMES)
 def test_cut_off_run_leaves_whole_files_and_starts_again(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Literal["nifti", "dicom"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, calls = tmp_path / "out", []
     module = nifti if kind == "nifti" else dicom
@@ -209,25 +198,27 @@ def test_cut_off_run_leaves_whole_files_and_starts_again(
     with monkeypatch.context() as broken:
         broken.setattr(module, "write_bytes", failing)
         with pytest.raises(OSError, match="No space"):
-            WRITERS[kind](out, 2, SEED, workers=1)
+            write_phantoms(out, 2, SEED, kind, workers=1)
     assert not (out / "phantom.json").exists()
-    other = next(name for name in WRITERS if name != kind)
+    other = next(name for name in VOLUMES if name != kind)
     with pytest.raises(OutputError, match=f"holds phantoms as {kind}"):
-        WRITERS[other](out, 2, SEED, workers=1)
+        write_phantoms(out, 2, SEED, other, workers=1)
     with pytest.raises(OutputError, match="not empty"):
-        write_slices(out, 3, SEED, workers=1)
-    WRITERS[kind](out, 2, SEED, workers=1)
-    WRITERS[kind](tmp_path / "fresh", 2, SEED, workers=1)
+        write_phantoms(out, 3, SEED, workers=1)
+    write_phantoms(out, 2, SEED, kind, workers=1)
+    write_phantoms(tmp_path / "fresh", 2, SEED, kind, workers=1)
     assert digest(out) == digest(tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("kind", WRITERS)
-def test_writing_again_leaves_nothing_stale_and_nothing_else_touched(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", VOLUMES)
+def test_writing_again_leaves_nothing_stale_and_nothing_else_touched(
+    kind: Literal["nifti", "dicom"], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    WRITERS[kind](out, 3, SEED, workers=1)
+    write_phantoms(out, 3, SEED, kind, workers=1)
     (out / "volume-mine.nii").write_text("mine")
-    WRITERS[kind](out, 1, SEED + 1, workers=1)
-    WRITERS[kind](tmp_path / "fresh", 1, SEED + 1, workers=1)
+    write_phantoms(out, 1, SEED + 1, kind, workers=1)
+    write_phantoms(tmp_path / "fresh", 1, SEED + 1, kind, workers=1)
     (tmp_path / "fresh" / "volume-mine.nii").write_text("mine")
     assert digest(out) == digest(tmp_path / "fresh")
     assert not (out / "volume-2").exists()
@@ -235,20 +226,20 @@ def test_writing_again_leaves_nothing_stale_and_nothing_else_touched(kind: str, 
 
 def test_foreign_folders_and_impossible_numbers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "volume-0.nii").write_bytes(b"a patient's")
-    for writer in WRITERS.values():
+    for kind in VOLUMES:
         with pytest.raises(OutputError, match="not empty"):
-            writer(tmp_path, 1, SEED)
+            write_phantoms(tmp_path, 1, SEED, kind)
         with pytest.raises(OutputError, match="is a file"):
-            writer(tmp_path / "volume-0.nii", 1, SEED)
+            write_phantoms(tmp_path / "volume-0.nii", 1, SEED, kind)
         with pytest.raises(UserError, match="at least 1"):
-            writer(tmp_path / "none", 0, SEED)
+            write_phantoms(tmp_path / "none", 0, SEED, kind)
         with pytest.raises(UserError, match="0 or more"):
-            writer(tmp_path / "none", 1, -1)
+            write_phantoms(tmp_path / "none", 1, -1, kind)
     assert [path.name for path in tmp_path.iterdir()] == ["volume-0.nii"]
 
 
-@pytest.mark.parametrize("kind", WRITERS)
-def test_command_writes_volumes_and_says_what_next(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", VOLUMES)
+def test_command_writes_volumes_and_says_what_next(kind: Literal["nifti", "dicom"], tmp_path: Path) -> None:
     out = tmp_path / "data"
     result = CliRunner().invoke(
         app, ["data", "phantom", str(out), "--format", kind, "--patients", "1", "--workers", "1", "--seed", str(SEED)]

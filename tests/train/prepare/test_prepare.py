@@ -28,8 +28,7 @@ from lits_sources import (
 )
 from train.data.layout import read_layout
 from train.data.masks import largest_label
-from train.phantom import nifti, write_nifti, write_slices
-from train.phantom import slices as phantom_slices
+from train.phantom import folder, write_phantoms
 from train.phantom.anatomy import make_phantom
 from train.prepare import Prepared, PrepareSettings, prepare
 from train.prepare.split import split_patients
@@ -67,10 +66,9 @@ def test_a_phantom_comes_back_the_same_from_every_layout(tmp_path: Path, monkeyp
     def small(seed: int, patient: int) -> Any:
         return make_phantom(seed, patient, slices=6)
 
-    monkeypatch.setattr(phantom_slices, "make_phantom", small)
-    monkeypatch.setattr(nifti, "make_phantom", small)
-    write_slices(tmp_path / "phantom", 3, 11, window=WINDOW, workers=1)
-    write_nifti(tmp_path / "lits", 3, 11, workers=1)
+    monkeypatch.setattr(folder, "make_phantom", small)
+    write_phantoms(tmp_path / "phantom", 3, 11, window=WINDOW, workers=1)
+    write_phantoms(tmp_path / "lits", 3, 11, "nifti", workers=1)
     patients = [phantom_patient(number) for number in PATIENTS]
     write_msd(tmp_path / "msd", patients)
     write_png(tmp_path / "lits-png", patients)
@@ -118,9 +116,11 @@ def test_dataset_and_provenance_say_where_every_slice_came_from(noise: Path, tmp
     ]
     assert all(len(sha) == 64 for _, sha in record["files"])
     assert record["slices"] == {
-        "number": [0, 1, 2, 3], "index": [0, 1, 2, 3], "class": [0, 1, 2, 0],
+        "number": [0, 1, 2, 3],
+        "index": [0, 1, 2, 3],
+        "class": [0, 1, 2, 0],
         "split": next(split for split, numbers in dataset["patients"].items() if 1 in numbers),
-    }  # fmt: skip
+    }
     assert record["orientation"]["basis"] == "header LAS"
     assert not (tmp_path / "out" / ".prepare-unfinished").exists()
 

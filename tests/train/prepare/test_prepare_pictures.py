@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from lits_deploy.contract import window_to_uint8
@@ -24,6 +26,8 @@ from lits_sources import (
 )
 from train.data.layout import read_layout
 from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare.folders import source_of
+from train.prepare.found import Picture
 from train.prepare.orientation import LIES, turn
 
 PNG = PrepareSettings(layout="lits-png", window_hu=WINDOW)
@@ -115,10 +119,14 @@ def test_a_broken_slice_fails_its_volume_alone(tmp_path: Path) -> None:
     done, out = run(raw, PNG)
     reasons = dict(done.failed)
     for patient, says in {
-        "1": "no segmentation-1_lesionmask_2.png", "2": "volume-2_1.png: ", "3": "livermask_0.png: the PNG",
-        "4": "values 1, 2, 3, 4 beside 0", "5": "is 256×256, its mask 128×128", "6": "colour, not grey",
+        "1": "no segmentation-1_lesionmask_2.png",
+        "2": "volume-2_1.png: ",
+        "3": "livermask_0.png: the PNG",
+        "4": "values 1, 2, 3, 4 beside 0",
+        "5": "is 256×256, its mask 128×128",
+        "6": "colour, not grey",
         "7": "slice 0 stands there twice",
-    }.items():  # fmt: skip
+    }.items():
         assert says in reasons.pop(patient), patient
     assert reasons == {}
     assert names(out) == names(out, "masks") == [f"volume-000_{level:04d}.png" for level in range(3)]
@@ -157,12 +165,71 @@ def test_patients_from_a_table_and_other_names(tmp_path: Path) -> None:
         rows.append(f"images/{name}.png,{person}")
     (tmp_path / "raw" / "patients.csv").write_text("\n".join(rows), encoding="utf-8-sig")
     _, out = run(tmp_path / "raw", MASKS)
-    assert names(out) == [
-        "volume-005_0000.png", "volume-006_0000.png", "volume-006_0001.png", "volume-006_0002.png",
-        "volume-007_0000.png",
-    ]  # fmt: skip
-    assert np.array_equal(find(out, "masks", "volume-006_0002.png"), patient.labels[0])  # anna's z.png, after a and b
-    assert [path for path, *_ in records(out)["anna"]["files"]] == ["images/a.png", "images/b.png", "images/z.png"]
+    assert names(out) == [f"volume-{number:03d}_0000.png" for number in (5, 6, 7, 8, 9)]  # letters tell no order
+    assert json.loads((out / "dataset.json").read_text())["patient_of"] == {"7": 6, "8": 6}
+    assert np.array_equal(find(out, "masks", "volume-008_0000.png"), patient.labels[0])  # anna's z.png, after a and b
+
+
+@given(st.permutations([3, 9, 10, 21, 100]))
+@settings(max_examples=20, deadline=None)
+def test_slices_are_numbered_as_they_lie_and_gaps_stay(numbers: list[int]) -> None:
+    entries = [(Picture(image=Path(f"anna_slice_{number}.png"), masks=(), number=-1), None) for number in numbers]
+    found = source_of("anna", "anna_slice_#", entries)
+    assert [(one.image.name, one.number) for one in found.pictures] == [
+        ("anna_slice_3.png", 0),
+        ("anna_slice_9.png", 6),
+        ("anna_slice_10.png", 7),
+        ("anna_slice_21.png", 18),
+        ("anna_slice_100.png", 97),
+    ]
+    assert found.problem is None
+
+
+def test_copies_count_once(tmp_path: Path) -> None:
+    source = noise_patient(0, slices=3)
+    raw = write_masks(tmp_path / "raw", [noise_patient(number) for number in (1, 2)])
+    for level in range(3):
+        save_png(raw / "images" / f"scan_{level}.png", window_to_uint8(source.hu[level], WINDOW))
+        save_png(raw / "masks" / f"scan_{level}.png", source.labels[level])
+    for name in ("scan_1 (1)", "scan_1 (2)", "volume-001_0000 (1)"):  # the masks of none were copied
+        shutil.copy(raw / "images" / f"{name.partition(' ')[0]}.png", raw / "images" / f"{name}.png")
+    files = [path.name for path in (raw / "images").iterdir() if path.name.startswith("scan")]
+    (raw / "patients.csv").write_text("\n".join(["file,patient", *(f"{name},7" for name in files)]))
+    done, out = run(raw, MASKS)
+    assert done.failed == ()
+    assert [name for name in names(out) if "007" in name] == [f"volume-007_{level:04d}.png" for level in range(3)]
+    assert len([name for name in names(out) if "001" in name[:10]]) == 4
+    assert "volume 7/scan_#: 2 pictures are copies of others: left out" in done.notes
+    save_png(raw / "images" / "scan_1 (1).png", window_to_uint8(source.hu[2], WINDOW))
+    again = prepare(raw, tmp_path / "again", MASKS, workers=1)
+    assert again.failed == (("7/scan_#", "scan_1 (1).png has no mask scan_1 (1).png (2 such slices)"),)
+    save_png(raw / "masks" / "scan_1 (1).png", source.labels[2])
+    last = prepare(raw, tmp_path / "last", MASKS, workers=1)
+    assert last.failed == (("7/scan_#", "slice 1 stands there twice"),)
+    shutil.copy(raw / "images" / "scan_1.png", raw / "images" / "scan_1 (1).png")
+    other = prepare(raw, tmp_path / "other", MASKS, workers=1)
+    assert other.failed == (("7/scan_#", "scan_1 (1).png is a copy with another mask"),)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (("art_1", "art_2", "ven_1", "ven_2"), "slice 1 stands there twice"),
+        (("a", "b"), "nothing tells the order of its slices"),
+        (("a", "b_2", "b_3"), "nothing tells the order of its slices"),
+    ],
+)
+def test_what_a_table_mixes_in_one_scan_is_refused(tmp_path: Path, files: tuple[str, ...], says: str) -> None:
+    raw = write_masks(tmp_path / "raw", [noise_patient(number) for number in range(3)])
+    rows = ["file,patient,scan"]
+    for level, name in enumerate(files):
+        for kind in ("images", "masks"):
+            shutil.copy(raw / kind / f"volume-000_{level:04d}.png", raw / kind / f"{name}.png")
+        rows.append(f"{name}.png,anna,one")
+    (raw / "patients.csv").write_text("\n".join(rows))
+    done, out = run(raw, MASKS)
+    assert done.failed == (("anna/one", says + (": number their names" if "order" in says else "")),)
+    assert {name[:10] for name in names(out)} == {f"volume-{number:03d}" for number in range(3)}
 
 
 def test_jpeg_images_and_other_sizes_are_read_as_the_edge_reads_them(tmp_path: Path) -> None:

@@ -193,12 +193,18 @@ def test_a_bad_volume_is_a_reason_and_the_others_go_on(tmp_path: Path) -> None:
     reasons = dict(done.failed)
     assert done.prepared == 1
     for patient, says in {
-        "1": "256×256×4 and segmentation 256×256×3 differ in shape", "2": "holds the value 3",
-        "3": "4 axes (256×256×4×2), not 3", "4": "every voxel is 0", "5": "200×256 pixels: not square",
-        "6": "volume is truncated or damaged", "7": "volume is truncated or damaged",
-        "8": "segmentation is no NIfTI file", "9": "no segmentation-9.nii", "10": "2 files are called",
+        "1": "256×256×4 and segmentation 256×256×3 differ in shape",
+        "2": "holds the value 3",
+        "3": "4 axes (256×256×4×2), not 3",
+        "4": "every voxel is 0",
+        "5": "200×256 pixels: not square",
+        "6": "volume is truncated or damaged",
+        "7": "volume is truncated or damaged",
+        "8": "segmentation is no NIfTI file",
+        "9": "no segmentation-9.nii",
+        "10": "2 files are called",
         "11": "value 1.5",
-    }.items():  # fmt: skip
+    }.items():
         assert says in reasons.pop(patient), patient
     assert reasons == {}
     assert len(list(out.glob("*/*/*.png"))) == 8  # of the good one alone

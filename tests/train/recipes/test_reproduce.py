@@ -25,13 +25,20 @@ from train.recipes.registry import RECIPES, Recipe
 from train.session import Observer
 
 EVERYTHING = {
-    "table1": {"table1"}, "fig1-2": {"fig1", "fig2"}, "table5": {"parameters", "table3", "table4", "table5"},
-    "fig4": {"fig4"}, "fig6-7": {"fig6-7", "fig6", "fig7", "fig3"},
-    "table6": {"table6", "fig12", "fig13", "fig14", "fig15"}, "fig16-17": {"fig16-17", "fig16", "fig17"},
-    "fig18": {"table7", "correlation", "fig18"}, "fig19-22": {"fig19-22", "fig19", "fig20", "fig21", "fig22"},
-    "table8": {"table8", "fig23"}, "table9": {"table9", "fig24", "fig25", "fig10"},
-    "gallery": {"gallery-1", "gallery-2"}, "split": {"split"},
-}  # fmt: skip
+    "table1": {"table1"},
+    "fig1-2": {"fig1", "fig2"},
+    "table5": {"parameters", "table3", "table4", "table5"},
+    "fig4": {"fig4"},
+    "fig6-7": {"fig6-7", "fig6", "fig7", "fig3"},
+    "table6": {"table6", "fig12", "fig13", "fig14", "fig15"},
+    "fig16-17": {"fig16-17", "fig16", "fig17"},
+    "fig18": {"table7", "correlation", "fig18"},
+    "fig19-22": {"fig19-22", "fig19", "fig20", "fig21", "fig22"},
+    "table8": {"table8", "fig23"},
+    "table9": {"table9", "fig24", "fig25", "fig10"},
+    "gallery": {"gallery-1", "gallery-2"},
+    "split": {"split"},
+}
 """Names of the tables and figures of every recipe."""
 
 
@@ -126,8 +133,10 @@ def test_trainings_are_shared(everything: Any) -> None:
     assert len(said) == 10
     # at this scale a run that is taken further starts anew: AlexNet and ResNet18 for table8, AlexNet for fig18
     assert sorted({name.rpartition("-")[0] for name in fresh if fresh.count(name) > 1}) == [
-        "alexnet-lr1e-4-seed0", "alexnet-lr1e-5-nodecay-seed0", "resnet18-lr1e-4-seed0"
-    ]  # fmt: skip
+        "alexnet-lr1e-4-seed0",
+        "alexnet-lr1e-5-nodecay-seed0",
+        "resnet18-lr1e-4-seed0",
+    ]
 
 
 def test_the_page_has_every_table_and_figure_and_needs_nothing_else(everything: Any) -> None:
@@ -162,8 +171,9 @@ def test_broken_off_it_goes_on_where_it_was(data: Path, tmp_path: Path, fake: Fa
     fake.stop_at, fake.done = None, []
     run(["fig6-7"], data, tmp_path / "out")
     assert [(name.rpartition("-")[0], before) for name, before, _ in fake.done] == [
-        ("resnet34-plain-lr1e-4-seed1", 1), ("resnet34-plain-lr1e-4-seed2", 0)
-    ]  # fmt: skip
+        ("resnet34-plain-lr1e-4-seed1", 1),
+        ("resnet34-plain-lr1e-4-seed2", 0),
+    ]
 
 
 def test_seeds_are_repeated_trainings_with_mean_and_spread(data: Path, tmp_path: Path, fake: FakeTraining) -> None:

@@ -80,8 +80,10 @@ def test_a_view_reads_as_a_data_set_of_links(data: DataSet, tmp_path: Path) -> N
     layout = read_layout(folder)
     assert layout.split_by == "slice"
     assert {split: len(samples) for split, samples in layout.splits.items()} == {
-        "train": 36, "validate": 12, "test": 24
-    }  # fmt: skip
+        "train": 36,
+        "validate": 12,
+        "test": 24,
+    }
     for sample in layout.splits["test"]:
         assert sample.image.is_symlink()
         assert sample.mask is not None

@@ -31,9 +31,13 @@ def rows(path: Path) -> list[dict[str, str]]:
 def test_all_printed_counts_come_out(folder: Path) -> None:
     found = {row["network"]: row for row in rows(folder / "parameters.csv")}
     assert {name: row["equal"] for name, row in found.items() if row["table6"]} == {
-        "AlexNet": "yes", "VGG19": "yes", "ResNet18": "Table 5: yes; Table 6: misprint", "ResNet34": "yes",
-        "ResNet50": "yes", "ResNet152": "yes",
-    }  # fmt: skip
+        "AlexNet": "yes",
+        "VGG19": "yes",
+        "ResNet18": "Table 5: yes; Table 6: misprint",
+        "ResNet34": "yes",
+        "ResNet50": "yes",
+        "ResNet152": "yes",
+    }
     assert found["ResNet18"]["measured"] == "11176579"
     assert found["AlexNet"]["millions"] == "46.7361"
     text = (folder / "parameters.md").read_text()

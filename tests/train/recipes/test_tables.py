@@ -8,16 +8,21 @@ import io
 from train.recipes.lab.tables import Column, Table
 
 TABLE = Table(
-    name="t", title="A table",
-    columns=(Column(key="network", title="network"), Column(key="printed", title="printed (%)"),
-             Column(key="measured", title="measured (%)"), Column(key="n", title="slices")),
+    name="t",
+    title="A table",
+    columns=(
+        Column(key="network", title="network"),
+        Column(key="printed", title="printed (%)"),
+        Column(key="measured", title="measured (%)"),
+        Column(key="n", title="slices"),
+    ),
     rows=[
         {"network": "a|b", "printed": 98.35, "measured": [98.0, 99.0], "n": 35_484},
         {"network": "c", "printed": None, "measured": [None], "n": 2},
         {"network": "d", "printed": 1.0, "measured": [-0.5]},
     ],
     notes=["A note."],
-)  # fmt: skip
+)
 
 
 def test_markdown() -> None:
@@ -37,8 +42,12 @@ def test_markdown() -> None:
 def test_csv_holds_numbers_in_full_and_the_spread_of_seeds() -> None:
     rows = list(csv.DictReader(io.StringIO(TABLE.csv())))
     assert rows[0] == {
-        "network": "a|b", "printed": "98.35", "measured": "98.5", "measured_sd": "0.7071068", "n": "35484"
-    }  # fmt: skip
+        "network": "a|b",
+        "printed": "98.35",
+        "measured": "98.5",
+        "measured_sd": "0.7071068",
+        "n": "35484",
+    }
     assert rows[1]["measured"] == rows[1]["measured_sd"] == rows[1]["printed"] == ""
     assert rows[2]["measured_sd"] == ""
 

@@ -1,10 +1,6 @@
 """`lits-deploy data`: make, prepare and check training data. One module a command."""
 
-from __future__ import annotations
-
-import typer
-
-from lits_deploy.cli.lazy import LazyCommands
+from lits_deploy.cli.lazy import group
 
 COMMANDS = {
     "phantom": ("train.cli.data.phantom", "Write synthetic CT slices, volumes or DICOM series with masks."),
@@ -15,14 +11,4 @@ COMMANDS = {
     "check": ("train.cli.data.check", "Look for leaks, broken files and doubtful masks in a data set."),
 }
 
-
-class _Commands(LazyCommands):
-    commands_here = COMMANDS
-
-
-app = typer.Typer(cls=_Commands, rich_markup_mode=None, add_completion=False, no_args_is_help=True)
-
-
-@app.callback()
-def _data() -> None:
-    """Make, prepare and check training data."""
+app = group(COMMANDS, "Make, prepare and check training data.")

@@ -10,18 +10,18 @@ import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import patients, run_options
+from lits_deploy.cli.lazy import exit_codes
 from train.cli import options
 
 if TYPE_CHECKING:  # the command's help needs no numpy
     from train.check import Report
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _SHOWN = 5
 """Findings of one kind and severity that are printed; JSON has them all."""
 
 
-@app.command(epilog=exits.in_help("0 nothing wrong, or warnings and notes only", "1 errors in the data"))
+@exit_codes("0 nothing wrong, or warnings and notes only", "1 errors in the data")
 @patients.guarded
 def check(
     data: Path = typer.Argument(..., help=options.DATA),
@@ -36,22 +36,16 @@ def check(
 
     Nothing is changed.
     """
-    from lits_deploy.cli.console import console, print_json, progress_bar
+    from lits_deploy.cli.console import bar, console, print_json
     from train.check import check_data, check_path, draw_montage
 
     if montage is not None:
         check_path(montage)
     begun = time.perf_counter()
-    with progress_bar() as bar:
-        task = bar.add_task("check", total=None, rate=0.0, note="")
-
-        def show(done: int, total: int) -> None:
-            bar.update(task, total=total, completed=done, rate=done / (time.perf_counter() - begun))
-
+    with bar("check", "slices") as show:
         report = check_data(data, window=window, workers=workers or None, progress=show)
-        if montage is not None:
-            bar.update(task, note="drawing")
-            draw_montage(montage, report)
+    if montage is not None:
+        draw_montage(montage, report)
     if as_json:
         print_json(report.to_json())
     else:
@@ -65,21 +59,12 @@ def check(
 def _print(report: Report) -> None:
     from collections import Counter
 
-    from lits_deploy.cli.console import console, table
-    from lits_deploy.contract import CLASSES
+    from lits_deploy.cli.console import console
     from train.check.findings import SEVERITIES
+    from train.cli.data.shared import class_table
 
-    rows = [
-        (
-            name,
-            _people(row.patients) if name != "all" else str(len(row.patients)),
-            *(f"{n:,} ({100 * share:.1f} %)" for n, share in zip(row.per_class, row.shares, strict=True)),
-            f"{row.slices:,}",
-        )
-        for name, row in report.splits.items()
-    ]
-    header = ("split", "patients", *(f"{k} {name}" for k, name in enumerate(CLASSES)), "slices")
-    table(header, rows, right=header[2:])
+    rows = ((name, _people(name, row.patients), row.per_class, row.slices) for name, row in report.splits.items())
+    class_table("split", rows, right=2)
     console.print("")
     for line in _figures(report):
         console.print(line)
@@ -100,9 +85,9 @@ def _print(report: Report) -> None:
     console.print(", ".join(parts) if report.findings else "nothing wrong")
 
 
-def _people(names: tuple[str, ...]) -> str:
+def _people(split: str, names: list[str]) -> str:
     """How many patients, and who, where that is short."""
-    return f"{len(names)} ({', '.join(names)})" if 0 < len(names) <= 6 else str(len(names))
+    return f"{len(names)} ({', '.join(names)})" if 0 < len(names) <= 6 and split != "all" else str(len(names))
 
 
 def _figures(report: Report) -> list[str]:

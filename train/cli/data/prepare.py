@@ -10,18 +10,18 @@ import typer
 
 from lits_deploy import exits
 from lits_deploy.cli import patients
+from lits_deploy.cli.lazy import exit_codes
 from train.choices import LayoutName, SplitBy
 from train.cli import options
 
 if TYPE_CHECKING:
     from train.prepare import Prepared
 
-app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _SHOWN = 20
 
 
-@app.command(epilog=exits.in_help("0 done", "1 some volumes failed"))
+@exit_codes("0 done", "1 some volumes failed")
 @patients.guarded
 def prepare(
     src: Path = typer.Argument(..., help="Folder with the raw data; only read."),
@@ -58,7 +58,7 @@ def prepare(
     Slices become 8-bit grey, 256×256, front up, the patient's right on the left, with labels 0, 1, 2. A volume that
     cannot be used is named with its reason, and the others go on.
     """
-    from lits_deploy.cli.console import console, errors, progress_bar
+    from lits_deploy.cli.console import bar, console, errors
     from train.data.labels import parse_labels
     from train.prepare import PrepareSettings, parse_fractions
     from train.prepare import prepare as prepare_folder
@@ -72,17 +72,9 @@ def prepare(
         fix_orientation=fix_orientation,
         labels=None if labels is None else parse_labels(labels),
     )
-    begun, before = time.perf_counter(), -1
+    begun = time.perf_counter()
     try:
-        with progress_bar("volumes") as bar:
-            task = bar.add_task("prepare", total=None, rate=0.0, note="")
-
-            def show(done: int, total: int) -> None:
-                nonlocal before
-                before = done if before < 0 else before  # done by an earlier start: no part of the rate
-                seconds = max(time.perf_counter() - begun, 1e-6)
-                bar.update(task, total=total, completed=done, rate=(done - before) / seconds)
-
+        with bar("prepare", "volumes", resumed=True) as show:
             summary = prepare_folder(src, out, settings, workers=workers or None, resume=resume, progress=show)
     except KeyboardInterrupt:
         errors.print("stopped; the volumes done are kept. The same command with --resume goes on.")
@@ -96,17 +88,13 @@ def prepare(
 def _print(summary: Prepared, out: Path) -> None:
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import console, errors, table
-    from lits_deploy.contract import CLASSES
+    from train.cli.data.shared import class_table
     from train.prepare.found import listed
 
     dataset = summary.dataset
-    rows = []
-    for split, counts in dataset["slices_per_class"].items():
-        total = sum(counts)
-        shares = (f"{count:,} ({100 * count / max(1, total):.1f} %)" for count in counts)
-        rows.append((split, str(len(dataset["patients"][split])), *shares, f"{total:,}"))
-    header = ("split", "patients", *(f"{index} {name}" for index, name in enumerate(CLASSES)), "slices")
-    table(header, rows, right=header[1:])
+    people = dataset["patients"]
+    rows = ((split, str(len(people[split])), own, sum(own)) for split, own in dataset["slices_per_class"].items())
+    class_table("split", rows)
     window = dataset["window_hu"]
     console.print(
         f"window {f'{window[0]:g}…{window[1]:g} HU' if window else 'unknown'}, split by {dataset['split_by']}"

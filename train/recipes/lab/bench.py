@@ -23,7 +23,7 @@ from lits_deploy.synthetic import MARK
 from train.choices import Budget
 from train.config import TrainConfig, Weights
 from train.data.layout import SPLITS
-from train.models.registry import UNET_WIDTH, Init, network
+from train.models.registry import UNET_WIDTH, network
 from train.recipes.lab import views
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.runs import Run
@@ -47,7 +47,8 @@ class Settings:
     """What a call of `lits-deploy reproduce` fixes for all recipes.
 
     seeds: how many, from 0. weight_decay: where the thesis is silent about it; None: each recipe's own choice.
-    budget: how Table 8 measures time. amp, workers, device: as in `TrainConfig`.
+    budget: how Table 8 measures time. folds: of patients, for figures out of fold beside a recipe's own; 0: none. amp,
+    workers, device: as in `TrainConfig`.
     """
 
     out: Path
@@ -60,6 +61,7 @@ class Settings:
     class_weights: Weights = "none"
     weight_decay: float | None = None
     budget: Budget = "v100"
+    folds: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,25 +73,16 @@ class View:
     split_by: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A PNG in the recipe's folder. ct: whether it shows slices of the data."""
-
-    file: str
-    title: str
-    ct: bool
-
-
 @dataclass
 class Bench:
-    """One recipe at work."""
+    """One recipe at work. pictures: file, title and whether it shows slices of the data (`ct`)."""
 
     recipe: Recipe
     settings: Settings
     data: DataSet
     watch: Observer
     tables: list[Table] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    pictures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
 
@@ -120,6 +113,22 @@ class Bench:
             return View(self.data.root, self.data.identity, self.data.layout.split_by)
         return self.view_of(self.splits, f"scale-{self.scale.name}", self.data.layout.split_by)
 
+    @cached_property
+    def patient_splits(self) -> views.Splits:
+        """The slices used, split by patient, whatever way the data set is split."""
+        return views.scaled(self.data, self.scale, views.by_patient(self.data))
+
+    @cached_property
+    def patient_view(self) -> View:
+        """The same as a view: the data set's own split if it is by patient."""
+        own = self.data.layout.split_by == "patient"
+        return self.view if own else self.view_of(self.patient_splits, "by-patient", "patient")
+
+    @cached_property
+    def slice_view(self) -> View:
+        """The same slices dealt by chance."""
+        return self.view_of(views.by_slice(self.patient_splits), "by-slice", "slice")
+
     def view_of(self, splits: views.Splits, name: str, split_by: str) -> View:
         """Another choice or split of the data."""
         folder = views.write_view(self.data, splits, self.settings.out / "data", name=name, split_by=split_by)
@@ -129,49 +138,54 @@ class Bench:
         self,
         model: str,
         *,
-        lr: float = 1e-4,
-        weight_decay: float = 1e-5,
-        init: Init = "default",
         epochs: int | None = None,
         minutes: float | None = None,
         view: View | None = None,
         seeds: int | None = None,
+        **given: Any,
     ) -> list[Run]:
         """A run of each seed with the thesis's settings but for those given; trained where it is not there yet.
 
-        epochs: as in the thesis, before scaling [its default]; minutes: in place of epochs. Raises DataError for a
-        U-Net on data without masks.
+        epochs: as in the thesis, before scaling [its default]; minutes: in place of epochs. given: other fields of
+        `TrainConfig`. Raises DataError for a U-Net on data without masks.
         """
-        info, scale = network(model), self.scale
-        if info.task == "segment" and not self.data.has_masks:
-            raise DataError(f"{self.data.root} has no masks.", fix="a U-Net needs masks/, not targets.csv")
-        landmark = scale.epochs_of(EPOCHS if info.task == "classify" else UNET_EPOCHS)
-        given = view or self.view
-        window = self.settings.window_hu or self.data.layout.window_hu
         found = []
         for seed in range(seeds or self.settings.seeds):
-            config = TrainConfig(
-                model=model,
-                data=given.folder,
-                lr=lr,
-                weight_decay=weight_decay,
-                init=init,
-                epochs=landmark if epochs is None else scale.epochs_of(epochs),
-                max_minutes=minutes,
-                width=scale.width if model == "unet" else None,
-                class_weights=self.settings.class_weights,
-                seed=seed,
-                device=self.settings.device,
-                amp=self.settings.amp,
-                workers=self.settings.workers,
-                contract=InputContract(window_hu=window, crop=info.crop),
-            )
-            wanted = Wanted(config=config, view=given.key, split_by=given.split_by, landmark=landmark, slim=scale.slim)
+            wanted = self.wanted(model, seed, epochs=epochs, minutes=minutes, view=view, **given)
             run, busy = trained(wanted, self.settings.out / "runs", self.watch)
             self.watch.say(f"  {run.name}: {run.epochs} epochs {'trained' if busy else 'there already'}")
             self.runs[run.name] = run
             found.append(run)
         return found
+
+    def wanted(
+        self,
+        model: str,
+        seed: int,
+        *,
+        epochs: int | None = None,
+        minutes: float | None = None,
+        view: View | None = None,
+        **given: Any,
+    ) -> Wanted:
+        """The training that `train` makes with one seed; raises as it does."""
+        info, scale = network(model), self.scale
+        if info.task == "segment" and not self.data.has_masks:
+            raise DataError(f"{self.data.root} has no masks.", fix="a U-Net needs masks/, not targets.csv")
+        landmark = scale.epochs_of(EPOCHS if info.task == "classify" else UNET_EPOCHS)
+        data = view or self.view
+        config = TrainConfig(
+            model=model,
+            data=data.folder,
+            epochs=landmark if epochs is None else scale.epochs_of(epochs),
+            max_minutes=minutes,
+            width=scale.width if model == "unet" else None,
+            seed=seed,
+            contract=InputContract(window_hu=self.settings.window_hu or self.data.layout.window_hu, crop=info.crop),
+            **{name: getattr(self.settings, name) for name in ("class_weights", "device", "amp", "workers")},
+            **given,
+        )
+        return Wanted(config=config, view=data.key, split_by=data.split_by, landmark=landmark, slim=scale.slim)
 
     def weight_decay(self, choice: float) -> float:
         """The weight decay of an experiment about which the thesis is silent: what the user says, or `choice`."""
@@ -183,13 +197,7 @@ class Bench:
         return f"split by {self.view.split_by}"
 
     def table(
-        self,
-        name: str,
-        title: str,
-        columns: Sequence[Column],
-        rows: Iterable[Any],
-        *notes: str,
-        by_split: bool = True,
+        self, name: str, title: str, columns: Sequence[Column], rows: Iterable[Any], *notes: str, by_split: bool = True
     ) -> None:
         """Write a table as NAME.md and NAME.csv and put it on the page.
 
@@ -219,12 +227,15 @@ class Bench:
 
         ct: whether it shows slices of the data. size: inches [as many columns need].
         """
+        from matplotlib.figure import Figure
+
         from train.recipes.lab import figures
 
-        drawing = figures.new(size or {1: (7.5, 4.6), 2: (11, 4.4)}.get(columns, (12.5, 4.4)))
+        inches = size or {1: (7.5, 4.6), 2: (11, 4.4)}.get(columns, (12.5, 4.4))
+        drawing = Figure(figsize=inches, layout="compressed")
         yield list(drawing.subplots(rows, columns, squeeze=False).flat)
         figures.save(drawing, self.folder / f"{name}.png", title, self.footnote)
-        self.pictures.append(Picture(file=f"{name}.png", title=title, ct=ct))
+        self.pictures.append({"file": f"{name}.png", "title": title, "ct": ct})
 
     def curves(self, name: str, title: str, *panels: Panel) -> None:
         """A figure of curves over epochs, side by side."""

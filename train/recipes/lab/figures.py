@@ -13,28 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from lits_deploy.files import atomic_path
 from lits_deploy.printable import plottable
+from train import plots
 from train.recipes import printed
 from train.recipes.lab.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY, GREY = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#CC79A7",
-    "#56B4E9",
-    "#5a5a5a",
-)
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, GREY = "#CC79A7", "#56B4E9", "#5a5a5a"
 """Okabe and Ito's, told apart by colour-blind readers too."""
 
 COLOURS = {
@@ -115,13 +107,6 @@ def label_of(name: str) -> str:
     return printed.NAMES[base] + ("_init" if init else "")
 
 
-def new(size: tuple[float, float]) -> Figure:
-    """An empty figure; size in inches."""
-    figure = Figure(figsize=size, layout="compressed")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def save(figure: Figure, path: Path, title: str, foot: str) -> None:
     """Title above, footnote below, written as PNG, whole or not at all."""
     width, height = figure.get_figwidth(), figure.get_figheight()
@@ -132,8 +117,7 @@ def save(figure: Figure, path: Path, title: str, foot: str) -> None:
     engine = figure.get_layout_engine()
     assert isinstance(engine, ConstrainedLayoutEngine)
     engine.set(rect=(0, below, 1, 1 - above - below))
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    plots.save(figure, path)
 
 
 def curves(axes: Axes, panel: Panel) -> None:

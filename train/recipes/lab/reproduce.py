@@ -23,11 +23,9 @@ from lits_deploy.files import write_json, write_text, write_words
 from lits_deploy.locks import open_lock
 from train.recipes.lab.bench import Bench, Settings
 from train.recipes.lab.dataset import DataSet
-from train.recipes.lab.page import read_result, write_page
-from train.recipes.lab.readme import readme
+from train.recipes.lab.page import read_result, readme, write_page
 from train.recipes.lab.result import document, epochs_csv, link_runs
-from train.recipes.lab.words import RESULT
-from train.recipes.registry import Recipe
+from train.recipes.registry import RESULT, Recipe
 from train.session import Observer
 
 MARK, LOCK = "reproduce.json", ".lock"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import io
 import re
 import statistics
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.spreadsheet import CsvWriter
+from lits_deploy.spreadsheet import csv_text
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.runs import Run
-from train.recipes.lab.words import PARTS
-from train.recipes.registry import Recipe
+from train.recipes.registry import PARTS, Recipe
 from train.run import provenance
 
 
@@ -47,7 +44,7 @@ def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
         "used": {split: len(samples) for split, samples in bench.splits.items()} if bench.recipe.trains else None,
         "seeds": bench.settings.seeds if bench.recipe.trains else 0,
         "tables": [table.to_json() for table in bench.tables],
-        "pictures": [asdict(picture) for picture in bench.pictures],
+        "pictures": bench.pictures,
         "notes": bench.notes,
         "runs": [_run(run) for run in bench.runs.values()],
         "command": command,
@@ -68,27 +65,21 @@ def _run(run: Run) -> dict[str, Any]:
 
 def epochs_csv(runs: list[Run]) -> str:
     """Every epoch of every run of a recipe: figures on validate and test, by patient or slice, as a table."""
-    text = io.StringIO()
-    writer = CsvWriter(text)
     figures = ("loss", "accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
     lists = ("class_accuracy", "dice", "iou")
     splits = ("validate", "test")
     header = ["run", "seed", "split_by", "epoch", "seconds", "train_loss", "train_accuracy"]
     header += [f"{split}_{name}" for split in splits for name in figures]
     header += [f"{split}_{name}{k}" for split in splits for name in lists for k in range(3)]
-    writer.writerow(header)
+    rows: list[list[Any]] = [header]
     for run in runs:
         for row, line in zip(run.rows, run.lines, strict=True):
-            cells = [run.name, run.config.seed, run.split_by, row["epoch"]]
-            cells += [_cell(row[name]) for name in ("seconds", "train_loss", "train_accuracy")]
-            cells += [_cell(line[split].get(name)) for split in splits for name in figures]
-            cells += [_cell((line[split].get(n) or [None] * 3)[k]) for split in splits for n in lists for k in range(3)]
-            writer.writerow(cells)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.7g}"
+            values = [row[name] for name in ("seconds", "train_loss", "train_accuracy")]
+            values += [line[split].get(name) for split in splits for name in figures]
+            values += [(line[split].get(n) or [None] * 3)[k] for split in splits for n in lists for k in range(3)]
+            numbers = ["" if value is None else f"{value:.7g}" for value in values]
+            rows.append([run.name, run.config.seed, run.split_by, row["epoch"], *numbers])
+    return csv_text(rows)
 
 
 def link_runs(bench: Bench) -> None:

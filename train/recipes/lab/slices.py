@@ -11,9 +11,9 @@ import numpy.typing as npt
 import torch
 
 from lits_deploy.contract import InputContract
-from lits_deploy.errors import DataError, SliceError
-from lits_deploy.scans.image import load_slice
+from lits_deploy.errors import DataError
 from train.data.layout import Sample
+from train.data.load import read_slice
 from train.data.masks import load_mask
 from train.data.spread import middles
 from train.preprocess import Preprocess
@@ -46,14 +46,7 @@ class Shown:
 def show(data: DataSet, sample: Sample) -> Shown:
     """Read a slice; DataError where it cannot be used."""
     mask = None if sample.mask is None else load_mask(sample, PLAIN.size)
-    return Shown(sample, _read(sample, PLAIN)[0], data.classes[sample.image], mask)
-
-
-def _read(sample: Sample, contract: InputContract) -> npt.NDArray[np.uint8]:
-    try:
-        return load_slice(sample.image, contract)
-    except SliceError as error:
-        raise DataError(f"{sample.image}: {error}.", fix="mend or remove the file") from error
+    return Shown(sample, read_slice(sample, PLAIN)[0], data.classes[sample.image], mask)
 
 
 def examples(data: DataSet, samples: Sequence[Sample], each: int = 1) -> list[Sample]:
@@ -81,7 +74,7 @@ def logits(run: Run, samples: Sequence[Sample], device: torch.device) -> npt.NDA
     found = []
     with torch.no_grad():
         for start in range(0, len(samples), AT_ONCE):
-            batch = np.stack([_read(sample, contract) for sample in samples[start : start + AT_ONCE]])
+            batch = np.stack([read_slice(sample, contract) for sample in samples[start : start + AT_ONCE]])
             found.append(model(preprocess(torch.from_numpy(batch).to(device))).float().cpu().numpy())
     return np.concatenate(found)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lits_deploy.spreadsheet import CsvWriter
+from lits_deploy.spreadsheet import csv_text
 
 DASH = "—"
 Cell = float | int | str | None | Sequence[float | None]
@@ -74,10 +73,8 @@ class Table:
     def csv(self) -> str:
         """Numbers in full; of several seeds the mean, and the standard deviation in a column of its own."""
         spread = [c.key for c in self.columns if any(len(_known(row.get(c.key))) > 1 for row in self.rows)]
-        text = io.StringIO()
-        writer = CsvWriter(text)
         keys = [key for c in self.columns for key in ((c.key, f"{c.key}_sd") if c.key in spread else (c.key,))]
-        writer.writerow(keys if self.split_by is None else [*keys, "split_by"])
+        rows = [keys]
         for row in self.rows:
             cells: list[str] = []
             for column in self.columns:
@@ -86,8 +83,10 @@ class Table:
                 cells.append(cell if isinstance(cell, str) else _full(statistics.fmean(known)) if known else "")
                 if column.key in spread:
                     cells.append(_full(statistics.stdev(known)) if len(known) > 1 else "")
-            writer.writerow(cells if self.split_by is None else [*cells, self.split_by])
-        return text.getvalue()
+            rows.append(cells)
+        if self.split_by is not None:
+            rows = [[*rows[0], "split_by"], *([*cells, self.split_by] for cells in rows[1:])]
+        return csv_text(rows)
 
     def to_json(self) -> dict[str, Any]:
         """For result.json, from which the page is made."""
@@ -102,7 +101,9 @@ class Table:
 
 
 def row_of(columns: Sequence[Column], item: Sequence[Any]) -> dict[str, Cell]:
-    """What the columns make of an item."""
+    """What the columns make of an item, in order its own cells where no column has a function."""
+    if not any(column.of for column in columns):
+        return {column.key: cell for column, cell in zip(columns, item, strict=True)}
     return {column.key: column.of(*item) for column in columns if column.of is not None}
 
 

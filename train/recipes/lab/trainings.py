@@ -18,14 +18,11 @@ import torch
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.machine import processor
 from train import checkpoint
-from train.config import TrainConfig
+from train.config import FREE, TrainConfig
 from train.folder import CONFIG, LAST
 from train.recipes.lab.runs import EVERY_EPOCH, Figures, Recorder, Run, keep_snapshot, read_every_epoch, read_rows, slim
 from train.run import TEST, train
 from train.session import Observer
-
-UNNAMED = ("data", "epochs", "max_minutes", "device", "workers", "recipe")
-"""Settings that do not change the weights of an epoch."""
 
 ENDLESS = 1_000
 """Epochs of a run that minutes end."""
@@ -50,7 +47,7 @@ class Wanted:
     def name(self) -> str:
         """Folder of the run: readable, then 8 hex digits of everything that changes its weights."""
         c = self.config
-        named = {key: value for key, value in c.to_json().items() if key not in UNNAMED}
+        named = {key: value for key, value in c.to_json().items() if key not in FREE}
         kind = torch.device(c.device).type
         key = sha256_bytes(canonical_json([named, self.view, kind]).encode())[:8]
         words = [c.model, "kaiming" if c.init == "kaiming" else "", f"lr{c.lr:.0e}".replace("e-0", "e-")]

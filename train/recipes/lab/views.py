@@ -5,7 +5,6 @@ A view copies no picture. Its name holds a hash of what is in it, so a view that
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from lits_deploy.errors import DataError
 from lits_deploy.files import canonical_json, sha256_bytes, write_json, write_text
-from lits_deploy.spreadsheet import CsvWriter
+from lits_deploy.spreadsheet import csv_text
 from train.data.layout import SPLITS, Sample
 from train.data.spread import middles
 from train.prepare.split import FEWEST_PATIENTS, split_patients
@@ -117,9 +116,7 @@ def _write_split(data: DataSet, folder: Path, samples: Sequence[Sample]) -> None
             _link(folder / "masks" / f"{stem}.png", sample.mask)
         rows.append((name, str(data.classes[sample.image]), sample.patient, sample.scan))
     if not masks:
-        text = io.StringIO()
-        CsvWriter(text).writerows(rows)
-        write_text(folder / "targets.csv", text.getvalue())
+        write_text(folder / "targets.csv", csv_text(rows))
 
 
 def _link(path: Path, target: Path) -> None:

@@ -1,0 +1,90 @@
+"""Operating points from evidence: for each rule a threshold set on all of it, and a promise by nested folds.
+
+What a threshold stands on, temperature and abstain threshold, is fitted with it, and anew for each fold. Knows nothing
+about files or networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.confidence import AbstainRule, fit_abstain, fit_temperature
+from export.evidence import Evidence
+from export.promise import Bools, nested, promises
+from export.thresholds import threshold_of
+from lits_deploy.fusion import lesion_log_odds
+from lits_deploy.operating_point import ARGMAX, BALANCED, OperatingPoint
+from lits_deploy.pipeline.judge import Judge, softmax
+
+RULES = (
+    ARGMAX,
+    BALANCED,
+    *(f"sensitivity={wanted:g}" for wanted in (0.8, 0.85, 0.9, 0.95)),
+    *(f"specificity={wanted:g}" for wanted in (0.8, 0.9, 0.95, 0.98)),
+)
+"""The rules that a bundle has thresholds for, besides the one that was asked for at export."""
+
+Logits = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What was fitted on some slices. thresholds: odds by rule, None for argmax."""
+
+    temperature: float
+    abstain: AbstainRule
+    thresholds: dict[str, float | None]
+
+    def marks(self, logits: Logits) -> dict[str, Bools]:
+        """Which slices each rule gives class 2, bool [N] by rule."""
+        found = {}
+        for rule, threshold in self.thresholds.items():
+            judge = Judge(
+                temperature=self.temperature,
+                abstain_below=self.abstain.threshold,
+                point=OperatingPoint(rule=rule, threshold=threshold),
+            )
+            decided = judge.decide(logits)
+            found[rule] = (decided.labels == 2) & ~decided.unsure
+        return found
+
+
+def fit(target: npt.NDArray[np.int64], logits: Logits, rules: Sequence[str] = RULES) -> Fitted:
+    """Everything, on these slices. target: int64 [N]; logits: float32 [N, 3]. DataError where there is too little."""
+    temperature = fit_temperature(target, logits)
+    odds = lesion_log_odds(logits, temperature)
+    return Fitted(
+        temperature=temperature,
+        abstain=fit_abstain(target, softmax(logits, temperature)),
+        thresholds={
+            rule: None if rule == ARGMAX else float(np.exp(threshold_of(rule, target == 2, odds))) for rule in rules
+        },
+    )
+
+
+def points_of(evidence: Evidence, fitted: Fitted) -> tuple[dict[str, Any], ...]:
+    """Each rule of `fitted`, which was fitted on all of the evidence, as `OperatingPoint.from_json` reads it.
+
+    DataError where a fold has no others to set its thresholds on: `unjudged` says so before.
+    """
+    rules = tuple(fitted.thresholds)
+
+    def mark(on: Bools) -> dict[str, Bools]:
+        return fit(evidence.target[on], evidence.logits[on], rules).marks(evidence.logits)
+
+    promised = promises(nested(evidence.groups, mark), evidence.lesion, evidence.of_patient)
+    return tuple({"rule": rule, "threshold": fitted.thresholds[rule], **promised[rule]} for rule in rules)
+
+
+def unjudged(evidence: Evidence) -> str | None:
+    """Why no threshold can be set on other patients than those it is judged on, or None."""
+    for group in np.unique(evidence.groups):
+        rest = evidence.target[evidence.groups != group]
+        if not (rest == 2).any() or not (rest != 2).any():
+            return "without one group of patients there are no slices with a lesion, or no others"
+    return None

@@ -1,0 +1,55 @@
+"""`lits-deploy drift`: nights beside the training series and beside each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from lits_deploy import DISCLAIMER, exits
+from lits_deploy.cli import patients, run_options
+from lits_deploy.cli.lazy import exit_codes
+
+
+@exit_codes("0 nothing differs", "1 something does (4 with LITS_DEPLOY_UNATTENDED)")
+@patients.guarded
+def drift(
+    outs: list[Path] = typer.Argument(..., metavar="OUT...", help="OUTs of `classify` or `segment`, the newest last."),
+    reference: Path | None = typer.Option(
+        None, metavar="BUNDLE", help="Compare with this bundle's training series, in place of each OUT's own."
+    ),
+    page: Path | None = typer.Option(None, help="Where the page goes; the last OUT's drift.html if not given."),
+    false_share: float = typer.Option(0.05, help="Of what is found to differ, expected to be false at most."),
+    as_json: bool = run_options.AS_JSON,
+) -> None:
+    """Say whether the series of a night differ from those that the network was trained on, and from earlier nights.
+
+    Over series, not slices; from the ledgers alone, without scans or network. Needs SciPy: pip install
+    'lits-deploy[drift]'.
+    """
+    from lits_deploy.cli.console import console, print_json, table
+    from lits_deploy.nights import words
+    from lits_deploy.nights.page import write_page
+    from lits_deploy.nights.report import look_at
+    from lits_deploy.packed import open_bundle
+    from lits_deploy.pipeline.output import DRIFT
+
+    bundle = None if reference is None else open_bundle(reference)
+    nights = look_at(outs, bundle=bundle, false_share=false_share)
+    path = write_page(nights, page or outs[-1] / DRIFT)
+    if as_json:
+        print_json(nights.to_json())
+    else:
+        for night in nights.nights:
+            console.print(f"{night.sample.name}: {words.counted(night)}")
+        for comparison in nights.comparisons:
+            console.print("")
+            console.print(f"{comparison.own.name}: {words.verdict(comparison, false_share)}")
+            if comparison.findings:
+                table(words.HEADER, words.rows(comparison.findings), right=words.HEADER[1:])
+        console.print("")
+        if nights.found:
+            console.print(words.ADVICE)
+        console.print(f"→ {path}")
+        console.print(DISCLAIMER)
+    raise typer.Exit(exits.of_failures(nights.found))

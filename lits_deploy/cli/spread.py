@@ -1,0 +1,162 @@
+"""`--devices` and `--on` of `classify` and `segment`: one run on several devices or machines, in one command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+import typer
+
+from lits_deploy import exits
+from lits_deploy.cli import run_options
+from lits_deploy.errors import UserError
+from lits_deploy.storage import PathOrUrl
+
+if TYPE_CHECKING:
+    from lits_deploy.contract import Task
+    from lits_deploy.pipeline.options import ClassifyOptions, Progress
+    from lits_deploy.sharding.spread import Hire, SpreadSummary
+
+DEVICES = typer.Option(
+    None,
+    "--devices",
+    metavar="all|cuda:0,cuda:1|cpu:2",
+    help="Spread the run over these devices, a process for each; --batch-size, --workers and --threads are of each.",
+)
+ON = typer.Option(
+    None,
+    "--on",
+    metavar="ray[://ADDRESS]",
+    help="Spread it over a Ray cluster, whose nodes find the scans at the same paths; without an address over a Ray of"
+    " its own on this machine. Needs the extra `ray`.",
+)
+
+SHARD_SLICES = typer.Option(
+    None,
+    "--shard-slices",
+    min=1,
+    help="With --devices or --on: most slices that are handed out at once. [default: a thirty-second, 1,000 to 20,000]",
+)
+
+_SHOWN = 10
+
+
+class Asked(NamedTuple):
+    """What a run is spread over."""
+
+    devices: str | None
+    on: str | None
+    shard_slices: int | None
+
+
+def asked_for(
+    devices: str | None, on: str | None, shard_slices: int | None, options: ClassifyOptions, job: str | None
+) -> Asked | None:
+    """What a run is to be spread over; None: nothing. Raises UserError for options that do not go together."""
+    if devices is None and on is None:
+        if shard_slices is not None:
+            raise UserError("--shard-slices is of a run on several devices.", fix="add --devices all, or leave it out")
+        return None
+    name = "--on" if devices is None else "--devices"
+    if job is not None:
+        raise UserError(f"{name} makes a plan of its own.", fix=f"leave --job out, or {name}")
+    if options.device != "auto":
+        raise UserError(f"--device and {name} name the same thing.", fix="leave --device out")
+    return Asked(devices, on, shard_slices)
+
+
+def do_spread(
+    bundle: Path,
+    scans: Sequence[PathOrUrl],
+    out: Path,
+    asked: Asked,
+    *,
+    task: Task,
+    options: ClassifyOptions,
+    report: bool = True,
+    segmenter: Path | None = None,
+    masks: Sequence[str] = ("png",),
+) -> NoReturn:
+    """Run it, and say how it went."""
+    from lits_deploy.cli.console import errors, progress_bar
+    from lits_deploy.packed import open_bundle
+    from lits_deploy.pipeline.stop import stop_on_signals
+    from lits_deploy.sharding.spread import Spread, spread_run
+
+    if segmenter is not None:
+        open_bundle(segmenter)
+        if not report:
+            raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
+    spread = Spread(
+        bundle=run_options.bundle_and_scans(bundle, scans),
+        scans=scans,
+        out=out,
+        hire=_hire(asked, options),
+        task=task,
+        options=options,
+        report=report,
+        segmenter=segmenter,
+        masks=masks,
+        shard_slices=asked.shard_slices,
+    )
+    with progress_bar() as bar, stop_on_signals() as stop:
+        show = run_options.progress_shown(bar, task, stop, last="writing tables")
+        drawn = bar.task_ids[-1]
+
+        def planning(what: str, files: int) -> None:
+            bar.update(drawn, note=f"{what}: {files:,}")
+
+        def merging(progress: Progress) -> None:
+            bar.update(drawn, note="merging")
+
+        summary = spread_run(spread, on_plan=planning, on_progress=show, on_merge=merging, stop=stop)
+    print_spread(summary)
+    if stop.requested:
+        raise typer.Exit(stop.exit_code)
+    if summary.merged.missing:
+        missing, shards = len(summary.merged.missing), summary.merged.shards
+        errors.print(
+            f"error: {missing:,} of {shards:,} shards could not be done: the tables hold the others."
+            " Fix: the same command tries them again"
+        )
+        raise typer.Exit(exits.USER_ERROR)
+    raise typer.Exit(exits.of_failures(summary.merged.run.news))
+
+
+def _hire(asked: Asked, options: ClassifyOptions) -> Hire:
+    """Raises UserError for devices and clusters that are none, MissingExtra without Ray."""
+    from lits_deploy.sharding.devices import Devices
+    from lits_deploy.sharding.places import places
+    from lits_deploy.sharding.ray_cluster import RayCluster, address_of, per_node
+
+    if asked.on is not None:
+        address, cpu_workers = address_of(asked.on), per_node(asked.devices)
+        return lambda start: RayCluster(start, address, cpu_workers)
+    found = places(asked.devices or "all", runtime=options.runtime)
+    return lambda start: Devices(start, found)
+
+
+def print_spread(summary: SpreadSummary) -> None:
+    """Warnings, then what is in the output folder and how fast it came."""
+    from lits_deploy.cli.console import errors
+    from lits_deploy.cli.summaries import print_masks, print_summary
+
+    run = summary.merged.run
+    for warning in dict.fromkeys((*summary.notes, *run.warnings)):
+        errors.print(f"warning: {warning}")
+    for number, why in list(summary.failed.items())[:_SHOWN]:
+        errors.print(f"shard {number} failed: {why}")
+    if summary.merged.segmented is not None:
+        print_masks(summary.merged.segmented)
+    before = run.slices - summary.slices
+    earlier = f", {before:,} before" if before > 0 else ""
+    if summary.workers:
+        workers = f"{summary.workers} worker{'s' if summary.workers > 1 else ''}"
+        rate = f": {summary.slices / summary.seconds:,.1f} slices/s" if summary.slices else ""
+        done = f"{summary.slices:,} slices in {summary.seconds:,.1f} s on {workers}{rate}{earlier}"
+    else:
+        done = f"No slices to do{earlier}"
+    print_summary(run, done=done)
+    if run.missing:
+        errors.print(f"{run.missing:,} files are to go: the same command goes on from here.")

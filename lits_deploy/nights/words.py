@@ -1,0 +1,106 @@
+"""Comparisons of nights as a reader wants them: sentences, and the cells of tables, for a terminal and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lits_deploy.drift.against import rate
+from lits_deploy.nights.compare import Comparison, Finding
+from lits_deploy.nights.night import TRAINING, Night
+from lits_deploy.synthetic import MARK
+
+DASH = "–"
+HEADER = ("number", "this night", "the others", "range of these", "p, adjusted", "smallest shift found")
+
+HINTS = {
+    "grey levels, HU, noise": "window, contrast phase, dose, reconstruction kernel",
+    "size of the body, field of view, spacing": "protocol, body region, another group of patients",
+    "rise along the series": "order of slices: head first, or upside down",
+    "scanner, kernel, tube voltage": "a scanner or protocol that is new",
+    "answers alone": "patients with other findings, or something that none of the numbers shows",
+}
+"""What differs → what to check first."""
+
+ADVICE = (
+    "Look at some of these series before you rely on the night's ranking: what the bundle promises was measured on "
+    "series like the training data."
+)
+
+
+def counted(night: Night) -> str:
+    """How many of a night's series are unlike the training series."""
+    one = night.sample.series
+    studies = "1 study" if one == 1 else f"{one:,} studies"
+    text = f"{night.series:,} series. Below, each of {studies} counts once, by its longest series."
+    if night.reference is None or not night.series or not (share := rate(night.reference.series)):
+        return text
+    beside = f" ({MARK})" if night.reference.synthetic else ""
+    return (
+        f"{night.marked:,} of {night.series:,} series {'is' if night.marked == 1 else 'are'} unlike the "
+        f"{night.reference.series:,} training series{beside}; about {share * night.series:.1f} would be marked by "
+        f"chance. Below, each of {studies} counts once, by its longest series."
+    )
+
+
+def verdict(comparison: Comparison, false_share: float) -> str:
+    """What came of a comparison, in a sentence."""
+    other = others(comparison)
+    if comparison.why_not is not None:
+        return f"Not compared with {other}: {comparison.why_not}."
+    names = ", ".join(one.what if one.word is None else f"{one.what} {one.word}" for one in comparison.found)
+    whole = len(comparison.findings)
+    if not names:
+        return f"Like {other} in all {whole} respects that were compared."
+    certain = f"of such findings at most {false_share:.0%} are expected to be false"
+    return f"Differs from {other} in {len(comparison.found)} of {whole} respects: {names} ({certain})."
+
+
+def others(comparison: Comparison) -> str:
+    """What a night is compared with."""
+    other = comparison.other
+    if other.name == TRAINING:
+        return f"the {other.series:,} training series"
+    return f"the {other.series:,} series of {other.name}"
+
+
+def rows(findings: Sequence[Finding]) -> list[tuple[str, ...]]:
+    """The cells of HEADER."""
+    return [
+        (
+            f"{title(one)}{' *' if one.found else ''}",
+            value(one, one.own),
+            value(one, one.other),
+            DASH if one.word is not None else f"{value(one, one.low)} to {value(one, one.high)}",
+            p_value(one.adjusted),
+            smallest(one),
+        )
+        for one in findings
+    ]
+
+
+def title(one: Finding) -> str:
+    """What was compared, with its unit."""
+    if one.number is None:
+        return f"{one.what} {one.word} (%)"
+    return f"{one.what} ({one.number.unit})" if one.number.unit else one.what
+
+
+def value(one: Finding, number: float) -> str:
+    """A value without its unit."""
+    return f"{100 * number:.0f}" if one.number is None else one.number.text(number)
+
+
+def p_value(p: float) -> str:
+    """Two digits that count."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def smallest(one: Finding) -> str:
+    """From which medians on a shift would be found four times in five."""
+    if one.number is None:
+        return DASH
+    if one.smallest == (None, None):
+        return "none: too few series"
+    usual, (low, high) = one.number.text(one.other), (edge and one.number.text(edge) for edge in one.smallest)
+    ways = [f"below {low}" if low and low != usual else "", f"above {high}" if high and high != usual else ""]
+    return " or ".join(filter(None, ways)) or "any that shows in these digits"

@@ -1,0 +1,113 @@
+"""The end of a run, once its answers are in the ledger: tables, what follows them, run.json, and the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import monotonic
+
+from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.ignored import Ignored
+from lits_deploy.pipeline.intake import Intake
+from lits_deploy.pipeline.options import RunSummary
+from lits_deploy.pipeline.output import RUN_JSON
+from lits_deploy.pipeline.record import Answered, Effort, Session, write_run_json
+from lits_deploy.results import write_tables
+
+Finish = Callable[[RunContext], Sequence[Path]]
+"""What follows a run when all is in its ledger and the tables are written; gives the paths of what else it wrote."""
+
+
+def conclude(
+    run: RunContext,
+    intake: Intake,
+    ignored: Ignored,
+    session: Session,
+    *,
+    provenance: Mapping[str, str],
+    answered: Answered,
+    finish: Finish | None,
+    effort: Callable[[], Effort],
+    warnings: Callable[[], Sequence[str]],
+) -> RunSummary:
+    """Write all results; what there is to say of the run.
+
+    effort, warnings: asked once all is done; the latter of what only those know who had it answered.
+    Raises OutputError where something cannot be written, LedgerError for a damaged ledger.
+    """
+    ledger, options, out = run.ledger, run.options, run.output.out
+    ignored, idle = ignored.settled(ledger, options)
+    kinds = tuple(dict.fromkeys([*options.formats, *run.output.tables_there()]))
+    tables = write_tables(
+        out, kinds, ledger, classes=run.contract.classes, provenance=provenance, pair=bool(run.artifact.fusion)
+    )
+    session.tables_written = monotonic()
+    if finish is not None:
+        tables += tuple(finish(run))
+    run.decoding.close()
+    session.finished = monotonic()
+    told = (*_warnings(run), *warnings(), *_idle(run, idle))
+    summary = _summary(run, intake, answered, tables, told)
+    write_run_json(
+        run,
+        summary=summary,
+        session=session,
+        effort=effort(),
+        ignored=ignored,
+        identity=intake.identity,
+        provenance=provenance,
+    )
+    return summary
+
+
+def _warnings(run: RunContext) -> Iterator[str]:
+    """What a user should know of a run, whoever answered it."""
+    output, options = run.output, run.options
+    if run.artifact.warning:
+        yield run.artifact.warning
+    if output.open_to_others():
+        yield "The output folder was there before, and other users may list it; its files are private. Fix: chmod 700"
+    if run.listing.own:
+        yield (
+            f"Folders among the scans that hold results of lits-deploy: {run.listing.own}. Their masks are passed over."
+        )
+    if output.salt_left_behind and options.salt is None and options.salt_file is None:
+        yield "Pseudonyms are new: the salt of the earlier results is in the --ledger folder that they were made with."
+
+
+def _idle(run: RunContext, idle: Sequence[int]) -> Iterator[str]:
+    """idle: the patterns to ignore, by number, that match nothing; no pattern itself: it may be a patient's id."""
+    if run.listing.only is None and not run.ledger.counts().pending:
+        yield from (f"Number {n} of the patterns to ignore matches no failed file." for n in idle)
+
+
+def _summary(
+    run: RunContext, intake: Intake, answered: Answered, tables: tuple[Path, ...], warnings: tuple[str, ...]
+) -> RunSummary:
+    ledger, counts = run.ledger, run.ledger.counts()
+    labels, abstained = ledger.labels(), ledger.abstained()
+    return RunSummary(
+        files=counts.all - counts.pending,
+        failed=ledger.failed(),
+        acknowledged=ledger.acknowledged(),
+        slices=sum(labels.values()) + abstained,
+        abstained=abstained,
+        excluded=ledger.excluded(),
+        now=answered.slices,
+        missing=counts.pending,
+        added=intake.added,
+        removed=intake.removed,
+        stopped=bool(counts.pending) and run.stop.requested,
+        resumed=intake.resumed,
+        classes={name: labels.get(label, 0) for label, name in enumerate(run.contract.classes)},
+        reasons=ledger.reasons(),
+        excluded_reasons=ledger.excluded_reasons(),
+        others=dict(run.listing.others.most_common()),
+        seconds=answered.seconds,
+        slices_per_s=answered.slices / answered.seconds if answered.seconds else 0.0,
+        run_id=ledger.run_id,
+        device=run.info.device,
+        tables=tables,
+        run_json=run.output.out / RUN_JSON,
+        warnings=warnings,
+    )

@@ -1,0 +1,105 @@
+"""What a DICOM header says of a slice's place and of what may tell it from others there (`lits_deploy.series.Where`).
+
+Attributes of the CT Image IOD and, for files of many frames, of the functional groups of Enhanced CT (PS3.3, C.7.6.16).
+What is missing or makes no sense is not there: nothing here fails a file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from pydicom.dataset import Dataset
+
+from lits_deploy.scans.dicom.header import Groups, binary, items, number, text, texts
+from lits_deploy.series.facts import Value, Where
+
+_PLACES = {0x00200032, 0x00201041, 0x00209056, 0x00209057, 0x00209113, 0x00209301, 0x0020930E}
+"""Dimensions that say where a frame lies: positions, Slice Location, Stack ID and In-Stack Position Number."""
+
+_TIME = re.compile(r"([01]\d|2[0-3]):?(?:([0-5]\d):?(?:([0-5]\d|60)(\.\d{1,6})?)?)?", re.ASCII)
+
+
+class Wheres:
+    """Where the slices of a file lie. many: it has frames, whose functional groups go before the top level; that tells
+    neither number nor place of one of them."""
+
+    def __init__(self, top: Dataset, *, many: bool) -> None:
+        self._many = many
+        self._number = _integer(number(top, 0x00200013))
+        self._location = None if many else number(top, 0x00201041)
+        self._instance = text(top, 0x00080018) or None
+        clock = _clock(text(top, 0x00080032))
+        self._clock = _clock(text(top, 0x0008002A)[8:]) if clock is None else clock
+        labels: dict[str, Value | None] = {
+            "kernel": _joined(texts(top, 0x00181210)),
+            "temporal position": _integer(number(top, 0x00200100)),
+            "trigger time": number(top, 0x00181060),
+            "acquisition": _integer(number(top, 0x00200012)),
+            "file": self._number if many else None,
+        }
+        self._labels: dict[str, Value] = {name: value for name, value in labels.items() if value is not None}
+        self._dimensions = _dimensions(top) if many else []
+
+    def of(self, groups: Groups, position: float | None, image_type: Sequence[str]) -> Where:
+        """Of one slice. position: in mm along its normal."""
+        labels = dict(self._labels)
+        if kind := _joined(image_type):
+            labels["image type"] = kind
+        place, clock = self._number, None
+        if self._many:
+            place, clock = self._of_frame(groups, labels)
+        return Where(
+            position=position,
+            location=self._location,
+            number=place,
+            instance=self._instance,
+            clock=self._clock if clock is None else clock,
+            labels=labels,
+        )
+
+    def _of_frame(self, groups: Groups, labels: dict[str, Value]) -> tuple[int | None, float | None]:
+        """Number and clock of a frame; its labels are put to the others."""
+        for name, macro, attribute in (
+            ("temporal position", 0x00209310, 0x0020930D),
+            ("trigger time", 0x00189118, 0x00209153),
+        ):
+            if (group := groups.first(macro)) and (found := binary(group, attribute, "d")):
+                labels[name] = found[0]
+        if (group := groups.first(0x00189314)) and (kernel := _joined(texts(group, 0x00181210))):
+            labels["kernel"] = kernel
+        content = groups.first(0x00209111)
+        if not content:
+            return None, None
+        for name, attribute, code in (("temporal position", 0x00209128, "I"), ("acquisition", 0x00209156, "H")):
+            if found := binary(content, attribute, code):
+                labels[name] = found[0]
+        values = binary(content, 0x00209157, "I") if self._dimensions else ()
+        if told := [str(values[n]) for n in self._dimensions if n < len(values)]:
+            labels["dimension"] = "\\".join(told)
+        places = binary(content, 0x00209057, "I")
+        return int(places[0]) if places else None, _clock(text(content, 0x00189074)[8:])
+
+
+def _dimensions(top: Dataset) -> Sequence[int]:
+    """Which of a frame's Dimension Index Values may tell it from others at its place."""
+    pointers = [binary(item, 0x00209165, "H") for item in items(top, 0x00209222)]
+    return [n for n, at in enumerate(pointers) if len(at) == 2 and int(at[0]) << 16 | int(at[1]) not in _PLACES]
+
+
+def _joined(values: Sequence[str]) -> str | None:
+    """A text of several values as exporters agree on it, whatever they did to its letters and spaces."""
+    return "\\".join(" ".join(value.upper().split()) for value in values) or None
+
+
+def _integer(value: float | None) -> int | None:
+    return int(value) if value is not None and value == int(value) else None
+
+
+def _clock(time: str) -> float | None:
+    """Seconds of the day of a TM value, or of a DT value without its date."""
+    found = _TIME.match(time)
+    if found is None:
+        return None
+    hour, minute, second, fraction = found.groups()
+    return round(3600 * int(hour) + 60 * int(minute or 0) + int(second or 0) + float(fraction or 0), 6)

@@ -1,0 +1,125 @@
+"""Several devices of this machine as a crew: one child process for each (`crew.Crew`).
+
+Knows nothing of plans and merges (`spread`).
+"""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from lits_deploy.decode.wakeup import Wakeup
+from lits_deploy.errors import UserError
+from lits_deploy.pipeline.options import Progress
+from lits_deploy.sharding.child import Child, command
+from lits_deploy.sharding.crew import Event, Joined, Left, Noted, Published, Refused, Reported, Stopped
+from lits_deploy.sharding.messages import Start
+from lits_deploy.sharding.places import Place
+
+
+class Devices:
+    """A crew of child processes. Use as a context manager."""
+
+    def __init__(self, start: Start, places: Iterable[Place], *, command: Sequence[str] | None = None) -> None:
+        """start: what all of them work on. command: starts a child, in place of ours."""
+        self._start, self._places = start, {place.name: place for place in places}
+        self._command = command
+        self._children: dict[str, Child] = {}
+        self._shards: dict[str, int] = {}
+        self._stopping = False
+        self._wakeup = Wakeup()
+
+    def __enter__(self) -> Devices:
+        for name in self._places:
+            self.again(name)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in self._children.values():
+            child.close(kill=kind is not None or self._stopping)
+        self._wakeup.close()
+
+    @property
+    def expected(self) -> bool:
+        """Whether there is a child."""
+        return bool(self._children)
+
+    def again(self, worker: str) -> None:
+        """Start a child."""
+        place = self._places[worker]
+        start = replace(self._start, options=place.options(self._start.options), cores=place.cores)
+        self._children[worker] = Child(start.to_json(), self._command or command())
+
+    def give(self, worker: str, shard: int) -> None:
+        """Have a child do a shard."""
+        self._shards[worker] = shard
+        self._children[worker].send({"shard": shard})
+
+    def stop(self) -> None:
+        """Ask all of them to stop in good order."""
+        self._stopping = True
+        for child in self._children.values():
+            child.send({"stop": True})
+
+    def wake(self) -> None:
+        """Have `wait` return."""
+        self._wakeup.wake()
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What children have said since. Raises UserError where one cannot work at all, as what it was told is wrong
+        for all of them."""
+        with selectors.DefaultSelector() as waited:
+            waited.register(self._wakeup, selectors.EVENT_READ)
+            for name, child in self._children.items():
+                for stream in (child.out, child.err):
+                    if stream is not None:
+                        waited.register(stream, selectors.EVENT_READ, name)
+            ready = waited.select(seconds)
+        events: list[Event] = []
+        for key, _ in ready:
+            if key.data is None:
+                self._wakeup.drain()
+            elif (one := self._children.get(key.data)) is None:
+                continue  # its last words have been read
+            elif key.fd == one.err:
+                one.read_err()
+            else:
+                events += self._heard(key.data, one)
+        return events
+
+    def _heard(self, name: str, child: Child) -> Iterator[Event]:
+        for message in child.receive():
+            yield from self._event(name, message)
+        if child.out is None:
+            del self._children[name]
+            self._shards.pop(name, None)
+            why = child.ended()
+            child.close(kill=True)
+            yield Left(name, why)
+
+    def _event(self, name: str, message: dict[str, Any]) -> Iterator[Event]:
+        if "broken" in message:
+            raise UserError(message["broken"], fix=message["fix"])
+        yield event_of(name, self._shards.get(name, -1), message)
+        if {"published", "refused", "stopped"} & set(message):
+            self._shards.pop(name, None)
+
+
+def event_of(worker: str, shard: int, message: dict[str, Any]) -> Event:
+    """What a worker said (`sharding.worker`), of the shard that it is at."""
+    if "joined" in message:
+        return Joined(worker, message["joined"])
+    if "progress" in message:
+        return Reported(worker, shard, Progress(**message["progress"]))
+    if "published" in message:
+        return Published(worker, shard, message["published"], message["failed"], tuple(message["warnings"]))
+    if "refused" in message:
+        return Refused(worker, shard, message["refused"])
+    if "stopped" in message:
+        return Stopped(worker, shard)
+    return Noted(message["note"])

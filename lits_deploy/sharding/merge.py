@@ -1,0 +1,186 @@
+"""Shards that are done → the output folder that one machine would have written.
+
+A merge is a run: its listing is the plan, its ledger takes the files on as any run's does, and then their answers come
+out of the shards' ledgers in place of a network. Tables, page, masks and run.json follow as in any run. So the same
+folder can be merged into again, or gone on with by an ordinary run, and nothing is done twice.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from time import monotonic
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import UserError
+from lits_deploy.ledger import RAN
+from lits_deploy.ledger.absorb import LedgerDamage, Taken
+from lits_deploy.pipeline.about import ran_elsewhere
+from lits_deploy.pipeline.conclude import Finish, conclude
+from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.identity import note_run, provenance_of
+from lits_deploy.pipeline.ignored import Ignored
+from lits_deploy.pipeline.intake import discover, take_on
+from lits_deploy.pipeline.network import judge_of
+from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+from lits_deploy.pipeline.record import Answered, Effort, Session
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.segmentation.run import MaskBook, SegmentSummary, check_masks
+from lits_deploy.sharding.job_folder import JobFolder
+from lits_deploy.sharding.merge_run import MergeRun, opened, told_of, warnings_of
+from lits_deploy.sharding.merged_pictures import page_of_shards
+from lits_deploy.sharding.published import Published, agree, damaged, let_go, manifest_of, read_all
+from lits_deploy.sharding.shard import check_bundle, settled
+
+_LOT = 1000  # doubtful files noted at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeSummary:
+    """How a merge ended. run: the whole of the output folder; segmented: its masks, of a job that segments.
+
+    shards: that count; merged: whose answers were taken now; missing: that are not done yet, and `failures`: why, as
+    far as somebody tried. odd: shards that were answered otherwise than most (`--allow-mixed`), and in what.
+    """
+
+    run: RunSummary
+    segmented: SegmentSummary | None
+    shards: int
+    merged: int
+    missing: tuple[int, ...]
+    failures: Mapping[int, str]
+    odd: Mapping[int, tuple[str, ...]]
+
+
+def merge(
+    job: JobFolder,
+    out: Path,
+    *,
+    options: ClassifyOptions | None = None,
+    bundle: Bundle | None = None,
+    allow_mixed: bool = False,
+    report: bool = True,
+    masks: Sequence[str] = ("png",),
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> MergeSummary:
+    """Write the tables, page and masks of a job's shards that are done, and run.json, to `out`.
+
+    options: with the salt; what the job fixes comes from there. bundle: the job's, to draw pictures that no shard has.
+    allow_mixed: take shards that were answered on different hardware or runtimes, and mark the results. report: write
+    report.html; masks: formats, of a job that segments; both as in an ordinary run, and so are the others.
+    Where shards are missing, the tables hold what is there, and the same call goes on once they are done.
+    Raises UserError for everything the user can mend: no shard done, a wrong salt, another bundle, shards that do not
+    belong together or are damaged, an output folder of another run.
+    """
+    session, stop = Session(started=datetime.now(timezone.utc), begun=monotonic()), stop or Stop()
+    record = job.read()
+    options = settled(record, options or ClassifyOptions())
+    if bundle is not None:
+        check_bundle(record, bundle, job.location)
+    done = job.published(record)
+    if not done:
+        raise UserError(
+            f"No shard of {job.location} is done yet.",
+            fix=f"lits-deploy {record.task} BUNDLE --job {job.location} --shard 0 …",
+        )
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lits-deploy-")))  # mode 0700
+        shards = read_all(job, record, done, folder, stop)
+        agreement = agree(list(shards.values()), job.location, allow_mixed=allow_mixed)
+        known = bundle or manifest_of(agreement.first, record, job.location)
+        book = None
+        if record.task == "segment":
+            check_masks(masks, options, out)
+            book = MaskBook(known, out, masks, stop)
+        run = opened(stack, job, record, known, agreement, out, options, stop, on_progress)
+        finish: Finish | None = None if book is None else book.write
+        if report and book is None:
+            finish = page_of_shards(job, shards, folder, bundle=bundle, say=say)
+
+        # The plan's files, as any run takes them on; which shards have answers for it.
+        discover(run)
+        session.discovered = monotonic()
+        intake = take_on(run, agreement.identity, compare=_take_as_altered)
+        ignored = Ignored.of(run.ledger, options)
+        provenance = provenance_of(run, agreement.mixed)
+        wanted = _wanted(run, shards)
+        judge = judge_of(record.task, run.artifact, options)
+        before = run.ledger.noted(RAN)
+        now = ran_elsewhere(before, [one.ran for one in (wanted if before else shards.values())], record.names, options)
+        note_run(run, provenance, now, abstain_below=judge.to_json().get("abstain_below"))
+        run.output.keep = True
+
+        # Their answers, in place of a network's.
+        session.begun_files = monotonic()
+        merged = _absorbed(run, job, wanted)
+        session.ended_files = monotonic()
+
+        # Results.
+        missing = [entry for entry in record.live if entry.number not in shards]
+        failures = job.failures(missing)
+        told = told_of(record, shards, wanted, [entry.number for entry in missing], agreement)
+        summary = conclude(
+            run,
+            intake,
+            ignored,
+            session,
+            provenance=provenance,
+            answered=Answered(slices=merged.slices, seconds=session.ended_files - session.begun_files),
+            finish=finish,
+            effort=lambda: Effort(more={"merged": told}),
+            warnings=lambda: list(warnings_of(agreement)),
+        )
+    return MergeSummary(
+        run=summary,
+        segmented=None if book is None else book.summary(summary),
+        shards=len(shards) + len(missing),
+        merged=len(wanted),
+        missing=tuple(entry.number for entry in missing),
+        failures=failures,
+        odd=agreement.odd,
+    )
+
+
+def _take_as_altered(run: RunContext) -> None:
+    """Files of which only the ctime has moved: their shards were answered after that, so nothing is read here."""
+    altered, lot = run.ledger.altered, list[str]()
+    for file in altered.doubtful():
+        lot.append(file.path)
+        if len(lot) >= _LOT:
+            altered.put(lot)
+            lot = []
+    altered.put(lot)
+
+
+def _wanted(run: MergeRun, shards: Mapping[int, Published]) -> list[Published]:
+    """The shards that have answers for files to do; all where answers depend on other files, which may have changed."""
+    wanted = {*shards} if run.contract.channels > 1 else run.ledger.absorb.to_do().keys()
+    return [one for number, one in shards.items() if number in wanted]
+
+
+def _absorbed(run: MergeRun, job: JobFolder, shards: Sequence[Published]) -> Taken:
+    """Take their answers, one shard in one transaction; ends early, in good order, when asked to stop."""
+    begun, before = monotonic(), run.ledger.counts()
+    files = failed = slices = 0
+    for one in shards:
+        if run.stop.requested:
+            break
+        try:
+            taken = run.ledger.absorb.take(one.path, beside=run.contract.channels > 1)
+        except LedgerDamage as error:
+            raise damaged(job, one.entry, str(error)) from error
+        let_go(job, one)
+        files, failed, slices = files + taken.files, failed + taken.failed, slices + taken.slices
+        if run.on_progress is not None:
+            done = before.ok + before.failed + files
+            seconds = monotonic() - begun
+            run.on_progress(
+                Progress(files=before.all, done=done, failed=before.failed + failed, slices=slices, seconds=seconds)
+            )
+    return Taken(files, failed, slices)

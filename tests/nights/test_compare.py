@@ -1,0 +1,144 @@
+"""Samples beside each other: false findings at their rate, shifts found, nothing compared that differs in meaning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lits_deploy.drift.numbers import BY_NAME, NUMBERS
+from lits_deploy.drift.portrait import Portrait
+from lits_deploy.nights.compare import LEAST, compare, scipy_stats, steps
+from lits_deploy.nights.night import Sample, pooled, sample_of, training_of
+from lits_deploy.nights.smallest import smallest_shift
+from looks import people, person
+
+pytest.importorskip("scipy")
+
+
+def sample(seeds: range, name: str = "night", contract: str = "c", **changes: float) -> Sample:
+    return sample_of(name, [person(seed, changes=changes) for seed in seeds], contract, "b")
+
+
+def found(own: Sample, other: Sample, **how: float) -> set[str]:
+    (one,) = compare([(own, other)], false_share=how.get("false_share", 0.05), smallest=False)
+    return {finding.name for finding in one.found}
+
+
+def test_false_findings_stay_at_their_rate() -> None:
+    """Of nights like the training series no more than one in twenty differs in anything."""
+    hits = sum(bool(found(sample(range(n, n + 8)), sample(range(n + 8, n + 29)))) for n in range(0, 4350, 29))
+    assert hits <= 13  # of 150: 7.5 expected at most; more than 13 happens once in fifty
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [({"middle": 25}, "middle"), ({"noise": 80}, "noise"), ({"rise": -1.0}, "rise")]
+)
+def test_a_shift_is_found_in_the_number_that_shifted(changes: dict[str, float], name: str) -> None:
+    training = sample(range(21), "training")
+    nights = [found(sample(range(n, n + 8), **changes), training) for n in range(100, 180, 8)]
+    assert sum(name in one for one in nights) >= 9
+
+
+def test_all_that_is_tested_is_one_family() -> None:
+    training = sample(range(21), "training")
+    own = sample(range(100, 108), middle=25)
+    (alone,) = compare([(own, training)], false_share=0.05, smallest=False)
+    beside = compare(
+        [(own, training), *[(sample(range(n, n + 8)), training) for n in range(200, 280, 8)]], false_share=0.05
+    )
+    first = {one.name: one for one in alone.findings}
+    for one in beside[0].findings:
+        assert one.p == first[one.name].p
+        assert one.p <= one.adjusted
+    assert beside[0].findings[3].adjusted != first[beside[0].findings[3].name].adjusted
+
+
+def test_what_differs_by_less_than_a_step_is_equal() -> None:
+    number, at = BY_NAME["step_mm"], np.array([5.0])
+    assert len(set(steps(number, np.array([5.0, 5.02, 4.98]), at).tolist())) == 1
+    many = [
+        sample_of(str(mm), [Portrait(numbers={"step_mm": mm}) for _ in range(30)], "c", "b") for mm in (5.0, 5.02, 6.0)
+    ]
+    assert found(many[0], many[1]) == set()
+    assert found(many[0], many[2]) == {"step_mm"}
+
+
+def test_words_are_compared_each_against_all_others() -> None:
+    def scanners(**counts: int) -> Sample:
+        return Sample(name="n", series=sum(counts.values()), numbers={}, words={"scanner": counts})
+
+    (one,) = compare([(scanners(GE=10), scanners(GE=2, Siemens=18))], false_share=0.05)
+    assert {(f.word, f.own, f.other) for f in one.found} == {("GE", 1.0, 0.1), ("Siemens", 0.0, 0.9)}
+    (none,) = compare([(scanners(GE=3), scanners(Siemens=21))], false_share=0.05)
+    assert none.why_not is not None
+
+
+class TestMeaning:
+    """Only what means the same on both sides is compared."""
+
+    def test_grey_levels_need_one_contract_and_answers_one_bundle(self) -> None:
+        portraits = [
+            Portrait(numbers={"middle": 100.0 + n, "hu_middle": 20.0 + n, "suspect": n / 50, "field_mm": 400.0 + n})
+            for n in range(8)
+        ]
+        own = sample_of("own", portraits, "c", "b")
+        assert own.shared(sample_of("o", portraits, "c", "b")) == ["middle", "hu_middle", "field_mm", "suspect"]
+        assert own.shared(sample_of("o", portraits, "c", "another")) == ["middle", "hu_middle", "field_mm"]
+        for other in ("another", ""):
+            assert own.shared(sample_of("o", portraits, other, "b")) == ["hu_middle", "field_mm"]
+        assert pooled([own, sample_of("o", portraits, "x", "b")]).contract == ""
+        assert pooled([own, own]).series == 16
+
+    def test_answers_to_patients_that_were_trained_on_are_no_reference(self) -> None:
+        training = training_of(people(), "c", "b")
+        assert training is not None
+        assert training.answered_by == ""
+        held_out = training_of(people(answers="out of fold"), "c", "b")
+        assert held_out is not None
+        assert held_out.answered_by == "b"
+
+    def test_too_few_series_say_so(self) -> None:
+        (one,) = compare([(sample(range(LEAST - 1)), sample(range(50, 71)))], false_share=0.05)
+        assert one.why_not == f"3 and 21 series are too few: {LEAST} are needed on either side"
+        (two,) = compare([(sample(range(8)), sample(range(50, 71), contract="x"))], false_share=0.05)
+        assert "nothing in common" in (two.why_not or "")
+
+
+class TestSmallest:
+    @pytest.mark.parametrize("name", ["middle", "noise", "rise"])
+    def test_a_shift_beyond_it_is_found_and_one_well_within_it_is_not(self, name: str) -> None:
+        number, stats = BY_NAME[name], scipy_stats()
+        training = sample(range(200), "training")
+        column = training.numbers[name]
+        low, high = smallest_shift(number, column, 8, false_share=0.05, tests=11, stats=stats)
+        assert low is not None
+        assert high is not None
+        assert low < np.median(column) < high
+        rng = np.random.default_rng(0)
+        scaled = number.scale.of(column)
+        edge = float(number.scale.of(np.array([high]))[0] - np.median(scaled))
+        for share, least, most in ((1.3, 0.75, 1.0), (0.4, 0.0, 0.4)):
+            hits = 0
+            for _ in range(40):
+                own = number.scale.back(rng.choice(scaled, 8) + share * edge)
+                shifted = Sample(name="n", series=8, numbers={name: own}, contract="c")
+                hits += _p(shifted, Sample(name="t", series=200, numbers={name: column}, contract="c")) <= 0.05 / 11
+            assert least <= hits / 40 <= most
+
+    def test_more_series_show_smaller_shifts_and_too_few_none(self) -> None:
+        number, stats = BY_NAME["middle"], scipy_stats()
+        column = sample(range(21)).numbers["middle"]
+        edges = [smallest_shift(number, column, n, false_share=0.05, tests=11, stats=stats)[1] for n in (4, 8, 32)]
+        assert None not in edges
+        assert edges == sorted(edges, reverse=True)  # type: ignore[type-var]
+        assert smallest_shift(number, column, 1, false_share=0.05, tests=11, stats=stats) == (None, None)
+
+    def test_every_scale_leads_back(self) -> None:
+        for number in NUMBERS:
+            values = np.array([0.1, 0.5, 0.9])
+            np.testing.assert_allclose(number.scale.back(number.scale.of(values)), values)
+
+
+def _p(own: Sample, other: Sample) -> float:
+    (one,) = compare([(own, other)], false_share=0.05, smallest=False)
+    return one.findings[0].p
