@@ -18,6 +18,9 @@ from tiny_bundle import make_tiny_bundle
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SLICES = 120
 LONG = 60.0  # seconds until a test gives up
+NOT_STARTED = ("Fatal Python error: init_import_site", "Could not import runpy module")
+"""What Python says, with exit code 1, when Ctrl-C comes into its own start, before any line of ours."""
+
 TABLES = ("slices.csv", "studies.csv")
 
 
@@ -72,6 +75,8 @@ def signalled(command: list[str], after_s: float, number: signal.Signals, cwd: P
     assert "terminate called" not in said
     assert not list(cwd.glob("core*"))
     assert not psutil.wait_procs(workers, timeout=5)[1]
+    if process.returncode == 1 and number == signal.SIGINT and said.startswith(NOT_STARTED):
+        return 128 + number
     # Before the first line of ours the system itself ends it: a shell reports that by the same code.
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
