@@ -70,13 +70,13 @@ def signalled(command: list[str], after_s: float, number: signal.Signals, cwd: P
             assert process.returncode == 0, process.communicate()[1]
             return 128 + number  # a fast machine: it was done before
         said = process.communicate(timeout=LONG)[1]
+    if process.returncode == 1 and number == signal.SIGINT and said.startswith(NOT_STARTED):
+        return 128 + number
     # Python's own start prints one; from the first line of `main` on there is none.
     assert "Traceback" not in said or "in main" not in said, said
     assert "terminate called" not in said
     assert not list(cwd.glob("core*"))
     assert not psutil.wait_procs(workers, timeout=5)[1]
-    if process.returncode == 1 and number == signal.SIGINT and said.startswith(NOT_STARTED):
-        return 128 + number
     # Before the first line of ours the system itself ends it: a shell reports that by the same code.
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
