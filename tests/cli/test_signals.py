@@ -18,7 +18,7 @@ from tiny_bundle import make_tiny_bundle
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SLICES = 120
 LONG = 60.0  # seconds until a test gives up
-NOT_STARTED = ("Fatal Python error: init_import_site", "Could not import runpy module")
+NOT_STARTED = ("Fatal Python error: init_", "Could not import runpy module")
 """What Python says, with exit code 1, when Ctrl-C comes into its own start, before any line of ours."""
 
 TABLES = ("slices.csv", "studies.csv")
