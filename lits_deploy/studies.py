@@ -225,9 +225,9 @@ def _portrait(summary: SeriesSummary, rows: Sequence[ResultRow]) -> Portrait:
     return portrait(summary.info, summary.arranged, looks, probabilities, summary.abstained)
 
 
-def suspicion(p2: Sequence[float]) -> float | None:
-    """The highest mean over NEIGHBOURS of lesion probabilities along a series; None of none."""
-    width = min(NEIGHBOURS, len(p2))
+def suspicion(p2: Sequence[float], neighbours: int = NEIGHBOURS) -> float | None:
+    """The highest mean over neighbours of lesion probabilities along a series; None of none."""
+    width = min(neighbours, len(p2))
     return max((fmean(p2[start : start + width]) for start in range(len(p2) - width + 1)), default=None) if p2 else None
 
 

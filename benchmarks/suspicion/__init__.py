@@ -1,0 +1,1 @@
+"""Which number of a series ranks it best: `python -m benchmarks.suspicion`."""
