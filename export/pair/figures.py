@@ -6,6 +6,7 @@ series' score is its suspicion (`lits_deploy.studies`): the highest mean over th
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -34,32 +35,36 @@ def measured(evidence: PairEvidence, draws: int = DRAWS) -> dict[str, Any]:
     """
     scores, looked = nested_scores(evidence)
     resamples, patients = resample(evidence.patients, draws=draws), np.asarray(evidence.patients)
-    of_series, ill = series(evidence, scores["classifier"])[1:]
-    slices = {
-        name: _ranked(evidence.lesion, score, resamples, one_of(evidence.patients)) for name, score in scores.items()
-    }
-    by_series = {}
-    for name, score in scores.items():
-        found, of_series, ill = series(evidence, score)
-        by_series[name] = _ranked(ill, found, resample(of_series, draws=draws), one_of(of_series))["auroc"]
     whole = np.ones(len(patients), np.bool_)
     return {
         "slices": len(patients),
         "patients": len(set(evidence.patients)),
         "with_lesion": len(set(patients[evidence.lesion].tolist())),
-        "series": len(ill),
-        "series_with_lesion": int(ill.sum()),
-        **{
-            name: {
-                "lesion_auroc": slices[name]["auroc"],
-                "sensitivity": slices[name]["sensitivity_at"],
-                "series_auroc": by_series[name],
-            }
-            for name in WITNESSES
-        },
+        **by_witness(scores, evidence.lesion, evidence.patients, evidence.scans, draws),
         "looks": share(looked, whole, resamples),
         "lesions_seen": share(looked, evidence.lesion, resamples),
     }
+
+
+def by_witness(
+    scores: Mapping[str, Floats],
+    lesion: npt.NDArray[np.bool_],
+    patients: Sequence[str],
+    scans: Sequence[str],
+    draws: int = DRAWS,
+) -> dict[str, Any]:
+    """series, series_with_lesion: counts; and each witness's figures. Slices of a scan lie in order."""
+    ill = np.zeros(0, np.bool_)
+    found: dict[str, Any] = {}
+    for name, score in scores.items():
+        slices = _ranked(lesion, score, resample(patients, draws=draws), one_of(patients))
+        suspicions, of_series, ill = series(patients, scans, score, lesion)
+        found[name] = {
+            "lesion_auroc": slices["auroc"],
+            "sensitivity": slices["sensitivity_at"],
+            "series_auroc": _ranked(ill, suspicions, resample(of_series, draws=draws), one_of(of_series))["auroc"],
+        }
+    return {"series": len(ill), "series_with_lesion": int(ill.sum()), **found}
 
 
 def nested_scores(evidence: PairEvidence) -> tuple[dict[str, Floats], npt.NDArray[np.bool_]]:
@@ -80,16 +85,18 @@ def nested_scores(evidence: PairEvidence) -> tuple[dict[str, Floats], npt.NDArra
     return {"classifier": alone, "segmenter": tumour, "pair": both}, looked
 
 
-def series(evidence: PairEvidence, score: Floats) -> tuple[Floats, list[str], npt.NDArray[np.bool_]]:
+def series(
+    patients: Sequence[str], scans: Sequence[str], score: Floats, lesion: npt.NDArray[np.bool_]
+) -> tuple[Floats, list[str], npt.NDArray[np.bool_]]:
     """Suspicion of every scan, its patient, and whether it shows a lesion; slices lie in order."""
-    rows = zip(evidence.patients, evidence.scans, score.tolist(), evidence.lesion.tolist(), strict=True)
-    found, patients, ill = [], [], []
+    rows = zip(patients, scans, score.tolist(), lesion.tolist(), strict=True)
+    found, of_series, ill = [], [], []
     for (patient, _), group in groupby(rows, key=lambda row: row[:2]):
         slices = list(group)
         found.append(suspicion([row[2] for row in slices]) or 0.0)
-        patients.append(patient)
+        of_series.append(patient)
         ill.append(any(row[3] for row in slices))
-    return np.array(found), patients, np.array(ill)
+    return np.array(found), of_series, np.array(ill)
 
 
 def one_of(patients: Any) -> Resamples:
