@@ -12,8 +12,10 @@ import typer
 from typer.testing import CliRunner
 
 from lits_deploy.cli.app import COMMANDS, app
+from scripts import script
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 runner = CliRunner()
 
 
@@ -57,3 +59,11 @@ def test_bare_commands_say_what_is_missing(tmp_path: Path) -> None:
 def test_typer_is_told_not_to_touch_tracebacks() -> None:
     assert isinstance(app, typer.Typer)
     assert app.pretty_exceptions_enable is False
+
+
+def test_the_reference_is_what_help_prints() -> None:
+    """Also: no help names a type of Python."""
+    made = script("cli_reference")
+    text = made.reference()
+    assert made.PAGE.read_text(encoding="utf-8") == text, "python scripts/cli_reference.py"
+    assert not re.findall(r"<(?:int|float|str|path|bool)[\w \[\]]*>", text)

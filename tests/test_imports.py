@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LISTS = ("lits_deploy.cli.app", "lits_deploy.cli.lazy")
+LISTS = ("lits_deploy.cli.app", "lits_deploy.cli.configured", "lits_deploy.cli.lazy")
 OURS = ("lits_deploy", "train", "export", "benchmarks")
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "tensorrt", "pyarrow", "matplotlib")
 

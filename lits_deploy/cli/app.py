@@ -6,12 +6,15 @@ A command's module is imported when the command is named, so `--help` costs neit
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
 from lits_deploy import DISCLAIMER, __version__, exits
+from lits_deploy.cli.configured import read_config
 from lits_deploy.cli.lazy import group
 from lits_deploy.printable import printable, say
 
@@ -50,14 +53,28 @@ COMMANDS = {
 `export` and `benchmarks`, which own most of them, stand above this package."""
 
 
+COMPLETE = "_LITS_DEPLOY_COMPLETE"
+"""Environment variable that the script of `--show-completion` sets."""
+
+
 def _version(asked: bool) -> None:
     if asked:
         say(f"lits-deploy {__version__}")
         raise typer.Exit
 
 
+def _config(context: typer.Context, path: Path | None) -> None:
+    if path is not None:
+        context.default_map = read_config(path, COMMANDS)
+
+
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, allow_from_autoenv=False, help="Print the version."
+    ),
+    config: Path | None = typer.Option(
+        None, metavar="FILE", callback=_config, is_eager=True, help="Options of commands from this file of TOML."
+    ),
 ) -> None:
     pass
 
@@ -68,7 +85,10 @@ app = group(
     options=_root,
     name="lits-deploy",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "LITS_DEPLOY"},
+    epilog="Every option can also be set by $LITS_DEPLOY_<COMMAND>_<OPTION> or in a file: "
+    "`lits-deploy --config FILE COMMAND`.",
 )
 
 
@@ -79,6 +99,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that has no → gets a ?, not a traceback
     command = typer.main.get_command(app)
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if COMPLETE in os.environ:  # the shell asks what may follow
+        command.main(words, prog_name="lits-deploy")
     # Not `app()`: Typer would end with 1, which means failed files, where it is interrupted or a pipe breaks.
     try:
         with command.make_context("lits-deploy", words) as context:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
 from lits_deploy import exits
+from lits_deploy.cli.configured import defaults
 
 Commands = Mapping[str, tuple[str, str]]
 """Commands by name: the module that defines the function of that name (or an `app`), and a line of help."""
@@ -28,10 +31,60 @@ def exit_codes(*own: str) -> Callable[[Command], Command]:
     return noted
 
 
+VALUES = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
+"""What stands for an option's value in help, where the option does not say: versions of Typer name Python types."""
+
+
+def with_value_names(command: Any) -> Any:
+    """A command, or group, whose help has VALUES behind its options and capitals for its arguments."""
+    types = _types(command.callback) if command.callback else {}
+    for parameter in command.params:
+        if parameter.envvar is None:
+            parameter.show_envvar = False  # every option has one: `configured`
+        if not parameter.expose_value:
+            parameter.allow_from_autoenv = False  # installing completion is no setting
+        if parameter.param_type_name == "argument":
+            parameter.metavar = parameter.metavar or parameter.name.upper()
+            if hasattr(parameter, "display_type_rich"):  # Typer 0.29 shows the type beside the name
+                parameter.display_type_rich = lambda ctx: None
+        elif parameter.metavar is None:
+            parameter.metavar = VALUES.get(_plain_type(types.get(parameter.name)))
+    for member in getattr(command, "commands", {}).values():
+        with_value_names(member)
+    return command
+
+
+def name_variables(command: Any, prefix: str) -> None:
+    """Let the environment set a command's options, by their spelling: `LITS_DEPLOY_CLASSIFY_BATCH_SIZE`.
+
+    Typer's own names are of the parameters in Python.
+    """
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.envvar is None and parameter.expose_value:
+            spelled = next((option for option in parameter.opts if option.startswith("--")), None)
+            if spelled is not None and parameter.name != "help":
+                parameter.envvar = f"{prefix}_{spelled.removeprefix('--')}".upper().replace("-", "_")
+
+
+def _types(function: Any) -> dict[str, Any]:
+    """Types of a function's parameters; where it shares options with others, those stand in its signature alone."""
+    listed = {name: one.annotation for name, one in inspect.signature(function).parameters.items()}
+    return {**listed, **get_type_hints(function)}
+
+
+def _plain_type(annotation: Any) -> Any:
+    """`int` of int, int | None and list[int]."""
+    return next((inner for inner in get_args(annotation) if inner in VALUES), annotation)
+
+
 class LazyCommands(TyperGroup):
     """Commands that are listed by name; `group` makes subclasses that list them."""
 
     commands_here: ClassVar[Commands] = {}
+
+    def get_params(self, ctx: Any) -> Any:
+        """Also those of completion, which Typer adds after a group was made."""
+        return super(LazyCommands, with_value_names(self)).get_params(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of a working day."""
@@ -44,7 +97,12 @@ class LazyCommands(TyperGroup):
             near = difflib.get_close_matches(name, self.commands_here, n=2, cutoff=0.6)
             meant = f" Did you mean {' or '.join(f'`{word}`' for word in near)}?" if near else ""
             ctx.fail(f"No such command `{name}`.{meant}")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        name_variables(found[1], f"{ctx.auto_envvar_prefix}_{name}")
+        if ctx.default_map and name in ctx.default_map:
+            words = f"{ctx.command_path} {name}"
+            ctx.default_map = {**ctx.default_map, name: defaults(ctx.default_map[name], found[1], words)}
+        return found
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Import the command's module: only when that command is run or asked for its help."""
@@ -54,7 +112,7 @@ class LazyCommands(TyperGroup):
         if (app := getattr(module, "app", None)) is None:
             function, app = getattr(module, cmd_name), typer.Typer(rich_markup_mode=None, add_completion=False)
             app.command(epilog=exits.in_help(*vars(function).get("exit_codes", ("0 done",))))(function)
-        return typer.main.get_command(app)
+        return with_value_names(typer.main.get_command(app))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The overview needs the names and lines above, no module."""
@@ -72,6 +130,7 @@ def group(
 ) -> typer.Typer:
     """An `app` of commands. text: its help; options: a function with its own, which does nothing; more: of Typer."""
     listed = type("Listed", (base,), {"commands_here": commands})
-    app = typer.Typer(cls=listed, rich_markup_mode=None, add_completion=False, no_args_is_help=True, help=text, **more)
+    given = {"rich_markup_mode": None, "add_completion": False, "no_args_is_help": True, **more}
+    app = typer.Typer(cls=listed, help=text, **given)
     app.callback()(options)
     return app
