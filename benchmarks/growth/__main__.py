@@ -1,6 +1,6 @@
 """How plan and merge grow with the number of files: synthetic scans and answers, no pixels.
 
-    python -m benchmarks.growth [--sizes 10000,100000,1000000,10000000] [--folder DISK] [--out JSON] [--plot PNG]
+    python -m benchmarks.growth [--sizes 10000,…,10000000] [--steps plan,…] [--folder DISK] [--out JSON] [--plot PNG]
 
 Every step of every size runs in a process of its own: `plan` of new scans, `again` of the same ones. Written down are
 seconds and processor time per file, and the peak of resident memory. Aims: the time per file of a step stays within
@@ -35,6 +35,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="10000,100000,1000000,10000000", help="numbers of files, joined by commas")
+    parser.add_argument("--steps", default=",".join(STEPS), help="steps to do, joined by commas")
     parser.add_argument("--folder", type=Path, help="where the jobs and the scratch data lie [the system's]")
     parser.add_argument("--out", type=Path, help="write the record there")
     parser.add_argument("--plot", type=Path, help="draw the record there")
@@ -42,7 +43,7 @@ def main() -> int:
     session, rows = Session(), list[dict[str, Any]]()
     for size in sorted(int(text) for text in asked.sizes.split(",")):
         with tempfile.TemporaryDirectory(prefix="growth-", dir=asked.folder) as folder:
-            for step in STEPS:
+            for step in asked.steps.split(","):
                 rows.append(measured(step, size, Path(folder), asked.folder))
                 say(line(rows[-1]))
     document = session.document("growth", SCHEMA, rows=rows, aims=aims(rows))
