@@ -1,9 +1,12 @@
 """Reading run.json (`pipeline.record` writes it): every released schema is read, a newer one is explained.
 
+`run.schema.json` beside this file is a JSON Schema of today's.
+
     1   counts `unsure` and `withheld`, `withheld_reasons`
     2   the same as `abstained`, `excluded`, `excluded_reasons`; `tables_schema`: the schema of the tables' columns, of
         which 1 had no `part`, `copy_of` and doubts, and said `abstain` for abstained and excluded slices, and 2 no
         `against_training`
+    3   `ended`, `exit_code`; `counts.files_added` and `files_removed` as `added` and `removed`, beside `counts`
 
 A field that is added needs no new schema: who does not know it passes it over, for
 run.json is a record and nothing is computed from it. A field that is renamed, goes, or takes another meaning does, and
@@ -20,7 +23,7 @@ from lits_deploy import __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import read_regular
 
-SCHEMA = 2
+SCHEMA = 3
 _RENAMED = {"unsure": "abstained", "withheld": "excluded", "withheld_reasons": "excluded_reasons"}
 
 _MOST = 64 << 20  # a few kB, and the patterns to ignore
@@ -43,7 +46,12 @@ def read_run_json(path: Path) -> dict[str, Any]:
             f"{path} has schema {schema}, and lits-deploy {__version__} knows those up to {SCHEMA}.",
             fix="update lits-deploy",
         )
-    if schema == 1 and isinstance(values.get("counts"), dict):
-        counts = {_RENAMED.get(name, name): value for name, value in values["counts"].items()}
-        values |= {"schema": 2, "counts": counts, "tables_schema": 1}
+    if schema < SCHEMA and isinstance(values.get("counts"), dict):
+        counts = dict(values["counts"])
+        if schema == 1:
+            counts = {_RENAMED.get(name, name): value for name, value in counts.items()}
+            values["tables_schema"] = 1
+        # When such a run ended, and how, nobody noted.
+        moved = {"added": counts.pop("files_added", None), "removed": counts.pop("files_removed", None)}
+        values |= {"schema": SCHEMA, "counts": counts, "ended": None, "exit_code": None, **moved}
     return dict(values)

@@ -351,14 +351,17 @@ class TestOutputs:
     @pytest.mark.parametrize("folder", OUTS, ids=lambda folder: folder.name)
     def test_every_run_json_is_read(self, folder: Path) -> None:
         run = read_run_json(folder / "run.json")
-        assert (run["schema"], run["counts"]["slices"], run["model"]) == (2, 6, "tiny")
+        assert (run["schema"], run["counts"]["slices"], run["model"]) == (3, 6, "tiny")
         assert (run["counts"]["abstained"], run["counts"]["excluded"], run["counts"]["excluded_reasons"]) == (3, 0, {})
+        counted = (None, None) if folder.name == "out-3" else (6, 0)
+        assert (run["added"], run["removed"], run["exit_code"], run["ended"]) == (*counted, None, None)
+        assert not {"files_added", "files_removed"} & run["counts"].keys()
         assert run["tables_schema"] == {"out-5": 2, "out-6": 2, "out-7": 3}.get(folder.name, 1)
 
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ('{"schema": 3}', r"schema 3, and lits-deploy .* up to 2\. Fix: update"),
+            ('{"schema": 4}', r"schema 4, and lits-deploy .* up to 3\. Fix: update"),
             ('{"schema": true}', "no record of a run"),
             ("[]", "no record of a run"),
             ("{", "not JSON"),

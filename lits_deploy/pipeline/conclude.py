@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
+from lits_deploy import exits
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import Intake
@@ -29,9 +30,11 @@ def conclude(
     finish: Finish | None,
     effort: Callable[[], Effort],
     warnings: Callable[[], Sequence[str]],
+    incomplete: int | None = None,
 ) -> RunSummary:
     """Write all results; what there is to say of the run.
 
+    incomplete: exit code of a run that lacks a part, unless it was stopped.
     effort, warnings: asked once all is done; the latter of what only those know who had it answered.
     Raises OutputError where something cannot be written, LedgerError for a damaged ledger.
     """
@@ -47,7 +50,7 @@ def conclude(
     run.decoding.close()
     session.finished = monotonic()
     told = (*_warnings(run), *warnings(), *_idle(run, idle))
-    summary = _summary(run, intake, answered, tables, told)
+    summary = _summary(run, intake, answered, tables, told, incomplete)
     write_run_json(
         run,
         summary=summary,
@@ -82,14 +85,21 @@ def _idle(run: RunContext, idle: Sequence[int]) -> Iterator[str]:
 
 
 def _summary(
-    run: RunContext, intake: Intake, answered: Answered, tables: tuple[Path, ...], warnings: tuple[str, ...]
+    run: RunContext,
+    intake: Intake,
+    answered: Answered,
+    tables: tuple[Path, ...],
+    warnings: tuple[str, ...],
+    incomplete: int | None,
 ) -> RunSummary:
     ledger, counts = run.ledger, run.ledger.counts()
     labels, abstained = ledger.labels(), ledger.abstained()
+    failed, acknowledged = ledger.failed(), ledger.acknowledged()
+    code = exits.of_failures(failed - acknowledged) if incomplete is None else incomplete
     return RunSummary(
         files=counts.all - counts.pending,
-        failed=ledger.failed(),
-        acknowledged=ledger.acknowledged(),
+        failed=failed,
+        acknowledged=acknowledged,
         slices=sum(labels.values()) + abstained,
         abstained=abstained,
         excluded=ledger.excluded(),
@@ -109,5 +119,6 @@ def _summary(
         device=run.info.device,
         tables=tables,
         run_json=run.output.out / RUN_JSON,
+        exit_code=run.stop.exit_code if run.stop.requested else code,
         warnings=warnings,
     )

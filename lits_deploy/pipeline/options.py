@@ -118,7 +118,8 @@ class RunSummary:
     classes: slices per class name; reasons, excluded_reasons: failed and excluded rows per reason, the most frequent.
     others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
     end; missing: files it has not reached. added, removed: files that the run before had not, and those that are gone.
-    slices_per_s: over `seconds`, from the first file to the last row.
+    slices_per_s: over `seconds`, from the first file to the last row. exit_code: of the command that made the run, as
+    far as the run decides it: what follows, such as an upload, may fail yet.
     """
 
     files: int
@@ -143,6 +144,7 @@ class RunSummary:
     device: str
     tables: tuple[Path, ...]
     run_json: Path
+    exit_code: int
     warnings: tuple[str, ...] = field(default=())
 
     @property

@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -99,6 +99,10 @@ def write_run_json(
         "run_id": summary.run_id,
         "disclaimer": DISCLAIMER,
         "started": session.started.isoformat(timespec="seconds"),
+        "ended": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "exit_code": summary.exit_code,
+        "added": summary.added,
+        "removed": summary.removed,
         "resumed": summary.resumed,
         "stopped": summary.stopped,
         "identity": identity,
@@ -111,8 +115,6 @@ def write_run_json(
         "counts": {
             "files": summary.files,
             "files_not_reached": summary.missing,
-            "files_added": summary.added,
-            "files_removed": summary.removed,
             "slices": summary.slices,
             "abstained": summary.abstained,
             "excluded": summary.excluded,
@@ -140,11 +142,6 @@ def write_run_json(
     }
     # A log for people: names of devices and classes can be printed.
     write_json(summary.run_json, printable_values(document))
-
-
-def _decided(run: RunContext) -> dict[str, Any]:
-    classifies = run.bundle.manifest.task == "classify"
-    return {"decided": decided(run.artifact, run.options.operating_point)} if classifies else {}
 
 
 def _timings(session: Session, summary: RunSummary, effort: Effort) -> dict[str, Any]:

@@ -7,6 +7,7 @@ folder can be merged into again, or gone on with by an ordinary run, and nothing
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
 
+from lits_deploy import exits
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.ledger import RAN
@@ -68,12 +70,14 @@ def merge(
     on_progress: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
     say: Callable[[str], None] = lambda _: None,
+    incomplete: int = exits.of_signal(signal.SIGINT),
 ) -> MergeSummary:
     """Write the tables, page and masks of a job's shards that are done, and run.json, to `out`.
 
     options: with the salt; what the job fixes comes from there. bundle: the job's, to draw pictures that no shard has.
     allow_mixed: take shards that were answered on different hardware or runtimes, and mark the results. report: write
     report.html; masks: formats, of a job that segments; both as in an ordinary run, and so are the others.
+    incomplete: the exit code that run.json has where shards are missing.
     Where shards are missing, the tables hold what is there, and the same call goes on once they are done.
     Raises UserError for everything the user can mend: no shard done, a wrong salt, another bundle, shards that do not
     belong together or are damaged, an output folder of another run.
@@ -135,6 +139,7 @@ def merge(
             finish=finish,
             effort=lambda: Effort(more={"merged": told}),
             warnings=lambda: list(warnings_of(agreement)),
+            incomplete=incomplete if missing else None,
         )
     return MergeSummary(
         run=summary,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lits_deploy import exits
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import MachineError, OutputError, UserError
@@ -143,6 +144,7 @@ class _Work:
             masks=self._spread.masks,
             on_progress=on_merge,
             say=lambda line: notes.update({line: None}),
+            incomplete=self._stop.exit_code if self._stop.requested else exits.USER_ERROR,
         )
         return SpreadSummary(
             merged=merged,

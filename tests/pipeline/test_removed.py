@@ -43,8 +43,8 @@ def test_what_was_taken_away_is_counted_and_told(bundle: Bundle, scans: Path, tm
     tricks(scans / "c", new="grey 9")
     summary = classify(bundle, scans, tmp_path / "out")
     assert (summary.added, summary.removed, summary.files) == (1, 3, 5)
-    counts = json.loads((tmp_path / "out/run.json").read_text())["counts"]
-    assert (counts["files_added"], counts["files_removed"]) == (1, 3)
+    told = json.loads((tmp_path / "out/run.json").read_text())
+    assert (told["added"], told["removed"]) == (1, 3)
 
 
 def empty_b(scans: Path, _: Any) -> None:
