@@ -37,6 +37,7 @@ def evaluate(
     batch_size: int | None = run_options.Run.batch_size,
     threads: int = run_options.Run.threads,
     engine_cache: Path | None = run_options.Run.engine_cache,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.
 
@@ -46,7 +47,7 @@ def evaluate(
     given = locals()  # nothing but the parameters
     from benchmarks.evaluation.report import JSON, write_report
     from benchmarks.report_files import check_out
-    from lits_deploy.cli.console import console
+    from lits_deploy.cli.console import console, print_json
     from lits_deploy.pipeline.options import ClassifyOptions
     from train.runs import is_folded
 
@@ -65,11 +66,14 @@ def evaluate(
     else:
         evaluation = _measured(subject, data, split, options)
     names, no_plots = write_report(evaluation, target)
-    _print(evaluation.document)
-    if no_plots is not None:
-        console.print(no_plots)
-    console.print(f"{target}: {', '.join(names)}")
-    console.print(evaluation.document["disclaimer"])
+    if as_json:
+        print_json(evaluation.document)
+    else:
+        _print(evaluation.document)
+        if no_plots is not None:
+            console.print(no_plots)
+        console.print(f"{target}: {', '.join(names)}")
+        console.print(evaluation.document["disclaimer"])
     raise typer.Exit(exits.of_failures(evaluation.failed))
 
 

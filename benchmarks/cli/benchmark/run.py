@@ -33,6 +33,7 @@ def run(
     ),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: benchmark-BUNDLE]"),
     engine_cache: Path | None = run_options.Run.engine_cache,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Measure latency, throughput, memory and accuracy of a bundle on this machine.
 
@@ -45,7 +46,7 @@ def run(
     from benchmarks.report_files import JSON, PLOT, check_out, write_report
     from benchmarks.run import benchmark
     from benchmarks.scenarios import SCENARIOS, Plan, batch_sizes
-    from lits_deploy.cli.console import console, errors, table
+    from lits_deploy.cli.console import console, errors, print_json, table
     from lits_deploy.packed import open_bundle
 
     usual = [name for name in SCENARIOS if name != "server" or not quick]
@@ -62,18 +63,22 @@ def run(
     target = out or Path(f"benchmark-{bundle.resolve().name}")
     check_out(target, JSON, "a benchmark")
     document = benchmark(opened, plan, against=against, data=data, say=errors.print)
-    for title, (header, rows) in tables(document):
-        table(header, rows, right=[name for name in header if name not in ("runtime", "precision")], title=title)
-        console.print()
-    for line in notes(document):
-        console.print(f"- {line}")
-    console.print(machine_line(document))
     names = write_report(document, target)
+    no_plot = None
     try:
         names += [PLOT] if draw(document, target / PLOT) else []
     except MissingExtra as error:
-        console.print(f"no plot: {error}")
-    console.print(f"{target}: {', '.join(names)}")
-    console.print(document["disclaimer"])
+        no_plot = f"no plot: {error}"
+    if as_json:
+        print_json(document)
+    else:
+        for title, (header, rows) in tables(document):
+            table(header, rows, right=[name for name in header if name not in ("runtime", "precision")], title=title)
+            console.print()
+        for line in notes(document):
+            console.print(f"- {line}")
+        console.print(machine_line(document))
+        for text in filter(None, (no_plot, f"{target}: {', '.join(names)}", document["disclaimer"])):
+            console.print(text)
     if any(row["error"] or row.get("valid") is False for row in all_rows(document)):
         raise typer.Exit(exits.SOME_FAILED)

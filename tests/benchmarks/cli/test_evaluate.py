@@ -75,6 +75,13 @@ def test_a_broken_file_is_counted_and_exits_1(home: Path, tmp_path: Path) -> Non
     assert "Files that could not be used (1)" in (out / "evaluation.html").read_text()
 
 
+def test_json_is_the_document(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["evaluate", str(home / "bundle"), "--data", str(home / "data"), "--out", str(out), "--json"]
+    result = runner.invoke(app, words, catch_exceptions=False)
+    assert json.loads(result.output)["figures"] == json.loads((out / "evaluation.json").read_text())["figures"]
+
+
 def test_a_leaky_split_is_said_loudly(home: Path, tmp_path: Path) -> None:
     data = make_tiny_data(tmp_path / "leaky", slices=6)
     (data / "dataset.json").write_text(json.dumps({"split_by": "slice"}))
