@@ -3,6 +3,7 @@
 #
 #   BUNDLE SCANS OUT                       folders, needed
 #   RUNTIME DEVICE PRECISION FORMATS       as the options of `lits-deploy classify`; ENGINE_CACHE too
+#   LOG_FORMAT LOG_FILE METRICS            likewise, for both commands; METRICS/ is a folder: verify.prom, classify.prom
 #   LITS_DEPLOY                            the program, if it is not on the path
 #
 # Exit codes: those of `lits-deploy` (see its --help): 0 done, 2 an error to mend, 3 the bundle does not hold here,
@@ -20,9 +21,16 @@ done
 
 cache=()
 [[ -z ${ENGINE_CACHE:-} ]] || cache=(--engine-cache "$ENGINE_CACHE")
+logs=()
+[[ -z ${LOG_FORMAT:-} ]] || logs+=(--log-format "$LOG_FORMAT")
+[[ -z ${LOG_FILE:-} ]] || logs+=(--log-file "$LOG_FILE")
+metrics() { [[ -z ${METRICS:-} ]] || told=(--metrics "$METRICS/$1.prom"); }
+told=()
 export LITS_DEPLOY_UNATTENDED=1
-"$program" verify "$BUNDLE" "${cache[@]}"
+metrics verify
+"$program" verify "$BUNDLE" "${cache[@]}" "${logs[@]}" "${told[@]}"
 
 options=(--out "$OUT" --runtime "${RUNTIME:-auto}" --device "${DEVICE:-auto}" --format "${FORMATS:-csv}" "${cache[@]}")
 [[ -z ${PRECISION:-} ]] || options+=(--precision "$PRECISION")
-exec "$program" classify "$BUNDLE" "$SCANS" "${options[@]}"
+metrics classify
+exec "$program" classify "$BUNDLE" "$SCANS" "${options[@]}" "${logs[@]}" "${told[@]}"

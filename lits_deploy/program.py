@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NoReturn
 
-from lits_deploy import exits, signals
+from lits_deploy import endings, exits, signals
 
 _UNTOLD = (exits.DONE, exits.SOME_FAILED, exits.SOME_FAILED_UNATTENDED, exits.BUNDLE_FAILS)
 """Codes of a `main` that returned. The others have had their line, perhaps of the very output that fails to get out."""
@@ -30,6 +30,7 @@ _thread_died = False
 def run_program(main: Callable[[], int]) -> NoReturn:
     """Call `main`, which returns an exit code, and end the process."""
     gc.set_threshold(_OBJECTS)
+    endings.expect()
     signals.listen()
     threading.excepthook = _note_thread
     try:
@@ -37,6 +38,7 @@ def run_program(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:  # between the lines of these
         code = exits.of_signal(signals.received() or 2)
     signals.end_on_any()
+    endings.ended(code)
     if signals.received() is not None:
         signals.end_at_once(code)
     sys.exit(code)
@@ -56,19 +58,19 @@ def _code_of(error: BaseException) -> int:
 
     number = signals.received()
     if any(isinstance(one, KeyboardInterrupt) for one in _chain(error)):
-        _say("stopped")
+        _tell("stopped", "stopped", error)
         return exits.of_signal(number or 2)  # a library's own KeyboardInterrupt counts as Ctrl-C
     if isinstance(error, BrokenPipeError) and _reader_is_gone():
         return exits.BROKEN_PIPE
     if (known := as_user_error(error)) is not None:
-        _say(f"error: {known}")
+        _tell("error", f"error: {known}", error)
         return exits.USER_ERROR
     if number is not None:  # a helper process that the same signal ended
-        _say("stopped")
+        _tell("stopped", "stopped", error)
         return exits.of_signal(number)
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return exits.DONE
-    _say("".join(traceback.format_exception(error)).rstrip("\n"))
+    _tell("bug", "".join(traceback.format_exception(error)).rstrip("\n"), error)
     return exits.BUG
 
 
@@ -88,7 +90,8 @@ def _note_thread(died: threading.ExceptHookArgs) -> None:
     if died.exc_type is SystemExit:
         return
     _thread_died = True
-    _say("".join(traceback.format_exception(died.exc_type, died.exc_value, died.exc_traceback)).rstrip("\n"))
+    text = "".join(traceback.format_exception(died.exc_type, died.exc_value, died.exc_traceback)).rstrip("\n")
+    _tell("bug", text, died.exc_value)
 
 
 def _flushed(code: int) -> int:
@@ -116,6 +119,12 @@ def _reader_is_gone() -> bool:
             os.fstat(number)
             poll.register(number, select.POLLERR)
     return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _tell(kind: endings.Kind, text: str, error: BaseException | None) -> None:
+    """Print it, unless a log does."""
+    if not endings.failed(kind, text, error):
+        _say(text)
 
 
 def _say(text: str) -> None:

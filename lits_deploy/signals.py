@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
-from lits_deploy import exits
+from lits_deploy import endings, exits
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -70,6 +70,7 @@ def end_at_once(code: int) -> NoReturn:
 
         for child in active_children():
             child.terminate()
+    endings.ended(code, at_once=True)
     os._exit(code)
 
 

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from lits_deploy import exits
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
+from lits_deploy.watch.changes import POLL_S
 from pictures import grey_pixels, save
 from scripts import script
 from tiny_bundle import make_tiny_bundle
@@ -56,7 +57,7 @@ def nightly(program: Path, **variables: str | Path) -> subprocess.CompletedProce
 
 
 def test_a_night_verifies_and_then_classifies(bundle: Bundle, scans: Path, program: Path, tmp_path: Path) -> None:
-    places = {"BUNDLE": bundle.folder, "SCANS": scans, "OUT": tmp_path / "out"}
+    places = {"BUNDLE": bundle.folder, "SCANS": scans, "OUT": tmp_path / "out", "METRICS": tmp_path}
     done = nightly(program, **places)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("verified") < done.stdout.index("3 slices in")
@@ -65,6 +66,8 @@ def test_a_night_verifies_and_then_classifies(bundle: Bundle, scans: Path, progr
     done = nightly(program, **places)  # the next night goes on
     assert done.returncode == 4, "one failed file is a row"
     assert "3 before" in done.stdout
+    for command, code in (("verify", 0), ("classify", 4)):
+        assert f'last_exit_code{{command="{command}"}} {code}\n' in (tmp_path / f"{command}.prom").read_text()
 
 
 def test_a_bundle_that_does_not_hold_ends_the_night_with_3(
@@ -104,6 +107,12 @@ def test_every_setting_reaches_the_command(tmp_path: Path) -> None:
         "<classify><b><s c><--out><o><--runtime><tensorrt><--device><cuda><--format><csv,parquet>"
         "<--engine-cache><e f><--precision><fp16>",
     ]
+    done = nightly(stub, BUNDLE="b", SCANS="s", OUT="o", METRICS="m n", LOG_FORMAT="json", LOG_FILE="l")
+    assert done.stdout.splitlines() == [
+        "<verify><b><--log-format><json><--log-file><l><--metrics><m n/verify.prom>",
+        "<classify><b><s><--out><o><--runtime><auto><--device><auto><--format><csv>"
+        "<--log-format><json><--log-file><l><--metrics><m n/classify.prom>",
+    ]
     done = nightly(stub, BUNDLE="b", SCANS="")
     assert done.returncode == 2
     assert "SCANS is not set. Fix: " in done.stderr
@@ -122,6 +131,9 @@ def test_settings_file_names_what_the_script_reads() -> None:
         "FORMATS",
         "ENGINE_CACHE",
         "LITS_DEPLOY",
+        "LOG_FORMAT",
+        "LOG_FILE",
+        "METRICS",
     }
     assert all(name in script for name in named)
     assert "Not a medical device" in settings
@@ -184,7 +196,8 @@ def test_the_gpu_is_loaded_by_root_before_a_service_that_may_not() -> None:
 def test_the_watch_starts_again_unless_it_was_stopped() -> None:
     """By the program's own codes: what a signal ends is a success, which `on-failure` leaves alone."""
     settings = settings_of("lits-deploy-watch")
-    assert (settings["Type"], settings["Restart"]) == ("simple", "on-failure")
+    assert (settings["Type"], settings["Restart"]) == ("notify", "on-failure")
+    assert int(settings["WatchdogSec"]) > 2 * POLL_S[1], "an idle watch turns up at each look"
     assert settings["SuccessExitStatus"].split() == [str(exits.of_signal(number)) for number in (1, 2, 15)]
     read = set(re.findall(r"\$\{?([A-Z_]+)", settings["ExecStart"] + settings["ExecStartPre"]))
     assert read == set(re.findall(r"^([A-Z_]+)=", (DEPLOY / "watch.env").read_text(), re.MULTILINE))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import run_options
+from lits_deploy.cli import reporting, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @exit_codes("0 one is recommended", "1 nothing can be recommended")
+@reporting.reported("choose")
 def choose(
     bundles: list[Path] = typer.Argument(..., help="Bundles of classifiers."),
     latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),
@@ -48,7 +49,7 @@ def choose(
     from benchmarks.choose import Limits
     from benchmarks.choose import choose as measure
     from benchmarks.scenarios import batch_sizes
-    from lits_deploy.cli.console import errors, print_json
+    from lits_deploy.cli.console import note, print_json
     from lits_deploy.files import write_json
     from lits_deploy.packed import open_bundle
 
@@ -59,7 +60,7 @@ def choose(
         batches=batch_sizes(batch),
         threads=threads,
         quick=quick,
-        say=errors.print,
+        say=note,
     )
     if out is not None:
         write_json(out, document)

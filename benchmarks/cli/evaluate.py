@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import patients, run_options
+from lits_deploy.cli import patients, reporting, run_options
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.errors import UserError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the command's help needs no numpy
 
 
 @exit_codes("0 done", "1 some files failed")
+@reporting.reported("evaluate")
 @patients.guarded
 def evaluate(
     subject: Path = typer.Argument(..., metavar="RUN|BUNDLE", help="Folder that `train` or `export` made."),

@@ -9,12 +9,14 @@ import typer
 from export.choices import Checkpoint, Flips, Networks
 from export.cli import engines
 from lits_deploy import DISCLAIMER, exits
+from lits_deploy.cli import reporting
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.errors import DataError, UserError
 
 
 @exit_codes("0 done", "1 a precision failed its gate")
+@reporting.reported("export")
 def export(
     run: Path | None = typer.Argument(
         None, metavar="RUN|BUNDLE", help="Training run; with --trt a bundle too. [default: the newest in runs/]"
@@ -133,6 +135,7 @@ def export(
         from export.source_of_folds import from_folds
         from export.talk import Talk
     from lits_deploy.cli.console import console, progress_bar
+    from lits_deploy.events.emit import phase
     from lits_deploy.procedure import made_of
     from train import runs
 
@@ -190,9 +193,14 @@ def export(
     )
     with progress_bar() as bar:
         task = bar.add_task("export", total=None, rate=0.0, note="")
+
+        def begin(name: str, total: int) -> None:
+            phase(name)
+            bar.reset(task, description=name, total=total)
+
         talk = Talk(
             say=console.print,
-            phase=lambda name, total: bar.reset(task, description=name, total=total),
+            phase=begin,
             progress=lambda n: bar.update(task, advance=n),
         )
         bundle = export_run(

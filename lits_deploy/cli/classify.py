@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import jobs, locations, patients, run_options, spread
+from lits_deploy.cli import jobs, locations, patients, reporting, run_options, spread
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the command's help needs no pipeline
 
 
 @exit_codes("0 done", "1 some files failed")
+@reporting.reported("classify")
 @patients.guarded
 @run_options.with_run()
 def classify(
@@ -40,7 +41,7 @@ def classify(
 
     A file that cannot be used is a row with its reason. Interrupted or killed, the same command goes on where it was.
     """
-    from lits_deploy.cli.console import errors, progress_bar
+    from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.cli.summaries import print_summary
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.run import run_folder
@@ -73,6 +74,6 @@ def classify(
                 f"{page} shows an earlier state: --no-report does not update it. Fix: lits-deploy report {folder}"
             )
         for warning in (*summary.warnings, *said):
-            errors.print(f"warning: {warning}")
+            warn(warning)
         print_summary(summary)
         raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.news))

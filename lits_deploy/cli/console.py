@@ -6,6 +6,7 @@ line feed within a line too, so one call is one line. No other module may print 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from lits_deploy.events.emit import emit
+from lits_deploy.events.progress import Figures
+from lits_deploy.events.session import current
 from lits_deploy.printable import printable, printable_json, say
 
 
@@ -37,6 +41,24 @@ console = Plain(highlight=False, soft_wrap=True)
 
 errors = Plain(stderr=True, highlight=False, soft_wrap=True)
 """Progress and warnings: standard error, so that standard output can be piped."""
+
+
+def note(text: str, *, level: int = logging.INFO, kind: str = "note", prefix: str = "") -> None:
+    """A line for the user on standard error, and in the log of a command that keeps one (`events`)."""
+    if current() is None:
+        errors.print(prefix + text)
+    else:
+        emit(kind, text, level=level, plain=prefix + text)
+
+
+def warn(text: str) -> None:
+    """A warning, likewise."""
+    note(text, level=logging.WARNING, kind="warning", prefix="warning: ")
+
+
+def complain(text: str) -> None:
+    """What makes the command end with an error, likewise."""
+    note(text, level=logging.ERROR, kind="error", prefix="error: ")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), title: str = "") -> None:
@@ -91,8 +113,8 @@ class _Words(progress.ProgressColumn):
 def progress_bar(unit: str = "slices") -> progress.Progress:
     """A bar with description, count, rate (task field `rate`, per second) and time left; nothing drawn when piped."""
     rate = _Words("{task.fields[rate]:.1f} " + unit + "/s")
-    note = _Words("{task.fields[note]}")
-    return _bar(progress.MofNCompleteColumn(), rate, progress.TimeRemainingColumn(), note)
+    words = _Words("{task.fields[note]}")
+    return _bar(progress.MofNCompleteColumn(), rate, progress.TimeRemainingColumn(), words)
 
 
 @contextmanager
@@ -101,7 +123,7 @@ def bar(what: str, unit: str = "slices", *, resumed: bool = False) -> Iterator[C
     part of the rate."""
     begun, before = time.perf_counter(), -1 if resumed else 0
     with progress_bar(unit) as drawn:
-        task = drawn.add_task(what, total=None, rate=0.0, note="")
+        task = drawn.add_task(what, total=None, rate=0.0, note="", unit=unit)
 
         def show(done: int, total: int | None = None) -> None:
             nonlocal before
@@ -117,6 +139,37 @@ def phase_bar() -> progress.Progress:
     return _bar(progress.TimeElapsedColumn(), _Words("{task.fields[phase]}"), transient=True)
 
 
+class _Bar(progress.Progress):
+    """A bar that heartbeats follow while it is there, drawn or not."""
+
+    def start(self) -> None:
+        super().start()
+        if (session := current()) is not None:
+            session.follow(self.figures)
+
+    def stop(self) -> None:
+        if (session := current()) is not None:
+            session.unfollow(self.figures)
+        super().stop()
+
+    def figures(self) -> Figures | None:
+        """Of the task that was added last."""
+        if not (tasks := self.tasks):
+            return None
+        task, fields = tasks[-1], tasks[-1].fields
+        return Figures(
+            what=task.description,
+            done=task.completed,
+            total=task.total,
+            failed=fields.get("failed"),
+            per_second=fields.get("rate"),
+            unit=fields.get("unit", ""),
+            left_s=task.time_remaining,
+            note=fields.get("note") or fields.get("phase") or "",
+        )
+
+
 def _bar(*columns: progress.ProgressColumn, transient: bool = False) -> progress.Progress:
     first = (_Words("{task.description}"), progress.BarColumn(bar_width=24), progress.TaskProgressColumn())
-    return progress.Progress(*first, *columns, console=errors, transient=transient, disable=not errors.is_terminal)
+    drawn = errors.is_terminal if (session := current()) is None else session.bars
+    return _Bar(*first, *columns, console=errors, transient=transient, disable=not drawn)

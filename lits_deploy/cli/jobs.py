@@ -61,7 +61,7 @@ def do_shard(
 ) -> NoReturn:
     """Do a shard, and say how it went. Ends with 0 where it is done: a failed file is a row of it, which `merge`
     counts, and an array of jobs is not to try it again."""
-    from lits_deploy.cli.console import errors, progress_bar
+    from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.network import check_task
     from lits_deploy.pipeline.stop import stop_on_signals
@@ -82,7 +82,7 @@ def do_shard(
             scratch_root=options.ledger,
             on_progress=run_options.progress_shown(bar, f"shard {number}", stop),
             stop=stop,
-            say=lambda line: errors.print(f"warning: {line}"),
+            say=warn,
         )
         summary = run_shard(job, number, work)
     print_shard(summary)
@@ -91,11 +91,11 @@ def do_shard(
 
 def print_shard(summary: ShardSummary) -> None:
     """One line, and warnings."""
-    from lits_deploy.cli.console import console, errors
+    from lits_deploy.cli.console import console, warn
 
     run, name = summary.run, f"shard {summary.number}"
     for warning in run.warnings if run else ():
-        errors.print(f"warning: {warning}")
+        warn(warning)
     if summary.state == "done":
         console.print(f"{name} was done before: nothing to do")
     elif summary.state == "superseded":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from lits_deploy import exits
 from lits_deploy.cli.configured import defaults
@@ -77,6 +77,22 @@ def _plain_type(annotation: Any) -> Any:
     return next((inner for inner in get_args(annotation) if inner in VALUES), annotation)
 
 
+class Panelled(TyperCommand):
+    """A command whose help lists options with a `rich_help_panel` below the others, under that title."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Typer does so where rich draws its help, which is off here."""
+        panels: dict[str, list[Any]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+                panels.setdefault(getattr(parameter, "rich_help_panel", None) or usual, []).append(record)
+        for title, records in panels.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
 class LazyCommands(TyperGroup):
     """Commands that are listed by name; `group` makes subclasses that list them."""
 
@@ -111,7 +127,7 @@ class LazyCommands(TyperGroup):
         module = importlib.import_module(self.commands_here[cmd_name][0])
         if (app := getattr(module, "app", None)) is None:
             function, app = getattr(module, cmd_name), typer.Typer(rich_markup_mode=None, add_completion=False)
-            app.command(epilog=exits.in_help(*vars(function).get("exit_codes", ("0 done",))))(function)
+            app.command(cls=Panelled, epilog=exits.in_help(*vars(function).get("exit_codes", ("0 done",))))(function)
         return with_value_names(typer.main.get_command(app))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import locations, patients, run_options
+from lits_deploy.cli import locations, patients, reporting, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -19,6 +19,7 @@ _SHOWN = 10
 
 
 @exit_codes("0 done", "1 some files failed", "130 some shards are missing: the tables hold the others")
+@reporting.reported("merge")
 @patients.guarded
 @run_options.with_run(
     *("runtime", "device", "precision", "artifact", "batch_size", "workers", "threads", "tune", "engine_cache"),
@@ -62,7 +63,7 @@ def merge(
     Says which shards are missing or failed; the same command goes on once they are done. OUT can be merged into again
     after JOB was planned again, and `classify BUNDLE SCANS --out OUT` with the same salt goes on with it, too.
     """
-    from lits_deploy.cli.console import errors, progress_bar
+    from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.job_folder import JobFolder
     from lits_deploy.sharding.merge import merge as merge_shards
@@ -84,7 +85,7 @@ def merge(
                 say=said.append,
             )
         for warning in (*summary.run.warnings, *said):
-            errors.print(f"warning: {warning}")
+            warn(warning)
         print_merge(summary)
         if stop.requested:
             raise typer.Exit(stop.exit_code)
@@ -93,7 +94,7 @@ def merge(
 
 def print_merge(summary: MergeSummary) -> None:
     """The run's summary, and what is not in it."""
-    from lits_deploy.cli.console import errors
+    from lits_deploy.cli.console import note
     from lits_deploy.cli.summaries import print_masks, print_summary
 
     if summary.segmented is not None:
@@ -101,10 +102,10 @@ def print_merge(summary: MergeSummary) -> None:
     count = f"{summary.shards - len(summary.missing):,} of {summary.shards:,} shards"
     print_summary(summary.run, done=f"{count}, {summary.merged:,} of them merged now in {summary.run.seconds:,.1f} s")
     for number in [number for number in summary.missing if number in summary.failures][:_SHOWN]:
-        errors.print(f"shard {number} failed: {summary.failures[number]}")
+        note(f"shard {number} failed: {summary.failures[number]}")
     if summary.missing:
         told = ", ".join(map(str, summary.missing[:_SHOWN])) + (" …" if len(summary.missing) > _SHOWN else "")
-        errors.print(
+        note(
             f"Missing shards: {len(summary.missing):,} ({told}), with {summary.run.missing:,} files. The tables hold"
             " the others, and the same command goes on once they are done."
         )

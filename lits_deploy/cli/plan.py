@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import locations, patients, run_options
+from lits_deploy.cli import locations, patients, reporting, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -19,6 +19,7 @@ _SUPERSEDED_SHOWN = 10
 
 
 @exit_codes("0 done")
+@reporting.reported("plan")
 @patients.guarded
 @run_options.with_run(
     *("device", "batch_size", "threads", "tune", "engine_cache"),  # of whoever does a shard
@@ -52,7 +53,7 @@ def plan(
     Planned again, with more scans or changed ones, finished shards stay; those of which a file has changed are done
     again. JOB holds paths: it is its owner's alone.
     """
-    from lits_deploy.cli.console import bar, errors, print_json
+    from lits_deploy.cli.console import bar, note, print_json, warn
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.scans.roots import list_scans
     from lits_deploy.sharding.job_folder import JobFolder
@@ -82,13 +83,13 @@ def plan(
             stop=stop,
         )
     for warning in summary.warnings:
-        errors.print(f"warning: {warning}")
+        warn(warning)
     if as_json:
         print_json({"job": job.location, **summary.to_json(), "salt_file_made": made, "disclaimer": DISCLAIMER})
     else:
         print_summary(summary, job.location)
     if made:
-        errors.print(f"The salt was made: {options.salt_file}. Whoever does a shard or merges needs it.")
+        note(f"The salt was made: {options.salt_file}. Whoever does a shard or merges needs it.")
 
 
 def print_summary(summary: PlanSummary, job: str) -> None:

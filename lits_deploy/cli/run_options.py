@@ -204,7 +204,7 @@ def names(text: str) -> tuple[str, ...]:
 
 def progress_shown(bar: Bar, name: str, stop: Stop, *, last: str = "") -> Callable[[Progress], None]:
     """An `on_progress` that draws a run on a bar. last: what is done once every file has been answered."""
-    task = bar.add_task(name, total=None, rate=0.0, note="loading")
+    task = bar.add_task(name, total=None, rate=0.0, note="loading", unit="slices")
     shown = False
 
     def show(progress: Progress) -> None:
@@ -218,6 +218,6 @@ def progress_shown(bar: Bar, name: str, stop: Stop, *, last: str = "") -> Callab
         elif last and progress.done == progress.files:
             note = last
         rate = progress.slices / progress.seconds if progress.seconds else 0.0
-        bar.update(task, completed=progress.done, rate=rate, note=note)
+        bar.update(task, completed=progress.done, rate=rate, note=note, failed=progress.failed)
 
     return show

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import locations, patients, run_options
+from lits_deploy.cli import locations, patients, reporting, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @exit_codes("0 done", "1 some files failed")
+@reporting.reported("scan")
 @patients.guarded
 def scan(
     scans: list[str] = run_options.SCANS,

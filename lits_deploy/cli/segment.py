@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import jobs, locations, patients, run_options, spread
+from lits_deploy.cli import jobs, locations, patients, reporting, run_options, spread
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # the command's help needs no pipeline
 
 
 @exit_codes("0 done", "1 some files failed")
+@reporting.reported("segment")
 @patients.guarded
 @run_options.with_run(
     "tune",
@@ -47,7 +48,7 @@ def segment(
     OUT/masks holds a mask of every slice (png), volume (nifti) or DICOM series (nifti, dicom-seg); masks.csv says which
     belongs to which, and why there is none. Interrupted or killed, the same command goes on where it was.
     """
-    from lits_deploy.cli.console import errors, progress_bar
+    from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.cli.summaries import print_masks, print_summary
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.segmentation.run import segment_folder
@@ -65,7 +66,7 @@ def segment(
             show = run_options.progress_shown(bar, "segment", stop, last="writing masks")
             summary = segment_folder(opened, roots, folder, masks=formats, options=options, on_progress=show, stop=stop)
         for warning in summary.run.warnings:
-            errors.print(f"warning: {warning}")
+            warn(warning)
         print_masks(summary)
         print_summary(summary.run)
         raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.run.news))

@@ -79,7 +79,7 @@ def do_spread(
     masks: Sequence[str] = ("png",),
 ) -> NoReturn:
     """Run it, and say how it went."""
-    from lits_deploy.cli.console import errors, progress_bar
+    from lits_deploy.cli.console import complain, progress_bar
     from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.spread import Spread, spread_run
@@ -116,8 +116,8 @@ def do_spread(
         raise typer.Exit(stop.exit_code)
     if summary.merged.missing:
         missing, shards = len(summary.merged.missing), summary.merged.shards
-        errors.print(
-            f"error: {missing:,} of {shards:,} shards could not be done: the tables hold the others."
+        complain(
+            f"{missing:,} of {shards:,} shards could not be done: the tables hold the others."
             " Fix: the same command tries them again"
         )
         raise typer.Exit(exits.USER_ERROR)
@@ -139,14 +139,14 @@ def _hire(asked: Asked, options: ClassifyOptions) -> Hire:
 
 def print_spread(summary: SpreadSummary) -> None:
     """Warnings, then what is in the output folder and how fast it came."""
-    from lits_deploy.cli.console import errors
+    from lits_deploy.cli.console import note, warn
     from lits_deploy.cli.summaries import print_masks, print_summary
 
     run = summary.merged.run
     for warning in dict.fromkeys((*summary.notes, *run.warnings)):
-        errors.print(f"warning: {warning}")
+        warn(warning)
     for number, why in list(summary.failed.items())[:_SHOWN]:
-        errors.print(f"shard {number} failed: {why}")
+        note(f"shard {number} failed: {why}")
     if summary.merged.segmented is not None:
         print_masks(summary.merged.segmented)
     before = run.slices - summary.slices
@@ -159,4 +159,4 @@ def print_spread(summary: SpreadSummary) -> None:
         done = f"No slices to do{earlier}"
     print_summary(run, done=done)
     if run.missing:
-        errors.print(f"{run.missing:,} files are to go: the same command goes on from here.")
+        note(f"{run.missing:,} files are to go: the same command goes on from here.")

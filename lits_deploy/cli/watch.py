@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lits_deploy.cli import patients, run_options
+from lits_deploy.cli import patients, reporting, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 @exit_codes("0 stopped between two studies")
+@reporting.reported("watch")
 @patients.guarded
 @run_options.with_run("tune", "recursive", "retry_failed", "allow_removed", "endpoint")
 def watch(
@@ -38,21 +39,29 @@ def watch(
     away; `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. Killed, the same command goes on.
     """
     from lits_deploy import DISCLAIMER
-    from lits_deploy.cli.console import console, errors
+    from lits_deploy.cli.console import note
+    from lits_deploy.cli.watching import Watching
+    from lits_deploy.events.session import current
     from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.watch.service import Talk, watch_folder
+    from lits_deploy.watch.service import watch_folder
+    from lits_deploy.watch.systemd import Systemd
 
-    talk = Talk(study=lambda line: console.print(str(line)), note=errors.print)
+    systemd = Systemd()
+    watching = Watching(systemd)
+    talk = watching.talk()
+    if (session := current()) is not None:
+        session.follow(watching.figures)
     opened = open_bundle(bundle)
     finish = run_options.drawn_after(opened, options, report, segmenter, talk.note)
-    errors.print(DISCLAIMER)
+    note(DISCLAIMER)
     if not report and not options.overwrite and (out / REPORT).exists():
         talk.note(f"note: --no-report does not update {out / REPORT}; lits-deploy report {out} does")
     with stop_on_signals() as stop:
         summary = watch_folder(
             opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish
         )
-    errors.print("Stopped: the same command goes on from here.")
+    systemd.stopping()
+    note("Stopped: the same command goes on from here.")
     raise typer.Exit(stop.exit_code if summary.stopped else 0)

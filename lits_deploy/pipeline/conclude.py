@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from lits_deploy import exits
+from lits_deploy.events.emit import RUN, emit, phase
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import Intake
 from lits_deploy.pipeline.options import RunSummary
 from lits_deploy.pipeline.output import RUN_JSON
-from lits_deploy.pipeline.record import Answered, Effort, Session, write_run_json
+from lits_deploy.pipeline.record import Answered, Effort, Session, timings, write_run_json
 from lits_deploy.results import write_tables
 
 Finish = Callable[[RunContext], Sequence[Path]]
@@ -40,6 +42,7 @@ def conclude(
     """
     ledger, options, out = run.ledger, run.options, run.output.out
     ignored, idle = ignored.settled(ledger, options)
+    phase("tables")
     kinds = tuple(dict.fromkeys([*options.formats, *run.output.tables_there()]))
     tables = write_tables(
         out, kinds, ledger, classes=run.contract.classes, provenance=provenance, pair=bool(run.artifact.fusion)
@@ -50,17 +53,40 @@ def conclude(
     run.decoding.close()
     session.finished = monotonic()
     told = (*_warnings(run), *warnings(), *_idle(run, idle))
-    summary = _summary(run, intake, answered, tables, told, incomplete)
+    summary, spent = _summary(run, intake, answered, tables, told, incomplete), effort()
     write_run_json(
         run,
         summary=summary,
         session=session,
-        effort=effort(),
+        effort=spent,
         ignored=ignored,
         identity=intake.identity,
         provenance=provenance,
     )
+    emit(RUN, **_figures(summary, timings(session, summary, spent)))
     return summary
+
+
+def _figures(summary: RunSummary, took: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the run, for logs and metrics: counts and seconds, no reasons, names or paths."""
+    return {
+        "files": {
+            "done": summary.files,
+            "missing": summary.missing,
+            "added": summary.added,
+            "removed": summary.removed,
+        },
+        "slices": summary.slices,
+        "classes": dict(summary.classes),
+        "abstained": summary.abstained,
+        "excluded": summary.excluded,
+        "failed": summary.failed,
+        "acknowledged": summary.acknowledged,
+        "now": summary.now,
+        "per_second": round(summary.slices_per_s, 3),
+        "seconds": took["wall_s"],
+        "stages": took["stages"],
+    }
 
 
 def _warnings(run: RunContext) -> Iterator[str]:

@@ -135,7 +135,7 @@ def write_run_json(
         ),
         "tables_schema": TABLES_SCHEMA,
         "tables": [table.name for table in summary.tables],
-        "timings": _timings(session, summary, effort),
+        "timings": timings(session, summary, effort),
         "peak_memory_mib": peak_resident_bytes() >> 20,
         "warnings": list(summary.warnings),
         **effort.more,
@@ -144,7 +144,7 @@ def write_run_json(
     write_json(summary.run_json, printable_values(document))
 
 
-def _timings(session: Session, summary: RunSummary, effort: Effort) -> dict[str, Any]:
+def timings(session: Session, summary: RunSummary, effort: Effort) -> dict[str, Any]:
     """Seconds. decode is summed over workers; wait is the network's, for slices; start-up counts from the call."""
     return {
         "wall_s": session.since_call(session.finished),

@@ -20,6 +20,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.decode.decoding import Decoding
 from lits_deploy.errors import OutputError
+from lits_deploy.events.emit import phase
 from lits_deploy.ledger import RAN
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.about import ran
@@ -120,12 +121,15 @@ def run_folder(
         ledger = run.ledger
 
         # Discover, while workers start and the network loads.
+        phase("discover")
         discover(run)
         session.discovered = monotonic()
+        phase("load")
         _wait_for_network(run)
 
         # Series: which files are to be answered, in which order, and with which neighbours.
         judge = judge_of(task, artifact, options)
+        phase("series")
         intake = take_on(run, identity_of(run, judge))
         jobs, counts = jobs_of(run), ledger.counts()
         ledger.answer_with(versions(run.info))
@@ -140,6 +144,7 @@ def run_folder(
         loop = Loop(run, judge, counts=counts, batch=batch)
         session.begun_files = monotonic()
         if answers:
+            phase("files", to_do=counts.pending)
             loop.run(jobs)
         session.ended_files = monotonic()
 

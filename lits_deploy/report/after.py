@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.decode.decoding import StoppedError
+from lits_deploy.events.emit import phase
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.output import REPORT
@@ -39,6 +40,7 @@ def reporter(
                 overlay = label_overlay(segmenter, options)
             else:
                 overlay = cam_overlay(bundle, run.artifact, run.info, threads=options.threads)
+            phase("pictures")
             try:
                 draw_pictures(run, overlay, say=say)
             except StoppedError:

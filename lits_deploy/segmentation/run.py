@@ -19,6 +19,7 @@ from typing import Any
 from lits_deploy.bundle import Bundle
 from lits_deploy.decode.decoding import StoppedError
 from lits_deploy.errors import UserError
+from lits_deploy.events.emit import phase
 from lits_deploy.ledger import RUN, Ledger, VolumeRow
 from lits_deploy.masks import unpacked
 from lits_deploy.pipeline.context import RunContext
@@ -127,6 +128,7 @@ class MaskBook:
         if ledger.counts().pending or self.stop.requested:
             self._drop_older(ledger)
             return paths
+        phase("masks")
         found = self._write_masks(finished)
         if found is None:
             self._drop_older(ledger)

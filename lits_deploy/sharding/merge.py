@@ -19,6 +19,7 @@ from time import monotonic
 from lits_deploy import exits
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
+from lits_deploy.events.emit import phase
 from lits_deploy.ledger import RAN
 from lits_deploy.ledger.absorb import LedgerDamage, Taken
 from lits_deploy.pipeline.about import ran_elsewhere
@@ -108,6 +109,7 @@ def merge(
             finish = page_of_shards(job, shards, folder, bundle=bundle, say=say)
 
         # The plan's files, as any run takes them on; which shards have answers for it.
+        phase("discover")
         discover(run)
         session.discovered = monotonic()
         intake = take_on(run, agreement.identity, compare=_take_as_altered)
@@ -122,6 +124,7 @@ def merge(
 
         # Their answers, in place of a network's.
         session.begun_files = monotonic()
+        phase("shards", to_do=len(wanted))
         merged = _absorbed(run, job, wanted)
         session.ended_files = monotonic()
 

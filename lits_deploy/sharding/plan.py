@@ -18,6 +18,7 @@ from typing import Any
 from lits_deploy.bundle import Bundle
 from lits_deploy.decode.settings import most_workers
 from lits_deploy.errors import OutputError, UserError
+from lits_deploy.events.emit import phase
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import ClassifyOptions
@@ -110,6 +111,7 @@ def plan_scans(
             check_same(before, new, job.location)
             for entry in before.live:
                 staging.remember(job.rows(entry))
+        phase("list")
         _list(staging, listing, stop, on_progress)
         staging.compare()
         stay: list[int] = []
@@ -119,6 +121,7 @@ def plan_scans(
             stay = settle_doubtful(job, before, staging, listing, naming, stop)
         key = key_of(new)
         staging.recall(job.said(key))
+        phase("headers")
         read_headers(
             staging,
             naming,
@@ -128,6 +131,7 @@ def plan_scans(
             on_file=lambda files: on_progress("headers", files),
             keep=lambda rows: job.keep_said(key, rows),
         )
+        phase("shards")
         staging.place()
         if callable(shard_slices):
             shard_slices = None if before else shard_slices(staging.slices())

@@ -73,6 +73,10 @@ class Inbox:
         """How many entries are not done."""
         return sum(self._waits(name, entry) for name, entry in self._entries.items())
 
+    def set_aside(self) -> int:
+        """How many are put off until they change."""
+        return sum(entry.not_before == inf for entry in self._entries.values())
+
     def states(self, names: Iterable[str]) -> dict[str, str]:
         """The states of some entries, as they were last seen."""
         return {name: self._entries[name].state for name in names if name in self._entries}

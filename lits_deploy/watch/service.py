@@ -27,7 +27,7 @@ from lits_deploy.mishaps import as_user_error
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.naming import pseudonyms
 from lits_deploy.pipeline.network import open_network
-from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
+from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
@@ -61,11 +61,32 @@ TOLD = "watch-told"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Queue:
+    """What waits in the inbox. all, to_do: entries; set_aside: of those to do, entries that broke a run several times
+    and wait for a change; failures: runs that failed one after the other."""
+
+    all: int
+    to_do: int
+    set_aside: int
+    failures: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Talk:
-    """What a watch tells: a study that is done, and anything else that a person should know, in one line."""
+    """What a watch tells: a study that is done, and anything else that a person should know, in one line.
+
+    broke: an entry, by name or pseudonym, and why it broke its run. ready: the start has succeeded. turn: the watch is
+    alive and idle, told several times a minute; gets what finds the queue, which costs a look at every entry. run: a
+    run over so many entries begins, of which `progress` is told in the watch's thread, at most ten times a second.
+    """
 
     study: Callable[[StudyLine], None] = lambda _: None
     note: Callable[[str], None] = lambda _: None
+    broke: Callable[[str, str], None] = lambda entry, why: None
+    ready: Callable[[], None] = lambda: None
+    turn: Callable[[Callable[[], Queue]], None] = lambda _: None
+    run: Callable[[int], None] = lambda _: None
+    progress: Callable[[Progress], None] = lambda _: None
 
 
 def watch_folder(
@@ -98,7 +119,7 @@ def watch_folder(
         stack.enter_context(alone(options.ledger or out))
         network = _Network(bundle, out, options, runtime)
         stack.callback(network.close)
-        runs = _Runs(bundle, inbox, out, options, network, stop, finish)
+        runs = _Runs(bundle, inbox, out, options, network, stop, finish, talk.progress)
         runs.over({})
         _Watch(runs, Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done, within=within), stop, talk, clock).serve(
             source
@@ -139,9 +160,10 @@ class _Runs:
         network: _Network,
         stop: Stop,
         finish: Callable[[RunContext], Sequence[Path]] | None,
+        on_progress: Callable[[Progress], None],
     ) -> None:
         self._bundle, self._inbox, self._out, self._options = bundle, inbox, out, options
-        self._stop, self._finish = stop, finish
+        self._stop, self._finish, self._on_progress = stop, finish, on_progress
         self.network = network
         self._done: dict[str, str] | None = None
         self._marks: set[str] = set()
@@ -179,6 +201,7 @@ class _Runs:
             self._out,
             options=self._options,
             runtime=self.network.get(),
+            on_progress=self._on_progress,
             stop=self._stop,
             only=frozenset(states),
             keep=None if self._finish is None else Peaks,
@@ -250,8 +273,10 @@ class _Watch:
         self._look(None)
         todo = self._inbox.to_do()
         self._talk.note(f"Watching {changes.words}. Entries: {len(self._inbox)}, {todo} of them to do.")
+        self._talk.ready()
         rescan = self._clock() + RESCAN_S
         while not self._stop.requested:
+            self._talk.turn(self._queue)
             now = self._clock()
             names: set[str] | None = None  # a run takes long: what came meanwhile is looked for everywhere
             if not self._run(now):
@@ -270,6 +295,7 @@ class _Watch:
         if not names:
             return False
         states = self._inbox.states(names)
+        self._talk.run(len(names))
         try:
             lines = self._runs.over(states)
         except KeyboardInterrupt:
@@ -300,7 +326,11 @@ class _Watch:
             self._say_once("broke", f"A run over {len(names):,} entries broke: {why} Each is tried alone.")
         elif self._runs.tell_once(names[0], states[names[0]]):
             more = f"It is tried {TRIES} times, then set aside until it changes."
-            self._talk.note(f"Entry {self._runs.shown(names[0])} broke its run: {why} {more}")
+            self._talk.broke(self._runs.shown(names[0]), f"{why} {more}")
+
+    def _queue(self) -> Queue:
+        inbox = self._inbox
+        return Queue(all=len(inbox), to_do=inbox.to_do(), set_aside=inbox.set_aside(), failures=self._failures)
 
     def _say_once(self, what: str, note: str) -> None:
         if self._said.get(what) != note:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -76,3 +79,55 @@ def test_a_wrong_start_is_one_line(tmp_path: Path) -> None:
     assert process.returncode == 2
     assert said.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in said
+
+
+def test_systemd_hears_that_it_is_ready_and_alive_and_the_metrics_show_it_idle(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56).folder
+    inbox, metrics = tmp_path / "inbox", tmp_path / "m.prom"
+    folder_of_slices(inbox / "Miller", 4, size=SIZE)
+    words = ["watch", str(inbox), "--bundle", str(bundle), "--out", str(tmp_path / "out"), "--quiet-s", "0.2"]
+    words += ["--workers", "1", "--log-format", "json", "--metrics", str(metrics)]
+    program = (
+        f"import sys\nsys.argv[1:] = {words!r}\nimport lits_deploy.events.session as events\nevents.EVERY_S = 0.2\n"
+    )
+    program += "from lits_deploy.__main__ import main\nmain()\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "notify"))
+        receiver.settimeout(LONG)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "600000"}
+        environment.pop("WATCHDOG_PID", None)  # of a process of systemd's that runs the tests
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            told: list[str] = []
+            idle = "STATUS=Watching: 1 entry, 0 to do"
+            while idle not in told or told[-1] != "WATCHDOG=1":
+                told += receiver.recv(4096).decode().split("\n")
+            assert told[0] == "READY=1"
+            assert "STATUS=Classifying 1 entry" in told
+            until = time.monotonic() + LONG
+            while 'state="to_do"} 0' not in metrics.read_text() and time.monotonic() < until:
+                time.sleep(0.05)
+            text = metrics.read_text()
+            assert 'lits_deploy_running{command="watch"} 1' in text
+            assert "lits_deploy_last_study_timestamp_seconds" in text
+            process.send_signal(signal.SIGTERM)
+            lines, said = process.communicate(timeout=LONG)
+            receiver.settimeout(0.5)
+            while "STOPPING=1" not in told:
+                told += receiver.recv(4096).decode().split("\n")
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    assert len(lines.splitlines()) == 2, "two series, by their folders"
+    assert lines.count("entry Miller: ") == 2
+    assert "Miller" not in said
+    events = [json.loads(line) for line in said.splitlines()]
+    names = {event["event"] for event in events}
+    assert {"start", "heartbeat", "study", "note", "end"} <= names
+    assert 'lits_deploy_last_exit_code{command="watch"} 0' in metrics.read_text()

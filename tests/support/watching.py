@@ -66,6 +66,10 @@ class Watched:
             self.lines.append(str(line))
             self.times.append(script.now - 1000)
 
+        def broke(entry: str, why: str) -> None:
+            self.notes.append(f"Entry {entry} broke its run: {why}")
+
+        talk = arguments.pop("talk", None)
         options = arguments.pop("options", ClassifyOptions(salt=SALT, workers=1))
         runtime = arguments.pop("runtime", None) or FakeRuntime(shape=bundle.manifest.contract.shape)
         self.summary = watch_folder(
@@ -75,7 +79,7 @@ class Watched:
             options=options,
             runtime=runtime,
             stop=stop,
-            talk=Talk(study=say, note=self.notes.append),
+            talk=Talk(study=say, note=self.notes.append, broke=broke, **(talk or {})),
             changes=script,
             clock=script.clock,
             **arguments,

@@ -7,11 +7,16 @@ import time
 from typing import Any
 
 from lits_deploy.cli.console import console, progress_bar
+from lits_deploy.events.emit import emit, phase
 from train.meter import Meter
 from train.session import Observer
 
 LOSS_EVERY = 0.5
 """Seconds between two looks at the loss: each waits for a GPU."""
+
+
+_TOLD = ("train_loss", "validate_loss", "validate_balanced_accuracy", "seconds", "slices_per_second")
+"""Of an epoch's row, what a log has."""
 
 
 class Bars(Observer):
@@ -42,10 +47,11 @@ class Bars(Observer):
 
     def start(self, what: str, slices: int) -> None:
         """A pass over the data begins: its bar replaces the one before."""
+        phase(self._of_part(what))
         if self._task is not None:
             self._progress.remove_task(self._task)
         self._began, self._read = time.perf_counter(), -math.inf
-        self._task = self._progress.add_task(self._of_part(what), total=slices, rate=0.0, note="")
+        self._task = self._progress.add_task(self._of_part(what), total=slices, rate=0.0, note="", unit="slices")
 
     def batch(self, meter: Meter) -> None:
         """A batch is done."""
@@ -57,6 +63,7 @@ class Bars(Observer):
 
     def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         """An epoch is done: its line."""
+        emit("epoch", epoch=epoch, epochs=epochs, **{name: value for name, value in row.items() if name in _TOLD})
         figures = "nobody is held out"
         if row["validate_accuracy"] is not None:
             figures = f"accuracy {row['validate_accuracy']:.3f}, balanced {row['validate_balanced_accuracy']:.3f}"

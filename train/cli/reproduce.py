@@ -9,8 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import patients
+from lits_deploy.cli import patients, reporting
 from lits_deploy.cli.extras import needs
+from lits_deploy.cli.lazy import Panelled
 from lits_deploy.errors import UserError
 from train.choices import Budget
 from train.cli import options
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 
 
+@reporting.reported("reproduce")
 @patients.guarded  # its tables name patients, its figures show them
 def _reproduce(
     ctx: typer.Context,
@@ -109,7 +111,9 @@ def _reproduce(
 
 
 for _id, _summary in (*((recipe.id, recipe.summary) for recipe in RECIPES.values()), _ALL):
-    app.command(_id, help=_summary, epilog=exits.in_help("0 done", "1 a recipe is unfinished"))(_reproduce)
+    app.command(_id, cls=Panelled, help=_summary, epilog=exits.in_help("0 done", "1 a recipe is unfinished"))(
+        _reproduce
+    )
 
 
 @app.command("list")

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from lits_deploy import DISCLAIMER
+from lits_deploy.cli import reporting
 from lits_deploy.cli.extras import needs
 from lits_deploy.contract import ResizeKernel
 from lits_deploy.errors import OutputError, UserError
@@ -20,6 +21,7 @@ from train.config import Augmentation, Optimiser, Recipe, Sampling, Schedule, We
 from train.models.registry import Init
 
 
+@reporting.reported("train")
 def train(
     data: Path = typer.Option(Path("data"), help="Folder with train/, validate/ and test/."),
     model: str = typer.Option("resnet18", help="A name that `lits-deploy models` lists."),

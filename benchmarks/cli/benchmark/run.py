@@ -7,12 +7,13 @@ from pathlib import Path
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import run_options
+from lits_deploy.cli import reporting, run_options
 from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.errors import MissingExtra, UserError
 
 
 @exit_codes("0 done", "1 a row could not be measured or is not steady")
+@reporting.reported("benchmark")
 def run(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
     against: Path | None = typer.Option(None, metavar="RUN", help="Training run to compare with, in PyTorch."),
@@ -46,7 +47,7 @@ def run(
     from benchmarks.report_files import JSON, PLOT, check_out, write_report
     from benchmarks.run import benchmark
     from benchmarks.scenarios import SCENARIOS, Plan, batch_sizes
-    from lits_deploy.cli.console import console, errors, print_json, table
+    from lits_deploy.cli.console import console, note, print_json, table
     from lits_deploy.packed import open_bundle
 
     usual = [name for name in SCENARIOS if name != "server" or not quick]
@@ -62,7 +63,7 @@ def run(
     opened = open_bundle(bundle)
     target = out or Path(f"benchmark-{bundle.resolve().name}")
     check_out(target, JSON, "a benchmark")
-    document = benchmark(opened, plan, against=against, data=data, say=errors.print)
+    document = benchmark(opened, plan, against=against, data=data, say=note)
     names = write_report(document, target)
     no_plot = None
     try:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import typer
 
+from lits_deploy.cli import reporting
 from train.choices import Format
 from train.cli import options
 
 
+@reporting.reported("data_phantom")
 def phantom(
     out: Path = typer.Argument(..., help="New or empty folder, or one of phantoms to write again."),
     patients: int = typer.Option(24, min=1, help="Synthetic patients, about 42 slices each; slices need 3 or more."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import patients
+from lits_deploy.cli import patients, reporting
 from lits_deploy.cli.lazy import exit_codes
 from train.choices import LayoutName, SplitBy
 from train.cli import options
@@ -22,6 +22,7 @@ _SHOWN = 20
 
 
 @exit_codes("0 done", "1 some volumes failed")
+@reporting.reported("data_prepare")
 @patients.guarded
 def prepare(
     src: Path = typer.Argument(..., help="Folder with the raw data; only read."),
@@ -58,7 +59,7 @@ def prepare(
     Slices become 8-bit grey, 256×256, front up, the patient's right on the left, with labels 0, 1, 2. A volume that
     cannot be used is named with its reason, and the others go on.
     """
-    from lits_deploy.cli.console import bar, console, errors
+    from lits_deploy.cli.console import bar, console, note
     from train.data.labels import parse_labels
     from train.prepare import PrepareSettings, parse_fractions
     from train.prepare import prepare as prepare_folder
@@ -77,7 +78,7 @@ def prepare(
         with bar("prepare", "volumes", resumed=True) as show:
             summary = prepare_folder(src, out, settings, workers=workers or None, resume=resume, progress=show)
     except KeyboardInterrupt:
-        errors.print("stopped; the volumes done are kept. The same command with --resume goes on.")
+        note("stopped; the volumes done are kept. The same command with --resume goes on.")
         raise
     _print(summary, out)
     console.print(f"{out}: {summary.prepared} volumes, {time.perf_counter() - begun:.0f} s")
@@ -87,7 +88,7 @@ def prepare(
 
 def _print(summary: Prepared, out: Path) -> None:
     from lits_deploy import DISCLAIMER
-    from lits_deploy.cli.console import console, errors, table
+    from lits_deploy.cli.console import console, table, warn
     from train.cli.data.shared import class_table
     from train.prepare.found import listed
 
@@ -111,7 +112,7 @@ def _print(summary: Prepared, out: Path) -> None:
     if len(summary.notes) > _SHOWN:
         console.print(f"note: {len(summary.notes) - _SHOWN} more in provenance.json")
     for warning in summary.warnings:
-        errors.print(f"warning: {warning}")
+        warn(warning)
     if summary.failed:
         console.print("")
         table((f"failed ({len(summary.failed)})", "reason"), summary.failed[:_SHOWN])

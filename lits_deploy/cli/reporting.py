@@ -1,0 +1,131 @@
+"""`-v`, `-q`, `--log-format`, `--log-file` and `--metrics`, which every long command has."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import typer
+
+from lits_deploy.errors import OutputError, UserError
+
+R = TypeVar("R")
+
+PANEL = "Logs and metrics"
+
+OPTIONS: dict[str, tuple[Any, Any]] = {
+    "verbose": (
+        bool,
+        typer.Option(
+            False, "--verbose", "-v", rich_help_panel=PANEL, help="Also tell the phases, with what each took."
+        ),
+    ),
+    "quiet": (
+        bool,
+        typer.Option(
+            False, "--quiet", "-q", rich_help_panel=PANEL, help="Errors and the result alone: no bar, no warnings."
+        ),
+    ),
+    "log_format": (
+        Literal["text", "json"] | None,
+        typer.Option(
+            None,
+            rich_help_panel=PANEL,
+            help="One event per line on standard error, with its time in UTC. [default: lines for a person; without a"
+            " terminal also a heartbeat a minute]",
+        ),
+    ),
+    "log_file": (
+        Path | None,
+        typer.Option(
+            None,
+            metavar="FILE",
+            rich_help_panel=PANEL,
+            help="Append the events to this file, too: as text, or as --log-format says.",
+        ),
+    ),
+    "metrics": (
+        Path | None,
+        typer.Option(
+            None,
+            metavar="FILE",
+            rich_help_panel=PANEL,
+            help="Keep this file in Prometheus's text format: last start, end, success and exit code, counts, rates.",
+        ),
+    ),
+}
+"""Each with its type; named as the fields of `events.session.Asked`."""
+
+SCANS = {"scans": "SCANS", "inbox": "INBOX"}
+"""Arguments that may be called after a patient, and what a log has in their place."""
+
+WATCHED = ("bundle", "inbox")
+"""Folders whose every file counts, so that no log may lie in them."""
+
+
+def reported(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """A command with OPTIONS, whose events are told as they say. name: of the command in them."""
+
+    def extended(command: Callable[..., R]) -> Callable[..., R]:
+        @functools.wraps(command)
+        def run(**given: Any) -> R:
+            from lits_deploy.cli.console import errors
+            from lits_deploy.events.session import Asked, Session
+
+            asked = Asked(**{option: given.pop(option) for option in OPTIONS})
+            if asked.verbose and asked.quiet:
+                raise UserError("--verbose and --quiet exclude each other.", fix="give one of them")
+            _check_folders(asked.log_file, asked.metrics, given)
+            if not speaks():
+                return command(**given)
+            show, hidden = errors.print, hidden_in(given)
+            with Session(name, asked, show=show, terminal=errors.is_terminal, hidden=hidden):
+                return command(**given)
+
+        signature = inspect.signature(command)
+        shared = [
+            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for option, (kind, default) in OPTIONS.items()
+        ]
+        vars(run)["__signature__"] = signature.replace(parameters=[*signature.parameters.values(), *shared])
+        return run
+
+    return extended
+
+
+def speaks() -> bool:
+    """Whether this process speaks for the command: of several that torchrun has started, one does."""
+
+    return os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ
+
+
+def hidden_in(given: Mapping[str, Any]) -> dict[str, str]:
+    """What no line of a log may hold of a command's arguments: folders of scans, unless identifiers are asked for."""
+    if given.get("identify") and not given.get("pseudonymous"):
+        return {}
+    hidden = {}
+    for argument, instead in SCANS.items():
+        value = given.get(argument) or ()
+        for one in map(str, [value] if isinstance(value, (str, Path)) else value):
+            for text in (one, one.rstrip("/"), *(() if "://" in one else _absolute(one))):
+                if text.strip("./"):  # `.` stands in every text
+                    hidden[text] = instead
+    return hidden
+
+
+def _absolute(text: str) -> tuple[str, str]:
+    return str(Path(text).absolute()), str(Path(text).resolve())
+
+
+def _check_folders(log: Path | None, metrics: Path | None, given: Mapping[str, Any]) -> None:
+    for option, path in (("--log-file", log), ("--metrics", metrics)):
+        for argument in WATCHED:
+            folder = given.get(argument)
+            if path is None or folder is None or "://" in str(folder):
+                continue
+            if Path(folder).resolve() in path.resolve().parents:
+                raise OutputError(f"{path} lies in the {argument}.", fix=f"{option} elsewhere")

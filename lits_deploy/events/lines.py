@@ -1,0 +1,69 @@
+"""An event as one line: text for people, JSON for machines; the time in UTC."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from lits_deploy.printable import json_line, printable
+
+Format = Literal["text", "json"]
+
+
+class Lines(logging.Formatter):
+    """Makes a record one line.
+
+    command: whose events they are. hidden: texts that no line may hold, such as the folders of scans, and what stands
+    in their place.
+    """
+
+    def __init__(self, kind: Format, command: str, hidden: Mapping[str, str]) -> None:
+        super().__init__()
+        self._kind, self._command = kind, command
+        # With what lies below it; a folder before one that it lies in.
+        folders = sorted(hidden.items(), key=lambda one: -len(one[0]))
+        self._hidden = [(re.compile(rf"(?<!\w){re.escape(text)}(?:/\S*)?(?!\w)"), instead) for text, instead in folders]
+
+    def format(self, record: logging.LogRecord) -> str:
+        """`2026-01-31T02:03:04Z info classify heartbeat done=3 total=9`, or the same as JSON."""
+        moment = datetime.fromtimestamp(record.created, timezone.utc)
+        level, event = record.levelname.lower(), event_of(record)
+        message = self._told(record.getMessage())
+        figures = {name: self._told(value) for name, value in figures_of(record).items()}
+        if self._kind == "json":
+            time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            head = {"time": time, "level": level, "command": self._command, "event": event}
+            return json_line({**head, **({"message": message} if message else {}), **figures})
+        parts = [f"{moment:%Y-%m-%dT%H:%M:%SZ}", level, self._command, event if event != level else ""]
+        parts += [message, *(f"{name}={_word(value)}" for name, value in figures.items())]
+        return printable(" ".join(filter(None, parts)))
+
+    def _told(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        for text, instead in self._hidden:
+            value = text.sub(instead, value)
+        return value
+
+
+def event_of(record: logging.LogRecord) -> str:
+    """The event's name; of a record that was not made by `emit`, by its level."""
+    return str(getattr(record, "event", "warning" if record.levelno >= logging.WARNING else "note"))
+
+
+def figures_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The event's figures."""
+    return dict(getattr(record, "figures", {}))
+
+
+def _word(value: Any) -> str:
+    """As it is where it is one word; else as JSON, in which a quotation mark and a line feed are escaped."""
+    if isinstance(value, float):
+        return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
+    if isinstance(value, str) and value and not set(value) & set(' "=\\') and value.isprintable():
+        return value
+    return json.dumps(value, ensure_ascii=False)
