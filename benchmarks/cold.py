@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks.candidates import Candidate, opener
 from benchmarks.fresh import run_fresh
+from lits_deploy.bundle import Bundle
 from lits_deploy.machine import peak_resident_bytes
-from lits_deploy.packed import open_bundle
 from lits_deploy.runtime import Runtime
 
 CALLS = 4
@@ -42,7 +42,7 @@ def from_spec(spec: dict[str, Any]) -> Callable[..., Runtime]:
         from benchmarks.torch_eager import open_original
 
         return partial(open_original, spec)
-    return opener(open_bundle(Path(spec["bundle"])), spec)
+    return opener(Bundle.open(Path(spec["bundle"])), spec)
 
 
 def child(spec: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from PIL import Image
 from benchmarks.contenders import Scored
 from benchmarks.fresh import run_fresh
 from benchmarks.inputs import Inputs
+from lits_deploy.bundle import Bundle
 from lits_deploy.machine import peak_resident_bytes
-from lits_deploy.packed import open_bundle
 from lits_deploy.run_json import read_run_json
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.scans.paths import unescape
@@ -62,7 +62,7 @@ def child(spec: dict[str, Any]) -> dict[str, Any]:
     )
     roots = [Path(root) for root in spec["roots"]]
     started = perf_counter()
-    bundle = open_bundle(Path(spec["bundle"]))
+    bundle = Bundle.open(Path(spec["bundle"]))
     summary = run_folder(bundle, roots, Path(spec["out"]), options=options)
     wall = perf_counter() - started
     run = read_run_json(summary.run_json)

@@ -29,7 +29,7 @@ from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.files import write_bytes
 from lits_deploy.manifest_check import is_plain_name
 from lits_deploy.model_file import MOST_MODEL
-from lits_deploy.packed import MOST_TOTAL, open_packed
+from lits_deploy.packed import MOST_TOTAL
 from lits_deploy.storage import PathOrUrl, store_at
 from lits_deploy.user_cache import user_cache
 
@@ -64,7 +64,7 @@ def _packed(store: S3Store) -> Path:
 
     def fetch(temporary: Path) -> None:
         store.get("", temporary)
-        _check(open_packed(temporary), store)
+        _check(Bundle.open_zip(temporary), store)
 
     return _kept(name, fetch)
 

@@ -2,7 +2,7 @@
 
 None of a zip file's numbers is believed. Its names must be those of the manifest inside, plain, in one folder; sizes
 must fit the manifest; what is inflated is counted as it comes. Backslashes in place of slashes and what file managers
-put beside a bundle (`__MACOSX`, `Thumbs.db`), as Windows and macOS zip, are no fault. `open_bundle` takes such a file
+put beside a bundle (`__MACOSX`, `Thumbs.db`), as Windows and macOS zip, are no fault. `Bundle.open` takes such a file
 where a folder is taken; `lits_deploy.packing` writes and unpacks them.
 """
 
@@ -18,22 +18,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lits_deploy import zip_guard
-from lits_deploy.bundle import (
+from lits_deploy.errors import BundleError, SliceError, UserError
+from lits_deploy.manifest import (
     MANIFEST,
     MANIFEST_HASH,
     MOST_MANIFEST,
     MOST_MANIFEST_HASH,
     MOST_OTHER,
-    Bundle,
     Manifest,
+    digests_of,
     is_litter,
     read_manifest,
     tell_litter,
 )
-from lits_deploy.errors import BundleError, SliceError, UserError
 from lits_deploy.manifest_check import is_plain_name
 from lits_deploy.manifest_history import UPDATE
-from lits_deploy.model_file import MOST_MODEL
 
 MOST_MEMBERS = 256
 """Files in a zip: a bundle has five, and two more an artifact at most."""
@@ -49,33 +48,28 @@ _AGAIN = "get the file again from whoever packed it"
 
 
 @dataclass(frozen=True)
-class PackedBundle(Bundle):
-    """A bundle that stays in its zip file, `folder`, which is open as long as this is.
+class Packed:
+    """A zip file that holds a bundle and stays open as long as this is.
 
-    top: name of the folder inside; members: file name → entry.
+    manifest, sha256, schema: as in `bundle.Bundle`. top: name of the folder inside; members: file name → entry.
     """
 
+    path: Path
+    manifest: Manifest
+    sha256: str
+    schema: int
     archive: zipfile.ZipFile
     top: str
     members: dict[str, zipfile.ZipInfo]
 
-    def _content(self, name: str, most: int) -> bytes:
-        return b"".join(self._blocks(name, most))
-
-    def _pieces(self, name: str) -> Iterator[bytes]:
-        return self._blocks(name, MOST_MODEL)
-
-    def _blocks(self, name: str, most: int) -> Iterator[bytes]:
+    def blocks(self, name: str, most: int) -> Iterator[bytes]:
+        """A file of at most that many bytes in pieces, its hash not checked; BundleError where it is missing, larger or
+        damaged."""
         if name not in self.members:
-            raise _refused(self.folder, f"{name} is missing")
+            raise _refused(self.path, f"{name} is missing")
         if (size := self.members[name].file_size) > most:
-            raise _refused(self.folder, f"{name} has {size:,} bytes, not {most:,} at most")
-        return _blocks(self.folder, self.archive, self.members[name])
-
-
-def open_bundle(path: Path) -> Bundle:
-    """The bundle in a folder or in a zip file. Raises BundleError as `Bundle.open` and `open_packed` do."""
-    return open_packed(path) if path.is_file() else Bundle.open(path)
+            raise _refused(self.path, f"{name} has {size:,} bytes, not {most:,} at most")
+        return _blocks(self.path, self.archive, self.members[name])
 
 
 def looks_like_bundle(path: Path) -> bool:
@@ -90,7 +84,7 @@ def looks_like_bundle(path: Path) -> bool:
         return False
 
 
-def open_packed(path: Path) -> PackedBundle:
+def read_packed(path: Path) -> Packed:
     """The bundle in a zip file, its table of contents and manifest checked, no file but the manifest read.
 
     Raises BundleError, naming the fault, for anything else: it escapes its folder, holds what its manifest does not
@@ -113,9 +107,9 @@ def open_packed(path: Path) -> PackedBundle:
     top, members = _members(path, archive)
     _check_sizes(path, archive, members)
     manifest, digest, schema = _read_manifest(path, archive, members)
-    bundle = PackedBundle(path, manifest, digest, archive, top, members, schema=schema)
-    _check_against_manifest(bundle)
-    return bundle
+    packed = Packed(path, manifest, digest, schema, archive, top, members)
+    _check_against_manifest(packed)
+    return packed
 
 
 def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfile.ZipInfo]]:
@@ -184,7 +178,7 @@ def _check_sizes(path: Path, archive: zipfile.ZipFile, members: dict[str, zipfil
 def _read_manifest(
     path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]
 ) -> tuple[Manifest, str, int]:
-    """As `bundle.read_manifest`."""
+    """As `manifest.read_manifest`."""
     data = []
     for name, most in ((MANIFEST, MOST_MANIFEST), (MANIFEST_HASH, MOST_MANIFEST_HASH)):
         if name not in members:
@@ -198,15 +192,16 @@ def _read_manifest(
         raise _refused(path, error.message.rstrip("."), fix=UPDATE if error.fix == UPDATE else _AGAIN) from error
 
 
-def _check_against_manifest(bundle: PackedBundle) -> None:
+def _check_against_manifest(packed: Packed) -> None:
     """The files are those that the manifest names, no more, no fewer, and as large as it says."""
-    path, there, named = bundle.folder, set(bundle.members), set(bundle.digests())
+    path, there = packed.path, set(packed.members)
+    named = set(digests_of(packed.manifest, packed.sha256))
     if foreign := sorted(there - named):
         raise _refused(path, f"`{ascii(foreign[0])[1:-1]}` is not in its manifest")
     if missing := sorted(named - there):
         raise _refused(path, f"{missing[0]} is missing")
-    sizes = {artifact.file: artifact.bytes for artifact in bundle.manifest.all_artifacts}
-    for name, info in bundle.members.items():
+    sizes = {artifact.file: artifact.bytes for artifact in packed.manifest.all_artifacts}
+    for name, info in packed.members.items():
         if info.file_size != sizes.get(name, info.file_size):
             raise _refused(path, f"{name} has {info.file_size:,} bytes; its manifest says {sizes[name]:,}")
         if name not in sizes and info.file_size > MOST_OTHER:

@@ -21,7 +21,6 @@ from pathlib import Path
 from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.files import atomic_path
-from lits_deploy.packed import open_packed
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that a zip can say
 
@@ -32,6 +31,8 @@ def pack(folder: Path, out: Path | None = None, *, overwrite: bool = False) -> P
     out: the file [the bundle's name + .zip, here]. Raises BundleError where the bundle has a problem, OutputError where
     `out` exists or lies inside the bundle.
     """
+    if folder.is_file():
+        raise BundleError(f"{folder} is a file, not a bundle's folder.", fix="name the folder; a zip is packed already")
     bundle = Bundle.open(folder)
     if problems := bundle.problems():
         raise BundleError(
@@ -67,7 +68,9 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
     out: the bundle's folder [its name in the zip, here]. Raises BundleError for whatever is no packed bundle, and
     OutputError where `out` exists; `overwrite` replaces a bundle and nothing else. A refusal leaves nothing behind.
     """
-    packed = open_packed(path)
+    bundle = Bundle.open_zip(path)
+    packed = bundle.packed
+    assert packed is not None
     target = Path(packed.top) if out is None else out
     if target.is_symlink() or target.exists():
         if not overwrite:
@@ -77,7 +80,7 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
     total = sum(info.file_size for info in packed.members.values())
     try:
         with workplace(target, total) as folder:
-            copy_files(packed, packed.members, folder)
+            copy_files(bundle, packed.members, folder)
             for file in folder.iterdir():
                 file.chmod(0o644)
             if problems := Bundle.open(folder).problems():  # what was written, read back

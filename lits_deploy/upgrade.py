@@ -13,7 +13,6 @@ from lits_deploy import __version__
 from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle, write_manifest
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.manifest_history import SCHEMA, UPGRADED
-from lits_deploy.packed import open_bundle
 from lits_deploy.packing import copy_files, workplace
 from lits_deploy.verify import verify
 
@@ -24,7 +23,7 @@ def upgrade(folder: Path, out: Path) -> Bundle:
     Equal bundles give equal bytes. Raises BundleError where there is nothing to upgrade, or a bundle does not hold
     here; OutputError where `out` is there or cannot be written.
     """
-    bundle = open_bundle(folder)
+    bundle = Bundle.open(folder)
     if bundle.schema == SCHEMA:
         raise BundleError(f"{folder} has today's schema ({SCHEMA}): nothing to upgrade.", fix="use it unchanged")
     if out.is_symlink() or out.exists():

@@ -11,7 +11,6 @@ from lits_deploy.backends import fits, open_runtime, places
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.goldens import compare, read_golden
-from lits_deploy.packed import open_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ def verify(folder: Path, *, engine_cache: Path | None = None) -> tuple[list[str]
     Raises BundleError where the folder is no bundle at all or its manifest was altered. Where a file has a problem the
     goldens are not run: an altered network proves nothing. engine_cache: as in `runtime.open_runtime`.
     """
-    bundle = open_bundle(folder)
+    bundle = Bundle.open(folder)
     problems = bundle.problems()
     if problems:
         return problems, []

@@ -19,7 +19,7 @@ from lits_deploy import zip_guard
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.files import sha256_file
-from lits_deploy.packed import looks_like_bundle, open_bundle, open_packed
+from lits_deploy.packed import looks_like_bundle, read_packed
 from lits_deploy.packing import pack, unpack
 from lits_deploy.sealed import Sealed
 from lits_deploy.verify import verify
@@ -228,7 +228,7 @@ class TestHostile:
 
     def test_a_folder_of_such_a_name_is_packed_under_another(self, original: Bundle, here: Path) -> None:
         shutil.copytree(original.folder, here / "-rf")
-        assert open_packed(pack(here / "-rf", here / "x.zip")).top == "rf"
+        assert read_packed(pack(here / "-rf", here / "x.zip")).top == "rf"
 
     def test_a_name_cut_at_a_nul(self, entries: Entries, here: Path) -> None:
         path = write_zip(here / "x.zip", entries, ("tiny/README.mdX", b"x"))
@@ -392,10 +392,10 @@ class TestHostile:
 
 def test_problems_of_a_packed_bundle(original: Bundle, entries: Entries, here: Path) -> None:
     changed = {**entries, "tiny/model.onnx": b"?" + entries["tiny/model.onnx"][1:]}
-    packed = open_packed(write_zip(here / "x.zip", changed))
+    packed = Bundle.open_zip(write_zip(here / "x.zip", changed))
     assert packed.problems() == ["model.onnx was altered: its hash differs."]
     assert packed.sha256 == original.sha256
-    assert open_packed(write_zip(here / "x.zip", entries)).problems() == []
+    assert Bundle.open_zip(write_zip(here / "x.zip", entries)).problems() == []
 
 
 def test_goldens_that_no_manifest_names_are_missing_in_one_line(original: Bundle, here: Path) -> None:
@@ -455,7 +455,7 @@ class TestZipsAsPeopleHaveThem:
 
     def test_is_opened_where_a_folder_is(self, original: Bundle, entries: Entries, here: Path) -> None:
         path = pack(original.folder, here / "tiny.zip")
-        bundle = open_bundle(path)
+        bundle = Bundle.open(path)
         assert (bundle.sha256, bundle.problems()) == (original.sha256, [])
         artifact = bundle.artifact()
         with bundle.read(artifact) as model, original.read(original.artifact()) as in_folder:
@@ -469,18 +469,18 @@ class TestZipsAsPeopleHaveThem:
     def test_altered_and_foreign_ones_are_refused_there_too(self, entries: Entries, here: Path) -> None:
         model = bytearray(entries["tiny/model.onnx"])
         model[-1] ^= 1
-        altered = open_bundle(write_zip(here / "network.zip", entries | {"tiny/model.onnx": bytes(model)}))
+        altered = Bundle.open(write_zip(here / "network.zip", entries | {"tiny/model.onnx": bytes(model)}))
         with pytest.raises(BundleError, match="was altered"):
             altered.read(altered.artifact())
         golden = bytearray(entries["tiny/golden.npz"])
         golden[-1] ^= 1
-        altered = open_bundle(write_zip(here / "altered.zip", entries | {"tiny/golden.npz": bytes(golden)}))
+        altered = Bundle.open(write_zip(here / "altered.zip", entries | {"tiny/golden.npz": bytes(golden)}))
         with pytest.raises(BundleError, match="was altered"):
             altered.golden()
         with pytest.raises(BundleError, match="was altered"):
             list(altered.blocks("golden.npz"))
         with pytest.raises(BundleError, match="not in its manifest"):
-            open_bundle(write_zip(here / "foreign.zip", entries | {"tiny/w.bin": b"x"}))
+            Bundle.open(write_zip(here / "foreign.zip", entries | {"tiny/w.bin": b"x"}))
         assert looks_like_bundle(here / "foreign.zip")
         assert not looks_like_bundle(write_zip(here / "scans.zip", {"a/1.dcm": b""}))
         (here / "scan.dcm").write_bytes(b"")

@@ -49,12 +49,12 @@ def choose(
     from benchmarks.choose import Limits
     from benchmarks.choose import choose as measure
     from benchmarks.scenarios import batch_sizes
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import note, print_json
     from lits_deploy.files import write_json
-    from lits_deploy.packed import open_bundle
 
     document = measure(
-        [open_bundle(bundle) for bundle in bundles],
+        [Bundle.open(bundle) for bundle in bundles],
         run_options.filled(Limits, given),
         data=data,
         batches=batch_sizes(batch),

@@ -18,12 +18,11 @@ from typing import Any, Literal
 from benchmarks.inputs import labelled_layout
 from export.answers import in_order
 from lits_deploy.backends import open_runtime, resolve
-from lits_deploy.bundle import MANIFEST
+from lits_deploy.bundle import MANIFEST, Bundle
 from lits_deploy.cli.extras import needs
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import DataError, DeviceError, UserError
 from lits_deploy.operating_point import OperatingPoint, point_of
-from lits_deploy.packed import open_bundle
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime
@@ -74,7 +73,7 @@ def open_subject(path: Path, options: ClassifyOptions = ClassifyOptions()) -> Su
 
 
 def _of_bundle(path: Path, options: ClassifyOptions) -> Subject:
-    bundle = open_bundle(path)
+    bundle = Bundle.open(path)
     chosen, manifest = bundle.artifact(options.artifact), bundle.manifest
     if manifest.segmenter is not None:
         raise UserError(

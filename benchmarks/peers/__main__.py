@@ -19,7 +19,6 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
 from lits_deploy.files import write_json, write_words
 from lits_deploy.machine import cores
-from lits_deploy.packed import open_bundle
 from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
 
@@ -72,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def open_classifier(folder: Path) -> Bundle:
     """A classifier's bundle; BundleError where it segments, or sees neighbouring slices, which no peer reads."""
-    bundle = open_bundle(folder)
+    bundle = Bundle.open(folder)
     if bundle.manifest.task != "classify":
         raise BundleError(f"{folder} segments; this compares classifiers.", fix="export a classifier")
     if (channels := bundle.manifest.contract.channels) != 1:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:  # the command's help needs none of them
 
 def build(folder: Path, options: EngineOptions) -> None:
     """Build a bundle's engines and print a table of them; UserError: the first that failed, when all are done."""
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, table
-    from lits_deploy.packed import open_bundle
     from lits_deploy.trt.cache import EngineCache
     from lits_deploy.trt.engines import build_engines
 
-    built = build_engines(open_bundle(folder), options, say=console.print, progress=_bar)
+    built = build_engines(Bundle.open(folder), options, say=console.print, progress=_bar)
     failures = {name: engine for name, engine in built.items() if isinstance(engine, UserError)}
     for name, failure in [*failures.items()][1:]:  # the first ends the command
         console.print(f"{name}: {failure}")

@@ -32,16 +32,16 @@ def pair(
     decides what is a lesion and which series to look at first. Neither network is changed.
     """
     from lits_deploy import DISCLAIMER
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console
     from lits_deploy.operating_point import parse_rule, point_of, promised
-    from lits_deploy.packed import open_bundle
     from lits_deploy.witnesses import PAIR, pair_lines
 
     with needs("export"):
         from export.pair.make import make_pair
     rule = parse_rule(operating_point)
     made = make_pair(
-        open_bundle(classifier), open_bundle(unet), runs, out, rule=rule, overwrite=overwrite, say=console.print
+        Bundle.open(classifier), Bundle.open(unet), runs, out, rule=rule, overwrite=overwrite, say=console.print
     )
     for line in pair_lines(made.manifest.metrics[PAIR]):
         console.print(f"  {line}")

@@ -27,14 +27,14 @@ def drift(
     Over series, not slices; from the ledgers alone, without scans or network. Needs SciPy: pip install
     'lits-deploy[drift]'.
     """
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, print_json, table
     from lits_deploy.nights import words
     from lits_deploy.nights.page import write_page
     from lits_deploy.nights.report import look_at
-    from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.output import DRIFT
 
-    bundle = None if reference is None else open_bundle(reference)
+    bundle = None if reference is None else Bundle.open(reference)
     nights = look_at(outs, bundle=bundle, false_share=false_share)
     path = write_page(nights, page or outs[-1] / DRIFT)
     if as_json:

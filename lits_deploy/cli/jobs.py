@@ -61,8 +61,8 @@ def do_shard(
 ) -> NoReturn:
     """Do a shard, and say how it went. Ends with 0 where it is done: a failed file is a row of it, which `merge`
     counts, and an array of jobs is not to try it again."""
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import progress_bar, warn
-    from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.network import check_task
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.job_folder import JobFolder
@@ -78,7 +78,7 @@ def do_shard(
             bundle=opened,
             options=options,
             pictures=pictures,
-            segmenter=None if segmenter is None else open_bundle(segmenter),
+            segmenter=None if segmenter is None else Bundle.open(segmenter),
             scratch_root=options.ledger,
             on_progress=run_options.progress_shown(bar, f"shard {number}", stop),
             stop=stop,

@@ -177,24 +177,25 @@ def drawn_after(
         if segmenter is not None:
             raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
         return None
-    from lits_deploy.packed import open_bundle
+    from lits_deploy.bundle import Bundle
     from lits_deploy.report.after import reporter
 
-    unet = None if segmenter is None else open_bundle(segmenter)
+    unet = None if segmenter is None else Bundle.open(segmenter)
     return reporter(bundle, options, segmenter=unet, say=say)
 
 
 def bundle_and_scans(bundle: PathOrUrl, scans: Sequence[PathOrUrl]) -> Bundle:
     """The bundle, opened. Raises UserError where the two arguments stand in each other's place."""
+    from lits_deploy.bundle import Bundle
     from lits_deploy.fetched_bundle import local_bundle
-    from lits_deploy.packed import looks_like_bundle, open_bundle
+    from lits_deploy.packed import looks_like_bundle
 
     bundle = local_bundle(bundle)
     paths = [one for one in scans if isinstance(one, Path)]
     swapped = bundle.exists() and not looks_like_bundle(bundle) and any(map(looks_like_bundle, paths))
     if swapped:
         raise UserError("BUNDLE and SCANS are swapped.", fix="the bundle comes first, then the scans")
-    return open_bundle(bundle)
+    return Bundle.open(bundle)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -79,13 +79,13 @@ def do_spread(
     masks: Sequence[str] = ("png",),
 ) -> NoReturn:
     """Run it, and say how it went."""
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import complain, progress_bar
-    from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.spread import Spread, spread_run
 
     if segmenter is not None:
-        open_bundle(segmenter)
+        Bundle.open(segmenter)
         if not report:
             raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     spread = Spread(

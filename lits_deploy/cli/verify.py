@@ -29,14 +29,14 @@ def verify(
 
     Every file against its hash, then every artifact on every runtime here against the original's outputs.
     """
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import print_json
-    from lits_deploy.packed import open_bundle
     from lits_deploy.verify import verify as verify_bundle
 
     locations.use_endpoint(endpoint)
     folder = locations.bundle_at(bundle)
     problems, checks = verify_bundle(folder, engine_cache=engine_cache)
-    opened = None if problems else open_bundle(folder)
+    opened = None if problems else Bundle.open(folder)
     holds = bool(not problems and checks and all(check.passed for check in checks))
     if as_json:
         print_json(_record(opened, problems, checks, holds))

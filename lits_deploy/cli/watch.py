@@ -39,10 +39,10 @@ def watch(
     away; `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. Killed, the same command goes on.
     """
     from lits_deploy import DISCLAIMER
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import note
     from lits_deploy.cli.watching import Watching
     from lits_deploy.events.session import current
-    from lits_deploy.packed import open_bundle
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.watch.service import watch_folder
@@ -53,7 +53,7 @@ def watch(
     talk = watching.talk()
     if (session := current()) is not None:
         session.follow(watching.figures)
-    opened = open_bundle(bundle)
+    opened = Bundle.open(bundle)
     finish = run_options.drawn_after(opened, options, report, segmenter, talk.note)
     note(DISCLAIMER)
     if not report and not options.overwrite and (out / REPORT).exists():

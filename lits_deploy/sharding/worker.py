@@ -37,7 +37,6 @@ from lits_deploy.errors import BundleError, DeviceError, MachineError
 from lits_deploy.files import atomic_path
 from lits_deploy.goldens import compare, read_golden
 from lits_deploy.mishaps import as_user_error
-from lits_deploy.packed import open_bundle
 from lits_deploy.pipeline import tuned, tuning
 from lits_deploy.pipeline.network import open_artifact, suitable
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
@@ -65,8 +64,8 @@ class Worker:
         record = start.record if self._job is None else self._job.read()
         assert record is not None
         self._record = record
-        self._bundle = open_bundle(Path(start.bundle))
-        self._segmenter = None if start.segmenter is None else open_bundle(Path(start.segmenter))
+        self._bundle = Bundle.open(Path(start.bundle))
+        self._segmenter = None if start.segmenter is None else Bundle.open(Path(start.segmenter))
 
     def __enter__(self) -> Worker:
         bundle, task = self._bundle, self._record.task

@@ -116,5 +116,5 @@ def test_commands_ignore_litter_alike(
         (bundle.folder / name).write_bytes(b"x")
     code, text = said(command, bundle)  # type: ignore[operator]
     assert code == 0, text
-    notes = [record.getMessage() for record in caplog.records if record.name == "lits_deploy.bundle"]
+    notes = [record.getMessage() for record in caplog.records if record.name == "lits_deploy.manifest"]
     assert [note for note in notes if "._model.onnx" in note and "ignored" in note]

@@ -47,8 +47,8 @@ def run(
     from benchmarks.report_files import JSON, PLOT, check_out, write_report
     from benchmarks.run import benchmark
     from benchmarks.scenarios import SCENARIOS, Plan, batch_sizes
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, note, print_json, table
-    from lits_deploy.packed import open_bundle
 
     usual = [name for name in SCENARIOS if name != "server" or not quick]
     chosen = usual if scenario is None else [name.strip() for name in scenario.split(",")]
@@ -60,7 +60,7 @@ def run(
         bound_ms=server_p99,
         engine_cache=engine_cache,
     )
-    opened = open_bundle(bundle)
+    opened = Bundle.open(bundle)
     target = out or Path(f"benchmark-{bundle.resolve().name}")
     check_out(target, JSON, "a benchmark")
     document = benchmark(opened, plan, against=against, data=data, say=note)

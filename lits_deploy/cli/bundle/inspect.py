@@ -30,12 +30,12 @@ def inspect(
 
     Runs nothing: `lits-deploy verify` does.
     """
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, print_json
-    from lits_deploy.packed import open_bundle
 
     locations.use_endpoint(endpoint)
     path = locations.bundle_at(bundle)
-    found, packed = open_bundle(path), path.is_file()
+    found, packed = Bundle.open(path), path.is_file()
     problems = found.problems()
     if as_json:
         print_json(to_json(found, problems, packed=packed))

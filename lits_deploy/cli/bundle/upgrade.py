@@ -18,12 +18,12 @@ def upgrade(
     records the old bundle, and both bundles must verify here. The new bundle has another hash, so it does not continue
     runs of the old one.
     """
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console
     from lits_deploy.manifest_history import SCHEMA, unknown_since
-    from lits_deploy.packed import open_bundle
     from lits_deploy.upgrade import upgrade as upgrade_bundle
 
-    schema = open_bundle(bundle).schema
+    schema = Bundle.open(bundle).schema
     new = upgrade_bundle(bundle, out)
     console.print(f"→ {new.folder}: schema {schema} → {SCHEMA} (bundle {new.sha256[:12]}), verified before and after")
     for line in unknown_since(schema):
