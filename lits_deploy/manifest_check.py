@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lits_deploy import __version__
 from lits_deploy.errors import BundleError
 from lits_deploy.manifest_history import UPDATE
 from lits_deploy.operating_point import ARGMAX
+from lits_deploy.release import __version__
 
 MOST_DEPTH = 24
 """Records in records: those that `export` writes go six deep."""

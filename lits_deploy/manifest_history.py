@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lits_deploy import __version__
 from lits_deploy.errors import BundleError
 from lits_deploy.operating_point import ARGMAX
+from lits_deploy.release import __version__
 
 SCHEMA = 3
 """Today's."""

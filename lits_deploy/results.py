@@ -25,10 +25,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lits_deploy.drift.reference import REFERENCE, Reference
-from lits_deploy.ledger import ABOUT, ABSTAINED, EXCLUDED, OK, Ledger, ResultRow, VolumeRow
+from lits_deploy.ledger import ABOUT, ABSTAINED, EXCLUDED, FAILED, OK, Ledger, ResultRow, VolumeRow
 from lits_deploy.studies import STUDY_COLUMNS, STUDY_FLOATS, STUDY_INTEGERS, study_rows
 from lits_deploy.tables import FORMATS as FORMATS
 from lits_deploy.tables import Row, Table
@@ -97,7 +97,10 @@ MASKS = Table(
 ALL = (SLICES, STUDIES, VOLUMES, MASKS)
 """Every table that a run may write."""
 
-_STATUS = {OK: "ok", ABSTAINED: "abstained", EXCLUDED: "excluded"}
+Status = Literal["ok", "abstained", "excluded", "failed"]
+
+STATUS: Mapping[int, Status] = {OK: "ok", ABSTAINED: "abstained", EXCLUDED: "excluded", FAILED: "failed"}
+"""What tables say of a slice's status in the ledger."""
 
 
 def write_tables(
@@ -150,7 +153,7 @@ def _complete(row: ResultRow, classes: Sequence[str], volume: VolumeRow | None, 
     return (
         row.path,
         row.idx,
-        _STATUS.get(row.status, "failed"),
+        STATUS[row.status],
         row.reason,
         row.label,
         None if row.label is None else classes[row.label],

@@ -19,9 +19,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lits_deploy import __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import read_regular
+from lits_deploy.release import __version__
 
 SCHEMA = 3
 _RENAMED = {"unsure": "abstained", "withheld": "excluded", "withheld_reasons": "excluded_reasons"}

@@ -49,6 +49,15 @@ class Table:
             raise OutputError(f"{path} cannot be written ({error.strerror or error}).", fix="make room") from error
         return path
 
+    def schema(self, columns: Sequence[str] | None = None) -> Any:
+        """The `pyarrow.Schema` of these columns [all], those that it does not know as text. Needs pyarrow."""
+        import pyarrow
+
+        widths = {8: pyarrow.int8(), 32: pyarrow.int32(), 64: pyarrow.int64()}
+        special = {name: widths[bits] for name, bits in self.integers.items()}
+        special |= dict.fromkeys(self.floats, pyarrow.float32())
+        return pyarrow.schema([(name, special.get(name, pyarrow.string())) for name in columns or self.columns])
+
     def _csv(self, path: Path, rows: Iterable[Row]) -> None:
         """RFC 4180 in UTF-8 with `\\n`; floats with six decimals, text that no spreadsheet runs (`spreadsheet`)."""
         with path.open("w", encoding="utf-8", newline="") as stream:
@@ -70,10 +79,7 @@ class Table:
             import pyarrow.parquet
         except ImportError as error:
             raise UserError("Parquet needs pyarrow, which is not installed.", fix="pip install pyarrow") from error
-        widths = {8: pyarrow.int8(), 32: pyarrow.int32(), 64: pyarrow.int64()}
-        special = {name: widths[bits] for name, bits in self.integers.items()}
-        special |= dict.fromkeys(self.floats, pyarrow.float32())
-        schema = pyarrow.schema([(name, special.get(name, pyarrow.string())) for name in self.columns])
+        schema = self.schema()
         with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as writer:
             for group in _groups(rows):
                 columns = [pyarrow.array(cells, field.type) for cells, field in zip(zip(*group), schema)]  # noqa: B905

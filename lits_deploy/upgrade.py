@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lits_deploy import __version__
 from lits_deploy.bundle import MANIFEST, MANIFEST_HASH, Bundle, write_manifest
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.manifest_history import SCHEMA, UPGRADED
 from lits_deploy.packing import copy_files, workplace
+from lits_deploy.release import __version__
 from lits_deploy.verify import verify
 
 

@@ -41,12 +41,10 @@ def classify(
 
     A file that cannot be used is a row with its reason. Interrupted or killed, the same command goes on where it was.
     """
+    from lits_deploy.api.folders import classify_folder
     from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.cli.summaries import print_summary
-    from lits_deploy.pipeline.output import REPORT
-    from lits_deploy.pipeline.run import run_folder
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.report.peaks import Peaks
 
     local = locations.bundle_at(bundle)
     unet = None if segmenter is None else locations.bundle_at(segmenter)
@@ -60,20 +58,19 @@ def classify(
                 local, roots, folder, over, task="classify", options=options, report=report, segmenter=unet
             )
         opened = run_options.bundle_and_scans(local, roots)
-        said: list[str] = []
-        finish = run_options.drawn_after(opened, options, report, unet, said.append)
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "classify", stop)
-            keep = Peaks if report else None
-            summary = run_folder(
-                opened, roots, folder, options=options, on_progress=show, stop=stop, keep=keep, finish=finish
+            summary = classify_folder(
+                opened,
+                roots,
+                folder,
+                options=options,
+                report=report,
+                segmenter=unet,
+                on_progress=show,
+                stop=stop,
             )
-        page = folder / REPORT
-        if not report and page.exists() and (summary.now or summary.added or summary.removed):
-            said.append(
-                f"{page} shows an earlier state: --no-report does not update it. Fix: lits-deploy report {folder}"
-            )
-        for warning in (*summary.warnings, *said):
+        for warning in summary.warnings:
             warn(warning)
         print_summary(summary)
         raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.news))

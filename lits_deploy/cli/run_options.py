@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # a command's help needs no pipeline
     from rich.progress import Progress as Bar
 
     from lits_deploy.bundle import Bundle
-    from lits_deploy.pipeline.context import RunContext
     from lits_deploy.pipeline.options import ClassifyOptions, Progress
     from lits_deploy.pipeline.stop import Stop
 
@@ -167,21 +166,6 @@ def of_command(given: Mapping[str, Any]) -> ClassifyOptions:
 def filled(kind: Callable[..., Made], given: Mapping[str, Any]) -> Made:
     """A dataclass from what bears the names of its fields, such as a command's `locals()`; the rest is left out."""
     return kind(**{field.name: given[field.name] for field in fields(cast(Any, kind)) if field.name in given})
-
-
-def drawn_after(
-    bundle: Bundle, options: ClassifyOptions, report: bool, segmenter: Path | None, say: Callable[[str], None]
-) -> Callable[[RunContext], Sequence[Path]] | None:
-    """What draws the report of a run when it is done; None without one. Raises UserError for a segmenter without it."""
-    if not report:
-        if segmenter is not None:
-            raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
-        return None
-    from lits_deploy.bundle import Bundle
-    from lits_deploy.report.after import reporter
-
-    unet = None if segmenter is None else Bundle.open(segmenter)
-    return reporter(bundle, options, segmenter=unet, say=say)
 
 
 def bundle_and_scans(bundle: PathOrUrl, scans: Sequence[PathOrUrl]) -> Bundle:

@@ -45,6 +45,7 @@ def watch(
     from lits_deploy.events.session import current
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
+    from lits_deploy.report.after import drawn_after
     from lits_deploy.watch.service import watch_folder
     from lits_deploy.watch.systemd import Systemd
 
@@ -54,7 +55,7 @@ def watch(
     if (session := current()) is not None:
         session.follow(watching.figures)
     opened = Bundle.open(bundle)
-    finish = run_options.drawn_after(opened, options, report, segmenter, talk.note)
+    finish = drawn_after(opened, options, report, segmenter, talk.note)
     note(DISCLAIMER)
     if not report and not options.overwrite and (out / REPORT).exists():
         talk.note(f"note: --no-report does not update {out / REPORT}; lits-deploy report {out} does")

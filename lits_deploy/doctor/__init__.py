@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lits_deploy import __version__
 from lits_deploy.doctor.check import Check, without_names
 from lits_deploy.doctor.child import SECONDS, Job, run
 from lits_deploy.nvidia import gpu_here, is_jetson
 from lits_deploy.printable import printable_values
+from lits_deploy.release import __version__
 
 __all__ = ["Check", "Report", "examine", "jobs"]
 

@@ -17,12 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lits_deploy import __version__, exits
+from lits_deploy import exits
 from lits_deploy.errors import OutputError
 from lits_deploy.events.emit import QUEUE, RUN, STUDY, emit
 from lits_deploy.events.lines import event_of, figures_of
 from lits_deploy.files import read_regular
 from lits_deploy.printable import printable
+from lits_deploy.release import __version__
 
 START, HEARTBEAT, END = "start", "heartbeat", "end"
 WRITTEN_AT = (START, HEARTBEAT, RUN, END)

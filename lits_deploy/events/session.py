@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from lits_deploy import __version__, endings, exits
+from lits_deploy import endings, exits
 from lits_deploy.errors import UserError
 from lits_deploy.events.emit import LOGGER, PHASE, emit
 from lits_deploy.events.lines import Format, Lines, event_of, figures_of
 from lits_deploy.events.log_file import LogFile
 from lits_deploy.events.metrics import END, HEARTBEAT, START, SUCCESSES, MetricsFile
 from lits_deploy.events.progress import Figures
+from lits_deploy.release import __version__
 
 EVERY_S = 60.0
 """Seconds between two heartbeats."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.nights.compare import Comparison, Finding, compare, scipy_stats
 from lits_deploy.nights.night import Night, Sample, of_bundle, pooled, read_night
+from lits_deploy.release import DISCLAIMER
 
 SCHEMA = 1
 FALSE_SHARE = 0.05

@@ -18,8 +18,8 @@ import markupsafe
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.printable import printable
+from lits_deploy.release import DISCLAIMER, __version__
 
 BASE = Path(__file__).parent
 

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
-from lits_deploy import __version__
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.drift.reference import REFERENCE
 from lits_deploy.machine import cores, processor
@@ -21,6 +20,7 @@ from lits_deploy.measured import figures_of
 from lits_deploy.operating_point import by_patient, point_of, promised
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.procedure import procedure_of
+from lits_deploy.release import __version__
 from lits_deploy.runtime import RuntimeInfo
 from lits_deploy.synthetic import is_synthetic
 from lits_deploy.witnesses import pair_figures, pair_lines

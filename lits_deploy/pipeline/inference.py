@@ -53,6 +53,46 @@ class Broken:
     error: BaseException
 
 
+class Portions:
+    """Has a network answer any number of slices, in calls of what it has memory for.
+
+    outputs: which are handed on, fields of `runtime.Outputs`. most: slices in one call; out of device memory halves it,
+    `halved` times so far. Threads may share it.
+    """
+
+    def __init__(self, network: Runtime, outputs: tuple[str, ...]) -> None:
+        self._network, self._outputs = network, outputs
+        self.most, self.halved = network.max_batch, 0
+
+    def infer(self, slices: npt.NDArray[np.uint8]) -> tuple[Output, ...]:
+        """The outputs of uint8 [N, C, S, S], N > 0. Raises as `Runtime.infer`, and DeviceError where one slice is too
+        many."""
+        parts: list[tuple[Output, ...]] = []
+        done = 0
+        while done < len(slices):
+            part = slices[done : done + self.most]
+            try:
+                answer = self._network.infer(part)
+            except DeviceOutOfMemory as error:
+                if len(part) == 1:
+                    on_cpu = self._network.describe().device == "cpu"  # there `runtime.memory` may have set the bound
+                    raise no_room(
+                        "a single slice",
+                        error,
+                        fix="free the device of other programs, or choose a smaller --artifact or another --device"
+                        + (", or, if you trust the bundle, a larger --memory-limit" if on_cpu else ""),
+                    ) from error
+                self.most = max(1, len(part) // 2)
+                self.halved += 1
+                continue
+            found = tuple(getattr(answer, name) for name in self._outputs)
+            if any(output is None for output in found):
+                raise ValueError(f"the network returned no {' or no '.join(self._outputs)}")
+            parts.append(found)
+            done += len(part)
+        return tuple(map(np.concatenate, zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
+
+
 class InferenceThreads:
     """Runs `open_network` and then every submitted batch; `wake` says that there is something to `take`.
 
@@ -60,7 +100,6 @@ class InferenceThreads:
     outputs: which are handed on, fields of `runtime.Outputs`. close_network: False for a runtime that the caller
     goes on using.
     infer_s, wait_s: seconds in the network, and waiting for batches after the first, mean of the lanes.
-    most: slices in one call.
     """
 
     def __init__(
@@ -77,9 +116,18 @@ class InferenceThreads:
         self.opened: Opened | None = None
         self._infer_s = self._wait_s = 0.0  # of all lanes together
         self._lanes, self._adding = 1, threading.Lock()
-        self.most: int | None = None
-        self.halved = 0
+        self._portions: Portions | None = None
         self._thread = threading.Thread(target=self._run, name="lits-deploy-inference")
+
+    @property
+    def most(self) -> int | None:
+        """Slices in one call; None before the network is open."""
+        return None if self._portions is None else self._portions.most
+
+    @property
+    def halved(self) -> int:
+        """How often a lack of device memory has halved that."""
+        return 0 if self._portions is None else self._portions.halved
 
     @property
     def infer_s(self) -> float:
@@ -134,16 +182,16 @@ class InferenceThreads:
         try:
             started = perf_counter()
             network = self._open()
-            self.most, self._lanes = network.max_batch, network.lanes
+            self._portions, self._lanes = Portions(network, self._outputs), network.lanes
             self._say(Opened(network.describe(), perf_counter() - started, network.lanes, network.max_batch))
             others = [
-                threading.Thread(target=self._serve, args=(network,), name=f"lits-deploy-inference-{lane}")
+                threading.Thread(target=self._serve, args=(self._portions,), name=f"lits-deploy-inference-{lane}")
                 for lane in range(1, network.lanes)
             ]
             try:
                 for thread in others:
                     thread.start()
-                self._serve(network)
+                self._serve(self._portions)
                 for thread in others:
                     thread.join()
             finally:
@@ -152,13 +200,13 @@ class InferenceThreads:
         except BaseException as error:  # handed to the pipeline's thread, which raises it
             self._say(Broken(error))
 
-    def _serve(self, network: Runtime) -> None:
+    def _serve(self, portions: Portions) -> None:
         try:
-            self._answer_all(network)
+            self._answer_all(portions)
         except BaseException as error:  # likewise
             self._say(Broken(error))
 
-    def _answer_all(self, network: Runtime) -> None:
+    def _answer_all(self, portions: Portions) -> None:
         first = True
         while True:
             asked = perf_counter()
@@ -167,39 +215,12 @@ class InferenceThreads:
                 self._work.put(None)  # for the next lane
                 return
             begun = perf_counter()
-            outputs = self._infer(network, batch.pixels)
+            outputs = portions.infer(batch.pixels)
             with self._adding:
                 self._infer_s += perf_counter() - begun
                 self._wait_s += 0.0 if first else begun - asked
             first = False
             self._say(Inferred(batch, outputs))
-
-    def _infer(self, network: Runtime, slices: npt.NDArray[np.uint8]) -> tuple[Output, ...]:
-        parts: list[tuple[Output, ...]] = []
-        done = 0
-        while done < len(slices):
-            assert self.most is not None
-            part = slices[done : done + self.most]
-            try:
-                answer = network.infer(part)
-            except DeviceOutOfMemory as error:
-                if len(part) == 1:
-                    on_cpu = network.describe().device == "cpu"  # there `runtime.memory` may have set the bound
-                    raise no_room(
-                        "a single slice",
-                        error,
-                        fix="free the device of other programs, or choose a smaller --artifact or another --device"
-                        + (", or, if you trust the bundle, a larger --memory-limit" if on_cpu else ""),
-                    ) from error
-                self.most = max(1, len(part) // 2)
-                self.halved += 1
-                continue
-            found = tuple(getattr(answer, name) for name in self._outputs)
-            if any(output is None for output in found):
-                raise ValueError(f"the network returned no {' or no '.join(self._outputs)}")
-            parts.append(found)
-            done += len(part)
-        return tuple(map(np.concatenate, zip(*parts, strict=True))) if len(parts) > 1 else parts[0]
 
     def _say(self, event: Opened | Inferred | Broken) -> None:
         self._events.put(event)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.fusion import LIVER, TUMOUR, UNSEEN, Fusion, lesion_log_odds, probability
-from lits_deploy.ledger import SecondRow
+from lits_deploy.ledger import ABSTAINED, FAILED, OK, SecondRow
 from lits_deploy.masks import packed
 from lits_deploy.operating_point import OperatingPoint
 
@@ -69,6 +69,11 @@ class Answer(NamedTuple):
     def unsure(self) -> bool:
         """The network answered, and the bundle says not to trust it."""
         return self.label is None and self.p0 is not None
+
+    @property
+    def status(self) -> int:
+        """Of its slice: OK, ABSTAINED or FAILED (`ledger`)."""
+        return OK if self.label is not None else ABSTAINED if self.unsure else FAILED
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from time import monotonic, perf_counter
 
 from lits_deploy.decode.job import Again, Ended, Job
-from lits_deploy.ledger import ABSTAINED, EXCLUDED, FAILED, OK, Counts, FileRow, SliceRow
+from lits_deploy.ledger import EXCLUDED, FAILED, OK, Counts, FileRow, SliceRow
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.context import NetworkRun
 from lits_deploy.pipeline.inference import Inferred
@@ -80,7 +80,7 @@ class Loop:
             if not tag.counts:
                 continue  # its file has failed since, or is being decoded anew
             job, frame = tag.job, tag.frame
-            status = OK if answer.label is not None else ABSTAINED if answer.unsure else FAILED
+            status = answer.status
             told = naming.facts(job, frame.where), naming.pixels(frame.checksum)
             seen = packed(frame.look) if frame.look else None
             self._slices.append(

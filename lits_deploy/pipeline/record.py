@@ -11,7 +11,6 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.files import write_json
 from lits_deploy.machine import cores, peak_resident_bytes, processor
 from lits_deploy.pipeline.about import decided
@@ -19,6 +18,7 @@ from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.options import RunSummary
 from lits_deploy.printable import printable_values
+from lits_deploy.release import DISCLAIMER, __version__
 from lits_deploy.results import SCHEMA as TABLES_SCHEMA
 from lits_deploy.run_json import SCHEMA
 from lits_deploy.runtime import RuntimeInfo

@@ -13,7 +13,7 @@ from time import monotonic
 
 import numpy as np
 
-from lits_deploy.backends import RUNTIMES, open_runtime
+from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.decoding import StoppedError
@@ -26,12 +26,11 @@ from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.report import choose
+from lits_deploy.report.activation import NO_MAP, map_source
 from lits_deploy.report.choose import Key
-from lits_deploy.report.pictures import Contours, MapGrid, heat_contours, label_contours, thumbnail, to_json
+from lits_deploy.report.pictures import Contours, heat_contours, label_contours, thumbnail, to_json
 from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo
 from lits_deploy.scans import Slice
-
-_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,28 +55,16 @@ class Overlay:
 
 def cam_overlay(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, threads: int = 0) -> Overlay:
     """The class-activation map by the artifact in use where it has one, else by the bundle's FP32 file on the CPU."""
-    manifest = bundle.manifest
-    grid = MapGrid.of(manifest.model, size=manifest.contract.size, crop=manifest.contract.crop)
-    having = [a for a in (artifact, *manifest.artifacts) if "cam" in a.outputs]
-    if grid is None or not having:
-        return Overlay(kind="none", why="the bundle has no class-activation map")
-    own = having[0] is artifact and info.name in RUNTIMES  # one that can be opened again
-    load = partial(
-        open_runtime,
-        bundle,
-        runtime=info.name if own else "auto",
-        device=info.device if own else "cpu",
-        artifact=having[0],
-        max_batch=_BATCH,
-        threads=threads,
-        wanted=("cam",),
-    )
+    source = map_source(bundle, artifact, info, threads=threads)
+    if source is None:
+        return Overlay(kind="none", why=NO_MAP)
 
     def draw(outputs: Outputs, n: int, p2: float) -> Contours:
         assert outputs.cam is not None
-        return heat_contours(outputs.cam[n], grid) if p2 >= choose.WORTH else {}
+        return heat_contours(outputs.cam[n], source.grid) if p2 >= choose.WORTH else {}
 
-    return Overlay(kind="cam", network=f"{manifest.model.get('name', '')} {having[0].name}", open=load, draw=draw)
+    network = f"{bundle.manifest.model.get('name', '')} {source.artifact.name}"
+    return Overlay(kind="cam", network=network, open=source.open, draw=draw)
 
 
 def label_overlay(segmenter: Bundle, options: ClassifyOptions) -> Overlay:

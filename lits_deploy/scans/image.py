@@ -61,9 +61,7 @@ def _frames(data: bytes, contract: InputContract, headers_only: bool) -> Iterato
             pass
         yield Frame(index=0)
         return
-    pixels = _decode(data, contract)
-    doubt = grey_doubt(pixels[0])
-    yield Frame(index=0, pixels=None if doubt else pixels, withheld=doubt)
+    yield gated(_decode(data, contract))
 
 
 _DEEP_REASON = "16 bits a pixel: window it to 8 bits (HU low → 0, HU high → 255) as the network's contract says"
@@ -157,6 +155,12 @@ def _grey(image: Image.Image) -> Image.Image:
     if spread.max() > MAX_SPREAD or spread.mean() > MAX_MEAN_SPREAD:
         raise SliceError("colour, not grey")
     return rgba.convert("L")  # luma, which leaves equal channels as they are
+
+
+def gated(pixels: Slice, index: int = 0) -> Frame:
+    """The frame of a picture uint8 [1, S, S] as the network takes it, withheld where it is no CT slice (`gates`)."""
+    doubt = grey_doubt(pixels[0])
+    return Frame(index=index, pixels=None if doubt else pixels, withheld=doubt)
 
 
 def fitted(pixels: npt.NDArray[np.uint8], contract: InputContract) -> Slice:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy import __version__
 from lits_deploy.errors import MissingExtra
+from lits_deploy.release import __version__
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -16,9 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lits_deploy import __version__, exits, machine
+from lits_deploy import exits, machine
 from lits_deploy.errors import MissingExtra, UserError
 from lits_deploy.machine import import_path
+from lits_deploy.release import __version__
 from lits_deploy.sharding.lines import Link
 from lits_deploy.sharding.ray_slots import Slot
 

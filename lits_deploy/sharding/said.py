@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from lits_deploy import __version__
 from lits_deploy.files import canonical_json, sha256_bytes
+from lits_deploy.release import __version__
 
 if TYPE_CHECKING:
     import pyarrow as pa

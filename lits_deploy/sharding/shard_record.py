@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from lits_deploy import __version__, nvidia
+from lits_deploy import nvidia
 from lits_deploy.files import canonical_json
 from lits_deploy.machine import processor_class
+from lits_deploy.release import __version__
 from lits_deploy.runtime import RuntimeInfo
 
 SHARD, MANIFEST = "shard", "manifest"

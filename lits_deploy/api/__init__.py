@@ -1,0 +1,11 @@
+"""What `import lits_deploy` offers to programs (docs/python.md); the command line's own steps, and nothing printed.
+
+    paths        bundles, scans and folders as callers name them
+    answers      what is said of a slice, and of a series
+    opened       a bundle's network, open for arrays: what classifier and segmenter share
+    classifier   arrays and series → classes; segmenter: arrays → masks
+    folders      folders of scans → tables, as `classify`, `segment` and `scan` do it
+    tables       the tables that a run wrote, read again
+
+`lits_deploy/__init__.py` names what is public. Changes to that are told in CHANGELOG.md.
+"""

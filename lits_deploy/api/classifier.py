@@ -1,0 +1,236 @@
+"""`Classifier`: slices in memory, or the files of one series, through a bundle's network, decided as a run decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from lits_deploy.api.answers import SeriesAnswer, SliceAnswer
+from lits_deploy.api.opened import OpenedBundle, pixels_of
+from lits_deploy.api.paths import AnyPath, Scans, roots_of
+from lits_deploy.bundle import Bundle
+from lits_deploy.contract import Task
+from lits_deploy.errors import BundleError, UserError
+from lits_deploy.ledger import EXCLUDED, ResultRow
+from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.inference import Portions
+from lits_deploy.pipeline.judge import Answer, MaskJudge
+from lits_deploy.pipeline.network import judge_of
+from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.pipeline.run import run_folder
+from lits_deploy.report.activation import NO_MAP, map_source
+from lits_deploy.report.pictures import MapGrid
+from lits_deploy.results import STATUS, noted_reference
+from lits_deploy.runtime import Runtime
+from lits_deploy.scans import Slice
+from lits_deploy.studies import STUDY_COLUMNS, study_rows
+
+_NAMES = frozenset({"rank", "study", "series", "identifiers"})  # columns of studies.csv, under a salt of one call
+
+
+class Classifier(OpenedBundle):
+    """A classifier's bundle, or a pair's, open for slices. Use as a context manager.
+
+    cam: answers carry the class-activation map of class 2; its network is opened besides, as the report does.
+    """
+
+    task: ClassVar[Task] = "classify"
+
+    def __init__(
+        self,
+        bundle: Bundle | AnyPath,
+        *,
+        device: str = "auto",
+        options: ClassifyOptions | None = None,
+        cam: bool = False,
+    ) -> None:
+        """As `OpenedBundle`. Raises BundleError, too, where a map is asked for of a bundle without."""
+        super().__init__(bundle, device=device, options=options)
+        judge = judge_of(self.task, self._artifact, self._options)
+        assert not isinstance(judge, MaskJudge)
+        self._judge = judge
+        self._map: Runtime | None = None
+        self._grid: MapGrid | None = None
+        if cam:
+            try:
+                self._open_map()
+            except BaseException:
+                self.close()
+                raise
+
+    def _open_map(self) -> None:
+        source = map_source(self.bundle, self._artifact, self.info, threads=self._options.threads)
+        if source is None:
+            raise BundleError(f"{self.bundle.folder}: {NO_MAP}.", fix="leave cam out, or export a ResNet with --cam")
+        self._map, self._grid = source.open(), source.grid
+
+    @property
+    def cam_grid(self) -> MapGrid | None:
+        """Where the cells of `SliceAnswer.cam` lie in the slice as the network takes it; None without `cam`."""
+        return self._grid
+
+    def close(self) -> None:
+        """Release the networks; again does nothing."""
+        shown, self._map = getattr(self, "_map", None), None
+        if shown is not None:
+            shown.close()
+        super().close()
+
+    def predict(self, slices: npt.ArrayLike) -> list[SliceAnswer]:
+        """What the network says of slices in memory, one answer each, in their order.
+
+        slices: [H, W], or [N, H, W], one series in order (from feet to head). uint8: windowed already as the contract
+        says, and square; int16 and wider, or floats: HU. Anterior up, the patient's right on the left. A network of
+        several channels sees the slices beside each; a single slice is its own neighbour.
+        Raises ContractError for other arrays, DeviceError.
+        """
+        looked = self._looked_at(slices)
+        outputs = list(looked.outputs.values())
+        answers: dict[int, Answer] = {}
+        if outputs:
+            together = [np.concatenate(one) for one in zip(*outputs, strict=True)]
+            answers = dict(zip(looked.outputs, self._judge.answers(*together), strict=True))
+        cams = self._maps(pixels_of(looked.frames))
+        return [
+            self._of_array(frame.index, answers.get(frame.index), frame.withheld, looked.window, cams.get(frame.index))
+            for frame in looked.frames
+        ]
+
+    def predict_series(self, path: Scans) -> SeriesAnswer:
+        """What the network says of one series: a file, a folder or a zip (or several) of DICOM, NIfTI or pictures.
+
+        Read as `lits-deploy classify` reads it, in processes with a time and a memory limit; a file that cannot be used
+        is an answer with its reason. With `cam`, the slices are held in memory. Nothing is kept on disk.
+        Raises UserError where there are no scans, or several series.
+        """
+        keeper, book = _Shown(), _Book()
+        options = replace(self._options, formats=(), ledger=None, overwrite=False, pseudonymous=False, identify=False)
+        with TemporaryDirectory(prefix="lits-deploy-") as folder:
+            summary = run_folder(
+                self.bundle,
+                roots_of(path),
+                Path(folder) / "results",
+                options=options,
+                runtime=self._open,
+                keep=(lambda: keeper) if self._map is not None else None,
+                finish=book.take,
+            )
+        cams = self._maps(keeper.pixels)
+        return SeriesAnswer(
+            slices=tuple(
+                self._of_file(row, book.in_mm, None if row.file is None else cams.get((row.file, row.idx)))
+                for row in book.rows
+            ),
+            suspicion=book.figures.get("suspicion"),
+            figures=book.figures,
+            warnings=summary.warnings,
+        )
+
+    def _maps(self, pixels: Mapping[Any, Slice]) -> dict[Any, npt.NDArray[np.float32]]:
+        if self._map is None or not pixels:
+            return {}
+        portions, keys = Portions(self._map, ("cam",)), list(pixels)
+        found: dict[Any, npt.NDArray[np.float32]] = {}
+        for start in range(0, len(keys), self._map.max_batch):
+            some = keys[start : start + self._map.max_batch]
+            (cams,) = portions.infer(np.stack([pixels[key] for key in some]))
+            found.update(zip(some, cams, strict=True))
+        return found
+
+    def _of_array(
+        self,
+        index: int,
+        answer: Answer | None,
+        withheld: str | None,
+        window: str,
+        cam: npt.NDArray[np.float32] | None,
+    ) -> SliceAnswer:
+        if answer is None:
+            return SliceAnswer(index=index, status=STATUS[EXCLUDED], reason=withheld, window=window)
+        second = answer.second
+        return SliceAnswer(
+            index=index,
+            status=STATUS[answer.status],
+            reason=answer.reason,
+            **self._said(answer.label, answer.p0, answer.p1, answer.p2),
+            lesion=answer.lesion,
+            liver_pixels=second and second.liver,
+            tumour_pixels=second and second.tumour,
+            window=window,
+            cam=cam,
+        )
+
+    def _of_file(self, row: ResultRow, in_mm: bool, cam: npt.NDArray[np.float32] | None) -> SliceAnswer:
+        return SliceAnswer(
+            index=row.idx,
+            status=STATUS[row.status],
+            reason=row.reason,
+            **self._said(row.label, row.p0, row.p1, row.p2),
+            lesion=row.lesion,
+            liver_pixels=row.liver,
+            tumour_pixels=row.tumour,
+            window=row.window,
+            path=row.path,
+            z_mm=row.position if in_mm else None,
+            copy_of=row.copy_of,
+            cam=cam,
+        )
+
+    def _said(self, label: int | None, p0: float | None, p1: float | None, p2: float | None) -> dict[str, Any]:
+        names = self.bundle.manifest.contract.classes
+        probabilities = None if p0 is None or p1 is None or p2 is None else (p0, p1, p2)
+        return {
+            "label": label,
+            "class_name": None if label is None else names[label],
+            "probabilities": probabilities,
+        }
+
+
+@dataclass
+class _Book:
+    """What is taken of a run's ledger before it goes: the rows of its one series, and what they add up to."""
+
+    rows: list[ResultRow] = field(default_factory=list)
+    figures: dict[str, Any] = field(default_factory=dict)
+    in_mm: bool = False
+
+    def take(self, run: RunContext) -> Sequence[Path]:
+        """A `finish` for `run_folder`. Raises UserError for several series."""
+        ledger = run.output.ledger
+        volumes = ledger.volumes()
+        if len(volumes) > 1:
+            raise UserError(
+                f"{len(volumes)} series lie {run.listing.where}: one at a time.",
+                fix="name the files of one, or lits_deploy.classify_folder for all",
+            )
+        self.rows = list(ledger.rows_by_volume())
+        self.in_mm = any(json.loads(volume.arranged).get("in_mm") for volume in volumes.values())
+        for row in study_rows(self.rows, volumes, noted_reference(ledger)):
+            told = dict(zip(STUDY_COLUMNS, row, strict=True))
+            self.figures |= {name: value for name, value in told.items() if name not in _NAMES}
+        return []
+
+
+class _Shown:
+    """A `pipeline.context.Keeper` of every slice that was answered."""
+
+    def __init__(self) -> None:
+        self.pixels: dict[tuple[int, int], Slice] = {}
+
+    def add(self, file: int, index: int, lesion: float, pixels: Slice) -> None:
+        """An answered slice; copied, for its memory is used again."""
+        self.pixels[file, index] = pixels.copy()
+
+    def done(self, file: int) -> None:
+        """All answers of a file are there."""
+
+    def forget(self, file: int) -> None:
+        """A file failed, or begins anew."""
+        self.pixels = {key: pixels for key, pixels in self.pixels.items() if key[0] != file}

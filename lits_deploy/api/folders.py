@@ -1,0 +1,99 @@
+"""Folders of scans: what the commands `classify`, `segment` and `scan` do, with nothing printed.
+
+The commands call these. What they print is in what these return.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from os import fspath
+
+from lits_deploy.api.opened import options_of
+from lits_deploy.api.paths import AnyPath, Scans, bundle_of, folder_of, roots_of
+from lits_deploy.bundle import Bundle
+from lits_deploy.fetched_bundle import local_bundle
+from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+from lits_deploy.pipeline.output import REPORT
+from lits_deploy.pipeline.run import run_folder
+from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pipeline.survey import survey_folder
+from lits_deploy.report.after import drawn_after
+from lits_deploy.report.peaks import Peaks
+from lits_deploy.scans.survey import Survey
+from lits_deploy.segmentation.run import SegmentSummary
+from lits_deploy.segmentation.run import segment_folder as segment_into
+from lits_deploy.storage import path_or_url
+
+
+def classify_folder(
+    bundle: Bundle | AnyPath,
+    scans: Scans,
+    out: AnyPath,
+    *,
+    device: str = "auto",
+    options: ClassifyOptions | None = None,
+    report: bool = True,
+    segmenter: AnyPath | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
+) -> RunSummary:
+    """Classify scans as `lits-deploy classify` does: tables, run.json, ledger and report.html in the folder `out`.
+
+    Interrupted or killed, the same call goes on where it was. report: write report.html. segmenter: path of a U-Net's
+    bundle that outlines liver and lesions in it. on_progress: called in this thread, at most ten times a second.
+    stop: lets another thread end the run in good order. What a user should know is in the summary's `warnings`.
+    Raises UserError for everything the caller can mend (bundle, device, folders); a bad file is a row.
+    """
+    folder, chosen, said = folder_of(out), options_of(options, device), list[str]()
+    opened, unet = bundle_of(bundle), None if segmenter is None else local_bundle(path_or_url(fspath(segmenter)))
+    finish = drawn_after(opened, chosen, report, unet, said.append)
+    summary = run_folder(
+        opened,
+        roots_of(scans),
+        folder,
+        options=chosen,
+        on_progress=on_progress,
+        stop=stop,
+        keep=Peaks if report else None,
+        finish=finish,
+    )
+    page = folder / REPORT
+    if not report and page.exists() and (summary.now or summary.added or summary.removed):
+        said.append(f"{page} shows an earlier state: --no-report does not update it. Fix: lits-deploy report {folder}")
+    return replace(summary, warnings=(*summary.warnings, *said))
+
+
+def segment_folder(
+    bundle: Bundle | AnyPath,
+    scans: Scans,
+    out: AnyPath,
+    *,
+    masks: Sequence[str] = ("png",),
+    device: str = "auto",
+    options: ClassifyOptions | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Stop | None = None,
+) -> SegmentSummary:
+    """Segment scans as `lits-deploy segment` does: masks, volumes and tables in the folder `out`.
+
+    masks: formats out of png, nifti and dicom-seg. The rest as for `classify_folder`.
+    """
+    return segment_into(
+        bundle_of(bundle),
+        roots_of(scans),
+        folder_of(out),
+        masks=masks,
+        options=options_of(options, device),
+        on_progress=on_progress,
+        stop=stop,
+    )
+
+
+def scan(scans: Scans, *, pixels: bool = False, options: ClassifyOptions | None = None) -> Survey:
+    """What lies in scans, and what would be skipped and why, as `lits-deploy scan` finds it; no model is needed.
+
+    pixels: decode the slices, too: finds empty ones and masks. options: those about finding and reading files count.
+    `to_json()` of the survey names no patient. Raises UserError where there are no scans.
+    """
+    return survey_folder(roots_of(scans), options or ClassifyOptions(), pixels=pixels)

@@ -1,0 +1,40 @@
+"""What callers name: bundles, scans and output folders, as texts or paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import UserError
+from lits_deploy.fetched_bundle import local_bundle
+from lits_deploy.storage import PathOrUrl, path_or_url
+
+AnyPath = str | PathLike[str]
+
+Scans = AnyPath | Sequence[AnyPath]
+"""A folder, file or zip, also `s3://…`, or several of them."""
+
+
+def bundle_of(bundle: Bundle | AnyPath) -> Bundle:
+    """The bundle, opened if it is a path; one at `s3://…` is fetched. Raises BundleError, StorageError."""
+    return bundle if isinstance(bundle, Bundle) else Bundle.open(local_bundle(path_or_url(fspath(bundle))))
+
+
+def roots_of(scans: Scans) -> list[PathOrUrl]:
+    """What `run_folder` takes. Raises UserError for no scans at all."""
+    several = [scans] if isinstance(scans, str | PathLike) else list(scans)
+    if not several:
+        raise UserError("No scans were named.", fix="name a folder, a file or a zip")
+    return [path_or_url(fspath(one)) for one in several]
+
+
+def folder_of(out: AnyPath) -> Path:
+    """The folder for results. Raises UserError for one in an object store."""
+    place = path_or_url(fspath(out))
+    if not isinstance(place, Path):
+        raise UserError(
+            f"{place} is no folder of this machine.", fix="lits-deploy classify --out s3://… --ledger FOLDER"
+        )
+    return place

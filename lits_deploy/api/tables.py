@@ -1,0 +1,84 @@
+"""The tables of a run, read again as Arrow tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lits_deploy.api.paths import AnyPath
+from lits_deploy.errors import MissingExtra, OutputError, UserError
+from lits_deploy.pipeline.output import RUN_JSON
+from lits_deploy.results import ALL, PAIR_SLICES, SLICES
+from lits_deploy.run_json import read_run_json
+from lits_deploy.spreadsheet import read_rows
+from lits_deploy.tables import Table
+
+if TYPE_CHECKING:
+    import pyarrow
+
+TableName = Literal["slices", "studies", "volumes", "masks"]
+
+_BEST = ("parquet", "jsonl", "csv")  # the first of them that a run wrote is read
+
+
+def read_results(out: AnyPath, table: TableName = "slices") -> pyarrow.Table:
+    """A table of the results in the folder `out`: rows and columns as they were written, null where a cell is empty.
+
+    Whichever format the run wrote; probabilities are float32, and of six decimals unless there is a Parquet file.
+    `.to_pandas()` of it needs pandas, `.to_pylist()` nothing. Raises OutputError where there are no such results.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtra("pyarrow", "cpu") from error
+    folder, shape = Path(out), _table(table)
+    written = {str(name) for name in read_run_json(folder / RUN_JSON).get("tables", ())}
+    kind = next((kind for kind in _BEST if shape.path(folder, kind).name in written), None)
+    if kind is None:
+        raise OutputError(f"{folder} has no table `{table}`.", fix=f"it has {', '.join(sorted(written)) or 'none'}")
+    path = shape.path(folder, kind)
+    try:
+        if kind == "parquet":
+            from pyarrow import parquet
+
+            return parquet.read_table(path, partitioning=None)
+        columns, rows = _jsonl(path) if kind == "jsonl" else _csv(path, shape)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read ({error.strerror or error}).", fix="run the command again") from error
+    except (ValueError, pyarrow.ArrowException) as error:
+        raise OutputError(f"{path} is no table of lits-deploy.", fix=f"lits-deploy report {folder}") from error
+    schema = shape.schema(columns or shape.columns)
+    return pyarrow.Table.from_pylist(rows, schema=schema)
+
+
+def _table(name: str) -> Table:
+    found = next((one for one in (PAIR_SLICES, *ALL) if one.name == name and one is not SLICES), None)
+    if found is None:
+        raise UserError(f"`{name}` is no table.", fix=f"use {', '.join(one.name for one in ALL)}")
+    return found
+
+
+def _csv(path: Path, shape: Table) -> tuple[list[str], list[dict[str, Any]]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [dict(_typed(row, shape)) for row in read_rows(stream)]
+    with path.open(encoding="utf-8", newline="") as stream:
+        columns = stream.readline().rstrip("\r\n").split(",")
+    return columns, rows
+
+
+def _typed(row: Mapping[str, str], shape: Table) -> Iterator[tuple[str, Any]]:
+    for name, cell in row.items():
+        if cell == "":
+            yield name, None
+        elif name in shape.integers:
+            yield name, int(cell)
+        else:
+            yield name, float(cell) if name in shape.floats else cell
+
+
+def _jsonl(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    with path.open(encoding="utf-8") as stream:
+        rows = [json.loads(line) for line in stream]
+    return list(rows[0]) if rows else [], rows
