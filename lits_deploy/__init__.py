@@ -94,12 +94,14 @@ _IN = {
 _HOME = {name: module for module, names in _IN.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    """A name of the API, when it is first used: `import lits_deploy` loads neither numpy nor a runtime."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found = getattr(importlib.import_module(_HOME[name]), name)
-    return found
+if not TYPE_CHECKING:  # a checker would take any name for one of ours
+
+    def __getattr__(name: str) -> Any:
+        """A name of the API, when it is first used: `import lits_deploy` loads neither numpy nor a runtime."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = getattr(importlib.import_module(_HOME[name]), name)
+        return found
 
 
 def __dir__() -> list[str]:

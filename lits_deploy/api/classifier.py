@@ -18,7 +18,7 @@ from lits_deploy.api.paths import AnyPath, Scans, roots_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import BundleError, UserError
-from lits_deploy.ledger import EXCLUDED, ResultRow
+from lits_deploy.ledger import EXCLUDED, FAILED, ResultRow
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.inference import Portions
 from lits_deploy.pipeline.judge import Answer, MaskJudge
@@ -202,17 +202,19 @@ class _Book:
     in_mm: bool = False
 
     def take(self, run: RunContext) -> Sequence[Path]:
-        """A `finish` for `run_folder`. Raises UserError for several series."""
+        """A `finish` for `run_folder`. Raises UserError for several series; files that failed are none."""
         ledger = run.output.ledger
-        volumes = ledger.volumes()
-        if len(volumes) > 1:
+        volumes, rows = ledger.volumes(), list(ledger.rows_by_volume())
+        series = {row.volume for row in rows if row.volume is not None and row.status != FAILED}
+        if len(series) > 1:
             raise UserError(
-                f"{len(volumes)} series lie {run.listing.where}: one at a time.",
+                f"{len(series)} series lie {run.listing.where}: one at a time.",
                 fix="name the files of one, or lits_deploy.classify_folder for all",
             )
-        self.rows = list(ledger.rows_by_volume())
-        self.in_mm = any(json.loads(volume.arranged).get("in_mm") for volume in volumes.values())
-        for row in study_rows(self.rows, volumes, noted_reference(ledger)):
+        own = [row for row in rows if row.volume in series]
+        self.rows = [*own, *(row for row in rows if row.volume not in series)]
+        self.in_mm = any(json.loads(volumes[one].arranged).get("in_mm") for one in series)
+        for row in study_rows(own, volumes, noted_reference(ledger)):
             told = dict(zip(STUDY_COLUMNS, row, strict=True))
             self.figures |= {name: value for name, value in told.items() if name not in _NAMES}
         return []
