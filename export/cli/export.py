@@ -128,11 +128,11 @@ def export(
     with needs("export"):
         from export.cli.artifacts import show_artifacts
         from export.gate import override
+        from export.open_run import original_of
         from export.precision.add import Wanted
         from export.precision.calibration_set import parse
         from export.run import export as export_run
-        from export.source import from_run, open_weights
-        from export.source_of_folds import from_folds
+        from export.source import open_weights
         from export.talk import Talk
     from lits_deploy.cli.console import console, progress_bar
     from lits_deploy.events.emit import phase
@@ -149,18 +149,8 @@ def export(
             raise DataError(
                 "There is no training run in runs/.", fix="make one with `lits-deploy train`, or name a RUN"
             )
-        if runs.is_folded(source):
-            if checkpoint == "best":
-                raise UserError(
-                    f"The best checkpoints of {source} were chosen on the patients that the folds are measured on.",
-                    fix="leave --checkpoint out",
-                )
-            original, kind = from_folds(source, networks or "best", data), f"{networks or 'best'}-bundle"
-        else:
-            if networks is not None:
-                raise UserError(f"{source} is not a folded run, which --from is for.", fix="leave --from out")
-            original, kind = from_run(source, choice=checkpoint or "best"), "bundle"
-        original = original.with_data(data).with_window(window)
+        kind = f"{networks or 'best'}-bundle" if runs.is_folded(source) else "bundle"
+        original = original_of(source, networks=networks, checkpoint=checkpoint, data=data).with_window(window)
         target = out or source.with_name(f"{source.resolve().name}-{kind}")
     else:
         original = open_weights(

@@ -1,0 +1,58 @@
+"""An export as one function, with the defaults of `lits-deploy export`, and nothing printed."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from export.choices import Checkpoint, Flips, Networks
+from lits_deploy.bundle import Bundle
+from lits_deploy.cli.extras import needs
+from lits_deploy.errors import UserError
+from lits_deploy.operating_point import ARGMAX, parse_rule
+
+if TYPE_CHECKING:
+    from export.precision.add import Wanted
+    from export.talk import Talk
+
+
+def export(
+    run: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    networks: Networks | None = None,
+    checkpoint: Checkpoint | None = None,
+    data: str | PathLike[str] | None = None,
+    window: tuple[float, float] | None = None,
+    operating_point: str = ARGMAX,
+    flips: Flips = "none",
+    cam: bool | None = None,
+    wanted: Wanted | None = None,
+    overwrite: bool = False,
+    talk: Talk | None = None,
+) -> Bundle:
+    """Make the bundle `out` of a training run; it appears in one rename, after the parity gate has passed.
+
+    networks: of a folded run: best, average or all. checkpoint: best by validate, or last. data: the data set, where it
+    is not where the run was trained. window: in HU, where the run recorded none. operating_point: argmax, balanced,
+    sensitivity=S or specificity=S. cam: with the class-activation map [where the network has one]. wanted: other
+    precisions, such as `export.precision.add.Wanted(int8=True)`. talk: is told how it goes.
+    Raises DataError, OutputError where `out` exists, ParityError where graph and original differ, UserError,
+    MissingExtra without PyTorch.
+    """
+    rule = parse_rule(operating_point)
+    with needs("export"):
+        from export.open_run import original_of
+        from export.run import export as made
+        from train.data.layout import read_layout
+    there = None if data is None else Path(data)
+    if there is not None:  # asked for by name: never phantoms in its place
+        read_layout(there, ("validate",))
+    original = original_of(Path(run), networks=networks, checkpoint=checkpoint, data=there)
+    if rule != ARGMAX and original.info.task != "classify":
+        raise UserError("An operating point is for classifiers.", fix="leave it out")
+    original = original.with_window(window).with_flips(flips)
+    if original.has_cam if cam is None else cam:
+        original = original.with_cam()
+    return made(original, Path(out), overwrite=overwrite, wanted=wanted, operating_point=rule, talk=talk)
