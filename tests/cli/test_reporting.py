@@ -163,6 +163,9 @@ def test_verbose_and_quiet_exclude_each_other_and_quiet_says_no_warning(
 
 
 def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> None:
+    reporting._check_folders(tmp_path / "log", None, {"bundle": "s3://bucket/bundle"})
+    with pytest.raises(OutputError):
+        reporting._check_folders(None, tmp_path / "a" / "b" / "m", {"bundle": str(tmp_path / "a")})
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for option in ("--log-file", "--metrics"):
@@ -170,9 +173,6 @@ def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> 
         assert f"lies in the inbox. Fix: {option} elsewhere" in run(*words, inbox / "x", code=2).stderr
         assert "lies in the bundle" in run(*words, bundle.folder / "x", code=2).stderr
         assert not list(inbox.iterdir())
-    reporting._check_folders(tmp_path / "log", None, {"bundle": "s3://bucket/bundle"})
-    with pytest.raises(OutputError):
-        reporting._check_folders(None, tmp_path / "a" / "b" / "m", {"bundle": str(tmp_path / "a")})
 
 
 def test_folders_of_scans_are_hidden_unless_identifiers_are_asked_for(tmp_path: Path) -> None:
