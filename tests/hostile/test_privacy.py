@@ -108,6 +108,21 @@ def test_errors_do_not_name_what_they_stumbled_over(bundle: Bundle, scans: Path,
         assert found_in(tmp_path / "said", (*SECRET, NAMES)) == set(), done.stderr.decode()
 
 
+def test_logs_and_metrics_hold_nothing_of_a_patient(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
+    told = ["--verbose", "--log-format", "json", "--log-file", tmp_path / "log", "--metrics", tmp_path / "metrics"]
+    done = lits_deploy("classify", bundle.folder, scans, "--out", tmp_path / "out", *told, cwd=tmp_path)
+    assert done.returncode == 1
+    (tmp_path / "said").write_bytes(done.stderr)
+    missing = tmp_path / f"{BASE} not there" / NAMES
+    failed = lits_deploy("classify", bundle.folder, missing, "--out", tmp_path / "2", *told, cwd=tmp_path)
+    assert failed.returncode == 2
+    (tmp_path / "failed").write_bytes(failed.stderr)
+    assert b"There is no SCANS." in failed.stderr
+    for name in ("log", "metrics", "said", "failed"):
+        assert (tmp_path / name).stat().st_size
+        assert found_in(tmp_path / name, (*SECRET, NAMES)) == set(), name
+
+
 def test_salts_make_series_of_two_runs_strangers(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     def series(out: Path, *more: str) -> set[str]:
         lits_deploy("classify", bundle.folder, scans, "--out", out, *more, cwd=tmp_path)
