@@ -7,9 +7,10 @@ from pathlib import Path
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import patients, run_options
+from lits_deploy.cli import patients, reporting, run_options
 
 
+@reporting.reported("report")
 @patients.guarded
 def report(
     out: Path = typer.Argument(..., help="OUT of a `classify` run, finished or not."),

@@ -19,6 +19,7 @@ from lits_deploy import exits
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import MachineError, OutputError, UserError
+from lits_deploy.events.emit import phase
 from lits_deploy.ledger import FILE_NAME
 from lits_deploy.ledger.absorb import LedgerDamage, notes_of
 from lits_deploy.pipeline.network import check_task
@@ -125,10 +126,12 @@ class _Work:
         plan = self._plan(on_plan)
         if self._spread.options.retry_failed:
             self._withdraw_failed()
+        phase("workers")
         outcomes = [self._work(on_progress)]
         if outcomes[0].failed and not self._stop.requested:  # files may have changed since they were listed
             again = self._plan(on_plan)
             if again.new or again.superseded:
+                phase("workers")
                 outcomes.append(self._work(on_progress))
         last = outcomes[-1]
         if not self._job.published(self._job.read()):

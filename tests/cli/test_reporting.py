@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from tiny_bundle import make_tiny_bundle
 
 LONG = 60.0  # seconds until a test gives up
 TOLD = ("--verbose", "--quiet", "--log-format", "--log-file", "--metrics")
-WITHOUT = {"models", "bundle", "drift", "report", "doctor"}
+WITHOUT = {"models", "bundle", "bundle inspect", "doctor"}
 """Commands that take seconds, and say what they find."""
 
 
@@ -59,7 +60,10 @@ def metrics_of(path: Path) -> dict[str, float]:
     return {name.removeprefix("lits_deploy_"): float(value) for name, value in pairs}
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "data prepare", "data phantom", "data check", "reproduce table6"])
+@pytest.mark.parametrize(
+    "command",
+    [*COMMANDS, "data prepare", "data phantom", "data check", "reproduce table6", "bundle pair", "bundle inspect"],
+)
 def test_every_long_command_has_them_in_a_group_of_its_help(command: str) -> None:
     text = CliRunner().invoke(app, [*command.split(), "--help"]).output
     usual, title, group = text.partition("\nLogs and metrics:\n")
@@ -86,6 +90,17 @@ def test_as_json_standard_error_is_events_alone_and_names_no_scan(bundle: Bundle
     assert "Miller" not in done.stderr
     assert "slice" not in "".join(name for event in events for name in map(str, event.values()) if "/" in name)
     assert "6 slices in" in done.stdout, "the result stays what it is"
+
+
+def test_without_a_terminal_a_person_sees_heartbeats_and_nothing_more(bundle: Bundle, tmp_path: Path) -> None:
+    scans = folder_of_slices(tmp_path / "Miller", 300, size=SIZE)
+    words = ["classify", bundle.folder, scans, "--out", tmp_path / "out", "--batch-size", 1]
+    done = run(*words, plant="import lits_deploy.events.session as events\nevents.EVERY_S = 0.1")
+    beat = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ info classify heartbeat (?:\w+=\S+ )*seconds=[\d.e+]+")
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if not beat.fullmatch(line)] == []
+    assert [line for line in lines if " phase=files what=classify done=" in line and " total=300 failed=0 " in line]
+    assert "Miller" not in done.stderr
 
 
 def test_each_end_is_in_the_metrics_and_the_last_success_stays(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
