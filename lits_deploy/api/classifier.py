@@ -107,7 +107,8 @@ class Classifier(OpenedBundle):
         """What the network says of one series: a file, a folder or a zip (or several) of DICOM, NIfTI or pictures.
 
         Read as `lits-deploy classify` reads it, in processes with a time and a memory limit; a file that cannot be used
-        is an answer with its reason. With `cam`, the slices are held in memory. Nothing is kept on disk.
+        is an answer with its reason. With `cam`, the slices are held in memory. What is written on the way lies in a
+        private temporary folder, which goes at the end.
         Raises UserError where there are no scans, or several series.
         """
         keeper, book = _Shown(), _Book()
