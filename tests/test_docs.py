@@ -16,12 +16,13 @@ from scripts import script
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 runner = CliRunner()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_documented_and_helps(command: str) -> None:
-    assert f"`lits-deploy {command}" in README
+    assert f"\n## lits-deploy {command}\n" in REFERENCE
     result = runner.invoke(app, [command, "--help"])
     assert result.exit_code == 0, result.output
     assert "Usage:" in result.output
@@ -34,9 +35,13 @@ def test_help_lists_every_command_and_the_disclaimer() -> None:
     assert "not for clinical use" in README
 
 
-def test_commands_of_the_readme_exist() -> None:
-    named = set(re.findall(r"^    lits-deploy (\w+)", README, re.MULTILINE))
-    assert named
+def test_commands_of_the_docs_exist() -> None:
+    pages = [
+        README,
+        *(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md") if page.name != "log.md"),
+    ]
+    named = {word for page in pages for word in re.findall(r"^(?:    |\$ )lits-deploy ([a-z]\w+)", page, re.MULTILINE)}
+    assert len(named) > len(COMMANDS) / 2
     assert named <= set(COMMANDS)
 
 

@@ -162,7 +162,7 @@ class _Bar(progress.Progress):
             done=task.completed,
             total=task.total,
             failed=fields.get("failed"),
-            per_second=fields.get("rate"),
+            per_second=fields.get("rate") or task.speed,  # bars that show no rate have one, too
             unit=fields.get("unit", ""),
             left_s=task.time_remaining,
             note=fields.get("note") or fields.get("phase") or "",

@@ -3,7 +3,7 @@
     choose      which slices of which series get a picture
     pictures    a slice as a small JPEG, a class-activation map or a mask as contours
     view        ledger → what the page shows, as plain records
-    strip       a series' probabilities along z as SVG
+    strip       a series' probabilities along the body as SVG
     page        records → report.html: one file, no network, no other file
 
 What follows a run that has answered its slices:

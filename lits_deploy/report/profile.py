@@ -1,4 +1,4 @@
-"""A series along z as a row of columns, one a slice, however many slices there are.
+"""A series along the body as a row of columns, one a slice, however many slices there are.
 
 Knows nothing about ledgers' files or about SVG.
 """

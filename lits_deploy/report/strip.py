@@ -1,4 +1,4 @@
-"""Probabilities as SVG: a series along z, and the bars of one slice. Numbers only: nothing of a scan's text gets here.
+"""Probabilities as SVG: a series along the body, and the bars of one slice. Numbers only: no text of a scan gets here.
 
 Colours are classes of the page's style sheet, so that they follow the reader's colour scheme; sizes are attributes,
 since the page's security policy forbids inline styles.

@@ -106,13 +106,14 @@ def series_facts(s: SeriesSummary) -> list[tuple[str, str]]:
 
 
 def ends_of(series: Series) -> tuple[str, str]:
-    """What stands at both ends of a strip; all of it at the left of one that does not fill its width."""
-    if series.places is None:
-        left, right = "first slice", "last slice"
-    elif series.in_mm:
+    """What stands at both ends of a strip; all of it at the left of one that does not fill its width.
+
+    Slices are numbered as beside pictures, from 1.
+    """
+    if series.in_mm and series.places is not None:
         left, right = f"feet {signed(series.places[0], 0)} mm", f"{signed(series.places[1], 0)} mm head"
     else:
-        left, right = (f"no. {place:g}" for place in series.places)
+        left, right = "slice 1", f"slice {series.summary.slices:,}"
     if series.profile.share == 100:
         return left, right
     return (left if left == right else f"{left} … {right}"), ""

@@ -134,7 +134,7 @@ def test_series_stand_by_suspicion_with_their_pictures(plain: str) -> None:
     ranks = [(a["data-rank"], float(str(a["data-suspicion"]))) for tag, a in tags if tag == "tbody"]
     assert [rank for rank, _ in ranks] == ["1", "2", "3", "4"]
     assert [p for _, p in ranks] == sorted((p for _, p in ranks), reverse=True)
-    assert "study-000/IM0010.dcm, index 0" in Parsed(plain).text
+    assert "study-000/IM0010.dcm" in Parsed(plain).text
     images = [a for tag, a in tags if tag == "img"]
     assert 4 <= len(images) <= 24
     assert all(a["alt"] and a["loading"] == "lazy" for a in images)
