@@ -221,7 +221,7 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
     lines += [
         f"Fitted on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}, split by "
         f"{record['split_by']}) and applied by the host; a slice whose highest probability lies under the threshold is",
-        "answered `abstain`. "
+        "`abstained`. "
         + (
             "Each patient was answered by the network of the fold that left them out; figures are of these answers."
             if folded

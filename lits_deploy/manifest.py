@@ -56,7 +56,7 @@ class Artifact:
     outputs: names of the graph's outputs; tolerance: largest |Δp| against the goldens that passes on any runtime.
     parity: verdict of the parity gate at export (see `export.parity`).
     temperature: divides the logits on the host before the softmax; abstain_below: a slice whose highest calibrated
-    probability lies under it is answered `abstain` (None: never). calibration: how both were fitted, and what they
+    probability lies under it is abstained (None: never). calibration: how both were fitted, and what they
     changed, on which slices (see `export.calibrate`); empty where they were not, and then they are neutral.
     operating_point: the rule by which class 2 is given; operating_points: the rules it has thresholds for, each with
     what it promises on new patients (`operating_point.OperatingPoint`); promise: which patients that rests on.
