@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pictures import folder_of_slices
+from tiny_bundle import make_tiny_bundle
+
 LISTS = ("lits_deploy.cli.app", "lits_deploy.cli.configured", "lits_deploy.cli.lazy")
 OURS = ("lits_deploy", "train", "export", "benchmarks")
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "tensorrt", "pyarrow", "matplotlib")
@@ -113,3 +116,20 @@ def test_a_commands_help_needs_no_extra_and_no_numpy(command: str) -> None:
         "try:\n    from lits_deploy.__main__ import main; main()\nexcept SystemExit as end: assert not end.code"
     )
     assert "numpy" not in modules_after(code)
+
+
+def test_a_night_without_a_report_loads_no_reader_and_no_page(tmp_path: Path) -> None:
+    """Decode workers read the files; what the program itself loads would stay in memory all night."""
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=64, crop=56).folder
+    scans = folder_of_slices(tmp_path / "scans", 2)
+    words = ["classify", str(bundle), str(scans), "--out", str(tmp_path / "out"), "--no-report"]
+    loaded = modules_after(f"from lits_deploy.cli.app import run\nassert run({words!r}) == 0")
+    assert "lits_deploy.pipeline.run" in loaded
+    assert not loaded & {
+        "pydicom",
+        "nibabel",
+        "jinja2",
+        "requests",
+        "lits_deploy.segmentation",
+        "lits_deploy.report.page",
+    }

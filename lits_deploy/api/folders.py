@@ -8,22 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import fspath
+from typing import TYPE_CHECKING
 
-from lits_deploy.api.opened import options_of
-from lits_deploy.api.paths import AnyPath, Scans, bundle_of, folder_of, roots_of
+from lits_deploy.api.paths import AnyPath, Scans, bundle_of, folder_of, options_of, roots_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.fetched_bundle import local_bundle
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import REPORT
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.pipeline.survey import survey_folder
-from lits_deploy.report.after import drawn_after
+from lits_deploy.report.finish import drawn_after
 from lits_deploy.report.peaks import Peaks
-from lits_deploy.scans.survey import Survey
-from lits_deploy.segmentation.run import SegmentSummary
-from lits_deploy.segmentation.run import segment_folder as segment_into
 from lits_deploy.storage import path_or_url
+
+if TYPE_CHECKING:  # a night's run has no room for readers and masks that it does not need
+    from lits_deploy.scans.survey import Survey
+    from lits_deploy.segmentation.run import SegmentSummary
 
 
 def classify_folder(
@@ -79,6 +79,8 @@ def segment_folder(
 
     masks: formats out of png, nifti and dicom-seg. The rest as for `classify_folder`.
     """
+    from lits_deploy.segmentation.run import segment_folder as segment_into
+
     return segment_into(
         bundle_of(bundle),
         roots_of(scans),
@@ -96,4 +98,6 @@ def scan(scans: Scans, *, pixels: bool = False, options: ClassifyOptions | None 
     pixels: decode the slices, too: finds empty ones and masks. options: those about finding and reading files count.
     `to_json()` of the survey names no patient. Raises UserError where there are no scans.
     """
+    from lits_deploy.pipeline.survey import survey_folder
+
     return survey_folder(roots_of(scans), options or ClassifyOptions(), pixels=pixels)

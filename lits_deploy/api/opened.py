@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -12,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.api.paths import AnyPath, bundle_of
+from lits_deploy.api.paths import AnyPath, bundle_of, options_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import UserError
@@ -33,12 +32,6 @@ class Looked(NamedTuple):
     window: str
     frames: list[Frame]
     outputs: dict[int, tuple[Output, ...]]
-
-
-def options_of(options: ClassifyOptions | None, device: str) -> ClassifyOptions:
-    """The options, with the device, unless that is `auto`."""
-    chosen = options or ClassifyOptions()
-    return chosen if device == "auto" else replace(chosen, device=device)
 
 
 class OpenedBundle:

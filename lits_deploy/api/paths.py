@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike, fspath
 from pathlib import Path
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.fetched_bundle import local_bundle
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.storage import PathOrUrl, path_or_url
 
 AnyPath = str | PathLike[str]
@@ -38,3 +40,9 @@ def folder_of(out: AnyPath) -> Path:
             f"{place} is no folder of this machine.", fix="lits-deploy classify --out s3://… --ledger FOLDER"
         )
     return place
+
+
+def options_of(options: ClassifyOptions | None, device: str) -> ClassifyOptions:
+    """The options, with the device, unless that is `auto`."""
+    chosen = options or ClassifyOptions()
+    return chosen if device == "auto" else replace(chosen, device=device)

@@ -45,7 +45,7 @@ def watch(
     from lits_deploy.events.session import current
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.report.after import drawn_after
+    from lits_deploy.report.finish import drawn_after
     from lits_deploy.watch.service import watch_folder
     from lits_deploy.watch.systemd import Systemd
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.decode.decoding import StoppedError
-from lits_deploy.errors import UserError
 from lits_deploy.events.emit import phase
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import ClassifyOptions
@@ -49,14 +48,3 @@ def reporter(
         return [write_page(run.output.ledger, run.output.out / REPORT)] if page else []
 
     return finish
-
-
-def drawn_after(
-    bundle: Bundle, options: ClassifyOptions, report: bool, segmenter: Path | None, say: Callable[[str], None]
-) -> Callable[[RunContext], Sequence[Path]] | None:
-    """What draws the report of a run when it is done; None without one. Raises UserError for a segmenter without it."""
-    if not report:
-        if segmenter is not None:
-            raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
-        return None
-    return reporter(bundle, options, segmenter=None if segmenter is None else Bundle.open(segmenter), say=say)
