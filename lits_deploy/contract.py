@@ -105,6 +105,15 @@ class InputContract:
         return cls(**data)
 
 
+def unshared(classifier: InputContract, segmenter: InputContract) -> list[str]:
+    """Fields of SHARED for which a classifier and a U-Net cannot be given the same slice.
+
+    A U-Net that sees fewer neighbouring slices than the classifier is given those in the middle.
+    """
+    differ = [name for name in SHARED if getattr(classifier, name) != getattr(segmenter, name)]
+    return [name for name in differ if name != "channels" or segmenter.channels > classifier.channels]
+
+
 def window_to_uint8(hu: npt.NDArray[Any], window_hu: tuple[float, float]) -> npt.NDArray[np.uint8]:
     """Map HU to 0…255 linearly over the window, clipped, rounded to nearest. Any shape."""
     low, high = window_hu

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.contract import SHARED, InputContract, Task
+from lits_deploy.contract import InputContract, Task, unshared
 from lits_deploy.errors import BundleError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.manifest_check import check_fields, parse_manifest
@@ -192,9 +192,7 @@ def check_pair(manifest: Manifest) -> None:
             raise BundleError("The manifest has a rule for two networks, and one network.", fix="make the pair again")
         return
     ours, theirs = manifest.contract, inner.contract
-    if (manifest.task, inner.task, inner.segmenter) != ("classify", "segment", None) or any(
-        getattr(ours, name) != getattr(theirs, name) for name in SHARED
-    ):
+    if (manifest.task, inner.task, inner.segmenter) != ("classify", "segment", None) or unshared(ours, theirs):
         raise BundleError("The manifest's two networks do not make a pair.", fix="make the pair again")
     names = [*manifest.all_files, *{one.file for one in artifacts}, *{one.file for one in inner.artifacts}]
     if len({name.casefold() for name in names}) < len(names):

@@ -19,7 +19,7 @@ from export.pair.fit import Fitted, fit, points_of
 from export.points import RULES, unjudged
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, Artifact, Bundle, Manifest, with_segmenter, write_manifest
-from lits_deploy.contract import SHARED
+from lits_deploy.contract import unshared
 from lits_deploy.errors import BundleError, ContractError, DataError, OutputError
 from lits_deploy.files import sha256_file, write_words
 from lits_deploy.operating_point import ARGMAX
@@ -86,13 +86,13 @@ def check_bundles(classifier: Bundle, segmenter: Bundle) -> None:
             what = "a pair" if bundle.manifest.segmenter is not None else f"not {kind}"
             raise BundleError(f"{bundle.folder} is {what}.", fix="name the classifier's bundle, then the U-Net's")
     ours, theirs = classifier.manifest.contract, segmenter.manifest.contract
-    for name in SHARED:
-        one, other = getattr(ours, name), getattr(theirs, name)
-        if one != other:
-            raise ContractError(
-                f"Both networks are given the same slice, and theirs differ in {name}: {_shown(one)}, {_shown(other)}.",
-                fix="train one of them again with the other's",
-            )
+    for name in unshared(ours, theirs):
+        one, other = _shown(getattr(ours, name)), _shown(getattr(theirs, name))
+        raise ContractError(
+            f"Both networks are given the same slice, and theirs differ in {name}: {one}, {other}.",
+            fix="train one of them again with the other's"
+            + (", or the U-Net with fewer --channels" if name == "channels" else ""),
+        )
 
 
 def check_exported(bundle: Bundle, answers: OutOfFold, run: Path) -> None:

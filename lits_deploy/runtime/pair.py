@@ -25,9 +25,11 @@ class PairRuntime(Runtime):
 
     def __init__(self, classifier: Runtime, segmenter: Runtime, fusion: Fusion) -> None:
         """classifier: one that returns logits; segmenter: one that returns labels, open for as many lanes, of any batch
-        size."""
+        size, on the classifier's channels or those in their middle."""
         super().__init__(shape=classifier.shape, max_batch=classifier.max_batch, lanes=classifier.lanes)
         self._classifier, self._segmenter, self._fusion = classifier, segmenter, fusion
+        channels, wanted = classifier.shape[0], segmenter.shape[0]
+        self._seen = slice((channels - wanted) // 2, (channels + wanted) // 2)
 
     def _infer(self, batch: Batch) -> Outputs:
         outputs = self._classifier.infer(batch)
@@ -36,7 +38,7 @@ class PairRuntime(Runtime):
         rows, most = np.flatnonzero(self._fusion.looks(outputs.logits)), self._segmenter.max_batch
         for start in range(0, len(rows), most):
             some = rows[start : start + most]
-            labels = self._segmenter.infer(batch[some]).labels
+            labels = self._segmenter.infer(batch[some][:, self._seen]).labels
             assert labels is not None
             counts[some] = counted(labels)
         return dataclasses.replace(outputs, counts=counts)

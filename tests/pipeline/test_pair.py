@@ -72,6 +72,29 @@ def test_the_u_net_looks_where_there_may_be_liver_and_nowhere_else() -> None:
     np.testing.assert_array_equal(found.counts[looked][:1], counted(labels))
 
 
+def test_a_u_net_of_one_slice_is_given_the_middle_of_three() -> None:
+    classifier, unet = FakeRuntime(shape=(3, SIZE, SIZE), max_batch=16), Thresholds(shape=(1, SIZE, SIZE), max_batch=3)
+    slices = np.random.default_rng(1).integers(0, 256, (16, 3, SIZE, SIZE)).astype(np.uint8)
+    with PairRuntime(classifier, unet, dataclasses.replace(RULE, no_liver_below=1e9)) as pair:
+        found = pair.infer(slices)
+    labels = [unet.infer(np.ascontiguousarray(one[None, 1:2])).labels for one in slices]
+    assert found.counts is not None
+    np.testing.assert_array_equal(found.counts, np.concatenate([counted(one) for one in labels if one is not None]))
+
+
+def test_a_run_of_a_classifier_that_sees_neighbours_and_a_u_net_that_does_not(tmp_path: Path) -> None:
+    scans = scans_of(tmp_path / "scans")
+    everywhere = {**FUSION, "no_liver_below": 1e9}
+    for channels in (1, 3):
+        pair = make_tiny_pair(tmp_path / f"pair{channels}", fusion=everywhere, channels=channels)
+        run(pair, scans, tmp_path / f"out{channels}")
+    alone, beside = table(tmp_path / "out1"), table(tmp_path / "out3")
+    assert {row["p2"] for row in alone} != {row["p2"] for row in beside}
+    assert any(int(row["tumour_pixels"]) for row in alone)
+    for name in ("path", "liver_pixels", "tumour_pixels"):
+        assert [row[name] for row in alone] == [row[name] for row in beside]
+
+
 def test_liver_counts_lesions_too() -> None:
     labels = np.array([[[0, 1], [2, 2]], [[0, 0], [0, 1]]], np.uint8)
     assert counted(labels).tolist() == [[3, 2], [1, 0]]
