@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +34,9 @@ class Number:
     """One of them.
 
     what: its name for people. clause: what it says of a series, with {} where `less` or `more` goes. unit, digits: as
-    it is shown, times `shown`. scale: on which it is compared, so that equal steps mean equally much; step: the least
-    difference there that means anything. answers: it depends on the network.
+    it is shown, times `shown`. lowest, highest: the range of possible values; None where it has no end. scale: on which
+    it is compared, so that equal steps mean equally much; step: the least difference there that means anything.
+    answers: it depends on the network.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Number:
     unit: str = ""
     digits: int = 0
     shown: float = 1.0
+    lowest: float | None = None
+    highest: float | None = None
     scale: Scale = PLAIN
     step: float = 1.0
     answers: bool = False
@@ -52,6 +56,12 @@ class Number:
     def text(self, value: float) -> str:
         """A value as a reader wants it, without its unit."""
         return f"{value * self.shown:.{self.digits}f}".replace("-", "−")
+
+    def limits(self) -> tuple[float, float]:
+        """The range of possible values on the scale; infinite where it has no end."""
+        ends = ((self.lowest, -inf), (self.highest, inf))
+        low, high = (none if end is None else float(self.scale.of(np.array([end]))[0]) for end, none in ends)
+        return low, high
 
     def said(self, higher: bool) -> str:
         """What a high or low value says of a series."""
@@ -62,23 +72,25 @@ def _one(name: str, what: str, clause: str, less: str, more: str, **how: Any) ->
     return Number(name=name, what=what, clause=clause, less=less, more=more, **how)
 
 
-_PER_MILLE: dict[str, Any] = {"unit": "%", "shown": 0.1}
-_TENTHS: dict[str, Any] = {"shown": 0.1, "digits": 1, "scale": _logarithm(10), "step": 0.02}
+_PER_MILLE: dict[str, Any] = {"unit": "%", "shown": 0.1, "lowest": 0.0, "highest": 1000.0}
+_GREY: dict[str, Any] = {"unit": "grey levels", "lowest": 0.0, "highest": 255.0}
+_TENTHS: dict[str, Any] = {"shown": 0.1, "digits": 1, "lowest": 0.0, "scale": _logarithm(10), "step": 0.02}
 _PART: dict[str, Any] = {"scale": _logarithm(10), "step": 0.02, **_PER_MILLE}
 _SHARE: dict[str, Any] = {"scale": _ROOT, "step": 0.5, **_PER_MILLE}
 _SIDE: dict[str, Any] = {"digits": 1, "step": 2.0, **_PER_MILLE}
 _MM: dict[str, Any] = {"unit": "mm", "scale": _logarithm(0), "step": 0.02}
-_RISE: dict[str, Any] = {"digits": 2, "scale": _ANGLE, "step": 0.05}
-_SLICES: dict[str, Any] = {"unit": "%", "shown": 100.0, "scale": _ROOT, "step": 0.02, "answers": True}
+_RISE: dict[str, Any] = {"digits": 2, "lowest": -1.0, "highest": 1.0, "scale": _ANGLE, "step": 0.05}
+_PROBABILITY: dict[str, Any] = {"lowest": 0.0, "highest": 1.0, "answers": True}
+_SLICES: dict[str, Any] = {"unit": "%", "shown": 100.0, "scale": _ROOT, "step": 0.02, **_PROBABILITY}
 
 AS_SEEN = (
     _one("tissue", "share of tissue", "the body fills {} of the picture", "less", "more", **_PART),
     _one(
         "light", "share of bone and contrast medium", "{} of it is as bright as bone", "less", "more", digits=1, **_PART
     ),
-    _one("low", "dark soft tissue", "its dark soft tissue is {}", "darker", "brighter", unit="grey levels"),
-    _one("middle", "soft tissue", "its soft tissue is {}", "darker", "brighter", unit="grey levels"),
-    _one("high", "bright soft tissue", "its bright soft tissue is {}", "darker", "brighter", unit="grey levels"),
+    _one("low", "dark soft tissue", "its dark soft tissue is {}", "darker", "brighter", **_GREY),
+    _one("middle", "soft tissue", "its soft tissue is {}", "darker", "brighter", **_GREY),
+    _one("high", "bright soft tissue", "its bright soft tissue is {}", "darker", "brighter", **_GREY),
     _one("noise", "noise", "it has {} noise", "less", "more", unit="grey levels", **_TENTHS),
     _one("height", "height of the body", "the body is {}", "flatter", "taller", **_SIDE),
     _one("width", "width of the body", "the body is {}", "narrower", "wider", **_SIDE),
@@ -119,7 +131,7 @@ ANSWERED = (
         digits=3,
         scale=_ROOT,
         step=0.01,
-        answers=True,
+        **_PROBABILITY,
     ),
     _one(
         "surest",
@@ -129,7 +141,7 @@ ANSWERED = (
         "surer",
         digits=3,
         step=0.005,
-        answers=True,
+        **_PROBABILITY,
     ),
 )
 NUMBERS = (*AS_SEEN, *IN_HU, *BY_HEADER, *ANSWERED)

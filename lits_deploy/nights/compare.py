@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lits_deploy.drift.numbers import BY_NAME, Column, Number
-from lits_deploy.drift.portrait import WORDS
+from lits_deploy.drift.portrait import LEAST_LOOKS, WORDS
 from lits_deploy.errors import MissingExtra
 from lits_deploy.nights.night import Sample
 from lits_deploy.nights.smallest import smallest_shift
@@ -151,4 +151,9 @@ def _number(stats: Any, number: Number, mine: Column, theirs: Column) -> Finding
 def _why_not(own: Sample, other: Sample) -> str:
     if min(own.series, other.series) < LEAST:
         return f"{own.series} and {other.series} series are too few: {LEAST} are needed on either side"
+    if own.shared(other):
+        return (
+            f"no number is known of {LEAST} series or more on both sides (a series needs {LEAST_LOOKS} slices that "
+            f"were looked at, some {4 * LEAST_LOOKS} in all)"
+        )
     return "they have nothing in common that could be compared (other contracts, or too few looks at their slices)"

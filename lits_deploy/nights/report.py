@@ -32,6 +32,11 @@ class Nights:
         """How many things differ."""
         return sum(len(one.found) for one in self.comparisons)
 
+    @property
+    def compared(self) -> int:
+        """How many respects were compared, in all comparisons together."""
+        return sum(len(one.findings) for one in self.comparisons)
+
     def to_json(self) -> dict[str, Any]:
         """A document for JSON."""
         return {

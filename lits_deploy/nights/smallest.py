@@ -1,7 +1,8 @@
 """The smallest shift of a number that a comparison of nights would find: what few series can say, and what not.
 
 A night is drawn from the other sample itself, with all its values shifted on the number's scale, many times; a shift
-counts as found where the test of `compare` would say so with nothing else differing: the strictest case. Needs SciPy.
+counts as found where the test of `compare` would say so with nothing else differing: the strictest case. Values stay in
+the number's possible range, and a median beyond it is no answer. Needs SciPy.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def smallest_shift(
     number: Number, other: Column, count: int, *, false_share: float, tests: int, stats: Any
 ) -> tuple[float | None, float | None]:
     """Medians below and above which a shift of `count` series against `other` is found, in the number's unit; None
-    where no shift would be.
+    where none within its possible range is.
 
     tests: how many are made at once. stats: `scipy.stats`.
     """
@@ -35,18 +36,25 @@ def smallest_shift(
     spread = max(float(scaled.std(ddof=1)), number.step)
     drawn = scaled[np.random.default_rng(_SEED).integers(0, len(scaled), (_NIGHTS, count))]
     middle = float(np.median(scaled))
+    limits = number.limits()
     found: list[float | None] = []
     for way in (-1.0, 1.0):
-        shift = _least(scaled, np.sort(drawn, axis=1), way * spread, least)
-        found.append(None if shift is None else float(number.scale.back(np.array([middle + shift]))[0]))
+        shift = _least(scaled, np.sort(drawn, axis=1), way * spread, least, limits)
+        if shift is None or not limits[0] < middle + shift < limits[1]:
+            found.append(None)
+        else:
+            found.append(float(number.scale.back(np.array([middle + shift]))[0]))
     return found[0], found[1]
 
 
-def _least(scaled: Column, drawn: npt.NDArray[np.float64], unit: float, least: float) -> float | None:
-    """The smallest shift that is found with POWER, in steps of `unit` halved again and again; None: none is."""
+def _least(
+    scaled: Column, drawn: npt.NDArray[np.float64], unit: float, least: float, limits: tuple[float, float]
+) -> float | None:
+    """The smallest shift that is found with POWER, in steps of `unit` halved again and again; None: none is. What is
+    shifted beyond the limits lies on them."""
 
     def power(units: float) -> float:
-        return float((_distances(scaled, drawn + units * unit) >= least).mean())
+        return float((_distances(scaled, np.clip(drawn + units * unit, *limits)) >= least).mean())
 
     if least > 1.0 or power(_FARTHEST) < POWER:
         return None

@@ -36,9 +36,10 @@ def counted(night: Night) -> str:
         return text
     beside = f" ({MARK})" if night.reference.synthetic else ""
     return (
-        f"{night.marked:,} of {night.series:,} series {'is' if night.marked == 1 else 'are'} unlike the "
-        f"{night.reference.series:,} training series{beside}; about {share * night.series:.1f} would be marked by "
-        f"chance. Below, each of {studies} counts once, by its longest series."
+        f"{night.marked:,} of {night.series:,} series that could be compared one by one "
+        f"{'is' if night.marked == 1 else 'are'} unlike the {night.reference.series:,} training series{beside}; about "
+        f"{share * night.series:.1f} would be marked by chance. Below, each of {studies} counts once, by its longest "
+        "series."
     )
 
 
@@ -50,7 +51,7 @@ def verdict(comparison: Comparison, false_share: float) -> str:
     names = ", ".join(one.what if one.word is None else f"{one.what} {one.word}" for one in comparison.found)
     whole = len(comparison.findings)
     if not names:
-        return f"Like {other} in all {whole} respects that were compared."
+        return f"No difference from {other} found in any of the {whole} respects that were compared."
     certain = f"of such findings at most {false_share:.0%} are expected to be false"
     return f"Differs from {other} in {len(comparison.found)} of {whole} respects: {names} ({certain})."
 
@@ -100,7 +101,7 @@ def smallest(one: Finding) -> str:
     if one.number is None:
         return DASH
     if one.smallest == (None, None):
-        return "none: too few series"
+        return "none, with so few series"
     usual, (low, high) = one.number.text(one.other), (edge and one.number.text(edge) for edge in one.smallest)
     ways = [f"below {low}" if low and low != usual else "", f"above {high}" if high and high != usual else ""]
     return " or ".join(filter(None, ways)) or "any that shows in these digits"

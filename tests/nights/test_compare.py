@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lits_deploy.drift.numbers import BY_NAME, NUMBERS
+from lits_deploy.drift.numbers import BY_NAME, NUMBERS, Number
 from lits_deploy.drift.portrait import Portrait
 from lits_deploy.nights.compare import LEAST, compare, scipy_stats, steps
 from lits_deploy.nights.night import Sample, pooled, sample_of, training_of
@@ -103,6 +103,14 @@ class TestMeaning:
         (two,) = compare([(sample(range(8)), sample(range(50, 71), contract="x"))], false_share=0.05)
         assert "nothing in common" in (two.why_not or "")
 
+    def test_too_few_looks_are_told_from_networks_that_see_otherwise(self) -> None:
+        looked = sample_of("own", [person(1), *(Portrait() for _ in range(9))], "c", "b")
+        (one,) = compare([(looked, sample(range(50, 71)))], false_share=0.05)
+        assert one.why_not == (
+            "no number is known of 4 series or more on both sides (a series needs 6 slices that were looked at, some "
+            "24 in all)"
+        )
+
 
 class TestSmallest:
     @pytest.mark.parametrize("name", ["middle", "noise", "rise"])
@@ -132,6 +140,32 @@ class TestSmallest:
         assert None not in edges
         assert edges == sorted(edges, reverse=True)  # type: ignore[type-var]
         assert smallest_shift(number, column, 1, false_share=0.05, tests=11, stats=stats) == (None, None)
+
+    @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
+    def test_no_edge_lies_beyond_what_the_number_can_be(self, number: Number) -> None:
+        """No share above 100 %, no probability above 1, nothing below 0: such an edge is left out."""
+        stats, rng = scipy_stats(), np.random.default_rng(1)
+        least = 1.0 if number.lowest is None else number.lowest
+        most = 1000.0 if number.highest is None else number.highest
+        for share in (0.02, 0.5, 0.98):
+            column = np.clip(least + (most - least) * rng.normal(share, 0.2, 21), least + 1e-3, most)
+            low, high = smallest_shift(number, column, 4, false_share=0.05, tests=15, stats=stats)
+            for edge in (low, high):
+                assert edge is None or number.lowest is None or edge > number.lowest
+                assert edge is None or number.highest is None or edge < number.highest
+
+    def test_an_edge_beyond_the_range_is_left_out_and_the_other_one_stays(self) -> None:
+        """Shares of slices with liver from 0 to 92 %: a night of four would have to reach 229 % to be found above."""
+        column = np.linspace(0.0, 0.92, 21)
+        low, high = smallest_shift(BY_NAME["liver"], column, 4, false_share=0.05, tests=15, stats=scipy_stats())
+        assert high is None
+        assert low is not None
+        assert 0.0 < low < 0.46
+        sure = smallest_shift(
+            BY_NAME["surest"], np.linspace(0.73, 0.99, 21), 4, false_share=0.05, tests=15, stats=scipy_stats()
+        )
+        assert sure[0] is not None
+        assert sure[1] is None
 
     def test_every_scale_leads_back(self) -> None:
         for number in NUMBERS:

@@ -40,13 +40,26 @@ def outs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_night_like_the_others_ends_with_0_and_says_what_would_have_been_missed(outs: dict[str, Path]) -> None:
     done = drift(outs["usual"])
     assert done.exit_code == 0, done.output
-    assert "usual: Like the 21 training series in all 11 respects that were compared." in done.output
+    assert (
+        "usual: No difference from the 21 training series found in any of the 11 respects that were compared."
+        in done.output
+    )
     assert "below" in done.output
     page = (outs["usual"] / "drift.html").read_text(encoding="utf-8")
     assert page.count("<circle") > 11 * 33
-    assert "would have gone unnoticed" in page
+    assert "would probably have gone unnoticed" in page
+    assert "Nothing was compared" not in page
     assert "What to do" not in page
     assert (outs["usual"] / "drift.html").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_page_without_a_comparison_does_not_speak_of_shifts(tmp_path: Path) -> None:
+    out = night(tmp_path / "out", range(3), reference=people())
+    assert drift(out).exit_code == 0
+    page = (out / "drift.html").read_text(encoding="utf-8")
+    assert "Not compared with the 21 training series: 3 and 21 series are too few" in page
+    assert "Nothing was compared, so this page cannot say" in page
+    assert "gone unnoticed" not in page
 
 
 def test_a_shifted_night_ends_with_1_and_is_told_in_what(
@@ -59,7 +72,7 @@ def test_a_shifted_night_ends_with_1_and_is_told_in_what(
         line.startswith("bright: Differs from the 21 training series in ") and "soft tissue" in line for line in lines
     )
     assert any(line.startswith("bright: Differs from the 12 series of usual in ") for line in lines)
-    assert any(line.startswith("usual: Like the 21 training series") for line in lines)
+    assert any(line.startswith("usual: No difference from the 21 training series found") for line in lines)
     assert "What to do about a difference" in (outs["bright"] / "other.html").read_text(encoding="utf-8")
     monkeypatch.setenv("LITS_DEPLOY_UNATTENDED", "1")
     assert drift(outs["bright"]).exit_code == 4
