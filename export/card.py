@@ -12,7 +12,7 @@ from lits_deploy.bundle import CARD, SEGMENTER, Artifact, Manifest
 from lits_deploy.contract import in_hu
 from lits_deploy.drift.against import promise
 from lits_deploy.drift.reference import REFERENCE, Reference
-from lits_deploy.measured import CLASSIFIER, figures_of, measured_on, number
+from lits_deploy.measured import CLASSIFIER, figures_of, lesions_line, measured_on, number
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, OperatingPoint, by_patient, point_of, promised
 from lits_deploy.procedure import (
     agreement_line,
@@ -57,6 +57,7 @@ def model_card(manifest: Manifest) -> str:
         "    lits-deploy verify .",
         "    lits-deploy classify . SCANS --out OUT" if task == "classify" else "    lits-deploy benchmark .",
         "",
+        *(_misses(artifacts, manifest.metrics, training) if task == "classify" else []),
         "## Training",
         *_training(training),
         "",
@@ -69,7 +70,6 @@ def model_card(manifest: Manifest) -> str:
         "",
         *_gates(artifacts, manifest.calibration_set, manifest.left_out),
         *_calibration(artifacts),
-        *(_misses(artifacts, training) if task == "classify" else []),
         "## Limits",
         _context(contract.channels) + " Other scanners, phases, windows, orientations and patients",
         "than those of the training data were not tried.",
@@ -220,8 +220,8 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
     folded = record.get("source") == OUT_OF_FOLD
     lines += [
         f"Fitted on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}, split by "
-        f"{record['split_by']}) and applied by the host; a slice whose highest probability lies under the threshold is",
-        "`abstained`. "
+        f"{record['split_by']}) and applied by the host; a slice whose highest probability lies under the threshold",
+        f"is `abstained`{', unless the rule in force calls it a lesion' if point_of(fitted[0]).threshold else ''}. "
         + (
             "Each patient was answered by the network of the fold that left them out; figures are of these answers."
             if folded
@@ -235,13 +235,13 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
     return [*lines, "", *moved, *([""] if moved else []), *_left_out(record)]
 
 
-def _misses(artifacts: tuple[Artifact, ...], training: dict[str, Any]) -> list[str]:
+def _misses(artifacts: tuple[Artifact, ...], metrics: dict[str, Any], training: dict[str, Any]) -> list[str]:
     """The section on what the rule in force, and every other, is expected to find and miss on new patients."""
     first = artifacts[0]
     point, lines = point_of(first), ["## What it will miss"]
     if (sentence := promised(point, first.promise)) is None:
         why = first.promise.get("why") or first.calibration.get("why")
-        return [*lines, "Not known" + (f": {why}." if why else "."), ""]
+        return [*lines, "Not known" + (f": {why}." if why else "."), *_measured_too(first, metrics), ""]
     rows = []
     for record in first.operating_points:
         each = OperatingPoint.from_json(record)
@@ -267,10 +267,21 @@ def _misses(artifacts: tuple[Artifact, ...], training: dict[str, Any]) -> list[s
         "",
         f"{_rested_on(first.promise, its_part(training))} In brackets 95 % intervals over patients. `lits-deploy "
         "classify --operating-point RULE` takes another rule.",
+        *_measured_too(first, metrics),
         "",
         *_table(head, rows),
         "",
     ]
+
+
+def _measured_too(artifact: Artifact, metrics: dict[str, Any]) -> list[str]:
+    """What the file found on its test split by the rule in force; nothing where that was not measured."""
+    test = figures_of(metrics, artifact.name, "test")
+    if test is None or test.get("rule", ARGMAX) != artifact.operating_point:
+        return []
+    line = lesions_line(test, abstains=artifact.abstain_below is not None)
+    beside = f"{BESIDE} " if test["synthetic"] and not is_synthetic(artifact.promise) else ""
+    return ["", f"{beside}This very file: {line[:1].lower()}{line[1:]}"] if line else []
 
 
 def _rested_on(promise: dict[str, Any], part: str) -> str:
@@ -379,7 +390,9 @@ def _procedure(found: dict[str, Any], metrics: dict[str, Any], rule: str) -> lis
     if found["synthetic"]:
         lines += [f"**{BESIDE}**", ""]
     if rule != ARGMAX:
-        told = f"Classes are the most probable ones here; what {rule} finds and misses stands under What it will miss."
+        told = (
+            f"Classes are the most probable ones here; what {rule} finds and misses is said under “What it will miss”."
+        )
         lines += [told, ""]
     lines += _table("figure | all patients | 95 % interval over patients | lowest and highest fold", rows)
     if agreement := agreement_of(metrics):

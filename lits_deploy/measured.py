@@ -86,6 +86,32 @@ def figures_line(figures: Mapping[str, Any]) -> str:
     return f"{line} (class 2 by {figures['rule']})" if "rule" in figures else line
 
 
+def lesions_line(figures: Mapping[str, Any], *, abstains: bool = False) -> str | None:
+    """How many slices with a lesion a classifier called one on its test split, and how often it was right when it did.
+
+    figures: of the test split, by `figures_of`. abstains: whether unsure slices get no class in use; in these figures
+    every slice has one. None where there are no such slices, and for segmentation.
+    """
+    rows = figures["confusion"]
+    lesions, called = sum(rows[2]), sum(row[2] for row in rows)
+    if "dice" in figures or not lesions:
+        return None
+    patients, people = figures["patients"], "phantom" if figures["synthetic"] else "patient"
+    unseen = f"{patients:,} {people}{'' if patients == 1 else 's'} it had not seen"
+    unseen = unseen if figures["split_by"] == "patient" else "its test split"
+    text = f"Measured on {figures['slices']:,} slices of {unseen}: "
+    if called:
+        text += (
+            f"of 100 slices with a lesion it called {100 * rows[2][2] / lesions:.0f} a lesion, and of 100 slices it "
+            f"called a lesion, {100 * rows[2][2] / called:.0f} had one."
+        )
+    else:
+        text += f"it called no slice a lesion, though {lesions:,} have one."
+    if abstains and figures.get("rule", ARGMAX) == ARGMAX:
+        text += " There every slice got a class; where unsure slices abstain, it finds no more than that."
+    return text
+
+
 def number(value: float | None) -> str:
     """A figure with three digits."""
     return "not defined" if value is None else f"{value:.3f}"

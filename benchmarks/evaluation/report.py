@@ -71,7 +71,7 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
             "AUROC",
             lesion["auroc"],
             f"It calls {_of_100(lesion['sensitivity'])} of 100 lesion slices a lesion, and "
-            f"{_of_100(lesion['specificity'])} of 100 others not. Of 100 slices that it calls a lesion, "
+            f"{_of_100(_rest(lesion['specificity']))} of 100 others, too. Of 100 slices that it calls a lesion, "
             f"{_of_100(lesion['precision'])} have one.{'' if ranks is None else told}"
             + _weakest(document, "lesion_auroc"),
             chance["lesion_auroc"],
@@ -147,6 +147,11 @@ def _overlap(title: str, name: str, region: dict[str, Any]) -> dict[str, Any]:
     if distance is not None and distance["patients_measured"]:
         text += f" 95 % of the outline lies within {number(distance['patient_mean']['value'], 1)} mm (HD95)."
     return _card(title, f"{name}, all pixels", dice["global"], text)
+
+
+def _rest(figure: Figure) -> Figure:
+    """The share of the others."""
+    return {**figure, "value": None if figure["value"] is None else 1 - figure["value"]}
 
 
 def _of_100(figure: Figure) -> str:

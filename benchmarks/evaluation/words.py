@@ -118,7 +118,13 @@ def promises(document: dict[str, Any]) -> Table:
         p = Patients(**point["patients"])
         told = (f"{p.found} of {p.with_lesion}", f"{p.marked} of {p.without}")
         rows.append([point["rule"], found.per_hundred(), spared.rest.per_hundred(), *told])
-    return ["rule", "found of 100 lesion slices", "marked of 100 others", "patients found", "others marked"], rows
+    return [
+        "rule",
+        "found of 100 lesion slices",
+        "marked of 100 others",
+        "patients with a lesion: found",
+        "patients without: marked",
+    ], rows
 
 
 _FOLDS = {

@@ -98,7 +98,7 @@ def promise(reference: Reference | None) -> str:
     known, beside = len(reference.numbers), f" ({MARK})" if reference.synthetic else ""
     return (
         f"Series unlike its {series} training series{beside} are marked, by {known} numbers of each; of 100 series "
-        f"that are like them, {100 * rate(series):.0f} are marked, too."
+        f"that are like them, about {100 * rate(series):.0f} are marked by chance."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from lits_deploy.drift.against import rate
-from lits_deploy.measured import figures_line, measured_on
+from lits_deploy.measured import figures_line, lesions_line, measured_on
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD
 from lits_deploy.pages import escape
 from lits_deploy.procedure import procedure_line, procedure_on
@@ -177,22 +177,8 @@ def tested(view: View) -> str | None:
         return None
     if test.get("rule", ARGMAX) != _decided(view).get("rule", ARGMAX):
         return None  # measured under another rule than this run's
-    rows = test["confusion"]
-    lesions, called = sum(rows[2]), sum(row[2] for row in rows)
-    people = "phantoms" if test["synthetic"] else "patients"
-    unseen = f"{people} it had not seen" if test["split_by"] == "patient" else "its test split"
-    if not lesions:
-        return None
-    beside = f"{BESIDE} " if test["synthetic"] else ""
-    return (
-        f"{beside}Measured on {test['slices']:,} slices of {unseen}: of 100 slices with a lesion it called "
-        f"{100 * rows[2][2] / lesions:.0f} a lesion, and "
-        + (
-            f"of 100 slices it called a lesion, {100 * rows[2][2] / called:.0f} had one."
-            if called
-            else "it called none a lesion."
-        )
-    )
+    line = lesions_line(test, abstains=view.about["abstain_below"] is not None)
+    return f"{BESIDE} {line}" if line and test["synthetic"] else line
 
 
 def promised(view: View) -> str | None:
@@ -218,8 +204,8 @@ def compared(view: View) -> str:
     share = rate(known)
     text = (
         f"{unlike:,} of {amount(unlike + like, 'series', 'series')} {'is' if unlike == 1 else 'are'} unlike the "
-        f"{known:,} training series{beside}; of as many that are like them, about {share * (unlike + like):.1f} would "
-        f"be marked, too (1 in {1 / share:.0f})."
+        f"{known:,} training series{beside}. Even if all were like them, about {share * (unlike + like):.1f} would be "
+        f"marked by chance (1 in {1 / share:.0f})."
     )
     rest = sum(view.compared.values()) - unlike - like
     return text + (f" {amount(rest, 'series', 'series')} could not be compared." if rest else "")
@@ -286,11 +272,12 @@ def facts(view: View) -> list[tuple[str, str]]:
                 "the odds by both networks" if "pair" in about else "its calibrated odds",
             )
             found.append(("Called a lesion", f"where {whose} reach {threshold:.3g} ({rule})"))
+        unless = "" if threshold is None else " and it is not called a lesion"
         found += [
             ("Temperature", f"{about['temperature']:.3f} ({how})"),
             (
                 "Abstains",
-                "never" if below is None else f"where no class reaches {below:.3f}",
+                "never" if below is None else f"where no class reaches {below:.3f}{unless}",
             ),
         ]
     found += both.facts(about)

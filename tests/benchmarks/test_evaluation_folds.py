@@ -101,6 +101,7 @@ def test_the_command_needs_nothing_but_the_run(home: Path, monkeypatch: pytest.M
     assert "data, train and validate, out of fold: 210 slices of 7 patients, split by patient" in result.output
     assert "standard deviation" in result.output
     assert "found of 100 lesion slices" in result.output
+    assert "patients with a lesion: found" in result.output
     out = home / "evaluation-run"
     document = json.loads((out / JSON).read_text())
     assert document["subject"]["kind"] == "folds"

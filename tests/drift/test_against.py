@@ -191,7 +191,7 @@ class TestReference:
         assert "too little" in promise(people(5))
         assert promise(people()) == (
             "Series unlike its 21 training series are marked, by 11 numbers of each; of 100 series that are like them, "
-            "9 are marked, too."
+            "about 9 are marked by chance."
         )
 
 

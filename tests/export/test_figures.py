@@ -113,8 +113,11 @@ def test_card_inspect_and_report_say_them_with_the_same_digits(
     text = report(bundle, tmp_path)
     assert line in text
     matrix = figures["confusion"]
-    assert f"of 100 slices with a lesion it called {100 * matrix[2][2] / sum(matrix[2]):.0f} a lesion" in text
+    found = f"of 100 slices with a lesion it called {100 * matrix[2][2] / sum(matrix[2]):.0f} a lesion"
+    assert card.index("## What it will miss") < card.index(found) < card.index("## Training")
+    assert inspected.index("will miss ") < inspected.index(found) < inspected.index(line)
     for page_ in (card, inspected, text):
+        assert found in page_
         assert "0.123" not in page_, "training's own figures are not the file's"
 
 
@@ -128,7 +131,7 @@ def test_figures_of_phantoms_say_synthetic_wherever_they_stand(
     assert "phantoms/test, 35 slices of 2 patients (1 more could not be used), SYNTHETIC" in inspected
     assert "72 slices of phantoms/validate (SYNTHETIC)" in inspected
     text = report(bundle, tmp_path)
-    assert f"{BESIDE} Measured on 35 slices of phantoms it had not seen" in text
+    assert f"{BESIDE} Measured on 35 slices of 2 phantoms it had not seen" in text
     assert "35 slices of 2 patients (1 more could not be used), SYNTHETIC: accuracy" in text
     assert "fitted on 72 slices of 4 patients, SYNTHETIC" in text
     assert evaluations["test"].document["marks"][0] == BESIDE

@@ -265,6 +265,7 @@ class TestOperatingPoint:
         assert f"What it will miss. {sentence} {patients}" in text
         assert text.index("What it will miss") < text.index("Series by suspicion")
         assert "Called a lesion where its calibrated odds reach 0.125 (balanced)" in text
+        assert "Abstains where no class reaches 0.500 and it is not called a lesion" in text
         assert "Measured on 100 slices" not in text, "by the most probable class: not what this run says"
         assert "What it will miss" not in plain
 

@@ -33,7 +33,7 @@ def test_marked_series_have_a_badge_a_filter_and_a_sentence(out: Path) -> None:
     assert all("unlike" in series.tags for series in marked)
     assert '<option value="unlike">unlike the training series</option>' in text
     assert f"{len(marked)} of 12 series are unlike the 21 training series" in text
-    assert "about 1.1 would be marked, too (1 in 11)" in text
+    assert "about 1.1 would be marked by chance (1 in 11)" in text
     assert "its soft tissue is brighter (" in text
     assert sum(row["against_training"].startswith("unlike the training series: ") for row in told) == len(marked)
 

@@ -72,9 +72,9 @@ def page(bundle: Bundle, problems: list[str], *, packed: bool) -> list[str]:
     facts = {
         "takes": _takes(bundle),
         "answers": [", ".join(f"{index} {label}" for index, label in enumerate(m.contract.classes))],
+        "will miss": _misses(m.artifacts, m.metrics) if m.task == "classify" else [],
         "measured": _measured(m.metrics, m.artifacts, m.training),
         "witnesses": _witnesses(bundle),
-        "will miss": _misses(m.artifacts) if m.task == "classify" else [],
         "trained": _trained(m.training),
         "exported": [_versions(m.export)],
         "schema": _schema(bundle),
@@ -138,7 +138,7 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
     measured, procedure = False, procedure_of(metrics)
     whose = "this file, " if procedure else ""
     fitted = any(a.calibration.get("fitted") for a in artifacts)
-    held_out = ", which taught it nothing" + (" but helped to set its thresholds" if fitted else "")
+    held_out = ", not trained on" + (", but used to set its thresholds" if fitted else "")
     for split, note in (
         ("test", ""),
         ("validate", held_out if procedure else ", which chose the weights"),
@@ -170,7 +170,7 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
             lines.append(f"in training, before export{mark}: {figures or 'see manifest.json'}")
     lines += _procedure(metrics, artifacts[0].operating_point)
     if split_by == "patient":
-        return [*lines, "split by patient: nobody stands on two sides"]
+        return [*lines, "split by patient: no patient is in two of train, validate and test"]
     if not dataset:
         return [*lines, "how the data was split is not known"]
     return [
@@ -195,15 +195,20 @@ def _witnesses(bundle: Bundle) -> list[str]:
     return [rule, *(["not measured"] if found is None else pair_lines(found))]
 
 
-def _misses(artifacts: tuple[Artifact, ...]) -> list[str]:
-    """What the first file is expected to miss on new patients, by its own rule, and which rules there are besides."""
-    from lits_deploy.operating_point import by_patient, point_of, promised
+def _misses(artifacts: tuple[Artifact, ...], metrics: dict[str, Any]) -> list[str]:
+    """What the first file is expected to miss on new patients, by its own rule, what it missed on its test split, and
+    which rules there are besides."""
+    from lits_deploy.measured import figures_of, lesions_line
+    from lits_deploy.operating_point import ARGMAX, by_patient, point_of, promised
 
     artifact = artifacts[0]
-    point = point_of(artifact)
+    point, test = point_of(artifact), figures_of(metrics, artifacts[0].name, "test")
+    measured = None
+    if test is not None and test.get("rule", ARGMAX) == point.rule:
+        measured = lesions_line(test, abstains=artifact.abstain_below is not None)
     if (sentence := promised(point, artifact.promise)) is None:
-        return ["not known: export it with labelled patients that it was not trained on"]
-    lines = [sentence, *filter(None, [by_patient(point)])]
+        return ["not known: export it with labelled patients that it was not trained on", *filter(None, [measured])]
+    lines = [sentence, *filter(None, [by_patient(point), measured])]
     rules = [record["rule"] for record in artifact.operating_points]
     threshold = "" if point.threshold is None else f", odds of {point.threshold:.3g} or more"
     return [*lines, f"rule: {point.rule}{threshold}; `classify --operating-point` takes {', '.join(rules)}"]
