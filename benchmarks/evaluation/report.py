@@ -56,7 +56,9 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
     figures = document["figures"]
     liver, lesion, chance = figures["liver"], figures["classes"][2], figures["without_looking"]
     ranks = figures["patient_level"]["auroc"]
-    told = f" Over whole patients, the highest p2 ranks those with lesions with AUROC {number(ranks)}."
+    told = f" Ranking whole patients by their highest p2 gives AUROC {number(ranks)}; guessing gives 0.500."
+    spread = document.get("folds", {}).get("spread", {}).get("lesion_sensitivity")
+    by_fold = f" (from fold to fold {100 * spread['low']:.0f} to {100 * spread['high']:.0f})" if spread else ""
     return [
         _card(
             "Is there liver in the slice?",
@@ -70,7 +72,7 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
             "Is there a lesion in it?",
             "AUROC",
             lesion["auroc"],
-            f"It calls {_of_100(lesion['sensitivity'])} of 100 lesion slices a lesion, and "
+            f"It calls {_of_100(lesion['sensitivity'])} of 100 lesion slices a lesion{by_fold}, and "
             f"{_of_100(_rest(lesion['specificity']))} of 100 others, too. Of 100 slices that it calls a lesion, "
             f"{_of_100(lesion['precision'])} have one.{'' if ranks is None else told}"
             + _weakest(document, "lesion_auroc"),

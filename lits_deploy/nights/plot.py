@@ -45,7 +45,7 @@ class Strips:
             body.append(self._row(finding, _TOP + _ROW * place))
         told = escape(f"{self.comparison.own.name} beside {self.comparison.other.name}, {len(findings)} numbers")
         return Markup(
-            f'<svg class="plot" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
+            f'<svg class="plot wide" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
             f'aria-label="{told}">{"".join(body)}</svg>'
         )
 

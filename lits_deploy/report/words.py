@@ -36,8 +36,8 @@ STATUS = {
 KINDS = {"failed": "failed", "excluded": "excluded", "abstained": "abstained"}
 EXPLAINED = {
     "failed": "could not be read or computed",
-    "excluded": "were kept from the network by a check of the input: they are not what it was trained for",
-    "abstained": "got probabilities and no class: the network is less sure than its bundle asks",
+    "excluded": "failed a check of the input, so the network never saw them: they are not what it was trained for",
+    "abstained": "got probabilities and no class: the network is less sure than its bundle requires",
 }
 
 
@@ -287,7 +287,7 @@ def facts(view: View) -> list[tuple[str, str]]:
     rule = _decided(view).get("rule", ARGMAX)
     if procedure := about.get("procedure"):  # earlier versions noted none
         found.append(
-            ("Trained alike", f"{procedure_on(procedure)}: {procedure_line(procedure, rule)}; of no single file")
+            ("Way of training", f"{procedure_on(procedure)}: {procedure_line(procedure, rule)}; of no single file")
         )
     if view.overlay and view.overlay["network"]:
         found.append(("Over pictures", view.overlay["network"]))

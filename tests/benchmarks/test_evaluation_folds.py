@@ -105,6 +105,12 @@ def test_the_command_needs_nothing_but_the_run(home: Path, monkeypatch: pytest.M
     out = home / "evaluation-run"
     document = json.loads((out / JSON).read_text())
     assert document["subject"]["kind"] == "folds"
+    found = [row["lesion_sensitivity"] for row in document["folds"]["rows"]]
+    marked = 1 - document["figures"]["classes"][2]["specificity"]["value"]
+    assert (
+        f"of 100 lesion slices a lesion (from fold to fold {100 * min(found):.0f} to {100 * max(found):.0f}), and "
+        f"{100 * marked:.0f} of 100 others, too."
+    ) in " ".join((out / "evaluation.html").read_text().split())
     with (out / "slices.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 210
