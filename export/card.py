@@ -258,15 +258,16 @@ def _misses(artifacts: tuple[Artifact, ...], metrics: dict[str, Any], training: 
         )
     head = (
         f"rule | threshold: odds of {', '.join(a.name for a in artifacts)} | found of 100 slices with a lesion "
-        "| marked of 100 others | patients with a lesion, one of its slices marked | patients without, any marked"
+        "| marked of 100 others | patients with a lesion: found | patients without: marked"
     )
     return [
         *lines,
         f"**{sentence}**",
         *([text] if (text := by_patient(point)) else []),
         "",
-        f"{_rested_on(first.promise, its_part(training))} In brackets 95 % intervals over patients. `lits-deploy "
-        "classify --operating-point RULE` takes another rule.",
+        f"{_rested_on(first.promise, its_part(training))} In brackets 95 % intervals over patients. A patient "
+        "counts as found by one marked slice of the lesion. `lits-deploy classify --operating-point RULE` takes "
+        "another rule.",
         *_measured_too(first, metrics),
         "",
         *_table(head, rows),

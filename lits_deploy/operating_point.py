@@ -193,9 +193,9 @@ def by_patient(point: OperatingPoint) -> str | None:
         return None
     texts = []
     if p.with_lesion:
-        texts.append(f"of {p.with_lesion} patients with a lesion {p.found} had at least one slice of it marked")
+        texts.append(f"in {p.found} of {p.with_lesion} patients with a lesion at least one slice of it was marked")
     if p.without:
-        texts.append(f"of {p.without} without one {p.marked} had a slice marked")
+        texts.append(f"in {p.marked} of {p.without} patients without one some slice was marked by mistake")
     text = "; ".join(texts)
     return f"{text[:1].upper()}{text[1:]}." if text else None
 

@@ -86,10 +86,11 @@ def test_shares_that_round_to_none_or_all_keep_a_digit(share: Share, text: str) 
 
 def test_patients_are_told_in_words() -> None:
     assert by_patient(OperatingPoint.from_json(POINTS[1])) == (
-        "Of 19 patients with a lesion 18 had at least one slice of it marked; of 2 without one 1 had a slice marked."
+        "In 18 of 19 patients with a lesion at least one slice of it was marked; in 1 of 2 patients without one some "
+        "slice was marked by mistake."
     )
     record = {**POINTS[1], "patients": {"with_lesion": 3, "found": 3, "without": 0, "marked": 0}}
     assert by_patient(OperatingPoint.from_json(record)) == (
-        "Of 3 patients with a lesion 3 had at least one slice of it marked."
+        "In 3 of 3 patients with a lesion at least one slice of it was marked."
     )
     assert by_patient(OperatingPoint()) is None

@@ -142,7 +142,7 @@ def test_what_it_will_miss_is_said_or_that_nobody_knows(full: Bundle) -> None:
     text = said("inspect", "tiny")
     assert max(map(len, text.splitlines())) <= 80
     assert "Of 100 slices with a lesion it is expected to find 88 (78 to 98);" in words(text)
-    assert "each answered by a network that had not seen them. Of 19 patients with a lesion 18 had" in words(text)
+    assert "each answered by a network that had not seen them. In 18 of 19 patients with a lesion" in words(text)
     assert (
         "rule: sensitivity=0.9, odds of 0.125 or more; `classify --operating-point` takes argmax, balanced, "
         "sensitivity=0.9, specificity=0.95"
