@@ -10,7 +10,6 @@ import sys
 from typing import NoReturn
 
 from lits_deploy.__main__ import main
-from lits_deploy.signals import end_at_once
 
 
 def _one_of_several() -> NoReturn:
@@ -19,6 +18,8 @@ def _one_of_several() -> NoReturn:
     try:
         main()
     except SystemExit as end:
+        from lits_deploy.signals import end_at_once  # not before `main` has looked at the system
+
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         end_at_once(end.code if isinstance(end.code, int) else int(end.code is not None))
