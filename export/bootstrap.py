@@ -144,6 +144,27 @@ def figure(value: float, draws: npt.NDArray[np.float64]) -> Figure:
     return {"value": None if math.isnan(value) else float(value), "low": low, "high": high}
 
 
+def one_of(patients: Sequence[str]) -> Resamples:
+    """Everybody once: no draws, the figures themselves."""
+    names, of = np.unique(np.asarray(patients), return_inverse=True)
+    return Resamples(np.ones((1, len(names)), np.int64), of.reshape(-1))
+
+
+def ranked(
+    positive: npt.NDArray[np.bool_],
+    score: npt.NDArray[Any],
+    patients: Sequence[str],
+    *,
+    wanted: float = 0.95,
+    draws: int = DRAWS,
+) -> dict[str, Figure]:
+    """The figures of `ranking`, each with its interval over patients; of one patient there is none."""
+    values = ranking(positive, score, one_of(patients), wanted=wanted)
+    resamples = resample(patients, draws=draws)
+    drawn = ranking(positive, score, resamples, wanted=wanted) if len(resamples.counts) else {}
+    return {name: figure(float(value[0]), drawn.get(name, np.array([]))) for name, value in values.items()}
+
+
 def merged(matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Classes 1 and above as one: confusion matrices [..., K, K] → [..., 2, 2]."""
     rows = np.stack([matrix[..., 0, :], matrix[..., 1:, :].sum(axis=-2)], axis=-2)

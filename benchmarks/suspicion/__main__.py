@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks.machine import Session
 from benchmarks.suspicion.levels import answers_at_one_level, levels_of
 from benchmarks.suspicion.page import page
-from benchmarks.suspicion.pools import POOLS, Bools, Floats, Series, series_of
-from export.bootstrap import Figure, figure, ranking, resample
+from benchmarks.suspicion.pools import POOLS, Floats, Series, series_of
+from export.bootstrap import Figure, one_of, ranked, ranking
 from export.folded import fresh_answers
 from lits_deploy.files import write_json, write_text
 from lits_deploy.printable import say
@@ -51,33 +51,26 @@ def _chosen(both: list[Series], scores: dict[str, Floats]) -> tuple[Floats, list
     score, taken = np.zeros(len(both)), []
     for fold in np.unique(folds):
         own = folds == fold
-        areas = {name: _area(ill[~own], values[~own]) for name, values in scores.items()}
+        others = one_of([one.patient for one in both if one.fold != fold])
+        areas = {name: float(ranking(ill[~own], values[~own], others)["auroc"][0]) for name, values in scores.items()}
         best = max(areas, key=areas.__getitem__)
-        others = np.sort(scores[best][~own])
-        score[own] = np.searchsorted(others, scores[best][own]) / len(others)
+        lower = np.searchsorted(np.sort(scores[best][~own]), scores[best][own])
+        score[own] = lower / np.count_nonzero(~own)
         taken.append(best)
     return score, taken
 
 
-def _area(ill: Bools, score: Floats) -> float:
-    higher = np.sign(score[ill][:, None] - score[~ill][None, :])
-    return float((higher + 1).mean() / 2)
-
-
 def _areas(both: list[Series], whole: int, score: Floats) -> dict[str, Figure]:
     ill, patients = np.array([one.ill for one in both]), [one.patient for one in both]
-    areas = {}
-    for name, rows in (("series", slice(0, whole)), ("less_their_lesions", slice(0, len(both)))):
-        drawn = ranking(ill[rows], score[rows], resample(patients[rows]))["auroc"]
-        areas[name] = figure(_area(ill[rows], score[rows]), drawn)
-    return areas
+    rows = {"series": slice(0, whole), "less_their_lesions": slice(0, len(both))}
+    return {name: ranked(ill[part], score[part], patients[part])["auroc"] for name, part in rows.items()}
 
 
 def slice_area(series: list[Series]) -> Figure:
     """AUROC of the slices that show a lesion."""
     patients = [one.patient for one in series for _ in one.odds]
     lesion, odds = (np.concatenate([getattr(one, name) for one in series]) for name in ("lesion", "odds"))
-    return figure(_area(lesion, odds), ranking(lesion, odds, resample(patients))["auroc"])
+    return ranked(lesion, odds, patients)["auroc"]
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.bootstrap import DRAWS, Figure, Resamples, figure, ranking, resample
+from export.bootstrap import DRAWS, ranked, resample
 from export.pair.evidence import PairEvidence
 from export.pair.fit import as_seen, fit_fusion
 from export.promise import share
@@ -57,12 +57,12 @@ def by_witness(
     ill = np.zeros(0, np.bool_)
     found: dict[str, Any] = {}
     for name, score in scores.items():
-        slices = _ranked(lesion, score, resample(patients, draws=draws), one_of(patients))
+        slices = ranked(lesion, score, patients, wanted=SPECIFICITY, draws=draws)
         suspicions, of_series, ill = series(patients, scans, score, lesion)
         found[name] = {
             "lesion_auroc": slices["auroc"],
             "sensitivity": slices["sensitivity_at"],
-            "series_auroc": _ranked(ill, suspicions, resample(of_series, draws=draws), one_of(of_series))["auroc"],
+            "series_auroc": ranked(ill, suspicions, of_series, wanted=SPECIFICITY, draws=draws)["auroc"],
         }
     return {"series": len(ill), "series_with_lesion": int(ill.sum()), **found}
 
@@ -97,17 +97,3 @@ def series(
         of_series.append(patient)
         ill.append(any(row[3] for row in slices))
     return np.array(found), of_series, np.array(ill)
-
-
-def one_of(patients: Any) -> Resamples:
-    """Everybody once."""
-    names, of = np.unique(np.asarray(patients), return_inverse=True)
-    return Resamples(np.ones((1, len(names)), np.int64), of.reshape(-1))
-
-
-def _ranked(positive: npt.NDArray[np.bool_], score: Floats, resamples: Resamples, once: Resamples) -> dict[str, Figure]:
-    values = ranking(positive, score, once, wanted=SPECIFICITY)
-    if not len(resamples.counts):  # of one patient there are no draws
-        return {name: figure(float(value[0]), np.array([])) for name, value in values.items()}
-    drawn = ranking(positive, score, resamples, wanted=SPECIFICITY)
-    return {name: figure(float(value[0]), drawn[name]) for name, value in values.items()}

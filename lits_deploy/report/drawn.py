@@ -7,7 +7,7 @@ the reason. Pictures that the ledger has already stay, as long as they were draw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Artifact, Bundle
-from lits_deploy.contract import InputContract
+from lits_deploy.contract import unshared
 from lits_deploy.decode.decoding import StoppedError
 from lits_deploy.decode.job import Job
 from lits_deploy.errors import BundleError, ContractError, DeviceOutOfMemory, LitsError
@@ -95,14 +95,9 @@ def check_segmenter(bundle: Bundle, segmenter: Bundle) -> None:
     if segmenter.manifest.task != "segment":
         raise BundleError(f"{segmenter.folder} does not segment.", fix="--segmenter takes the bundle of a U-Net")
 
-    def seen(contract: InputContract) -> dict[str, object]:
-        names = ("window_hu", "channels", "size", "resize", "orientation")
-        return {name: getattr(contract, name) for name in names}
-
-    contract, other = bundle.manifest.contract, segmenter.manifest.contract
-    ours, theirs = seen(contract), seen(replace(other, channels=max(contract.channels, other.channels)))
-    if differing := [name for name in ours if ours[name] != theirs[name]]:
-        told = ", ".join(f"{name} {theirs[name]} for {ours[name]}" for name in differing)
+    ours, theirs = bundle.manifest.contract, segmenter.manifest.contract
+    if differing := unshared(ours, theirs):
+        told = ", ".join(f"{name} {getattr(theirs, name)} for {getattr(ours, name)}" for name in differing)
         raise ContractError(f"The segmenter sees slices otherwise ({told}).", fix="train both with one contract")
 
 

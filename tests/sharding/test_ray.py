@@ -62,14 +62,19 @@ def test_a_ray_of_its_own_is_quiet_and_leaves_nothing_behind(runs: Runs, tmp_pat
     assert left == {f"lits-deploy-{os.getuid()}"}  # the bundle, which it keeps
 
 
-def test_a_node_that_is_lost_costs_nothing(runs: Runs, two_nodes: RayNodes, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        runs.on(tmp_path, "ray://auto"),
+def on_the_cluster(runs: Runs, nodes: RayNodes, out: Path) -> subprocess.Popen[str]:
+    """The command under way, with what it says on standard error."""
+    return subprocess.Popen(
+        runs.on(out, "ray://auto"),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=two_nodes.environment,
-    ) as run:
+        env=nodes.environment,
+    )
+
+
+def test_a_node_that_is_lost_costs_nothing(runs: Runs, two_nodes: RayNodes, tmp_path: Path) -> None:
+    with on_the_cluster(runs, two_nodes, tmp_path) as run:
         wait_for_shards(tmp_path, run, 2)
         before = published(tmp_path)
         busy = 0 if two_nodes.workers(0) else 1
@@ -87,13 +92,7 @@ def test_a_node_that_is_lost_costs_nothing(runs: Runs, two_nodes: RayNodes, tmp_
 def test_ctrl_c_ends_workers_everywhere_and_the_same_command_goes_on(
     runs: Runs, two_nodes: RayNodes, tmp_path: Path
 ) -> None:
-    with subprocess.Popen(
-        runs.on(tmp_path, "ray://auto"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=two_nodes.environment,
-    ) as run:
+    with on_the_cluster(runs, two_nodes, tmp_path) as run:
         wait_for_shards(tmp_path, run, 1)
         below = [*processes_of(run.pid), *two_nodes.workers(0), *two_nodes.workers(1)]
         run.send_signal(signal.SIGINT)
@@ -105,13 +104,7 @@ def test_ctrl_c_ends_workers_everywhere_and_the_same_command_goes_on(
 
 
 def test_a_killed_command_leaves_no_worker_on_any_node(runs: Runs, two_nodes: RayNodes, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        runs.on(tmp_path, "ray://auto"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=two_nodes.environment,
-    ) as run:
+    with on_the_cluster(runs, two_nodes, tmp_path) as run:
         wait_for_shards(tmp_path, run, 1)
         below = [*processes_of(run.pid), *two_nodes.workers(0), *two_nodes.workers(1)]
         run.kill()
