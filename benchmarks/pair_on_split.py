@@ -1,6 +1,6 @@
 """A pair on a split whose truth is known, as `classify` answers it: figures of its classifier, its U-Net and both.
 
-    python -m benchmarks.pair_test PAIR DATA [--split test] [--artifact FILE] [--out FILE.json]
+    python -m benchmarks.pair_on_split PAIR DATA [--split test] [--artifact FILE] [--out FILE.json]
 
 `evaluate` takes no pair, since what one promises is known out of fold. This is for a split whose patients had no part
 in it. The U-Net ranks by its tumour pixels, none where it did not look.
