@@ -29,13 +29,11 @@ from lits_deploy.files import read_regular, regular_blocks, sha256_bytes, write_
 from lits_deploy.manifest import (
     CARD,
     GOLDEN,
-    LITTER,
     MANIFEST,
     MANIFEST_HASH,
     MOST_GOLDEN,
     MOST_MANIFEST,
     MOST_MANIFEST_HASH,
-    MOST_OTHER,
     MOST_SEEN,
     SEEN,
     SEGMENTER,
@@ -57,23 +55,14 @@ from lits_deploy.printable import printable
 __all__ = [
     "CARD",
     "GOLDEN",
-    "LITTER",
     "MANIFEST",
     "MANIFEST_HASH",
-    "MOST_GOLDEN",
-    "MOST_MANIFEST",
-    "MOST_MANIFEST_HASH",
-    "MOST_OTHER",
-    "MOST_SEEN",
     "SEEN",
     "SEGMENTER",
     "TF32",
     "Artifact",
     "Bundle",
     "Manifest",
-    "is_litter",
-    "read_manifest",
-    "tell_litter",
     "with_segmenter",
     "write_manifest",
 ]
@@ -118,7 +107,7 @@ class Bundle:
         """The bundle in a folder or in a zip file, its manifest checked against manifest.sha256.
 
         Raises BundleError, naming what to do, for anything that is not a bundle, was altered, or holds a file that the
-        manifest does not name. What file managers leave (LITTER) is ignored, and logged as a warning.
+        manifest does not name. What file managers leave (`manifest.LITTER`) is ignored, and logged as a warning.
         """
         there = Path(path)
         return cls.open_zip(there) if there.is_file() else cls._open_folder(there)

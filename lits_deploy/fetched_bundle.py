@@ -15,18 +15,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lits_deploy.bundle import (
+from lits_deploy.bundle import Bundle
+from lits_deploy.errors import BundleError, OutputError
+from lits_deploy.files import write_bytes
+from lits_deploy.manifest import (
     MANIFEST,
     MANIFEST_HASH,
     MOST_MANIFEST,
     MOST_MANIFEST_HASH,
     MOST_OTHER,
-    Bundle,
     Manifest,
     read_manifest,
 )
-from lits_deploy.errors import BundleError, OutputError
-from lits_deploy.files import write_bytes
 from lits_deploy.manifest_check import is_plain_name
 from lits_deploy.model_file import MOST_MODEL
 from lits_deploy.packed import MOST_TOTAL

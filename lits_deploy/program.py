@@ -128,7 +128,7 @@ def _tell(kind: endings.Kind, text: str, error: BaseException | None) -> None:
 
 
 def _say(text: str) -> None:
-    from lits_deploy.printable import say
+    from lits_deploy.printable import say_error
 
     with suppress(OSError, ValueError, AttributeError):  # nobody listens
-        say(*text.split("\n"), to=sys.stderr)
+        say_error(*text.split("\n"))

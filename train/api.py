@@ -18,8 +18,8 @@ from train.settings import configure
 if TYPE_CHECKING:
     from train.session import Observer
 
-_SETTINGS = frozenset({"size", "channels", *(field.name for field in dataclasses.fields(TrainConfig))})
 _OWN = frozenset({"data", "model", "device", "amp", "compiled", "recipe", "contract"})
+_SETTINGS = {"size", "channels", *(field.name for field in dataclasses.fields(TrainConfig))} - _OWN
 
 
 def train(
@@ -45,8 +45,8 @@ def train(
     Raises DataError for unusable data, OutputError where `out` holds another run, UserError for settings that do not go
     together, MissingExtra without PyTorch. Folds: `train.folds.run.train_folds`.
     """
-    if unknown := sorted(settings.keys() - (_SETTINGS - _OWN)):
-        raise UserError(f"`{unknown[0]}` is no setting.", fix=f"use {', '.join(sorted(_SETTINGS - _OWN))}")
+    if unknown := sorted(settings.keys() - _SETTINGS):
+        raise UserError(f"`{unknown[0]}` is no setting.", fix=f"use {', '.join(sorted(_SETTINGS))}")
     info = network(model)
     with needs("train"):
         from train.device import compiled as compiled_on

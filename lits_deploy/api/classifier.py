@@ -78,7 +78,7 @@ class Classifier(OpenedBundle):
 
     def close(self) -> None:
         """Release the networks; again does nothing."""
-        shown, self._map = getattr(self, "_map", None), None
+        shown, self._map = self._map, None
         if shown is not None:
             shown.close()
         super().close()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lits_deploy.api.paths import AnyPath
 from lits_deploy.errors import MissingExtra, OutputError, UserError
 from lits_deploy.pipeline.output import RUN_JSON
-from lits_deploy.results import ALL, PAIR_SLICES, SLICES
+from lits_deploy.results import ALL, PAIR_SLICES
 from lits_deploy.run_json import read_run_json
 from lits_deploy.spreadsheet import read_rows
 from lits_deploy.tables import Table
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TableName = Literal["slices", "studies", "volumes", "masks"]
 
 _BEST = ("parquet", "jsonl", "csv")  # the first of them that a run wrote is read
+
+_TABLES = {one.name: one for one in (*ALL, PAIR_SLICES)}  # a pair's slices have the columns of all
 
 
 def read_results(out: AnyPath, table: TableName = "slices") -> pyarrow.Table:
@@ -54,18 +56,16 @@ def read_results(out: AnyPath, table: TableName = "slices") -> pyarrow.Table:
 
 
 def _table(name: str) -> Table:
-    found = next((one for one in (PAIR_SLICES, *ALL) if one.name == name and one is not SLICES), None)
-    if found is None:
-        raise UserError(f"`{name}` is no table.", fix=f"use {', '.join(one.name for one in ALL)}")
-    return found
+    if name not in _TABLES:
+        raise UserError(f"`{name}` is no table.", fix=f"use {', '.join(_TABLES)}")
+    return _TABLES[name]
 
 
 def _csv(path: Path, shape: Table) -> tuple[list[str], list[dict[str, Any]]]:
     with path.open(encoding="utf-8", newline="") as stream:
-        rows = [dict(_typed(row, shape)) for row in read_rows(stream)]
-    with path.open(encoding="utf-8", newline="") as stream:
         columns = stream.readline().rstrip("\r\n").split(",")
-    return columns, rows
+        stream.seek(0)
+        return columns, [dict(_typed(row, shape)) for row in read_rows(stream)]
 
 
 def _typed(row: Mapping[str, str], shape: Table) -> Iterator[tuple[str, Any]]:

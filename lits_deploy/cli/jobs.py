@@ -26,14 +26,14 @@ SHARD = typer.Option(
 )
 
 
-class Asked(NamedTuple):
+class AskedShard(NamedTuple):
     """A shard, as users name it."""
 
     job: str
     shard: str
 
 
-def asked_for(job: str | None, shard: str | None, scans: Sequence[str] | None, out: str | None) -> Asked | None:
+def asked_for(job: str | None, shard: str | None, scans: Sequence[str] | None, out: str | None) -> AskedShard | None:
     """The shard that is to be done; None: scans are. Raises UserError for options that do not go together."""
     if job is None:
         if shard is not None:
@@ -47,12 +47,12 @@ def asked_for(job: str | None, shard: str | None, scans: Sequence[str] | None, o
         raise UserError("SCANS and --job name the same thing.", fix="leave SCANS out: the plan has them")
     if out is not None:
         raise UserError("A shard goes into JOB, not into --out.", fix="leave --out out; `lits-deploy merge` has it")
-    return Asked(job, shard)
+    return AskedShard(job, shard)
 
 
 def do_shard(
     bundle: Path,
-    asked: Asked,
+    asked: AskedShard,
     *,
     task: Task,
     options: ClassifyOptions,
@@ -69,7 +69,7 @@ def do_shard(
     from lits_deploy.sharding.job_options import check_fixed
     from lits_deploy.sharding.shard import ShardWork, run_shard, shard_number
 
-    opened = run_options.bundle_and_scans(bundle, [])
+    opened = Bundle.open(bundle)
     check_task(opened, task)
     job, number = JobFolder(asked.job), shard_number(asked.shard)
     check_fixed(job.read(), options)

@@ -63,12 +63,13 @@ def merge(
     Says which shards are missing or failed; the same command goes on once they are done. OUT can be merged into again
     after JOB was planned again, and `classify BUNDLE SCANS --out OUT` with the same salt goes on with it, too.
     """
+    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.job_folder import JobFolder
     from lits_deploy.sharding.merge import merge as merge_shards
 
-    opened = None if bundle is None else run_options.bundle_and_scans(locations.bundle_at(bundle), [])
+    opened = None if bundle is None else Bundle.open(locations.bundle_at(bundle))
     said: list[str] = []
     with locations.results_at(out, options) as (folder, options):
         with progress_bar() as bar, stop_on_signals() as stop:

@@ -87,12 +87,12 @@ def plan(
     if as_json:
         print_json({"job": job.location, **summary.to_json(), "salt_file_made": made, "disclaimer": DISCLAIMER})
     else:
-        print_summary(summary, job.location)
+        print_plan(summary, job.location)
     if made:
         note(f"The salt was made: {options.salt_file}. Whoever does a shard or merges needs it.")
 
 
-def print_summary(summary: PlanSummary, job: str) -> None:
+def print_plan(summary: PlanSummary, job: str) -> None:
     """What the plan comes to, and what has changed since the earlier one."""
     from lits_deploy.cli.console import console, print_others
 

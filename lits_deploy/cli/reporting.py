@@ -99,7 +99,6 @@ def reported(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
 
 def speaks() -> bool:
     """Whether this process speaks for the command: of several that torchrun has started, one does."""
-
     return os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ
 
 

@@ -168,13 +168,11 @@ def filled(kind: Callable[..., Made], given: Mapping[str, Any]) -> Made:
     return kind(**{field.name: given[field.name] for field in fields(cast(Any, kind)) if field.name in given})
 
 
-def bundle_and_scans(bundle: PathOrUrl, scans: Sequence[PathOrUrl]) -> Bundle:
+def bundle_and_scans(bundle: Path, scans: Sequence[PathOrUrl]) -> Bundle:
     """The bundle, opened. Raises UserError where the two arguments stand in each other's place."""
     from lits_deploy.bundle import Bundle
-    from lits_deploy.fetched_bundle import local_bundle
     from lits_deploy.packed import looks_like_bundle
 
-    bundle = local_bundle(bundle)
     paths = [one for one in scans if isinstance(one, Path)]
     swapped = bundle.exists() and not looks_like_bundle(bundle) and any(map(looks_like_bundle, paths))
     if swapped:

@@ -42,7 +42,7 @@ SHARD_SLICES = typer.Option(
 _SHOWN = 10
 
 
-class Asked(NamedTuple):
+class AskedSpread(NamedTuple):
     """What a run is spread over."""
 
     devices: str | None
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
 
 def asked_for(
     devices: str | None, on: str | None, shard_slices: int | None, options: ClassifyOptions, job: str | None
-) -> Asked | None:
+) -> AskedSpread | None:
     """What a run is to be spread over; None: nothing. Raises UserError for options that do not go together."""
     if devices is None and on is None:
         if shard_slices is not None:
@@ -63,14 +63,14 @@ def asked_for(
         raise UserError(f"{name} makes a plan of its own.", fix=f"leave --job out, or {name}")
     if options.device != "auto":
         raise UserError(f"--device and {name} name the same thing.", fix="leave --device out")
-    return Asked(devices, on, shard_slices)
+    return AskedSpread(devices, on, shard_slices)
 
 
 def do_spread(
     bundle: Path,
     scans: Sequence[PathOrUrl],
     out: Path,
-    asked: Asked,
+    asked: AskedSpread,
     *,
     task: Task,
     options: ClassifyOptions,
@@ -124,7 +124,7 @@ def do_spread(
     raise typer.Exit(exits.of_failures(summary.merged.run.news))
 
 
-def _hire(asked: Asked, options: ClassifyOptions) -> Hire:
+def _hire(asked: AskedSpread, options: ClassifyOptions) -> Hire:
     """Raises UserError for devices and clusters that are none, MissingExtra without Ray."""
     from lits_deploy.sharding.devices import Devices
     from lits_deploy.sharding.places import places

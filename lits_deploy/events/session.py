@@ -66,7 +66,7 @@ class Session:
         terminal: bool = False,
         hidden: Mapping[str, str] | None = None,
     ) -> None:
-        self.command, self.asked = command, asked
+        self.asked = asked
         self.bars = terminal and not asked.quiet and asked.log_format is None
         self._begun, self._process = time.monotonic(), os.getpid()
         self._phase = ""

@@ -29,7 +29,7 @@ class _Coming:
 
 
 class Peaks:
-    """A `pipeline.loop.Keeper`: is given every answered slice, and told when a file is done, fails or begins anew."""
+    """A `pipeline.context.Keeper`: gets every answered slice, and is told when a file is done, fails or begins anew."""
 
     def __init__(self) -> None:
         self._coming: dict[int, _Coming] = {}

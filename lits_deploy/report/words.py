@@ -33,7 +33,6 @@ STATUS = {
 }
 """The filters, in order: tag of a series → what is chosen."""
 
-KINDS = {"failed": "failed", "excluded": "excluded", "abstained": "abstained"}
 EXPLAINED = {
     "failed": "could not be read or computed",
     "excluded": "failed a check of the input, so the network never saw them: they are not what it was trained for",

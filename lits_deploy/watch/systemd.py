@@ -25,7 +25,7 @@ _SHARE = 3
 class Systemd:
     """Tells it. environment: where it says how; clock: seconds of a steady clock.
 
-    A sign of life is sent at most every third of the watchdog's time, so `alive` may be called as often as one likes.
+    A sign of life is sent at most every third of the watchdog's time: call `idle` and `busy` as often as you like.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ, clock: Callable[[], float] = monotonic) -> None:
