@@ -24,8 +24,9 @@ class Lines(logging.Formatter):
     def __init__(self, kind: Format, command: str, hidden: Mapping[str, str]) -> None:
         super().__init__()
         self._kind, self._command = kind, command
+        both = {**hidden, **{printable(text): instead for text, instead in hidden.items()}}  # as errors write it
         # With what lies below it; a folder before one that it lies in.
-        folders = sorted(hidden.items(), key=lambda one: -len(one[0]))
+        folders = sorted(both.items(), key=lambda one: -len(one[0]))
         self._hidden = [(re.compile(rf"(?<!\w){re.escape(text)}(?:/\S*)?(?!\w)"), instead) for text, instead in folders]
 
     def format(self, record: logging.LogRecord) -> str:

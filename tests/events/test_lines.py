@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lits_deploy.errors import UserError
 from lits_deploy.events.emit import LOGGER, emit, phase
 from lits_deploy.events.lines import Lines, event_of, figures_of
 
@@ -84,3 +85,12 @@ def test_folders_of_scans_are_in_no_line(kept: Kept, kind: str) -> None:
     assert "Miller" not in told
     assert "Smith" not in told
     assert "/in" not in told
+
+
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_a_folder_is_hidden_also_as_errors_print_it(kept: Kept, kind: str) -> None:
+    folder = "/in/Mi\u200bller"
+    emit("error", str(UserError(f"There is no {folder}/ct.dcm")), level=logging.ERROR, note=folder)
+    told = line(kind, kept.records[0], **{folder: "SCANS"})
+    assert "There is no SCANS" in told
+    assert "ller" not in told
