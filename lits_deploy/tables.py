@@ -22,6 +22,12 @@ ROW_GROUP = 16_384
 Row = tuple[Any, ...]
 
 
+def check_formats(formats: Iterable[str]) -> None:
+    """Raise UserError for names that are not in FORMATS."""
+    if unknown := sorted(set(formats) - set(FORMATS)):
+        raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """A table's name, its columns, and which of them are whole numbers; floats are told by their values.

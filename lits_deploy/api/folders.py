@@ -1,6 +1,7 @@
 """Folders of scans: what the commands `classify`, `segment` and `scan` do, with nothing printed.
 
-The commands call these. What they print is in what these return.
+`lits-deploy classify` calls `classify_folder`; `segment` and `scan` call what the other two call. What they print is in
+what these return.
 """
 
 from __future__ import annotations

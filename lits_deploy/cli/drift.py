@@ -20,12 +20,14 @@ def drift(
         None, metavar="BUNDLE", help="Compare with this bundle's training series, in place of each OUT's own."
     ),
     page: Path | None = typer.Option(None, help="Where the page goes; the last OUT's drift.html if not given."),
-    false_share: float = typer.Option(0.05, help="Of what is found to differ, expected to be false at most."),
+    false_share: float = typer.Option(
+        0.05, help="Share of the reported differences that may be false (false discovery rate)."
+    ),
     as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Say whether the series of a night differ from those that the network was trained on, and from earlier nights.
 
-    Over series, not slices; from the ledgers alone, without scans or network. Needs SciPy: pip install
+    Compares series, not slices, from the ledgers alone: needs neither the scans nor a network. Needs SciPy: pip install
     'lits-deploy[drift]'.
     """
     from lits_deploy.bundle import Bundle

@@ -49,7 +49,7 @@ def merge(
         None, "--bundle", help="The job's bundle: draws pictures that no shard has. Seldom needed."
     ),
     allow_mixed: bool = typer.Option(
-        False, "--allow-mixed", help="Take shards that were answered on unequal hardware or runtimes, and mark OUT."
+        False, "--allow-mixed", help="Accept shards that were answered on different hardware or runtimes, and mark OUT."
     ),
     report: bool = typer.Option(True, help="Write report.html, with pictures of suspicious slices."),
     masks: str = typer.Option(

@@ -24,13 +24,11 @@ def report(
     them.
     """
     from lits_deploy.cli.console import console
-    from lits_deploy.errors import UserError
     from lits_deploy.report.redraw import redraw
-    from lits_deploy.tables import FORMATS
+    from lits_deploy.tables import check_formats
 
     wanted = run_options.names(formats)
-    if unknown := sorted(set(wanted) - set(FORMATS)):
-        raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
+    check_formats(wanted)
     for path in redraw(out, formats=wanted, ledger_folder=ledger, group_readable=group_readable):
         console.print(f"→ {path}")
     console.print(DISCLAIMER)

@@ -21,7 +21,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "verbose": (
         bool,
         typer.Option(
-            False, "--verbose", "-v", rich_help_panel=PANEL, help="Also tell the phases, with what each took."
+            False, "--verbose", "-v", rich_help_panel=PANEL, help="Also log the phases and the figures of a run."
         ),
     ),
     "quiet": (

@@ -83,8 +83,8 @@ class Run:
     operating_point: str | None = typer.Option(
         None,
         metavar="RULE",
-        help="Rule by which a slice is called a lesion: argmax, balanced, sensitivity=S or specificity=S, as far as the"
-        " bundle has a threshold for it (`bundle inspect`). [default: the bundle's]",
+        help="Rule by which a slice is called a lesion: argmax, balanced, sensitivity=S or specificity=S, if the bundle"
+        " has a threshold for it (`bundle inspect`). [default: the bundle's]",
     )
     identify: bool = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes.")
     pseudonymous: bool = typer.Option(

@@ -36,7 +36,7 @@ SHARD_SLICES = typer.Option(
     None,
     "--shard-slices",
     min=1,
-    help="With --devices or --on: most slices that are handed out at once. [default: a thirty-second, 1,000 to 20,000]",
+    help="With --devices or --on: most slices handed out at once. [default: 1/32 of all, 1,000 to 20,000]",
 )
 
 _SHOWN = 10

@@ -10,9 +10,9 @@ from typing import Any
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.settings import Settings
 from lits_deploy.errors import UserError
-from lits_deploy.results import FORMATS
 from lits_deploy.scans import READING, Reading
 from lits_deploy.scans.within import Within
+from lits_deploy.tables import check_formats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +69,7 @@ class ClassifyOptions:
     engine_cache: Path | None = None
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.formats) - set(FORMATS)):
-            raise UserError(f"`{', '.join(unknown)}` is not a result format.", fix=f"use {', '.join(FORMATS)}")
+        check_formats(self.formats)
         for name, value in (("batch size", self.batch_size), ("number of workers", self.workers)):
             if value is not None and value < 1:
                 raise UserError(f"A {name} of {value} does not work.", fix="use 1 or more")
