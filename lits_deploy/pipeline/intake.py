@@ -12,13 +12,13 @@ from itertools import islice
 from typing import Any
 
 from lits_deploy.decode.job import Job
-from lits_deploy.errors import UserError
 from lits_deploy.ledger import NAMES
 from lits_deploy.pipeline import tuning
 from lits_deploy.pipeline.altered import find_altered
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.removed import check_removed, note_seen
+from lits_deploy.scans.listing import no_scans
 from lits_deploy.scans.paths import escape
 
 _STAGE = 1000  # files noted in the ledger at once during discovery
@@ -45,12 +45,7 @@ def discover(run: RunContext) -> None:
         if run.stop.requested:
             raise KeyboardInterrupt
     if not ledger.staged() and listing.only is None and not ledger.counts().all:  # or `check_removed` says more
-        others = f" ({sum(listing.others.values())} other files)" if listing.others else ""
-        deeper = "" if listing.recursive else ", or --recursive"
-        raise UserError(
-            f"No scans {listing.where}{others}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
-            fix=f"name another folder{deeper}",
-        )
+        raise no_scans(listing)
 
 
 def take_on(

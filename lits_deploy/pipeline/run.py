@@ -200,7 +200,7 @@ def _effort(run: NetworkRun, loop: Loop, session: Session, batch: int, setting: 
     return Effort(
         options={
             "batch_size": batch,
-            "workers": run.decoding.figures.first,
+            "workers": decoded.first,
             "workers_at_the_end": decoded.workers,
             "lanes": run.opened.lanes,
             "tuned": setting and asdict(setting),

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.decoding import Decoding
 from lits_deploy.decode.job import Job
-from lits_deploy.errors import UserError
 from lits_deploy.ledger import PendingFile
 from lits_deploy.pipeline.naming import series_of, where_of
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.fetch import is_object
-from lits_deploy.scans.listing import Listing
+from lits_deploy.scans.listing import Listing, no_scans
 from lits_deploy.scans.roots import list_scans
 from lits_deploy.scans.survey import Seen, Survey
 from lits_deploy.storage import PathOrUrl
@@ -45,10 +44,7 @@ def survey_folder(
             on_file(survey)
     survey.others = listing.others
     if not survey.files:
-        raise UserError(
-            f"No scans {listing.where}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
-            fix="name another folder",
-        )
+        raise no_scans(listing)
     return survey
 
 

@@ -122,10 +122,9 @@ class Archive:
 
     def sha256(self, number: int) -> str:
         """Hex SHA-256 of a member's bytes, which memory never holds at once. Raises SliceError."""
-        if not 0 <= number < len(self._infos) or _doubt(self._infos[number]) is not None:
-            raise SliceError(CHANGED)
+        self.size(number)  # whether it may be read
         digest = hashlib.sha256()
-        for chunk in self._chunks(self._infos[number], self._infos[number].file_size + 1):
+        for chunk in self.pieces(number):
             digest.update(chunk)
         return digest.hexdigest()
 

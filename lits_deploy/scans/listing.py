@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Protocol
 
+from lits_deploy.errors import UserError
 from lits_deploy.scans.within import Within
 
 if TYPE_CHECKING:
@@ -68,3 +69,12 @@ class Listing(Protocol):
 
     @property
     def unlisted(self) -> Mapping[str, str]: ...  # noqa: D102
+
+
+def no_scans(listing: Listing) -> UserError:
+    """The error for a listing, gone through, that had nothing."""
+    others = f" ({sum(listing.others.values())} other files)" if listing.others else ""
+    return UserError(
+        f"No scans {listing.where}{others}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
+        fix="name another folder" + ("" if listing.recursive else ", or --recursive"),
+    )

@@ -17,8 +17,9 @@ from typing import Any
 from lits_deploy import private
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_text
+from lits_deploy.pipeline.naming import pseudonyms
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pseudonyms import Pseudonyms, key_of, salt_of
+from lits_deploy.pseudonyms import Pseudonyms, key_of
 from lits_deploy.scans import Reading
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.record import JobRecord
@@ -114,8 +115,7 @@ def make_salt_file(options: ClassifyOptions, job: JobFolder) -> bool:
 
 def names_of(options: ClassifyOptions) -> Pseudonyms:
     """How a run with these options, which have a salt, names things. Raises UserError for a file that will not do."""
-    salt = salt_of(Path(), options.salt, options.salt_file)
-    return Pseudonyms(salt=salt, identify=options.identify, paths=options.pseudonymous)
+    return pseudonyms(options, Path())
 
 
 def check_salt(record: JobRecord, names: Pseudonyms) -> None:

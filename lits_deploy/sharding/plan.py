@@ -24,7 +24,7 @@ from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.fetch import is_object
-from lits_deploy.scans.listing import Listing
+from lits_deploy.scans.listing import Listing, no_scans
 from lits_deploy.sharding.cut import cut
 from lits_deploy.sharding.earlier import check_gone, settle_doubtful
 from lits_deploy.sharding.headers import Reader, read_headers, reader
@@ -204,11 +204,7 @@ def _list(staging: Staging, listing: Listing, stop: Stop, on_progress: Say) -> N
         if stop.requested:
             raise KeyboardInterrupt
     if not files:
-        others = f" ({sum(listing.others.values())} other files)" if listing.others else ""
-        raise UserError(
-            f"No scans {listing.where}{others}: looked for DICOM, NIfTI, PNG and JPEG, also in zips.",
-            fix="name another folder" + ("" if listing.recursive else ", or --recursive"),
-        )
+        raise no_scans(listing)
 
 
 def _series(staging: Staging) -> Iterator[list[PlannedRow]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.pipeline.output import short
 from lits_deploy.scans.listing import Listing
 from lits_deploy.sharding.job_options import to_json
 from lits_deploy.sharding.record import JobRecord
@@ -70,10 +70,5 @@ def check_same(before: JobRecord, now: JobRecord, where: str) -> None:
         if what == "options":
             what = next(name for name in sorted({*there, *here}) if there.get(name) != here.get(name))
             there, here = there.get(what), here.get(what)
-        told = f"{what} {_short(there)} there, {_short(here)} now"
+        told = f"{what} {short(there)} there, {short(here)} now"
         raise OutputError(f"{where} holds another plan ({told}).", fix="--out elsewhere, or as it was planned")
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text[:12] if len(text) == 64 else text

@@ -141,8 +141,7 @@ def hardware_there(job: JobFolder, entry: ShardEntry) -> Mapping[str, str | None
 
 def differs(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> str:
     """In what, in words."""
-    names = [name for name in sorted({*one, *other}) if one.get(name) != other.get(name)]
-    return ", ".join(_WORDS.get(name, name) for name in names)
+    return _in_words(_differing(one, other))
 
 
 def has_failed(path: Path) -> bool:
@@ -201,19 +200,25 @@ def agree(found: Sequence[Published], where: str, *, allow_mixed: bool = False) 
     kinds = [canonical_json(one.answered_by) for one in found]
     most = max(Counter(kinds).items(), key=lambda item: item[1])[0]  # the first of equals
     first = found[kinds.index(most)]
-    odd = {one.entry.number: _differing(first, one) for one, kind in zip(found, kinds, strict=True) if kind != most}
+    odd = {
+        one.entry.number: _differing(first.answered_by, one.answered_by)
+        for one, kind in zip(found, kinds, strict=True)
+        if kind != most
+    }
     if odd and not allow_mixed:
         numbers, (names, *_) = list(odd), list(odd.values())
         told = ", ".join(map(str, numbers[:_SHOWN])) + (" …" if len(numbers) > _SHOWN else "")
-        what = ", ".join(_WORDS.get(name, name) for name in names)
         raise OutputError(
-            f"{len(odd):,} of the {len(found):,} shards in {where} were answered on another {what} than the others"
-            f" ({told}).",
+            f"{len(odd):,} of the {len(found):,} shards in {where} were answered on another {_in_words(names)} than the"
+            f" others ({told}).",
             fix="remove their files from its folder shards and do them again like the others; or --allow-mixed",
         )
     return Agreement(first=first, odd=odd)
 
 
-def _differing(first: Published, other: Published) -> tuple[str, ...]:
-    here, there = first.answered_by, other.answered_by
-    return tuple(name for name in sorted({*here, *there}) if here.get(name) != there.get(name))
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(name for name in sorted({*one, *other}) if one.get(name) != other.get(name))
+
+
+def _in_words(names: Sequence[str]) -> str:
+    return ", ".join(_WORDS.get(name, name) for name in names)

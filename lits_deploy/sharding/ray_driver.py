@@ -233,10 +233,10 @@ class Driver:
         asked = {member.asked: member for member in busy if member.asked is not None}
         if asked:
             for reference in self._ray.wait(list(asked), num_returns=len(asked), timeout=0)[0]:
-                member, member_asked = asked[reference], reference
+                member = asked[reference]
                 member.asked = None
                 try:
-                    progress = self._ray.get(member_asked)
+                    progress = self._ray.get(reference)
                 except self._ray.exceptions.RayError:
                     continue  # `do` will say more
                 if progress is not None:

@@ -57,8 +57,9 @@ def write(stream: IO[bytes], rows: list[Said]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    arrays = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), _schema().types, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=_schema()), stream, compression="zstd")
+    schema = _schema()
+    arrays = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), stream, compression="zstd")
 
 
 def read(stream: IO[bytes]) -> Iterator[Said]:

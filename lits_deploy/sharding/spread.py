@@ -8,7 +8,6 @@ workers are (`crew`) is the caller's choice, and changes no result.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ from lits_deploy.sharding.plan_record import SHARD_SLICES
 from lits_deploy.sharding.published import IDENTITY, differs, hardware_there, has_failed
 from lits_deploy.sharding.scheduler import Outcome, work_off
 from lits_deploy.storage import PathOrUrl
+from lits_deploy.storage.s3 import named_endpoint
 
 SHARDS, LEAST_SLICES = 32, 1000
 """Shards that a run is cut into, unless they would have fewer slices than that: one costs about half a second beside
@@ -197,7 +197,7 @@ class _Work:
         start = Start(
             bundle=str(spread.bundle.folder.absolute()),
             job=self._job.location,
-            endpoint=os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
+            endpoint=named_endpoint(),
             options=spread.options,
             pictures=spread.report,
             segmenter=None if spread.segmenter is None else str(spread.segmenter.absolute()),

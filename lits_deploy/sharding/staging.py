@@ -181,10 +181,7 @@ class Staging:
 
     def doubtful(self) -> list[int]:
         """The earlier plan's shards that count and have a file of which only the ctime is another."""
-        query = (
-            "SELECT DISTINCT shard FROM known WHERE doubtful AND shard NOT IN (SELECT shard FROM dirty) ORDER BY shard"
-        )
-        return [shard for (shard,) in self._db.execute(query)]
+        return [shard for (shard,) in self._db.execute(schema.DOUBTFUL)]
 
     def of_shard(self, shard: int) -> Iterator[PlannedRow]:
         """The rows of an earlier plan's shard whose files are all there, as the listing has them now."""

@@ -44,7 +44,7 @@ class S3Store(Store):
         self.location = str(where)
         self._bucket = f"s3://{where.bucket}"
         self._root = f"{where.bucket}/{where.key}".rstrip("/")
-        endpoint = endpoint or _endpoint()
+        endpoint = endpoint or named_endpoint()
         self._reads = _file_system(endpoint, where.bucket, 1)
         self._s3 = _file_system(endpoint, where.bucket, LIBRARY_ATTEMPTS)
         self._reached = False
@@ -93,7 +93,7 @@ class S3Store(Store):
         """See Store."""
         try:
             with self.reader(name) as source:
-                return Stat(source.size, source.etag, version_of(source.etag))
+                return Stat(source.size, source.etag, source.version)
         except FileNotFoundError:
             return None
 
@@ -250,8 +250,8 @@ def version_of(etag: str) -> int:
     return int.from_bytes(hashlib.sha256(etag.encode()).digest()[:8], "big") >> 1
 
 
-def _endpoint() -> str | None:
-    """The one of the environment, as the AWS libraries read it."""
+def named_endpoint() -> str | None:
+    """The URL of the object store that the environment names, as the AWS libraries read it; None: Amazon's."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
@@ -296,7 +296,7 @@ def object_at(url: str) -> tuple[S3Store, str]:
     url: `s3://bucket/key`, as listings give it: nothing of the key is decoded.
     """
     bucket, _, key = url.removeprefix(SCHEME).partition("/")
-    return _bucket(bucket, _endpoint()), key
+    return _bucket(bucket, named_endpoint()), key
 
 
 @functools.cache
