@@ -139,8 +139,10 @@ class Absorb:
                 raise LedgerDamage(found[0].removeprefix("is "))
         with self._attached(path), self._transaction():
             self._changed()
-            self._db.execute(schema.BESIDE_TABLE if beside else "SELECT 1")
-            stale = [file for (file,) in self._db.execute(_STALE)] if beside else []
+            stale: list[int] = []
+            if beside:
+                self._db.execute(schema.BESIDE_TABLE)
+                stale = [file for (file,) in self._db.execute(_STALE)]
             for file in stale:
                 self._run(schema.DO_AGAIN, file)
             self._run(_TAKEN)

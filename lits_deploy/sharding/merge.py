@@ -39,8 +39,6 @@ from lits_deploy.sharding.merged_pictures import page_of_shards
 from lits_deploy.sharding.published import Published, agree, damaged, let_go, manifest_of, read_all
 from lits_deploy.sharding.shard import check_bundle, settled
 
-_LOT = 1000  # doubtful files noted at once
-
 
 @dataclass(frozen=True, kw_only=True)
 class MergeSummary:
@@ -157,13 +155,8 @@ def merge(
 
 def _take_as_altered(run: RunContext) -> None:
     """Files of which only the ctime has moved: their shards were answered after that, so nothing is read here."""
-    altered, lot = run.ledger.altered, list[str]()
-    for file in altered.doubtful():
-        lot.append(file.path)
-        if len(lot) >= _LOT:
-            altered.put(lot)
-            lot = []
-    altered.put(lot)
+    altered = run.ledger.altered
+    altered.put(file.path for file in altered.doubtful())
 
 
 def _wanted(run: MergeRun, shards: Mapping[int, Published]) -> list[Published]:
