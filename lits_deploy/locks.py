@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,3 +27,24 @@ def open_lock(path: Path) -> int:
         os.close(descriptor)
         raise OSError(errno.EINVAL, f"the lock {path.name} is not a regular file")
     return descriptor
+
+
+def take_lock(path: Path) -> int | None:
+    """The lock file at `path` as `open_lock` gives it, locked; None while another process has it.
+
+    Its holder may take the file away before closing it. Raises OSError as `open_lock`, and where the disk has no locks.
+    """
+    while True:
+        descriptor = open_lock(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # its last holder took the file away between open and lock

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.errors import OutputError
-from lits_deploy.locks import open_lock
+from lits_deploy.locks import open_lock, take_lock
 from lits_deploy.pipeline.output import LOCK, OutputFolder
 from lits_deploy.watch.folders import LOCK as WATCH_LOCK
 from lits_deploy.watch.folders import alone
@@ -32,6 +32,21 @@ def test_a_link_or_a_pipe_is_no_lock(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="not a regular file"):
         open_lock(tmp_path / "pipe")
     assert not (tmp_path / "made").exists()
+
+
+def test_a_lock_has_one_holder_who_may_take_its_file_away(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = take_lock(path)
+    assert first is not None
+    assert take_lock(path) is None
+    path.unlink()
+    second = take_lock(path)
+    assert second is not None
+    for descriptor in (first, second):
+        os.close(descriptor)
+    third = take_lock(path)
+    assert third is not None
+    os.close(third)
 
 
 def test_a_run_and_a_watch_follow_no_lock_that_is_a_link(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ the ledger remembers that. A folder that was there keeps the mode that its user 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from contextlib import ExitStack, suppress
@@ -22,7 +21,7 @@ from typing import Any
 from lits_deploy import private
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import FILE_NAME, Ledger
-from lits_deploy.locks import open_lock
+from lits_deploy.locks import take_lock
 from lits_deploy.pseudonyms import SALT_FILE
 from lits_deploy.results import ALL, FORMATS, SLICES
 from lits_deploy.run_json import read_run_json
@@ -156,22 +155,9 @@ class OutputFolder:
         return access
 
     def _locked(self, path: Path) -> int:
-        while True:
-            fd = open_lock(path)
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                with suppress(FileNotFoundError):
-                    if os.path.samestat(os.fstat(fd), path.lstat()):
-                        return fd
-            except BlockingIOError as error:
-                os.close(fd)
-                raise OutputError(
-                    f"Another lits-deploy is writing to {self.out}.", fix="wait for it, or --out elsewhere"
-                ) from error
-            except BaseException:
-                os.close(fd)
-                raise
-            os.close(fd)  # its last holder took the file away between open and lock
+        if (descriptor := take_lock(path)) is None:
+            raise OutputError(f"Another lits-deploy is writing to {self.out}.", fix="wait for it, or --out elsewhere")
+        return descriptor
 
     def _results(self) -> list[Path]:
         tables = [table.path(self.out, kind) for kind in FORMATS for table in ALL]

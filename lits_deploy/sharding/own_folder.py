@@ -18,7 +18,7 @@ from typing import Any
 from lits_deploy import private
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import FILE_NAME
-from lits_deploy.locks import open_lock
+from lits_deploy.locks import take_lock
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.output import LOCK
 from lits_deploy.pseudonyms import SALT_FILE, salt_of
@@ -44,12 +44,15 @@ def held(folder: Path, out: Path, *, overwrite: bool) -> Iterator[None]:
     had_salt = (folder / SALT_FILE).exists()
     try:
         private.make_folder(folder)
-        own = open_lock(folder / BUSY)
+        own = take_lock(folder / BUSY)
     except OSError as error:
         raise OutputError(f"{out} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+    busy = OutputError(f"Another lits-deploy is writing to {out}.", fix="wait for it, or --out elsewhere")
+    if own is None:
+        raise busy
     try:
-        if not _locked(own, folder / BUSY) or _in_use(folder / LOCK):
-            raise OutputError(f"Another lits-deploy is writing to {out}.", fix="wait for it, or --out elsewhere")
+        if _in_use(folder / LOCK):
+            raise busy
         try:
             if overwrite:
                 shutil.rmtree(folder / FOLDER, ignore_errors=True)
@@ -63,15 +66,6 @@ def held(folder: Path, out: Path, *, overwrite: bool) -> Iterator[None]:
                         one.rmdir()
     finally:
         os.close(own)
-
-
-def _locked(descriptor: int, path: Path) -> bool:
-    """Whether the lock could be taken."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(descriptor), path.lstat())
-    except (BlockingIOError, FileNotFoundError):  # held; or its last holder took it away
-        return False
 
 
 def _in_use(path: Path) -> bool:

@@ -6,20 +6,19 @@ Two at once have two folders. What is published is taken away.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from lits_deploy import private
 from lits_deploy.errors import OutputError
-from lits_deploy.locks import open_lock
+from lits_deploy.locks import take_lock
 
 
 def default_root() -> Path:
@@ -87,17 +86,6 @@ def _check_ours(root: Path) -> None:
 def _locked(root: Path, name: str) -> tuple[Path, int]:
     for turn in count():
         folder = root / (f"{name}-{turn}" if turn else name)
-        descriptor = open_lock(lock_file(folder))
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), lock_file(folder).lstat()):
-                    return folder, descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # its last holder took the file away between open and lock
+        if (descriptor := take_lock(lock_file(folder))) is not None:
+            return folder, descriptor
     raise AssertionError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -14,7 +13,7 @@ from typing import BinaryIO
 
 from lits_deploy import private
 from lits_deploy.errors import OutputError, StorageError
-from lits_deploy.locks import open_lock
+from lits_deploy.locks import take_lock
 from lits_deploy.storage.base import Entry, Stat, Store, checked, new_file
 
 LOCK = ".lits-deploy.lock"
@@ -87,15 +86,12 @@ class LocalStore(Store):
         made = not self.folder.exists()
         try:
             private.make_folder(self.folder)
-            descriptor = open_lock(self.folder / LOCK)
+            descriptor = take_lock(self.folder / LOCK)
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+        if descriptor is None:
+            raise OutputError(busy, fix="wait for it")
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                made = False
-                raise OutputError(busy, fix="wait for it") from error
             yield
         finally:
             if made and [path.name for path in self.folder.iterdir()] == [LOCK]:
