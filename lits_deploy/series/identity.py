@@ -34,7 +34,7 @@ def groups(facts: Sequence[SliceFacts], members: Sequence[int]) -> list[Group]:
     patients = sorted({one.patient for one in facts if one.patient})
     found = []
     for patient in patients if len(patients) == 1 else [*patients, *([""] if _nameless(facts) or not patients else [])]:
-        # An anonymiser may have left the id out of some files: with one patient around they are his.
+        # An anonymiser may have left the id out of some files: with one patient around they are theirs.
         own = [i for i in members if facts[i].patient == patient or len(patients) <= 1]
         found += _by_geometry(facts, own, patient, len(patients))
     return found

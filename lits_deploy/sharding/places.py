@@ -59,7 +59,7 @@ def places(text: str, *, runtime: str = "auto") -> list[Place]:
     if len(names) == 1 and (match := re.fullmatch(r"cpu(?::(\d+))?", names[0])):
         count = int(match[1] or 1)
         if not 1 <= count <= MOST:
-            raise DeviceError(f"{count} processes do not work.", fix=f"--devices cpu:1 … cpu:{MOST}")
+            raise DeviceError(f"`cpu:{count}` is out of range.", fix=f"--devices cpu:1 … cpu:{MOST}")
         return _shared([(f"cpu:{number}" if count > 1 else "cpu", "cpu") for number in range(count)])
     if not names or not all(re.fullmatch(r"cuda:\d+", name) for name in names):
         raise DeviceError(f"`{text}` names no devices of one kind.", fix="--devices all, cpu:2 or cuda:0,cuda:1")

@@ -3,7 +3,7 @@
 What the plan is depends on the scans, the bundle, the options and the salt: neither on the order in which files are
 listed nor on what will work on it. Planned again, shards whose files are all as they were stay, with what is published
 of them; a shard of which a series changed or a file went is superseded, and what is left of it goes into new shards
-with what is new. job.json is written last, so whoever is killed while he plans leaves the earlier plan.
+with what is new. job.json is written last, so a planner that is killed leaves the earlier plan.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def plan_scans(
     """
     begun, stop = monotonic(), stop or Stop()
     if isinstance(shard_slices, int) and not 1 <= shard_slices <= MOST_SHARD_SLICES:
-        raise UserError(f"Shards of {shard_slices:,} slices do not work.", fix=f"use 1 … {MOST_SHARD_SLICES:,}")
+        raise UserError(f"Shards of {shard_slices:,} slices are not possible.", fix=f"use 1 … {MOST_SHARD_SLICES:,}")
     naming = Naming(names=names_of(options))
     new = record_of(bundle, listing, roots, options, naming.names.mark)
     if open_reader is None:

@@ -43,7 +43,7 @@ ALONE_S = 60.0
 """How long it waits for a node when there is none."""
 
 _ODD = {
-    "broken": "Its GPU or class of processor is another than most nodes', so its answers might be in the last digit.",
+    "broken": "Its GPU or class of processor differs from most nodes', so its answers might differ in the last digit.",
     "fix": "run it on nodes of one kind",
 }
 

@@ -105,9 +105,7 @@ def shard_number(text: str, environment: Mapping[str, str] = os.environ) -> int:
         found = given[0] if given else ""
     if not found.isascii() or not found.isdigit():
         nowhere = text == "auto" and not found
-        raise UserError(
-            "No array says which shard it is." if nowhere else f"`{found}` is no number of a shard.", fix=fix
-        )
+        raise UserError("No array says which shard it is." if nowhere else f"`{found}` is not a shard number.", fix=fix)
     return int(found)
 
 

@@ -231,7 +231,7 @@ class _Work:
                 )
             self._hardware = hardware
         if self._hardware != hardware:
-            return f"{joined.worker} does no shards: it is another {differs(self._hardware, hardware)} than the others"
+            return f"{joined.worker} does no shards: its {differs(self._hardware, hardware)} differs from the others'"
         return None
 
     def _check_out(self, info: Mapping[str, Any]) -> None:
