@@ -45,7 +45,9 @@ def classify(
     from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.cli.summaries import print_summary
     from lits_deploy.pipeline.stop import stop_on_signals
+    from lits_deploy.report.finish import check_drawn
 
+    check_drawn(report, segmenter)
     local = locations.bundle_at(bundle)
     unet = None if segmenter is None else locations.bundle_at(segmenter)
     over = spread.asked_for(devices, on, shard_slices, options, job)

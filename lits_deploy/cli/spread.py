@@ -86,8 +86,6 @@ def do_spread(
 
     if segmenter is not None:
         Bundle.open(segmenter)
-        if not report:
-            raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
     spread = Spread(
         bundle=run_options.bundle_and_scans(bundle, scans),
         scans=scans,

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from lits_deploy.pipeline.context import RunContext
 
 
+def check_drawn(report: bool, segmenter: object) -> None:
+    """Raise UserError for a segmenter that has no report to draw into."""
+    if segmenter is not None and not report:
+        raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
+
+
 def drawn_after(
     bundle: Bundle, options: ClassifyOptions, report: bool, segmenter: Path | None, say: Callable[[str], None]
 ) -> Callable[[RunContext], Sequence[Path]] | None:
     """What draws the report of a run when it is done; None without one. Raises UserError for a segmenter without it."""
+    check_drawn(report, segmenter)
     if not report:
-        if segmenter is not None:
-            raise UserError("--segmenter draws into the report.", fix="leave --no-report out")
         return None
     from lits_deploy.report.after import reporter
 

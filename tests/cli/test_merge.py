@@ -79,6 +79,10 @@ def test_what_does_not_go_together_is_one_line(tmp_path: Path) -> None:
     for arguments, says in (
         ((*classify, commands.scans, "--job", commands.job, "--shard", 0), "SCANS and --job name the same thing."),
         ((*classify, "--job", commands.job), "--job needs the number of a shard."),
+        (
+            (*classify, "--job", commands.job, "--shard", 0, "--no-report", "--segmenter", tmp_path / "unet"),
+            "--segmenter draws into the report.",
+        ),
         ((*classify, "--shard", 0), "--shard needs a plan."),
         (classify, "No scans were named."),
         ((*classify, "--job", commands.job, "--shard", 0, "--out", tmp_path / "out"), "A shard goes into JOB"),
