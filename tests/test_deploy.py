@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
-from lits_deploy import exits
+from lits_deploy import __version__, exits
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.watch.changes import POLL_S
@@ -319,6 +319,7 @@ def test_the_kubernetes_job_fits_its_schema_and_our_command() -> None:
     job = yaml.safe_load((DEPLOY / "kubernetes" / "shards.yaml").read_text())
     kubernetes_validate.validate(job, "1.33", strict=True)
     (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["image"].endswith(f"/lits-deploy:{__version__}")
     assert job["spec"]["completionMode"] == "Indexed"
     _takes(container["args"])
     mounted = {one["mountPath"] for one in container["volumeMounts"]}

@@ -63,9 +63,10 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _config(context: typer.Context, path: Path | None) -> None:
+def _config(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
         context.default_map = read_config(path, COMMANDS)
+    return path
 
 
 def _root(

@@ -9,12 +9,13 @@
     overwrite = true
 
 The command line counts first, then `$LITS_DEPLOY_<COMMAND>_<OPTION>`, then the file. A key that the command does not
-have is refused, with the one that was meant.
+have is refused, with the one that was meant, and so is such a variable.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ from lits_deploy.printable import printable
 
 MOST_BYTES = 1 << 20
 """Of a file of options."""
+
+OF_KUBERNETES = re.compile(r"SERVICE_HOST|(SERVICE_)?PORT(_\w+)?")
+"""What Kubernetes adds to a pod's environment for a service that is called as a command is."""
 
 
 def read_config(path: Path, commands: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,10 +47,10 @@ def read_config(path: Path, commands: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def defaults(table: Mapping[str, Any], command: Any, words: str) -> dict[str, Any]:
+def defaults(table: Mapping[str, Any], command: Any, words: str, path: Path) -> dict[str, Any]:
     """A command's table by the names that its parameters have in Python; a group's by its members, as they are.
 
-    Raises UserError for a key that is no option of it.
+    path: the file that the table is of. Raises UserError for a key that is no option of the command.
     """
     if hasattr(command, "list_commands"):
         return dict(table)
@@ -60,9 +64,29 @@ def defaults(table: Mapping[str, Any], command: Any, words: str) -> dict[str, An
     found = {}
     for key, value in table.items():
         if key not in known or isinstance(value, dict):
-            raise UserError(f"The file of options: `{words}` has no --{printable(key)}.", fix=_meant(key, known))
+            raise UserError(f"{path}: `{words}` has no --{printable(key)}.", fix=_meant(key, known))
         found[known[key]] = value
     return found
+
+
+def refuse_unknown_variables(command: Any, prefix: str, environment: Mapping[str, str]) -> None:
+    """Raises UserError for a variable `<prefix>_…` that sets nothing of a command, whose options have their variables.
+
+    A group passes: its members have variables of their own.
+    """
+    if hasattr(command, "list_commands"):
+        return
+    start = f"{prefix}_"
+    named = [
+        name for one in command.params for name in ([one.envvar] if isinstance(one.envvar, str) else one.envvar or ())
+    ]
+    known = {name.removeprefix(start): name for name in named if name.startswith(start)}
+    for name in sorted(environment):
+        word = name.removeprefix(start)
+        if name.startswith(start) and word not in known and not OF_KUBERNETES.fullmatch(word):
+            near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+            fix = f"did you mean {known[near[0]]}?" if near else "unset it; docs/cli.md lists the options"
+            raise UserError(f"The environment variable {printable(name)} sets no option.", fix=fix)
 
 
 def _parsed(path: Path, text: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
@@ -13,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lits_deploy import exits
-from lits_deploy.cli.configured import defaults
+from lits_deploy.cli.configured import defaults, refuse_unknown_variables
 
 Commands = Mapping[str, tuple[str, str]]
 """Commands by name: the module that defines the function of that name (or an `app`), and a line of help."""
@@ -114,10 +115,13 @@ class LazyCommands(TyperGroup):
             meant = f" Did you mean {' or '.join(f'`{word}`' for word in near)}?" if near else ""
             ctx.fail(f"No such command `{name}`.{meant}")
         found = super().resolve_command(ctx, args)
-        name_variables(found[1], f"{ctx.auto_envvar_prefix}_{name}")
+        prefix = f"{ctx.auto_envvar_prefix}_{name}".upper().replace("-", "_")
+        name_variables(found[1], prefix)
+        if not ctx.resilient_parsing:  # completion
+            refuse_unknown_variables(found[1], prefix, os.environ)
         if ctx.default_map and name in ctx.default_map:
-            words = f"{ctx.command_path} {name}"
-            ctx.default_map = {**ctx.default_map, name: defaults(ctx.default_map[name], found[1], words)}
+            words, path = f"{ctx.command_path} {name}", ctx.find_root().params["config"]
+            ctx.default_map = {**ctx.default_map, name: defaults(ctx.default_map[name], found[1], words, path)}
         return found
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

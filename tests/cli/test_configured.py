@@ -45,6 +45,30 @@ def test_the_environment_sets_them_too(scans: Path) -> None:
     assert json.loads(scanned(scans=scans, LITS_DEPLOY_SCAN_JSON="1"))["slices"] == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("LITS_DEPLOY_SCAN_TIMELIMIT", "did you mean LITS_DEPLOY_SCAN_TIME_LIMIT"),
+        ("LITS_DEPLOY_SCAN_XYZ", "unset it"),
+        ("LITS_DEPLOY_DATA_PHANTOM_PATIENT", "did you mean LITS_DEPLOY_DATA_PHANTOM_PATIENTS"),
+    ],
+)
+def test_a_variable_that_sets_nothing_is_refused(
+    tmp_path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch, name: str, fix: str
+) -> None:
+    monkeypatch.setenv(name, "1")
+    words = ["data", "phantom", str(tmp_path / "out")] if "DATA" in name else ["scan", str(scans)]
+    with pytest.raises(UserError, match=f"{name} sets no option. Fix: {fix}"):
+        run(words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_variables_of_other_commands_and_of_none_are_let_pass(scans: Path) -> None:
+    """A machine's environment may serve many commands, and other programs of ours."""
+    scanned(scans=scans, LITS_DEPLOY_CLASSIFY_BATCHSIZE="4", LITS_DEPLOY_SALT="x", LITS_DEPLOY_SCANNER="x")
+    scanned(scans=scans, LITS_DEPLOY_SCAN_SERVICE_HOST="10.0.0.1", LITS_DEPLOY_SCAN_PORT_80_TCP="x")
+
+
 def test_command_line_before_environment_before_file(tmp_path: Path, scans: Path) -> None:
     asked = config(tmp_path, "[data.phantom]\npatients = 2\nformat = 'nifti'\nseed = 1\n")
     words = ["--config", asked, "data", "phantom", str(tmp_path / "out"), "--patients", "1"]
@@ -57,7 +81,7 @@ def test_command_line_before_environment_before_file(tmp_path: Path, scans: Path
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[scan]\njsn = true\n", "`lits-deploy scan` has no --jsn. Fix: did you mean json?"),
+        ("[scan]\njsn = true\n", "lits.toml: `lits-deploy scan` has no --jsn. Fix: did you mean json?"),
         ("[scan]\nany_body_part = true\n", "has no --any_body_part. Fix: did you mean any-body-part?"),
         ("[scann]\njson = true\n", "no command 'scann'. Fix: did you mean scan?"),
         ("json = true\n", "no command 'json'"),
