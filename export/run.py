@@ -29,12 +29,11 @@ from export.training_series import kept_of_training
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, SEEN, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.drift.reference import REFERENCE
-from lits_deploy.errors import OutputError
 from lits_deploy.files import sha256_file, write_bytes, write_words
 from lits_deploy.measured import ARTIFACTS, IN_TRAINING
 from lits_deploy.model_file import ModelFile
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, point_of, promised
-from lits_deploy.packing import replace_bundle, workplace
+from lits_deploy.packing import check_free, replace_bundle, workplace
 from lits_deploy.parity import FP32_TOLERANCE
 from lits_deploy.printable import printable
 from lits_deploy.procedure import (
@@ -76,10 +75,7 @@ def export(
     graph differs from the original, DataError where calibration slices may not be used, or no threshold can be set for
     the rule.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists already.", fix="give another --out, or --overwrite")
-    if out.exists() and not (out / "manifest.json").is_file() and any(out.iterdir()):
-        raise OutputError(f"{out} is not a bundle, so it is not overwritten.", fix="give another --out")
+    check_free(out, overwrite=overwrite)
     limit_threads()
     talk, flips = talk or Talk(), original.module.flips
     if original.folded is not None and flips != "none":

@@ -72,11 +72,7 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
     packed = bundle.packed
     assert packed is not None
     target = Path(packed.top) if out is None else out
-    if target.is_symlink() or target.exists():
-        if not overwrite:
-            raise OutputError(f"{target} exists already.", fix="give another --out, or --overwrite")
-        if not _may_go(target):
-            raise OutputError(f"{target} is not a bundle, so it is not overwritten.", fix="give another --out")
+    check_free(target, overwrite=overwrite)
     total = sum(info.file_size for info in packed.members.values())
     try:
         with workplace(target, total) as folder:
@@ -89,6 +85,15 @@ def unpack(path: Path, out: Path | None = None, *, overwrite: bool = False) -> B
     except OSError as error:
         raise OutputError(f"{target} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
     return Bundle.open(target)
+
+
+def check_free(target: Path, *, overwrite: bool) -> None:
+    """OutputError where something lies at `target`, unless it is a bundle that is to be overwritten."""
+    if target.is_symlink() or target.exists():
+        if not overwrite:
+            raise OutputError(f"{target} exists already.", fix="give another --out, or --overwrite")
+        if not _may_go(target):
+            raise OutputError(f"{target} is not a bundle, so it is not overwritten.", fix="give another --out")
 
 
 def copy_files(bundle: Bundle, names: Iterable[str], folder: Path) -> None:

@@ -247,6 +247,10 @@ def test_an_existing_folder_is_not_overwritten_by_accident(bundle: Bundle, run: 
     (tmp_path / "letters").write_text("precious")
     with pytest.raises(OutputError, match="not a bundle"):
         export(from_run(run), tmp_path, overwrite=True)
+    (tmp_path / "manifest.json").write_text("{}")  # a web extension has one, too
+    for there in (tmp_path, tmp_path / "letters"):
+        with pytest.raises(OutputError, match="not a bundle"):
+            export(from_run(run), there, overwrite=True)
     assert (tmp_path / "letters").exists()
 
 
