@@ -6,7 +6,7 @@ about files or networks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from export.promise import Bools, nested, promises
 from export.thresholds import threshold_of
 from lits_deploy.fusion import lesion_log_odds
 from lits_deploy.operating_point import ARGMAX, BALANCED, OperatingPoint
-from lits_deploy.pipeline.judge import Judge, softmax
+from lits_deploy.pipeline.judge import Decided, Judge, PairDecided, softmax
 
 RULES = (
     ARGMAX,
@@ -42,16 +42,12 @@ class Fitted:
 
     def marks(self, logits: Logits) -> dict[str, Bools]:
         """Which slices each rule gives class 2, bool [N] by rule."""
-        found = {}
-        for rule, threshold in self.thresholds.items():
-            judge = Judge(
-                temperature=self.temperature,
-                abstain_below=self.abstain.threshold,
-                point=OperatingPoint(rule=rule, threshold=threshold),
-            )
-            decided = judge.decide(logits)
-            found[rule] = (decided.labels == 2) & ~decided.unsure
-        return found
+
+        def decide(point: OperatingPoint) -> Decided:
+            judge = Judge(temperature=self.temperature, abstain_below=self.abstain.threshold, point=point)
+            return judge.decide(logits)
+
+        return marked(self.thresholds, decide)
 
 
 def fit(target: npt.NDArray[np.int64], logits: Logits, rules: Sequence[str] = RULES) -> Fitted:
@@ -61,9 +57,7 @@ def fit(target: npt.NDArray[np.int64], logits: Logits, rules: Sequence[str] = RU
     return Fitted(
         temperature=temperature,
         abstain=fit_abstain(target, softmax(logits, temperature)),
-        thresholds={
-            rule: None if rule == ARGMAX else float(np.exp(threshold_of(rule, target == 2, odds))) for rule in rules
-        },
+        thresholds=thresholds_of(rules, target == 2, odds),
     )
 
 
@@ -77,8 +71,31 @@ def points_of(evidence: Evidence, fitted: Fitted) -> tuple[dict[str, Any], ...]:
     def mark(on: Bools) -> dict[str, Bools]:
         return fit(evidence.target[on], evidence.logits[on], rules).marks(evidence.logits)
 
-    promised = promises(nested(evidence.groups, mark), evidence.lesion, evidence.of_patient)
-    return tuple({"rule": rule, "threshold": fitted.thresholds[rule], **promised[rule]} for rule in rules)
+    return with_promises(evidence, fitted.thresholds, mark)
+
+
+def thresholds_of(rules: Sequence[str], lesion: Bools, log_odds: npt.NDArray[np.float64]) -> dict[str, float | None]:
+    """The threshold of each rule, on odds; None for argmax. lesion, log_odds: [N]. DataError as `threshold_of`."""
+    return {rule: None if rule == ARGMAX else float(np.exp(threshold_of(rule, lesion, log_odds))) for rule in rules}
+
+
+def marked(
+    thresholds: Mapping[str, float | None], decide: Callable[[OperatingPoint], Decided | PairDecided]
+) -> dict[str, Bools]:
+    """Which slices each rule gives class 2, bool [N] by rule. decide: all N slices by a rule."""
+    found = {}
+    for rule, threshold in thresholds.items():
+        decided = decide(OperatingPoint(rule=rule, threshold=threshold))
+        found[rule] = (decided.labels == 2) & ~decided.unsure
+    return found
+
+
+def with_promises(
+    evidence: Evidence, thresholds: Mapping[str, float | None], mark: Callable[[Bools], dict[str, Bools]]
+) -> tuple[dict[str, Any], ...]:
+    """Each rule with threshold and promise, as `OperatingPoint.from_json` reads it. mark: as `promise.nested` has it."""
+    found = promises(nested(evidence.groups, mark), evidence.lesion, evidence.of_patient)
+    return tuple({"rule": rule, "threshold": threshold, **found[rule]} for rule, threshold in thresholds.items())
 
 
 def unjudged(evidence: Evidence) -> str | None:

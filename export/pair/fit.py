@@ -22,12 +22,12 @@ import numpy.typing as npt
 
 from export.confidence import AbstainRule, fit_abstain, fit_temperature
 from export.pair.evidence import PairEvidence
-from export.points import RULES
-from export.promise import Bools, nested, promises
+from export.points import RULES, marked, thresholds_of, with_promises
+from export.promise import Bools
 from export.thresholds import threshold_of
 from lits_deploy.fusion import TUMOUR, UNSEEN, Fusion, lesion_log_odds, no_liver_log_odds
-from lits_deploy.operating_point import ARGMAX, OperatingPoint
-from lits_deploy.pipeline.judge import PairJudge, both_probabilities
+from lits_deploy.operating_point import OperatingPoint
+from lits_deploy.pipeline.judge import PairDecided, PairJudge, both_probabilities
 
 MOST_LOST = 0.01
 """Of the slices with a lesion, the share that the U-Net need not see."""
@@ -52,16 +52,13 @@ class Fitted:
 
     def marks(self, logits: Logits, counts: Whole) -> dict[str, Bools]:
         """Which slices each rule gives class 2, bool [N] by rule. counts: [N, 2], of every slice."""
-        seen, found = as_seen(self.fusion, logits, counts), {}
-        for rule, threshold in self.thresholds.items():
-            judge = PairJudge(
-                fusion=self.fusion,
-                abstain_below=self.abstain.threshold,
-                point=OperatingPoint(rule=rule, threshold=threshold),
-            )
-            decided = judge.decide(logits, seen)
-            found[rule] = (decided.labels == 2) & ~decided.unsure
-        return found
+        seen = as_seen(self.fusion, logits, counts)
+
+        def decide(point: OperatingPoint) -> PairDecided:
+            judge = PairJudge(fusion=self.fusion, abstain_below=self.abstain.threshold, point=point)
+            return judge.decide(logits, seen)
+
+        return marked(self.thresholds, decide)
 
 
 def as_seen(fusion: Fusion, logits: Logits, counts: Whole) -> Whole:
@@ -77,9 +74,7 @@ def fit(target: Whole, logits: Logits, counts: Whole, rules: Sequence[str] = RUL
     return Fitted(
         fusion=fusion,
         abstain=fit_abstain(target, both_probabilities(logits, fusion.temperature, odds)),
-        thresholds={
-            rule: None if rule == ARGMAX else float(np.exp(threshold_of(rule, target == 2, odds))) for rule in rules
-        },
+        thresholds=thresholds_of(rules, target == 2, odds),
     )
 
 
@@ -151,5 +146,4 @@ def points_of(evidence: PairEvidence, fitted: Fitted) -> tuple[dict[str, Any], .
         part = fit(evidence.target[on], evidence.logits[on], evidence.counts[on], rules)
         return part.marks(evidence.logits, evidence.counts)
 
-    promised = promises(nested(evidence.groups, mark), evidence.lesion, evidence.of_patient)
-    return tuple({"rule": rule, "threshold": fitted.thresholds[rule], **promised[rule]} for rule in rules)
+    return with_promises(evidence, fitted.thresholds, mark)
