@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.answers import Answer
-from export.confidence import expected_calibration_error, negative_log_likelihood
+from export.confidence import AbstainRule, expected_calibration_error, negative_log_likelihood
 from export.evidence import Evidence
 from export.held_out import HeldOut
 from export.points import RULES, fit, points_of, unjudged
@@ -55,27 +55,12 @@ def calibrate(
         raise _no_threshold(rule, why)
     rules = (ARGMAX,) if why else tuple(dict.fromkeys([*RULES, rule]))
     fitted = fit(evidence.target, evidence.logits, rules)
-    record = {
-        "source": evidence.source,
-        "data": evidence.data,
-        "split_by": evidence.split_by,
-        "synthetic": evidence.synthetic,
-        "slices": len(evidence.target),
-    }
     artifact = replace(
         artifact,
         temperature=fitted.temperature,
         abstain_below=fitted.abstain.threshold,
-        calibration={
-            "fitted": True,
-            **record,
-            "patients": sorted(set(evidence.patients)),
-            **known,
-            "before": quality(evidence.target, evidence.logits, 1.0),
-            "after": quality(evidence.target, evidence.logits, fitted.temperature),
-            "abstain": fitted.abstain.to_json(),
-        },
-        promise={"why": why} if why else {**record, **_counts(evidence)},
+        calibration=calibration_of(evidence, fitted.temperature, fitted.abstain) | known,
+        promise={"why": why} if why else evidence.promise(),
     )
     if why:
         return artifact
@@ -119,14 +104,6 @@ def _of_validate(held: HeldOut, answers: Sequence[Answer]) -> Evidence | str:
     )
 
 
-def _counts(evidence: Evidence) -> dict[str, int]:
-    return {
-        "patients": len(set(evidence.patients)),
-        "with_lesion": len(np.unique(evidence.of_patient[evidence.lesion])),
-        "groups": len(np.unique(evidence.groups)),
-    }
-
-
 def _no_threshold(rule: str, why: str) -> DataError:
     return DataError(
         f"No threshold for {rule} can be set: {why}.",
@@ -134,7 +111,19 @@ def _no_threshold(rule: str, why: str) -> DataError:
     )
 
 
-def quality(target: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], temperature: float) -> dict[str, float]:
+def calibration_of(evidence: Evidence, temperature: float, abstain: AbstainRule) -> dict[str, Any]:
+    """The record of what was fitted on the evidence, for `Artifact.calibration`."""
+    return {
+        "fitted": True,
+        **evidence.record(),
+        "patients": sorted(set(evidence.patients)),
+        "before": _quality(evidence.target, evidence.logits, 1.0),
+        "after": _quality(evidence.target, evidence.logits, temperature),
+        "abstain": abstain.to_json(),
+    }
+
+
+def _quality(target: npt.NDArray[np.int64], logits: npt.NDArray[np.float32], temperature: float) -> dict[str, float]:
     """Log loss and calibration error of logits [N, 3] over a temperature."""
     probabilities = softmax(logits, temperature)
     correct = probabilities.argmax(axis=1) == target

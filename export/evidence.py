@@ -8,6 +8,7 @@ networks.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,25 @@ class Evidence:
         if len(self.target) >= FEWEST and classes > 1:
             return None
         return f"{len(self.target)} {self.source} slices of {classes} classes are too few"
+
+    def record(self) -> dict[str, Any]:
+        """For the records of what is fitted on it: where it is from, and how many slices it has."""
+        return {
+            "source": self.source,
+            "data": self.data,
+            "split_by": self.split_by,
+            "synthetic": self.synthetic,
+            "slices": len(self.target),
+        }
+
+    def promise(self) -> dict[str, Any]:
+        """For `Artifact.promise`: the same, and what a promise rests on."""
+        return {
+            **self.record(),
+            "patients": len(set(self.patients)),
+            "with_lesion": len(np.unique(self.of_patient[self.lesion])),
+            "groups": len(np.unique(self.groups)),
+        }
 
 
 def of_folds(answers: OutOfFold) -> Evidence:

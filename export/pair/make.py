@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from export.calibrate import quality
+from export.calibrate import calibration_of
 from export.card import model_card
 from export.pair.evidence import PairEvidence, read
 from export.pair.figures import measured
@@ -20,10 +20,10 @@ from export.points import RULES, unjudged
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, Artifact, Bundle, Manifest, with_segmenter, write_manifest
 from lits_deploy.contract import unshared
-from lits_deploy.errors import BundleError, ContractError, DataError, OutputError
+from lits_deploy.errors import BundleError, ContractError, DataError
 from lits_deploy.files import sha256_file, write_words
 from lits_deploy.operating_point import ARGMAX
-from lits_deploy.packing import copy_files, replace_bundle, workplace
+from lits_deploy.packing import check_free, copy_files, replace_bundle, workplace
 from lits_deploy.verify import verify
 from lits_deploy.witnesses import PAIR
 from train.out_of_fold import OutOfFold
@@ -47,10 +47,7 @@ def make_pair(
     Raises BundleError for bundles that make no pair, ContractError where they see other slices, DataError for runs
     that are not theirs, or not of the same patients and folds; OutputError where `out` exists.
     """
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} exists already.", fix="give another --out, or --overwrite")
-    if out.exists() and not (out / "manifest.json").is_file() and any(out.iterdir()):
-        raise OutputError(f"{out} is not a bundle, so it is not overwritten.", fix="give another --out")
+    check_free(out, overwrite=overwrite)
     check_bundles(classifier, segmenter)
     ours, theirs, evidence = read(*runs)
     for bundle, answers, run in zip((classifier, segmenter), (ours, theirs), runs, strict=True):
@@ -120,28 +117,7 @@ def artifacts_of(
         raise BundleError("One of the two bundles has no fp32 artifact.", fix="export it again")
     points = points_of(evidence, fitted)
     temperature = fitted.fusion.temperature
-    record = {
-        "source": evidence.source,
-        "data": evidence.data,
-        "split_by": evidence.split_by,
-        "synthetic": evidence.synthetic,
-        "slices": len(evidence.target),
-    }
-    calibration = {
-        "fitted": True,
-        **record,
-        "patients": sorted(set(evidence.patients)),
-        "before": quality(evidence.target, evidence.logits, 1.0),
-        "after": quality(evidence.target, evidence.logits, temperature),
-        "abstain": fitted.abstain.to_json(),
-    }
-    lesion = {patient for patient, ill in zip(evidence.patients, evidence.lesion.tolist(), strict=True) if ill}
-    promise = {
-        **record,
-        "patients": len(set(evidence.patients)),
-        "with_lesion": len(lesion),
-        "groups": len(set(evidence.groups.tolist())),
-    }
+    calibration, promise = calibration_of(evidence, temperature, fitted.abstain), evidence.promise()
     found = []
     for name, artifact in ours.items():
         beside = name if name in theirs else "fp32"
