@@ -30,6 +30,7 @@ from lits_deploy.drift.reference import reference_of
 from lits_deploy.files import write_json, write_text
 from lits_deploy.nights.compare import compare, scipy_stats
 from lits_deploy.nights.night import sample_of
+from lits_deploy.nights.report import FALSE_SHARE
 from lits_deploy.nights.smallest import smallest_shift
 from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
@@ -42,7 +43,6 @@ NIGHTS = (4, 8)
 """Series in a night, drawn out of all; the rest are the training series."""
 
 SMALLEST_FOR = (4, 8, 16, 32)
-FALSE_SHARE = 0.05
 WINDOW = (-40.0, 160.0)
 PHANTOM_SEED, PHANTOM_SLICES = 20_230_402, 96
 

@@ -25,10 +25,6 @@ SOFT_TISSUE = (32, 250)
 """Grey values that count as soft tissue: of −40 to 160 HU those above −15 HU, and less than the brightest."""
 
 
-class _Silent(Observer):
-    """No bar: seconds a fold."""
-
-
 def answers_at_one_level(
     run: Path, record: FoldsRecord, layout: Layout, levels: dict[str, float]
 ) -> dict[str, npt.NDArray[np.float32]]:
@@ -43,7 +39,7 @@ def answers_at_one_level(
         for place, sample in enumerate(data.samples):
             data.images[place] = moved(data.images[place], wanted - levels.get(sample.patient, wanted))
         last = fold_folder(run, number) / LAST
-        logits = answered(record.config, last, data, torch.device("cpu"), _Silent())["logits"]
+        logits = answered(record.config, last, data, torch.device("cpu"), Observer())["logits"]
         paths = (escape(sample.image.relative_to(layout.root).as_posix()) for sample in data.samples)
         found.update(zip(paths, logits, strict=True))
     return found

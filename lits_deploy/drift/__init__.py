@@ -1,6 +1,7 @@
 """Is a series like those that the network was trained on?
 
-    features   a series in some twenty numbers and a few words, from what the ledger has of its slices
+    portrait   a series in some twenty numbers and a few words, from what the ledger has of its slices
+    numbers    what each of these numbers is called, and on which scale it is compared
     reference  these numbers of the series that a network was trained on, as its bundle keeps them
     against    one series against a reference: unlike, or not, and in what
 

@@ -80,12 +80,12 @@ def read_night(out: Path, reference: Reference | None = None, training: Sample |
         longest: dict[str, tuple[int, Portrait]] = {}
         series = marked = 0
         for summary, _ in by_volume(ledger.rows_by_volume(), ledger.volumes()):
-            found = against(held, summary.portrait)
             if summary.copy_of is not None or not summary.portrait.numbers:
                 continue
+            found = against(held, summary.portrait)
             series += found.why_not is None
             marked += found.marked
-            key = summary.study or f"{summary.name}"
+            key = summary.study or str(summary.name)
             if key not in longest or longest[key][0] < summary.slices:
                 longest[key] = summary.slices, summary.portrait
     contract, bundle = about["contract"]["sha256"], about["bundle"]

@@ -72,7 +72,7 @@ def look_at(folders: Sequence[Path], *, bundle: Bundle | None = None, false_shar
     Raises MissingExtra without SciPy, UserError where there is nothing to compare with, and as `read_night`.
     """
     if not 0 < false_share < 1:
-        raise UserError(f"{false_share:g} is no share of false findings.", fix="--false-share 0.05")
+        raise UserError(f"{false_share:g} is not a share of findings between 0 and 1.", fix="--false-share 0.05")
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError("An OUT is named twice.", fix="name each night once, the newest last")
     scipy_stats()  # first: what is missing is said at once

@@ -102,6 +102,7 @@ def smallest(one: Finding) -> str:
         return DASH
     if one.smallest == (None, None):
         return "none, with so few series"
-    usual, (low, high) = one.number.text(one.other), (edge and one.number.text(edge) for edge in one.smallest)
-    ways = [f"below {low}" if low and low != usual else "", f"above {high}" if high and high != usual else ""]
-    return " or ".join(filter(None, ways)) or "any that shows in these digits"
+    usual = one.number.text(one.other)
+    edges = zip(("below", "above"), one.smallest, strict=True)
+    ways = [(way, one.number.text(edge)) for way, edge in edges if edge is not None]
+    return " or ".join(f"{way} {text}" for way, text in ways if text != usual) or "any that shows in these digits"

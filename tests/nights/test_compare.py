@@ -7,7 +7,8 @@ import pytest
 
 from lits_deploy.drift.numbers import BY_NAME, NUMBERS, Number
 from lits_deploy.drift.portrait import Portrait
-from lits_deploy.nights.compare import LEAST, compare, scipy_stats, steps
+from lits_deploy.nights import words
+from lits_deploy.nights.compare import LEAST, Finding, compare, scipy_stats, steps
 from lits_deploy.nights.night import Sample, pooled, sample_of, training_of
 from lits_deploy.nights.smallest import smallest_shift
 from looks import people, person
@@ -176,3 +177,10 @@ class TestSmallest:
 def _p(own: Sample, other: Sample) -> float:
     (one,) = compare([(own, other)], false_share=0.05, smallest=False)
     return one.findings[0].p
+
+
+def test_an_edge_of_0_is_an_edge() -> None:
+    found = Finding(
+        name="hu_middle", what="median HU", own=40.0, other=50.0, counts=(8, 21), p=0.5, smallest=(0.0, None)
+    )
+    assert words.smallest(found) == "below 0"
