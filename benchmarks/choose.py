@@ -66,7 +66,7 @@ class Limits:
         for name, value in dataclasses.asdict(self).items():
             share = name in ("min_sensitivity", "min_specificity", "min_accuracy")
             if value is not None and share and not 0 <= value <= 1:
-                raise UserError(f"{name} of {value:g} is no share.", fix="give a number from 0 to 1, such as 0.6")
+                raise UserError(f"{name} of {value:g} is not a share.", fix="give a number from 0 to 1, such as 0.6")
             if value is not None and not share and not value > 0:
                 raise UserError(f"A limit of {value:g} for {name} cannot be met.", fix="give a number above 0")
 

@@ -47,7 +47,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     session = Session()
     bundle = Bundle.open(given.pair)
     if bundle.manifest.segmenter is None:
-        raise DataError(f"{given.pair} is no pair.", fix="`lits-deploy evaluate` takes a bundle of one network")
+        raise DataError(f"{given.pair} is not a pair.", fix="`lits-deploy evaluate` takes a bundle of one network")
     layout = layout_for(given.data, given.split)
     samples = sorted(layout.splits[given.split], key=lambda one: (one.patient, one.scan, natural(one.image.name)))
     rows = answers(given.pair, given.data / given.split / "images", samples, given.artifact)

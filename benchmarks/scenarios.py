@@ -59,7 +59,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.scenarios if name not in SCENARIOS]:
-            raise UserError(f"`{', '.join(unknown)}` is no scenario.", fix=f"use {', '.join(SCENARIOS)}")
+            raise UserError(f"`{', '.join(unknown)}` is not a scenario.", fix=f"use {', '.join(SCENARIOS)}")
         if self.bound_ms <= 0:
             raise UserError("The server's bound must be more than 0 ms.", fix="--server-p99 100")
 

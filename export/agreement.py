@@ -87,8 +87,8 @@ def agree(held: HeldOut, folds: list[Original], talk: Talk) -> Agreement:
     if found.same < found.least:
         raise DataError(
             f"The network of all patients gives another class than the mean of the folds to {1 - found.same:.1%} of "
-            f"{found.slices} slices ({origin}), where {1 - found.least:.1%} is the most: the folds' figures do not "
-            "tell what it does.",
+            f"{found.slices} slices ({origin}), and at most {1 - found.least:.1%} is allowed: the folds' figures do "
+            "not hold for it.",
             fix="export --from average or best, or remove its `final` folder and train it again with --final --resume",
         )
     return found

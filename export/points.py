@@ -93,7 +93,7 @@ def marked(
 def with_promises(
     evidence: Evidence, thresholds: Mapping[str, float | None], mark: Callable[[Bools], dict[str, Bools]]
 ) -> tuple[dict[str, Any], ...]:
-    """Each rule with threshold and promise, as `OperatingPoint.from_json` reads it. mark: as `promise.nested` has it."""
+    """Each rule with threshold and promise, as `OperatingPoint.from_json` reads it. mark: as in `promise.nested`."""
     found = promises(nested(evidence.groups, mark), evidence.lesion, evidence.of_patient)
     return tuple({"rule": rule, "threshold": threshold, **found[rule]} for rule, threshold in thresholds.items())
 

@@ -123,7 +123,9 @@ def moved_line(calibration: Mapping[str, Any]) -> str | None:
     if found.get("from") == FOLDS:
         if slices:
             return f"fitted on the folds' single networks, moved to their average {by}"
-        return "fitted on the folds' single networks and NOT MOVED to their average, for no slices were at hand to tell"
+        return (
+            "fitted on the folds' single networks and NOT MOVED to their average: there were no slices to move them by"
+        )
     return f"taken over from {found.get('from')}, " + (f"moved {by}" if slices else "as they are")
 
 

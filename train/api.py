@@ -46,7 +46,7 @@ def train(
     together, MissingExtra without PyTorch. Folds: `train.folds.run.train_folds`.
     """
     if unknown := sorted(settings.keys() - _SETTINGS):
-        raise UserError(f"`{unknown[0]}` is no setting.", fix=f"use {', '.join(sorted(_SETTINGS))}")
+        raise UserError(f"`{unknown[0]}` is not a setting.", fix=f"use {', '.join(sorted(_SETTINGS))}")
     info = network(model)
     with needs("train"):
         from train.device import compiled as compiled_on

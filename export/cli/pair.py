@@ -21,8 +21,8 @@ def pair(
     runs: tuple[Path, Path] = typer.Option(
         ...,
         metavar="RUN RUN",
-        help="The two folded runs (`train --folds`) that they were exported from, the classifier's first: on their "
-        "answers out of fold the lesion rule is fitted.",
+        help="The two folded runs (`train --folds`) that they were exported from, the classifier's first; the "
+        "lesion rule is fitted on their answers out of fold.",
     ),
     out: Path = typer.Option(..., help="Folder for the pair."),
     operating_point: str = typer.Option(ARGMAX, help=f"Rule by which a slice is called a lesion: {FORMS}."),

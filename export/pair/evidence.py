@@ -49,8 +49,8 @@ def joined(classifier: OutOfFold, segmenter: OutOfFold) -> PairEvidence:
     if odd := sorted(set(ours) ^ set(theirs)):
         patient, _, path = odd[0]
         raise DataError(
-            f"The two runs answered other slices: {len(odd):,} are in one of them alone, such as {printable(path)} of "
-            f"patient {printable(patient)}.",
+            f"The two runs answered different slices: {len(odd):,} are in only one of them, such as {printable(path)} "
+            f"of patient {printable(patient)}.",
             fix="train both with --folds on the same data",
         )
     place = {key: row for row, key in enumerate(theirs)}
@@ -58,13 +58,13 @@ def joined(classifier: OutOfFold, segmenter: OutOfFold) -> PairEvidence:
     if (classifier.fold != matched.fold).any():
         patients = sorted(set(classifier.patient[classifier.fold != matched.fold].tolist()))
         raise DataError(
-            f"The two runs held out other patients together: {len(patients)} are in another fold, such as "
+            f"The two runs have different folds: {len(patients)} patients are in another one, such as "
             f"{printable(patients[0])}.",
             fix="train both with the same --folds and --seed",
         )
     if (classifier.target != matched.target).any():
         raise DataError(
-            f"The two runs have other truth for {int((classifier.target != matched.target).sum()):,} slices.",
+            f"The two runs have different truth for {int((classifier.target != matched.target).sum()):,} slices.",
             fix="train both with --folds on the same masks",
         )
     known = of_folds(classifier)

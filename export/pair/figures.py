@@ -20,7 +20,6 @@ from export.promise import share
 from lits_deploy.fusion import TUMOUR, lesion_log_odds, probability
 from lits_deploy.studies import suspicion
 
-WITNESSES = ("classifier", "segmenter", "pair")
 SPECIFICITY = 0.95
 
 Floats = npt.NDArray[np.float64]

@@ -86,7 +86,7 @@ def check_bundles(classifier: Bundle, segmenter: Bundle) -> None:
     for name in unshared(ours, theirs):
         one, other = _shown(getattr(ours, name)), _shown(getattr(theirs, name))
         raise ContractError(
-            f"Both networks are given the same slice, and theirs differ in {name}: {one}, {other}.",
+            f"Both networks of a pair get the same slice, but their contracts differ in {name}: {one}, {other}.",
             fix="train one of them again with the other's"
             + (", or the U-Net with fewer --channels" if name == "channels" else ""),
         )

@@ -108,7 +108,9 @@ def against(reference: Reference | None, portrait: Portrait) -> Against:
         return Against(why_not="the bundle keeps nothing of the series that it was trained on")
     seen = ~np.isnan(reference.numbers.get("middle", np.array([])))
     if (series := int(np.count_nonzero(seen))) < LEAST_SERIES:
-        return Against(why_not=f"the bundle keeps {series} of the series that it was trained on, and few tell nothing")
+        return Against(
+            why_not=f"the bundle keeps {series} of the series that it was trained on, too few to compare with"
+        )
     if "middle" not in portrait.numbers:
         return Against(why_not=f"fewer than {LEAST_LOOKS} of its slices were looked at")
     columns = {name: column[seen] for name, column in reference.numbers.items() if name in portrait.numbers}

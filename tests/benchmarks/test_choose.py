@@ -166,7 +166,7 @@ def test_a_specificity_below_its_limit_rules_out_and_speed_alone_says_so() -> No
 
 def test_limits_must_make_sense() -> None:
     for share in ("min_sensitivity", "min_specificity", "min_accuracy"):
-        with pytest.raises(UserError, match="no share"):
+        with pytest.raises(UserError, match="not a share"):
             Limits(**{share: 60})
     with pytest.raises(UserError, match="cannot be met"):
         Limits(latency_ms=0)

@@ -254,7 +254,7 @@ def test_thresholds_of_single_networks_are_not_those_of_their_average() -> None:
     none = moved_to(single, "folds", each[:, :3], average[:3])
     assert thresholds(none) == thresholds(single)
     assert moved_line(none.calibration) == (
-        "fitted on the folds' single networks and NOT MOVED to their average, for no slices were at hand to tell"
+        "fitted on the folds' single networks and NOT MOVED to their average: there were no slices to move them by"
     )
 
 

@@ -139,7 +139,7 @@ def test_what_cannot_be_read_is_one_line(how: str, outs: dict[str, Path], tmp_pa
         with pytest.raises(UserError, match="named twice"):
             look_at([outs["usual"], outs["usual"]])
     else:
-        with pytest.raises(UserError, match="no share of false findings"):
+        with pytest.raises(UserError, match="not a share of findings"):
             look_at([outs["usual"]], false_share=1.5)
 
 

@@ -44,7 +44,7 @@ def test_a_training_is_asked_for_what_the_command_asks_for(
 
 def test_a_setting_that_is_none_and_one_that_the_function_has_itself(tmp_path: Path) -> None:
     for name in ("epoch", "contract"):
-        with pytest.raises(UserError, match=rf"`{name}` is no setting\. Fix: use .*epochs"):
+        with pytest.raises(UserError, match=rf"`{name}` is not a setting\. Fix: use .*epochs"):
             train.train(tmp_path, tmp_path / "run", **{name: 3})
     with pytest.raises(DataError):
         train.train(tmp_path, tmp_path / "run")

@@ -47,7 +47,7 @@ def judge_order(root: Path, facts: Sequence[SliceFacts], *, by_slice: bool) -> l
         text = (
             f"slices do not follow each other evenly ({_scans([stack for _, stack in gaps])}): by their numbers"
             f" {sum(missing for missing, _ in gaps):,} are missing, {most:,} of them here, and neighbours lie further"
-            " apart there: nothing to do where the scan is so"
+            " apart there: ignore this if the scan itself has gaps"
         )
         found.append(Finding("note", "gaps", place_of(root, worst[0].entry.image), text))
     return found

@@ -38,8 +38,8 @@ def train(
     augment: Augmentation | None = typer.Option(
         None,
         help="The thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips, for slices "
-        "that all stand one way; strong: more of that, shifts, elastic, window and gamma; the crop alone; or nothing. "
-        "[thesis: thesis]",
+        "that all have one orientation; strong: more of that, shifts, elastic, window and gamma; the crop alone; or "
+        "nothing. [thesis: thesis]",
     ),
     schedule: Schedule | None = typer.Option(
         None, help="Learning rate: constant, or cosine down to 0. [thesis: constant]"
@@ -90,7 +90,9 @@ def train(
         "answer on these.",
     ),
     final: bool = typer.Option(
-        False, "--final", help="With --folds: one network more, on all of these patients, for `export --from all`."
+        False,
+        "--final",
+        help="With --folds: one more network, trained on all of these patients, for `export --from all`.",
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in OUT."),
 ) -> None:

@@ -28,7 +28,7 @@ def compare(
     size: float = typer.Option(1.0, help="Per cent that a model file may grow."),
     energy: float = typer.Option(15.0, help="Per cent that joules per 1,000 slices may rise."),
     accuracy: float = typer.Option(0.5, help="Points (of 100) that accuracy may fall."),
-    across_machines: bool = typer.Option(False, "--across-machines", help="Compare two machines all the same."),
+    across_machines: bool = typer.Option(False, "--across-machines", help="Compare two different machines anyway."),
     across_test_sets: bool = typer.Option(
         False,
         "--across-test-sets",

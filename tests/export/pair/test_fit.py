@@ -121,19 +121,24 @@ class TestMatching:
 
     def test_other_slices(self, runs: tuple[Path, Path]) -> None:
         make_folded_run(runs[1], model="unet", patients=8)
-        with pytest.raises(DataError, match=r"answered other slices: 30 are in one .* patient 008\. Fix: .* same data"):
+        with pytest.raises(
+            DataError, match=r"answered different slices: 30 are in only one .* patient 008\. Fix: .* same data"
+        ):
             read(*runs)
 
     def test_other_folds(self, runs: tuple[Path, Path]) -> None:
         ours = read(*runs)[0]
         rewritten(runs[1], fold=np.where(ours.fold == 1, 2, np.where(ours.fold == 2, 1, 3)).astype(np.int64))
-        with pytest.raises(DataError, match=r"6 are in another fold, such as 000\. Fix: .* same --folds and --seed"):
+        with pytest.raises(
+            DataError,
+            match=r"different folds: 6 patients are in another one, such as 000\. Fix: .* same --folds and --seed",
+        ):
             read(*runs)
 
     def test_other_truth(self, runs: tuple[Path, Path]) -> None:
         ours = read(*runs)[0]
         rewritten(runs[1], target=np.where(np.arange(len(ours)) == 7, 0, ours.target).astype(np.int64))
-        with pytest.raises(DataError, match=r"other truth for 1 slices\. Fix: .* same masks"):
+        with pytest.raises(DataError, match=r"different truth for 1 slices\. Fix: .* same masks"):
             read(*runs)
 
     def test_runs_the_wrong_way_round(self, runs: tuple[Path, Path]) -> None:
