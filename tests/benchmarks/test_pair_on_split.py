@@ -45,5 +45,5 @@ def test_every_slice_of_the_split_counts_by_its_row(
 
 def test_one_network_is_no_pair(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "bundle").folder
-    with pytest.raises(DataError, match=r"is no pair\. Fix: `lits-deploy evaluate`"):
+    with pytest.raises(DataError, match=r"is not a pair\. Fix: `lits-deploy evaluate`"):
         measure(asked(bundle, tmp_path))

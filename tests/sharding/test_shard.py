@@ -194,7 +194,7 @@ def test_the_number_comes_from_the_user_or_an_array() -> None:
     for text, environment in (("auto", {}), ("-1", {}), ("seven", {}), ("auto", {"SLURM_ARRAY_TASK_ID": "x"})):
         with pytest.raises(UserError, match=r"Fix: --shard"):
             shard_number(text, environment)
-    with pytest.raises(UserError, match="`` is no number"):
+    with pytest.raises(UserError, match="`` is not a shard number"):
         shard_number("", {})
 
 
