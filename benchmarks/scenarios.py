@@ -82,7 +82,7 @@ def batch_sizes(text: str) -> tuple[int, ...]:
     except ValueError:
         batches = ()
     if not batches or min(batches) < 1:
-        raise UserError(f"`{text}` are no batch sizes.", fix="--batch 1,8,32")
+        raise UserError(f"`{text}` are no batch sizes.", fix="--batch-sizes 1,8,32")
     return batches
 
 

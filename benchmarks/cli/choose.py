@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @exit_codes("0 one is recommended", "1 nothing can be recommended")
 @reporting.reported("choose")
 def choose(
-    bundles: list[Path] = typer.Argument(..., help="Bundles of classifiers."),
+    bundles: list[Path] = typer.Argument(..., metavar="BUNDLE", help="Bundles of classifiers."),
     latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),
     min_sensitivity: float | None = typer.Option(None, help="Least share of lesion slices found, such as 0.6."),
     min_specificity: float | None = typer.Option(
@@ -32,7 +32,7 @@ def choose(
     ),
     min_rate: float | None = typer.Option(None, help="Least slices per second."),
     data: Path | None = typer.Option(None, help="Data set whose test split is scored; needed for the accuracy limits."),
-    batch: str = typer.Option("1,4,8,16,32", help="Batch sizes to try, with commas."),
+    batch: str = typer.Option("1,4,8,16,32", "--batch-sizes", help="Batch sizes to measure, joined by commas."),
     threads: int = typer.Option(0, min=0, help="Threads of every candidate; 0: every core."),
     quick: bool = typer.Option(False, "--quick", help="About 1.5 seconds a row and at most 96 slices."),
     out: Path | None = typer.Option(None, help="Write everything measured to this JSON file."),

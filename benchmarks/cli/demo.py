@@ -16,8 +16,8 @@ from lits_deploy.errors import MissingExtra
 def demo(
     out: Path = typer.Option(Path("demo-out"), help="Folder for everything the demo makes."),
     patients: int = typer.Option(24, min=6, help="Synthetic patients."),
-    epochs: int = typer.Option(5, min=1),
-    seed: int = typer.Option(0, min=0),
+    epochs: int = typer.Option(5, min=1, help="Passes over the training slices."),
+    seed: int = typer.Option(0, min=0, help="Another seed, other patients and initial weights."),
 ) -> None:
     """Run everything once on synthetic data: train, export, verify, classify, benchmark.
 

@@ -67,7 +67,9 @@ def export(
         None, "--gate", metavar="PRECISION.NAME=SHARE", help="Change a limit, such as int8.accuracy=0.98; recorded."
     ),
     allow_failing: bool = typer.Option(False, "--allow-failing", help="Keep files that fail their gate, marked."),
-    report: Path | None = typer.Option(None, help="Folder for flipped slices (they show patients). [OUT-gates]"),
+    report: Path | None = typer.Option(
+        None, "--gate-report", help="Folder for flipped slices (they show patients). [default: OUT-gates]"
+    ),
     trt: bool = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch)."),
     precision: str | None = typer.Option(
         None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]"
@@ -101,7 +103,9 @@ def export(
             "--model, --width, --channels and --size go with --weights.", fix="leave them out; the run knows"
         )
     if not (fp16 or int8) and (calibration or gates or allow_failing or report):
-        raise UserError("--calibration, --gate, --allow-failing, --report go with --fp16 or --int8.", fix="add one")
+        raise UserError(
+            "--calibration, --gate, --allow-failing, --gate-report go with --fp16 or --int8.", fix="add one"
+        )
     from lits_deploy.operating_point import ARGMAX, parse_rule
     from lits_deploy.packed import looks_like_bundle
     from lits_deploy.trt.engines import EngineOptions

@@ -25,7 +25,9 @@ def pair(
         "lesion rule is fitted on their answers out of fold.",
     ),
     out: Path = typer.Option(..., help="Folder for the pair."),
-    operating_point: str = typer.Option(ARGMAX, help=f"Rule by which a slice is called a lesion: {FORMS}."),
+    operating_point: str = typer.Option(
+        ARGMAX, metavar="RULE", help=f"Rule by which a slice is called a lesion: {FORMS}."
+    ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a bundle at OUT."),
 ) -> None:
     """Make one bundle of a classifier and a U-Net.

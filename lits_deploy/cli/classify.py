@@ -21,9 +21,7 @@ if TYPE_CHECKING:  # the command's help needs no pipeline
 def classify(
     bundle: str = run_options.BUNDLE,
     scans: list[str] | None = run_options.SCANS_OR_JOB,
-    out: str | None = typer.Option(
-        None, help="Folder for tables, run.json and ledger; s3://… with --ledger. [default: results]"
-    ),
+    out: str | None = run_options.OUT,
     job: str | None = jobs.JOB,
     shard: str | None = jobs.SHARD,
     devices: str | None = spread.DEVICES,

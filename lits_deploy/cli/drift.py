@@ -15,11 +15,11 @@ from lits_deploy.cli.lazy import exit_codes
 @reporting.reported("drift")
 @patients.guarded
 def drift(
-    outs: list[Path] = typer.Argument(..., metavar="OUT...", help="OUTs of `classify` or `segment`, the newest last."),
+    outs: list[Path] = typer.Argument(..., metavar="OUT", help="OUTs of `classify` or `segment`, the newest last."),
     reference: Path | None = typer.Option(
         None, metavar="BUNDLE", help="Compare with this bundle's training series, in place of each OUT's own."
     ),
-    page: Path | None = typer.Option(None, help="Where the page goes; the last OUT's drift.html if not given."),
+    page: Path | None = typer.Option(None, "--out", help="Page to write. [default: drift.html in the last OUT]"),
     false_share: float = typer.Option(
         0.05, help="Share of the reported differences that may be false (false discovery rate)."
     ),

@@ -32,8 +32,9 @@ def exit_codes(*own: str) -> Callable[[Command], Command]:
     return noted
 
 
-VALUES = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
-"""What stands for an option's value in help, where the option does not say: versions of Typer name Python types."""
+VALUES = {int: "N", float: "X", str: "", Path: "PATH"}
+"""What stands for an option's value in help, where the option does not say: versions of Typer name Python types. A text
+has the last word of the option's name."""
 
 
 def with_value_names(command: Any) -> Any:
@@ -48,8 +49,8 @@ def with_value_names(command: Any) -> Any:
             parameter.metavar = parameter.metavar or parameter.name.upper()
             if hasattr(parameter, "display_type_rich"):  # Typer 0.29 shows the type beside the name
                 parameter.display_type_rich = lambda ctx: None
-        elif parameter.metavar is None:
-            parameter.metavar = VALUES.get(_plain_type(types.get(parameter.name)))
+        elif parameter.metavar is None and (kind := _plain_type(types.get(parameter.name))) in VALUES:
+            parameter.metavar = VALUES[kind] or parameter.opts[0].rpartition("-")[2].upper()
     for member in getattr(command, "commands", {}).values():
         with_value_names(member)
     return command

@@ -42,19 +42,15 @@ _SHOWN = 10
 )
 def merge(
     job: str = typer.Argument(..., metavar="JOB", help="A plan of `lits-deploy plan`, whose shards are done."),
-    out: str | None = typer.Option(
-        None, help="Folder for tables, run.json and ledger; s3://… with --ledger. [default: results]"
+    bundle: str | None = typer.Argument(
+        None, help="The job's bundle, which draws pictures that no shard has. Seldom needed."
     ),
-    bundle: str | None = typer.Option(
-        None, "--bundle", help="The job's bundle: draws pictures that no shard has. Seldom needed."
-    ),
+    out: str | None = run_options.OUT,
     allow_mixed: bool = typer.Option(
         False, "--allow-mixed", help="Accept shards that were answered on different hardware or runtimes, and mark OUT."
     ),
     report: bool = typer.Option(True, help="Write report.html, with pictures of suspicious slices."),
-    masks: str = typer.Option(
-        "png", "--masks", help="Of a job that segments: png, nifti, dicom-seg, joined by commas."
-    ),
+    masks: str = run_options.MASKS,
     *,
     options: ClassifyOptions,
 ) -> None:

@@ -30,7 +30,7 @@ _SUPERSEDED_SHOWN = 10
         help="File that holds the salt of the hashes, outside JOB (mode 600); made if it is not there. Shards and the"
         " merge need the same. [default: $LITS_DEPLOY_SALT_FILE, or the text in $LITS_DEPLOY_SALT]",
     ),
-    workers=typer.Option(None, min=1, help="Processes that read headers [one a core, up to 8]."),
+    workers=typer.Option(None, min=1, help="Processes that read headers. [default: one per core, up to 8]"),
     allow_removed=typer.Option(
         False, "--allow-removed", help="Plan again even if scans seem to be gone, and supersede their shards."
     ),
@@ -39,7 +39,7 @@ def plan(
     bundle: str = run_options.BUNDLE,
     scans: list[str] = run_options.SCANS,
     out: str = typer.Option(
-        ..., "--out", metavar="JOB", help="Folder for the plan, which all workers share; also s3://…."
+        ..., metavar="PATH", help="JOB: folder for the plan, which all workers share; also s3://…."
     ),
     shard_slices: int | None = typer.Option(
         None, min=1, help="Most slices in a shard of several series. [default: 20,000, or as JOB was planned]"

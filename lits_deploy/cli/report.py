@@ -14,7 +14,9 @@ from lits_deploy.cli import patients, reporting, run_options
 @patients.guarded
 def report(
     out: Path = typer.Argument(..., help="OUT of a `classify` run, finished or not."),
-    formats: str = typer.Option("", "--format", help="Tables to add: csv, parquet, jsonl, joined by commas."),
+    formats: str = typer.Option(
+        "", "--format", help="Formats of tables to add: csv, parquet, jsonl, joined by commas."
+    ),
     ledger: Path | None = typer.Option(None, help="Folder of its ledger, if the run had one elsewhere."),
     group_readable: bool | None = run_options.Run.group_readable,
 ) -> None:

@@ -36,9 +36,12 @@ SCANS_OR_JOB = typer.Argument(
 BUNDLE = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them: folder or zip, also s3://….")
 AS_JSON = typer.Option(False, "--json", help="Print JSON.")
 SEGMENTER = typer.Option(
-    None, metavar="UNET_BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
+    None, metavar="BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
 )
-TABLES_HELP = "Tables to write: csv, parquet, jsonl, joined by commas."
+OUT = typer.Option(
+    None, metavar="PATH", help="Folder of the results, run.json and ledger; s3://… with --ledger. [default: results]"
+)
+MASKS = typer.Option("png", help="Formats of masks: png, nifti, dicom-seg, joined by commas.")
 
 
 class Run:
@@ -54,9 +57,9 @@ class Run:
         " multiplied in TF32 on an NVIDIA GPU (Ampere or later). [default: fp32]",
     )
     artifact: str | None = typer.Option(None, help="In place of --precision: a model file of the bundle by its name.")
-    batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch [8 on a CPU, 32 on a GPU].")
+    batch_size: int | None = typer.Option(None, min=1, help="Slices in a batch. [default: 8 on a CPU, 32 on a GPU]")
     workers: int | None = typer.Option(
-        None, min=1, help="Decode processes [cores less one, 1 to 4; more are added while the network waits]."
+        None, min=1, help="Decode processes. [default: cores less one, 1 to 4; more are added while the network waits]"
     )
     threads: int = typer.Option(0, min=0, help="CPU threads of the network; 0: every core.")
     tune: bool = typer.Option(
@@ -76,7 +79,7 @@ class Run:
     allow_removed: bool = typer.Option(
         False, "--allow-removed", help="Continue even if scans with results seem to be gone, and drop those results."
     )
-    formats: str = typer.Option("csv", "--format", help=TABLES_HELP)
+    formats: str = typer.Option("csv", "--format", help="Formats of tables: csv, parquet, jsonl, joined by commas.")
     overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
     retry_failed: bool = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
     abstain: bool = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")
@@ -168,15 +171,15 @@ def filled(kind: Callable[..., Made], given: Mapping[str, Any]) -> Made:
     return kind(**{field.name: given[field.name] for field in fields(cast(Any, kind)) if field.name in given})
 
 
-def bundle_and_scans(bundle: Path, scans: Sequence[PathOrUrl]) -> Bundle:
-    """The bundle, opened. Raises UserError where the two arguments stand in each other's place."""
+def bundle_and_scans(bundle: Path, scans: Sequence[PathOrUrl], called: str = "SCANS") -> Bundle:
+    """The bundle, opened. Raises UserError where the two arguments stand in each other's place. called: the second."""
     from lits_deploy.bundle import Bundle
     from lits_deploy.packed import looks_like_bundle
 
     paths = [one for one in scans if isinstance(one, Path)]
     swapped = bundle.exists() and not looks_like_bundle(bundle) and any(map(looks_like_bundle, paths))
     if swapped:
-        raise UserError("BUNDLE and SCANS are swapped.", fix="the bundle comes first, then the scans")
+        raise UserError(f"BUNDLE and {called} are swapped.", fix=f"the bundle comes first, then {called}")
     return Bundle.open(bundle)
 
 

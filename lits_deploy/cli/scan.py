@@ -24,7 +24,7 @@ def scan(
     identify: bool = typer.Option(False, "--identify", help="Name patients, UIDs and files. Off by default."),
     recursive: bool = run_options.Run.recursive,
     follow_links: bool = run_options.Run.follow_links,
-    workers: int | None = typer.Option(None, min=1, help="Processes that read [cores less one, 1 to 4]."),
+    workers: int | None = typer.Option(None, min=1, help="Processes that read. [default: cores less one, 1 to 4]"),
     any_body_part: bool = run_options.Run.any_body_part,
     trust: str | None = run_options.Run.trust,
     time_limit_s: float = typer.Option(30.0, "--time-limit", help="Seconds that reading one file may take."),

@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # the command's help needs no pipeline
     "tune",
     "abstain",
     "operating_point",
-    formats=typer.Option("csv", "--tables", help=run_options.TABLES_HELP),
     identify=typer.Option(
         False, "--identify", help="Write patients and UIDs in clear, not as hashes; dicom-seg needs it."
     ),
@@ -31,15 +30,13 @@ def segment(
         ..., help="Bundle of a U-Net, as `lits-deploy export` makes them: folder or zip, also s3://…."
     ),
     scans: list[str] | None = run_options.SCANS_OR_JOB,
-    out: str | None = typer.Option(
-        None, help="Folder for masks, tables, run.json and ledger; s3://… with --ledger. [default: results]"
-    ),
+    out: str | None = run_options.OUT,
     job: str | None = jobs.JOB,
     shard: str | None = jobs.SHARD,
     devices: str | None = spread.DEVICES,
     on: str | None = spread.ON,
     shard_slices: int | None = spread.SHARD_SLICES,
-    masks: str = typer.Option("png", "--format", help="Masks to write: png, nifti, dicom-seg, joined by commas."),
+    masks: str = run_options.MASKS,
     *,
     options: ClassifyOptions,
 ) -> None:

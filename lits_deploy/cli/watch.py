@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 @patients.guarded
 @run_options.with_run("tune", "recursive", "retry_failed", "allow_removed", "endpoint")
 def watch(
+    bundle: Path = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them: folder or zip."),
     inbox: Path = typer.Argument(..., help="Folder in which studies arrive, each as a folder, zip or file."),
-    bundle: Path = typer.Option(..., help="Bundle to use, as `lits-deploy export` makes them."),
     out: Path = typer.Option(Path("results"), help="Folder for tables, report, run.json and ledger; not in the inbox."),
     quiet_s: float = typer.Option(
-        30.0, "--quiet-s", min=0.0, help="Seconds without a change after which a study counts as complete."
+        30.0, "--complete-after", min=0.0, help="Seconds without a change after which a study counts as complete."
     ),
     poll: bool = typer.Option(
         False, "--poll", help="Look again and again, without notices of changes; always so on network shares."
@@ -39,7 +39,6 @@ def watch(
     away; `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. Killed, the same command goes on.
     """
     from lits_deploy import DISCLAIMER
-    from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import note
     from lits_deploy.cli.watching import Watching
     from lits_deploy.events.session import current
@@ -54,7 +53,7 @@ def watch(
     talk = watching.talk()
     if (session := current()) is not None:
         session.follow(watching.figures)
-    opened = Bundle.open(bundle)
+    opened = run_options.bundle_and_scans(bundle, [inbox], "INBOX")
     finish = drawn_after(opened, options, report, segmenter, talk.note)
     note(DISCLAIMER)
     if not report and not options.overwrite and (out / REPORT).exists():

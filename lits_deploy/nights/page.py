@@ -18,7 +18,7 @@ def write_page(nights: Nights, path: Path) -> Path:
     try:
         write_text(path, page(nights))
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror or error}).", fix="--page elsewhere") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror or error}).", fix="--out elsewhere") from error
     return path
 
 

@@ -98,7 +98,7 @@ def check_masks(masks: Sequence[str], options: ClassifyOptions, out: Path) -> No
         if not options.identify:
             raise UserError(
                 "A DICOM SEG names its patient, its study and the slices that it lies on, or no PACS can place it.",
-                fix="--identify, or --format png,nifti",
+                fix="--identify, or --masks png,nifti",
             )
         dicom_seg.check_installed()
     check_ours(out / FOLDER)

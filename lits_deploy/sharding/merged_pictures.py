@@ -42,7 +42,7 @@ def page_of_shards(
         if not run.stop.requested and overlay is not None:
             left = _bring(run, overlay)
             if left and not _drawn(run, overlay):
-                say(f"{left:,} pictures of suspicious slices are in no shard. Fix: --bundle BUNDLE draws them")
+                say(f"{left:,} pictures of suspicious slices are in no shard. Fix: name the bundle behind JOB")
         return [write_page(run.ledger, run.output.out / REPORT)]
 
     def _bring(run: RunContext, overlay: str) -> int:

@@ -190,7 +190,16 @@ def test_two_bundles_are_measured_and_the_command_says_what_to_type(tmp_path: Pa
         make_tiny_bundle(tmp_path / name)
     help_of = " ".join(runner.invoke(app, ["choose", "--help"]).output.split())
     assert "Never one whose accuracy is not above the share of the commonest class" in help_of
-    call = ["choose", str(tmp_path / "one"), str(tmp_path / "two"), "--data", str(data), "--batch", "1,4", "--quick"]
+    call = [
+        "choose",
+        str(tmp_path / "one"),
+        str(tmp_path / "two"),
+        "--data",
+        str(data),
+        "--batch-sizes",
+        "1,4",
+        "--quick",
+    ]
     done = runner.invoke(app, [*call, "--out", str(tmp_path / "all.json")], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "recommended" in done.output

@@ -30,7 +30,7 @@ COMMANDS: dict[str, list[str]] = {
     "classify openvino": ["classify", "BUNDLE", "SCANS", "--out", "OUT", "--runtime", "openvino", "--workers", "1"],
     "classify --segmenter": ["classify", "GOOD", "SCANS", "--out", "OUT", "--segmenter", "UNET", "--workers", "1"],
     "segment": ["segment", "UNET", "SCANS", "--out", "OUT", "--workers", "1"],
-    "watch": ["watch", "SCANS", "--bundle", "BUNDLE", "--out", "OUT", "--workers", "1"],
+    "watch": ["watch", "BUNDLE", "SCANS", "--out", "OUT", "--workers", "1"],
     "benchmark": ["benchmark", "run", "BUNDLE", "--quick", "--scenario", "single-stream", "--out", "OUT"],
     "evaluate": ["evaluate", "BUNDLE", "--data", "DATA", "--out", "OUT"],
     "choose": ["choose", "BUNDLE", "--latency-ms", "1000", "--quick"],

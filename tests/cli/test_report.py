@@ -86,8 +86,8 @@ def test_a_watch_without_report_leaves_the_one_that_is_there_alone(
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.html").write_text("earlier")
-    with_it = run("watch", tmp_path, "--bundle", bundle.folder, "--out", out)
-    without = run("watch", tmp_path, "--bundle", bundle.folder, "--out", out, "--no-report")
+    with_it = run("watch", bundle.folder, tmp_path, "--out", out)
+    without = run("watch", bundle.folder, tmp_path, "--out", out, "--no-report")
     assert [finish is None for finish in finishes] == [False, True]
     note = f"--no-report does not update {out}/report.html; lits-deploy report {out} does"
     assert note in " ".join(without.output.split())

@@ -184,7 +184,7 @@ def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> 
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for option in ("--log-file", "--metrics"):
-        words = ["watch", inbox, "--bundle", bundle.folder, "--out", tmp_path / "out", option]
+        words = ["watch", bundle.folder, inbox, "--out", tmp_path / "out", option]
         assert f"lies in the inbox. Fix: {option} elsewhere" in run(*words, inbox / "x", code=2).stderr
         assert "lies in the bundle" in run(*words, bundle.folder / "x", code=2).stderr
         assert not list(inbox.iterdir())

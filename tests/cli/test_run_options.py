@@ -45,7 +45,7 @@ OPTIONS: dict[str, tuple[str, Any]] = {
     "ledger": ("--ledger l", Path("l")),
     "engine_cache": ("--engine-cache c", Path("c")),
 }
-WORDS = {"classify": ["BUNDLE", "SCANS"], "segment": ["BUNDLE", "SCANS"], "watch": ["INBOX", "--bundle", "BUNDLE"]}
+WORDS = {"classify": ["BUNDLE", "SCANS"], "segment": ["BUNDLE", "SCANS"], "watch": ["BUNDLE", "INBOX"]}
 LACKS = {
     "segment": {"tune", "abstain", "operating_point"},
     "watch": {"tune", "recursive", "retry_failed", "allow_removed"},
@@ -66,8 +66,7 @@ def test_each_option_reaches_the_run(command: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(run_options, "of_command", caught)
     assert set(OPTIONS) == {field.name for field in fields(ClassifyOptions)}
     for name, (words, value) in OPTIONS.items():
-        option = words.replace("--format", "--tables") if command == "segment" else words
-        result = CliRunner().invoke(app, [command, *WORDS[command], *option.split()])
+        result = CliRunner().invoke(app, [command, *WORDS[command], *words.split()])
         if name in LACKS.get(command, ()):
             assert "No such option" in result.output
         else:

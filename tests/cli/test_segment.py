@@ -21,7 +21,7 @@ TABLES = ("slices.csv", "studies.csv", "volumes.csv", "masks.csv")
 
 def command(bundle: Path, scans: Path, out: Path) -> list[str]:
     line = [sys.executable, "-m", "lits_deploy", "segment", str(bundle), str(scans), "--out", str(out)]
-    return [*line, "--format", "png,nifti", "--salt", "one", "--batch-size", "1", "--runtime", "onnxruntime"]
+    return [*line, "--masks", "png,nifti", "--salt", "one", "--batch-size", "1", "--runtime", "onnxruntime"]
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -20,8 +20,8 @@ LONG = 60.0  # seconds until a test gives up
 
 
 def start(bundle: Path, inbox: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "lits_deploy", "watch", str(inbox), "--bundle", str(bundle), "--out", str(out)]
-    command += ["--quiet-s", "0.2", "--salt", "one", "--batch-size", "1", "--workers", "1"]
+    command = [sys.executable, "-m", "lits_deploy", "watch", str(bundle), str(inbox), "--out", str(out)]
+    command += ["--complete-after", "0.2", "--salt", "one", "--batch-size", "1", "--workers", "1"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -85,7 +85,7 @@ def test_systemd_hears_that_it_is_ready_and_alive_and_the_metrics_show_it_idle(t
     bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56).folder
     inbox, metrics = tmp_path / "inbox", tmp_path / "m.prom"
     folder_of_slices(inbox / "Miller", 4, size=SIZE)
-    words = ["watch", str(inbox), "--bundle", str(bundle), "--out", str(tmp_path / "out"), "--quiet-s", "0.2"]
+    words = ["watch", str(bundle), str(inbox), "--out", str(tmp_path / "out"), "--complete-after", "0.2"]
     words += ["--workers", "1", "--log-format", "json", "--metrics", str(metrics)]
     program = (
         f"import sys\nsys.argv[1:] = {words!r}\nimport lits_deploy.events.session as events\nevents.EVERY_S = 0.2\n"

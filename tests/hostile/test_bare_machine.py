@@ -98,7 +98,7 @@ def test_a_night_of_commands(world: Path) -> None:
 def test_watch(world: Path) -> None:
     inbox, out = world / "inbox", world / "watched"
     shutil.copytree(world / "scans", inbox / "study")
-    words = ["-m", "lits_deploy", "watch", "inbox", "--bundle", "bundle", "--out", "watched", "--quiet-s", "0"]
+    words = ["-m", "lits_deploy", "watch", "bundle", "inbox", "--out", "watched", "--complete-after", "0"]
     process = subprocess.Popen(bare(world, *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         until = time.monotonic() + LONG

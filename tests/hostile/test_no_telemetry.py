@@ -33,12 +33,12 @@ QUICK = {
     "doctor": "doctor",
 }
 LONG = {
-    "benchmark": "benchmark bundle --data data --batch 1 --quick",
+    "benchmark": "benchmark bundle --data data --batch-sizes 1 --quick",
     "evaluate": "evaluate bundle --data data",
     "train": "train --data data --out run --model unet --width 2 --epochs 1 --batch-size 4",
     "export": "export run --fp16 --int8",
     "evaluate the run": "evaluate run --data data --out evaluated",
-    "benchmark both": "benchmark run-bundle --against run --data data --batch 1 --quick --out compared",
+    "benchmark both": "benchmark run-bundle --against run --data data --batch-sizes 1 --quick --out compared",
 }
 
 

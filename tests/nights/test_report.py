@@ -65,7 +65,7 @@ def test_a_page_without_a_comparison_does_not_speak_of_shifts(tmp_path: Path) ->
 def test_a_shifted_night_ends_with_1_and_is_told_in_what(
     outs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = drift(outs["usual"], outs["bright"], "--page", outs["bright"] / "other.html")
+    done = drift(outs["usual"], outs["bright"], "--out", outs["bright"] / "other.html")
     assert done.exit_code == 1, done.output
     lines = done.output.splitlines()
     assert any(

@@ -222,7 +222,7 @@ def test_asked_to_identify_a_seg_holds_its_patient_and_no_other_word(
 
 def test_the_command_line_says_nothing_of_a_patient(bundle: Bundle, planted: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-m", "lits_deploy", "segment", str(bundle.folder), str(planted)]
-    command += ["--out", str(tmp_path / "out"), "--format", "dicom-seg"]
+    command += ["--out", str(tmp_path / "out"), "--masks", "dicom-seg"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=os.environ | {"HOME": str(tmp_path)})
     assert done.returncode == 2
     (tmp_path / "said").write_bytes(done.stdout + done.stderr)

@@ -103,7 +103,7 @@ def test_masks_are_those_of_one_machine(tmp_path: Path) -> None:
     for name, down in (("ct", (0, 1, 0)), ("ct2", (0, -1, 0)), ("ct3", (0, 1, 0))):
         worlds.Series(name=name, count=12, step=2.0, down=down).write(tmp_path / "scans")
     words = [sys.executable, "-m", "lits_deploy", "segment", str(bundle), str(tmp_path / "scans"), "--salt", "one"]
-    words += ["--format", "png,nifti", "--runtime", "onnxruntime"]
+    words += ["--masks", "png,nifti", "--runtime", "onnxruntime"]
     for name, more in (("whole", []), ("out", ["--devices", "cpu:2", "--shard-slices", "12"])):
         done = subprocess.run([*words, "--out", str(tmp_path / name), *more], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")

@@ -173,7 +173,7 @@ def test_merged_again_after_another_plan_what_is_done_stays(
 def test_a_series_that_turns_out_a_copy_has_its_rank_and_pictures_taken_by_the_next(
     bundles: dict[int, Bundle], scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No shard knows of it: `--bundle` draws the pictures that none has, and without it there is a line."""
+    """No shard knows of it: the bundle behind JOB draws the pictures that none has, and without it there is a line."""
     monkeypatch.setattr(choose, "SERIES", 1)
     bundle, job, out = bundles[1], tmp_path / "job", tmp_path / "out"
     one_machine(bundle, scans, tmp_path / "one")
@@ -183,7 +183,7 @@ def test_a_series_that_turns_out_a_copy_has_its_rank_and_pictures_taken_by_the_n
         do_shards(bundle, job)
     said: list[str] = []
     merged(job, out, say=said.append)
-    assert "in no shard. Fix: --bundle BUNDLE draws them" in said[0]
+    assert "in no shard. Fix: name the bundle behind JOB" in said[0]
     merged(job, out, bundle=bundle, say=said.append)
     assert len(said) == 1
     assert_same(tmp_path / "one", out)

@@ -57,13 +57,13 @@ def _reproduce(
         "v100", help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
     ),
     weight_decay: float | None = typer.Option(
-        None, min=0.0, help="Of fig18 and table8, where the thesis is silent [0 and 1e-5]."
+        None, min=0.0, help="Of fig18 and table8, where the thesis is silent. [default: 0 and 1e-5]"
     ),
     class_weights: Weights = typer.Option("none", help="Weights of the loss."),
     folds: int = typer.Option(
         0,
-        metavar="K",
-        help="Of table6, table9 and split: train K folds of the patients and once by slice, too: printed, measured, out"
+        metavar="N",
+        help="Of table6, table9 and split: train N folds of the patients and once by slice, too: printed, measured, out"
         " of fold and by slice, side by side. [default: none]",
         show_default=False,
     ),

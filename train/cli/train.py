@@ -30,11 +30,11 @@ def train(
         "thesis",
         help="The thesis's settings, or those that did best on patients never seen; single options override either.",
     ),
-    epochs: int | None = typer.Option(None, min=1, help="[thesis: 15]"),
-    batch_size: int = typer.Option(32, min=1),
+    epochs: int | None = typer.Option(None, min=1, help="Passes over the training slices. [thesis: 15]"),
+    batch_size: int = typer.Option(32, min=1, help="Slices in a batch."),
     lr: float | None = typer.Option(None, help="Learning rate. [thesis: 1e-4]"),
     weight_decay: float | None = typer.Option(None, help="L2 penalty inside Adam, or AdamW's decay. [thesis: 1e-5]"),
-    optimiser: Optimiser | None = typer.Option(None, help="[thesis: adam]"),
+    optimiser: Optimiser | None = typer.Option(None, help="How weights are updated. [thesis: adam]"),
     augment: Augmentation | None = typer.Option(
         None,
         help="The thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips, for slices "
@@ -50,7 +50,7 @@ def train(
         None, min=0.0, max=0.99999, help="Decay of the moving average of weights; 0: none. [thesis: 0]"
     ),
     masks: float | None = typer.Option(
-        None, min=0.0, help="Weight of the masks as a classifier's second target. [thesis: 0]"
+        None, "--mask-weight", min=0.0, help="Weight of the masks as a classifier's second target. [thesis: 0]"
     ),
     dice: float | None = typer.Option(
         None, min=0.0, help="Weight of the Dice loss beside a U-Net's cross-entropy. [thesis: 0]"

@@ -25,7 +25,7 @@ def compare(
     tail: float = typer.Option(25.0, help="Per cent that p99 may rise."),
     start: float = typer.Option(25.0, help="Per cent that loading and the first call may take longer."),
     memory: float = typer.Option(10.0, help="Per cent that peak memory may grow."),
-    size: float = typer.Option(1.0, help="Per cent that a model file may grow."),
+    size: float = typer.Option(1.0, "--file-size", help="Per cent that a model file may grow."),
     energy: float = typer.Option(15.0, help="Per cent that joules per 1,000 slices may rise."),
     accuracy: float = typer.Option(0.5, help="Points (of 100) that accuracy may fall."),
     across_machines: bool = typer.Option(False, "--across-machines", help="Compare two different machines anyway."),

@@ -8,8 +8,10 @@ import typer
 
 
 def page(
-    benchmarks: list[Path] = typer.Argument(..., help="benchmark.json files, or the folders that hold them."),
-    out: Path = typer.Option(Path("benchmarks.html"), help="The page to write."),
+    benchmarks: list[Path] = typer.Argument(
+        ..., metavar="BENCHMARK", help="benchmark.json files, or the folders that hold them."
+    ),
+    out: Path = typer.Option(Path("benchmarks.html"), help="Page to write."),
 ) -> None:
     """Draw benchmarks of several bundles on one self-contained page: speed and accuracy of all, and their frontier."""
     from benchmarks.page import page as draw

@@ -20,10 +20,11 @@ def run(
     data: Path | None = typer.Option(
         None, help="Data set whose test split is used. [default: the run's, if it is there; else phantoms]"
     ),
-    batch: str = typer.Option("1,8,32", help="Batch sizes, with commas."),
+    batch: str = typer.Option("1,8,32", "--batch-sizes", help="Batch sizes to measure, joined by commas."),
     threads: int = typer.Option(0, min=0, help="Threads of every candidate; 0: every core this process may use."),
     scenario: str | None = typer.Option(
-        None, help="single-stream, batch, offline, server, folder, with commas. [default: all; with --quick no server]"
+        None,
+        help="single-stream, batch, offline, server, folder, joined by commas. [default: all; with --quick no server]",
     ),
     server_p99: float = typer.Option(100.0, help="Bound in ms that 99 % of the slices must keep in `server`."),
     quick: bool = typer.Option(False, "--quick", help="About two seconds a row and at most 96 slices."),

@@ -9,7 +9,7 @@ import typer
 
 def pack(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
-    out: Path | None = typer.Option(None, help="Zip file to write [the bundle's name + .zip, here]."),
+    out: Path | None = typer.Option(None, help="Zip file to write. [default: the bundle's name + .zip, here]"),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT where it exists."),
 ) -> None:
     """Make one zip file of a bundle, with the same hashes inside; equal bundles give equal bytes."""

@@ -10,7 +10,7 @@ import typer
 
 def unpack(
     file: Path = typer.Argument(..., help="Zip file that `lits-deploy bundle pack` made."),
-    out: Path | None = typer.Option(None, help="Folder of the bundle [its name in the zip, here]."),
+    out: Path | None = typer.Option(None, help="Folder of the bundle. [default: its name in the zip, here]"),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT where it is a bundle."),
 ) -> None:
     """Make a bundle of its zip file.

@@ -29,7 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_edge_box_without_pytorch(home: Path) -> None:
-    done = edge_box(home, "benchmark", "bundle", "--data", "data", "--batch", "1,4", "--quick")
+    done = edge_box(home, "benchmark", "bundle", "--data", "data", "--batch-sizes", "1,4", "--quick")
     assert done.returncode == 0, done.stderr
     out = home / "benchmark-bundle"
     assert {path.name for path in out.iterdir()} == {
@@ -64,7 +64,7 @@ def test_against_needs_pytorch_and_says_so(home: Path) -> None:
 
 
 def test_a_plot_and_a_place_of_ones_own(home: Path) -> None:
-    arguments = ["benchmark", str(home / "bundle"), "--data", str(home / "data"), "--batch", "2", "--quick"]
+    arguments = ["benchmark", str(home / "bundle"), "--data", str(home / "data"), "--batch-sizes", "2", "--quick"]
     result = runner.invoke(app, [*arguments, "--out", str(home / "mine")], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert (home / "mine" / "latency.png").is_file()
@@ -73,8 +73,8 @@ def test_a_plot_and_a_place_of_ones_own(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "says"),
     [
-        (["bundle", "--batch", "1,x"], UserError, "no batch sizes"),
-        (["bundle", "--batch", "0"], UserError, "no batch sizes"),
+        (["bundle", "--batch-sizes", "1,x"], UserError, "no batch sizes"),
+        (["bundle", "--batch-sizes", "0"], UserError, "no batch sizes"),
         (["data"], BundleError, "not a bundle"),
         (["bundle", "--out", "data"], OutputError, "something else"),
     ],

@@ -242,7 +242,7 @@ def test_foreign_folders_and_impossible_numbers_are_refused(tmp_path: Path) -> N
 def test_command_writes_volumes_and_says_what_next(kind: Literal["nifti", "dicom"], tmp_path: Path) -> None:
     out = tmp_path / "data"
     result = CliRunner().invoke(
-        app, ["data", "phantom", str(out), "--format", kind, "--patients", "1", "--workers", "1", "--seed", str(SEED)]
+        app, ["data", "phantom", str(out), "--layout", kind, "--patients", "1", "--workers", "1", "--seed", str(SEED)]
     )
     assert result.exit_code == 0, result.output
     assert json.loads((out / "phantom.json").read_text())["format"] == kind
@@ -251,7 +251,7 @@ def test_command_writes_volumes_and_says_what_next(kind: Literal["nifti", "dicom
 
 
 def test_command_refuses_an_unknown_format_and_too_few_patients_for_a_split(tmp_path: Path) -> None:
-    wrong = CliRunner().invoke(app, ["data", "phantom", str(tmp_path / "a"), "--format", "tiff"])
+    wrong = CliRunner().invoke(app, ["data", "phantom", str(tmp_path / "a"), "--layout", "tiff"])
     assert wrong.exit_code == 2
     few = CliRunner().invoke(app, ["data", "phantom", str(tmp_path / "a"), "--patients", "2"])
     assert isinstance(few.exception, UserError)

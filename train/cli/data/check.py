@@ -29,9 +29,9 @@ def check(
     as_json: bool = run_options.AS_JSON,
     montage: Path | None = typer.Option(None, help="Write a contact sheet with mask contours to this PNG."),
     window: tuple[float, float] | None = typer.Option(
-        None, metavar="LO HI", help="HU at 0 and 255 of the slices [what dataset.json declares]."
+        None, metavar="LOW HIGH", help="HU at 0 and 255 of the slices. [default: what dataset.json declares]"
     ),
-    workers: int = typer.Option(0, min=0, help="Processes; 0: one per processor."),
+    workers: int | None = options.PROCESSES,
 ) -> None:
     """Look for leaks, broken files, doubtful masks and a wrong intensity window in a training data set.
 
@@ -44,7 +44,7 @@ def check(
         check_path(montage)
     begun = time.perf_counter()
     with bar("check", "slices") as show:
-        report = check_data(data, window=window, workers=workers or None, progress=show)
+        report = check_data(data, window=window, workers=workers, progress=show)
     if montage is not None:
         draw_montage(montage, report)
     if as_json:

@@ -18,9 +18,9 @@ def phantom(
     patients: int = typer.Option(24, min=1, help="Synthetic patients, about 42 slices each; slices need 3 or more."),
     seed: int = typer.Option(0, min=0, help="Another seed, other patients; the same seed, the same bytes."),
     kind: Format = typer.Option(
-        "slices", "--format", help="slices: training layout; nifti: as LiTS names them; dicom: CT series."
+        "slices", "--layout", help="slices: training layout; nifti: as LiTS names them; dicom: CT series."
     ),
-    workers: int = options.PROCESSES,
+    workers: int | None = options.PROCESSES,
 ) -> None:
     """Write synthetic CT with liver and lesion masks: the same patients as slices, NIfTI volumes or DICOM series.
 
@@ -33,7 +33,7 @@ def phantom(
 
     begun = time.perf_counter()
     with bar("phantom", "patients") as show:
-        summary = write_phantoms(out, patients, seed, kind, workers=workers or None, progress=show)
+        summary = write_phantoms(out, patients, seed, kind, workers=workers, progress=show)
     counts, people = summary["slices_per_class"], summary["patients"]
     if kind != "slices":
         counts, people = {kind: counts}, {kind: people}

@@ -48,7 +48,7 @@ def prepare(
         help="What the values of masks mean: 0=0,127=1,255=2, or colours such as 000000=0,ff0000=1. 0 background, "
         "1 liver, 2 lesion.",
     ),
-    workers: int = options.PROCESSES,
+    workers: int | None = options.PROCESSES,
     resume: bool = typer.Option(False, "--resume", help="Go on where it was cut off; also adds new volumes."),
     fix_orientation: bool = typer.Option(
         False, "--fix-orientation", help="Turn volumes whose pixels clearly lie rotated or mirrored."
@@ -76,7 +76,7 @@ def prepare(
     begun = time.perf_counter()
     try:
         with bar("prepare", "volumes", resumed=True) as show:
-            summary = prepare_folder(src, out, settings, workers=workers or None, resume=resume, progress=show)
+            summary = prepare_folder(src, out, settings, workers=workers, resume=resume, progress=show)
     except KeyboardInterrupt:
         note("stopped; the volumes done are kept. The same command with --resume goes on.")
         raise

@@ -1,0 +1,125 @@
+"""One vocabulary over all commands: a name means one thing and takes one kind of value; bundles are arguments."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from lits_deploy.cli.app import app
+
+MEANINGS = {
+    "--batch-size": "Slices in a batch",
+    "--batch-sizes": "Batch sizes to measure, joined by commas",
+    "--channels": "Slices|slices",
+    "--device": "auto, cpu, cuda or cuda:N",
+    "--engine-cache": "folder of engines",
+    "--folds": "Train|train",
+    "--format": "Formats of tables",
+    "--json": "Print JSON",
+    "--layout": "lits|LiTS",
+    "--ledger": "ledger",
+    "--masks": "Formats of masks",
+    "--operating-point": "Rule by which a slice is called a lesion",
+    "--overwrite": "Replace|Drop",
+    "--quick": "96 slices",
+    "--report": "report.html",
+    "--salt-file": "salt",
+    "--segmenter": "U-Net",
+    "--size": "ide of the slices",
+    "--threads": "every core",
+    "--window": "HU",
+    "--workers": "rocesses",
+}
+"""What the help of an option says wherever it occurs; `|`: one of these."""
+
+
+def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Each command that is no group, by its words."""
+    if not hasattr(command, "list_commands"):
+        yield " ".join(words), command
+        return
+    context = command.make_context(words[-1] if words else "lits-deploy", [], resilient_parsing=True)
+    for name in command.list_commands(context):
+        yield from commands(command.get_command(context, name), (*words, name))
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+OPTIONS = [
+    (words, option, one)
+    for words, command in ALL.items()
+    for one in command.params
+    if one.param_type_name == "option"
+    for option in one.opts
+]
+
+
+def test_an_option_takes_one_kind_of_value_in_every_command() -> None:
+    kinds = defaultdict(set)
+    for _, option, one in OPTIONS:
+        kinds[option].add((one.metavar, bool(one.is_flag), one.nargs, bool(one.multiple)))
+    assert len(kinds) > 100
+    assert {option: kind for option, kind in kinds.items() if len(kind) > 1} == {}
+    assert {one.metavar for _, option, one in OPTIONS if option == "--window"} == {"LOW HIGH"}
+
+
+def test_no_value_is_called_by_its_type() -> None:
+    values = {one.metavar for _, _, one in OPTIONS if one.metavar}
+    assert not values & {"TEXT", "INTEGER", "FLOAT", "STRING", "BOOLEAN", "STR", "INT"}
+    assert {"N", "X", "PATH", "RULE", "FORMAT", "MASKS", "BUNDLE", "DEVICE"} <= values
+
+
+@pytest.mark.parametrize("option", MEANINGS)
+def test_an_option_means_the_same_in_every_command(option: str) -> None:
+    helps = {words: one.help for words, found, one in OPTIONS if found == option}
+    assert helps
+    wanted = MEANINGS[option].split("|")
+    assert [words for words, text in helps.items() if not any(one in text for one in wanted)] == []
+
+
+def test_a_bundle_is_an_argument_and_called_one() -> None:
+    """Options that name a bundle say what for: `--segmenter`, `--reference`."""
+    assert "--bundle" not in {option for _, option, _ in OPTIONS}
+    named = {
+        words: one.metavar
+        for words, command in ALL.items()
+        for one in command.params
+        if one.param_type_name == "argument" and one.name in ("bundle", "bundles")
+    }
+    assert set(named.values()) == {"BUNDLE"}
+    first = "bundle inspect, bundle pack, bundle upgrade, verify, classify, segment, plan, watch, benchmark run, choose"
+    assert set(named) == {*first.split(", "), "merge"}
+    for words in first.split(", "):
+        assert ALL[words].params[0].metavar == "BUNDLE", words
+
+
+def test_comma_lists_are_said_so() -> None:
+    for words, option, one in OPTIONS:
+        if option in ("--format", "--masks", "--batch-sizes", "--scenario"):
+            assert "joined by commas" in (one.help or ""), (words, option)
+
+
+def test_a_default_that_help_explains_is_called_one() -> None:
+    """`[default: …]` behind the sentence, as Typer writes those that it knows."""
+    for words, option, one in OPTIONS:
+        _, bracket, rest = (one.help or "").partition(" [")
+        assert not bracket or rest.startswith(("default: ", "thesis: ")), (words, option)
+
+
+def test_every_option_has_a_sentence() -> None:
+    assert [(words, option) for words, option, one in OPTIONS if not one.help] == []
+
+
+def test_watch_says_that_its_arguments_are_swapped(tmp_path: Path) -> None:
+    for folder in ("inbox", "bundle"):
+        (tmp_path / folder).mkdir()
+    for name in ("manifest.json", "manifest.sha256"):
+        (tmp_path / "bundle" / name).touch()
+    words = ["watch", str(tmp_path / "inbox"), str(tmp_path / "bundle"), "--out", str(tmp_path / "out")]
+    with pytest.raises(Exception, match=r"BUNDLE and INBOX are swapped\. Fix: the bundle comes first, then INBOX"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
