@@ -12,6 +12,10 @@ STUBS := .venv/stubs/tensorrt_stubs/py.typed
 # JetPack 6's of CUDA, 150 MB (test_fake_driver.py).
 BINDINGS := tensorrt-cu12-bindings==10.3.0 tensorrt-cu12-bindings==11.4.0.106 cuda-python==12.6.2.post1
 BINDINGS_READY := $(BINDINGS:%=.venv/bindings/%/ready)
+# What judges every page in a browser (tests/pages): MPL-2.0, from npm, held to its hash, never in this repository.
+AXE := axe-core@4.14.1
+AXE_SHA256 := e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745
+AXE_READY := .venv/axe-core/axe.min.js
 
 .PHONY: setup bindings demo test test-slow mutants lint lines format clean
 
@@ -42,13 +46,21 @@ test-slow: bindings
 mutants: bindings
 	$(BIN)/python scripts/mutants.py
 
-bindings: setup $(BINDINGS_READY)
+bindings: setup $(BINDINGS_READY) $(AXE_READY)
 
 # CI must have them; another Python or processor may have no wheel of them, and then those tests skip.
 .venv/bindings/%/ready: | $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --upgrade \
 	  --target $(@D) $* && touch $@ || $(BIN)/python -c 'import platform, sys; \
 	  sys.exit((sys.version_info[:2], platform.machine()) == ((3, 11), "x86_64"))'
+
+# CI must have it; a machine without npm, or that npm's registry does not answer, skips that test.
+$(AXE_READY): Makefile | $(READY)
+	rm -rf $(@D) && mkdir $(@D)
+	cd $(@D) && if npm pack --silent $(AXE) > /dev/null; then \
+	  echo "$(AXE_SHA256)  $(subst @,-,$(AXE)).tgz" | sha256sum --check --quiet && \
+	  tar --extract --file *.tgz --strip-components 1 --touch package/axe.min.js; \
+	else test -z "$$CI"; fi
 
 # Type stubs of TensorRT, where only mypy looks (pyproject.toml, mypy_path). As published they are not Python: parameters are
 # called `in`, and one without a default stands behind some with one. Where these rules do not help, mypy names the line.

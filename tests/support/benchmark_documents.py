@@ -43,3 +43,36 @@ def document(*rows: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "notes": [],
     }
     return {**values, **changes}
+
+
+def full(name: str, rate: float, accuracy: float, *, sha256: str = "a" * 64, **data: Any) -> dict[str, Any]:
+    """A benchmark of FP32 on ONNX Runtime. data: in place of what the document says of its slices."""
+    rows = [
+        row(
+            1,
+            slices_per_second=rate / 2,
+            accuracy=accuracy,
+            distribution_ms=[8.0, 9.0, 12.0],
+            windows=None,
+            speedup=None,
+        )
+    ]
+    values = document(*rows, disclaimer="Not a medical device, not for clinical use.", against=None)
+    values["bundle"] = {"name": name, "sha256": sha256, "task": "classify", "model": {"name": name}}
+    values["machine"] |= {
+        "board": None,
+        "virtual": True,
+        "governor": None,
+        "load_average": [0.1, 0.1, 0.1],
+        "date": "2026-11-25",
+        "system": "Linux",
+        "lits_deploy": "0",
+        "git": None,
+    }
+    values["data"] = {**values["data"], **data}
+    values["settings"] = {"mode": "quick", "threads": 2, "batches": [1]}
+    values["rows"][0]["latency_ms"] |= {"samples": 3, "needed": {"p99": 662}, "cv": 0.01}
+    offline = row(
+        8, scenario="offline", slices_per_second=rate, accuracy=accuracy, slices=96, timed_s=2.0, windows=None
+    )
+    return {**values, "offline": [offline], "server": [], "end_to_end": []}
