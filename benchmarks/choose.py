@@ -27,8 +27,8 @@ import numpy as np
 from benchmarks.candidates import candidates_of
 from benchmarks.contenders import Row, score_all
 from benchmarks.inputs import choose_inputs
-from benchmarks.latency import Effort
-from benchmarks.machine import Session
+from benchmarks.latency import MeasuringEffort
+from benchmarks.machine import MachineRecord
 from benchmarks.percentiles import needed_samples
 from benchmarks.same_slices import KEY
 from benchmarks.scenarios import Plan, Scenarios
@@ -46,7 +46,7 @@ ALIKE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ChoiceLimits:
     """What the choice must keep; None: no limit.
 
     latency_ms: p90 of a call (a slice waits for its whole batch). min_sensitivity, min_specificity, min_accuracy: 0…1.
@@ -112,7 +112,7 @@ def figures_of(confusion: list[list[int]] | None) -> dict[str, float | None]:
     return {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
 
 
-def ruled_out(row: Row, limits: Limits) -> list[str]:
+def ruled_out(row: Row, limits: ChoiceLimits) -> list[str]:
     """Why a row that was measured cannot be recommended; empty where it can."""
     found = limits.broken_by(row)
     accuracy, commonest = row["accuracy"], row["commonest"]
@@ -126,7 +126,7 @@ def ruled_out(row: Row, limits: Limits) -> list[str]:
     return found
 
 
-def decide(rows: list[Row], limits: Limits) -> dict[str, Any]:
+def decide(rows: list[Row], limits: ChoiceLimits) -> dict[str, Any]:
     """`chosen`: index of the recommended row, or None; `rows`: best first, each with `verdict`; `reason` in words."""
     why_not = [[f"error: {row['error']}"] if row["error"] else ruled_out(row, limits) for row in rows]
     ranked: list[Row] = []
@@ -160,7 +160,7 @@ def _lost(row: Row, best: Row) -> str:
     return "as fast, but larger" if row["size_mb"] > best["size_mb"] else "as good as the recommended one"
 
 
-def _reason(ranked: list[Row], bad: list[Row], limits: Limits) -> str:
+def _reason(ranked: list[Row], bad: list[Row], limits: ChoiceLimits) -> str:
     asked = [f"{name} {value:g}" for name, value in dataclasses.asdict(limits).items() if value is not None]
     within = f" within the limits ({', '.join(asked)})" if asked else ""
     if not ranked:
@@ -183,13 +183,17 @@ def title(row: Row) -> str:
 
 SCHEMA = 1
 
-EFFORT = Effort(samples=needed_samples(95), cap_s=6.0, floor=needed_samples(90), warmup_s=0.5, warmup_cap_s=3.0)
-QUICK_EFFORT = Effort(samples=needed_samples(90), cap_s=1.5, floor=needed_samples(50), warmup_s=0.2, warmup_cap_s=1.0)
+EFFORT = MeasuringEffort(
+    samples=needed_samples(95), cap_s=6.0, floor=needed_samples(90), warmup_s=0.5, warmup_cap_s=3.0
+)
+QUICK_EFFORT = MeasuringEffort(
+    samples=needed_samples(90), cap_s=1.5, floor=needed_samples(50), warmup_s=0.2, warmup_cap_s=1.0
+)
 
 
 def choose(
     bundles: Sequence[Bundle],
-    limits: Limits,
+    limits: ChoiceLimits,
     *,
     data: Path | None = None,
     batches: Sequence[int] = (1, 4, 8, 16, 32),
@@ -204,7 +208,7 @@ def choose(
     for bundle in bundles:
         if bundle.manifest.task != "classify":
             raise BundleError(f"{bundle.folder} segments; `choose` compares classifiers.", fix="leave it out")
-    session = Session()
+    session = MachineRecord()
     plan = Plan(
         batches=tuple(batches),
         threads=threads or cores(),

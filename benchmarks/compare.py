@@ -19,7 +19,7 @@ Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ChangeLimits:
     """Largest changes for the worse that pass. Shares (0.1: ten per cent), except accuracy, in absolute terms."""
 
     throughput: float = 0.10
@@ -50,7 +50,7 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class BenchmarkComparison:
     """changes: of every figure in both; gone: rows that were there, and what became of them; notes: to read first.
 
     test_sets: whether the accuracies are of the same slices; where they are `different`, none is among the changes.
@@ -73,9 +73,9 @@ class Comparison:
         return not self.regressions and not self.gone
 
 
-def compare(before: dict[str, Any], after: dict[str, Any], limits: Limits | None = None) -> Comparison:
+def compare(before: dict[str, Any], after: dict[str, Any], limits: ChangeLimits | None = None) -> BenchmarkComparison:
     """Hold every row of `after` against its like in `before`."""
-    limits = limits or Limits()
+    limits = limits or ChangeLimits()
     scored = all(same_slices.scored(all_rows(document)) for document in (before, after))
     slices = same_slices.relation(before, after) if scored else "same"  # without accuracies there are none to mislead
     accuracy = {"same": "accuracy", "not recorded": f"accuracy ({same_slices.NOT_RECORDED})", "different": None}[slices]
@@ -92,7 +92,7 @@ def compare(before: dict[str, Any], after: dict[str, Any], limits: Limits | None
             changes += _changes(row, other, limits, accuracy)
     fresh = [title_of(row) for key, row in new.items() if key not in old and row["error"] is None]
     notes = _notes(before, after, slices)
-    return Comparison(changes=changes, gone=gone, new=fresh, notes=notes, test_sets=slices)
+    return BenchmarkComparison(changes=changes, gone=gone, new=fresh, notes=notes, test_sets=slices)
 
 
 def _key(row: Row) -> Key:
@@ -100,7 +100,7 @@ def _key(row: Row) -> Key:
     return (row["scenario"], row["runtime"], row["device"], row["artifact"], row["original"], batch, row["threads"])
 
 
-def _changes(row: Row, other: Row, limits: Limits, accuracy: str | None) -> list[Change]:
+def _changes(row: Row, other: Row, limits: ChangeLimits, accuracy: str | None) -> list[Change]:
     """accuracy: what the figure is called, None where the accuracies do not compare."""
     found = []
     shares = [

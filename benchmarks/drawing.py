@@ -71,7 +71,7 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class PlotSeries:
     """One entry of a legend. points: in the plot's values; style: classes of the style sheet; line: points are joined.
 
     radius: of each point's mark, none if empty; mark: `dot`, `disc` (pale) or `ring`; titles: shown when pointed at.
@@ -95,7 +95,7 @@ class Plot:
     x_name: str
     y_name: str
     title: str
-    series: Sequence[Series] = ()
+    series: Sequence[PlotSeries] = ()
     size: tuple[float, float] = (560.0, 330.0)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
@@ -139,7 +139,7 @@ class Plot:
         text = " ".join("{},{}".format(*self.place(*point)) for point in points)
         return f'<polyline class="{kind}" points="{text}"><title>{escape(title)}</title></polyline>'
 
-    def _drawn(self, series: Series) -> list[str]:
+    def _drawn(self, series: PlotSeries) -> list[str]:
         drawn = [self.polyline(series.points, f"line {series.style}", series.label)] if series.line else []
         for rank, (point, radius) in enumerate(zip(series.points, series.radius, strict=False)):
             x, y = self.place(*point)
@@ -149,7 +149,7 @@ class Plot:
         return drawn
 
 
-def _key(series: Series) -> Markup:
+def _key(series: PlotSeries) -> Markup:
     drawn = f'<line class="line {series.style}" x1="0" y1="6" x2="22" y2="6"/>' if series.line else ""
     if not series.line:
         drawn = f'<circle class="{series.mark} {series.style}" cx="11" cy="6" r="4.5"/>'

@@ -44,7 +44,7 @@ MINUTES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class CheckPart:
     """A function of `gpu_parts`. limit_s: after which it is killed; needs: modules, from wheels or installed."""
 
     name: str
@@ -61,17 +61,17 @@ class Part:
 _ONNX = ("torch", "torchvision", "onnx", "onnxscript")
 
 PARTS = (
-    Part(name="slices", limit_s=40, what="phantoms for the other parts (without --data)", needs=()),
-    Part(name="machine", limit_s=20, what="the GPU; matrix products and copies"),
-    Part(name="torch", limit_s=60, what="PyTorch: eager FP32, FP16 in channels_last"),
-    Part(name="training", limit_s=85, what="epochs of ResNet18 and U-Net"),
-    Part(name="folder", limit_s=45, what="files to slices.csv through PyTorch"),
-    Part(name="compile", limit_s=60, what="torch.compile"),
-    Part(name="wheels", limit_s=20, what="unpack --wheels for the parts below", needs=("pip",)),
-    Part(name="rtx", limit_s=50, what="TensorRT for RTX", needs=(*_ONNX, "cuda", "tensorrt_rtx_bindings")),
-    Part(name="cuda", limit_s=30, what="ONNX Runtime's CUDA provider", needs=(*_ONNX, "onnxruntime")),
-    Part(name="tensorrt", limit_s=40, what="TensorRT", needs=(*_ONNX, "cuda", "tensorrt")),
-    Part(name="tests", limit_s=30, what="tests marked gpu or tensorrt", needs=("pytest",)),
+    CheckPart(name="slices", limit_s=40, what="phantoms for the other parts (without --data)", needs=()),
+    CheckPart(name="machine", limit_s=20, what="the GPU; matrix products and copies"),
+    CheckPart(name="torch", limit_s=60, what="PyTorch: eager FP32, FP16 in channels_last"),
+    CheckPart(name="training", limit_s=85, what="epochs of ResNet18 and U-Net"),
+    CheckPart(name="folder", limit_s=45, what="files to slices.csv through PyTorch"),
+    CheckPart(name="compile", limit_s=60, what="torch.compile"),
+    CheckPart(name="wheels", limit_s=20, what="unpack --wheels for the parts below", needs=("pip",)),
+    CheckPart(name="rtx", limit_s=50, what="TensorRT for RTX", needs=(*_ONNX, "cuda", "tensorrt_rtx_bindings")),
+    CheckPart(name="cuda", limit_s=30, what="ONNX Runtime's CUDA provider", needs=(*_ONNX, "onnxruntime")),
+    CheckPart(name="tensorrt", limit_s=40, what="TensorRT", needs=(*_ONNX, "cuda", "tensorrt")),
+    CheckPart(name="tests", limit_s=30, what="tests marked gpu or tensorrt", needs=("pytest",)),
 )
 """In the order in which they run."""
 
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if wrong or any(record.get("error") for record in records.values()) else 0
 
 
-def _chosen(given: argparse.Namespace) -> list[Part]:
+def _chosen(given: argparse.Namespace) -> list[CheckPart]:
     """The parts to run, in order. Phantoms and wheels come along with what may need them."""
     wanted = set(given.only or (part.name for part in PARTS)) | {"slices"}
     if given.data is not None:
@@ -122,7 +122,7 @@ def _chosen(given: argparse.Namespace) -> list[Part]:
     return [part for part in PARTS if part.name in wanted]
 
 
-def _run_all(parts: Sequence[Part], out: Path, given: argparse.Namespace) -> None:
+def _run_all(parts: Sequence[CheckPart], out: Path, given: argparse.Namespace) -> None:
     out.mkdir(parents=True, exist_ok=True)
     about = describe_machine()
     slower = 5 if given.dry_run else 1  # a CPU that others use, too
@@ -133,7 +133,9 @@ def _run_all(parts: Sequence[Part], out: Path, given: argparse.Namespace) -> Non
             _run(part, out, Path(work), given, min(part.limit_s * slower, deadline - perf_counter()), about)
 
 
-def _run(part: Part, out: Path, work: Path, given: argparse.Namespace, limit: float, about: dict[str, Any]) -> None:
+def _run(
+    part: CheckPart, out: Path, work: Path, given: argparse.Namespace, limit: float, about: dict[str, Any]
+) -> None:
     """One part in a process of its own; whatever becomes of it, its record says so."""
     say(f"== {part.name}: {part.what} (at most {max(0.0, limit):.0f} s)")
     options = ["--child", part.name, "--out", str(out), "--work", str(work)]
@@ -165,7 +167,7 @@ def _run(part: Part, out: Path, work: Path, given: argparse.Namespace, limit: fl
     write_json(out / f"{part.name}.json", {**head, **record, **end})
 
 
-def _child(part: Part, given: argparse.Namespace) -> int:
+def _child(part: CheckPart, given: argparse.Namespace) -> int:
     """The part itself. What is missing is `skipped`; what fails is an error, and a traceback where it is a bug."""
     record: dict[str, Any] = {}
 

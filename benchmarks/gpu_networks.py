@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from benchmarks.gpu_rows import Contestant, Subject, contestants_of
+from benchmarks.gpu_rows import Contestant, GpuSubject, contestants_of
 from benchmarks.torch_eager import TorchEager
 from export.parity import original_probabilities
 from export.source import Deployed, Original
@@ -111,7 +111,7 @@ def make_subject(
     width: int | None = None,
     modes: Sequence[str] = MODES,
     flavours: Sequence[Flavour] = FLAVOURS,
-) -> Subject:
+) -> GpuSubject:
     """A network, its bundle below `folder`, and everything that can run it on `device` and on the places of `here`.
 
     pictures: distinct slices that are timed, uint8 [N, C, S, S], at least those that are checked. Without places no
@@ -135,7 +135,7 @@ def make_subject(
         bundle = Bundle.open(there) if whole else make_bundle(original, there, checked, expected)
         contestants += contestants_of(bundle, here, flavours)
     daily = ("logits", "probabilities") if original.info.task == "classify" else ("labels",)
-    return Subject(name=name, slices=pictures, expected=expected, wanted=daily, contestants=contestants)
+    return GpuSubject(name=name, slices=pictures, expected=expected, wanted=daily, contestants=contestants)
 
 
 def random_original(name: str, *, width: int | None = None) -> Original:

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fresh import ROOT
-from benchmarks.gpu_rows import Contestant, Row, Subject, check_network, line_of
-from benchmarks.latency import Effort, Feed
+from benchmarks.gpu_rows import Contestant, GpuSubject, Row, check_network, line_of
+from benchmarks.latency import MeasuringEffort, SliceFeed
 from benchmarks.percentiles import needed_samples
 from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DeviceError, UserError
+from lits_deploy.pipeline.defaults import GPU_BATCH
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
-from lits_deploy.pipeline.tuning import GPU_BATCH
 from lits_deploy.printable import say
 from lits_deploy.run_json import read_run_json
 from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo
@@ -65,7 +65,9 @@ class Sizes:
     batch: int = GPU_BATCH
     calls: int = 50
     seconds: float = 2.0
-    effort: Effort = Effort(samples=needed_samples(95), cap_s=1.5, warmup_calls=3, warmup_s=0.3, warmup_cap_s=3.0)  # noqa: RUF009
+    effort: MeasuringEffort = MeasuringEffort(  # noqa: RUF009
+        samples=needed_samples(95), cap_s=1.5, warmup_calls=3, warmup_s=0.3, warmup_cap_s=3.0
+    )
 
 
 FULL = Sizes(device="cuda:0")
@@ -83,7 +85,7 @@ DRY = Sizes(
     batch=2,
     calls=1,
     seconds=0.0,
-    effort=Effort(samples=2, cap_s=0.1, floor=2, warmup_calls=1, warmup_s=0.0, warmup_cap_s=0.0),
+    effort=MeasuringEffort(samples=2, cap_s=0.1, floor=2, warmup_calls=1, warmup_s=0.0, warmup_cap_s=0.0),
 )
 
 
@@ -182,7 +184,7 @@ def training(given: Given) -> None:
     """Epochs of `train`, and how long one of the thesis's would take."""
     import torch
 
-    from benchmarks.training_speed import Comparison, few
+    from benchmarks.training_speed import SpeedComparison, few
 
     sizes, rows = given.sizes, []
     layout = few(given.layout(sizes.epoch), sizes.epoch)
@@ -192,7 +194,7 @@ def training(given: Given) -> None:
             say(f"training {name}, batch {batch}, {candidate}")
             row: Row = {"network": name, "width": width, "batch": batch, "candidate": candidate, "error": None}
             try:
-                comparison = Comparison(name, layout, torch.device(sizes.device), batch=batch, width=width)
+                comparison = SpeedComparison(name, layout, torch.device(sizes.device), batch=batch, width=width)
                 rate = comparison.rate(candidate, sizes.seconds)
                 row |= {"slices_per_second": rate, "full_epoch_s": FULL_EPOCH / rate}
             except (UserError, RuntimeError) as error:  # out of memory, no compiler
@@ -237,7 +239,7 @@ def wheels(given: Given) -> None:
         raise UserError(f"pip takes none of {given.wheels}: {last}")
 
 
-def _subject(given: Given, name: str, width: int | None, **options: Any) -> Subject:
+def _subject(given: Given, name: str, width: int | None, **options: Any) -> GpuSubject:
     from benchmarks.gpu_networks import CHECKED, make_subject
     from train.data.dataset import SliceDataset
 
@@ -248,7 +250,7 @@ def _subject(given: Given, name: str, width: int | None, **options: Any) -> Subj
     return make_subject(name, where, here, device=device, width=width, pictures=pictures.numpy(), **options)
 
 
-def _rows(given: Given, subject: Subject, contestants: list[Contestant], batches: Sequence[int]) -> list[Row]:
+def _rows(given: Given, subject: GpuSubject, contestants: list[Contestant], batches: Sequence[int]) -> list[Row]:
     """Rows of contestants in turns, each with the rate of the first, which is eager FP32."""
     rows = check_network(replace(subject, contestants=contestants), batches, effort=given.sizes.effort, say=say)
     eager = {row["batch"]: row["slices_per_second"] for row in rows if row["runtime"] == contestants[0].name}
@@ -294,7 +296,7 @@ class _Idle(Runtime):
         return RuntimeInfo(name=self.name, version="0", device="cuda", precision="fp32", providers=())
 
 
-def _folder(given: Given, subject: Subject, contestant: Contestant) -> dict[str, Any]:
+def _folder(given: Given, subject: GpuSubject, contestant: Contestant) -> dict[str, Any]:
     """Slices per second of decoding alone, of the network alone, and of both; where the time of both went.
 
     decode_share: of the workers' time; copy_share, compute_share, wait_share: of the network's, while files were read.
@@ -311,7 +313,7 @@ def _folder(given: Given, subject: Subject, contestant: Contestant) -> dict[str,
     batch = given.sizes.batch
     alone, _ = _run(given, scans, _Idle(shape=subject.slices.shape[1:], max_batch=batch))
     with contestant.open(max_batch=batch, wanted=("logits",)) as network:
-        slices = Feed(subject.slices, batch).batch(0, batch)
+        slices = SliceFeed(subject.slices, batch).batch(0, batch)
         engine = batch / _seconds(partial(network.infer, slices), given.sizes.calls)
         say(f"folder: through {contestant.name} {contestant.precision}")
         both, timings = _run(given, scans, network)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.candidates import taking
-from benchmarks.latency import Effort, Feed, Lane, measure
+from benchmarks.latency import Lane, MeasuringEffort, SliceFeed, measure
 from lits_deploy.backends import fits, open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
@@ -42,7 +42,7 @@ class Contestant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class GpuSubject:
     """A network to run: distinct slices uint8 [N, C, S, S], and the original's FP32 probabilities of the first ones.
 
     wanted: outputs of daily use, which are timed. contestants: all that are to run it.
@@ -56,7 +56,7 @@ class Subject:
 
 
 def check_network(
-    subject: Subject, batches: Sequence[int], *, effort: Effort, say: Callable[[str], None] = lambda _: None
+    subject: GpuSubject, batches: Sequence[int], *, effort: MeasuringEffort, say: Callable[[str], None] = lambda _: None
 ) -> list[Row]:
     """A row for each contestant and batch size: checked, then timed in turns. What fails is a row with `error`.
 
@@ -74,7 +74,7 @@ def check_network(
     return rows
 
 
-def _time(subject: Subject, checked: list[tuple[Contestant, Row]], batch: int, effort: Effort) -> list[Row]:
+def _time(subject: GpuSubject, checked: list[tuple[Contestant, Row]], batch: int, effort: MeasuringEffort) -> list[Row]:
     """The rows of one batch size."""
     rows: list[Row] = []
     lanes: list[tuple[Row, Lane]] = []
@@ -88,13 +88,13 @@ def _time(subject: Subject, checked: list[tuple[Contestant, Row]], batch: int, e
                     runtime = taking(contestant.open(max_batch=batch, wanted=subject.wanted), batch)
                     stack.callback(runtime.close)
                     lanes.append((row, Lane(contestant.name, runtime, lambda _indices, _outputs: None)))
-        measure([lane for _, lane in lanes], Feed(subject.slices, batch), batch, effort)
+        measure([lane for _, lane in lanes], SliceFeed(subject.slices, batch), batch, effort)
     for row, lane in lanes:
         row |= {"error": lane.error} if lane.error else lane.result(batch)
     return rows
 
 
-def _check(contestant: Contestant, subject: Subject, most: int) -> Row:
+def _check(contestant: Contestant, subject: GpuSubject, most: int) -> Row:
     """Full batches, a ragged one and a single slice, against the original."""
     about: Row = {"max_delta": None, "labels_equal": None, "tolerance": contestant.tolerance, "error": None}
     parity = Parity(contestant.tolerance)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from benchmarks.inputs import Slices
 from benchmarks.percentiles import needed_samples, summarise_ms
-from benchmarks.telemetry import Meter
+from benchmarks.telemetry import EnergyMeter
 from lits_deploy.errors import LitsError
 from lits_deploy.runtime import Outputs, Runtime
 
@@ -38,7 +38,7 @@ would take a core from the next candidate.
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
+class MeasuringEffort:
     """How long to measure a row.
 
     samples: enough; cap_s: seconds of timed calls after which fewer will do; floor: calls made in any case; least_s:
@@ -55,9 +55,9 @@ class Effort:
     warmup_cap_s: float = 5.0
 
 
-FULL = Effort()
-QUICK = Effort(cap_s=2.0, floor=3, warmup_s=0.5, warmup_cap_s=1.0)
-STRICT = Effort(cap_s=60.0, least_s=60.0, floor=needed_samples(90), warmup_s=5.0, warmup_cap_s=20.0)
+FULL = MeasuringEffort()
+QUICK = MeasuringEffort(cap_s=2.0, floor=3, warmup_s=0.5, warmup_cap_s=1.0)
+STRICT = MeasuringEffort(cap_s=60.0, least_s=60.0, floor=needed_samples(90), warmup_s=5.0, warmup_cap_s=20.0)
 """A minute of timed calls for every row, and calls enough for p90; batch 1 gets them for p99 (`strict_for`)."""
 
 WINDOWS = 3
@@ -67,12 +67,12 @@ STEADY = 0.10
 """Largest spread of the windows' rates, over their mean, of a row that counts as steady."""
 
 
-def strict_for(batch: int) -> Effort:
+def strict_for(batch: int) -> MeasuringEffort:
     """STRICT for a batch size."""
     return replace(STRICT, floor=STRICT.samples) if batch == 1 else STRICT
 
 
-class Feed:
+class SliceFeed:
     """Batches of distinct slices, in a circle: each differs from the one before, none is copied when it is taken."""
 
     def __init__(self, slices: Slices, max_batch: int) -> None:
@@ -112,7 +112,7 @@ class Lane:
     estimate_s: float = 0.0
     position: int = 0
     error: str | None = None
-    meter: Meter | None = None
+    meter: EnergyMeter | None = None
     joules: float = 0.0
 
     def result(self, batch: int) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Lane:
             "distribution_ms": distribution(self.seconds),
         }
 
-    def calls_left(self, effort: Effort) -> int:
+    def calls_left(self, effort: MeasuringEffort) -> int:
         """Calls still to time: up to `samples`, as many as `cap_s` holds at the pace so far, at least `floor`."""
         pace = self.window_s / len(self.seconds) if self.seconds else self.estimate_s
         fit = effort.samples if pace <= 0 else int(effort.cap_s / pace)
@@ -155,14 +155,14 @@ def distribution(seconds: Sequence[float]) -> list[float]:
     return [round(ordered[round(step * (len(ordered) - 1) / 50)], 4) for step in range(51)] if ordered else []
 
 
-def energy(meter: Meter | None, joules: float, slices: int) -> dict[str, Any] | None:
+def energy(meter: EnergyMeter | None, joules: float, slices: int) -> dict[str, Any] | None:
     """Joules, and joules per 1,000 slices; None where nothing was read."""
     if meter is None or not slices or joules <= 0:
         return None
     return {"of": meter.of, "joules": joules, "joules_per_1000_slices": 1000 * joules / slices}
 
 
-def measure(lanes: list[Lane], feed: Feed, batch: int, effort: Effort) -> None:
+def measure(lanes: list[Lane], feed: SliceFeed, batch: int, effort: MeasuringEffort) -> None:
     """Warm every lane up, then time them in rounds, until each has the samples or the time that `effort` gives it."""
     for lane in lanes:
         with _guarded(lane):
@@ -185,7 +185,7 @@ def _guarded(lane: Lane) -> Iterator[None]:
         lane.error = str(error)
 
 
-def _warm_up(lane: Lane, feed: Feed, batch: int, effort: Effort) -> None:
+def _warm_up(lane: Lane, feed: SliceFeed, batch: int, effort: MeasuringEffort) -> None:
     calls: list[float] = []
     started = perf_counter()
     while True:
@@ -201,7 +201,7 @@ def _warm_up(lane: Lane, feed: Feed, batch: int, effort: Effort) -> None:
     lane.estimate_s = median(calls[len(calls) // 2 :])
 
 
-def _block(lane: Lane, feed: Feed, batch: int, calls: int) -> None:
+def _block(lane: Lane, feed: SliceFeed, batch: int, calls: int) -> None:
     if calls < 1:
         return
     wait_for_silence()

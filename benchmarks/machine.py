@@ -57,7 +57,7 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-class Session:
+class MachineRecord:
     """The machine at the start of a measurement; `document` closes it."""
 
     def __init__(self) -> None:

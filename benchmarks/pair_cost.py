@@ -24,7 +24,7 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from benchmarks.machine import Session
+from benchmarks.machine import MachineRecord
 from export.graph import write_onnx
 from export.held_out import HeldOut
 from export.precision.make import INT8_CPU
@@ -34,7 +34,7 @@ from lits_deploy.backends import SEGMENTER_BATCH
 from lits_deploy.files import write_json
 from lits_deploy.fusion import Fusion, Logits
 from lits_deploy.model_file import ModelFile
-from lits_deploy.pipeline.tuning import CPU_BATCH
+from lits_deploy.pipeline.defaults import CPU_BATCH
 from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from lits_deploy.runtime import Device, Runtime
@@ -87,7 +87,7 @@ def write(made: Original, folder: Path) -> tuple[dict[str, Path], npt.NDArray[np
 
 def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Both networks made and timed on every runtime and precision asked for."""
-    record = Session()
+    record = MachineRecord()
     made = original("resnet18", None, given.channels), original("unet", given.width, given.channels)
     files, slices = zip(*(write(one, folder) for one in made), strict=True)
     rows = []

@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import Session
+from benchmarks.machine import MachineRecord
 from export.pair.evidence import read
 from export.pair.figures import measured
 from export.pair.fit import fit, points_of
@@ -27,7 +27,7 @@ SCHEMA = 1
 
 def measure(runs: tuple[Path, Path]) -> dict[str, Any]:
     """The record: figures, rule and points."""
-    record = Session()
+    record = MachineRecord()
     ours, theirs, evidence = read(*runs)
     fitted = fit(evidence.target, evidence.logits, evidence.counts)
     return record.document(

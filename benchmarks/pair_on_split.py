@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.fresh import ChildError
-from benchmarks.machine import Session
+from benchmarks.machine import MachineRecord
 from export.bootstrap import resample
 from export.pair.figures import by_witness
 from export.promise import share
@@ -44,7 +44,7 @@ Row = dict[str, str]
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """The record. DataError where the bundle is no pair or a slice of the split has no answer."""
-    session = Session()
+    session = MachineRecord()
     bundle = Bundle.open(given.pair)
     if bundle.manifest.segmenter is None:
         raise DataError(f"{given.pair} is not a pair.", fix="`lits-deploy evaluate` takes a bundle of one network")

@@ -24,7 +24,7 @@ FOLDS, OTHERS = 5, 3000
 
 
 @dataclass(frozen=True)
-class Slices:
+class ScoredSlices:
     """lesion: bool [N]; score: float64 [N]; patient: int64 [N]."""
 
     lesion: Bools
@@ -36,7 +36,7 @@ class Slices:
         return {rule: self.score >= threshold_of(rule, self.lesion[on], self.score[on]) for rule in RULES}
 
 
-def simulated(rng: np.random.Generator, patients: int, *, apart: float = 2.5, by_patient: float = 1.0) -> Slices:
+def simulated(rng: np.random.Generator, patients: int, *, apart: float = 2.5, by_patient: float = 1.0) -> ScoredSlices:
     """Patients of some 30 slices with a lesion and 80 without, whose scores lie `apart` in standard deviations of a
     patient's slices; by_patient: that of the patients' shifts."""
     lesion, score, of = [], [], []
@@ -46,7 +46,7 @@ def simulated(rng: np.random.Generator, patients: int, *, apart: float = 2.5, by
         score.append(shifts + rng.normal(0, 1, ill + well))
         lesion.append(np.arange(ill + well) < ill)
         of.append(np.full(ill + well, patient))
-    return Slices(np.concatenate(lesion), np.concatenate(score), np.concatenate(of).astype(np.int64))
+    return ScoredSlices(np.concatenate(lesion), np.concatenate(score), np.concatenate(of).astype(np.int64))
 
 
 def coverage(patients: int, *, apart: float, draws: int, by_patient: float = 1.0) -> dict[str, tuple[float, float]]:

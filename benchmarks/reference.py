@@ -13,7 +13,7 @@ from lits_deploy.errors import ContractError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class OriginalReference:
     """about: for benchmark.json; candidates: the original on each device; data: its data set's folder, which need not
     be there any more; notes: what a reader should know first."""
 
@@ -23,7 +23,7 @@ class Reference:
     notes: tuple[str, ...] = ()
 
 
-def open_reference(bundle: Bundle, run: Path, threads: int) -> Reference:
+def open_reference(bundle: Bundle, run: Path, threads: int) -> OriginalReference:
     """Read the best checkpoint of a run.
 
     Raises MissingExtra without PyTorch, DataError where `run` is no run, ContractError where its input is another.
@@ -43,7 +43,7 @@ def open_reference(bundle: Bundle, run: Path, threads: int) -> Reference:
     name, checkpoint = run.resolve().name, str(original.training["checkpoint_sha256"])
     same = bundle.manifest.training.get("checkpoint_sha256") == checkpoint
     mode = "PyTorch eager, inference mode, default memory layout"
-    return Reference(
+    return OriginalReference(
         about={"run": name, "checkpoint_sha256": checkpoint, "exported_from_it": same, "mode": mode},
         candidates=original_candidates(run, original, threads),
         data=original.data,

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.candidates import candidates_of
 from benchmarks.contenders import Row, score_all
 from benchmarks.inputs import choose_inputs
-from benchmarks.machine import Session
+from benchmarks.machine import MachineRecord
 from benchmarks.reference import open_reference
 from benchmarks.scenarios import Plan, Scenarios, compare, judge
 from benchmarks.telemetry import Telemetry, throttled
@@ -36,7 +36,7 @@ def benchmark(
     against: a training run to compare with, in PyTorch eager mode. Raises UserError for what the user can mend, among
     them MissingExtra where `against` needs PyTorch.
     """
-    session, plan = Session(), dataclasses.replace(plan, threads=plan.threads or cores())
+    session, plan = MachineRecord(), dataclasses.replace(plan, threads=plan.threads or cores())
     reference = None if against is None else open_reference(bundle, against, plan.threads)
     of_run = reference.data if reference else None
     inputs = choose_inputs(bundle, data, of_run=of_run, quick=plan.mode == "quick", say=say)

@@ -20,7 +20,7 @@ from benchmarks import folder, server
 from benchmarks.cold import cold_start
 from benchmarks.contenders import Contender, Row
 from benchmarks.inputs import Inputs
-from benchmarks.latency import FULL, QUICK, STEADY, Effort, Feed, Lane, measure, strict_for
+from benchmarks.latency import FULL, QUICK, STEADY, Lane, MeasuringEffort, SliceFeed, measure, strict_for
 from benchmarks.percentiles import UNSTEADY, needed_samples
 from benchmarks.telemetry import Telemetry
 from lits_deploy.errors import LitsError, UserError
@@ -54,7 +54,7 @@ class Plan:
     mode: str = "full"
     scenarios: Sequence[str] = SCENARIOS
     bound_ms: float = SERVER_BOUND_MS
-    effort: Effort | None = None
+    effort: MeasuringEffort | None = None
     engine_cache: Path | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Plan:
         if self.bound_ms <= 0:
             raise UserError("The server's bound must be more than 0 ms.", fix="--server-p99 100")
 
-    def effort_for(self, batch: int) -> Effort:
+    def effort_for(self, batch: int) -> MeasuringEffort:
         """How long to time a row of that batch size."""
         if self.effort is not None:
             return self.effort
@@ -114,7 +114,7 @@ class Scenarios:
                     continue
                 meter = self.telemetry.meter(candidate.device)
                 lanes.append((row, Lane(candidate.name, runtime, contender.scored.mismatch, meter=meter)))
-            feed = Feed(self.inputs.slices, batch)
+            feed = SliceFeed(self.inputs.slices, batch)
             measure([lane for _, lane in lanes], feed, batch, self.plan.effort_for(batch))
         for row, lane in lanes:
             row |= {"error": lane.error, **UNTIMED} if lane.error is not None else lane.result(batch)
@@ -132,7 +132,7 @@ class Scenarios:
             with candidate.open(batch) as runtime:
                 return server.offline(
                     runtime,
-                    Feed(self.inputs.slices, batch),
+                    SliceFeed(self.inputs.slices, batch),
                     contender.scored.mismatch,
                     batch=batch,
                     least_s=OFFLINE_S[self.plan.mode],
@@ -150,7 +150,7 @@ class Scenarios:
             with contender.candidate.open(batch) as runtime:
                 found = server.highest_rate(
                     runtime,
-                    Feed(self.inputs.slices, batch),
+                    SliceFeed(self.inputs.slices, batch),
                     contender.scored.mismatch,
                     bound_ms=bound_ms,
                     most_rate=fastest["slices_per_second"],

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.latency import Check, Feed, energy, wait_for_silence, windows
+from benchmarks.latency import Check, SliceFeed, energy, wait_for_silence, windows
 from benchmarks.percentiles import needed_samples, summarise_ms
-from benchmarks.telemetry import Meter
+from benchmarks.telemetry import EnergyMeter
 from lits_deploy.runtime import Outputs, Runtime
 
 SHARE = 0.99
@@ -87,7 +87,7 @@ class Trial:
 
 
 def highest_rate(
-    runtime: Runtime, feed: Feed, check: Check, *, bound_ms: float, most_rate: float, effort: ServerEffort
+    runtime: Runtime, feed: SliceFeed, check: Check, *, bound_ms: float, most_rate: float, effort: ServerEffort
 ) -> dict[str, Any]:
     """Bisect between no slices and `most_rate` slices/s (what the network does when all slices are at hand).
 
@@ -117,7 +117,7 @@ def highest_rate(
 
 
 def run_trial(
-    runtime: Runtime, feed: Feed, check: Check, *, rate: float, bound_s: float, effort: ServerEffort, seed: int
+    runtime: Runtime, feed: SliceFeed, check: Check, *, rate: float, bound_s: float, effort: ServerEffort, seed: int
 ) -> Trial:
     """Serve slices that arrive at `rate` per second on average."""
     count = max(effort.queries, math.ceil(rate * effort.least_s))
@@ -132,7 +132,7 @@ def run_trial(
 
 
 def _serve(
-    runtime: Runtime, feed: Feed, arrivals: npt.NDArray[np.float64], bound_s: float
+    runtime: Runtime, feed: SliceFeed, arrivals: npt.NDArray[np.float64], bound_s: float
 ) -> tuple[list[float], list[tuple[int, int, Outputs]], int]:
     count, done, late, calls = len(arrivals), 0, 0, 0
     allowed = (1 - SHARE) * count
@@ -169,7 +169,7 @@ def _sleep_until(moment: float) -> None:
 
 
 def offline(
-    runtime: Runtime, feed: Feed, check: Check, *, batch: int, least_s: float, meter: Meter | None
+    runtime: Runtime, feed: SliceFeed, check: Check, *, batch: int, least_s: float, meter: EnergyMeter | None
 ) -> dict[str, Any]:
     """slices_per_second over at least `least_s` seconds and one pass over all slices; windows, energy, error."""
     wait_for_silence()

@@ -18,8 +18,8 @@ import torch
 from benchmarks.candidates import Candidate
 from export.source import Original, from_run
 from lits_deploy.errors import DeviceOutOfMemory
-from lits_deploy.mishaps import device_is_full
 from lits_deploy.parity import FP32_TOLERANCE
+from lits_deploy.resource_errors import device_is_full
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 from train.device import limit_threads
 

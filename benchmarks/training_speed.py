@@ -33,7 +33,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from benchmarks.machine import Session as Record
+from benchmarks.machine import MachineRecord as Record
 from lits_deploy.contract import InputContract
 from lits_deploy.files import write_json
 from lits_deploy.printable import say
@@ -43,10 +43,10 @@ from train.data.dataset import SliceDataset
 from train.data.layout import Layout, read_layout
 from train.models.registry import NETWORKS, Network, build, network
 from train.phantom import write_phantoms
-from train.session import Observer, Session
+from train.session import Observer, TrainingSession
 
 
-class Slices(Dataset[tuple[Tensor, Tensor]]):
+class AugmentedSlices(Dataset[tuple[Tensor, Tensor]]):
     """Augmented float slices [1, S, S] with their class, or label map."""
 
     def __init__(self, data: SliceDataset, crop: int | None) -> None:
@@ -80,7 +80,7 @@ class PlainTraining:
         self.optimiser = torch.optim.Adam(self.model.parameters(), lr=1e-4, weight_decay=1e-5)
         self.loss = nn.CrossEntropyLoss()
         self.loader: DataLoader[Any] = DataLoader(
-            Slices(data, None if info.task == "segment" else 224),
+            AugmentedSlices(data, None if info.task == "segment" else 224),
             batch_size=batch,
             shuffle=True,
             num_workers=workers,
@@ -116,7 +116,7 @@ OURS: dict[str, dict[str, Any]] = {"fp32": {}, "bf16": {"amp": True}, "compiled"
 Epoch = Callable[[], Any]
 
 
-class Comparison:
+class SpeedComparison:
     """The candidates for one network on a few slices."""
 
     def __init__(self, name: str, layout: Layout, device: torch.device, *, batch: int, width: int | None) -> None:
@@ -140,7 +140,7 @@ class Comparison:
             device=str(self.device),
             contract=self.contract,
         )
-        return partial(Session(replace(config, **OURS[candidate]), self.layout, Observer()).learn, 0)
+        return partial(TrainingSession(replace(config, **OURS[candidate]), self.layout, Observer()).learn, 0)
 
     def rate(self, candidate: str, seconds: float) -> float:
         """Slices per second over whole epochs, after one that is not timed."""
@@ -200,7 +200,7 @@ def measure(given: argparse.Namespace, data: Path) -> dict[str, Any]:
     layout = few(read_layout(data), given.slices)
     record, found = Record(), []
     for name in given.networks:
-        comparison = Comparison(name, layout, device, batch=given.batch, width=given.width)
+        comparison = SpeedComparison(name, layout, device, batch=given.batch, width=given.width)
         found.append(comparison.run(candidates, rounds=given.rounds, seconds=given.seconds))
         say(line(found[-1]))
     return record.document(

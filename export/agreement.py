@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from export.held_out import HeldOut
 from export.parity import original_probabilities
+from export.progress import ExportProgress
 from export.source import Original
-from export.talk import Talk
 from lits_deploy.errors import DataError, SliceError
 from lits_deploy.scans import Slice
 from train.data.spread import evenly
@@ -62,7 +62,7 @@ class Agreement:
         }
 
 
-def agree(held: HeldOut, folds: list[Original], talk: Talk) -> Agreement:
+def agree(held: HeldOut, folds: list[Original], talk: ExportProgress) -> Agreement:
     """Hold the original against the mean of the folds; DataError where it is further off than the folds allow."""
     task = held.original.info.task
     origin, slices = _slices(held, MOST[task])

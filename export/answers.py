@@ -30,7 +30,7 @@ NOT_FINITE = "the network's answer is not a finite number"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class LabelledAnswer:
     """What a network said of one slice, and what it should have said.
 
     number: of the slice in its volume; None where its name tells none. reason: why there is no answer, else None.
@@ -72,12 +72,12 @@ def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
 
 def answers(
     runtime: Runtime,
-    read: Iterable[tuple[Answer, Slice | None]],
+    read: Iterable[tuple[LabelledAnswer, Slice | None]],
     *,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> Iterator[Answer]:
+) -> Iterator[LabelledAnswer]:
     """What was read (`read_answer`) with its answers, in that order; `on_progress` gets the number done so far."""
-    waiting: list[Answer] = []
+    waiting: list[LabelledAnswer] = []
     slices: list[npt.NDArray[np.uint8]] = []
     done = 0
     for answer, picture in read:
@@ -95,7 +95,7 @@ def answers(
 
 def read_answer(
     sample: Sample, contract: InputContract, identity: Identity, load: Load | None = None
-) -> tuple[Answer, Slice | None]:
+) -> tuple[LabelledAnswer, Slice | None]:
     """A sample with its truth, or the reason why it cannot be used, added to `identity`; and the network's input.
 
     load: of whoever keeps the slices; without it they are decoded from the very bytes that are hashed.
@@ -105,19 +105,21 @@ def read_answer(
         data = sample.image.read_bytes()
         picture = load_sample(sample, contract, None if load else data, load=load)
     except SliceError as error:
-        return Answer(sample=sample, number=number, reason=str(error)), None
+        return LabelledAnswer(sample=sample, number=number, reason=str(error)), None
     except OSError as error:
-        return Answer(sample=sample, number=number, reason=error.strerror or "cannot be read"), None
+        return LabelledAnswer(sample=sample, number=number, reason=error.strerror or "cannot be read"), None
     try:
         target, mask = load_labelled(sample, contract.size)
     except DataError as error:
         reason = error.message.replace(str(sample.mask), "its mask")
-        return Answer(sample=sample, number=number, reason=f"{reason.rstrip('.')}: {error.fix}"), None
+        return LabelledAnswer(sample=sample, number=number, reason=f"{reason.rstrip('.')}: {error.fix}"), None
     identity.add(sample.image.name, data, str(target).encode() if mask is None else mask.tobytes())
-    return Answer(sample=sample, number=number, target=target, mask=mask, key=own_key(picture)), picture
+    return LabelledAnswer(sample=sample, number=number, target=target, mask=mask, key=own_key(picture)), picture
 
 
-def _judged(runtime: Runtime, waiting: list[Answer], slices: list[npt.NDArray[np.uint8]]) -> Iterator[Answer]:
+def _judged(
+    runtime: Runtime, waiting: list[LabelledAnswer], slices: list[npt.NDArray[np.uint8]]
+) -> Iterator[LabelledAnswer]:
     parts = _infer(runtime, np.stack(slices)) if slices else []
     logits = _joined([part.logits for part in parts])
     labels = _joined([part.labels for part in parts])

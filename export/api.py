@@ -13,8 +13,8 @@ from lits_deploy.errors import UserError
 from lits_deploy.operating_point import ARGMAX, parse_rule
 
 if TYPE_CHECKING:
-    from export.precision.add import Wanted
-    from export.talk import Talk
+    from export.precision.add import WantedPrecisions
+    from export.progress import ExportProgress
 
 
 def export(
@@ -28,16 +28,16 @@ def export(
     operating_point: str = ARGMAX,
     flips: Flips = "none",
     cam: bool | None = None,
-    wanted: Wanted | None = None,
+    wanted: WantedPrecisions | None = None,
     overwrite: bool = False,
-    talk: Talk | None = None,
+    talk: ExportProgress | None = None,
 ) -> Bundle:
     """Make the bundle `out` of a training run; it appears in one rename, after the parity gate has passed.
 
     networks: of a folded run: best, average or all. checkpoint: best by validate, or last. data: the data set, where it
     is not where the run was trained. window: in HU, where the run recorded none. operating_point: argmax, balanced,
     sensitivity=S or specificity=S. cam: with the class-activation map [where the network has one]. wanted: other
-    precisions, such as `export.precision.add.Wanted(int8=True)`. talk: is told how it goes.
+    precisions, such as `export.precision.add.WantedPrecisions(int8=True)`. talk: is told how it goes.
     Raises DataError, OutputError where `out` exists, ParityError where graph and original differ, UserError,
     MissingExtra without PyTorch.
     """

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from export.answers import Answer
+from export.answers import LabelledAnswer
 from export.held_out import HeldOut
+from export.progress import ExportProgress
 from export.source import Original
-from export.talk import Talk
 from export.transfer import Answers, moved_to, unseen
 from lits_deploy.bundle import Artifact
 from lits_deploy.operating_point import MOVED
@@ -32,7 +32,7 @@ _BATCH = 16
 
 
 def moved_to_average(
-    held: HeldOut, artifact: Artifact, answers: Answers, networks: Sequence[Original], talk: Talk
+    held: HeldOut, artifact: Artifact, answers: Answers, networks: Sequence[Original], talk: ExportProgress
 ) -> Artifact:
     """The artifact of an average, fitted out of fold, with numbers for its own answers (by split); `networks`: those
     that it is the average of, which answer mirror images where it does."""
@@ -44,7 +44,9 @@ def moved_to_average(
     return done if moved else replace(done, promise={**done.promise, MOVED: False})
 
 
-def _logits(held: HeldOut, network: Original, answers: Sequence[Answer], talk: Talk) -> npt.NDArray[np.float32]:
+def _logits(
+    held: HeldOut, network: Original, answers: Sequence[LabelledAnswer], talk: ExportProgress
+) -> npt.NDArray[np.float32]:
     """Float32 [N, 3] of a classifier."""
     found = [np.zeros((0, len(held.contract.classes)), np.float32)]
     for start in range(0, len(answers), _BATCH):

@@ -1,6 +1,6 @@
 """Temperature, abstain threshold and operating points of an artifact, fitted at export on patients it had not seen.
 
-The network is not changed: they are numbers in the manifest that the host applies to the logits (`pipeline.judge`).
+The network is not changed: they are numbers in the manifest that the host applies to the logits (`pipeline.decide`).
 The evidence (`export.evidence`) is out of fold where the network was trained in folds. Else it is the validate split,
 answered by the artifact itself on a runtime; that split also chose the best checkpoint, so figures on it flatter a
 little. Out of fold there are no answers but those of the FP32 networks: another precision, which shifts confidence
@@ -17,25 +17,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.answers import Answer
+from export.answers import LabelledAnswer
 from export.confidence import AbstainRule, expected_calibration_error, negative_log_likelihood
 from export.evidence import Evidence
 from export.held_out import HeldOut
-from export.points import RULES, fit, points_of, unjudged
+from export.operating_points import RULES, fit, points_of, unjudged
 from export.transfer import taken_over
 from lits_deploy.bundle import Artifact
 from lits_deploy.errors import DataError
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, VALIDATE
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 
 
 def calibrate(
     held: HeldOut,
     artifact: Artifact,
-    answers: Mapping[str, Sequence[Answer]],
+    answers: Mapping[str, Sequence[LabelledAnswer]],
     rule: str = ARGMAX,
     *,
-    base: tuple[Artifact, Mapping[str, Sequence[Answer]]] | None = None,
+    base: tuple[Artifact, Mapping[str, Sequence[LabelledAnswer]]] | None = None,
 ) -> Artifact:
     """The artifact with all of it and its record, and `rule` in force.
 
@@ -67,7 +67,7 @@ def calibrate(
     return replace(artifact, operating_point=rule, operating_points=points_of(evidence, fitted))
 
 
-def _evidence(held: HeldOut, answers: Sequence[Answer]) -> tuple[Evidence | str, dict[str, Any]]:
+def _evidence(held: HeldOut, answers: Sequence[LabelledAnswer]) -> tuple[Evidence | str, dict[str, Any]]:
     """What to fit on, or why there is nothing; and what is to be noted of the validate split where it serves."""
     known: dict[str, Any] = {}
     if held.original.info.task != "classify":
@@ -82,7 +82,7 @@ def _evidence(held: HeldOut, answers: Sequence[Answer]) -> tuple[Evidence | str,
     return evidence.too_little or evidence, known
 
 
-def _of_validate(held: HeldOut, answers: Sequence[Answer]) -> Evidence | str:
+def _of_validate(held: HeldOut, answers: Sequence[LabelledAnswer]) -> Evidence | str:
     """The answers of a file to the validate split, of patients that it was not trained on; or why there are none."""
     unseen = held.unseen("validate")
     if unseen is None:

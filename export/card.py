@@ -10,8 +10,8 @@ from export.flips import views
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import CARD, SEGMENTER, Artifact, Manifest
 from lits_deploy.contract import in_hu
-from lits_deploy.drift.against import promise
-from lits_deploy.drift.reference import REFERENCE, Reference
+from lits_deploy.drift.compare import promise
+from lits_deploy.drift.reference import REFERENCE, DriftReference
 from lits_deploy.measured import CLASSIFIER, figures_of, lesions_line, measured_on, number
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, OperatingPoint, by_patient, point_of, promised
 from lits_deploy.procedure import (
@@ -73,7 +73,7 @@ def model_card(manifest: Manifest) -> str:
         "## Limits",
         _context(contract.channels) + " Other scanners, phases, windows, orientations and patients",
         "than those of the training data were not tried.",
-        promise(Reference.from_json(training.get(REFERENCE))),
+        promise(DriftReference.from_json(training.get(REFERENCE))),
         "",
     ]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Whether a probability means what it says: calibration error, temperature scaling, and when to give no answer.
 
 Temperature scaling after Guo et al. 2017 (arXiv 1706.04599): one number that divides the logits. It changes no class.
-Knows nothing about where the numbers are kept (`lits_deploy.bundle.Artifact`) or applied (`pipeline.judge`).
+Knows nothing about where the numbers are kept (`lits_deploy.bundle.Artifact`) or applied (`pipeline.decide`).
 """
 
 from __future__ import annotations

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from export.answers import Answer, answers
+from export.answers import LabelledAnswer, answers
 from export.held_out import HeldOut
-from export.talk import Talk
+from export.progress import ExportProgress
 from lits_deploy.bundle import Artifact
 from lits_deploy.measured import ARTIFACTS, figures_line, figures_of, measured_on
 from lits_deploy.operating_point import point_of
-from lits_deploy.pipeline.judge import Judge, softmax
-from lits_deploy.pipeline.tuning import default_batch
+from lits_deploy.pipeline.decide import SliceDecider, softmax
+from lits_deploy.pipeline.defaults import default_batch
 from lits_deploy.runtime import Runtime
 from train.data.layout import SPLITS
 from train.metrics import classification_summary, confusion_matrix, segmentation_summary_of
@@ -34,8 +34,8 @@ BATCH = default_batch("cpu")
 
 
 def measure(
-    held: HeldOut, runtime: Runtime, talk: Talk | None = None
-) -> tuple[dict[str, dict[str, Any]], dict[str, tuple[Answer, ...]]]:
+    held: HeldOut, runtime: Runtime, talk: ExportProgress | None = None
+) -> tuple[dict[str, dict[str, Any]], dict[str, tuple[LabelledAnswer, ...]]]:
     """Run the splits through an artifact, once: its figures by split, as they go into the manifest, and a classifier's
     answers by split, in order, those alone that have logits.
 
@@ -49,8 +49,8 @@ def measure(
     does not exist.
     """
     found: dict[str, dict[str, Any]] = {}
-    answered: dict[str, tuple[Answer, ...]] = {}
-    talk = talk or Talk()
+    answered: dict[str, tuple[LabelledAnswer, ...]] = {}
+    talk = talk or ExportProgress()
     for split in MEASURED:
         unseen = held.unseen(split)
         if unseen is None or not held.fits(split):
@@ -87,13 +87,13 @@ def measure(
 
 
 def by_rule(
-    figures: dict[str, dict[str, Any]], answers: Mapping[str, Sequence[Answer]], artifact: Artifact
+    figures: dict[str, dict[str, Any]], answers: Mapping[str, Sequence[LabelledAnswer]], artifact: Artifact
 ) -> dict[str, dict[str, Any]]:
     """The figures of `measure` as the artifact's operating point has them, with its `rule`; the same for argmax."""
     point = point_of(artifact)
     if point.threshold is None:
         return figures
-    judge = Judge(temperature=artifact.temperature, point=point)
+    judge = SliceDecider(temperature=artifact.temperature, point=point)
     return {
         split: {**told, "rule": point.rule, **_classified(answers[split], judge)} for split, told in figures.items()
     }
@@ -110,7 +110,7 @@ def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[s
             say(f"  {artifact}: figures not measured: no validate or test split is at hand that it was not trained on")
 
 
-def _classified(good: Sequence[Answer], judge: Judge = Judge()) -> dict[str, Any]:
+def _classified(good: Sequence[LabelledAnswer], judge: SliceDecider = SliceDecider()) -> dict[str, Any]:
     patients = len({answer.sample.patient for answer in good})
     if not good:
         return {"slices": 0, "patients": 0}
@@ -121,7 +121,7 @@ def _classified(good: Sequence[Answer], judge: Judge = Judge()) -> dict[str, Any
     return {"patients": patients, **summary}
 
 
-def _segmented(stream: Iterable[Answer]) -> dict[str, Any]:
+def _segmented(stream: Iterable[LabelledAnswer]) -> dict[str, Any]:
     matrix, slices, patients = np.zeros((3, 3), dtype=np.int64), 0, set()
     for answer in stream:
         if answer.mask is not None and answer.labels is not None:

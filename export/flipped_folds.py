@@ -11,17 +11,17 @@ from functools import partial
 from export.choices import Flips
 from export.evidence import of_folds
 from export.flips import Flipped
+from export.progress import ExportProgress
 from export.source import Original
-from export.talk import Talk
 from lits_deploy.errors import DataError
 from train.data.layout import read_layout
 from train.folds.answers import answered_anew
 from train.folds.folder import read_record
-from train.meter import Meter
+from train.meter import EpochMeter
 from train.session import Observer
 
 
-def with_flipped_answers(original: Original, flips: Flips, talk: Talk) -> Original:
+def with_flipped_answers(original: Original, flips: Flips, talk: ExportProgress) -> Original:
     """The original of a folded run with its answers out of fold, and its evidence, as `flips` has them.
 
     DataError where the data set is not at hand, or not the one that the folds were trained on.
@@ -38,7 +38,7 @@ def with_flipped_answers(original: Original, flips: Flips, talk: Talk) -> Origin
         folded.run,
         read_record(folded.run),
         read_layout(folded.layout.root),
-        _Told(talk),
+        _FoldProgress(talk),
         partial(Flipped, flips=flips),
         flips=flips,
     )
@@ -49,10 +49,10 @@ def with_flipped_answers(original: Original, flips: Flips, talk: Talk) -> Origin
     )
 
 
-class _Told(Observer):
+class _FoldProgress(Observer):
     """Passes over the slices, as an export shows its work."""
 
-    def __init__(self, talk: Talk) -> None:
+    def __init__(self, talk: ExportProgress) -> None:
         self.talk, self.done = talk, 0
 
     def start(self, what: str, slices: int) -> None:
@@ -60,7 +60,7 @@ class _Told(Observer):
         self.done = 0
         self.talk.phase(f"{what}, with mirror images", slices)
 
-    def batch(self, meter: Meter) -> None:
+    def batch(self, meter: EpochMeter) -> None:
         """So many more slices."""
         self.talk.progress(meter.slices - self.done)
         self.done = meter.slices

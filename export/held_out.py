@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from export.answers import Answer, Identity, in_order, read_answer
+from export.answers import Identity, LabelledAnswer, in_order, read_answer
 from export.parity import NamedSlices, original_probabilities
 from export.source import Original
 from lits_deploy.contract import window_to_uint8
@@ -64,7 +64,7 @@ class HeldOut:
         self._load = loader(self.contract)
         self._slices: dict[Path, Slice | SliceError | OSError] = {}
         self._unseen: dict[str, Unseen | None] = {}
-        self._read: dict[str, tuple[tuple[Answer, ...], str]] = {}
+        self._read: dict[str, tuple[tuple[LabelledAnswer, ...], str]] = {}
         self._phantoms: dict[int, tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]] = {}
 
     def own(self, path: Path) -> Slice:
@@ -119,7 +119,7 @@ class HeldOut:
             return False
         return self.original.info.task == "classify" or all(sample.mask is not None for sample in found.samples)
 
-    def read(self, split: str) -> tuple[tuple[Answer, ...], str]:
+    def read(self, split: str) -> tuple[tuple[LabelledAnswer, ...], str]:
         """The unseen slices of a split in the order of `evaluate`, yet without answers; and the hash that it has."""
         if split not in self._read:
             identity = Identity()
@@ -130,7 +130,7 @@ class HeldOut:
             self._read[split] = tuple(read), identity.hexdigest()
         return self._read[split]
 
-    def pictured(self, split: str) -> Iterator[tuple[Answer, Slice | None]]:
+    def pictured(self, split: str) -> Iterator[tuple[LabelledAnswer, Slice | None]]:
         """The same with the network's input, as `export.answers.answers` takes them."""
         for answer in self.read(split)[0]:
             yield answer, self.load(answer.sample) if answer.reason is None else None

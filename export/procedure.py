@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from export.bootstrap import DRAWS, Resamples, interval, quotient, ranking, resample
 from lits_deploy.measured import CLASSIFIER
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from train.folds.figures import by_fold, figures_of
 from train.metrics import confusion_matrix, liver_accuracy, overlap, per_class_accuracy
 from train.out_of_fold import OutOfFold

@@ -20,11 +20,11 @@ from export.figures import ANSWER, BATCH, MEASURED, by_rule, measure, say_measur
 from export.flipped_folds import with_flipped_answers
 from export.held_out import HeldOut
 from export.mean_of_folds import parts_of
-from export.precision.add import Wanted, add_precisions, calibration_slices
+from export.precision.add import WantedPrecisions, add_precisions, calibration_slices
 from export.procedure import procedure
+from export.progress import ExportProgress
 from export.source import Original
 from export.source_of_folds import networks_of
-from export.talk import Talk
 from export.training_series import kept_of_training
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, SEEN, Artifact, Bundle, Manifest, write_manifest
@@ -50,7 +50,7 @@ from lits_deploy.procedure import (
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.synthetic import MARK
-from train.data.seen import Seen
+from train.data.seen import SeenSlices
 from train.device import limit_threads
 from train.run import provenance
 
@@ -63,9 +63,9 @@ def export(
     *,
     overwrite: bool = False,
     slices: int = parity.MINIMUM,
-    wanted: Wanted | None = None,
+    wanted: WantedPrecisions | None = None,
     operating_point: str = ARGMAX,
-    talk: Talk | None = None,
+    talk: ExportProgress | None = None,
 ) -> Bundle:
     """Write the bundle `out`; it appears in one rename, after the parity gate has passed.
 
@@ -77,7 +77,7 @@ def export(
     """
     check_free(out, overwrite=overwrite)
     limit_threads()
-    talk, flips = talk or Talk(), original.module.flips
+    talk, flips = talk or ExportProgress(), original.module.flips
     if original.folded is not None and flips != "none":
         original = with_flipped_answers(original, flips, talk)
     with workplace(out, 0) as folder:
@@ -86,7 +86,9 @@ def export(
     return Bundle.open(out)
 
 
-def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, rule: str, talk: Talk) -> None:
+def _fill(
+    held: HeldOut, folder: Path, count: int, wanted: WantedPrecisions | None, rule: str, talk: ExportProgress
+) -> None:
     original = held.original
     chosen = calibration_slices(held, wanted) if wanted else None  # first: it may be refused
     began, say = time.perf_counter(), talk.say
@@ -174,7 +176,7 @@ def _fill(held: HeldOut, folder: Path, count: int, wanted: Wanted | None, rule: 
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
 
 
-def _of_folds(held: HeldOut, folder: Path, talk: Talk) -> dict[str, Any]:
+def _of_folds(held: HeldOut, folder: Path, talk: ExportProgress) -> dict[str, Any]:
     """What a bundle of a folded run has beside the figures of its files; nothing for another."""
     folded = held.original.folded
     if folded is None:
@@ -207,7 +209,7 @@ def _runtime(
     )
 
 
-def _seen(held: HeldOut, artifact: Artifact) -> Seen | None:
+def _seen(held: HeldOut, artifact: Artifact) -> SeenSlices | None:
     """The slices that the bundle was trained, chosen and fitted on; None where the training did not note them."""
     seen = held.original.seen
     if not artifact.calibration["fitted"] or held.original.out_of_fold is not None:  # a fold's notes hold all patients

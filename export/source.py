@@ -22,7 +22,7 @@ from lits_deploy.errors import ContractError, DataError, UserError
 from lits_deploy.files import sha256_file
 from train.config import TrainConfig
 from train.data.layout import declared_window
-from train.data.seen import Past, Seen, of_run
+from train.data.seen import Past, SeenSlices, of_run
 from train.models.registry import Network, build, network
 from train.preprocess import Preprocess
 from train.settings import FULL_SIZE, input_contract
@@ -87,7 +87,7 @@ class Original:
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     data: Path | None = None
-    seen: Seen | None = None
+    seen: SeenSlices | None = None
     folded: Folded | None = None
     out_of_fold: Evidence | None = None
 

@@ -14,7 +14,7 @@ from export.folded import Folded, dealt, fresh_answers, judged_by, median_fold
 from export.mean_of_folds import MeanOfFolds
 from export.source import Deployed, Original, from_run
 from lits_deploy.errors import DataError
-from train.data.seen import Seen
+from train.data.seen import SeenSlices
 from train.folder import LAST
 from train.folds.folder import FINAL, FoldsRecord, fold_folder, read_record
 from train.folds.run import median_epochs
@@ -110,7 +110,7 @@ def _whole(dataset: dict[str, Any]) -> dict[str, Any]:
     return {**dataset, "slices": slices, "patients": patients}
 
 
-def _seen(each: list[Seen | None]) -> Seen | None:
+def _seen(each: list[SeenSlices | None]) -> SeenSlices | None:
     """What any of the networks was trained on: the patients that one was held against taught the others."""
     known = [seen for seen in each if seen is not None]
     if len(known) < len(each):
@@ -119,4 +119,4 @@ def _seen(each: list[Seen | None]) -> Seen | None:
         split: np.unique(np.concatenate([seen.splits[split] for seen in known if split in seen.splits]))
         for split in ("train", "test")
     }
-    return Seen(splits=splits, whole=all(seen.whole for seen in known))
+    return SeenSlices(splits=splits, whole=all(seen.whole for seen in known))

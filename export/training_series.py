@@ -17,22 +17,22 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from export.answers import Answer
+from export.answers import LabelledAnswer
 from export.evidence import of_folds
 from export.held_out import HeldOut
+from export.progress import ExportProgress
 from export.source import Original
-from export.talk import Talk
 from lits_deploy.bundle import Artifact
 from lits_deploy.decode.checksum import checksum
 from lits_deploy.drift.portrait import Portrait, by_answers, by_looks, by_size
-from lits_deploy.drift.reference import Reference, reference_of
+from lits_deploy.drift.reference import DriftReference, reference_of
 from lits_deploy.errors import SliceError
 from lits_deploy.manifest_check import is_number
 from lits_deploy.operating_point import VALIDATE
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from lits_deploy.scans import Slice
+from lits_deploy.scans.appearance import chosen, look, packed
 from lits_deploy.scans.gates import grey_doubt
-from lits_deploy.scans.look import chosen, look, packed
 from lits_deploy.scans.paths import escape
 from lits_deploy.series import natural
 from train.data import technique
@@ -44,7 +44,7 @@ SPLITS = ("train", "validate")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class SeriesAnswers:
     """Logits float32 [3] of slices, of networks that had not seen the patient, and how they are read.
 
     logits: by the picture's path below the data set's folder, escaped. source: where they come from, for the record.
@@ -65,7 +65,9 @@ class Answered:
         return by_answers(probabilities, int((probabilities.max(axis=1) < np.float32(below)).sum()))
 
 
-def kept_of_training(held: HeldOut, artifact: Artifact, answers: Sequence[Answer], talk: Talk) -> Reference | None:
+def kept_of_training(
+    held: HeldOut, artifact: Artifact, answers: Sequence[LabelledAnswer], talk: ExportProgress
+) -> DriftReference | None:
     """The reference that a bundle keeps; None where its training series are not at hand, or of another window.
 
     answers: of the file, on validate patients that it was not trained on; those out of fold go before them.
@@ -82,7 +84,9 @@ def kept_of_training(held: HeldOut, artifact: Artifact, answers: Sequence[Answer
     return reference
 
 
-def _answered(original: Original, layout: Layout, artifact: Artifact, answers: Sequence[Answer]) -> Answered | None:
+def _answered(
+    original: Original, layout: Layout, artifact: Artifact, answers: Sequence[LabelledAnswer]
+) -> SeriesAnswers | None:
     evidence = original.out_of_fold
     if evidence is None and original.folded is not None:
         if original.info.task != "classify":
@@ -94,7 +98,7 @@ def _answered(original: Original, layout: Layout, artifact: Artifact, answers: S
         logits = dict(zip(evidence.paths, evidence.logits, strict=True))
     if not logits:
         return None
-    return Answered(
+    return SeriesAnswers(
         logits=logits,
         temperature=artifact.temperature,
         abstain_below=artifact.abstain_below,
@@ -105,10 +109,10 @@ def _answered(original: Original, layout: Layout, artifact: Artifact, answers: S
 def training_series(
     layout: Layout,
     load: Callable[[Path], Slice],
-    answered: Answered | None = None,
+    answered: SeriesAnswers | None = None,
     *,
     progress: Callable[[int], None] = lambda _: None,
-) -> Reference:
+) -> DriftReference:
     """The series of train and validate, each patient's scans.
 
     load: a picture → its own slice uint8 [1, S, S], or SliceError. progress: called with 1 for every slice.

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.answers import Answer
+from export.answers import LabelledAnswer
 from export.confidence import temperature_towards
 from export.evidence import FEWEST
 from lits_deploy.bundle import Artifact
 from lits_deploy.fusion import lesion_log_odds
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 
 Logits = npt.NDArray[np.float32]
-Answers = Mapping[str, Sequence[Answer]]
+Answers = Mapping[str, Sequence[LabelledAnswer]]
 """By split, of patients that were not trained on."""
 
 
@@ -47,7 +47,7 @@ def taken_over(artifact: Artifact, answers: Answers, base: Artifact, its: Answer
     return moved_to(artifact, base.name, before[np.newaxis], after)
 
 
-def unseen(answers: Answers) -> Sequence[Answer]:
+def unseen(answers: Answers) -> Sequence[LabelledAnswer]:
     """Answers to move by: of validate, else, where every patient of it was trained on, of test."""
     return answers.get("validate") or answers.get("test") or ()
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
+from lits_deploy.bundle_zip import BundleZip, read_packed
 from lits_deploy.errors import BundleError
 from lits_deploy.files import read_regular, regular_blocks, sha256_bytes, write_json, write_text
 from lits_deploy.manifest import (
@@ -48,7 +49,6 @@ from lits_deploy.manifest import (
 )
 from lits_deploy.manifest_history import SCHEMA
 from lits_deploy.model_file import MOST_MODEL, ModelFile
-from lits_deploy.packed import Packed, read_packed
 from lits_deploy.parity import FP16_TOLERANCE
 from lits_deploy.printable import printable
 
@@ -81,7 +81,7 @@ class Bundle:
     sha256: str
     schema: int = field(default=SCHEMA, kw_only=True)
     prefix: str = field(default="", kw_only=True)
-    packed: Packed | None = field(default=None, kw_only=True, repr=False, compare=False)
+    packed: BundleZip | None = field(default=None, kw_only=True, repr=False, compare=False)
 
     @property
     def segmenter(self) -> Bundle | None:

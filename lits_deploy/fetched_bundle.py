@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lits_deploy.bundle import Bundle
+from lits_deploy.bundle_zip import MOST_TOTAL
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.files import write_bytes
 from lits_deploy.manifest import (
@@ -29,7 +30,6 @@ from lits_deploy.manifest import (
 )
 from lits_deploy.manifest_check import is_plain_name
 from lits_deploy.model_file import MOST_MODEL
-from lits_deploy.packed import MOST_TOTAL
 from lits_deploy.storage import PathOrUrl, store_at
 from lits_deploy.user_cache import user_cache
 

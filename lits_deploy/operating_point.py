@@ -6,7 +6,7 @@
     specificity=0.95  the lowest threshold that left this share of the other slices alone
 
 A threshold is on the calibrated odds of a lesion, p2 / (p0 + p1). A slice that reaches it gets class 2; any other gets
-0 or 1, whichever is more probable (`pipeline.judge`). Thresholds and promises are fitted at export (`export.promise`)
+0 or 1, whichever is more probable (`pipeline.decide`). Thresholds and promises are fitted at export (`export.promise`)
 and lie in the manifest (`bundle.Artifact`). Knows nothing about logits, files or runtimes.
 """
 

@@ -4,7 +4,7 @@
 
 `pack` writes equal bytes for equal bundles of one name: sorted names, one date, one mode, nothing compressed. Weights
 hardly shrink (ResNet18: 44.9 MB stored in 0.2 s, 41.3 MB deflated in 2.1 s), and zlib's bytes differ from build to
-build. What may be unpacked is decided in `lits_deploy.packed`. Knows nothing about networks or runtimes.
+build. What may be unpacked is decided in `lits_deploy.bundle_zip`. Knows nothing about networks or runtimes.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def outcome(main: Callable[[], int]) -> int:
 
 
 def _code_of(error: BaseException) -> int:
-    from lits_deploy.mishaps import as_user_error
+    from lits_deploy.resource_errors import as_user_error
 
     number = signals.received()
     if any(isinstance(one, KeyboardInterrupt) for one in _chain(error)):

@@ -27,11 +27,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from lits_deploy.drift.reference import REFERENCE, Reference
+from lits_deploy.drift.reference import REFERENCE, DriftReference
 from lits_deploy.ledger import ABOUT, ABSTAINED, EXCLUDED, FAILED, OK, Ledger, ResultRow, VolumeRow
 from lits_deploy.studies import STUDY_COLUMNS, STUDY_FLOATS, STUDY_INTEGERS, study_rows
 from lits_deploy.tables import FORMATS as FORMATS
-from lits_deploy.tables import Row, Table
+from lits_deploy.tables import ResultTable, Row
 
 SCHEMA = 3
 """Of the tables' columns and words: `tables_schema` in run.json, where each is told (`run_json`)."""
@@ -56,18 +56,20 @@ COLUMNS = (
     "copy_of",
     *PROVENANCE,
 )
-SLICES = Table(
+SLICES = ResultTable(
     name="slices", columns=COLUMNS, integers={"index": 32, "label": 8, "part": 32}, floats=("p0", "p1", "p2", "z_mm")
 )
 OF_PAIRS = ("liver_pixels", "tumour_pixels", "p_lesion")
-PAIR_SLICES = Table(
+PAIR_SLICES = ResultTable(
     name=SLICES.name,
     columns=(*COLUMNS[: -len(PROVENANCE)], *OF_PAIRS, *PROVENANCE),
     integers={**SLICES.integers, "liver_pixels": 32, "tumour_pixels": 32},
     floats=(*SLICES.floats, "p_lesion"),
 )
-STUDIES = Table(name="studies", columns=(*STUDY_COLUMNS, *PROVENANCE), integers=STUDY_INTEGERS, floats=STUDY_FLOATS)
-VOLUMES = Table(
+STUDIES = ResultTable(
+    name="studies", columns=(*STUDY_COLUMNS, *PROVENANCE), integers=STUDY_INTEGERS, floats=STUDY_FLOATS
+)
+VOLUMES = ResultTable(
     name="volumes",
     columns=(
         "study",
@@ -89,7 +91,7 @@ VOLUMES = Table(
     integers={"slices": 32, "segmented": 32},
     floats=("row_mm", "column_mm", "slice_mm", "liver_ml", "tumour_ml"),
 )
-MASKS = Table(
+MASKS = ResultTable(
     name="masks",
     columns=("path", "index", "study", "series", "part", "format", "mask", "place", "reason", *PROVENANCE),
     integers={"index": 32, "place": 32, "part": 32},
@@ -129,10 +131,10 @@ def write_tables(
     return tuple(paths)
 
 
-def noted_reference(ledger: Ledger) -> Reference | None:
+def noted_reference(ledger: Ledger) -> DriftReference | None:
     """What a ledger has noted of the series that its network was trained on."""
     noted = ledger.noted(ABOUT)
-    return None if noted is None else Reference.from_json(json.loads(noted).get(REFERENCE))
+    return None if noted is None else DriftReference.from_json(json.loads(noted).get(REFERENCE))
 
 
 def slice_rows(

@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from lits_deploy.drift.against import against
+from lits_deploy.drift.compare import against
 from lits_deploy.drift.portrait import Portrait, portrait
-from lits_deploy.drift.reference import Reference
+from lits_deploy.drift.reference import DriftReference
 from lits_deploy.ledger import ABSTAINED, EXCLUDED, FAILED, ResultRow, VolumeRow
 
 STUDY_COLUMNS = (
@@ -145,7 +145,7 @@ def by_number(rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow]) -> di
 
 
 def study_rows(
-    rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow], reference: Reference | None = None
+    rows: Iterable[ResultRow], volumes: Mapping[int, VolumeRow], reference: DriftReference | None = None
 ) -> Iterator[tuple[Any, ...]]:
     """The rows of the study table, in the order of STUDY_COLUMNS, by rank. reference: of the bundle."""
     for s in summaries(rows, volumes):

@@ -29,7 +29,7 @@ def check_formats(formats: Iterable[str]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class ResultTable:
     """A table's name, its columns, and which of them are whole numbers; floats are told by their values.
 
     integers: column → bits. floats: columns that hold floats, float32 in Parquet.

@@ -22,7 +22,7 @@ from lits_deploy import cgroup, doctor
 from lits_deploy.doctor import check as check_module
 from lits_deploy.doctor import cuda_devices, examine, folders, gpu, host, jobs, libraries, network, runtimes, trt
 from lits_deploy.doctor.check import Check, without_names
-from lits_deploy.doctor.child import SECONDS, Job, run
+from lits_deploy.doctor.child import SECONDS, ChildJob, run
 from lits_deploy.errors import EngineError, MissingExtra
 from lits_deploy.files import sha256_file
 from lits_deploy.ledger import FILE_NAME, SCHEMA
@@ -43,7 +43,7 @@ def fake_module(folder: Path, name: str, code: str) -> Path:
 def try_onnxruntime(seconds: float = 20.0, device: str = "cpu") -> Check:
     arguments = {"runtime": "onnxruntime", "device": device}
     function = "lits_deploy.doctor.runtimes:try_runtime"
-    (found,) = run([Job("runtimes", "onnxruntime on cpu", function, "install another", arguments, seconds)])
+    (found,) = run([ChildJob("runtimes", "onnxruntime on cpu", function, "install another", arguments, seconds)])
     return found
 
 
@@ -267,9 +267,9 @@ class TestTensorRt:
         assert [job.name for job in jobs(Path()) if job.function.endswith("try_flavour")] == ["tensorrt", "rtx"]
 
 
-def _job(flavour: str, device: int | None) -> Job:
+def _job(flavour: str, device: int | None) -> ChildJob:
     arguments = {"flavour": flavour, "device": device}
-    return Job("runtimes", flavour, "lits_deploy.doctor.trt:try_flavour", arguments=arguments)
+    return ChildJob("runtimes", flavour, "lits_deploy.doctor.trt:try_flavour", arguments=arguments)
 
 
 class TestGpu:
@@ -502,7 +502,7 @@ def test_a_check_imports_nothing_that_the_environment_puts_in_its_way(
     for name in ("sitecustomize", "json"):
         (decoys / f"{name}.py").write_text(f"import os\nos.mkdir({str(tmp_path / f'imported {name}')!r})\n")
     monkeypatch.setenv("PYTHONPATH", str(decoys))
-    (found,) = run([Job("machine", "told", "harmless:told")])
+    (found,) = run([ChildJob("machine", "told", "harmless:told")])
     assert not list(tmp_path.glob("imported *"))
     assert found.found == "it ran"
 

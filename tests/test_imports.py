@@ -13,7 +13,7 @@ import pytest
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 
-LISTS = ("lits_deploy.cli.app", "lits_deploy.cli.configured", "lits_deploy.cli.lazy")
+LISTS = ("lits_deploy.cli.app", "lits_deploy.cli.config_file", "lits_deploy.cli.lazy")
 OURS = ("lits_deploy", "train", "export", "benchmarks")
 HEAVY = ("torch", "torchvision", "onnx", "onnxruntime", "tensorrt", "pyarrow", "matplotlib")
 

@@ -14,16 +14,16 @@ import pytest
 
 from lits_deploy.errors import LedgerError, OutputError
 from lits_deploy.ledger import ABSTAINED, EXCLUDED, FAILED, FILE_NAME, OK, Counts, FileRow, HeaderRow, Ledger, SliceRow
-from lits_deploy.scans.discover import UNREADABLE, Found
+from lits_deploy.scans.discover import UNREADABLE, ScanRecord
 
 IDENTITY = {"bundle": "b", "runtime": "fake"}
 
 
-def found(path: str, size: int = 1, mtime_ns: int = 1, reason: str | None = None) -> Found:
-    return Found(path, size, mtime_ns, reason)
+def found(path: str, size: int = 1, mtime_ns: int = 1, reason: str | None = None) -> ScanRecord:
+    return ScanRecord(path, size, mtime_ns, reason)
 
 
-def adopt(ledger: Ledger, *records: Found, **options: Any) -> Counts:
+def adopt(ledger: Ledger, *records: ScanRecord, **options: Any) -> Counts:
     ledger.stage(records)
     return ledger.adopt(IDENTITY, "/scans", **options)
 
@@ -90,7 +90,7 @@ def test_failed_files_are_tried_again_when_asked_or_changed(tmp_path: Path) -> N
         assert adopt_again(tmp_path, ledger, found("bad", mtime_ns=9)) == Counts(1, 0, 0)
 
 
-def adopt_again(folder: Path, ledger: Ledger, *records: Found, **options: Any) -> Counts:
+def adopt_again(folder: Path, ledger: Ledger, *records: ScanRecord, **options: Any) -> Counts:
     ledger.close()
     ledger.__init__(folder)  # type: ignore[misc]
     return adopt(ledger, *records, **options)
@@ -142,7 +142,7 @@ def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
 
 
 def test_run_id_follows_identity_paths_and_sizes_and_nothing_else(tmp_path: Path) -> None:
-    def run_id(name: str, records: list[Found], identity: dict[str, str] = IDENTITY) -> str:
+    def run_id(name: str, records: list[ScanRecord], identity: dict[str, str] = IDENTITY) -> str:
         (tmp_path / name).mkdir()
         with Ledger(tmp_path / name) as ledger:
             ledger.stage(records)
@@ -226,7 +226,9 @@ def test_a_full_disk_is_the_users_error(tmp_path: Path) -> None:
 
 def test_zip_members_and_names_lead_from_what_is_written_to_where_it_was_found(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
-        ledger.stage([Found("a.zip/1", 5, 1, kind="dicom", container="a.zip", member=7)], name=lambda path: path[::-1])
+        ledger.stage(
+            [ScanRecord("a.zip/1", 5, 1, kind="dicom", container="a.zip", member=7)], name=lambda path: path[::-1]
+        )
         ledger.adopt(IDENTITY, "/scans")
         (row,) = ledger.pending(9)
         assert row[1:] == ("1/piz.a", "a.zip/1", "dicom", "a.zip", 7, 1)
@@ -397,7 +399,7 @@ def test_with_a_scope_only_what_lies_in_it_is_compared_with_the_disk(tmp_path: P
 
 
 def test_a_hidden_part_is_a_random_number_and_known_again_by_its_files(tmp_path: Path) -> None:
-    def adopt_hidden(ledger: Ledger, *records: Found, scope: Mapping[str, str] | None = None) -> Counts:
+    def adopt_hidden(ledger: Ledger, *records: ScanRecord, scope: Mapping[str, str] | None = None) -> Counts:
         ledger.stage(records, name=lambda path: f"h({path})")
         return ledger.adopt(IDENTITY, "/scans", scope=scope, hidden=True)
 

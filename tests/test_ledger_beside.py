@@ -8,23 +8,25 @@ from types import SimpleNamespace
 from typing import Any
 
 from lits_deploy.ledger import FAILED, OK, Counts, FileRow, HeaderRow, Ledger, SliceRow
-from lits_deploy.ledger.beside import Planned
+from lits_deploy.ledger.neighbours import PlannedNeighbours
 from lits_deploy.pipeline.neighbours import Neighbours
-from lits_deploy.scans.discover import UNREADABLE, Found
+from lits_deploy.scans.discover import UNREADABLE, ScanRecord
 
 IDENTITY = {"bundle": "b"}
 HEADER = HeaderRow("s", "study", "", '{"kind":"dicom"}')
 
 
-def found(path: str, size: int = 1, kind: str = "dicom", reason: str | None = None) -> Found:
-    return Found(path, size, 1, reason, kind)
+def found(path: str, size: int = 1, kind: str = "dicom", reason: str | None = None) -> ScanRecord:
+    return ScanRecord(path, size, 1, reason, kind)
 
 
 def facts(position: float | None) -> str:
     return "{}" if position is None else f'{{"position":{position}}}'
 
 
-def adopt(ledger: Ledger, files: Iterable[Found], places: dict[str, float], *, retry_failed: bool = False) -> Counts:
+def adopt(
+    ledger: Ledger, files: Iterable[ScanRecord], places: dict[str, float], *, retry_failed: bool = False
+) -> Counts:
     """places: of the files that are not known yet."""
     ledger.stage(files)
     ledger.adopt(IDENTITY, "/scans", retry_failed=retry_failed)
@@ -35,7 +37,7 @@ def adopt(ledger: Ledger, files: Iterable[Found], places: dict[str, float], *, r
     return ledger.counts()
 
 
-def _planned(ledger: Ledger) -> Iterator[Planned]:
+def _planned(ledger: Ledger) -> Iterator[PlannedNeighbours]:
     run: Any = SimpleNamespace(ledger=ledger, contract=SimpleNamespace(channels=3))
     return Neighbours(run)._planned()
 
@@ -88,7 +90,7 @@ def test_a_change_has_those_beside_it_done_again_and_nobody_else(tmp_path: Path)
     with Ledger(tmp_path) as ledger:
         adopt(ledger, files, places)
         answer(ledger, places)
-    steps: list[tuple[list[Found], list[str]]] = [
+    steps: list[tuple[list[ScanRecord], list[str]]] = [
         (files, []),
         ([*files[:2], found("c", size=2), *files[3:]], ["a", "c", "b"]),
         ([*files[:2], found("c", size=2), *files[3:5]], ["e"]),  # f is gone
@@ -136,8 +138,8 @@ def test_a_ledger_of_one_channel_has_none_of_it(tmp_path: Path) -> None:
 
 
 def test_slices_beside_an_altered_one_are_done_again(tmp_path: Path) -> None:
-    def at(ctime_ns: int) -> list[Found]:
-        return [Found(name, 1, 1, None, "dicom", ctime_ns=ctime_ns) for name in "abcd"]
+    def at(ctime_ns: int) -> list[ScanRecord]:
+        return [ScanRecord(name, 1, 1, None, "dicom", ctime_ns=ctime_ns) for name in "abcd"]
 
     with Ledger(tmp_path) as ledger:
         adopt(ledger, at(1), PLACES)

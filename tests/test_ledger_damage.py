@@ -18,11 +18,11 @@ from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.pseudonyms import SALT_FILE, salt_of
 from lits_deploy.report.redraw import redraw
 from lits_deploy.results import write_tables
-from lits_deploy.scans.discover import Found
-from lits_deploy.scans.look import GREY, packed
+from lits_deploy.scans.appearance import GREY, packed
+from lits_deploy.scans.discover import ScanRecord
 
 SERIES, SLICES = 3, 5
-FOUND = [Found(f"study-{n:03d}/IM{k:04d}.dcm", 100, 0, kind="dicom") for n in range(SERIES) for k in range(SLICES)]
+FOUND = [ScanRecord(f"study-{n:03d}/IM{k:04d}.dcm", 100, 0, kind="dicom") for n in range(SERIES) for k in range(SLICES)]
 LOOKS = None, packed(tuple(range(len(GREY))))
 SECONDS = None, SecondRow(40, None, -1.5)
 DAMAGED = r"^The ledger .* is damaged \(.*\); .* Fix: put a copy of it in its place, or --overwrite: all is done again$"
@@ -34,7 +34,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ledger")
     with make_ledger(folder, series=SERIES, slices=SLICES, overlay=None) as ledger:
         ledger.answer_with({"onnxruntime": "1", "lits-deploy": "2"})
-        ledger.stage([*FOUND, Found("volume.nii", 9, 9)])
+        ledger.stage([*FOUND, ScanRecord("volume.nii", 9, 9)])
         ledger.adopt({"bundle": "b"}, BASE)
         ((number, *_),) = ledger.pending(9)
         told = [(f'{{"position":{k}}}', k, b"mask %d" % k, LOOKS[k % 2], SECONDS[k % 2]) for k in range(9)]
@@ -55,7 +55,7 @@ def copy_of(whole: Path, folder: Path) -> Path:
 def resume(folder: Path) -> tuple[bytes, ...]:
     """As `classify` goes on where all is done; what the tables then are."""
     with Ledger(folder) as ledger:
-        ledger.stage([*FOUND, Found("volume.nii", 9, 9)])
+        ledger.stage([*FOUND, ScanRecord("volume.nii", 9, 9)])
         assert ledger.adopt({"bundle": "b"}, BASE).pending == 0
         run = json.loads(ledger.noted(RUN) or "")
         write_tables(folder, ("csv",), ledger, classes=run["classes"], provenance=run["provenance"])
@@ -226,7 +226,7 @@ def test_overwrite_does_all_again_and_keeps_the_salt(whole: Path, tmp_path: Path
 def test_a_ledger_is_examined_while_a_run_is_at_it(whole: Path, tmp_path: Path) -> None:
     out = copy_of(whole, tmp_path / "out")
     with Ledger(out) as ledger:
-        ledger.stage([*FOUND, Found("volume.nii", 9, 9), Found("new", 1, 1)])
+        ledger.stage([*FOUND, ScanRecord("volume.nii", 9, 9), ScanRecord("new", 1, 1)])
         ledger.adopt({"bundle": "b"}, BASE)
         ((number, *_),) = ledger.pending(9)
         ledger.record([SliceRow(number, 0, OK, None, 1, 0.0, 1.0, 0.0)], [])  # half-done
@@ -278,7 +278,7 @@ def test_rows_are_checked_once_in_a_start_that_answers_nothing_and_again_after_a
     assert resume(out) == tables(whole)
     assert seen == ["checked"]
     with Ledger(out) as ledger:
-        ledger.stage([*FOUND, Found("volume.nii", 9, 9), Found("new", 1, 1)])
+        ledger.stage([*FOUND, ScanRecord("volume.nii", 9, 9), ScanRecord("new", 1, 1)])
         ledger.adopt({"bundle": "b"}, BASE)
         ((number, *_),) = ledger.pending(9)
         ledger.record([SliceRow(number, 0, OK, None, 1, 0.0, 1.0, 0.0)], [FileRow(number, OK, None, "", "w")])

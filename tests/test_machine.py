@@ -11,7 +11,7 @@ import pytest
 from lits_deploy import cgroup, machine
 from lits_deploy.cgroup import cpu_quota, memory_limit
 from lits_deploy.decode import settings
-from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline import defaults
 
 GIB = 1 << 30
 V1 = {"cpu,cpuacct": "4:cpu,cpuacct", "cpu": "4:cpuacct,cpu"}
@@ -93,7 +93,7 @@ class TestCores:
         monkeypatch.setattr(cgroup, "cpu_quota", lambda: quota)
         assert machine.cores() == count
         assert machine.allowed_cores() == 8
-        assert tuning.default_lanes(0) == min(tuning.MOST_LANES, count)
+        assert defaults.default_lanes(0) == min(defaults.MOST_LANES, count)
         assert settings.most_workers() == max(1, count)
         assert settings.default_workers() == max(1, min(4, count - 1))
 
@@ -170,7 +170,7 @@ def test_nothing_else_counts_cores() -> None:
     may = {
         "lits_deploy/machine.py",
         *("lits_deploy/doctor/host.py", "benchmarks/machine.py"),  # print it
-        "lits_deploy/sharding/places.py",  # which cores, not how many
+        "lits_deploy/sharding/targets.py",  # which cores, not how many
     }
     words = ("sched_getaffinity", "cpu_count", "process_cpu_count", "ThreadPoolExecutor()", "ProcessPoolExecutor()")
     found = {

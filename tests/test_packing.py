@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lits_deploy import packed as packed_module
+from lits_deploy import bundle_zip as packed_module
 from lits_deploy import zip_guard
 from lits_deploy.bundle import Bundle
+from lits_deploy.bundle_zip import looks_like_bundle, read_packed
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.files import sha256_file
-from lits_deploy.packed import looks_like_bundle, read_packed
 from lits_deploy.packing import pack, unpack
 from lits_deploy.sealed import Sealed
 from lits_deploy.verify import verify

@@ -30,8 +30,8 @@ from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pseudonyms import SALT_FILE
 from lits_deploy.report.redraw import redraw
 from lits_deploy.run_json import read_run_json
-from lits_deploy.scans.discover import Found
-from lits_deploy.scans.look import GREY, packed
+from lits_deploy.scans.appearance import GREY, packed
+from lits_deploy.scans.discover import ScanRecord
 from lits_deploy.upgrade import upgrade
 from lits_deploy.verify import verify
 from pictures import folder_of_slices
@@ -313,7 +313,7 @@ class TestOutputs:
         assert examine(out / FILE_NAME) is None
         assert (out / FILE_NAME).read_bytes() == then
         db = sqlite3.connect(out / FILE_NAME)
-        files = [Found(path, size, mtime, kind="picture") for path, size, mtime in db.execute(_FILES)]
+        files = [ScanRecord(path, size, mtime, kind="picture") for path, size, mtime in db.execute(_FILES)]
         ctimes = dict(db.execute("SELECT path, ctime_ns FROM file JOIN ctime ON ctime.file = id"))
         db.close()
         found = [dataclasses.replace(file, ctime_ns=ctimes[file.path]) for file in files]

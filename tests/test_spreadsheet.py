@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.spreadsheet import CsvWriter, exact, harmless, read_rows
-from lits_deploy.tables import Table
+from lits_deploy.tables import ResultTable
 
 RISKY = (
     "=1+1",
@@ -74,7 +74,7 @@ def test_a_row_written_is_the_row_read() -> None:
 
 
 def test_only_csv_is_changed_and_only_there(tmp_path: Path) -> None:
-    table = Table(name="t", columns=("path", "p0"), floats=("p0",))
+    table = ResultTable(name="t", columns=("path", "p0"), floats=("p0",))
     rows = [(text, -0.5) for text in RISKY]
     for kind in ("csv", "jsonl"):
         table.write(tmp_path, kind, rows)

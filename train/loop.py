@@ -14,11 +14,11 @@ from lits_deploy.errors import UserError
 from train import distributed
 from train.data.feed import Batch
 from train.losses import Objective
-from train.meter import Meter
+from train.meter import EpochMeter
 from train.mixup import Mix
 from train.preprocess import Preprocess
 
-Progress = Callable[[Meter], None]
+Progress = Callable[[EpochMeter], None]
 """Called after each batch."""
 
 
@@ -38,7 +38,7 @@ def run_epoch(
     learn: Callable[[Tensor, int], None] | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Train for one pass (with `learn`) or evaluate (without); returns `Meter.result()` over all processes.
+    """Train for one pass (with `learn`) or evaluate (without); returns `EpochMeter.result()` over all processes.
 
     model: in the mode (training or not) that is wanted. mix: of the n-th batch of this pass, of so many slices
     (`train.mixup`). learn: takes the loss of the n-th batch, and n. channels_last throughout: on 2 CPU cores it trained
@@ -46,7 +46,7 @@ def run_epoch(
     Raises NotFinite when the summed loss is read and is not finite: at each batch on a CPU; on a GPU, which would wait
     for it, when `progress` reads it; at the end in any case. Several processes read at the end, where all see the same.
     """
-    meter = Meter(objective.task, 3, device)
+    meter = EpochMeter(objective.task, 3, device)
     autocast = torch.autocast(device.type, torch.bfloat16) if amp else contextlib.nullcontext()
     with torch.set_grad_enabled(learn is not None):
         for step, batch in enumerate(batches):

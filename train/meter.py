@@ -22,7 +22,7 @@ from train.metrics import (
 )
 
 
-class Meter:
+class EpochMeter:
     """Adds up batches on the device and gives the figures once, so that a GPU never waits for the host.
 
     For a classifier the confusion matrix counts slices; for U-Net, pixels.

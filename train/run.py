@@ -35,7 +35,7 @@ from train.folder import BEST, LAST, opened
 from train.loop import NotFinite
 from train.meter import quality
 from train.models.registry import network
-from train.session import Observer, Session
+from train.session import Observer, TrainingSession
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -67,7 +67,7 @@ def train_on(
     watch: Observer,
     decoded: Mapping[str, SliceDataset] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """The same on a layout of one's own, whose slices may be decoded already, by split (`train.session.Session`)."""
+    """The same on a layout of one's own, whose slices may be decoded already, by split (`train.session`)."""
     with ExitStack() as stack:
         listed: dict[str, str] = {}
         if distributed.launched_rank() == 0:  # one process of a run holds its folder
@@ -75,7 +75,7 @@ def train_on(
         stack.enter_context(distributed.joined(torch.device(config.device)))
         keeper = _Keeper(config, out, listed, layout.synthetic)
         stack.callback(keeper.close)
-        return _train(Session(config, layout, watch, decoded), keeper, resume)
+        return _train(TrainingSession(config, layout, watch, decoded), keeper, resume)
 
 
 def checked_layout(config: TrainConfig, out: Path, watch: Observer) -> Layout:
@@ -101,7 +101,7 @@ def checked_layout(config: TrainConfig, out: Path, watch: Observer) -> Layout:
     return layout
 
 
-def _train(session: Session, keeper: _Keeper, resume: bool) -> dict[str, Any]:
+def _train(session: TrainingSession, keeper: _Keeper, resume: bool) -> dict[str, Any]:
     config, watch, out = session.config, session.watch, keeper.out
     rows: list[dict[str, Any]] = []
     if resume and (out / LAST).is_file():
@@ -162,7 +162,7 @@ class _Keeper:
         self.config, self.out, self.listed, self.synthetic, self.best = config, out, listed, synthetic, -1.0
         self.writer: SummaryWriter | None = None
 
-    def note(self, session: Session, *, first: bool) -> None:
+    def note(self, session: TrainingSession, *, first: bool) -> None:
         """Write down the slices that the coming epochs learn and are chosen on: before, so that no crash forgets."""
         images = {split: feed.data.images.numpy() for split, feed in session.feeds.items()}
         if leaked := seen.note(self.out, images, first=first):
@@ -176,7 +176,7 @@ class _Keeper:
         if self.writer is not None:
             self.writer.close()
 
-    def save(self, session: Session, rows: list[dict[str, Any]], checked: dict[str, Any]) -> None:
+    def save(self, session: TrainingSession, rows: list[dict[str, Any]], checked: dict[str, Any]) -> None:
         """Checkpoints first, then everything that can be drawn again from them."""
         out = self.out
         found = rank(self.config, len(rows), quality(checked)) if checked else float(len(rows))

@@ -28,7 +28,7 @@ from train.data.layout import WITHOUT_CLASS, Layout
 from train.device import limit_threads
 from train.loop import NotFinite, cosine, run_epoch
 from train.losses import Objective
-from train.meter import Meter
+from train.meter import EpochMeter
 from train.mixup import Mix, draw
 from train.models.registry import build, network
 from train.preprocess import Preprocess
@@ -48,20 +48,20 @@ class Observer:
     def start(self, what: str, slices: int) -> None:
         """A pass over `slices` slices begins."""
 
-    def batch(self, meter: Meter) -> None:
+    def batch(self, meter: EpochMeter) -> None:
         """A batch is done."""
 
     def measure(self, epoch: int, validate: dict[str, Any], evaluate: Callable[[str], dict[str, Any]]) -> None:
         """An epoch's weights can be measured further before its checkpoint is written; changes nothing in the run.
 
-        validate: all figures on validate (`Meter.result`); evaluate: takes a split, gives the same figures on it.
+        validate: all figures on validate (`EpochMeter.result`); evaluate: takes a split, gives the same figures on it.
         """
 
     def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         """An epoch is done; `row` is its line of metrics.csv."""
 
 
-class Session:
+class TrainingSession:
     """A run in memory.
 
     `network` is what is kept; `trained` is None where that is what the optimiser changes. A layout's validate may be

@@ -46,7 +46,7 @@ def choose(
     not known (no --data) meet no limit.
     """
     given = locals()  # nothing but the parameters
-    from benchmarks.choose import Limits
+    from benchmarks.choose import ChoiceLimits
     from benchmarks.choose import choose as measure
     from benchmarks.scenarios import batch_sizes
     from lits_deploy.bundle import Bundle
@@ -55,7 +55,7 @@ def choose(
 
     document = measure(
         [Bundle.open(bundle) for bundle in bundles],
-        run_options.filled(Limits, given),
+        run_options.filled(ChoiceLimits, given),
         data=data,
         batches=batch_sizes(batch),
         threads=threads,

@@ -31,13 +31,13 @@ def evaluate(
     runtime: str = typer.Option(
         "auto", help="Of a bundle: auto, onnxruntime, openvino or tensorrt. A run takes PyTorch."
     ),
-    device: str = run_options.Run.device,
+    device: str = run_options.RunOptions.device,
     artifact: str | None = typer.Option(
         None, help="Model file of the bundle by its name, as `bundle inspect` lists them. [default: its first]"
     ),
-    batch_size: int | None = run_options.Run.batch_size,
-    threads: int = run_options.Run.threads,
-    engine_cache: Path | None = run_options.Run.engine_cache,
+    batch_size: int | None = run_options.RunOptions.batch_size,
+    threads: int = run_options.RunOptions.threads,
+    engine_cache: Path | None = run_options.RunOptions.engine_cache,
     as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.
@@ -95,7 +95,15 @@ def _measured(subject: Path, data: Path, split: str, options: ClassifyOptions) -
 
 
 def _print(document: dict[str, Any]) -> None:
-    from benchmarks.evaluation.words import by_fold, confusion, data_line, overview, per_patient, promises, subject_line
+    from benchmarks.evaluation.formatting import (
+        by_fold,
+        confusion,
+        data_line,
+        overview,
+        per_patient,
+        promises,
+        subject_line,
+    )
     from lits_deploy.cli.console import console, table
 
     for line in (subject_line(document), data_line(document)):

@@ -25,7 +25,7 @@ from lits_deploy.decode.checksum import checksum
 from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from lits_deploy.scans import Frame, Reader, dicom, image
-from lits_deploy.scans.look import ONE_IN, look
+from lits_deploy.scans.appearance import ONE_IN, look
 from train.phantom import make_phantom
 
 WINDOW = (-40.0, 160.0)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.drift.numbers import BY_NAME
+from lits_deploy.drift.features import BY_NAME
 from lits_deploy.nights.smallest import POWER
 from lits_deploy.synthetic import MARK
 

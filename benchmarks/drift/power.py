@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.drift.page import page
-from benchmarks.drift.shifts import IN_MM, SHIFTS, Plant, Scan
+from benchmarks.drift.shifts import IN_MM, SHIFTS, Plant, ShiftedScan
 from export.training_series import scans_of
 from lits_deploy.contract import InputContract, window_to_uint8
-from lits_deploy.drift.against import against, marked_of, rate
-from lits_deploy.drift.numbers import BY_NAME
+from lits_deploy.drift.compare import against, marked_of, rate
+from lits_deploy.drift.features import BY_NAME
 from lits_deploy.drift.portrait import Portrait, by_looks, by_size
 from lits_deploy.drift.reference import reference_of
 from lits_deploy.files import write_json, write_text
@@ -34,7 +34,7 @@ from lits_deploy.nights.report import FALSE_SHARE
 from lits_deploy.nights.smallest import smallest_shift
 from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
-from lits_deploy.scans.look import ONE_IN, look, of_hu, packed
+from lits_deploy.scans.appearance import ONE_IN, look, of_hu, packed
 from train.data.layout import Layout, read_layout
 from train.data.load import loader
 from train.phantom import make_phantom
@@ -50,25 +50,25 @@ Portraits = dict[str, list[Portrait]]
 """One of each patient, by shift."""
 
 
-def of_pictures(layout: Layout) -> Iterator[Scan]:
+def of_pictures(layout: Layout) -> Iterator[ShiftedScan]:
     """The scans of a data set, every fourth slice: as many as `classify` looks at."""
     window = layout.window_hu or WINDOW
     load = loader(InputContract(window_hu=window))
     for samples in scans_of(layout):
         slices = np.concatenate([load(sample.image) for sample in samples[ONE_IN // 2 :: ONE_IN]])
-        yield Scan.of_pictures(slices, window)
+        yield ShiftedScan.of_pictures(slices, window)
 
 
-def of_phantoms(count: int) -> Iterator[Scan]:
+def of_phantoms(count: int) -> Iterator[ShiftedScan]:
     """As many phantoms, every fourth slice of each."""
     for patient in range(count):
         made = make_phantom(PHANTOM_SEED, patient, slices=PHANTOM_SLICES)
         hu = made.hu[ONE_IN // 2 :: ONE_IN].astype(np.float32)
         slices = window_to_uint8(hu, WINDOW)
-        yield Scan(slices=slices, hu=hu, window=WINDOW, measured=True, spacing_mm=made.grid_mm)
+        yield ShiftedScan(slices=slices, hu=hu, window=WINDOW, measured=True, spacing_mm=made.grid_mm)
 
 
-def portraits(scans: Iterator[Scan], plants: dict[str, Plant], seed: int = 0) -> Portraits:
+def portraits(scans: Iterator[ShiftedScan], plants: dict[str, Plant], seed: int = 0) -> Portraits:
     """Every patient under every shift."""
     found: Portraits = {name: [] for name in plants}
     for number, scan in enumerate(scans):
@@ -78,7 +78,7 @@ def portraits(scans: Iterator[Scan], plants: dict[str, Plant], seed: int = 0) ->
     return found
 
 
-def portrait_of(scan: Scan) -> Portrait:
+def portrait_of(scan: ShiftedScan) -> Portrait:
     """A scan in the numbers that `classify` keeps of it."""
     looks = []
     for place, (grey, hu) in enumerate(zip(scan.slices, scan.hu, strict=True)):
@@ -144,7 +144,7 @@ def smallest(found: Portraits) -> dict[str, dict[str, Any]]:
     return rows
 
 
-def measured(scans: Iterator[Scan], plants: dict[str, Plant], rounds: int) -> dict[str, Any]:
+def measured(scans: Iterator[ShiftedScan], plants: dict[str, Plant], rounds: int) -> dict[str, Any]:
     """The record, less what the data is."""
     found = portraits(scans, plants)
     patients = len(found["nothing"])

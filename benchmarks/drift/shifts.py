@@ -24,7 +24,7 @@ PIXEL_MM = 1.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scan:
+class ShiftedScan:
     """A series, from the feet.
 
     slices: uint8 [N, S, S], as the network sees them through the window. hu: float32 [N, S, S], what they are of;
@@ -38,7 +38,7 @@ class Scan:
     spacing_mm: tuple[float, float, float] | None = None
 
     @classmethod
-    def of_pictures(cls, slices: Slices, window: tuple[float, float]) -> Scan:
+    def of_pictures(cls, slices: Slices, window: tuple[float, float]) -> ShiftedScan:
         """Of pictures in a window."""
         from scipy import ndimage
 
@@ -51,12 +51,12 @@ class Scan:
             one[grey == 255] = BONE
         return cls(slices=slices, hu=hu, window=window)
 
-    def of_hu(self, hu: Hu) -> Scan:
+    def of_hu(self, hu: Hu) -> ShiftedScan:
         """The same with these HU."""
         return replace(self, hu=hu, slices=window_to_uint8(hu, self.window))
 
 
-Plant = Callable[[Scan, np.random.Generator], Scan]
+Plant = Callable[[ShiftedScan, np.random.Generator], ShiftedScan]
 
 
 def _offset(hu: float) -> Plant:
@@ -75,7 +75,7 @@ def _window(low: float, high: float) -> Plant:
 def _voxels(mm: float) -> Plant:
     """A field of view that is larger by so much, in as many pixels."""
 
-    def plant(scan: Scan, rng: np.random.Generator) -> Scan:
+    def plant(scan: ShiftedScan, rng: np.random.Generator) -> ShiftedScan:
         size = scan.slices.shape[1]
         side = round(size * (scan.spacing_mm[1] if scan.spacing_mm else PIXEL_MM) / mm)
         grey, hu, edge = np.zeros_like(scan.slices), np.full_like(scan.hu, AIR), (size - side) // 2
@@ -90,14 +90,14 @@ def _voxels(mm: float) -> Plant:
     return plant
 
 
-def _head_first(scan: Scan, rng: np.random.Generator) -> Scan:
+def _head_first(scan: ShiftedScan, rng: np.random.Generator) -> ShiftedScan:
     return replace(scan, slices=scan.slices[::-1], hu=scan.hu[::-1])
 
 
 def _less_contrast(kept: float) -> Plant:
     """What lies between 40 and 155 HU comes nearer to 40: of the contrast medium a share is left."""
 
-    def plant(scan: Scan, rng: np.random.Generator) -> Scan:
+    def plant(scan: ShiftedScan, rng: np.random.Generator) -> ShiftedScan:
         hu = scan.hu
         return scan.of_hu(np.where((hu > 40) & (hu < 155), 40 + kept * (hu - 40), hu).astype(np.float32))
 
@@ -107,13 +107,13 @@ def _less_contrast(kept: float) -> Plant:
 def _apart(mm: float) -> Plant:
     """Every slice as it is, so far from the next one."""
 
-    def plant(scan: Scan, rng: np.random.Generator) -> Scan:
+    def plant(scan: ShiftedScan, rng: np.random.Generator) -> ShiftedScan:
         return scan if scan.spacing_mm is None else replace(scan, spacing_mm=(mm, *scan.spacing_mm[1:]))
 
     return plant
 
 
-def _head(scan: Scan, rng: np.random.Generator) -> Scan:
+def _head(scan: ShiftedScan, rng: np.random.Generator) -> ShiftedScan:
     """A skull with a brain and ventricles in it, of another size in each patient."""
     count, size = len(scan.slices), scan.slices.shape[1]
     at = np.arange(size) - size / 2

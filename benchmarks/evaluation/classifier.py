@@ -24,7 +24,7 @@ from export.confidence import (
     log_likelihood_terms,
     reliability,
 )
-from lits_deploy.pipeline.judge import Judge, softmax
+from lits_deploy.pipeline.decide import SliceDecider, softmax
 from train.data.spread import evenly
 from train.metrics import (
     auroc,
@@ -46,7 +46,7 @@ Matrix = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class AnsweredSlices:
     """The slices that were answered: target int64 [N], logits float32 [N, K], and patient and path of each.
 
     judge: how the bundle reads the logits; neutral for a run.
@@ -56,7 +56,7 @@ class Answered:
     logits: npt.NDArray[np.float32]
     patients: tuple[str, ...]
     paths: tuple[str, ...]
-    judge: Judge = field(default_factory=Judge)
+    judge: SliceDecider = field(default_factory=SliceDecider)
 
     def probabilities(self, temperature: float = 1.0) -> npt.NDArray[np.float32]:
         """Float32 [N, K]."""
@@ -73,7 +73,7 @@ class Answered:
         return self.judge.decide(self.logits).unsure
 
 
-def figures_of(answered: Answered, classes: Sequence[str], draws: int) -> dict[str, Any]:
+def figures_of(answered: AnsweredSlices, classes: Sequence[str], draws: int) -> dict[str, Any]:
     """Every figure of a classifier, those of a sample with their interval; see `run` for the layout."""
     target, labels, temperature = answered.target, answered.labels, answered.judge.temperature
     plain = answered.probabilities()
@@ -110,7 +110,7 @@ def figures_of(answered: Answered, classes: Sequence[str], draws: int) -> dict[s
     }
 
 
-def curves_of(answered: Answered, classes: Sequence[str]) -> list[dict[str, Any]]:
+def curves_of(answered: AnsweredSlices, classes: Sequence[str]) -> list[dict[str, Any]]:
     """ROC and precision–recall curve of each class against the rest, at most 200 points each, for drawing."""
     plain, drawn = answered.probabilities(), []
     for k, name in enumerate(classes):
@@ -127,7 +127,7 @@ def curves_of(answered: Answered, classes: Sequence[str]) -> list[dict[str, Any]
     return drawn
 
 
-def patients_of(answered: Answered) -> list[dict[str, Any]]:
+def patients_of(answered: AnsweredSlices) -> list[dict[str, Any]]:
     """One row a patient, ordered by name. Lesion AUROC is None where a patient has no lesion slice, or nothing else."""
     plain, patients = answered.probabilities(), np.asarray(answered.patients)
     rows = []
@@ -153,7 +153,7 @@ def patients_of(answered: Answered) -> list[dict[str, Any]]:
     return rows
 
 
-def worst_of(answered: Answered, classes: Sequence[str], temperature: float) -> list[dict[str, Any]]:
+def worst_of(answered: AnsweredSlices, classes: Sequence[str], temperature: float) -> list[dict[str, Any]]:
     """The wrongly answered slices whose target got the least (calibrated) probability: file names, no pixels."""
     probabilities, target, labels = answered.probabilities(temperature), answered.target, answered.labels
     given = probabilities[np.arange(len(target)), target]
@@ -172,7 +172,7 @@ def worst_of(answered: Answered, classes: Sequence[str], temperature: float) -> 
     ]
 
 
-def _by_patient(answered: Answered, resamples: Resamples, classes: int) -> npt.NDArray[np.int64]:
+def _by_patient(answered: AnsweredSlices, resamples: Resamples, classes: int) -> npt.NDArray[np.int64]:
     """Confusion matrices [patients, K, K]."""
     cell = (resamples.of * classes + answered.target) * classes + answered.labels
     patients = resamples.counts.shape[1]
@@ -206,7 +206,7 @@ def _ranked(positive: npt.NDArray[np.bool_], score: npt.NDArray[np.float32], res
     }
 
 
-def _marked(answered: Answered, resamples: Resamples) -> dict[str, Figure]:
+def _marked(answered: AnsweredSlices, resamples: Resamples) -> dict[str, Figure]:
     """Of lesion slices and of the others, as `classify` would call them: an abstained slice is called no lesion."""
     marked, lesion = (answered.labels == LESION) & ~answered.unsure, answered.target == LESION
     found = {}
@@ -216,7 +216,7 @@ def _marked(answered: Answered, resamples: Resamples) -> dict[str, Figure]:
     return found
 
 
-def _operating_points(answered: Answered, temperature: float, resamples: Resamples) -> list[dict[str, Any]]:
+def _operating_points(answered: AnsweredSlices, temperature: float, resamples: Resamples) -> list[dict[str, Any]]:
     """Thresholds on p2, chosen on these very slices; on the calibrated p2 too, which is what `classify` writes."""
     positive, points = answered.target == LESION, []
     for score, t in (("p2", 1.0), *((("calibrated p2", temperature),) if temperature != 1.0 else ())):
@@ -241,7 +241,7 @@ def _operating_points(answered: Answered, temperature: float, resamples: Resampl
     return points
 
 
-def _confidence(answered: Answered, temperature: float, resamples: Resamples) -> dict[str, Any]:
+def _confidence(answered: AnsweredSlices, temperature: float, resamples: Resamples) -> dict[str, Any]:
     target, probabilities = answered.target, answered.probabilities(temperature)
     sure, right = probabilities.max(axis=1), answered.logits.argmax(axis=1) == target  # of the class it is sure of
     likelihood, brier = log_likelihood_terms(target, answered.logits, temperature), brier_terms(target, probabilities)
@@ -256,7 +256,7 @@ def _confidence(answered: Answered, temperature: float, resamples: Resamples) ->
     }
 
 
-def _abstention(answered: Answered, resamples: Resamples) -> dict[str, Any]:
+def _abstention(answered: AnsweredSlices, resamples: Resamples) -> dict[str, Any]:
     """What the bundle's threshold does here; with no threshold every slice is answered."""
     right = answered.labels == answered.target
     kept = ~answered.unsure
@@ -271,7 +271,7 @@ def _abstention(answered: Answered, resamples: Resamples) -> dict[str, Any]:
     }
 
 
-def _patient_level(answered: Answered) -> dict[str, Any]:
+def _patient_level(answered: AnsweredSlices) -> dict[str, Any]:
     """Does a patient's highest p2 tell patients with lesions from those without?"""
     rows = patients_of(answered)
     has = [row["has_lesion"] for row in rows]

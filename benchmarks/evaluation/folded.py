@@ -16,7 +16,7 @@ from benchmarks.evaluation import classifier, unet
 from benchmarks.evaluation.run import AS_TRAINED, Evaluation, Row, made
 from export.bootstrap import DRAWS, about_intervals, finite
 from export.evidence import of_folds
-from export.points import fit, points_of, unjudged
+from export.operating_points import fit, points_of, unjudged
 from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
 from lits_deploy.synthetic import BESIDE
@@ -139,7 +139,7 @@ def _rows(answers: OutOfFold) -> list[Row]:
 
 def _classified(answers: OutOfFold, contract: InputContract, draws: int) -> tuple[list[Row], dict[str, Any]]:
     assert answers.logits is not None
-    answered = classifier.Answered(
+    answered = classifier.AnsweredSlices(
         target=answers.target,
         logits=answers.logits,
         patients=tuple(answers.patient.tolist()),

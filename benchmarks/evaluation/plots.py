@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from benchmarks.drawing import Axis, Plot, Points, Series
-from benchmarks.evaluation.words import data_line, subject_line
+from benchmarks.drawing import Axis, Plot, PlotSeries, Points
+from benchmarks.evaluation.formatting import data_line, subject_line
 from benchmarks.report import number
 from lits_deploy.cli.extras import needs
 from lits_deploy.files import atomic_path
@@ -28,7 +28,7 @@ STYLES = ("c0 dotted", "c2 dashed", "c1")
 """Of the classes 0…2, told apart without colours too."""
 
 UNIT, SQUARE = Axis(0.0, 1.0), (374.0, 360.0)
-DIAGONAL = Series(points=[(0, 0), (1, 1)], style="grey guess")
+DIAGONAL = PlotSeries(points=[(0, 0), (1, 1)], style="grey guess")
 
 NAMES = 20
 """Patients at most that are named below a plot."""
@@ -53,10 +53,10 @@ def _roc(document: Document) -> Plot:
     for style, line, of_class in zip(STYLES, document["curves"], figures["classes"], strict=True):
         label = f"{line['class']}: AUROC {number(of_class['auroc']['value'])}"
         points = _known(line["false_alarm_rate"], line["sensitivity"])
-        series.append(Series(points=points, style=style, label=label))
+        series.append(PlotSeries(points=points, style=style, label=label))
     found = [point["point"] for point in figures["operating_points"] if point["score"] == "p2" and point["point"]]
     rings = [(1 - point["specificity"], point["sensitivity"]) for point in found]
-    series.append(Series(points=rings, style="c1", line=False, radius=[5] * len(rings), mark="ring"))
+    series.append(PlotSeries(points=rings, style="c1", line=False, radius=[5] * len(rings), mark="ring"))
     return _square("ROC, each class against the rest", "false alarms (1 − specificity)", "found (sensitivity)", series)
 
 
@@ -66,8 +66,8 @@ def _precision_recall(document: Document) -> Plot:
     for style, line, of_class in zip(STYLES, document["curves"], figures["classes"], strict=True):
         share = of_class["slices"] / max(1, figures["slices"])
         label = f"{line['class']}: average precision {number(of_class['average_precision']['value'])}"
-        series.append(Series(points=[(0, share), (1, share)], style=f"{style[:2]} guess"))
-        series.append(Series(points=_known(line["sensitivity"], line["precision"]), style=style, label=label))
+        series.append(PlotSeries(points=[(0, share), (1, share)], style=f"{style[:2]} guess"))
+        series.append(PlotSeries(points=_known(line["sensitivity"], line["precision"]), style=style, label=label))
     title = "Precision and recall, each class against the rest"
     return _square(title, "found (sensitivity)", "right among flagged (precision)", series)
 
@@ -80,7 +80,7 @@ def _reliability(document: Document) -> Plot:
         bins = [found for found in calibration[key]["reliability"] if found["count"]]
         total = sum(found["count"] for found in bins)
         series.append(
-            Series(
+            PlotSeries(
                 points=[(found["confidence"], found["accuracy"]) for found in bins],
                 style=style,
                 mark="disc",
@@ -103,7 +103,7 @@ def _dice(document: Document) -> Plot:
     for number_, key in enumerate(("dice_liver", "dice_lesion", "dice_liver_with_lesion")):
         known = [(rank, row) for rank, row in enumerate(rows) if row[key] is not None]
         series.append(
-            Series(
+            PlotSeries(
                 points=[(rank, row[key]) for rank, row in known],
                 style=f"c{number_}",
                 line=False,
@@ -137,7 +137,7 @@ def bar(figure: dict[str, float | None], without: float | None = None) -> Markup
     return Markup(f"<svg {frame}>{''.join(parts)}</svg>")
 
 
-def _square(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> Plot:
+def _square(title: str, x_name: str, y_name: str, series: Sequence[PlotSeries]) -> Plot:
     return Plot(x=UNIT, y=UNIT, x_name=x_name, y_name=y_name, title=title, series=series, size=SQUARE)
 
 
@@ -195,7 +195,7 @@ def _plot(axes: Axes, plot: Plot) -> None:
     axes.legend(frameon=True, framealpha=0.8, edgecolor="none", fontsize=9)
 
 
-def _series(axes: Axes, series: Series) -> None:
+def _series(axes: Axes, series: PlotSeries) -> None:
     colour, kinds = COLOURS.get(series.style[:2], "#AAAAAA"), series.style.split()
     x, y = [x for x, _ in series.points], [y for _, y in series.points]
     label = series.label or None

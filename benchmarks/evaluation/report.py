@@ -15,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evaluation import words
+from benchmarks.evaluation import formatting
 from benchmarks.evaluation.plots import bar, plots
 from benchmarks.evaluation.run import Evaluation
 from benchmarks.report import DASH, number
@@ -32,14 +32,19 @@ def page(document: dict[str, Any]) -> str:
         Path(__file__).parent,
         d=document,
         f=document["figures"],
-        subject_line=words.subject_line(document),
-        data_line=words.data_line(document),
+        subject_line=formatting.subject_line(document),
+        data_line=formatting.data_line(document),
         statements=statements(document),
         plots=plots(document),
         bar=bar,
-        words=words,
+        words=formatting,
         dash=DASH,
-        filters={"number": number, "span": words.span, "percent": words.percent, "threshold": words.threshold},
+        filters={
+            "number": number,
+            "span": formatting.span,
+            "percent": formatting.percent,
+            "threshold": formatting.threshold,
+        },
     )
 
 
@@ -82,8 +87,8 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
             "Which of the three classes?",
             "balanced accuracy",
             figures["balanced_accuracy"],
-            f"{words.percent(figures['accuracy']['value'])} of the slices get the right class; always giving "
-            f"the commonest class would get {words.percent(chance['accuracy'])}.",
+            f"{formatting.percent(figures['accuracy']['value'])} of the slices get the right class; always giving "
+            f"the commonest class would get {formatting.percent(chance['accuracy'])}.",
             chance["balanced_accuracy"],
         ),
         _confidence(figures["calibration"], figures["abstention"]),
@@ -95,20 +100,21 @@ def _confidence(calibration: dict[str, Any], abstention: dict[str, Any]) -> dict
     gap = after["mean_confidence"] - abstention["accuracy_all"]
     lean = "too sure of itself" if gap > 0.02 else "too modest" if gap < -0.02 else "as sure as it is right"
     text = (
-        f"Its probability is off by {words.percent(after['expected_calibration_error'])} on average (calibration "
+        f"Its probability is off by {formatting.percent(after['expected_calibration_error'])} on average (calibration "
         f"error, {'calibrated' if calibration['temperature'] != 1.0 else 'uncalibrated'}); it is on the whole {lean}: "
-        f"mean confidence {words.percent(after['mean_confidence'])}, accuracy "
-        f"{words.percent(abstention['accuracy_all'])}."
+        f"mean confidence {formatting.percent(after['mean_confidence'])}, accuracy "
+        f"{formatting.percent(abstention['accuracy_all'])}."
     )
     if abstention["below"] is None:
         text += " It brings no abstain threshold: every slice gets an answer."
         return _card(title, "slices answered", abstention["coverage"], text)
     text += (
-        f" Abstaining below {abstention['below']:.3f} it answers {words.percent(abstention['coverage']['value'])} of "
-        f"the slices, {words.percent(abstention['accuracy_answered']['value'])} of them right."
+        f" Abstaining below {abstention['below']:.3f} it answers "
+        f"{formatting.percent(abstention['coverage']['value'])} of the slices, "
+        f"{formatting.percent(abstention['accuracy_answered']['value'])} of them right."
     )
     if abstention["accuracy_abstained"] is not None:
-        text += f" Of those it left out it would have had {words.percent(abstention['accuracy_abstained'])} right."
+        text += f" Of those it left out it would have had {formatting.percent(abstention['accuracy_abstained'])} right."
     return _card(title, "accuracy of answered", abstention["accuracy_answered"], text)
 
 
@@ -132,8 +138,8 @@ def _of_unet(document: dict[str, Any]) -> list[dict[str, Any]]:
     ends = {"value": "value", "low": "high", "high": "low"}
     right = {name: None if wrong[end] is None else 1 - wrong[end] for name, end in ends.items()}
     text = (
-        f"{words.percent(wrong['value'], 2)} of the pixels are wrong; calling everything background would "
-        f"get {words.percent(blank, 2)} wrong, so this figure says little by itself."
+        f"{formatting.percent(wrong['value'], 2)} of the pixels are wrong; calling everything background would "
+        f"get {formatting.percent(blank, 2)} wrong, so this figure says little by itself."
     )
     return [*cards, _card("How many pixels are right?", "of all pixels", right, text, 1 - blank)]
 
@@ -143,7 +149,7 @@ def _overlap(title: str, name: str, region: dict[str, Any]) -> dict[str, Any]:
     text = "No patient has it, in the target or in the answer: not scored."
     if dice["patient_minimum"] is not None:
         text = (
-            f"Mean of {words.patients(dice['patients_scored'])}: {number(dice['patient_mean']['value'])}; "
+            f"Mean of {formatting.patients(dice['patients_scored'])}: {number(dice['patient_mean']['value'])}; "
             f"worst patient {dice['worst_patient']}: {number(dice['patient_minimum'])}."
         )
     if distance is not None and distance["patients_measured"]:

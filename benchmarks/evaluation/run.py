@@ -32,14 +32,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evaluation import classifier, unet
-from benchmarks.evaluation.subject import Subject, TestSet, open_testset, past_marks
-from export.answers import Answer, Identity, answers, read_answer
+from benchmarks.evaluation.subject import EvaluationSubject, TestSet, open_testset, past_marks
+from export.answers import Identity, LabelledAnswer, answers, read_answer
 from export.bootstrap import DRAWS, about_intervals, finite
 from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import DataError
 from lits_deploy.machine import processor
 from lits_deploy.operating_point import promised
-from lits_deploy.pipeline.judge import Judge
+from lits_deploy.pipeline.decide import SliceDecider
 from lits_deploy.revision import git_revision
 from lits_deploy.scans import Slice
 from lits_deploy.scans.paths import escape
@@ -71,7 +71,7 @@ class Evaluation:
 
 
 def evaluate(
-    subject: Subject,
+    subject: EvaluationSubject,
     data: Path,
     *,
     split: str = "test",
@@ -88,7 +88,7 @@ def evaluate(
     started, identity = perf_counter(), Identity()
     keyed: list[tuple[str, int | None]] = []
 
-    def read() -> Iterator[tuple[Answer, Slice | None]]:
+    def read() -> Iterator[tuple[LabelledAnswer, Slice | None]]:
         for sample in testset.samples:
             answer, picture = read_answer(sample, subject.contract, identity)
             keyed.append((sample.patient, answer.key))
@@ -154,18 +154,18 @@ def made(started: float) -> dict[str, Any]:
 
 
 def _classified(
-    subject: Subject, testset: TestSet, stream: Iterable[Answer], draws: int
+    subject: EvaluationSubject, testset: TestSet, stream: Iterable[LabelledAnswer], draws: int
 ) -> tuple[list[Row], dict[str, Any]]:
     kept = list(stream)  # a few numbers each: the pictures are gone
     good = [answer for answer in kept if answer.logits is not None and answer.target is not None]
     _need(good, kept, testset)
     classes = subject.contract.classes
-    answered = classifier.Answered(
+    answered = classifier.AnsweredSlices(
         target=np.array([answer.target for answer in good], dtype=np.int64),
         logits=np.stack([answer.logits for answer in good if answer.logits is not None]),
         patients=tuple(answer.sample.patient for answer in good),
         paths=tuple(_path(testset, answer) for answer in good),
-        judge=Judge(temperature=subject.temperature, abstain_below=subject.abstain_below, point=subject.point),
+        judge=SliceDecider(temperature=subject.temperature, abstain_below=subject.abstain_below, point=subject.point),
     )
     probabilities = answered.probabilities(subject.temperature)
     judged = iter(zip(answered.labels, probabilities, answered.unsure, strict=True))
@@ -185,7 +185,7 @@ def _classified(
 
 
 def _segmented(
-    subject: Subject, testset: TestSet, stream: Iterable[Answer], draws: int
+    subject: EvaluationSubject, testset: TestSet, stream: Iterable[LabelledAnswer], draws: int
 ) -> tuple[list[Row], dict[str, Any]]:
     rows: list[Row] = []
     scored: list[unet.PatientScores] = []
@@ -212,7 +212,7 @@ def _segmented(
     }
 
 
-def _notes(subject: Subject, figures: dict[str, Any]) -> list[str]:
+def _notes(subject: EvaluationSubject, figures: dict[str, Any]) -> list[str]:
     if subject.task == "segment":
         notes = [unet.EMPTY_RULE]
         notes += [f"HD95 was not computed for some patients: {why}" for why in figures["hd95"]["not_computed"]]
@@ -233,7 +233,7 @@ def _notes(subject: Subject, figures: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _promise(subject: Subject, figures: dict[str, Any]) -> list[str]:
+def _promise(subject: EvaluationSubject, figures: dict[str, Any]) -> list[str]:
     """By which rule class 2 was given, what that promised, and what came of it here."""
     point, marked, lines = subject.point, figures["marked"], []
     if point.threshold is not None:
@@ -247,7 +247,7 @@ def _promise(subject: Subject, figures: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _row(testset: TestSet, answer: Answer) -> Row:
+def _row(testset: TestSet, answer: LabelledAnswer) -> Row:
     failed = answer.reason is not None
     return {
         "path": _path(testset, answer),
@@ -260,7 +260,7 @@ def _row(testset: TestSet, answer: Answer) -> Row:
     }
 
 
-def _path(testset: TestSet, answer: Answer) -> str:
+def _path(testset: TestSet, answer: LabelledAnswer) -> str:
     return escape(answer.sample.image.relative_to(testset.root).as_posix())
 
 

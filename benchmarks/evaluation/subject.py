@@ -23,8 +23,8 @@ from lits_deploy.cli.extras import needs
 from lits_deploy.contract import InputContract, Task
 from lits_deploy.errors import DataError, DeviceError, UserError
 from lits_deploy.operating_point import OperatingPoint, point_of
+from lits_deploy.pipeline.defaults import default_batch
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.pipeline.tuning import default_batch
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
 from lits_deploy.synthetic import BESIDE, is_synthetic
@@ -33,7 +33,7 @@ from train.data.seen import Past, of_bundle
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject:
+class EvaluationSubject:
     """A network to evaluate, not loaded yet.
 
     identity: what a reader needs to find this very network again; temperature, abstain_below, point: as the bundle
@@ -57,7 +57,7 @@ class Subject:
     past: Past = field(default_factory=Past)
 
 
-def open_subject(path: Path, options: ClassifyOptions = ClassifyOptions()) -> Subject:
+def open_subject(path: Path, options: ClassifyOptions = ClassifyOptions()) -> EvaluationSubject:
     """A bundle's folder or a run's folder, told apart by what lies in it.
 
     options: its runtime, device, artifact, batch_size (None: 8 on a CPU, 32 on a GPU), threads and engine_cache.
@@ -72,7 +72,7 @@ def open_subject(path: Path, options: ClassifyOptions = ClassifyOptions()) -> Su
     raise UserError(f"{path} {what}.", fix="give a folder that `lits-deploy train` or `lits-deploy export` made")
 
 
-def _of_bundle(path: Path, options: ClassifyOptions) -> Subject:
+def _of_bundle(path: Path, options: ClassifyOptions) -> EvaluationSubject:
     bundle = Bundle.open(path)
     chosen, manifest = bundle.artifact(options.artifact), bundle.manifest
     if manifest.segmenter is not None:
@@ -92,7 +92,7 @@ def _of_bundle(path: Path, options: ClassifyOptions) -> Subject:
         insist=options.batch_size is not None,
         engine_cache=options.engine_cache,
     )
-    return Subject(
+    return EvaluationSubject(
         kind="bundle",
         name=path.resolve().name,
         task=manifest.task,
@@ -120,7 +120,7 @@ def _of_bundle(path: Path, options: ClassifyOptions) -> Subject:
     )
 
 
-def _of_run(path: Path, options: ClassifyOptions) -> Subject:
+def _of_run(path: Path, options: ClassifyOptions) -> EvaluationSubject:
     if options.artifact is not None or options.runtime not in ("auto", "torch"):
         option = "--artifact" if options.artifact is not None else "--runtime"
         raise UserError(
@@ -137,7 +137,7 @@ def _of_run(path: Path, options: ClassifyOptions) -> Subject:
     if device.kind == "cuda" and (not cuda or device.index >= torch.cuda.device_count()):
         raise DeviceError(f"PyTorch has no {device} here.", fix="--device cpu")
     original, batch = from_run(path), options.batch_size or default_batch(str(device))
-    return Subject(
+    return EvaluationSubject(
         kind="run",
         name=path.resolve().name,
         task=original.info.task,
@@ -197,7 +197,7 @@ class TestSet:
         return (float(values[0]), float(values[1]), float(values[2])) if sound else None
 
 
-def open_testset(root: Path, split: str, subject: Subject) -> TestSet:
+def open_testset(root: Path, split: str, subject: EvaluationSubject) -> TestSet:
     """List a split for a network.
 
     Raises DataError where there is no such split, or no masks for a U-Net; ContractError where the slices were made

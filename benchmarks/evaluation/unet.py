@@ -18,7 +18,7 @@ from PIL import Image
 
 from benchmarks.evaluation.classifier import WORST
 from benchmarks.evaluation.surfaces import LesionCounts, class_pixel_error, count_lesions, hausdorff_95, summed
-from export.answers import Answer
+from export.answers import LabelledAnswer
 from export.bootstrap import Resamples, figure, merged, quotient, resample
 from lits_deploy.errors import MissingExtra
 from lits_deploy.series import steps_of
@@ -56,7 +56,7 @@ class PatientScores:
     scans: int = 1
 
 
-def score_scan(answers: Sequence[Answer], spacing_mm: Spacing | None) -> PatientScores:
+def score_scan(answers: Sequence[LabelledAnswer], spacing_mm: Spacing | None) -> PatientScores:
     """Score the answered slices of a scan, in order. spacing_mm: of neighbouring slices, rows and columns as stored."""
     assert answers
     masks = np.stack([answer.mask for answer in answers if answer.mask is not None])
@@ -93,7 +93,7 @@ def joined(scans: Sequence[PatientScores]) -> PatientScores:
     )
 
 
-def slice_row(answer: Answer) -> dict[str, Any]:
+def slice_row(answer: LabelledAnswer) -> dict[str, Any]:
     """The figures of one slice for slices.csv: classes as the largest label, Dice, share of wrong pixels."""
     assert answer.mask is not None
     assert answer.labels is not None
@@ -226,7 +226,7 @@ def _about_lesions(patients: Sequence[PatientScores], resamples: Resamples) -> d
 
 
 def _distances(
-    answers: Sequence[Answer],
+    answers: Sequence[LabelledAnswer],
     masks: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.uint8],
     step: float | None,
@@ -267,7 +267,7 @@ def _mean(values: Iterable[float]) -> float:
     return sum(known) / len(known) if known else float("nan")
 
 
-def _stored_side(answer: Answer) -> int:
+def _stored_side(answer: LabelledAnswer) -> int:
     """Pixels along a side of the picture as it is stored."""
     with Image.open(answer.sample.image) as picture:
         return int(picture.width)

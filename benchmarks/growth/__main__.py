@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.growth.one import STEPS
 from benchmarks.growth.plot import draw
-from benchmarks.machine import Session
+from benchmarks.growth.step import STEPS
+from benchmarks.machine import MachineRecord
 from lits_deploy.files import write_json
 from lits_deploy.printable import say
 from lits_deploy.program import run_program
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="write the record there")
     parser.add_argument("--plot", type=Path, help="draw the record there")
     asked = parser.parse_args()
-    session, rows = Session(), list[dict[str, Any]]()
+    session, rows = MachineRecord(), list[dict[str, Any]]()
     for size in sorted(int(text) for text in asked.sizes.split(",")):
         with tempfile.TemporaryDirectory(prefix="growth-", dir=asked.folder) as folder:
             for step in asked.steps.split(","):
@@ -59,7 +59,7 @@ def main() -> int:
 
 def measured(step: str, size: int, folder: Path, scratch: Path | None) -> dict[str, Any]:
     """One step in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.growth.one", step, "--entries", str(size), "--folder", str(folder)]
+    command = [sys.executable, "-m", "benchmarks.growth.step", step, "--entries", str(size), "--folder", str(folder)]
     environment = os.environ | ({} if scratch is None else {"TMPDIR": str(scratch)})
     free = shutil.disk_usage(folder).free
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from benchmarks.growth import made_up
+from benchmarks.growth import synthetic_scans
 from lits_deploy import __version__
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.ledger import NAMES, OK, RAN, FileRow, Ledger, PendingFile, SliceRow
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import RuntimeInfo
-from lits_deploy.scans import Series
+from lits_deploy.scans import SeriesHeader
 from lits_deploy.sharding.job_folder import JobFolder, JobRecord, ShardEntry
 from lits_deploy.sharding.job_options import names_of
 from lits_deploy.sharding.shard_record import MANIFEST, SHARD, ShardRecord
@@ -56,7 +56,7 @@ def publish(job: JobFolder, record: JobRecord, entry: ShardEntry, options: Class
                 finished="2026-01-01T00:00:00+00:00",
             )
             ledger.note(SHARD, told.to_text())
-            ledger.note(MANIFEST, made_up.manifest())
+            ledger.note(MANIFEST, synthetic_scans.manifest())
             when = "2026-01-01T00:00:00+00:00"
             ledger.note(RAN, canonical_json({"first": when, "last": when, "scans": [], "machine": "made up"}))
             ledger.copy_to(folder / "copy.sqlite")
@@ -66,10 +66,10 @@ def publish(job: JobFolder, record: JobRecord, entry: ShardEntry, options: Class
 
 
 def _answered(naming: Naming, files: Iterator[PendingFile]) -> Iterator[tuple[SliceRow, FileRow]]:
-    series = Series(kind="dicom")
+    series = SeriesHeader(kind="dicom")
     for row in files:
-        job = Job.of(row, str)
-        series, where = made_up.said(row.place, series)
+        job = DecodeJob.of(row, str)
+        series, where = synthetic_scans.said(row.place, series)
         number = int(sha256_bytes(row.place.encode())[:15], 16)  # of this file alone, whichever shard it is in
         p2 = (number % 9973) / 10_000
         p1 = (1 - p2) * 0.75

@@ -21,7 +21,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.machine import Session
+from benchmarks.machine import MachineRecord
 from lits_deploy.files import write_json
 from lits_deploy.printable import say
 from lits_deploy.program import run_program
@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="where the jobs and results lie [the system's]")
     parser.add_argument("--out", type=Path, help="write the record there")
     asked = parser.parse_args()
-    session, rounds, slices = Session(), list[dict[str, float]](), 0
+    session, rounds, slices = MachineRecord(), list[dict[str, float]](), 0
     for number in range(asked.rounds + 1):  # the first fills the caches of files
         with tempfile.TemporaryDirectory(prefix="cost-", dir=asked.folder) as folder:
             seconds, slices = one_round(Path(folder), asked.bundle, asked.scans, asked.precision)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from benchmarks.drawing import BOTTOM, LEFT, Axis, Plot, Series
+from benchmarks.drawing import BOTTOM, LEFT, Axis, Plot, PlotSeries
 from lits_deploy.pages import escape
 
 SHAPES = ("disc", "square", "diamond", "triangle", "wedge", "bar")
@@ -122,7 +122,7 @@ def distribution(lines: Sequence[tuple[str, Sequence[float]]], *, x_name: str, t
     """The share of calls that took at most x, for each line's values in ascending order."""
     x, y = Axis.around([value for _, values in lines for value in values], log=True), Axis(0.0, 1.02)
     series = [
-        Series(
+        PlotSeries(
             points=[(values[0], 0.0), *((value, (rank + 1) / len(values)) for rank, value in enumerate(values))],
             style=f"c{number % 7}",
             label=name,

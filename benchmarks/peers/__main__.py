@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from benchmarks.machine import Session, machine_name
+from benchmarks.machine import MachineRecord, machine_name
 from benchmarks.peers.contest import Contest, aims, summary
 from benchmarks.peers.lineup import find_scans, lineup
 from benchmarks.peers.table import lines
@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("docs/results"), metavar="FOLDER")
     parser.add_argument("--name", help="of the machine, in the file names")
     given = parser.parse_args(arguments)
-    session, bundle = Session(), open_classifier(given.bundle)
+    session, bundle = MachineRecord(), open_classifier(given.bundle)
     scans, threads, rounds = find_scans(given.scans, given.limit), given.threads or cores(), max(1, given.rounds)
     entries = [entry for entry in lineup(bundle, given.device) if given.against or entry.artifact]
     entries = [entry for entry in entries if any(text in entry.name for text in given.only or [""])]

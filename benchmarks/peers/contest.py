@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks import folder
 from benchmarks.candidates import spec_of
 from benchmarks.fresh import ChildError, run_fresh
-from benchmarks.peers.lineup import Entry, Scans, peer_spec
+from benchmarks.peers.lineup import LineupEntry, PeerScans, peer_spec
 from lits_deploy.bundle import Bundle
-from lits_deploy.pipeline.tuning import CPU_BATCH
+from lits_deploy.pipeline.defaults import CPU_BATCH
 
 TRIAL = 256
 """Files of a trial, and of a model-only job, but for bare loops: those see all, since ours is held against them."""
@@ -32,7 +32,14 @@ class Contest:
     """Entries on one bundle, run and set of files; `failed` says who dropped out, and why."""
 
     def __init__(
-        self, bundle: Bundle, run: Path | None, scans: Scans, entries: Sequence[Entry], *, threads: int, device: str
+        self,
+        bundle: Bundle,
+        run: Path | None,
+        scans: PeerScans,
+        entries: Sequence[LineupEntry],
+        *,
+        threads: int,
+        device: str,
     ) -> None:
         self.bundle, self.run, self.scans, self.threads, self.device = bundle, run, scans, threads, device
         self.failed = {entry.name: f"{name} is not installed" for entry in entries if (name := entry.missing())}
@@ -64,7 +71,7 @@ class Contest:
                 for setting, found in done.items()
             }
 
-    def folder_job(self, entry: Entry, files: Sequence[str], setting: Setting | None = None) -> Result:
+    def folder_job(self, entry: LineupEntry, files: Sequence[str], setting: Setting | None = None) -> Result:
         """Files to CSV, once."""
         with tempfile.TemporaryDirectory(prefix="lits-deploy-peers-") as place:
             out = Path(place) / "out"
@@ -78,12 +85,12 @@ class Contest:
             batch, workers = setting or max(rates, key=lambda one: rates[one])
             return self._run(entry, "folder", files, out=str(out), batch=batch, workers=workers)
 
-    def model_job(self, entry: Entry) -> Result:
+    def model_job(self, entry: LineupEntry) -> Result:
         """Decoded slices to classes, once at each batch size."""
         files = self.scans.files if entry.bare else self.scans.files[:TRIAL]
         return self._run(entry, "model", files, batches=list(entry.batches))
 
-    def _run(self, entry: Entry, job: str, files: Sequence[str], **values: Any) -> Result:
+    def _run(self, entry: LineupEntry, job: str, files: Sequence[str], **values: Any) -> Result:
         spec = peer_spec(entry, self.bundle, self.run, self.threads, self.device)
         return run_fresh(entry.module, {**spec, "job": job, "files": list(files), **values})
 
@@ -104,7 +111,7 @@ class Contest:
             done.append(results)
         return [{name: values for name, values in results.items() if name not in self.failed} for results in done]
 
-    def _drop(self, entry: Entry, error: ChildError) -> None:
+    def _drop(self, entry: LineupEntry, error: ChildError) -> None:
         self.failed[entry.name] = str(error)
         self.entries.remove(entry)
 

@@ -15,7 +15,7 @@ from typing import Any
 from lits_deploy.backends import places
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DataError, UserError
-from lits_deploy.pipeline.tuning import CPU_BATCH
+from lits_deploy.pipeline.defaults import CPU_BATCH
 from lits_deploy.scans.discover import Discovery
 from train.data.layout import SPLITS, read_layout
 from train.data.masks import load_class
@@ -27,7 +27,7 @@ _BARE = "benchmarks.peers.bare_scripts"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LineupEntry:
     """One candidate.
 
     name: key in the records; title: for people. module: of the peer, empty for our pipeline; mode: one of the module's.
@@ -58,7 +58,7 @@ class Entry:
         """True for a library's own calls one after another: what our overhead is over."""
         return self.module == _BARE and self.mode != "throughput"
 
-    def beside(self, other: Entry) -> bool:
+    def beside(self, other: LineupEntry) -> bool:
         """The same file on the same library."""
         return (self.library, self.artifact) == (other.library, other.artifact)
 
@@ -67,7 +67,7 @@ class Entry:
         return next((name for name in self.needs if importlib.util.find_spec(name) is None), None)
 
 
-def lineup(bundle: Bundle, device: str) -> list[Entry]:
+def lineup(bundle: Bundle, device: str) -> list[LineupEntry]:
     """Ours first, then the peers, with the artifacts that passed their gates. device: `cpu` or `cuda`.
 
     FP16 files are left out on a CPU, where they are computed in FP32.
@@ -79,7 +79,7 @@ def lineup(bundle: Bundle, device: str) -> list[Entry]:
         if artifact.gate.get("passed", True) and (kind != "cpu" or artifact.precision != "fp16")
     ]
     found = [
-        Entry(
+        LineupEntry(
             name=f"ours {runtime} {artifact.name}",
             title="lits-deploy classify",
             library=f"{runtime} {kind}",
@@ -98,7 +98,7 @@ def lineup(bundle: Bundle, device: str) -> list[Entry]:
     return found
 
 
-def _torch_entries(kind: str) -> list[Entry]:
+def _torch_entries(kind: str) -> list[LineupEntry]:
     """FP32 peers that run the checkpoint."""
     found = []
     for name, title, mode in (
@@ -108,7 +108,7 @@ def _torch_entries(kind: str) -> list[Entry]:
         ("timm", "timm's inference loop", "timm"),
     ):
         found.append(
-            Entry(
+            LineupEntry(
                 name=name,
                 title=title,
                 library=f"PyTorch {kind}",
@@ -122,7 +122,7 @@ def _torch_entries(kind: str) -> list[Entry]:
     return found
 
 
-def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
+def _onnx_entries(artifact: Artifact, kind: str) -> list[LineupEntry]:
     """Peers that run a file of the bundle."""
     where: dict[str, Any] = {"artifact": artifact.name, "precision": artifact.precision}
     on_cpu, name = kind == "cpu", artifact.name
@@ -134,7 +134,7 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
     ):
         if artifact.placed_for(library, kind) and (on_cpu or library == "onnxruntime"):
             found.append(
-                Entry(
+                LineupEntry(
                     name=f"{library} {name}" if library == mode else f"{library} {mode} {name}",
                     title=title,
                     library=f"{library} {kind}",
@@ -147,7 +147,7 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
             )
     if on_cpu and artifact.precision == "fp32":
         found.append(
-            Entry(
+            LineupEntry(
                 name=f"ultralytics {name}",
                 title="Ultralytics predict (ONNX)",
                 library=f"onnxruntime {kind}",
@@ -160,7 +160,7 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[Entry]:
     return found
 
 
-def peer_spec(entry: Entry, bundle: Bundle, run: Path | None, threads: int, device: str) -> dict[str, Any]:
+def peer_spec(entry: LineupEntry, bundle: Bundle, run: Path | None, threads: int, device: str) -> dict[str, Any]:
     """What a peer's process is told, less the job."""
     if bundle.folder.is_file():
         raise UserError(f"Peers read files, not {bundle.folder}.", fix=f"lits-deploy bundle unpack {bundle.folder}")
@@ -178,7 +178,7 @@ def peer_spec(entry: Entry, bundle: Bundle, run: Path | None, threads: int, devi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scans:
+class PeerScans:
     """roots: what the pipeline is given; files: real paths of the scans below, sorted.
 
     targets: their classes; None for those of a split that the network may have been trained on, or all None.
@@ -190,7 +190,7 @@ class Scans:
     line: str
 
 
-def find_scans(folders: Sequence[Path], limit: int | None = None) -> Scans:
+def find_scans(folders: Sequence[Path], limit: int | None = None) -> PeerScans:
     """The scans below folders, or `limit` of them at equal distances. Raises UserError where there are none."""
     # Of a split of a data set: its masks are no scans.
     named = [folder / "images" if (folder / "images").is_dir() else folder for folder in folders]
@@ -211,7 +211,7 @@ def find_scans(folders: Sequence[Path], limit: int | None = None) -> Scans:
     line = f"{'; '.join(name for _, name in told)}: {len(files):,} files{part}"
     if targets is not None and judged < len(files):
         line += f" (accuracy on the {judged:,} of the test split)"
-    return Scans(roots=roots, files=files, targets=targets, line=line)
+    return PeerScans(roots=roots, files=files, targets=targets, line=line)
 
 
 def _targets(folder: Path) -> tuple[dict[str, int], str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.peers.contest import middle, ratio
 from benchmarks.report import DASH, Table, machine_line, markdown_table, number
-from lits_deploy.pipeline.tuning import CPU_BATCH
+from lits_deploy.pipeline.defaults import CPU_BATCH
 
 Row = dict[str, Any]
 

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import Session
-from benchmarks.suspicion.levels import answers_at_one_level, levels_of
+from benchmarks.machine import MachineRecord
+from benchmarks.suspicion.grey_levels import answers_at_one_level, levels_of
 from benchmarks.suspicion.page import page
-from benchmarks.suspicion.pools import POOLS, Floats, Series, series_of
+from benchmarks.suspicion.pools import POOLS, Floats, SeriesAnswersInOrder, series_of
 from export.bootstrap import Figure, one_of, ranked, ranking
 from export.folded import fresh_answers
 from lits_deploy.files import write_json, write_text
@@ -35,7 +35,7 @@ from train.folds.folder import read_record
 SCHEMA = 1
 
 
-def judged(series: list[Series]) -> list[dict[str, Any]]:
+def judged(series: list[SeriesAnswersInOrder]) -> list[dict[str, Any]]:
     """A row for each way of pooling, and one for the way chosen out of fold."""
     rests = [rest for one in series if one.ill and (rest := one.less_its_lesions()) is not None]
     both = [*series, *rests]
@@ -45,7 +45,7 @@ def judged(series: list[Series]) -> list[dict[str, Any]]:
     return [*rows, {"pool": "chosen out of fold", **_areas(both, len(series), score), "taken": taken}]
 
 
-def _chosen(both: list[Series], scores: dict[str, Floats]) -> tuple[Floats, list[str]]:
+def _chosen(both: list[SeriesAnswersInOrder], scores: dict[str, Floats]) -> tuple[Floats, list[str]]:
     """Places among the other folds' series, by the way that ranks these best; ties go to the first."""
     folds, ill = np.array([one.fold for one in both]), np.array([one.ill for one in both])
     score, taken = np.zeros(len(both)), []
@@ -60,13 +60,13 @@ def _chosen(both: list[Series], scores: dict[str, Floats]) -> tuple[Floats, list
     return score, taken
 
 
-def _areas(both: list[Series], whole: int, score: Floats) -> dict[str, Figure]:
+def _areas(both: list[SeriesAnswersInOrder], whole: int, score: Floats) -> dict[str, Figure]:
     ill, patients = np.array([one.ill for one in both]), [one.patient for one in both]
     rows = {"series": slice(0, whole), "less_their_lesions": slice(0, len(both))}
     return {name: ranked(ill[part], score[part], patients[part])["auroc"] for name, part in rows.items()}
 
 
-def slice_area(series: list[Series]) -> Figure:
+def slice_area(series: list[SeriesAnswersInOrder]) -> Figure:
     """AUROC of the slices that show a lesion."""
     patients = [one.patient for one in series for _ in one.odds]
     lesion, odds = (np.concatenate([getattr(one, name) for one in series]) for name in ("lesion", "odds"))
@@ -75,7 +75,7 @@ def slice_area(series: list[Series]) -> Figure:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """The record: for each level of grey values, AUROC of slices and of series by every way of pooling."""
-    session = Session()
+    session = MachineRecord()
     record = read_record(given.run)
     answers = fresh_answers(given.run, record)
     assert answers.logits is not None

@@ -60,7 +60,7 @@ POOLS: dict[str, Pool] = {
 }
 
 
-class Series:
+class SeriesAnswersInOrder:
     """One scan's answers in order: log odds of a lesion, predicted liver and the truth, [n] each; patient, fold."""
 
     def __init__(self, patient: str, fold: int, odds: Floats, liver: Bools, lesion: Bools) -> None:
@@ -73,14 +73,16 @@ class Series:
         """Whether any slice shows a lesion."""
         return bool(self.lesion.any())
 
-    def less_its_lesions(self) -> Series | None:
+    def less_its_lesions(self) -> SeriesAnswersInOrder | None:
         """Without them and what lies beside; None where no liver is left."""
         if not (self.rest & self.liver).any():
             return None
-        return Series(self.patient, self.fold, self.odds[self.rest], self.liver[self.rest], self.lesion[self.rest])
+        return SeriesAnswersInOrder(
+            self.patient, self.fold, self.odds[self.rest], self.liver[self.rest], self.lesion[self.rest]
+        )
 
 
-def series_of(answers: OutOfFold, logits: npt.NDArray[np.float32]) -> list[Series]:
+def series_of(answers: OutOfFold, logits: npt.NDArray[np.float32]) -> list[SeriesAnswersInOrder]:
     """The scans of a table of answers out of fold, with these logits [N, 3]."""
     odds, liver = np.zeros(len(answers)), np.zeros(len(answers), np.bool_)
     for fold in np.unique(answers.fold):
@@ -92,5 +94,7 @@ def series_of(answers: OutOfFold, logits: npt.NDArray[np.float32]) -> list[Serie
     keys = zip(answers.patient.tolist(), answers.scan.tolist(), strict=True)
     for (patient, _), rows in groupby(enumerate(keys), key=lambda row: row[1]):
         at = np.array([place for place, _ in rows])
-        found.append(Series(patient, int(answers.fold[at[0]]), odds[at], liver[at], answers.target[at] == 2))
+        found.append(
+            SeriesAnswersInOrder(patient, int(answers.fold[at[0]]), odds[at], liver[at], answers.target[at] == 2)
+        )
     return found

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from benchmarks.telemetry import tegrastats
 
 
-class Meter(Protocol):
+class EnergyMeter(Protocol):
     """A source of energy readings. of: what it measures, in words."""
 
     of: str
@@ -34,7 +34,7 @@ class Telemetry:
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._root, self._stack = root, ExitStack()
-        self._gpu: Gpu | None = None
+        self._gpu: GpuMeter | None = None
         self._jetson: tegrastats.Tegrastats | None = None
 
     def __enter__(self) -> Telemetry:
@@ -47,7 +47,7 @@ class Telemetry:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def meter(self, device: str) -> Meter | None:
+    def meter(self, device: str) -> EnergyMeter | None:
         """The narrowest meter that sees `device` (`cpu`, `cuda:0`) work; None where none does."""
         if self._jetson is not None:
             return self._jetson
@@ -146,7 +146,7 @@ _REASONS = {
 """Reasons that slow a busy GPU down; idle (0x1), application clocks (0x2) and sync boost (0x10) are none."""
 
 
-class Gpu:
+class GpuMeter:
     """One GPU. library: the `pynvml` module, or what stands in for it."""
 
     of = "the GPU (NVML), idle power included, without the host"
@@ -185,7 +185,7 @@ class Gpu:
             return None
 
 
-def open_gpu() -> Gpu | None:
+def open_gpu() -> GpuMeter | None:
     """The first GPU, or None without the library, the driver or a GPU."""
     try:
         import pynvml
@@ -193,6 +193,6 @@ def open_gpu() -> Gpu | None:
         return None
     try:
         pynvml.nvmlInit()
-        return Gpu(pynvml)
+        return GpuMeter(pynvml)
     except pynvml.NVMLError:
         return None

@@ -11,7 +11,7 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.errors import UserError
 
 if TYPE_CHECKING:  # the command's help needs none of them
-    from lits_deploy.trt.cache import Prepared
+    from lits_deploy.trt.cache import PreparedEngine
     from lits_deploy.trt.engines import EngineOptions
 
 
@@ -37,7 +37,7 @@ def build(folder: Path, options: EngineOptions) -> None:
         console.print(f"next:  lits-deploy verify {folder} --engine-cache {cache.folder}")
 
 
-def _cells(engine: Prepared | UserError) -> tuple[str, ...]:
+def _cells(engine: PreparedEngine | UserError) -> tuple[str, ...]:
     if isinstance(engine, UserError):
         return ("failed", "", "", "", "", "")
     record = engine.record

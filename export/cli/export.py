@@ -106,8 +106,8 @@ def export(
         raise UserError(
             "--calibration, --gate, --allow-failing, --gate-report go with --fp16 or --int8.", fix="add one"
         )
+    from lits_deploy.bundle_zip import looks_like_bundle
     from lits_deploy.operating_point import ARGMAX, parse_rule
-    from lits_deploy.packed import looks_like_bundle
     from lits_deploy.trt.engines import EngineOptions
 
     rule = parse_rule(operating_point)
@@ -133,11 +133,11 @@ def export(
         from export.cli.artifacts import show_artifacts
         from export.gate import override
         from export.open_run import original_of
-        from export.precision.add import Wanted
+        from export.precision.add import WantedPrecisions
         from export.precision.calibration_set import parse
+        from export.progress import ExportProgress
         from export.run import export as export_run
         from export.source import open_weights
-        from export.talk import Talk
     from lits_deploy.cli.console import console, progress_bar
     from lits_deploy.events.emit import phase
     from lits_deploy.procedure import made_of
@@ -175,7 +175,7 @@ def export(
     if line := made_of(original.training):
         console.print(line)
     limits, overridden = override(gates or [])
-    wanted = Wanted(
+    wanted = WantedPrecisions(
         fp16=fp16,
         int8=int8,
         calibration=None if calibration is None else parse(calibration),
@@ -192,7 +192,7 @@ def export(
             phase(name)
             bar.reset(task, description=name, total=total)
 
-        talk = Talk(
+        talk = ExportProgress(
             say=console.print,
             phase=begin,
             progress=lambda n: bar.update(task, advance=n),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.gate.limits import Limits
+from export.gate.limits import GateLimits
 from export.held_out import HeldOut, Judged
 from export.parity import original_probabilities
 from lits_deploy.bundle import Artifact
@@ -43,7 +43,7 @@ class Flip:
 
 
 @dataclass
-class Comparison:
+class ArtifactComparison:
     """One artifact on one runtime.
 
     A classifier's class is its most probable one; a U-Net's slice has the largest label that any pixel gets, so that a
@@ -87,7 +87,7 @@ class Comparison:
                 )
 
     def figures(self) -> dict[str, Any]:
-        """What the manifest records; `judged` holds the figures that `Limits` judges, by its names.
+        """What the manifest records; `judged` holds the figures that `GateLimits` judges, by its names.
 
         original, artifact: accuracy, balanced accuracy, lesion sensitivity and specificity, AUROC of the lesion class
         (None where undefined), and a U-Net's Dice per class.
@@ -176,7 +176,7 @@ def judge_batch(task: str) -> int:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CandidateArtifact:
     """An artifact, open on a runtime that returns probabilities. place: the runtime as the reports call it."""
 
     artifact: Artifact
@@ -185,10 +185,10 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """One artifact on one runtime: figures, and which limits they break, in words."""
 
-    candidate: Candidate
+    candidate: CandidateArtifact
     figures: dict[str, Any]
     failures: list[str]
     flips: list[Flip]
@@ -205,14 +205,14 @@ class Verdict:
 
 def judge(
     held: HeldOut,
-    candidates: Sequence[Candidate],
-    limits: Mapping[str, Limits],
+    candidates: Sequence[CandidateArtifact],
+    limits: Mapping[str, GateLimits],
     *,
     progress: Callable[[int], None] = lambda _: None,
-) -> list[Verdict]:
+) -> list[GateVerdict]:
     """Verdicts in the order of the candidates. limits: by precision."""
     task, slices = held.original.info.task, held.judged()
-    comparisons = [Comparison(task) for _ in candidates]
+    comparisons = [ArtifactComparison(task) for _ in candidates]
     size = min([judge_batch(task), *(candidate.runtime.max_batch for candidate in candidates)])
     while part := list(islice(slices, size)):
         pictures = np.stack([one.picture for one in part])
@@ -226,5 +226,5 @@ def judge(
     for candidate, comparison in zip(candidates, comparisons, strict=True):
         figures = comparison.figures()
         failures = limits[candidate.artifact.precision].failures(figures)
-        verdicts.append(Verdict(candidate, figures, failures, comparison.flips))
+        verdicts.append(GateVerdict(candidate, figures, failures, comparison.flips))
     return verdicts

@@ -11,7 +11,7 @@ from lits_deploy.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class GateLimits:
     """Limits of one precision; None: not judged.
 
     flipped: share of slices that get another class, at most.
@@ -53,14 +53,14 @@ class Limits:
         return found
 
 
-DEFAULTS: dict[str, Limits] = {
-    "fp16": Limits(flipped=0.002, lesions_lost=0.0, dice=0.002),
-    "int8": Limits(accuracy=0.99, lesions_lost_net=0.02, dice=0.01),
+DEFAULTS: dict[str, GateLimits] = {
+    "fp16": GateLimits(flipped=0.002, lesions_lost=0.0, dice=0.002),
+    "int8": GateLimits(accuracy=0.99, lesions_lost_net=0.02, dice=0.01),
 }
 """The Dice limits are ours: INT8 may cost one unit of the second decimal that papers print, FP16 a fifth of it."""
 
 
-def override(changes: Sequence[str]) -> tuple[dict[str, Limits], list[str]]:
+def override(changes: Sequence[str]) -> tuple[dict[str, GateLimits], list[str]]:
     """DEFAULTS with changes like `int8.accuracy=0.98` or `fp16.flipped=none`, and a line for each change.
 
     Raises UserError that lists the names for one that is none.
@@ -69,7 +69,7 @@ def override(changes: Sequence[str]) -> tuple[dict[str, Limits], list[str]]:
     for change in changes:
         path, _, text = change.partition("=")
         precision, _, name = path.strip().partition(".")
-        names = [field.name for field in dataclasses.fields(Limits)]
+        names = [field.name for field in dataclasses.fields(GateLimits)]
         if precision not in limits or name not in names or not text.strip():
             fix = f"--gate fp16.NAME=SHARE or int8.NAME=SHARE, NAME one of: {', '.join(names)}"
             raise UserError(f"`{change}` is not a gate limit.", fix=fix)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from export.gate.comparison import Flip, Verdict
+from export.gate.comparison import Flip, GateVerdict
 from lits_deploy import DISCLAIMER
 from lits_deploy.files import atomic_path, write_text
 from lits_deploy.printable import printable
@@ -25,7 +25,7 @@ TILE, TEXT, HEAD = 160, 44, 40
 """Sizes in pixels: a slice, the text below it, the text above all."""
 
 
-def write_report(folder: Path, verdicts: Sequence[Verdict]) -> list[Path]:
+def write_report(folder: Path, verdicts: Sequence[GateVerdict]) -> list[Path]:
     """`gate-<artifact>-flipped.csv`, and a PNG where a slice flipped, for every artifact; the files written."""
     written = []
     for artifact in dict.fromkeys(verdict.candidate.artifact.name for verdict in verdicts):

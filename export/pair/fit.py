@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from export.confidence import AbstainRule, fit_abstain, fit_temperature
+from export.operating_points import RULES, marked, thresholds_of, with_promises
 from export.pair.evidence import PairEvidence
-from export.points import RULES, marked, thresholds_of, with_promises
 from export.promise import Bools
 from export.thresholds import threshold_of
 from lits_deploy.fusion import TUMOUR, UNSEEN, Fusion, lesion_log_odds, no_liver_log_odds
 from lits_deploy.operating_point import OperatingPoint
-from lits_deploy.pipeline.judge import PairDecided, PairJudge, both_probabilities
+from lits_deploy.pipeline.decide import PairDecided, PairDecider, both_probabilities
 
 MOST_LOST = 0.01
 """Of the slices with a lesion, the share that the U-Net need not see."""
@@ -43,7 +43,7 @@ Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class FittedPair:
     """What was fitted on some slices. thresholds: odds by rule, None for argmax."""
 
     fusion: Fusion
@@ -55,7 +55,7 @@ class Fitted:
         seen = as_seen(self.fusion, logits, counts)
 
         def decide(point: OperatingPoint) -> PairDecided:
-            judge = PairJudge(fusion=self.fusion, abstain_below=self.abstain.threshold, point=point)
+            judge = PairDecider(fusion=self.fusion, abstain_below=self.abstain.threshold, point=point)
             return judge.decide(logits, seen)
 
         return marked(self.thresholds, decide)
@@ -66,12 +66,12 @@ def as_seen(fusion: Fusion, logits: Logits, counts: Whole) -> Whole:
     return np.where(fusion.looks(logits)[:, None], counts, UNSEEN)
 
 
-def fit(target: Whole, logits: Logits, counts: Whole, rules: Sequence[str] = RULES) -> Fitted:
+def fit(target: Whole, logits: Logits, counts: Whole, rules: Sequence[str] = RULES) -> FittedPair:
     """Everything, on these slices. target: int64 [N]; logits: float32 [N, 3]; counts: int64 [N, 2]. DataError where
     there is too little."""
     fusion = fit_fusion(target, logits, counts)
     odds = fusion.log_odds(logits, as_seen(fusion, logits, counts))
-    return Fitted(
+    return FittedPair(
         fusion=fusion,
         abstain=fit_abstain(target, both_probabilities(logits, fusion.temperature, odds)),
         thresholds=thresholds_of(rules, target == 2, odds),
@@ -138,7 +138,7 @@ def _newton(features: Floats, positive: Bools) -> tuple[float, Floats]:
     return float(w[0] - slopes @ centre), slopes
 
 
-def points_of(evidence: PairEvidence, fitted: Fitted) -> tuple[dict[str, Any], ...]:
+def points_of(evidence: PairEvidence, fitted: FittedPair) -> tuple[dict[str, Any], ...]:
     """Each rule of `fitted`, which was fitted on all of the evidence, as `OperatingPoint.from_json` reads it."""
     rules = tuple(fitted.thresholds)
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from export.calibrate import calibration_of
 from export.card import model_card
+from export.operating_points import RULES, unjudged
 from export.pair.evidence import PairEvidence, read
 from export.pair.figures import measured
-from export.pair.fit import Fitted, fit, points_of
-from export.points import RULES, unjudged
+from export.pair.fit import FittedPair, fit, points_of
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, Artifact, Bundle, Manifest, with_segmenter, write_manifest
 from lits_deploy.contract import unshared
@@ -108,7 +108,7 @@ def check_exported(bundle: Bundle, answers: OutOfFold, run: Path) -> None:
 
 
 def artifacts_of(
-    classifier: Bundle, segmenter: Bundle, evidence: PairEvidence, fitted: Fitted, rule: str, say: Say
+    classifier: Bundle, segmenter: Bundle, evidence: PairEvidence, fitted: FittedPair, rule: str, say: Say
 ) -> tuple[Artifact, ...]:
     """The classifier's artifacts, each with a U-Net's beside it: of its name, else FP32, which runs anywhere."""
     theirs = {one.name for one in segmenter.manifest.artifacts}

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from export import gate
-from export.answers import Answer
+from export.answers import LabelledAnswer
 from export.calibrate import calibrate
 from export.figures import by_rule, measure, say_measured
 from export.gate.report import write_report
@@ -24,9 +24,9 @@ from export.held_out import PHANTOM_PATIENTS, HeldOut
 from export.precision.calibration_set import COUNT, CalibrationSet, from_phantoms, from_training_patients
 from export.precision.fp16 import overflow
 from export.precision.layers import without_cam
-from export.precision.make import AMPLE_MIB, SLICES, Recipe, Simulated, choose_ranges, recipes
+from export.precision.make import AMPLE_MIB, SLICES, ArtifactRecipe, Simulated, choose_ranges, recipes
 from export.precision.ranges import METHODS, activations
-from export.talk import Talk
+from export.progress import ExportProgress
 from lits_deploy.backends import open_runtime, places
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.errors import DataError
@@ -50,7 +50,7 @@ classes move it by 0.3 and more."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class WantedPrecisions:
     """Which precisions, from which slices, within which limits.
 
     calibration: data set whose train split calibrates; None takes the training data of the run. report: folder for
@@ -62,7 +62,7 @@ class Wanted:
     calibration: Path | None = None
     calibration_slices: int = COUNT
     allow_failing: bool = False
-    limits: Mapping[str, gate.Limits] = field(default_factory=lambda: gate.DEFAULTS)
+    limits: Mapping[str, gate.GateLimits] = field(default_factory=lambda: gate.DEFAULTS)
     overridden: tuple[str, ...] = ()
     report: Path | None = None
 
@@ -75,10 +75,10 @@ def add_precisions(
     folder: Path,
     base: Manifest,
     calibration: CalibrationSet,
-    wanted: Wanted,
-    talk: Talk,
+    wanted: WantedPrecisions,
+    talk: ExportProgress,
     *,
-    base_answers: Mapping[str, Sequence[Answer]],
+    base_answers: Mapping[str, Sequence[LabelledAnswer]],
 ) -> tuple[Manifest, dict[str, dict[str, Any]]]:
     """Make and judge every file that is wanted; those that stay out are removed from `folder` again.
 
@@ -146,7 +146,7 @@ def add_precisions(
     return replace(base, artifacts=tuple(kept), left_out=left_out, calibration_set=with_int8), figures
 
 
-def calibration_slices(held: HeldOut, wanted: Wanted) -> CalibrationSet:
+def calibration_slices(held: HeldOut, wanted: WantedPrecisions) -> CalibrationSet:
     """The slices to calibrate on: of the data set named, else of the run's own, else phantoms (for FP16 alone).
 
     Raises DataError where INT8 has nothing to calibrate on, or slices overlap with validate or test.
@@ -162,7 +162,7 @@ def calibration_slices(held: HeldOut, wanted: Wanted) -> CalibrationSet:
     return from_phantoms(held)
 
 
-def _artifact(recipe: Recipe, base: Artifact, path: Path, record: dict[str, Any]) -> Artifact:
+def _artifact(recipe: ArtifactRecipe, base: Artifact, path: Path, record: dict[str, Any]) -> Artifact:
     """What a recipe has written to `path`, not judged yet. base: the FP32 one; record: how it was quantised."""
     return replace(
         base,
@@ -185,7 +185,7 @@ def _artifact(recipe: Recipe, base: Artifact, path: Path, record: dict[str, Any]
     )
 
 
-def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Candidate]:
+def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.CandidateArtifact]:
     """An artifact on every runtime here that it is for; simulated where there is none."""
     wanted = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("probabilities", "labels")
     most = gate.judge_batch(bundle.manifest.task)
@@ -207,16 +207,16 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
             memory_limit_mib=AMPLE_MIB,
         )
         opened.append((SIMULATION, simulated))
-    return [gate.Candidate(artifact, place, stack.enter_context(runtime)) for place, runtime in opened]
+    return [gate.CandidateArtifact(artifact, place, stack.enter_context(runtime)) for place, runtime in opened]
 
 
 def _finish(
     artifact: Artifact,
-    verdicts: Sequence[gate.Verdict],
-    lead: gate.Verdict,
+    verdicts: Sequence[gate.GateVerdict],
+    lead: gate.GateVerdict,
     held: HeldOut,
     ranges: dict[str, Any] | None,
-    wanted: Wanted,
+    wanted: WantedPrecisions,
 ) -> Artifact:
     """The artifact with verdict and tolerance, and the runtimes it may be used on.
 

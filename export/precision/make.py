@@ -30,7 +30,7 @@ Make = Callable[..., onnx.ModelProto]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ArtifactRecipe:
     """One artifact besides FP32.
 
     runtimes, devices: those it is placed for; empty: any. half: FP16 holds its activations, so their range is checked.
@@ -47,12 +47,12 @@ class Recipe:
     make: Make
 
 
-def recipes(*, with_fp16: bool, with_int8: bool) -> list[Recipe]:
+def recipes(*, with_fp16: bool, with_int8: bool) -> list[ArtifactRecipe]:
     """The recipes of the precisions asked for: INT8 is two files."""
     return [*([FP16] if with_fp16 else []), *([INT8_CPU, INT8_TENSORRT] if with_int8 else [])]
 
 
-FP16 = Recipe(
+FP16 = ArtifactRecipe(
     name="fp16",
     file="model.fp16.onnx",
     precision="fp16",
@@ -61,7 +61,7 @@ FP16 = Recipe(
     make=lambda model, *_: fp16.to_fp16(model),
 )
 
-INT8_CPU = Recipe(
+INT8_CPU = ArtifactRecipe(
     name="int8-cpu",
     file="model.int8-cpu.onnx",
     precision="int8",
@@ -76,7 +76,7 @@ INT8_CPU = Recipe(
     make=int8_cpu.to_int8,
 )
 
-INT8_TENSORRT = Recipe(
+INT8_TENSORRT = ArtifactRecipe(
     name="int8-trt",
     file="model.int8-trt.onnx",
     precision="int8",
@@ -103,7 +103,7 @@ _BATCH = 4
 
 
 def choose_ranges(
-    recipe: Recipe,
+    recipe: ArtifactRecipe,
     model: onnx.ModelProto,
     seen: Mapping[str, Activation],
     slices: npt.NDArray[np.uint8],

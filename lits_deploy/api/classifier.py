@@ -13,15 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.api.answers import SeriesAnswer, SliceAnswer
-from lits_deploy.api.opened import OpenedBundle, pixels_of
+from lits_deploy.api.open_network import OpenedBundle, pixels_of
 from lits_deploy.api.paths import AnyPath, Scans, roots_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import BundleError, UserError
 from lits_deploy.ledger import EXCLUDED, FAILED, ResultRow
 from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.decide import Answer, MaskDecider
 from lits_deploy.pipeline.inference import Portions
-from lits_deploy.pipeline.judge import Answer, MaskJudge
 from lits_deploy.pipeline.network import judge_of
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
@@ -54,7 +54,7 @@ class Classifier(OpenedBundle):
         """As `OpenedBundle`. Raises BundleError, too, where a map is asked for of a bundle without."""
         super().__init__(bundle, device=device, options=options)
         judge = judge_of(self.task, self._artifact, self._options)
-        assert not isinstance(judge, MaskJudge)
+        assert not isinstance(judge, MaskDecider)
         self._judge = judge
         self._map: Runtime | None = None
         self._grid: MapGrid | None = None

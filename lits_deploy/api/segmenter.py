@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.api.answers import MaskAnswer
-from lits_deploy.api.opened import OpenedBundle
+from lits_deploy.api.open_network import OpenedBundle
 from lits_deploy.contract import Task
 from lits_deploy.ledger import EXCLUDED, OK
 from lits_deploy.results import STATUS
-from lits_deploy.segmentation.place import Place
+from lits_deploy.segmentation.geometry import MaskGeometry
 
 
 class Segmenter(OpenedBundle):
@@ -24,7 +24,7 @@ class Segmenter(OpenedBundle):
         """The mask of each slice, in their order. slices, and what is raised: as for `Classifier.predict`."""
         looked = self._looked_at(slices)
         rows, columns = np.shape(slices)[-2:]
-        place = Place(size=self.bundle.manifest.contract.size, rows=rows, columns=columns)
+        place = MaskGeometry(size=self.bundle.manifest.contract.size, rows=rows, columns=columns)
         answers = []
         for frame in looked.frames:
             if frame.index in looked.outputs:

@@ -13,7 +13,7 @@ from lits_deploy.pipeline.output import RUN_JSON
 from lits_deploy.results import ALL, PAIR_SLICES
 from lits_deploy.run_json import read_run_json
 from lits_deploy.spreadsheet import read_rows
-from lits_deploy.tables import Table
+from lits_deploy.tables import ResultTable
 
 if TYPE_CHECKING:
     import pyarrow
@@ -55,20 +55,20 @@ def read_results(out: AnyPath, table: TableName = "slices") -> pyarrow.Table:
     return pyarrow.Table.from_pylist(rows, schema=schema)
 
 
-def _table(name: str) -> Table:
+def _table(name: str) -> ResultTable:
     if name not in _TABLES:
         raise UserError(f"`{name}` is no table.", fix=f"use {', '.join(_TABLES)}")
     return _TABLES[name]
 
 
-def _csv(path: Path, shape: Table) -> tuple[list[str], list[dict[str, Any]]]:
+def _csv(path: Path, shape: ResultTable) -> tuple[list[str], list[dict[str, Any]]]:
     with path.open(encoding="utf-8", newline="") as stream:
         columns = stream.readline().rstrip("\r\n").split(",")
         stream.seek(0)
         return columns, [dict(_typed(row, shape)) for row in read_rows(stream)]
 
 
-def _typed(row: Mapping[str, str], shape: Table) -> Iterator[tuple[str, Any]]:
+def _typed(row: Mapping[str, str], shape: ResultTable) -> Iterator[tuple[str, Any]]:
     for name, cell in row.items():
         if cell == "":
             yield name, None

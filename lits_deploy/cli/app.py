@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 
 from lits_deploy import DISCLAIMER, __version__, exits
-from lits_deploy.cli.configured import read_config
+from lits_deploy.cli.config_file import read_config
 from lits_deploy.cli.lazy import group
 from lits_deploy.printable import printable, say
 

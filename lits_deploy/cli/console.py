@@ -18,7 +18,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from lits_deploy.events.emit import emit
-from lits_deploy.events.progress import Figures
+from lits_deploy.events.progress import ProgressFigures
 from lits_deploy.events.session import current
 from lits_deploy.printable import printable, printable_json, say
 
@@ -152,12 +152,12 @@ class _Bar(progress.Progress):
             session.unfollow(self.figures)
         super().stop()
 
-    def figures(self) -> Figures | None:
+    def figures(self) -> ProgressFigures | None:
         """Of the task that was added last."""
         if not (tasks := self.tasks):
             return None
         task, fields = tasks[-1], tasks[-1].fields
-        return Figures(
+        return ProgressFigures(
             what=task.description,
             done=task.completed,
             total=task.total,

@@ -12,7 +12,7 @@ from lits_deploy.cli import run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
-    from lits_deploy.doctor import Check, Report
+    from lits_deploy.doctor import Check, DoctorReport
 
 
 _STATES = ("ok", "warning", "missing", "broken")  # words, as marks all print as ? on a terminal without UTF-8
@@ -49,7 +49,7 @@ def doctor(
     raise typer.Exit(exits.DONE if report.working else exits.SOME_FAILED)
 
 
-def print_report(report: Report) -> None:
+def print_report(report: DoctorReport) -> None:
     """Sections of rows; a line that starts with `fix:` can be typed as it stands, so it is never folded."""
     from lits_deploy import __version__
     from lits_deploy.cli.console import console
@@ -78,7 +78,7 @@ def lines(check: Check, width: int) -> list[str]:
     return [*(folded.wrap(check.found) or [head]), *([f"{indent}fix: {check.fix}"] if check.fix else [])]
 
 
-def summary(report: Report) -> str:
+def summary(report: DoctorReport) -> str:
     """The last line: which runtimes work, how much is broken or could be better."""
     count = {state: sum(check.state == state for check in report.checks) for state in _STATES}
     rest = f"{count['broken']} broken, {count['warning']} warnings, {count['missing']} missing"

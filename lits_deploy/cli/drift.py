@@ -32,7 +32,7 @@ def drift(
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, print_json, table
-    from lits_deploy.nights import words
+    from lits_deploy.nights import formatting
     from lits_deploy.nights.page import write_page
     from lits_deploy.nights.report import look_at
     from lits_deploy.pipeline.output import DRIFT
@@ -44,15 +44,15 @@ def drift(
         print_json(nights.to_json())
     else:
         for night in nights.nights:
-            console.print(f"{night.sample.name}: {words.counted(night)}")
+            console.print(f"{night.sample.name}: {formatting.counted(night)}")
         for comparison in nights.comparisons:
             console.print("")
-            console.print(f"{comparison.own.name}: {words.verdict(comparison, false_share)}")
+            console.print(f"{comparison.own.name}: {formatting.verdict(comparison, false_share)}")
             if comparison.findings:
-                table(words.HEADER, words.rows(comparison.findings), right=words.HEADER[1:])
+                table(formatting.HEADER, formatting.rows(comparison.findings), right=formatting.HEADER[1:])
         console.print("")
         if nights.found:
-            console.print(words.ADVICE)
+            console.print(formatting.ADVICE)
         console.print(f"→ {path}")
         console.print(DISCLAIMER)
     raise typer.Exit(exits.of_failures(nights.found))

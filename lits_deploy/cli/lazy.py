@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lits_deploy import exits
-from lits_deploy.cli.configured import defaults, refuse_unknown_variables
+from lits_deploy.cli.config_file import defaults, refuse_unknown_variables
 
 Commands = Mapping[str, tuple[str, str]]
 """Commands by name: the module that defines the function of that name (or an `app`), and a line of help."""

@@ -18,7 +18,7 @@ def report(
         "", "--format", help="Formats of tables to add: csv, parquet, jsonl, joined by commas."
     ),
     ledger: Path | None = typer.Option(None, help="Folder of its ledger, if the run had one elsewhere."),
-    group_readable: bool | None = run_options.Run.group_readable,
+    group_readable: bool | None = run_options.RunOptions.group_readable,
 ) -> None:
     """Draw tables and report.html again from a run's ledger.
 

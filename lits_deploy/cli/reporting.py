@@ -58,7 +58,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
         ),
     ),
 }
-"""Each with its type; named as the fields of `events.session.Asked`."""
+"""Each with its type; named as the fields of `events.session.ReportingOptions`."""
 
 SCANS = {"scans": "SCANS", "inbox": "INBOX"}
 """Arguments that may be called after a patient, and what a log has in their place."""
@@ -74,16 +74,16 @@ def reported(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
         @functools.wraps(command)
         def run(**given: Any) -> R:
             from lits_deploy.cli.console import errors
-            from lits_deploy.events.session import Asked, Session
+            from lits_deploy.events.session import CommandSession, ReportingOptions
 
-            asked = Asked(**{option: given.pop(option) for option in OPTIONS})
+            asked = ReportingOptions(**{option: given.pop(option) for option in OPTIONS})
             if asked.verbose and asked.quiet:
                 raise UserError("--verbose and --quiet exclude each other.", fix="give one of them")
             _check_folders(asked.log_file, asked.metrics, given)
             if not speaks():
                 return command(**given)
             show, hidden = errors.print, hidden_in(given)
-            with Session(name, asked, show=show, terminal=errors.is_terminal, hidden=hidden):
+            with CommandSession(name, asked, show=show, terminal=errors.is_terminal, hidden=hidden):
                 return command(**given)
 
         signature = inspect.signature(command)

@@ -44,7 +44,7 @@ OUT = typer.Option(
 MASKS = typer.Option("png", help="Formats of masks: png, nifti, dicom-seg, joined by commas.")
 
 
-class Run:
+class RunOptions:
     """Options of a run, in the order of its help, named as the fields of `ClassifyOptions` are."""
 
     runtime: str = typer.Option(
@@ -125,13 +125,15 @@ class Run:
 
 
 def with_run(*lacks: str, **own: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """A command whose parameter `options` comes of the options in `Run`, which take its place on the command line.
+    """A command whose parameter `options` is made of the options in `RunOptions`, which the command line shows.
 
     lacks: names of those that it has not; own: what it has in place of some, by name.
     """
     shared = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=own.get(name, vars(Run)[name]), annotation=kind)
-        for name, kind in get_type_hints(Run).items()
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=own.get(name, vars(RunOptions)[name]), annotation=kind
+        )
+        for name, kind in get_type_hints(RunOptions).items()
         if name not in lacks
     ]
 
@@ -174,7 +176,7 @@ def filled(kind: Callable[..., Made], given: Mapping[str, Any]) -> Made:
 def bundle_and_scans(bundle: Path, scans: Sequence[PathOrUrl], called: str = "SCANS") -> Bundle:
     """The bundle, opened. Raises UserError where the two arguments stand in each other's place. called: the second."""
     from lits_deploy.bundle import Bundle
-    from lits_deploy.packed import looks_like_bundle
+    from lits_deploy.bundle_zip import looks_like_bundle
 
     paths = [one for one in scans if isinstance(one, Path)]
     swapped = bundle.exists() and not looks_like_bundle(bundle) and any(map(looks_like_bundle, paths))

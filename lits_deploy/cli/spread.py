@@ -125,8 +125,8 @@ def do_spread(
 def _hire(asked: AskedSpread, options: ClassifyOptions) -> Hire:
     """Raises UserError for devices and clusters that are none, MissingExtra without Ray."""
     from lits_deploy.sharding.devices import Devices
-    from lits_deploy.sharding.places import places
     from lits_deploy.sharding.ray_cluster import RayCluster, address_of, per_node
+    from lits_deploy.sharding.targets import places
 
     if asked.on is not None:
         address, cpu_workers = address_of(asked.on), per_node(asked.devices)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the command's help needs no numpy
 @reporting.reported("verify")
 def verify(
     bundle: str = typer.Argument(..., help="Folder that `lits-deploy export` made, or its zip; also s3://…."),
-    engine_cache: Path | None = run_options.Run.engine_cache,
+    engine_cache: Path | None = run_options.RunOptions.engine_cache,
     endpoint: str | None = locations.ENDPOINT,
     as_json: bool = run_options.AS_JSON,
 ) -> None:

@@ -9,9 +9,9 @@ from time import monotonic
 
 from lits_deploy.cli.console import console, note
 from lits_deploy.events.emit import QUEUE, STUDY, emit, phase
-from lits_deploy.events.progress import Figures
+from lits_deploy.events.progress import ProgressFigures
 from lits_deploy.pipeline.options import Progress
-from lits_deploy.watch.service import Queue, Talk
+from lits_deploy.watch.service import Queue, WatchNotices
 from lits_deploy.watch.studies import StudyLine
 from lits_deploy.watch.systemd import Systemd
 
@@ -29,9 +29,9 @@ class Watching:
         self._entries = 0
         self._next_look = 0.0
 
-    def talk(self) -> Talk:
+    def talk(self) -> WatchNotices:
         """What the watch is to call."""
-        return Talk(
+        return WatchNotices(
             study=self._study,
             note=note,
             broke=self._broke,
@@ -41,13 +41,13 @@ class Watching:
             progress=self._on_progress,
         )
 
-    def figures(self) -> Figures:
+    def figures(self) -> ProgressFigures:
         """For a heartbeat."""
         queue = {} if self._queue is None else {f"inbox_{name}": n for name, n in asdict(self._queue).items()}
         if (progress := self._progress) is None:
-            return Figures(what="idle", more=queue)
+            return ProgressFigures(what="idle", more=queue)
         rate = progress.slices / progress.seconds if progress.seconds else None
-        return Figures(
+        return ProgressFigures(
             what="run",
             done=progress.done,
             total=progress.files,

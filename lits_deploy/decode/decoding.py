@@ -25,14 +25,14 @@ from time import monotonic
 from typing import Any, Protocol
 
 from lits_deploy.decode import slots
-from lits_deploy.decode.job import Again, Ended, Job
+from lits_deploy.decode.job import Again, DecodeJob, Ended
 from lits_deploy.decode.pool import Pool, Tag
-from lits_deploy.decode.settings import GROW_EVERY_S, STARVED, Settings, buffers_for
+from lits_deploy.decode.settings import GROW_EVERY_S, STARVED, DecodeSettings, buffers_for
 from lits_deploy.decode.spool import Spool
 from lits_deploy.decode.wakeup import Wakeup
 from lits_deploy.scans import Frame
 
-Batch = slots.Batch[Tag]
+Batch = slots.ReadyBatch[Tag]
 
 Event = Batch | Ended | Again | None
 
@@ -53,7 +53,7 @@ class Stopping(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class DecodingFigures:
     """first, workers: there are at first, and now; replaced: of those that died; decode_s: of all together; ready_at:
     the first one, in monotonic seconds."""
 
@@ -70,7 +70,7 @@ class Decoding:
     wake: makes `run` yield None soon, from any thread.
     """
 
-    def __init__(self, settings: Settings, stop: Stopping, *, start: bool = True) -> None:
+    def __init__(self, settings: DecodeSettings, stop: Stopping, *, start: bool = True) -> None:
         """Starts the workers, which become ready by themselves; or, without `start`, with the first job."""
         self._settings, self._stop = settings, stop
         with ExitStack() as stack:
@@ -107,7 +107,7 @@ class Decoding:
 
     def run(
         self,
-        jobs: Iterable[Job],
+        jobs: Iterable[DecodeJob],
         *,
         batch: int = 8,
         lanes: int = 1,
@@ -147,15 +147,17 @@ class Decoding:
         """
         return self._pool.release(batch, done=done)
 
-    def files(self, jobs: Iterable[Job], *, pixels: bool = False, **how: Any) -> Iterator[tuple[Ended, list[Frame]]]:
+    def files(
+        self, jobs: Iterable[DecodeJob], *, pixels: bool = False, **how: Any
+    ) -> Iterator[tuple[Ended, list[Frame]]]:
         """Each file's end with all its slices in their order, and with a copy of their pixels if asked.
 
         how: as for `run`. Raises StoppedError where a stop is requested.
         """
-        coming: defaultdict[Job, list[Frame]] = defaultdict(list)
+        coming: defaultdict[DecodeJob, list[Frame]] = defaultdict(list)
         for event in self.run(jobs, **how):
             ended = [event] if isinstance(event, Ended) else []
-            if isinstance(event, slots.Batch):
+            if isinstance(event, slots.ReadyBatch):
                 for one, tag in zip(event.pixels, event.tags, strict=True):
                     if tag.counts:
                         coming[tag.job].append(replace(tag.frame, pixels=one.copy()) if pixels else tag.frame)
@@ -183,10 +185,10 @@ class Decoding:
         self._pool.check_time()
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> DecodingFigures:
         """How it went so far."""
         pool = self._pool
-        return Figures(
+        return DecodingFigures(
             first=self._settings.first_workers,
             workers=pool.count,
             replaced=pool.restarts,

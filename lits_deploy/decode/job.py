@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from lits_deploy.ledger.rows import PendingFile, SourceRow
-from lits_deploy.scans import READERS, Frame, Series
+from lits_deploy.scans import READERS, Frame, SeriesHeader
 from lits_deploy.scans.fetch import is_object
 
 
-class Source(NamedTuple):
+class NeighbourSource(NamedTuple):
     """Where a neighbour of a file lies; as in Job."""
 
     path: str
@@ -20,7 +20,7 @@ class Source(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class DecodeJob:
     """A file, and what is wanted of it.
 
     file: its number in the ledger; path: the operating system's, or an object's URL (of its zip, if it is the zip's
@@ -40,7 +40,7 @@ class Job:
     mtime_ns: int | None = None
     headers: bool = False
     only: tuple[int, ...] | None = None
-    beside: tuple[Source | None, ...] = ()
+    beside: tuple[NeighbourSource | None, ...] = ()
 
     @classmethod
     def of(
@@ -49,7 +49,7 @@ class Job:
         real_path: Callable[[str], str],
         readers: Mapping[str, str] = READERS,
         **more: Any,
-    ) -> Job:
+    ) -> DecodeJob:
         """The job for a file of a discovery. real_path: the operating system's path of a path as discovery found it."""
         path = real_path(row.container or row.place)
         return cls(
@@ -64,9 +64,9 @@ class Job:
         )
 
     @property
-    def source(self) -> Source:
+    def source(self) -> NeighbourSource:
         """Where it lies, for a job that it is a neighbour of."""
-        return Source(self.path, self.member, self.mtime_ns)
+        return NeighbourSource(self.path, self.member, self.mtime_ns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +77,11 @@ class Ended:
     understood. withheld: its slices that are not to be judged, and why; of a job for headers, all its slices.
     """
 
-    job: Job
+    job: DecodeJob
     reason: str | None = None
     sha256: str | None = None
     window: str | None = None
-    series: Series | None = None
+    series: SeriesHeader | None = None
     withheld: tuple[Frame, ...] = ()
 
 
@@ -89,4 +89,4 @@ class Ended:
 class Again:
     """A file is decoded anew: what was given out of it counts no more."""
 
-    job: Job
+    job: DecodeJob

@@ -15,8 +15,8 @@ from typing import Any
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import READING, Frame, Reader, Reading, Series, Slice
-from lits_deploy.scans.within import Within, open_scan
+from lits_deploy.scans import READING, Frame, Reader, Reading, SeriesHeader, Slice
+from lits_deploy.scans.containment import Within, open_scan
 
 LEAST_KEPT = 8
 """Decoded files that a worker keeps, 64 KB each: enough for the channels of a slice, and for files a little astray."""
@@ -99,7 +99,7 @@ def reason_of(error: Exception) -> str:
     return f"the decoder failed ({type(error).__name__})"  # a reader's bug; its message may quote the file
 
 
-def plain(series: Series | None) -> dict[str, Any] | None:
+def plain(series: SeriesHeader | None) -> dict[str, Any] | None:
     """A series as a message says it."""
     return None if series is None else series.to_json()
 

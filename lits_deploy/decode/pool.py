@@ -2,7 +2,7 @@
 
 A file whose worker dies gets a second try in a fresh one: the death may have come from outside. A second death, or more
 time than the limit, is a failure of that file; the files behind it in the worker's queue go to others. Where it happens
-over a neighbour of the file (`Job.beside`), the file is decoded once more without that neighbour.
+over a neighbour of the file (`DecodeJob.beside`), the file is decoded once more without that neighbour.
 Everything here runs in one thread and waits for nobody.
 """
 
@@ -17,14 +17,14 @@ from itertools import islice
 from time import monotonic
 from typing import Any
 
-from lits_deploy.decode.job import Again, Ended, Job, Source
+from lits_deploy.decode.job import Again, DecodeJob, Ended, NeighbourSource
 from lits_deploy.decode.process import WorkerProcess
-from lits_deploy.decode.settings import LOT, QUEUE_DEPTH, WORKER_START_S, Settings
-from lits_deploy.decode.slots import Batch, Slices, Slots
+from lits_deploy.decode.settings import LOT, QUEUE_DEPTH, WORKER_START_S, DecodeSettings
+from lits_deploy.decode.slots import ReadyBatch, Slices, Slots
 from lits_deploy.decode.spool import Fetched, Spool
 from lits_deploy.errors import LitsError
-from lits_deploy.scans import Frame, Series
-from lits_deploy.scans.look import is_look
+from lits_deploy.scans import Frame, SeriesHeader
+from lits_deploy.scans.appearance import is_look
 from lits_deploy.series.facts import Where
 
 _LONG_PATH = 1000  # characters, up to 6 bytes each; a full queue of them must fit a pipe, or the parent would stand
@@ -33,7 +33,7 @@ _FAILED_STARTS = 5  # in a row, before the installation is blamed
 
 
 @dataclass(eq=False)
-class _Work:
+class _JobUnderWay:
     """A job on its way.
 
     sent: the job as workers are told it; fetched: whose objects they read (`decode.spool`), until they are done with.
@@ -42,9 +42,9 @@ class _Work:
     written: slices in slots; released: of them; ended: what is said once all are.
     """
 
-    job: Job
-    sent: Job
-    beside: tuple[Source | None, ...]
+    job: DecodeJob
+    sent: DecodeJob
+    beside: tuple[NeighbourSource | None, ...]
     fetched: Fetched | None = None
     attempt: int = 0
     died: Counter[int | None] = field(default_factory=Counter)
@@ -83,9 +83,9 @@ class _Work:
 class Tag:
     """Whose slice lies in a slot."""
 
-    job: Job
+    job: DecodeJob
     frame: Frame
-    _work: _Work
+    _work: _JobUnderWay
     _attempt: int
 
     @property
@@ -103,11 +103,11 @@ class _Worker:
     swollen: bool = False  # it reported too much memory, and ends
     forget: bool = False  # its unused slots were taken back; the next message says so
     since: float | None = None  # when decoding of its first job began or went on; None while nothing is decoded
-    jobs: deque[_Work] = field(default_factory=deque)
-    lot: deque[_Work] = field(default_factory=deque)  # jobs that are kept for it
+    jobs: deque[_JobUnderWay] = field(default_factory=deque)
+    lot: deque[_JobUnderWay] = field(default_factory=deque)  # jobs that are kept for it
     leases: set[int] = field(default_factory=set)
 
-    def tell(self, slots: list[int], work: _Work | None = None) -> None:
+    def tell(self, slots: list[int], work: _JobUnderWay | None = None) -> None:
         """Send slots, and a job with them."""
         message: dict[str, Any] = {"slots": slots}
         if work is not None:
@@ -130,7 +130,7 @@ class Pool:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: DecodeSettings,
         fd: int,
         memory: Slices,
         selector: selectors.BaseSelector,
@@ -146,7 +146,7 @@ class Pool:
         self.decode_ms = 0.0
         self.ready_at: float | None = None
         self._workers: list[_Worker] = []
-        self._again: deque[_Work] = deque()
+        self._again: deque[_JobUnderWay] = deque()
         self._failed_starts = 0
         self._slots, self._jobs = self._nothing()
         self.input_ended = True
@@ -159,7 +159,7 @@ class Pool:
             self._selector.register(worker.process.out, selectors.EVENT_READ, partial(self._read, worker))
             self._selector.register(worker.process.err, selectors.EVENT_READ, partial(self._read_err, worker))
 
-    def begin(self, slots: Slots[Tag], jobs: Iterator[Job]) -> None:
+    def begin(self, slots: Slots[Tag], jobs: Iterator[DecodeJob]) -> None:
         """Take these jobs from now on."""
         self._slots, self._jobs, self.input_ended = slots, jobs, False
         if self._spool is not None:
@@ -226,7 +226,7 @@ class Pool:
         if len(self._workers) < self.count and self.busy:
             self.start()
 
-    def release(self, batch: Batch[Tag], *, done: bool) -> list[Ended]:
+    def release(self, batch: ReadyBatch[Tag], *, done: bool) -> list[Ended]:
         """A batch's slots are free; the files that end with it. done: its slices count towards their ends."""
         self._slots.release(batch)
         counting = [tag._work for tag in batch.tags if done and tag.counts]
@@ -261,10 +261,10 @@ class Pool:
         for worker in list(self._workers):
             self._drop(worker)
 
-    def _nothing(self) -> tuple[Slots[Tag], Iterator[Job]]:
+    def _nothing(self) -> tuple[Slots[Tag], Iterator[DecodeJob]]:
         return Slots(self._memory, buffers=0, batch=1), iter(())
 
-    def _next_of(self, worker: _Worker) -> _Work | None:
+    def _next_of(self, worker: _Worker) -> _JobUnderWay | None:
         """The next job for a worker: tried before, of its lot, or at the end of the input of the longest lot."""
         if self._again:
             return self._again.popleft()
@@ -275,18 +275,18 @@ class Pool:
         longest = max((one.lot for one in self._workers), key=len)
         return longest.pop() if longest else None
 
-    def _input(self) -> Iterator[_Work]:
+    def _input(self) -> Iterator[_JobUnderWay]:
         """A lot of the input, or as much of it as has been fetched."""
         if self._spool is None:
             jobs = list(islice(self._jobs, self._lot))
             self.input_ended = len(jobs) < self._lot
-            return (_Work(job, job, job.beside) for job in jobs)
+            return (_JobUnderWay(job, job, job.beside) for job in jobs)
         fetched = self._spool.take(self._lot)
         self.input_ended = self._spool.ended
         told = ((one, one.sent) for one in fetched)
-        return (_Work(one.job, sent, sent.beside, one) for one, sent in told)
+        return (_JobUnderWay(one.job, sent, sent.beside, one) for one, sent in told)
 
-    def _done_with(self, work: _Work) -> None:
+    def _done_with(self, work: _JobUnderWay) -> None:
         """No worker reads a job's objects any more."""
         if self._spool is not None and work.fetched is not None:
             self._spool.release(work.fetched)
@@ -334,7 +334,7 @@ class Pool:
         self.decode_ms += message["ms"]
         worker.jobs.popleft()
         worker.since = monotonic() if worker.jobs else None
-        series = None if message.get("series") is None else Series.from_json(message["series"])
+        series = None if message.get("series") is None else SeriesHeader.from_json(message["series"])
         failed = message.get("failed") or (None if work.written or work.withheld else "the file holds no slice")
         ended = Ended(work.job, failed, message.get("sha256"), message.get("window"), series, tuple(work.withheld))
         if failed:
@@ -374,7 +374,7 @@ class Pool:
                 self._again.append(work)
         self._again.extendleft(reversed(behind))
 
-    def _fail(self, work: _Work, ended: Ended) -> None:
+    def _fail(self, work: _JobUnderWay, ended: Ended) -> None:
         self._done_with(work)
         work.begin_anew()
         self.events.append(ended)

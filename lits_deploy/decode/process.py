@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from lits_deploy.decode.settings import Settings
+from lits_deploy.decode.settings import DecodeSettings
 from lits_deploy.machine import import_path
 
 _BOOT = """
@@ -28,7 +28,7 @@ main(settings)
 _STDERR_KEPT = 4096
 
 
-def _told(settings: Settings, fd: int, slots: int) -> str:
+def _told(settings: DecodeSettings, fd: int, slots: int) -> str:
     """What a worker is told when it starts, as `decode.worker.main` reads it."""
     return json.dumps(
         {
@@ -49,7 +49,7 @@ class WorkerProcess:
     """A running worker; `out` and `err` are descriptors to wait on. fd, slots: its memory, and how many slices that
     holds; files: what else it inherits."""
 
-    def __init__(self, settings: Settings, fd: int, slots: int, files: Sequence[int] = ()) -> None:
+    def __init__(self, settings: DecodeSettings, fd: int, slots: int, files: Sequence[int] = ()) -> None:
         one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
         # -I: neither PYTHON… variables nor the current folder; UTF-8 mode as here, so that file names mean the same.
         command = [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _BOOT, _told(settings, fd, slots)]

@@ -12,7 +12,7 @@ from functools import cached_property
 from lits_deploy.contract import InputContract
 from lits_deploy.machine import cores
 from lits_deploy.scans import READING, Reading
-from lits_deploy.scans.within import Within
+from lits_deploy.scans.containment import Within
 
 QUEUE_DEPTH = 8
 """Files handed to a worker ahead of need, so that it does not wait for a parent that waits for a core.
@@ -51,12 +51,12 @@ def buffers_for(workers: int, batch: int, lanes: int = 1) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DecodeSettings:
     """How to decode.
 
     contract: what slices look like. workers: processes at the start, None chooses for this machine, where they also
     grow in number while they are waited for. time_limit_s, memory_limit_mib: what one file may take. within: where
-    files have to lie (`scans.within`). preload: reader modules to import before the first file.
+    files have to lie (`scans.containment`). preload: reader modules to import before the first file.
     most_batch, most_lanes: the largest that `Decoding.run` will be asked for; unused memory is never touched.
     """
 

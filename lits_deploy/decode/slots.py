@@ -43,7 +43,7 @@ def map_slots(fd: int, slots: int, shape: tuple[int, int, int]) -> Slices:
 
 
 @dataclass
-class _Buffer(Generic[Tag]):
+class _SlotBuffer(Generic[Tag]):
     first: int
     free: list[int]
     leased: set[int] = field(default_factory=set)
@@ -52,7 +52,7 @@ class _Buffer(Generic[Tag]):
 
 
 @dataclass(frozen=True)
-class Batch(Generic[Tag]):
+class ReadyBatch(Generic[Tag]):
     """A ready buffer: `tags[i]` belongs to `pixels[i]`, which lie still until the buffer is released."""
 
     buffer: int
@@ -67,8 +67,9 @@ class Slots(Generic[Tag]):
         if buffers * batch > len(memory):
             raise ValueError(f"{buffers} buffers of {batch} slots do not fit {len(memory)} slots of memory")
         self.memory, self.batch = memory, batch
-        self._buffers: list[_Buffer[Tag]] = [
-            _Buffer(first=k * batch, free=list(range((k + 1) * batch - 1, k * batch - 1, -1))) for k in range(buffers)
+        self._buffers: list[_SlotBuffer[Tag]] = [
+            _SlotBuffer(first=k * batch, free=list(range((k + 1) * batch - 1, k * batch - 1, -1)))
+            for k in range(buffers)
         ]
 
     def lease(self) -> int | None:
@@ -93,7 +94,7 @@ class Slots(Generic[Tag]):
         buffer.leased.remove(slot)
         buffer.filled[slot] = tag
 
-    def take_ready(self, *, end_of_input: bool) -> Iterator[Batch[Tag]]:
+    def take_ready(self, *, end_of_input: bool) -> Iterator[ReadyBatch[Tag]]:
         """Yield every ready buffer; it is the network's until `release`."""
         for number, buffer in enumerate(self._buffers):
             if buffer.busy or buffer.leased or not buffer.filled or (buffer.free and not end_of_input):
@@ -101,24 +102,24 @@ class Slots(Generic[Tag]):
             self._close_holes(buffer)
             buffer.busy = True
             tags = tuple(buffer.filled[slot] for slot in sorted(buffer.filled))
-            yield Batch(number, self.memory[buffer.first : buffer.first + len(tags)], tags)
+            yield ReadyBatch(number, self.memory[buffer.first : buffer.first + len(tags)], tags)
 
     @property
     def any_out(self) -> bool:
         """Whether somebody has a batch."""
         return any(buffer.busy for buffer in self._buffers)
 
-    def release(self, batch: Batch[Tag]) -> None:
+    def release(self, batch: ReadyBatch[Tag]) -> None:
         """The network is done with a buffer: all its slots are free."""
         buffer = self._buffers[batch.buffer]
         buffer.filled.clear()
         buffer.free = list(range(buffer.first + self.batch - 1, buffer.first - 1, -1))
         buffer.busy = False
 
-    def _of(self, slot: int) -> _Buffer[Tag]:
+    def _of(self, slot: int) -> _SlotBuffer[Tag]:
         return self._buffers[slot // self.batch]
 
-    def _close_holes(self, buffer: _Buffer[Tag]) -> None:
+    def _close_holes(self, buffer: _SlotBuffer[Tag]) -> None:
         """Move the last slices into the holes, so that the first `len(filled)` slots hold them all."""
         end = buffer.first + len(buffer.filled)
         holes = [slot for slot in range(buffer.first, end) if slot not in buffer.filled]

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from lits_deploy.decode.job import Job, Source
+from lits_deploy.decode.job import DecodeJob, NeighbourSource
 from lits_deploy.errors import SliceError
 from lits_deploy.scans.fetch import Fetch, is_object
 
@@ -40,7 +40,7 @@ MOST = 800 << 20
 class _Object:
     """What is fetched. users: jobs that want it; reserved: of BYTES; begun, done: by its thread."""
 
-    source: Source
+    source: NeighbourSource
     descriptor: int
     serial: int
     users: int = 0
@@ -51,16 +51,16 @@ class _Object:
     error: BaseException | None = None
 
     @property
-    def there(self) -> Source:
+    def there(self) -> NeighbourSource:
         """Where a worker reads it. The serial tells it from what lay there before."""
-        return Source(f"/proc/self/fd/{self.descriptor}", None, self.serial)
+        return NeighbourSource(f"/proc/self/fd/{self.descriptor}", None, self.serial)
 
 
 @dataclass(eq=False)
 class Fetched:
-    """A job and its objects, which are there or on their way. own: the job's; near: its neighbours' (`Job.beside`)."""
+    """A job and its objects, there or on their way. own: the job's; near: its neighbours' (`DecodeJob.beside`)."""
 
-    job: Job
+    job: DecodeJob
     objects: list[_Object] = field(default_factory=list)
     own: _Object | None = None
     near: tuple[_Object | None, ...] = ()
@@ -76,7 +76,7 @@ class Fetched:
         return None if self.own is None else self.own.reason
 
     @property
-    def sent(self) -> Job:
+    def sent(self) -> DecodeJob:
         """The same job as a worker is told it."""
         if self.own is None:
             return self.job
@@ -95,10 +95,10 @@ class Spool:
         self._wake, self._room = wake, threading.Condition()
         self.descriptors = tuple(os.memfd_create(f"lits-deploy-{n}", os.MFD_CLOEXEC) for n in range(OBJECTS))
         self._free = deque(self.descriptors)
-        self._objects: dict[Source, _Object] = {}
+        self._objects: dict[NeighbourSource, _Object] = {}
         self._waiting: deque[Fetched] = deque()
-        self._jobs: Iterator[Job] = iter(())
-        self._next: Job | None = None
+        self._jobs: Iterator[DecodeJob] = iter(())
+        self._next: DecodeJob | None = None
         self._serials, self._bytes = count(1), 0
         self._delivered, self._awaiting = 0, set[int]()
         self._closed = False
@@ -107,7 +107,7 @@ class Spool:
         self.ended = True
         self.starving = False
 
-    def begin(self, jobs: Iterator[Job]) -> None:
+    def begin(self, jobs: Iterator[DecodeJob]) -> None:
         """Fetch for these jobs from now on."""
         self._jobs, self.ended = jobs, False
 
@@ -177,7 +177,7 @@ class Spool:
             self._waiting.append(fetched)
             self._next = None
 
-    def _begun(self, job: Job) -> Fetched | None:
+    def _begun(self, job: DecodeJob) -> Fetched | None:
         """A job whose objects are on their way; None where there is no room for them."""
         if not is_object(job.path):
             return Fetched(job)
@@ -270,7 +270,7 @@ class _UnwantedError(Exception):
     """Nobody waits for this object any more."""
 
 
-_NOTHING: Iterator[Job] = iter(())
+_NOTHING: Iterator[DecodeJob] = iter(())
 
 
 def _write_all(descriptor: int, data: bytes, at: int) -> None:

@@ -20,7 +20,7 @@ Started by `decode.pool`, and light: numpy, Pillow and a reader. It talks in JSO
           {"file": 7, "beside": 2}    the neighbour for channel 2 is decoded next: what happens now is its fault
 
 `filled` tells slot and index of a slice, where it lies (`series.Where`), the checksum of its middle channel and how
-that looks, if it is looked at (`scans.look`); `held` index, reason and where of one that is not to be judged.
+that looks, if it is looked at (`scans.appearance`); `held` index, reason and where of one that is not to be judged.
 
 It never outlives its parent, takes no Ctrl-C, dumps no core (a core would hold a patient's pixels) and gets no more
 memory for a file than its limit.
@@ -51,9 +51,9 @@ from lits_deploy.decode.one_slice import LEAST_KEPT, Kept, OneSlice, bytes_of, c
 from lits_deploy.decode.slots import map_slots
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Reader, Reading, Slice
-from lits_deploy.scans.look import Numbers, chosen, look
+from lits_deploy.scans.appearance import Numbers, chosen, look
+from lits_deploy.scans.containment import Within
 from lits_deploy.scans.neighbours import alone, in_file, stacked
-from lits_deploy.scans.within import Within
 
 if TYPE_CHECKING:
     from lits_deploy.scans import Frame
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 
 
-class Link:
+class WorkerLink:
     """The pipes to the parent: messages out, jobs and slots in."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class Link:
             self._jobs.append(message)
 
 
-class _Told:
+class _FileReport:
     """What is to be reported of a file next: slices in slots, and slices that are not to be judged."""
 
     def __init__(self) -> None:
@@ -121,12 +121,12 @@ class Decoder:
     """Decodes files into slots, one after the other, within the memory limit.
 
     fd, slots: the shared memory and how many slices it holds. limit_bytes: what a file may take beyond what the
-    process had when its reader was loaded. within: where files have to lie (`scans.within`).
+    process had when its reader was loaded. within: where files have to lie (`scans.containment`).
     """
 
     def __init__(
         self,
-        link: Link,
+        link: WorkerLink,
         contract: InputContract,
         fd: int,
         slots: int,
@@ -154,7 +154,7 @@ class Decoder:
     def decode(self, job: dict[str, Any]) -> None:
         """Decode one file and answer; every failure of the file is an answer, too."""
         answer: dict[str, Any] = {"file": job["file"]}
-        told = _Told()
+        told = _FileReport()
         started = perf_counter()
         self._waited = 0.0
         try:
@@ -173,7 +173,7 @@ class Decoder:
             self._link.slots.extendleft(slot for slot, *_ in reversed(told.filled))  # never reported, so still ours
         self._link.send(**answer, ms=round(1000 * (perf_counter() - started - self._waited), 3))
 
-    def _decode(self, job: dict[str, Any], answer: dict[str, Any], told: _Told) -> str:
+    def _decode(self, job: dict[str, Any], answer: dict[str, Any], told: _FileReport) -> str:
         """Decode a file whose neighbouring slices are in it, or that has none; its window."""
         reader = self.load(job["reader"])
         data = bytes_of(job, reader.MAX_BYTES, self._within)
@@ -189,7 +189,7 @@ class Decoder:
         self._decode_frames(frames, job, told)
         return scan.window
 
-    def _decode_beside(self, job: dict[str, Any], answer: dict[str, Any], told: _Told) -> str:
+    def _decode_beside(self, job: dict[str, Any], answer: dict[str, Any], told: _FileReport) -> str:
         """Decode a file of one slice, and those beside it unless they are at hand; its window."""
         own = self._one(job, job["reader"])
         answer |= {"sha256": own.sha256, "series": own.series}
@@ -220,7 +220,7 @@ class Decoder:
 
         return self._kept.get(source, decode)
 
-    def _decode_frames(self, frames: Iterable[Frame], job: dict[str, Any], told: _Told) -> None:
+    def _decode_frames(self, frames: Iterable[Frame], job: dict[str, Any], told: _FileReport) -> None:
         """Decode the slices into slots, as many as the job asks for; reports whenever it needs another slot."""
         only = None if job.get("only") is None else set(job["only"])
         for frame in frames:
@@ -250,7 +250,7 @@ class Decoder:
 def main(settings: dict[str, Any]) -> None:
     """Run until the parent closes the pipe. settings: as `decode.process` writes them."""
     _live_and_die_with(settings["parent"])
-    link = Link()
+    link = WorkerLink()
     contract = InputContract.from_json(settings["contract"])
     decoder = Decoder(
         link,

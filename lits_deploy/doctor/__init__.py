@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.doctor.check import Check, without_names
-from lits_deploy.doctor.child import SECONDS, Job, run
+from lits_deploy.doctor.child import SECONDS, ChildJob, run
 from lits_deploy.nvidia import gpu_here, is_jetson
 from lits_deploy.printable import printable_values
 from lits_deploy.release import __version__
 
-__all__ = ["Check", "Report", "examine", "jobs"]
+__all__ = ["Check", "DoctorReport", "examine", "jobs"]
 
 BUILD = 4
 """Times as long may TensorRT take on a GPU: it tries kernels out while it builds."""
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """All rows, without names of users and machines."""
 
     checks: tuple[Check, ...]
@@ -43,14 +43,14 @@ class Report:
         return {"lits_deploy": __version__, "working": self.working, "checks": checks}
 
 
-def examine(out: Path) -> Report:
+def examine(out: Path) -> DoctorReport:
     """Look at everything; out: where results would go (need not exist). Takes two seconds on an idle machine."""
     clean = without_names()
     said = ((check, {"found": check.found, "fix": check.fix, "details": check.details}) for check in run(jobs(out)))
-    return Report(tuple(replace(check, **printable_values(texts, clean)) for check, texts in said))
+    return DoctorReport(tuple(replace(check, **printable_values(texts, clean)) for check, texts in said))
 
 
-def jobs(out: Path) -> list[Job]:
+def jobs(out: Path) -> list[ChildJob]:
     """What is looked at, in the order of the rows."""
     cuda = cuda_devices()
     gpus: list[int | None] = [*cuda] or [0 if is_jetson() else None]
@@ -58,28 +58,30 @@ def jobs(out: Path) -> list[Job]:
     out_fix = "--out on another disk: this one does not answer"
     cache_fix, temporary_fix = (f"export {name}=FOLDER on another disk" for name in ("XDG_CACHE_HOME", "TMPDIR"))
 
-    def runtime(name: str, device: str) -> Job:
+    def runtime(name: str, device: str) -> ChildJob:
         fix = f"pip install --upgrade --force-reinstall --no-deps {name}, or another version of it"
         asked = {"runtime": name, "device": device}
-        return Job("runtimes", f"{name} on {device}", f"{__name__}.runtimes:try_runtime", fix, asked)
+        return ChildJob("runtimes", f"{name} on {device}", f"{__name__}.runtimes:try_runtime", fix, asked)
 
-    def tensorrt(flavour: str, gpu: int | None) -> Job:
+    def tensorrt(flavour: str, gpu: int | None) -> ChildJob:
         name, seconds = (flavour, SECONDS) if gpu is None else (f"{flavour} on cuda:{gpu}", BUILD * SECONDS)
         fix = "nvidia-smi by hand, then another version of TensorRT: its driver may be too old for it"
         asked = {"flavour": flavour, "device": gpu}
-        return Job("runtimes", name, f"{__name__}.trt:try_flavour", fix, asked, seconds)
+        return ChildJob("runtimes", name, f"{__name__}.trt:try_flavour", fix, asked, seconds)
 
     return [
         *(runtime("onnxruntime", device) for device in ("cpu", *(f"cuda:{k}" for k in cuda))),
         runtime("openvino", "cpu"),
-        Job("runtimes", "one onnxruntime", f"{__name__}.runtimes:one_onnxruntime"),
+        ChildJob("runtimes", "one onnxruntime", f"{__name__}.runtimes:one_onnxruntime"),
         *(tensorrt(flavour, k) for flavour in ("tensorrt", "rtx") for k in gpus),
-        Job("gpu", "gpu", f"{__name__}.gpu:gpus", "nvidia-smi by hand; where it hangs too, reboot"),
-        Job("machine", "machine", f"{__name__}.host:checks", arguments={"stdout": sys.stdout.encoding or "unknown"}),
-        Job("folders", "output", f"{__name__}.folders:out_folder", out_fix, {"folder": folder}),
-        Job("folders", "cache", f"{__name__}.folders:cache_folder", cache_fix),
-        Job("folders", "temporary files", f"{__name__}.folders:temporary_folder", temporary_fix),
-        Job("libraries", "libraries", f"{__name__}.libraries:checks"),
+        ChildJob("gpu", "gpu", f"{__name__}.gpu:gpus", "nvidia-smi by hand; where it hangs too, reboot"),
+        ChildJob(
+            "machine", "machine", f"{__name__}.host:checks", arguments={"stdout": sys.stdout.encoding or "unknown"}
+        ),
+        ChildJob("folders", "output", f"{__name__}.folders:out_folder", out_fix, {"folder": folder}),
+        ChildJob("folders", "cache", f"{__name__}.folders:cache_folder", cache_fix),
+        ChildJob("folders", "temporary files", f"{__name__}.folders:temporary_folder", temporary_fix),
+        ChildJob("libraries", "libraries", f"{__name__}.libraries:checks"),
     ]
 
 

@@ -1,8 +1,8 @@
 """Checks in processes of their own: one that hangs, or dies with its library, costs its row and no more.
 
-A `Job` names a function that returns checks. `run` starts a Python for each, all at once, and collects what they say;
-where one says nothing, a row says how it ended. The function is called with the job's arguments in a process that has
-our import path, less the current folder.
+A `ChildJob` names a function that returns checks. `run` starts a Python for each, all at once, and collects their
+rows; where one says nothing, a row says how it ended. The function is called with the job's arguments in a process that
+has our import path, less the current folder.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SIGNALS = {
 
 
 @dataclass(frozen=True)
-class Job:
+class ChildJob:
     """One process: `function` is `module:function`, called with `arguments` (plain JSON values).
 
     section: of its rows. name, fix: of the row that stands for it if it dies or hangs. seconds: how long it may take.
@@ -56,7 +56,7 @@ class Job:
     seconds: float = SECONDS
 
 
-def run(jobs: Sequence[Job]) -> list[Check]:
+def run(jobs: Sequence[ChildJob]) -> list[Check]:
     """The checks of all jobs, in their order; returns when the last has ended or its time is up."""
     running: list[Popen[bytes]] = []
     with ThreadPoolExecutor(max(1, len(jobs))) as pool:
@@ -80,7 +80,7 @@ def answer(function: str, arguments: dict[str, Any]) -> None:
     print(f"\n{_MARK}{json.dumps(said)}", flush=True)
 
 
-def _start(job: Job) -> Popen[bytes]:
+def _start(job: ChildJob) -> Popen[bytes]:
     order = json.dumps((job.function, job.arguments, import_path()))
     # -I: neither PYTHON… variables nor the current folder, where a numpy.py of the user's might lie.
     command = [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _BOOT, order]
@@ -88,7 +88,7 @@ def _start(job: Job) -> Popen[bytes]:
     return Popen(command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, start_new_session=True, cwd="/")
 
 
-def _collect(job: Job, process: Popen[bytes]) -> list[Check]:
+def _collect(job: ChildJob, process: Popen[bytes]) -> list[Check]:
     try:
         out, err = (text.decode(errors="replace") for text in process.communicate(timeout=job.seconds))
     except TimeoutExpired:

@@ -142,7 +142,7 @@ def _ledger_there(folder: Path) -> list[Check]:
 def _try_ledger(folder: Path) -> str | None:
     from lits_deploy.errors import OutputError
     from lits_deploy.ledger import OK, FileRow, Ledger, SliceRow
-    from lits_deploy.scans.discover import Found
+    from lits_deploy.scans.discover import ScanRecord
 
     try:
         with (folder / "lock").open("wb") as lock:
@@ -152,7 +152,7 @@ def _try_ledger(folder: Path) -> str | None:
     names = [f"{number:04d}.png" for number in range(100)]
     try:
         with Ledger(folder) as ledger:
-            ledger.stage(Found(name, 1, 1) for name in names)
+            ledger.stage(ScanRecord(name, 1, 1) for name in names)
             ledger.adopt({"trial": True}, "/")
             for number, *_ in list(ledger.pending(len(names))):
                 row = SliceRow(number, 0, OK, None, 0, 1.0, 0.0, 0.0)

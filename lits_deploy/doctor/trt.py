@@ -22,10 +22,10 @@ from lits_deploy.trt.bindings import Cuda
 from lits_deploy.trt.build import build, supported_targets
 from lits_deploy.trt.engine import LoadedEngine
 from lits_deploy.trt.flavour import Flavour, Library, flavour_named
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from lits_deploy.trt.runtime import TensorRt
 
-_PROFILE = Profile(best=network.MOST, most=network.MOST)
+_PROFILE = OptimisationProfile(best=network.MOST, most=network.MOST)
 
 TITLES = {"tensorrt": "tensorrt", "rtx": "tensorrt for RTX"}
 """What the rows are called."""

@@ -1,7 +1,7 @@
 """A series in some twenty numbers and a few words: how its slices look, how they lie, and how they were answered.
 
-    by look    medians over the slices that were looked at (`scans.look`), one in four; and how two of these numbers
-               rise along the series, as their correlation with the place
+    by look    medians over the slices that were looked at (`scans.appearance`), one in four; and how two of
+               these numbers rise along the series, as their correlation with the place
     by header  what the file says: spacing, and with what it was made (`scans.dicom.technique`)
     answers    probabilities and abstentions; they depend on the network, the others do not
 
@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.drift.numbers import Column
-from lits_deploy.scans.look import GREY, HU, unpacked
+from lits_deploy.drift.features import Column
+from lits_deploy.scans.appearance import GREY, HU, unpacked
 
 LEAST_LOOKS = 6
 """Slices that must have been looked at: fewer say more about where they happen to lie than about their series."""

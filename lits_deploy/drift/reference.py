@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lits_deploy.drift.numbers import NUMBERS, Column
+from lits_deploy.drift.features import NUMBERS, Column
 from lits_deploy.drift.portrait import WORDS, Portrait
 from lits_deploy.manifest_check import is_count, is_number
 from lits_deploy.synthetic import is_synthetic
@@ -29,7 +29,7 @@ _DIGITS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class DriftReference:
     """numbers: one row a series, NaN where it is not known; by name, float64 [N]. words: how many series have each.
 
     data: name of the data set; synthetic: of phantoms. answers: where the numbers that depend on the network come from,
@@ -63,7 +63,7 @@ class Reference:
         }
 
     @classmethod
-    def from_json(cls, record: object) -> Reference | None:
+    def from_json(cls, record: object) -> DriftReference | None:
         """The reference of a record; None where it is none, or one that this version does not read."""
         if not isinstance(record, dict) or record.get("schema") != SCHEMA or not is_count(record.get("series")):
             return None
@@ -94,7 +94,7 @@ class Reference:
 
 def reference_of(
     portraits: Sequence[Portrait], *, data: str = "", synthetic: bool = False, answers: str | None = None
-) -> Reference:
+) -> DriftReference:
     """What is kept of these series; of more than MOST_SERIES an even selection."""
     if len(portraits) > MOST_SERIES:
         kept = np.linspace(0, len(portraits) - 1, MOST_SERIES).round().astype(int).tolist()
@@ -103,7 +103,7 @@ def reference_of(
     rows.sort(key=lambda row: [np.inf if np.isnan(value) else value for value in row])  # in no order of patients
     columns = np.array(rows, np.float64).reshape(-1, len(NUMBERS)).T
     words = {name: Counter(one.words[name] for one in portraits if name in one.words) for name in WORDS}
-    return Reference(
+    return DriftReference(
         numbers={n.name: column for n, column in zip(NUMBERS, columns, strict=True) if not np.isnan(column).all()},
         words={name: dict(found) for name, found in words.items() if found},
         data=data,

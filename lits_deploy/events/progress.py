@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
+class ProgressFigures:
     """done, total: of what is counted, such as files; failed: of them; per_second: of `unit`, such as slices; left_s:
     seconds that are left at the rate of the last half minute. note: a few words; more: figures of a command's own."""
 

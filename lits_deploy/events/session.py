@@ -25,7 +25,7 @@ from lits_deploy.events.emit import LOGGER, PHASE, emit
 from lits_deploy.events.lines import Format, Lines, event_of, figures_of
 from lits_deploy.events.log_file import LogFile
 from lits_deploy.events.metrics import END, HEARTBEAT, START, SUCCESSES, MetricsFile
-from lits_deploy.events.progress import Figures
+from lits_deploy.events.progress import ProgressFigures
 from lits_deploy.release import __version__
 
 EVERY_S = 60.0
@@ -35,7 +35,7 @@ _LAST_WORDS_S = 1.0  # that the end of a program waits for a heartbeat under way
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ReportingOptions:
     """What somebody wants to know: the options that all long commands share."""
 
     verbose: bool = False
@@ -50,7 +50,7 @@ class Asked:
         return logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
 
 
-class Session:
+class CommandSession:
     """A command under way. Use as a context manager, and where `program` runs the process it also tells the end.
 
     show: prints a line to standard error; terminal: somebody looks at it. hidden: texts that no line of a log may hold,
@@ -60,7 +60,7 @@ class Session:
     def __init__(
         self,
         command: str,
-        asked: Asked,
+        asked: ReportingOptions,
         *,
         show: Callable[[str], None],
         terminal: bool = False,
@@ -70,7 +70,7 @@ class Session:
         self.bars = terminal and not asked.quiet and asked.log_format is None
         self._begun, self._process = time.monotonic(), os.getpid()
         self._phase = ""
-        self._followed: list[Callable[[], Figures | None]] = []
+        self._followed: list[Callable[[], ProgressFigures | None]] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._handlers: list[logging.Handler] = [_Phases(self)]
@@ -89,7 +89,7 @@ class Session:
         self._handlers.append(self._shown)
         self._beats = not (self.bars or asked.quiet) or asked.log_file is not None or asked.metrics is not None
 
-    def __enter__(self) -> Session:
+    def __enter__(self) -> CommandSession:
         global _current
         _current = self
         self._before = LOGGER.level, LOGGER.propagate
@@ -108,11 +108,11 @@ class Session:
         if not endings.awaited():  # else `program` tells it, once all is printed
             endings.ended(_code_of(error))
 
-    def follow(self, read: Callable[[], Figures | None]) -> None:
+    def follow(self, read: Callable[[], ProgressFigures | None]) -> None:
         """Have heartbeats say what this returns; it is called in another thread."""
         self._followed.append(read)
 
-    def unfollow(self, read: Callable[[], Figures | None]) -> None:
+    def unfollow(self, read: Callable[[], ProgressFigures | None]) -> None:
         """No more."""
         if read in self._followed:
             self._followed.remove(read)
@@ -179,10 +179,10 @@ class Session:
         self._phase = name
 
 
-_current: Session | None = None
+_current: CommandSession | None = None
 
 
-def current() -> Session | None:
+def current() -> CommandSession | None:
     """The command under way in this process, if it is one that tells of itself."""
     return _current
 
@@ -190,7 +190,7 @@ def current() -> Session | None:
 class _Phases(logging.Handler):
     """Tells the session which phase begins."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: CommandSession) -> None:
         super().__init__()
         self._session = session
 
@@ -202,7 +202,7 @@ class _Phases(logging.Handler):
 class _StandardError(logging.Handler):
     """Prints plain lines for a person, or those of a log."""
 
-    def __init__(self, session: Session, show: Callable[[str], None]) -> None:
+    def __init__(self, session: CommandSession, show: Callable[[str], None]) -> None:
         super().__init__()
         self._session, self._show = session, show
 

@@ -9,10 +9,10 @@
     header  what the headers of files say of their series: tokens of UIDs and patient, geometry; files share rows
     library versions of the libraries that answered; a file's row leads to the ones that answered all of its slices
     mask    labels of a segmented slice, compressed (`segmentation`)
-    look    how a slice looks, in numbers, of one in four (`scans.look`): what `drift` compares series by
+    look    how a slice looks, in numbers, of one in four (`scans.appearance`): what `drift` compares series by
     second  what a pair says of a slice besides: its U-Net's pixels of liver and tumour, the odds of a lesion by both
     picture a small picture of a suspicious slice with its contours (`report.pictures`), for a page without the scans
-    beside  only where answers depend on other files, too: who stood beside a file (`ledger.beside`)
+    beside  only where answers depend on other files, too: who stood beside a file (`ledger.neighbours`)
     ctime   when a file's inode last changed, of those that are known (`ledger.altered`)
     volume, ranked  (temporary) which slices belong together, and in which order (`ledger.ranks`)
     found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it
@@ -37,8 +37,8 @@ from lits_deploy.ledger.rows import PICTURES as PICTURES
 from lits_deploy.ledger.rows import RAN as RAN
 from lits_deploy.ledger.rows import RUN as RUN
 from lits_deploy.ledger.rows import AnsweredRow as AnsweredRow
-from lits_deploy.ledger.rows import Counts as Counts
 from lits_deploy.ledger.rows import EntryRow as EntryRow
+from lits_deploy.ledger.rows import FileCounts as FileCounts
 from lits_deploy.ledger.rows import FileRow as FileRow
 from lits_deploy.ledger.rows import HeaderRow as HeaderRow
 from lits_deploy.ledger.rows import PendingFile as PendingFile

@@ -130,7 +130,7 @@ class Absorb:
     def take(self, path: Path, *, beside: bool) -> Taken:
         """Carry over the answers of the files that are to do, in one transaction.
 
-        path: of the other ledger, which nobody writes to. beside: answers depend on other files, too (`ledger.beside`),
+        path: of the other ledger, which nobody writes to. beside: they depend on other files (`ledger.neighbours`),
         and those that hold no more are carried over again. Raises LedgerDamage where rows of the other ledger are not
         those that were written; nothing has changed then.
         """

@@ -44,7 +44,7 @@ def of(*cells: Any) -> bytes:
     return hashlib.blake2b(_told(cells), digest_size=_BYTES).digest()
 
 
-class Sealed(NamedTuple):
+class DigestedRow(NamedTuple):
     """A file's number and status, the digest noted beside it (None while pending), and what it is now."""
 
     file: int
@@ -53,24 +53,24 @@ class Sealed(NamedTuple):
     now: bytes
 
 
-def of_all(db: sqlite3.Connection, *, fresh: bool = False) -> Iterator[Sealed]:
+def of_all(db: sqlite3.Connection, *, fresh: bool = False) -> Iterator[DigestedRow]:
     """Every file, in the order of their numbers; streamed. fresh: those that are done and have no digest yet."""
     return _sealed(db, _FRESH if fresh else _ALL)
 
 
-def of_some(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[Sealed]:
+def of_some(db: sqlite3.Connection, numbers: Sequence[int]) -> Iterator[DigestedRow]:
     """These files."""
     for start in range(0, len(numbers), _LOT):
         lot = numbers[start : start + _LOT]
         yield from _sealed(db, _SOME, *lot, *[None] * (_LOT - len(lot)))
 
 
-def write(db: sqlite3.Connection, found: Iterable[Sealed]) -> None:
+def write(db: sqlite3.Connection, found: Iterable[DigestedRow]) -> None:
     """Note the digests of these files beside them; part of the transaction that wrote their rows."""
     db.executemany("UPDATE file SET digest = ? WHERE id = ?", [(each.now, each.file) for each in found])
 
 
-def _sealed(db: sqlite3.Connection, query: str, *values: int | None) -> Iterator[Sealed]:
+def _sealed(db: sqlite3.Connection, query: str, *values: int | None) -> Iterator[DigestedRow]:
     for number, group in groupby(db.execute(query, values), key=itemgetter(0)):
         digest = None
         for row in group:
@@ -85,7 +85,7 @@ def _sealed(db: sqlite3.Connection, query: str, *values: int | None) -> Iterator
             if row[_SECOND][-1] is not None:  # likewise
                 digest.update(of("second", *row[_SECOND]))
         assert digest is not None
-        yield Sealed(number, status, noted, digest.digest())
+        yield DigestedRow(number, status, noted, digest.digest())
 
 
 def run_id(db: sqlite3.Connection, identity: str) -> str:

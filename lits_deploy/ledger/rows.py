@@ -13,7 +13,7 @@ by an input gate or its header."""
 NAMES, RUN, ABOUT, RAN, PICTURES = "names", "run", "about", "ran", "pictures"
 """What is noted of a run (`Ledger.note`): how it names things; classes and provenance, which its tables repeat; what a
 report says of the network, and of when, where and on what it ran (`pipeline.about`); what is drawn over pictures
-(`report.drawn`)."""
+(`report.picture_pass`)."""
 
 
 class SecondRow(NamedTuple):
@@ -39,7 +39,7 @@ class SliceRow(NamedTuple):
     """A slice's answer: file's number, index in it, label 0…2 and probabilities; no label where the network is unsure;
     or a reason and None. facts: a `series.Where` as JSON (`facts_of` reads it); pixels: checksum of the slice as the
     network saw it; labels: its mask, compressed, if it was segmented; look: how it looks, if it was looked at
-    (`scans.look.packed`); second: of a pair."""
+    (`scans.appearance.packed`); second: of a pair."""
 
     file: int
     idx: int
@@ -139,8 +139,8 @@ class PendingFile(NamedTuple):
 class ResultRow(NamedTuple):
     """A row of the result tables, as far as the ledger knows it; `volume` leads to `Ledger.volumes`, `file` to the
     file's pictures. position: what orders its volume (`series.Arranged.by`). copy_of: the original's path. look: how it
-    looks, of rows by volume (`scans.look.packed`); None: not looked at. liver, tumour, log_odds: as in SecondRow, of a
-    pair."""
+    looks, of rows by volume (`scans.appearance.packed`); None: not looked at. liver, tumour, log_odds: as in SecondRow,
+    of a pair."""
 
     path: str
     idx: int
@@ -186,7 +186,7 @@ class PictureRow(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Counts:
+class FileCounts:
     """Files by status."""
 
     pending: int

@@ -13,8 +13,8 @@ from lits_deploy.files import canonical_json
 from lits_deploy.ledger import digest, schema
 from lits_deploy.ledger.absorb import Absorb
 from lits_deploy.ledger.altered import Altered
-from lits_deploy.ledger.beside import Beside
 from lits_deploy.ledger.file import LedgerFile
+from lits_deploy.ledger.neighbours import NeighbourTable
 from lits_deploy.ledger.ranks import Ranks
 from lits_deploy.ledger.rows import (
     ABSTAINED,
@@ -24,8 +24,8 @@ from lits_deploy.ledger.rows import (
     OK,
     PENDING,
     AnsweredRow,
-    Counts,
     EntryRow,
+    FileCounts,
     FileRow,
     PendingFile,
     PictureRow,
@@ -34,7 +34,7 @@ from lits_deploy.ledger.rows import (
     SourceRow,
     VolumeRow,
 )
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans.discover import ScanRecord
 
 _STAGED = attrgetter(
     "path", "size", "mtime_ns", "reason", "kind", "container", "member", "ctime_ns", "unlisted", "shard"
@@ -71,7 +71,7 @@ class Ledger(LedgerFile):
         """The folder that the paths are relative to, escaped."""
         return self.noted("base")
 
-    def stage(self, found: Iterable[Found], name: Callable[[str], str] = str) -> None:
+    def stage(self, found: Iterable[ScanRecord], name: Callable[[str], str] = str) -> None:
         """Note what discovery saw; nothing changes before `adopt`. The same path again is ignored.
 
         name: what is written of a path.
@@ -122,7 +122,7 @@ class Ledger(LedgerFile):
         retry_failed: bool = False,
         scope: Mapping[str, str] | None = None,
         hidden: bool = False,
-    ) -> Counts:
+    ) -> FileCounts:
         """Make the staged files the run's files, and this its identity and base folder, in one transaction.
 
         Files that are done and have not changed (size, mtime, `altered`) stay; changed, new and half-done ones become
@@ -150,9 +150,9 @@ class Ledger(LedgerFile):
         return self.counts()
 
     @cached_property
-    def beside(self) -> Beside:
+    def beside(self) -> NeighbourTable:
         """What else answers depend on than their own files."""
-        return Beside(self._db, self._transaction)
+        return NeighbourTable(self._db, self._transaction)
 
     @property
     def absorb(self) -> Absorb:
@@ -172,10 +172,10 @@ class Ledger(LedgerFile):
         """Which files have changed although their size and time say no."""
         return Altered(self._db, self._transaction)
 
-    def counts(self) -> Counts:
+    def counts(self) -> FileCounts:
         """Files by status."""
         by_status = dict(self._db.execute("SELECT status, count(*) FROM file GROUP BY status"))
-        return Counts(by_status.get(PENDING, 0), by_status.get(OK, 0), by_status.get(FAILED, 0))
+        return FileCounts(by_status.get(PENDING, 0), by_status.get(OK, 0), by_status.get(FAILED, 0))
 
     def pending(self, page: int) -> Iterator[PendingFile]:
         """The files to do, in path order, `page` at a time; files may be recorded meanwhile."""

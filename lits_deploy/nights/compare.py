@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lits_deploy.drift.numbers import BY_NAME, Column, Number
+from lits_deploy.drift.features import BY_NAME, Column, Number
 from lits_deploy.drift.portrait import LEAST_LOOKS, WORDS
 from lits_deploy.errors import MissingExtra
-from lits_deploy.nights.night import Sample
+from lits_deploy.nights.night import SeriesSample
 from lits_deploy.nights.smallest import smallest_shift
 
 LEAST = 4
@@ -25,7 +25,7 @@ LEAST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class FeatureFinding:
     """A number, or a word, of one sample (`own`) beside another.
 
     what: its name; word: the word, of one. own, other: medians, or the shares that have the word; low, high: range of
@@ -55,21 +55,23 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class SampleComparison:
     """One sample beside another. why_not: why nothing was compared, or None."""
 
-    own: Sample
-    other: Sample
-    findings: tuple[Finding, ...] = ()
+    own: SeriesSample
+    other: SeriesSample
+    findings: tuple[FeatureFinding, ...] = ()
     why_not: str | None = None
 
     @property
-    def found(self) -> tuple[Finding, ...]:
+    def found(self) -> tuple[FeatureFinding, ...]:
         """What differs, the surest first."""
         return tuple(sorted((one for one in self.findings if one.found), key=lambda one: one.p))
 
 
-def compare(pairs: Sequence[tuple[Sample, Sample]], *, false_share: float, smallest: bool = True) -> list[Comparison]:
+def compare(
+    pairs: Sequence[tuple[SeriesSample, SeriesSample]], *, false_share: float, smallest: bool = True
+) -> list[SampleComparison]:
     """Test each pair in everything that both have; false_share: of what is found, expected to be false at most.
 
     smallest: work out the smallest shifts, too, which takes longer than all the rest.
@@ -93,7 +95,9 @@ def compare(pairs: Sequence[tuple[Sample, Sample]], *, false_share: float, small
                 one = replace(one, smallest=least)
             settled.append(one)
         made.append(
-            Comparison(own=own, other=other, findings=tuple(settled), why_not=None if settled else _why_not(own, other))
+            SampleComparison(
+                own=own, other=other, findings=tuple(settled), why_not=None if settled else _why_not(own, other)
+            )
         )
     return made
 
@@ -112,7 +116,7 @@ def steps(number: Number, column: Column, other: Column) -> Column:
     return np.round((number.scale.of(column) - np.median(number.scale.of(other))) / number.step)
 
 
-def _tested(stats: Any, own: Sample, other: Sample) -> list[Finding]:
+def _tested(stats: Any, own: SeriesSample, other: SeriesSample) -> list[FeatureFinding]:
     found = []
     for name in own.shared(other):
         mine, theirs = own.numbers[name], other.numbers[name]
@@ -128,14 +132,16 @@ def _tested(stats: Any, own: Sample, other: Sample) -> list[Finding]:
             table = [[have[0], counts[0] - have[0]], [have[1], counts[1] - have[1]]]
             p = float(stats.fisher_exact(table).pvalue)
             shares = have[0] / counts[0], have[1] / counts[1]
-            found.append(Finding(name=name, what=what, word=word, own=shares[0], other=shares[1], counts=counts, p=p))
+            found.append(
+                FeatureFinding(name=name, what=what, word=word, own=shares[0], other=shares[1], counts=counts, p=p)
+            )
     return found
 
 
-def _number(stats: Any, number: Number, mine: Column, theirs: Column) -> Finding:
+def _number(stats: Any, number: Number, mine: Column, theirs: Column) -> FeatureFinding:
     own, other = steps(number, mine, theirs), steps(number, theirs, theirs)
     spread = max(float(other.std(ddof=1)), 1.0)
-    return Finding(
+    return FeatureFinding(
         name=number.name,
         what=number.what,
         own=float(np.median(mine)),
@@ -148,7 +154,7 @@ def _number(stats: Any, number: Number, mine: Column, theirs: Column) -> Finding
     )
 
 
-def _why_not(own: Sample, other: Sample) -> str:
+def _why_not(own: SeriesSample, other: SeriesSample) -> str:
     if min(own.series, other.series) < LEAST:
         return f"{own.series} and {other.series} series are too few: {LEAST} are needed on either side"
     if own.shared(other):

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from lits_deploy.bundle import Bundle
-from lits_deploy.drift.against import against
-from lits_deploy.drift.numbers import ANSWERED, AS_SEEN, NUMBERS, Column
+from lits_deploy.drift.compare import against
+from lits_deploy.drift.features import ANSWERED, AS_SEEN, NUMBERS, Column
 from lits_deploy.drift.portrait import WORDS, Portrait
-from lits_deploy.drift.reference import REFERENCE, Reference
+from lits_deploy.drift.reference import REFERENCE, DriftReference
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.ledger import ABOUT, FILE_NAME
 from lits_deploy.pipeline.output import OutputFolder
@@ -26,7 +26,7 @@ TRAINING = "training"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class SeriesSample:
     """Series to compare with others. numbers: float64 [≤ series] by name, those that are known; words: how many series
     have each. contract: hash of how the network sees slices; answered_by: what its answers depend on. Either is empty
     where nobody knows: then what depends on it is not compared."""
@@ -38,7 +38,7 @@ class Sample:
     contract: str = ""
     answered_by: str = ""
 
-    def shared(self, other: Sample) -> list[str]:
+    def shared(self, other: SeriesSample) -> list[str]:
         """The numbers that mean the same in both."""
         apart: set[str] = set()
         if not self.contract or self.contract != other.contract:
@@ -53,14 +53,14 @@ class Night:
     """An OUT. sample: one series a study, the longest. series: all that could be compared, `marked` of them unlike the
     reference, which is the bundle's as the ledger has it, or the one that was asked for."""
 
-    sample: Sample
+    sample: SeriesSample
     series: int
     marked: int
-    reference: Reference | None
-    training: Sample | None
+    reference: DriftReference | None
+    training: SeriesSample | None
 
 
-def read_night(out: Path, reference: Reference | None = None, training: Sample | None = None) -> Night:
+def read_night(out: Path, reference: DriftReference | None = None, training: SeriesSample | None = None) -> Night:
     """The series of an OUT, or of the folder of its ledger.
 
     reference, training: of another bundle than the one that it was answered with. Raises OutputError where there is no
@@ -98,9 +98,9 @@ def read_night(out: Path, reference: Reference | None = None, training: Sample |
     )
 
 
-def of_bundle(bundle: Bundle) -> tuple[Reference, Sample]:
+def of_bundle(bundle: Bundle) -> tuple[DriftReference, SeriesSample]:
     """The reference that a bundle keeps. Raises BundleError where it keeps none."""
-    reference = Reference.from_json(bundle.manifest.training.get(REFERENCE))
+    reference = DriftReference.from_json(bundle.manifest.training.get(REFERENCE))
     if reference is None:
         raise BundleError(f"{bundle.folder} keeps nothing of its training series.", fix="export it again")
     sample = training_of(reference, bundle.manifest.contract.sha256, bundle.sha256)
@@ -108,12 +108,12 @@ def of_bundle(bundle: Bundle) -> tuple[Reference, Sample]:
     return reference, sample
 
 
-def training_of(reference: Reference | None, contract: str, bundle: str) -> Sample | None:
+def training_of(reference: DriftReference | None, contract: str, bundle: str) -> SeriesSample | None:
     """The training series of a bundle as a sample; None where it keeps none."""
     if reference is None:
         return None
     numbers = {name: column[~np.isnan(column)] for name, column in reference.numbers.items()}
-    return Sample(
+    return SeriesSample(
         name=TRAINING,
         series=reference.series,
         numbers=numbers,
@@ -123,7 +123,7 @@ def training_of(reference: Reference | None, contract: str, bundle: str) -> Samp
     )
 
 
-def sample_of(name: str, portraits: Sequence[Portrait], contract: str = "", answered_by: str = "") -> Sample:
+def sample_of(name: str, portraits: Sequence[Portrait], contract: str = "", answered_by: str = "") -> SeriesSample:
     """Portraits as a sample."""
     columns = {
         number.name: np.array([one.numbers[number.name] for one in portraits if number.name in one.numbers], np.float64)
@@ -132,7 +132,7 @@ def sample_of(name: str, portraits: Sequence[Portrait], contract: str = "", answ
     words: dict[str, Counter[str]] = {
         word: Counter(one.words[word] for one in portraits if word in one.words) for word in WORDS
     }
-    return Sample(
+    return SeriesSample(
         name=name,
         series=len(portraits),
         numbers={name: column for name, column in columns.items() if len(column)},
@@ -142,7 +142,7 @@ def sample_of(name: str, portraits: Sequence[Portrait], contract: str = "", answ
     )
 
 
-def pooled(samples: Sequence[Sample]) -> Sample:
+def pooled(samples: Sequence[SeriesSample]) -> SeriesSample:
     """Several nights as one sample, to hold another against."""
 
     def same(values: set[str]) -> str:
@@ -155,7 +155,7 @@ def pooled(samples: Sequence[Sample]) -> Sample:
             numbers.setdefault(name, []).append(column)
         for word, found in sample.words.items():
             words.setdefault(word, Counter()).update(found)
-    return Sample(
+    return SeriesSample(
         name=samples[0].name if len(samples) == 1 else f"{len(samples)} nights before",
         series=sum(sample.series for sample in samples),
         numbers={name: np.concatenate(columns) for name, columns in numbers.items()},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lits_deploy.errors import OutputError
 from lits_deploy.files import write_text
-from lits_deploy.nights import words
+from lits_deploy.nights import formatting
 from lits_deploy.nights.plot import MOST, Strips
 from lits_deploy.nights.report import Nights
 from lits_deploy.pages import render
@@ -25,7 +25,9 @@ def write_page(nights: Nights, path: Path) -> Path:
 def page(nights: Nights) -> str:
     """The whole page as text."""
     shown = [(one, Strips(one)) for one in nights.comparisons]
-    return render(Path(__file__).parent, d=nights, shown=shown, words=words, most=f"{MOST:g}", names=_names(nights))
+    return render(
+        Path(__file__).parent, d=nights, shown=shown, words=formatting, most=f"{MOST:g}", names=_names(nights)
+    )
 
 
 def _names(nights: Nights) -> Sequence[str]:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from lits_deploy.drift.numbers import Column
-from lits_deploy.nights.compare import Comparison, Finding
-from lits_deploy.nights.words import title
+from lits_deploy.drift.features import Column
+from lits_deploy.nights.compare import FeatureFinding, SampleComparison
+from lits_deploy.nights.formatting import title
 from lits_deploy.pages import escape
 
 MOST = 6.0
@@ -26,7 +26,7 @@ _LEFT, _RIGHT, _ROW, _WIDTH, _TOP = 250, 20, 26, 860, 22
 class Strips:
     """One of them."""
 
-    comparison: Comparison
+    comparison: SampleComparison
 
     def legend(self) -> list[tuple[Markup, str]]:
         """Keys and what they mean."""
@@ -49,7 +49,7 @@ class Strips:
             f'aria-label="{told}">{"".join(body)}</svg>'
         )
 
-    def _row(self, finding: Finding, top: int) -> str:
+    def _row(self, finding: FeatureFinding, top: int) -> str:
         number = finding.number
         assert number is not None
         others = number.scale.of(self.comparison.other.numbers[finding.name])

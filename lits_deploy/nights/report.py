@@ -9,8 +9,8 @@ from typing import Any
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
-from lits_deploy.nights.compare import Comparison, Finding, compare, scipy_stats
-from lits_deploy.nights.night import Night, Sample, of_bundle, pooled, read_night
+from lits_deploy.nights.compare import FeatureFinding, SampleComparison, compare, scipy_stats
+from lits_deploy.nights.night import Night, SeriesSample, of_bundle, pooled, read_night
 from lits_deploy.release import DISCLAIMER
 
 SCHEMA = 1
@@ -24,7 +24,7 @@ class Nights:
     with all before it."""
 
     nights: tuple[Night, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[SampleComparison, ...]
     false_share: float
 
     @property
@@ -78,7 +78,7 @@ def look_at(folders: Sequence[Path], *, bundle: Bundle | None = None, false_shar
     scipy_stats()  # first: what is missing is said at once
     reference, training = (None, None) if bundle is None else of_bundle(bundle)
     nights = [read_night(folder, reference, training) for folder in folders]
-    pairs: list[tuple[Sample, Sample]] = [(n.sample, n.training) for n in nights if n.training is not None]
+    pairs: list[tuple[SeriesSample, SeriesSample]] = [(n.sample, n.training) for n in nights if n.training is not None]
     if len(nights) > 1:
         pairs.append((nights[-1].sample, pooled([night.sample for night in nights[:-1]])))
     if not pairs:
@@ -90,7 +90,7 @@ def look_at(folders: Sequence[Path], *, bundle: Bundle | None = None, false_shar
     return Nights(nights=tuple(nights), comparisons=tuple(compared), false_share=false_share)
 
 
-def _finding(one: Finding) -> dict[str, Any]:
+def _finding(one: FeatureFinding) -> dict[str, Any]:
     told: dict[str, Any] = {
         name: getattr(one, name) for name in ("name", "word", "own", "other", "p", "adjusted", "found")
     }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.drift.numbers import Column, Number
+from lits_deploy.drift.features import Column, Number
 
 POWER = 0.8
 """Share of nights in which it is found."""

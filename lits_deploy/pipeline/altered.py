@@ -12,8 +12,8 @@ from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.archive import close_last, last_opened
+from lits_deploy.scans.containment import open_scan
 from lits_deploy.scans.listing import Listing
-from lits_deploy.scans.within import open_scan
 
 _LOT = 1000  # files noted in the ledger at once
 _BLOCK = 1 << 20

@@ -14,7 +14,7 @@ from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import Intake
 from lits_deploy.pipeline.options import RunSummary
 from lits_deploy.pipeline.output import RUN_JSON
-from lits_deploy.pipeline.record import Answered, Effort, Session, timings, write_run_json
+from lits_deploy.pipeline.record import AnswerTimes, RunEffort, StartTimes, timings, write_run_json
 from lits_deploy.results import write_tables
 
 Finish = Callable[[RunContext], Sequence[Path]]
@@ -25,12 +25,12 @@ def conclude(
     run: RunContext,
     intake: Intake,
     ignored: Ignored,
-    session: Session,
+    session: StartTimes,
     *,
     provenance: Mapping[str, str],
-    answered: Answered,
+    answered: AnswerTimes,
     finish: Finish | None,
-    effort: Callable[[], Effort],
+    effort: Callable[[], RunEffort],
     warnings: Callable[[], Sequence[str]],
     incomplete: int | None = None,
 ) -> RunSummary:
@@ -113,7 +113,7 @@ def _idle(run: RunContext, idle: Sequence[int]) -> Iterator[str]:
 def _summary(
     run: RunContext,
     intake: Intake,
-    answered: Answered,
+    answered: AnswerTimes,
     tables: tuple[Path, ...],
     warnings: tuple[str, ...],
     incomplete: int | None,

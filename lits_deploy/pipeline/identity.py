@@ -9,14 +9,14 @@ from lits_deploy.files import canonical_json
 from lits_deploy.ledger import ABOUT, RAN, RUN
 from lits_deploy.pipeline.about import about
 from lits_deploy.pipeline.context import RunContext
-from lits_deploy.pipeline.judge import Judge, MaskJudge, PairJudge
+from lits_deploy.pipeline.decide import MaskDecider, PairDecider, SliceDecider
 from lits_deploy.results import PROVENANCE
 
 MIXED = "mixed"
 """In an identity: in what the machines that answered differed; and a column's value where it did (`sharding.merge`)."""
 
 
-def identity_of(run: RunContext, judge: Judge | PairJudge | MaskJudge) -> dict[str, Any]:
+def identity_of(run: RunContext, judge: SliceDecider | PairDecider | MaskDecider) -> dict[str, Any]:
     """All that changes results; versions do not count, so that a run survives an update."""
     info = run.info
     return {

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from lits_deploy.decode.decoding import Batch
 from lits_deploy.errors import DeviceOutOfMemory
-from lits_deploy.mishaps import no_room
+from lits_deploy.resource_errors import no_room
 from lits_deploy.runtime import Runtime, RuntimeInfo
 
 Output = npt.NDArray[Any]

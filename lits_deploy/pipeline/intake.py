@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.ledger import NAMES
-from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.altered import find_altered
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.neighbours import Neighbours
@@ -77,7 +77,7 @@ def take_on(
     return Intake(identity=identity, resumed=resumed, added=added, removed=before + added - counts.all)
 
 
-def jobs_of(run: RunContext) -> Iterator[Job]:
+def jobs_of(run: RunContext) -> Iterator[DecodeJob]:
     """What is to be decoded of the files that were taken on, in the order of work, with who is beside whom.
 
     Files whose neighbours have changed are to be done again from now on. Raises KeyboardInterrupt when asked to stop.
@@ -86,4 +86,4 @@ def jobs_of(run: RunContext) -> Iterator[Job]:
         neighbours = Neighbours(run)
         neighbours.plan()
         return neighbours.jobs()
-    return (Job.of(row, run.listing.real_path) for row in run.ledger.pending(tuning.PAGE))
+    return (DecodeJob.of(row, run.listing.real_path) for row in run.ledger.pending(defaults.PAGE))

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import monotonic, perf_counter
 
-from lits_deploy.decode.job import Again, Ended, Job
-from lits_deploy.ledger import EXCLUDED, FAILED, OK, Counts, FileRow, SliceRow
-from lits_deploy.pipeline import tuning
+from lits_deploy.decode.job import Again, DecodeJob, Ended
+from lits_deploy.ledger import EXCLUDED, FAILED, OK, FileCounts, FileRow, SliceRow
+from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.context import NetworkRun
+from lits_deploy.pipeline.decide import MaskDecider, PairDecider, SliceDecider
 from lits_deploy.pipeline.inference import Inferred
-from lits_deploy.pipeline.judge import Judge, MaskJudge, PairJudge
 from lits_deploy.pipeline.options import Progress
-from lits_deploy.scans.look import packed
+from lits_deploy.scans.appearance import packed
 
 
 class Loop:
@@ -25,7 +25,9 @@ class Loop:
     failed: files. write_s: seconds in the ledger; seconds: `run` took, from its first file.
     """
 
-    def __init__(self, run: NetworkRun, judge: Judge | PairJudge | MaskJudge, *, counts: Counts, batch: int) -> None:
+    def __init__(
+        self, run: NetworkRun, judge: SliceDecider | PairDecider | MaskDecider, *, counts: FileCounts, batch: int
+    ) -> None:
         self._run, self._judge, self._counts, self._batch = run, judge, counts, batch
         self._slices: list[SliceRow] = []
         self._files: list[FileRow] = []
@@ -36,7 +38,7 @@ class Loop:
         self.write_s = self.seconds = 0.0
         self.first_result_at: float | None = None
 
-    def run(self, jobs: Iterator[Job]) -> None:
+    def run(self, jobs: Iterator[DecodeJob]) -> None:
         """Have all of them answered; returns early, in good order, when asked to stop."""
         network = self._run.network
         assert network.opened is not None
@@ -58,7 +60,7 @@ class Loop:
         self.seconds = monotonic() - self._started
         self._report(final=True)
 
-    def _timed(self, jobs: Iterator[Job]) -> Iterator[Job]:
+    def _timed(self, jobs: Iterator[DecodeJob]) -> Iterator[DecodeJob]:
         self._started = monotonic()  # at the first file: workers may have been starting still
         yield from jobs
 
@@ -69,7 +71,7 @@ class Loop:
         if self._run.stop.requested:  # only what the network is at is finished
             for batch in self._run.network.cancel():
                 self._run.decoding.release(batch, done=False)
-        if (self._files or self._slices) and monotonic() - self._last_commit > tuning.COMMIT_EVERY_S:
+        if (self._files or self._slices) and monotonic() - self._last_commit > defaults.COMMIT_EVERY_S:
             self._commit()
         self._report(final=False)
 
@@ -109,12 +111,12 @@ class Loop:
             self._run.keeper.done(job.file)
         self._files.append(FileRow(job.file, OK, None, sha256, end.window, header))
 
-    def _void(self, job: Job) -> None:
+    def _void(self, job: DecodeJob) -> None:
         """What there is of a file counts no more; what the ledger has of it goes with the next commit."""
         self._drop(job)
         self._forget.append(job.file)
 
-    def _drop(self, job: Job) -> None:
+    def _drop(self, job: DecodeJob) -> None:
         self._slices = [row for row in self._slices if row.file != job.file]
         if self._run.keeper is not None:
             self._run.keeper.forget(job.file)
@@ -130,7 +132,7 @@ class Loop:
 
     def _report(self, *, final: bool) -> None:
         now = monotonic()
-        if self._run.on_progress is None or (now - self._last_progress < tuning.PROGRESS_EVERY_S and not final):
+        if self._run.on_progress is None or (now - self._last_progress < defaults.PROGRESS_EVERY_S and not final):
             return
         self._last_progress = now
         network = self._run.network

@@ -13,12 +13,12 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import HeaderRow
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pseudonyms import Pseudonyms, salt_of
-from lits_deploy.scans import Series
+from lits_deploy.scans import SeriesHeader
 from lits_deploy.scans.fetch import is_object, is_there
 from lits_deploy.scans.picture_series import place_of
 from lits_deploy.series.facts import Where
@@ -34,7 +34,7 @@ def pseudonyms(options: ClassifyOptions, folder: Path) -> Pseudonyms:
     return Pseudonyms(salt=salt, identify=options.identify, paths=options.pseudonymous)
 
 
-def series_of(job: Job, series: Series | None) -> Series | None:
+def series_of(job: DecodeJob, series: SeriesHeader | None) -> SeriesHeader | None:
     """The series of a file, in clear: by its header, for pictures by their path; None where nothing is known.
 
     Where a header names no series, its folder does; where it names no study, its series is one.
@@ -47,18 +47,18 @@ def series_of(job: Job, series: Series | None) -> Series | None:
     return dataclasses.replace(series, series=name, study=series.study or name)
 
 
-def where_of(job: Job, where: Where) -> Where:
+def where_of(job: DecodeJob, where: Where) -> Where:
     """Where a slice lies, in clear: as its header says it, for pictures by their path."""
     return Where(number=_place(job)[1]) if job.kind == "picture" else where
 
 
-def _key(series: Series) -> str:
+def _key(series: SeriesHeader) -> str:
     """Tells series apart. A DICOM series is one of its study: templates share series UIDs."""
     return f"{series.study}\0{series.series}" if series.kind == "dicom" else series.series
 
 
 @lru_cache(maxsize=64)  # asked of a file's slices and, a batch later, of its end
-def _place(job: Job) -> tuple[Series, int | None]:
+def _place(job: DecodeJob) -> tuple[SeriesHeader, int | None]:
     folder = os.path.dirname(job.path)  # noqa: PTH120
     return place_of(job.name, lambda name: job.member is None and _is_there(os.path.join(folder, name)))  # noqa: PTH118
 
@@ -89,7 +89,7 @@ class Naming:
             return checksum
         return int(self.names.of("pixels", str(checksum)), 16)
 
-    def header(self, job: Job, series: Series | None) -> HeaderRow | None:
+    def header(self, job: DecodeJob, series: SeriesHeader | None) -> HeaderRow | None:
         """What is written of a file's series; None where nothing is known."""
         series = series_of(job, series)
         if series is None:
@@ -103,7 +103,7 @@ class Naming:
             self._rows[key] = self._header(series)
         return self._rows[key]
 
-    def facts(self, job: Job, where: Where) -> str:
+    def facts(self, job: DecodeJob, where: Where) -> str:
         """Where a slice lies (`series.Where`), as JSON: identifiers and texts hashed, the clock shifted by hours and
         seconds that only the salt tells."""
         told = where_of(job, where).to_json()
@@ -121,7 +121,7 @@ class Naming:
     def _shift(self) -> int:
         return int(self.names.of("clock", ""), 16) % int(_DAY)
 
-    def _header(self, series: Series) -> HeaderRow:
+    def _header(self, series: SeriesHeader) -> HeaderRow:
         info: dict[str, Any] = {name: getattr(series, name) for name in ("kind", "modality", "orientation")}
         if series.by_folder:
             info["by_folder"] = True

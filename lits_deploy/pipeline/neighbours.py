@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from time import monotonic
 
-from lits_deploy.decode.job import Job, Source
+from lits_deploy.decode.job import DecodeJob, NeighbourSource
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.ledger import HeaderRow
-from lits_deploy.ledger.beside import Near, Planned
-from lits_deploy.pipeline import tuning
+from lits_deploy.ledger.neighbours import Near, PlannedNeighbours
+from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import Progress
-from lits_deploy.scans import Series
+from lits_deploy.scans import SeriesHeader
 from lits_deploy.series.facts import Where
 
 _BY_PATH, _BY_HEADER = "picture", "dicom"
@@ -38,7 +38,7 @@ class Neighbours:
     """Plans a run's files once the ledger has adopted them, and then gives them out with those beside them."""
 
     run: RunContext
-    _recent: dict[int, Source] = field(default_factory=dict, repr=False)
+    _recent: dict[int, NeighbourSource] = field(default_factory=dict, repr=False)
 
     def plan(self) -> None:
         """Read the headers that are not known, and have the ledger know who is beside whom.
@@ -50,30 +50,30 @@ class Neighbours:
             beside.put(some)
         beside.settle(self._planned())
 
-    def jobs(self) -> Iterator[Job]:
+    def jobs(self) -> Iterator[DecodeJob]:
         """The files to do with those beside them, series by series and along each."""
-        for row, near in self.run.ledger.beside.pending(tuning.PAGE):
-            job = Job.of(row, self.run.listing.real_path)
+        for row, near in self.run.ledger.beside.pending(defaults.PAGE):
+            job = DecodeJob.of(row, self.run.listing.real_path)
             self._recent[row.file] = job.source
             yield replace(job, beside=self._sources(near))
             while len(self._recent) > _RECENT:  # the oldest first
                 del self._recent[next(iter(self._recent))]
 
-    def of(self, file: int) -> tuple[Source | None, ...]:
-        """The files that become the channels of a file of one slice (`Job.beside`)."""
+    def of(self, file: int) -> tuple[NeighbourSource | None, ...]:
+        """The files that become the channels of a file of one slice (`DecodeJob.beside`)."""
         return self._sources(self.run.ledger.beside.near(file))
 
-    def _sources(self, near: Near) -> tuple[Source | None, ...]:
+    def _sources(self, near: Near) -> tuple[NeighbourSource | None, ...]:
         wanted = {number for number in near if number is not None and number not in self._recent}
         for row in self.run.ledger.staged_files(sorted(wanted)):
-            self._recent[row.file] = Job.of(row, self.run.listing.real_path).source
+            self._recent[row.file] = DecodeJob.of(row, self.run.listing.real_path).source
         return tuple(None if number is None else self._recent[number] for number in near)
 
     def _told(self) -> Iterator[_Told]:
         """What headers and paths say of files of one slice."""
         run, naming = self.run, self.run.naming
 
-        def named(job: Job, series: Series | None, where: Where, sha256: str | None) -> Iterator[_Told]:
+        def named(job: DecodeJob, series: SeriesHeader | None, where: Where, sha256: str | None) -> Iterator[_Told]:
             header = naming.header(job, series)
             if header is not None:
                 yield job.file, header, naming.facts(job, where), naming.sha256(sha256)
@@ -86,16 +86,16 @@ class Neighbours:
         for read, (end, frames) in enumerate(run.decoding.files(self._unread(_BY_HEADER)), start=1):
             if end.reason is None and len(frames) == 1:
                 yield from named(end.job, end.series, frames[0].where, end.sha256)
-            if run.on_progress is not None and monotonic() - said > tuning.PROGRESS_EVERY_S:
+            if run.on_progress is not None and monotonic() - said > defaults.PROGRESS_EVERY_S:
                 said = monotonic()
                 note = f"{read:,} headers read, for neighbouring slices"
                 run.on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
 
-    def _unread(self, kind: str) -> Iterator[Job]:
-        for row in self.run.ledger.beside.unread(kind, tuning.PAGE):
-            yield Job.of(row, self.run.listing.real_path, headers=True)
+    def _unread(self, kind: str) -> Iterator[DecodeJob]:
+        for row in self.run.ledger.beside.unread(kind, defaults.PAGE):
+            yield DecodeJob.of(row, self.run.listing.real_path, headers=True)
 
-    def _planned(self) -> Iterator[Planned]:
+    def _planned(self) -> Iterator[PlannedNeighbours]:
         ledger, channels = self.run.ledger, self.run.contract.channels
         for members, volumes in ledger.beside.arranged(named=ledger.named):
             for volume in volumes:
@@ -106,4 +106,4 @@ class Neighbours:
                     paths = canonical_json([one and one.path for one in near])
                     digest = sha256_bytes(paths.encode())[:16] if near else ""
                     again = digest != members[i].digest or any(one and one.pending for one in near)
-                    yield Planned(members[i].file, tuple(one and one.file for one in near), digest, again)
+                    yield PlannedNeighbours(members[i].file, tuple(one and one.file for one in near), digest, again)

@@ -10,8 +10,8 @@ from lits_deploy.contract import Task
 from lits_deploy.errors import BundleError, ContractError
 from lits_deploy.fusion import Fusion
 from lits_deploy.operating_point import point_of
-from lits_deploy.pipeline import tuning
-from lits_deploy.pipeline.judge import Judge, MaskJudge, PairJudge
+from lits_deploy.pipeline import defaults
+from lits_deploy.pipeline.decide import MaskDecider, PairDecider, SliceDecider
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import Runtime
 
@@ -58,11 +58,11 @@ def open_artifact(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, 
         runtime=options.runtime,
         device=options.device,
         artifact=artifact,
-        max_batch=options.batch_size or tuning.GPU_BATCH,
+        max_batch=options.batch_size or defaults.GPU_BATCH,
         insist=options.batch_size is not None and not options.tune,
         threads=options.threads,
         # A U-Net's activations take hundreds of MB a batch: one at a time.
-        lanes=tuning.default_lanes(options.threads) if task == "classify" else 1,
+        lanes=defaults.default_lanes(options.threads) if task == "classify" else 1,
         wanted=outputs_of(task, artifact),
         engine_cache=options.engine_cache,
         memory_limit_mib=options.memory_limit_mib,
@@ -75,11 +75,11 @@ def open_network(bundle: Bundle, *, task: Task = "classify", options: ClassifyOp
     return open_artifact(bundle, artifact, options, task)
 
 
-def judge_of(task: Task, artifact: Artifact, options: ClassifyOptions) -> Judge | PairJudge | MaskJudge:
+def judge_of(task: Task, artifact: Artifact, options: ClassifyOptions) -> SliceDecider | PairDecider | MaskDecider:
     """What reads the network's output."""
     if task == "segment":
-        return MaskJudge()
+        return MaskDecider()
     below, point = artifact.abstain_below if options.abstain else None, point_of(artifact, options.operating_point)
     if artifact.fusion:
-        return PairJudge(fusion=Fusion.of(artifact.fusion, artifact.temperature), abstain_below=below, point=point)
-    return Judge(temperature=artifact.temperature, abstain_below=below, point=point)
+        return PairDecider(fusion=Fusion.of(artifact.fusion, artifact.temperature), abstain_below=below, point=point)
+    return SliceDecider(temperature=artifact.temperature, abstain_below=below, point=point)

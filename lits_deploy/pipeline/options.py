@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.contract import InputContract
-from lits_deploy.decode.settings import Settings
+from lits_deploy.decode.settings import DecodeSettings
 from lits_deploy.errors import UserError
 from lits_deploy.scans import READING, Reading
-from lits_deploy.scans.within import Within
+from lits_deploy.scans.containment import Within
 from lits_deploy.tables import check_formats
 
 
@@ -22,8 +22,8 @@ class ClassifyOptions:
 
     runtime, device, artifact, threads, engine_cache: as in `runtime.open_runtime`; artifact None takes the first.
     precision: in place of artifact, takes the one of that precision that is placed for the runtime.
-    batch_size, workers: None chooses for this machine (`pipeline.tuning`, `decode.settings`); what was found by an
-    earlier tuning of this artifact on this box comes first (`pipeline.tuned`). tune: measure that now, and remember it.
+    batch_size, workers: None chooses for this machine (`pipeline.defaults`, `decode.settings`); what an earlier tuning
+    of this artifact on this box found comes first (`pipeline.autotune`). tune: measure that now, and remember it.
     formats: of result tables, out of csv, parquet, jsonl. ledger: its folder, where `out` lies on a network disk.
     abstain: give no class to a slice that the artifact's threshold calls unsure.
     operating_point: rule by which class 2 is given (`operating_point`), in place of the artifact's own.
@@ -82,9 +82,9 @@ class ClassifyOptions:
         if self.time_limit_s <= 0 or self.memory_limit_mib < 1:
             raise UserError("A file needs time and memory to be decoded.", fix="raise --time-limit, --memory-limit")
 
-    def decoding(self, contract: InputContract, within: Within, **more: Any) -> Settings:
+    def decoding(self, contract: InputContract, within: Within, **more: Any) -> DecodeSettings:
         """How to decode slices of that contract. within: where files have to lie; more: as in Settings."""
-        return Settings(
+        return DecodeSettings(
             contract=contract,
             workers=self.workers,
             time_limit_s=self.time_limit_s,

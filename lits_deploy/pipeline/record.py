@@ -36,7 +36,7 @@ _LIBRARIES = (
 
 
 @dataclass
-class Session:
+class StartTimes:
     """The hours of one start of a run: monotonic seconds, except `started`."""
 
     started: datetime
@@ -53,7 +53,7 @@ class Session:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class AnswerTimes:
     """What the answers of this start took, wherever they came from. slices: answered; seconds: from the first file."""
 
     slices: int = 0
@@ -61,8 +61,8 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Effort:
-    """What run.json says of how a start went, besides what `Session` knows.
+class RunEffort:
+    """What run.json says of how a start went, besides what `StartTimes` knows.
 
     options: what those of the run came to; replaced: decode workers; stages: seconds by name, beside discover, write
     and report; write_s: in the ledger; start_up: seconds from the call; more: sections of their own.
@@ -80,8 +80,8 @@ def write_run_json(
     run: RunContext,
     *,
     summary: RunSummary,
-    session: Session,
-    effort: Effort,
+    session: StartTimes,
+    effort: RunEffort,
     ignored: Ignored,
     identity: Mapping[str, Any],
     provenance: Mapping[str, str],
@@ -144,7 +144,7 @@ def write_run_json(
     write_json(summary.run_json, printable_values(document))
 
 
-def timings(session: Session, summary: RunSummary, effort: Effort) -> dict[str, Any]:
+def timings(session: StartTimes, summary: RunSummary, effort: RunEffort) -> dict[str, Any]:
     """Seconds. decode is summed over workers; wait is the network's, for slices; start-up counts from the call."""
     return {
         "wall_s": session.since_call(session.finished),

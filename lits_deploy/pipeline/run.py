@@ -22,7 +22,7 @@ from lits_deploy.decode.decoding import Decoding
 from lits_deploy.errors import OutputError
 from lits_deploy.events.emit import phase
 from lits_deploy.ledger import RAN
-from lits_deploy.pipeline import tuned, tuning
+from lits_deploy.pipeline import autotune, defaults
 from lits_deploy.pipeline.about import ran
 from lits_deploy.pipeline.conclude import Finish, conclude
 from lits_deploy.pipeline.context import Keeper, NetworkRun
@@ -35,7 +35,7 @@ from lits_deploy.pipeline.naming import Naming, pseudonyms
 from lits_deploy.pipeline.network import judge_of, open_artifact, outputs_of, suitable
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import OutputFolder
-from lits_deploy.pipeline.record import Answered, Effort, Session, versions
+from lits_deploy.pipeline.record import AnswerTimes, RunEffort, StartTimes, versions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Runtime
 from lits_deploy.scans import READERS
@@ -76,14 +76,16 @@ def run_folder(
     A file that cannot be used is a row with its reason. Raises UserError for everything the user can mend (bundle,
     device, folders), KeyboardInterrupt if asked to stop before the first file.
     """
-    session = Session(started=datetime.now(timezone.utc), begun=monotonic())
+    session = StartTimes(started=datetime.now(timezone.utc), begun=monotonic())
     options, stop = options or ClassifyOptions(), stop or Stop()
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(f"{out} lies in the bundle, which is never written to.", fix="--out elsewhere")
     artifact, options = suitable(bundle, task, options)
     contract, setting, why_not = bundle.manifest.contract, None, None
     if runtime is None:
-        setting, why_not, options = tuned.find(bundle, artifact, options, partial(open_artifact, task=task), stop=stop)
+        setting, why_not, options = autotune.find(
+            bundle, artifact, options, partial(open_artifact, task=task), stop=stop
+        )
     if listing is None:
         listing = _walk(roots, out, options, only)
     settings = options.decoding(
@@ -91,8 +93,8 @@ def run_folder(
         listing.within,
         objects=is_object(listing.base),
         preload=(READERS["picture"],),
-        most_batch=options.batch_size or tuning.GPU_BATCH,
-        most_lanes=tuning.MOST_LANES,
+        most_batch=options.batch_size or defaults.GPU_BATCH,
+        most_lanes=defaults.MOST_LANES,
     )
     with ExitStack() as stack:
         output = stack.enter_context(
@@ -140,7 +142,7 @@ def run_folder(
         output.keep = True
 
         # Decode, infer, record.
-        batch = options.batch_size or min(tuning.default_batch(run.info.device), run.opened.most)
+        batch = options.batch_size or min(defaults.default_batch(run.info.device), run.opened.most)
         loop = Loop(run, judge, counts=counts, batch=batch)
         session.begun_files = monotonic()
         if answers:
@@ -155,7 +157,7 @@ def run_folder(
             ignored,
             session,
             provenance=provenance,
-            answered=Answered(slices=loop.slices, seconds=loop.seconds),
+            answered=AnswerTimes(slices=loop.slices, seconds=loop.seconds),
             finish=finish,
             effort=lambda: _effort(run, loop, session, batch, setting),
             warnings=lambda: [*_warnings(run), *([] if why_not is None else [why_not])],
@@ -186,7 +188,7 @@ def _wait_for_network(run: NetworkRun) -> None:
 def _warnings(run: NetworkRun) -> Iterator[str]:
     """What a user should know of network and workers."""
     info, most, replaced = run.info, run.opened.most, run.decoding.figures.replaced
-    if info.profile and most < (run.options.batch_size or tuning.default_batch(info.device)):
+    if info.profile and most < (run.options.batch_size or defaults.default_batch(info.device)):
         yield f"{info.device} has memory for batches of {most}: its engine is for {info.profile} slices."
     if run.network.halved:
         yield f"The device was short of memory: batches of {run.network.most} from then on."
@@ -194,10 +196,12 @@ def _warnings(run: NetworkRun) -> Iterator[str]:
         yield f"{replaced} decode workers were replaced."
 
 
-def _effort(run: NetworkRun, loop: Loop, session: Session, batch: int, setting: tuned.Setting | None) -> Effort:
+def _effort(
+    run: NetworkRun, loop: Loop, session: StartTimes, batch: int, setting: autotune.Setting | None
+) -> RunEffort:
     """What run.json says of network and workers."""
     decoded, network = run.decoding.figures, run.network
-    return Effort(
+    return RunEffort(
         options={
             "batch_size": batch,
             "workers": decoded.first,

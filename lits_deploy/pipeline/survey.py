@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.decoding import Decoding
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.ledger import PendingFile
 from lits_deploy.pipeline.naming import series_of, where_of
 from lits_deploy.pipeline.options import ClassifyOptions
@@ -17,7 +17,7 @@ from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.fetch import is_object
 from lits_deploy.scans.listing import Listing, no_scans
 from lits_deploy.scans.roots import list_scans
-from lits_deploy.scans.survey import Seen, Survey
+from lits_deploy.scans.survey import Survey, SurveyedSlice
 from lits_deploy.storage import PathOrUrl
 
 _ANY_WINDOW = (-160.0, 240.0)  # no gate depends on it
@@ -39,7 +39,7 @@ def survey_folder(
         for end, frames in decoding.files(_jobs(listing, survey, headers=not pixels)):
             job = end.job
             series = None if job.kind == "picture" and end.reason is not None else series_of(job, end.series)
-            slices = [Seen(one.index, where_of(job, one.where), one.withheld, one.checksum) for one in frames]
+            slices = [SurveyedSlice(one.index, where_of(job, one.where), one.withheld, one.checksum) for one in frames]
             survey.add(job.name, series, slices, end.reason, end.sha256)
             on_file(survey)
     survey.others = listing.others
@@ -48,10 +48,10 @@ def survey_folder(
     return survey
 
 
-def _jobs(listing: Listing, survey: Survey, *, headers: bool) -> Iterator[Job]:
+def _jobs(listing: Listing, survey: Survey, *, headers: bool) -> Iterator[DecodeJob]:
     for number, found in enumerate(listing):
         if found.reason is not None:
             survey.add(found.path, None, failure=found.reason)
             continue
         row = PendingFile(number, found.path, found.path, found.kind, found.container, found.member, found.mtime_ns)
-        yield Job.of(row, listing.real_path, headers=headers)
+        yield DecodeJob.of(row, listing.real_path, headers=headers)

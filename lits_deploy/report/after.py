@@ -14,8 +14,8 @@ from lits_deploy.events.emit import phase
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.output import REPORT
-from lits_deploy.report.drawn import cam_overlay, check_segmenter, draw_pictures, label_overlay
 from lits_deploy.report.page import write_page
+from lits_deploy.report.picture_pass import cam_overlay, check_segmenter, draw_pictures, label_overlay
 
 
 def reporter(

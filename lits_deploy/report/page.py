@@ -15,9 +15,9 @@ from lits_deploy.errors import OutputError
 from lits_deploy.files import write_text
 from lits_deploy.ledger import Ledger
 from lits_deploy.pages import inline, render, style
-from lits_deploy.report import both, strip, words
+from lits_deploy.report import formatting, pair, strip
 from lits_deploy.report.choose import SERIES, SLICES, WORTH
-from lits_deploy.report.view import MOST_STRIPS, View, view
+from lits_deploy.report.view import MOST_STRIPS, ReportView, view
 from lits_deploy.studies import NEIGHBOURS
 
 
@@ -31,15 +31,15 @@ def write_page(ledger: Ledger, path: Path) -> Path:
     return path
 
 
-def page(shown: View) -> str:
+def page(shown: ReportView) -> str:
     """The whole page as text."""
     folder = Path(__file__).parent
     script = inline(folder / "page.js")
     return render(
         folder,
         v=shown,
-        words=words,
-        both=both,
+        words=formatting,
+        both=pair,
         strip=strip,
         script=script,
         policy=_policy(style(folder), script),

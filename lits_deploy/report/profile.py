@@ -23,7 +23,7 @@ _WITHOUT = {ledger.ABSTAINED: ABSTAINED, ledger.EXCLUDED: EXCLUDED}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class ProfileColumn:
     """One slice, or the most suspicious of some neighbours: lesion and liver probability (None: no answer), what it is
     (class 0…2, ABSTAINED, EXCLUDED, FAILED), and the place of its slice in the series, from 0."""
 
@@ -34,10 +34,10 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class SeriesProfile:
     """The columns of a series of `slices` slices, in order; `each`: slices in a column."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[ProfileColumn, ...]
     slices: int
     each: int
 
@@ -56,21 +56,21 @@ class Profile:
         return place // self.each
 
 
-def profile(rows: Sequence[ResultRow]) -> Profile:
+def profile(rows: Sequence[ResultRow]) -> SeriesProfile:
     """The profile of a series' rows, which are in order along it."""
     each = -(-len(rows) // MOST_COLUMNS) if rows else 1
     columns = [_column(place, row) for place, row in enumerate(rows)]
     shown = [max(columns[at : at + each], key=_weight) for at in range(0, len(columns), each)]
-    return Profile(columns=tuple(shown), slices=len(rows), each=each)
+    return SeriesProfile(columns=tuple(shown), slices=len(rows), each=each)
 
 
-def _column(place: int, row: ResultRow) -> Column:
+def _column(place: int, row: ResultRow) -> ProfileColumn:
     what = row.label if row.label is not None else _WITHOUT.get(row.status, FAILED)
     p1, lesion = row.p1, row.lesion
     if row.log_odds is not None and row.p0 is not None and p1 is not None and lesion is not None:
         p1 = (1 - lesion) * p1 / max(row.p0 + p1, 1e-12)  # a pair's: the rest of 1 is parted as ever
-    return Column(p2=lesion, p1=p1, what=what, place=place)
+    return ProfileColumn(p2=lesion, p1=p1, what=what, place=place)
 
 
-def _weight(column: Column) -> tuple[float, bool]:
+def _weight(column: ProfileColumn) -> tuple[float, bool]:
     return (-1.0 if column.p2 is None else column.p2), column.what in (0, 1, 2)

@@ -12,7 +12,7 @@ from itertools import groupby, pairwise
 from markupsafe import Markup
 
 from lits_deploy.report.pictures import HALF, Contours, Line
-from lits_deploy.report.profile import Profile
+from lits_deploy.report.profile import SeriesProfile
 
 HEIGHT = 100
 """Units of a strip's height: hundredths of probability."""
@@ -21,7 +21,7 @@ KINDS = ("none", "liver", "lesion", "abstained", "excluded", "failed")
 """Names of what a column may be, as the style sheet calls them (`profile`)."""
 
 
-def areas(profile: Profile) -> Markup:
+def areas(profile: SeriesProfile) -> Markup:
     """Lesion probability from the bottom up, liver stacked upon it, no liver behind both, steps one unit wide; nothing
     where no answer is, so that the strip's own ground shows."""
     answered = _steps(None if c.p2 is None else 1.0 for c in profile.columns)
@@ -32,7 +32,7 @@ def areas(profile: Profile) -> Markup:
     )
 
 
-def ribbon(profile: Profile) -> Markup:
+def ribbon(profile: SeriesProfile) -> Markup:
     """What each slice was called, as runs of one colour, one unit high."""
     parts, at = [], 0
     for what, columns in groupby(profile.columns, key=lambda c: c.what):
@@ -42,7 +42,7 @@ def ribbon(profile: Profile) -> Markup:
     return Markup("".join(parts))
 
 
-def marks(profile: Profile, places: Sequence[int]) -> Markup:
+def marks(profile: SeriesProfile, places: Sequence[int]) -> Markup:
     """Vertical lines at the slices that have pictures."""
     lines = (f"M{profile.column_of(place) + 0.5} 0V{HEIGHT}" for place in sorted(places))
     return Markup(f'<path class="mark" d="{"".join(lines)}"/>')

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from lits_deploy.drift.against import Against, against
-from lits_deploy.drift.reference import Reference
+from lits_deploy.drift.compare import Against, against
+from lits_deploy.drift.reference import DriftReference
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import (
     ABOUT,
@@ -27,15 +27,15 @@ from lits_deploy.ledger import (
     RAN,
     RUN,
     AnsweredRow,
-    Counts,
+    FileCounts,
     Ledger,
     PictureRow,
     ResultRow,
 )
-from lits_deploy.report.both import series_told
 from lits_deploy.report.choose import Key
+from lits_deploy.report.pair import series_told
 from lits_deploy.report.pictures import Contours, from_json
-from lits_deploy.report.profile import Profile, profile
+from lits_deploy.report.profile import SeriesProfile, profile
 from lits_deploy.results import noted_reference
 from lits_deploy.studies import SeriesSummary, by_volume, ranked
 
@@ -50,7 +50,7 @@ _KIND_OF = {FAILED: "failed", EXCLUDED: "excluded", ABSTAINED: "abstained"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class ReportPicture:
     """A pictured slice: its row, its place in the series from 0, the JPEG, and the contours over it."""
 
     row: ResultRow
@@ -61,7 +61,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class SeriesView:
     """A series as the page shows it. label: what its paths have in common; places: (first, last) position along it;
     against: how it compares with the series that the network was trained on.
     second: what a pair's U-Net found in it."""
@@ -69,8 +69,8 @@ class Series:
     summary: SeriesSummary
     label: str
     places: tuple[float, float] | None
-    profile: Profile
-    pictures: tuple[Picture, ...] = ()
+    profile: SeriesProfile
+    pictures: tuple[ReportPicture, ...] = ()
     against: Against = field(default_factory=Against)
     second: str | None = None
 
@@ -111,13 +111,13 @@ class Reason:
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class ReportView:
     """All that the page shows.
 
     series: the most suspicious first, at most MOST_SERIES; hidden: how many more there are. reasons: by kind, the most
     frequent first; other_reasons: rows of reasons that are not shown, by kind. labels: slices per class. compared:
     series that are `unlike` or `like` those of the reference, and why others were not compared. overlay: the
-    note of what is drawn over pictures (`report.drawn`), or None where none were made. ran: when, where and on
+    note of what is drawn over pictures (`report.picture_pass`), or None where none were made. ran: when, where and on
     which scans (`pipeline.about.ran`), or None where nobody noted it.
     """
 
@@ -126,13 +126,13 @@ class View:
     about: dict[str, Any] | None
     ran: dict[str, Any] | None
     answered: tuple[AnsweredRow, ...]
-    counts: Counts
+    counts: FileCounts
     labels: dict[int, int]
     compared: Counter[str]
-    reference: Reference | None
+    reference: DriftReference | None
     slices: int
     studies: int
-    series: tuple[Series, ...]
+    series: tuple[SeriesView, ...]
     hidden: int
     reasons: dict[str, list[Reason]]
     other_reasons: dict[str, int]
@@ -154,7 +154,7 @@ class View:
         }
 
 
-def view(ledger: Ledger) -> View:
+def view(ledger: Ledger) -> ReportView:
     """Read it all. Raises OutputError for a ledger whose run never got as far as its first file."""
     noted = ledger.noted(RUN)
     if noted is None:
@@ -163,7 +163,7 @@ def view(ledger: Ledger) -> View:
     hashed = names.endswith("-paths")
     troubles = _Troubles()
     volumes, pictures, reference = ledger.volumes(), _Pictures(ledger.pictures()), noted_reference(ledger)
-    found: dict[int, Series] = {}
+    found: dict[int, SeriesView] = {}
     slices, labels = 0, Counter[int]()
     for summary, rows in by_volume(ledger.rows_by_volume(), volumes):
         slices += summary.slices
@@ -173,7 +173,7 @@ def view(ledger: Ledger) -> View:
             found[id(summary)] = _series(summary, rows, pictures, reference, hashed=hashed)
     order = [found[id(summary)] for summary in ranked(series.summary for series in found.values())]
     about, overlay, ran = ledger.noted(ABOUT), ledger.noted(PICTURES), ledger.noted(RAN)
-    return View(
+    return ReportView(
         classes=tuple(run["classes"]),
         provenance=run["provenance"],
         about=None if about is None else json.loads(about),
@@ -212,11 +212,16 @@ def common_label(paths: Sequence[str]) -> str | None:
 
 
 def _series(
-    summary: SeriesSummary, rows: list[ResultRow], pictures: _Pictures, reference: Reference | None, *, hashed: bool
-) -> Series:
+    summary: SeriesSummary,
+    rows: list[ResultRow],
+    pictures: _Pictures,
+    reference: DriftReference | None,
+    *,
+    hashed: bool,
+) -> SeriesView:
     label = None if hashed else common_label([row.path for row in rows])
     positions = [row.position for row in rows if row.position is not None]
-    return Series(
+    return SeriesView(
         summary=summary,
         label=label or f"series {summary.name}",
         places=(positions[0], positions[-1]) if positions else None,
@@ -233,13 +238,15 @@ class _Pictures:
     def __init__(self, rows: Iterable[PictureRow]) -> None:
         self._by_slice: dict[Key, PictureRow] = {(row.file, row.idx): row for row in rows}
 
-    def of(self, rows: Sequence[ResultRow]) -> tuple[Picture, ...]:
+    def of(self, rows: Sequence[ResultRow]) -> tuple[ReportPicture, ...]:
         """Those of a series, along it."""
         found = []
         for place, row in enumerate(rows):
             if row.file is not None and (picture := self._by_slice.get((row.file, row.idx))):
                 contours = from_json(picture.contours)
-                found.append(Picture(row=row, place=place, jpeg=picture.jpeg, side=picture.side, contours=contours))
+                found.append(
+                    ReportPicture(row=row, place=place, jpeg=picture.jpeg, side=picture.side, contours=contours)
+                )
         return tuple(found)
 
 

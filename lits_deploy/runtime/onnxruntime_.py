@@ -22,9 +22,9 @@ import numpy as np
 from lits_deploy import nvidia
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, MissingExtra
 from lits_deploy.machine import cores
-from lits_deploy.mishaps import no_room
 from lits_deploy.model_file import ModelFile
 from lits_deploy.nvidia import Trouble
+from lits_deploy.resource_errors import no_room
 from lits_deploy.runtime import memory
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device

@@ -27,7 +27,7 @@ _NO_GEOMETRY, _NOWHERE = Geometry(), Where()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Series:
+class SeriesHeader:
     """What a file's header says of the series it belongs to; which files are one series, `lits_deploy.series` decides.
 
     study, series, patient: their UIDs and Patient ID, each empty where the header has none; of a NIfTI file a hash of
@@ -59,7 +59,7 @@ class Series:
         return {**vars(self), "geometry": {name: getattr(self.geometry, name) for name in self.geometry.__slots__}}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Series:
+    def from_json(cls, told: Mapping[str, Any]) -> SeriesHeader:
         """The series of what `to_json` gave, whose tuples JSON has made lists of."""
         geometry: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in told["geometry"].items()}
         return cls(**{**told, "geometry": Geometry(**geometry)})
@@ -73,9 +73,9 @@ class Frame:
     pixels: uint8 [C, S, S] in the contract's window, orientation and size; None if it is not to be judged: `withheld`
         then says why, and that is the answer's reason. With headers only, pixels are None whatever `withheld` says.
     where: where it lies in its series. Of a picture the parent says it, by the path.
-    in_hu: gives the slice's numbers in HU (`scans.look`), where its file has HU.
-    checksum, look: of the slice as the network sees it, once it has been decoded (`decode.checksum`, `scans.look`);
-    a look of no numbers: not looked at, or there was nothing to see.
+    in_hu: gives the slice's numbers in HU (`scans.appearance`), where its file has HU.
+    checksum, look: of the slice as the network sees it, once it has been decoded (`decode.checksum`,
+    `scans.appearance`); a look of no numbers: not looked at, or there was nothing to see.
     """
 
     index: int
@@ -96,7 +96,7 @@ class Scan:
     asked for; may raise SliceError (the file has then failed as a whole).
     """
 
-    series: Series | None
+    series: SeriesHeader | None
     window: str
     frames: Iterator[Frame]
 

@@ -18,8 +18,8 @@ from typing import IO, BinaryIO, NamedTuple
 
 from lits_deploy import zip_guard
 from lits_deploy.errors import SliceError, StorageError
+from lits_deploy.scans.containment import Within, open_scan
 from lits_deploy.scans.paths import escape
-from lits_deploy.scans.within import Within, open_scan
 
 MOST_MEMBER = 1 << 30
 MOST_RATIO = 500
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 _SKIPPED = "__MACOSX"  # resource forks; all other hidden names start with a dot
 
 
-class Member(NamedTuple):
+class ZipMember(NamedTuple):
     """number: its place in the directory. label: its name as a printable path. size: unpacked. reason: why unusable."""
 
     number: int
@@ -40,7 +40,7 @@ class Member(NamedTuple):
 
 
 class Archive:
-    """An open zip. within: where it has to lie (`scans.within`). etag: of an object (`objects.ObjectArchive`).
+    """An open zip. within: where it has to lie (`scans.containment`). etag: of an object (`objects.ObjectArchive`).
 
     Raises SliceError, with the reason for one failed row, for a zip that is broken, a bomb, or elsewhere.
     """
@@ -73,7 +73,7 @@ class Archive:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ZipMember]:
         """All files in it but hidden ones; of several with one name the first, as a failure."""
         names = Counter(info.filename for info in self._infos)
         told = set()
@@ -86,7 +86,7 @@ class Archive:
             if names[info.filename] > 1:
                 told.add(info.filename)
                 reason = f"{names[info.filename]} files of this name in the zip"
-            yield Member(number, label(info.filename), info.file_size, reason)
+            yield ZipMember(number, label(info.filename), info.file_size, reason)
 
     def head(self, number: int, most: int) -> bytes:
         """The first bytes of a member. Raises SliceError."""

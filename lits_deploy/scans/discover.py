@@ -22,12 +22,12 @@ from pathlib import Path
 from lits_deploy.errors import SliceError, UserError
 from lits_deploy.scans import READERS, ZIP, kinds
 from lits_deploy.scans.archive import Archive
-from lits_deploy.scans.found import UNREADABLE, Found, by_suffix, counted_as, member_of, why_none
+from lits_deploy.scans.containment import OUTSIDE, check_within, is_within, real_names
 from lits_deploy.scans.own_results import is_masks, is_out
 from lits_deploy.scans.paths import escape, unescape
-from lits_deploy.scans.within import OUTSIDE, check_within, is_within, real_names
+from lits_deploy.scans.records import UNREADABLE, ScanRecord, by_suffix, counted_as, member_of, why_none
 
-__all__ = ["UNFINISHED", "UNREADABLE", "Discovery", "Found"]
+__all__ = ["UNFINISHED", "UNREADABLE", "Discovery", "ScanRecord"]
 
 UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", ".download", ".incomplete", ".swp", "~")
 """Ends of the names that programs give to files while they copy them; rsync's start with a dot and are hidden."""
@@ -42,7 +42,7 @@ class Discovery:
     only: names directly below the roots that are looked at, None: all. unfinished: ends of names, in lower case, of
     what is being copied still and is passed over. Both are for inboxes (`lits_deploy.watch`).
     follow_links: also out of the roots. within: real paths of the roots, of which no open file may lie outside
-    (`scans.within`); None where links are followed.
+    (`scans.containment`); None where links are followed.
     hidden: messages name no path. own: folders of our own results among the scans; their masks are passed over.
     After the walk: `tops`, the folders among the roots and directly below them, less the base; `mounts`, the folders
     on which a file system is mounted; `unlisted`, folders and zips that could not be listed, and why. All as paths of
@@ -96,7 +96,7 @@ class Discovery:
         """The operating system's path of a record's path."""
         return os.path.join(self.base, unescape(path))  # noqa: PTH118 - Path would cost more, once per file
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ScanRecord]:
         skipped: set[tuple[int, int] | None] = {key for folder in self.skip if (key := _identity(str(folder)))}
         # A root is walked even if it is the output folder.
         walked: set[tuple[int, int] | None] = skipped - {_identity(folder) for folder in self._folders}
@@ -108,7 +108,9 @@ class Discovery:
             batch, links = sorted(links), []
             yield from self._walk(batch, walked, links)
 
-    def _walk(self, start: Iterable[str], walked: set[tuple[int, int] | None], links: list[str]) -> Iterator[Found]:
+    def _walk(
+        self, start: Iterable[str], walked: set[tuple[int, int] | None], links: list[str]
+    ) -> Iterator[ScanRecord]:
         stack = list(start)
         while stack:
             folder = stack.pop()
@@ -142,7 +144,7 @@ class Discovery:
             except OSError as error:
                 yield self._not_listed(folder, f"the folder cannot be listed ({_why(error)})", _why(error))
 
-    def _link_out(self, entry: os.DirEntry[str]) -> Iterator[Found]:
+    def _link_out(self, entry: os.DirEntry[str]) -> Iterator[ScanRecord]:
         """The record of a link that is not followed; none for what no name of a scan is given to."""
         folder = _is_folder(entry)
         if folder and not self.recursive:
@@ -154,36 +156,36 @@ class Discovery:
         elif folder:
             yield self._not_listed(entry.path, OUTSIDE, OUTSIDE)
         else:
-            yield Found(self._relative(entry.path), UNREADABLE, 0, OUTSIDE)
+            yield ScanRecord(self._relative(entry.path), UNREADABLE, 0, OUTSIDE)
 
-    def _not_listed(self, folder: str, reason: str, why: str) -> Found:
+    def _not_listed(self, folder: str, reason: str, why: str) -> ScanRecord:
         self.unlisted[self._relative(folder)] = why
-        return Found(self._relative(folder) + "/", UNREADABLE, 0, reason, unlisted=True)
+        return ScanRecord(self._relative(folder) + "/", UNREADABLE, 0, reason, unlisted=True)
 
-    def _named_file(self, path: str) -> Iterator[Found]:
+    def _named_file(self, path: str) -> Iterator[ScanRecord]:
         none = True
         for found in self._file(path, os.path.basename(path)):  # noqa: PTH119
             yield found
             none = False
         if none:
-            yield Found(self._relative(path), UNREADABLE, 0, why_none(os.path.basename(path)))  # noqa: PTH119
+            yield ScanRecord(self._relative(path), UNREADABLE, 0, why_none(os.path.basename(path)))  # noqa: PTH119
 
-    def _file(self, path: str, name: str) -> Iterator[Found]:
+    def _file(self, path: str, name: str) -> Iterator[ScanRecord]:
         """The records of one file: one, none if it is no scan, or those of a zip's members."""
         suffix = kinds.suffix_of(name)
         content = by_suffix(suffix, name) or self._look(path)
-        if isinstance(content, Found):
+        if isinstance(content, ScanRecord):
             yield content
         elif content.kind == ZIP:
             yield from self._zip(path, suffix)
         elif content.kind in READERS:
             yield self._record(path, content.kind or "")
         elif content.reason:
-            yield Found(self._relative(path), UNREADABLE, 0, content.reason)
+            yield ScanRecord(self._relative(path), UNREADABLE, 0, content.reason)
         else:
             self.others[counted_as(content, suffix)] += 1
 
-    def _look(self, path: str) -> kinds.Content | Found:
+    def _look(self, path: str) -> kinds.Content | ScanRecord:
         """What a file is by its first bytes; a pipe or device, which is never waited for, is nothing."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -195,41 +197,41 @@ class Discovery:
             finally:
                 os.close(fd)
         except SliceError as error:
-            return Found(self._relative(path), UNREADABLE, 0, str(error))
+            return ScanRecord(self._relative(path), UNREADABLE, 0, str(error))
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ELOOP):  # a socket; a link to itself
                 return kinds.Content()
-            return Found(self._relative(path), UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
+            return ScanRecord(self._relative(path), UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
 
-    def _zip(self, path: str, suffix: str) -> Iterator[Found]:
+    def _zip(self, path: str, suffix: str) -> Iterator[ScanRecord]:
         container, some = self._relative(path), False
         try:
             with Archive(path, self.within) as archive:
                 for member in archive.members():
                     found = member_of(archive, container, member)
-                    if isinstance(found, Found):
+                    if isinstance(found, ScanRecord):
                         some = True
                         yield found
                     else:
                         self.others[found] += 1
         except SliceError as error:
-            yield Found(container, UNREADABLE, 0, str(error))
+            yield ScanRecord(container, UNREADABLE, 0, str(error))
         except OSError as error:
             self.unlisted[container] = _why(error)
-            yield Found(container, UNREADABLE, 0, f"the file cannot be read ({_why(error)})", unlisted=True)
+            yield ScanRecord(container, UNREADABLE, 0, f"the file cannot be read ({_why(error)})", unlisted=True)
         else:
             if not some:
                 self.others[kinds.told(suffix)] += 1
 
-    def _record(self, path: str, kind: str) -> Found:
+    def _record(self, path: str, kind: str) -> ScanRecord:
         relative = self._relative(path)
         try:
             status = os.stat(path)  # noqa: PTH116 - a Path per file costs more than the call
         except OSError as error:
-            return Found(relative, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
+            return ScanRecord(relative, UNREADABLE, 0, f"the file cannot be read ({_why(error)})")
         if not stat.S_ISREG(status.st_mode):
-            return Found(relative, UNREADABLE, 0, "not a regular file")
-        return Found(relative, status.st_size, status.st_mtime_ns, None, kind, ctime_ns=status.st_ctime_ns)
+            return ScanRecord(relative, UNREADABLE, 0, "not a regular file")
+        return ScanRecord(relative, status.st_size, status.st_mtime_ns, None, kind, ctime_ns=status.st_ctime_ns)
 
     def _relative(self, path: str) -> str:
         return escape(path[self._prefix :])

@@ -18,9 +18,9 @@ from PIL import Image
 from lits_deploy.contract import InputContract, in_hu, window_to_uint8
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Slice
+from lits_deploy.scans.appearance import Numbers, of_hu
 from lits_deploy.scans.gates import hu_doubt, sample
 from lits_deploy.scans.image import resized
-from lits_deploy.scans.look import Numbers, of_hu
 from lits_deploy.scans.neighbours import check_alone
 from lits_deploy.scans.orient import squared, turned
 
@@ -49,7 +49,7 @@ class Rescale:
         return hu
 
     def look(self, stored: npt.NDArray[Any]) -> Callable[[], Numbers]:
-        """What gives the numbers of a slice [rows, columns] in HU (`scans.look`)."""
+        """What gives the numbers of a slice [rows, columns] in HU (`scans.appearance`)."""
         return partial(of_hu, stored, self.hu)
 
 

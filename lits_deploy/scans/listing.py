@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterator, Mapping, Set
 from typing import TYPE_CHECKING, Protocol
 
 from lits_deploy.errors import UserError
-from lits_deploy.scans.within import Within
+from lits_deploy.scans.containment import Within
 
 if TYPE_CHECKING:
-    from lits_deploy.scans.discover import Found
+    from lits_deploy.scans.discover import ScanRecord
 
 
 class Listing(Protocol):
@@ -26,7 +26,7 @@ class Listing(Protocol):
     for a report of patients who are named. only: names directly below the root, where nothing else was looked at.
     """
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ScanRecord]:
         """The records, in any order; a path that comes twice counts once."""
         ...
 

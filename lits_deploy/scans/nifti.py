@@ -29,7 +29,7 @@ from nibabel.nifti2 import Nifti2Header
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.scans import READING, Frame, Reading, Scan, Series
+from lits_deploy.scans import READING, Frame, Reading, Scan, SeriesHeader
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
 from lits_deploy.scans.orient import Lie, lie_of
@@ -55,7 +55,7 @@ quaternion in float32 is exact to 0.05° and does not lean, so a gantry's tilt s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Volume:
+class NiftiVolume:
     """shape: of the array, first index fastest. axis: index that runs along the slices. offset: of the first voxel.
 
     lie: of a slice whose columns run along the lower of the two other indices, or None. spacing_mm: between rows and
@@ -107,7 +107,7 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
 
 
 def _judged(
-    slices: Iterator[npt.NDArray[Any]], volume: Volume, series: Series, contract: InputContract
+    slices: Iterator[npt.NDArray[Any]], volume: NiftiVolume, series: SeriesHeader, contract: InputContract
 ) -> Iterator[Frame]:
     try:
         check_window(contract)
@@ -118,13 +118,13 @@ def _judged(
         raise SliceError(str(error), series=series) from error
 
 
-def _frame(volume: Volume, index: int, **what: Any) -> Frame:
+def _frame(volume: NiftiVolume, index: int, **what: Any) -> Frame:
     first, step = volume.positions or (0.0, 0.0)
     position = None if volume.positions is None else round(first + index * step, 3)
     return Frame(index=index, where=Where(position=position, number=index), **what)
 
 
-def volume_of(stream: BinaryIO, reading: Reading = READING) -> tuple[Volume, bytes]:
+def volume_of(stream: BinaryIO, reading: Reading = READING) -> tuple[NiftiVolume, bytes]:
     """The volume that the header at the start of a stream describes, and the header's bytes. Raises SliceError."""
     start = _take(stream, 4)
     for endian in "<>":
@@ -146,7 +146,7 @@ def volume_of(stream: BinaryIO, reading: Reading = READING) -> tuple[Volume, byt
         raise SliceError("the NIfTI header is damaged") from error
 
 
-def _volume(header: Any, size: int, reading: Reading) -> Volume:
+def _volume(header: Any, size: int, reading: Reading) -> NiftiVolume:
     dims = [int(value) for value in header["dim"]]
     if not 1 <= dims[0] <= 7:
         raise SliceError("the NIfTI header is damaged")
@@ -170,7 +170,7 @@ def _volume(header: Any, size: int, reading: Reading) -> Volume:
     rescale = Rescale(
         slope=1.0 if slope is None else float(slope), intercept=0.0 if intercept is None else float(intercept)
     )
-    return Volume(
+    return NiftiVolume(
         shape=(columns, rows, slices),
         dtype=dtype,
         offset=offset,
@@ -258,9 +258,9 @@ def _geometry(header: Any, affine: npt.NDArray[np.float64] | None, axis: int) ->
     }
 
 
-def _series(volume: Volume, key: str) -> Series:
+def _series(volume: NiftiVolume, key: str) -> SeriesHeader:
     rows, columns = volume.matrix
-    return Series(
+    return SeriesHeader(
         study=key,
         series=key,
         kind="nifti",
@@ -274,7 +274,7 @@ def _series(volume: Volume, key: str) -> Series:
     )
 
 
-def _check_size(volume: Volume, length: int, packed: bool) -> None:
+def _check_size(volume: NiftiVolume, length: int, packed: bool) -> None:
     """Refuse a claim that the file's bytes cannot meet, before anything is made of it."""
     most = length * _DEFLATE_RATIO if packed else length
     if volume.offset + volume.bytes > most:
@@ -285,7 +285,7 @@ def _check_size(volume: Volume, length: int, packed: bool) -> None:
         )
 
 
-def _streamed(stream: BinaryIO, volume: Volume, packed: bool) -> Iterator[npt.NDArray[Any]]:
+def _streamed(stream: BinaryIO, volume: NiftiVolume, packed: bool) -> Iterator[npt.NDArray[Any]]:
     """Slices as they follow each other in the file, [rows, columns]."""
     _skip(stream, volume.offset - stream.tell())
     rows, columns = volume.matrix
@@ -296,7 +296,7 @@ def _streamed(stream: BinaryIO, volume: Volume, packed: bool) -> Iterator[npt.ND
         _finish_gzip(stream)
 
 
-def _strided(data: bytes, stream: BinaryIO, volume: Volume, packed: bool) -> Iterator[npt.NDArray[Any]]:
+def _strided(data: bytes, stream: BinaryIO, volume: NiftiVolume, packed: bool) -> Iterator[npt.NDArray[Any]]:
     """Slices across the order of the file: views of all voxels."""
     voxels: bytes | bytearray = data
     offset = volume.offset

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from lits_deploy.errors import SliceError, StorageError, UserError
 from lits_deploy.scans import READERS, ZIP, kinds
 from lits_deploy.scans.fetch import TAIL, ObjectArchive, is_there, why, why_not
-from lits_deploy.scans.found import UNREADABLE, Found, by_suffix, counted_as, member_of, why_none
 from lits_deploy.scans.own_results import holds_masks, holds_results
 from lits_deploy.scans.paths import escape, unescape
-from lits_deploy.storage import SCHEME, Entry, location_of
+from lits_deploy.scans.records import UNREADABLE, ScanRecord, by_suffix, counted_as, member_of, why_none
+from lits_deploy.storage import SCHEME, FolderEntry, location_of
 
 if TYPE_CHECKING:
     from lits_deploy.storage.s3 import ObjectReader
@@ -42,7 +42,7 @@ class _Zip(NamedTuple):
     named: bool
 
 
-_Seen = list[Found | str] | _Zip
+_Seen = list[ScanRecord | str] | _Zip
 
 
 @dataclass
@@ -100,13 +100,13 @@ class ObjectDiscovery:
         """The URL of a record's path."""
         return f"{self.base}/{unescape(path)}"
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ScanRecord]:
         is_there.cache_clear()
         pool = ThreadPoolExecutor(THREADS, "list")
         try:
             for seen in _ahead(pool, self._tasks(pool)):
                 for one in [seen] if isinstance(seen, _Zip) else seen:
-                    if isinstance(one, Found):
+                    if isinstance(one, ScanRecord):
                         yield one
                     elif isinstance(one, str):
                         self.others[one] += 1
@@ -120,7 +120,7 @@ class ObjectDiscovery:
         for file in sorted(self._files):
             yield partial(self._file, file, named=True)
         walked = self._skipped - self._folders
-        stack, coming = sorted(self._folders), deque[tuple[str, Future[list[Entry]]]]()
+        stack, coming = sorted(self._folders), deque[tuple[str, Future[list[FolderEntry]]]]()
         while stack or coming:
             while stack and len(coming) < _FOLDERS:
                 folder = stack.pop()
@@ -136,10 +136,10 @@ class ObjectDiscovery:
                     name = f"{self._relative(folder)}/"
                     yield partial(self._not_listed, name, f"the folder cannot be listed ({told})", told)
 
-    def _entries(self, folder: str) -> list[Entry]:
+    def _entries(self, folder: str) -> list[FolderEntry]:
         return list(self._store.entries(folder[1:]))
 
-    def _folder(self, folder: str, entries: list[Entry], stack: list[str]) -> Iterator[Callable[[], _Seen]]:
+    def _folder(self, folder: str, entries: list[FolderEntry], stack: list[str]) -> Iterator[Callable[[], _Seen]]:
         files = {entry.name for entry in entries if not entry.is_folder}
         if holds_masks(files.__contains__):
             self.own += 1
@@ -161,7 +161,7 @@ class ObjectDiscovery:
 
     def _not_listed(self, name: str, reason: str, why: str | None = None) -> _Seen:
         self.unlisted[name.rstrip("/")] = why or reason
-        return [Found(name, UNREADABLE, 0, reason, unlisted=True)]
+        return [ScanRecord(name, UNREADABLE, 0, reason, unlisted=True)]
 
     def _file(self, path: str, *, named: bool = False) -> _Seen:
         """The record of an object, what it is counted as if it is no scan, or a zip that is to be gone through."""
@@ -178,34 +178,34 @@ class ObjectDiscovery:
                 return _Zip(relative, reader, named)
             if content.kind in READERS:
                 reader = reader or self._store.reader(path[1:])
-                return [Found(relative, reader.size, reader.version, kind=content.kind or "", etag=reader.etag)]
+                return [ScanRecord(relative, reader.size, reader.version, kind=content.kind or "", etag=reader.etag)]
         except (OSError, StorageError) as error:
-            return [Found(relative, UNREADABLE, 0, why_not(error))]
+            return [ScanRecord(relative, UNREADABLE, 0, why_not(error))]
         if content.reason:
-            return [Found(relative, UNREADABLE, 0, content.reason)]
+            return [ScanRecord(relative, UNREADABLE, 0, content.reason)]
         counted = counted_as(content, suffix)
-        return [counted, Found(relative, UNREADABLE, 0, why_none(name))] if named else [counted]
+        return [counted, ScanRecord(relative, UNREADABLE, 0, why_none(name))] if named else [counted]
 
-    def _members(self, pool: ThreadPoolExecutor, of: _Zip) -> Iterator[Found]:
+    def _members(self, pool: ThreadPoolExecutor, of: _Zip) -> Iterator[ScanRecord]:
         some = False
         try:
             archive = ObjectArchive(of.reader)
             for seen in _ahead(pool, (partial(member_of, archive, of.path, one) for one in archive.members())):
-                if isinstance(seen, Found):
+                if isinstance(seen, ScanRecord):
                     some = True
                     yield seen
                 else:
                     self.others[seen] += 1
         except SliceError as error:
-            yield Found(of.path, UNREADABLE, 0, str(error))
+            yield ScanRecord(of.path, UNREADABLE, 0, str(error))
         except (OSError, StorageError) as error:
             self.unlisted[of.path] = why(error)
-            yield Found(of.path, UNREADABLE, 0, why_not(error), unlisted=True)
+            yield ScanRecord(of.path, UNREADABLE, 0, why_not(error), unlisted=True)
         else:
             if not some:
                 self.others[kinds.told(kinds.suffix_of(of.path))] += 1
             if not some and of.named:
-                yield Found(of.path, UNREADABLE, 0, why_none(of.path))
+                yield ScanRecord(of.path, UNREADABLE, 0, why_none(of.path))
 
     def _relative(self, path: str) -> str:
         return escape(path[self._prefix :])

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lits_deploy.scans import Series
+from lits_deploy.scans import SeriesHeader
 
 _LAST_NUMBER = re.compile(r"(\d+)(?!.*\d)")
 _COPY = re.compile(r"(?P<name>.*\d.*) \(\d+\)(?P<suffix>(?:\.[^.]*)?)", re.DOTALL)
@@ -27,7 +27,7 @@ def original_of(name: str) -> str | None:
     return None if found is None else found["name"] + found["suffix"]
 
 
-def place_of(path: str, is_there: Callable[[str], bool] = lambda _: False) -> tuple[Series, int | None]:
+def place_of(path: str, is_there: Callable[[str], bool] = lambda _: False) -> tuple[SeriesHeader, int | None]:
     """The series of a picture, and its number there (None without one); path: escaped, relative, with `/`.
 
     is_there: whether a file of that name lies in the same folder. `p12 (3).jpg` may be a copy of `p12.jpg`, or the
@@ -40,4 +40,4 @@ def place_of(path: str, is_there: Callable[[str], bool] = lambda _: False) -> tu
     number = _LAST_NUMBER.search(stem)
     rest = "*" if number is None else f"{stem[: number.start()]}#{stem[number.end() :]}"
     key = f"{folder}/{rest}"
-    return Series(study=key, series=key, kind="picture"), None if number is None else int(number[1])
+    return SeriesHeader(study=key, series=key, kind="picture"), None if number is None else int(number[1])

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from lits_deploy.scans import Series
+from lits_deploy.scans import SeriesHeader
 from lits_deploy.series import Arranged, SliceFacts, Where, arrange
 
 
-class Seen(NamedTuple):
+class SurveyedSlice(NamedTuple):
     """A slice of a file: its place there, where it lies, why it is skipped (None: it is not), and its checksum."""
 
     idx: int
@@ -30,7 +30,7 @@ class SeriesSurvey:
     """A series, or one volume of it where there are several. series: what its first file says, at `path`; skipped,
     failed: reason → how many slices (copies not counted), and files."""
 
-    series: Series
+    series: SeriesHeader
     path: str
     volume: Arranged
     files: int
@@ -80,7 +80,7 @@ class _Files:
 
     facts: list[SliceFacts] = field(default_factory=list)
     reasons: list[str | None] = field(default_factory=list)
-    series: list[Series] = field(default_factory=list)
+    series: list[SeriesHeader] = field(default_factory=list)
 
     def volumes(self) -> Iterator[SeriesSurvey]:
         for volume in arrange(self.facts, by_folder=self.series[0].by_folder):
@@ -110,8 +110,8 @@ class Survey:
     def add(
         self,
         path: str,
-        series: Series | None,
-        slices: Sequence[Seen] = (),
+        series: SeriesHeader | None,
+        slices: Sequence[SurveyedSlice] = (),
         failure: str | None = None,
         content: str | None = None,
     ) -> None:
@@ -126,7 +126,7 @@ class Survey:
         own = self._series[series.study, series.series]
         if own.series and own.series[-1] == series:
             series = own.series[-1]  # one record for many files
-        seen = [Seen(0, Where(), failure)] if failure is not None else slices
+        seen = [SurveyedSlice(0, Where(), failure)] if failure is not None else slices
         for index, where, reason, pixels in seen:
             own.facts.append(
                 SliceFacts(

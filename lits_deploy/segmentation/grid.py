@@ -41,7 +41,7 @@ class Plane:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid:
+class VolumeGrid:
     """A regular grid. affine: (column, row, place, 1) → mm in DICOM's axes, float64 [4, 4].
 
     places: of each slice given, from 0; count: of places. leans: the third axis is not at right angles to the slices.
@@ -58,7 +58,7 @@ class Grid:
         return sorted(set(range(self.count)) - set(self.places))
 
 
-def grid_of(planes: Sequence[Plane]) -> Grid | str:
+def grid_of(planes: Sequence[Plane]) -> VolumeGrid | str:
     """The grid of these slices, or why they form none."""
     first = planes[0]
     lie = lie_of(first.along_columns, first.along_rows)
@@ -93,7 +93,7 @@ def grid_of(planes: Sequence[Plane]) -> Grid | str:
     affine[:3, 3] = corners[order[0]]
     sideways = step - normal * float(step @ normal)
     leans = float(np.linalg.norm(sideways)) > TOLERANCE_MM
-    return Grid(affine=affine, places=tuple(map(int, places)), count=int(places.max()) + 1, leans=leans)
+    return VolumeGrid(affine=affine, places=tuple(map(int, places)), count=int(places.max()) + 1, leans=leans)
 
 
 def to_ras(affine: Vector) -> Vector:

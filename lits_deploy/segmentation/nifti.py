@@ -16,7 +16,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 
 from lits_deploy.scans.nifti import volume_of
-from lits_deploy.segmentation.grid import Grid, to_ras
+from lits_deploy.segmentation.grid import VolumeGrid, to_ras
 
 _GEOMETRY = (
     "dim",
@@ -50,7 +50,7 @@ def like_source(block: bytes, labels: Labels) -> bytes:
     return _packed(header, labels)
 
 
-def on_grid(grid: Grid, labels: Labels) -> bytes:
+def on_grid(grid: VolumeGrid, labels: Labels) -> bytes:
     """A file of labels uint8 [columns, rows, places] on a grid of DICOM slices."""
     header = _header(Nifti1Header)
     header.set_data_shape(labels.shape)

@@ -33,8 +33,8 @@ from lits_deploy.runtime import Runtime
 from lits_deploy.segmentation import MASK_FORMATS, dicom_seg
 from lits_deploy.segmentation.dicom_seg import Algorithm
 from lits_deploy.segmentation.folder import MaskFolder, check_ours
-from lits_deploy.segmentation.place import Place
-from lits_deploy.segmentation.sources import Source, chunks, read_headers, sources
+from lits_deploy.segmentation.geometry import MaskGeometry
+from lits_deploy.segmentation.sources import MaskSource, chunks, read_headers, sources
 from lits_deploy.segmentation.volumes import Counted, volumes
 from lits_deploy.segmentation.write import MaskRow, NiftiWriter, PngWriter, Segmented, SegWriter, Writer
 from lits_deploy.storage import PathOrUrl
@@ -239,10 +239,10 @@ class MaskBook:
             )
 
 
-def _counted(source: Source, ledger: Ledger, size: int) -> Iterator[Counted]:
+def _counted(source: MaskSource, ledger: Ledger, size: int) -> Iterator[Counted]:
     """The segmented slices of a volume in order."""
     geometry, in_mm = source.geometry, source.arranged.get("in_mm")
-    place = Place(size=size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"])
+    place = MaskGeometry(size=size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"])
     for row in source.segmented:
         position = row.position if in_mm else None
         if source.kind == "picture":  # of which no volume is known

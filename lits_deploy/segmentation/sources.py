@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.ledger import FAILED, Ledger, SourceRow, VolumeRow
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.segmentation.headers import HEADER, READERS
@@ -33,7 +33,7 @@ class Headed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class MaskSource:
     """A volume (None: files that belong to none) and the rows of all its slices, in order, copies beside originals."""
 
     row: VolumeRow | None
@@ -79,16 +79,16 @@ def why_not(row: SourceRow) -> str | None:
     return f"{'failed' if row.status == FAILED else 'excluded'}: {row.reason}"
 
 
-def sources(ledger: Ledger) -> Iterator[Source]:
+def sources(ledger: Ledger) -> Iterator[MaskSource]:
     """All volumes."""
     volumes = ledger.volumes()
     for number, rows in groupby(ledger.sources(), key=lambda row: row.volume):
-        yield Source(row=None if number is None else volumes[number], slices=tuple(rows))
+        yield MaskSource(row=None if number is None else volumes[number], slices=tuple(rows))
 
 
-def chunks(found: Iterable[Source]) -> Iterator[list[Source]]:
+def chunks(found: Iterable[MaskSource]) -> Iterator[list[MaskSource]]:
     """Series in lots of at least CHUNK slices."""
-    lot: list[Source] = []
+    lot: list[MaskSource] = []
     for source in found:
         lot.append(source)
         if sum(len(each.slices) for each in lot) >= CHUNK:
@@ -102,7 +102,7 @@ def read_headers(rows: Iterable[SourceRow], run: RunContext) -> dict[int, Headed
     """File's number → its header, or why it cannot be had. Raises KeyboardInterrupt where the run is asked to stop."""
     found: dict[int, Headed | str] = {}
     files = {row.file: row for row in rows if row.kind in READERS}
-    jobs = [Job.of(row, run.listing.real_path, READERS, headers=True) for row in files.values()]
+    jobs = [DecodeJob.of(row, run.listing.real_path, READERS, headers=True) for row in files.values()]
     for end, _ in run.decoding.files(jobs):
         number = end.job.file
         if end.reason is not None:

@@ -20,11 +20,11 @@ from lits_deploy.segmentation import dicom_seg, nifti
 from lits_deploy.segmentation.dicom_seg import Algorithm
 from lits_deploy.segmentation.dicom_source import dataset_of, plane_of
 from lits_deploy.segmentation.folder import MaskFolder
+from lits_deploy.segmentation.geometry import MaskGeometry
 from lits_deploy.segmentation.grid import TWO_AT_ONE_PLACE, Plane, grid_of
 from lits_deploy.segmentation.names import mask_name
 from lits_deploy.segmentation.pictures import png_of
-from lits_deploy.segmentation.place import Place
-from lits_deploy.segmentation.sources import Headed, Source, why_not
+from lits_deploy.segmentation.sources import Headed, MaskSource, why_not
 
 MOST_VOXELS = 300 << 20
 """Labels of one volume in memory: 1,200 slices of 512×512, which take highdicom to about 850 MiB (800: 550 MiB)."""
@@ -48,22 +48,24 @@ class MaskRow(NamedTuple):
 class Segmented:
     """A series, its masks in the ledger, and its files' headers as far as they were read. size: the network's."""
 
-    source: Source
+    source: MaskSource
     headers: Mapping[int, Headed | str]
     ledger: Ledger
     size: int
 
-    def place(self, row: SourceRow) -> Place | str:
+    def place(self, row: SourceRow) -> MaskGeometry | str:
         """Where a slice's mask lies on it, or why that is not known."""
         geometry = self.source.geometry
         if self.source.row is None:
             return _NO_SERIES
         if self.source.kind != "picture":
-            return Place(size=self.size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"])
+            return MaskGeometry(
+                size=self.size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"]
+            )
         header = self.headers.get(row.file, "its header was not read")
         if isinstance(header, str):
             return header
-        return Place(size=self.size, rows=header.rows, columns=header.columns)
+        return MaskGeometry(size=self.size, rows=header.rows, columns=header.columns)
 
     def packed(self, row: SourceRow) -> Mask:
         """A slice's mask as the network gave it, uint8 [size, size]."""
@@ -77,7 +79,7 @@ class PngWriter:
 
     name = "png"
 
-    def needs(self, source: Source) -> bool:
+    def needs(self, source: MaskSource) -> bool:
         """Whether it needs the headers of this series' files: a picture's size stands in it alone."""
         return source.kind == "picture"
 
@@ -99,7 +101,7 @@ class NiftiWriter:
 
     name = "nifti"
 
-    def needs(self, source: Source) -> bool:
+    def needs(self, source: MaskSource) -> bool:
         """The header says where voxels lie."""
         return source.kind in ("nifti", "dicom") and bool(source.segmented)
 
@@ -165,7 +167,7 @@ class SegWriter:
     stamp: Callable[[str], datetime]
     name: str = field(default="dicom-seg", init=False)
 
-    def needs(self, source: Source) -> bool:
+    def needs(self, source: MaskSource) -> bool:
         """A SEG repeats what its source says of patient, study and place."""
         return source.kind == "dicom" and bool(source.segmented)
 
@@ -261,7 +263,7 @@ def _distance(rows: Sequence[SourceRow]) -> float:
 
 def _on_source(series: Segmented, row: SourceRow) -> npt.NDArray[np.uint8]:
     place = series.place(row)
-    assert isinstance(place, Place)
+    assert isinstance(place, MaskGeometry)
     return place.onto_source(series.packed(row))
 
 

@@ -38,7 +38,7 @@ class Reported:
 
 
 @dataclass(frozen=True)
-class Published:
+class ShardDone:
     """A shard is done. slices: answered by this attempt; failed: files; warnings: what a user should know."""
 
     worker: str
@@ -85,7 +85,7 @@ class Noted:
     line: str
 
 
-Event = Joined | Reported | Published | Refused | Stopped | Left | Noted
+Event = Joined | Reported | ShardDone | Refused | Stopped | Left | Noted
 
 
 class Crew(Protocol):

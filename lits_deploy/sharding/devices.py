@@ -15,15 +15,15 @@ from lits_deploy.decode.wakeup import Wakeup
 from lits_deploy.errors import UserError
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.sharding.child import Child, command
-from lits_deploy.sharding.crew import Event, Joined, Left, Noted, Published, Refused, Reported, Stopped
+from lits_deploy.sharding.crew import Event, Joined, Left, Noted, Refused, Reported, ShardDone, Stopped
 from lits_deploy.sharding.messages import Start
-from lits_deploy.sharding.places import Place
+from lits_deploy.sharding.targets import Target
 
 
 class Devices:
     """A crew of child processes. Use as a context manager."""
 
-    def __init__(self, start: Start, places: Iterable[Place], *, command: Sequence[str] | None = None) -> None:
+    def __init__(self, start: Start, places: Iterable[Target], *, command: Sequence[str] | None = None) -> None:
         """start: what all of them work on. command: starts a child, in place of ours."""
         self._start, self._places = start, {place.name: place for place in places}
         self._command = command
@@ -117,7 +117,7 @@ def event_of(worker: str, shard: int, message: dict[str, Any]) -> Event:
     if "progress" in message:
         return Reported(worker, shard, Progress(**message["progress"]))
     if "published" in message:
-        return Published(worker, shard, message["published"], message["failed"], tuple(message["warnings"]))
+        return ShardDone(worker, shard, message["published"], message["failed"], tuple(message["warnings"]))
     if "refused" in message:
         return Refused(worker, shard, message["refused"])
     if "stopped" in message:

@@ -12,28 +12,28 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain, islice
 
 from lits_deploy.decode.decoding import Decoding
-from lits_deploy.decode.job import Ended, Job
-from lits_deploy.decode.settings import Settings
+from lits_deploy.decode.job import DecodeJob, Ended
+from lits_deploy.decode.settings import DecodeSettings
 from lits_deploy.errors import OutputError
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.scans import Frame, Series
-from lits_deploy.sharding.said import PIECE, Said
-from lits_deploy.sharding.staging import Staging, Told
+from lits_deploy.scans import Frame, SeriesHeader
+from lits_deploy.sharding.header_cache import PIECE, Said
+from lits_deploy.sharding.staging import PlannedFile, Staging
 
 _LOT = 1000  # files noted at once
 
 Answers = Iterator[tuple[Ended, list[Frame]]]
 
-Reader = Callable[[], AbstractContextManager[Callable[[Iterator[Job]], Answers]]]
+Reader = Callable[[], AbstractContextManager[Callable[[Iterator[DecodeJob]], Answers]]]
 """Opens what reads the headers of jobs: each job's end, in any order, with its frames, whose pixels are None."""
 
 
-def reader(settings: Settings, stop: Stop) -> Reader:
+def reader(settings: DecodeSettings, stop: Stop) -> Reader:
     """Decode workers, which are started when the first header is to be read."""
 
     @contextmanager
-    def opened() -> Iterator[Callable[[Iterator[Job]], Answers]]:
+    def opened() -> Iterator[Callable[[Iterator[DecodeJob]], Answers]]:
         with Decoding(settings, stop) as decoding:
             yield decoding.files
 
@@ -57,7 +57,7 @@ def read_headers(
     """
     told = 0
 
-    def note(some: Iterable[Told]) -> Iterator[int]:
+    def note(some: Iterable[PlannedFile]) -> Iterator[int]:
         nonlocal told
         some = iter(some)
         while lot := list(islice(some, _LOT)):
@@ -72,9 +72,9 @@ def read_headers(
         if recalled := staging.recalled():
             told += recalled
             continue
-        pictures = (Job.of(row, real_path) for row in staging.unread(pictures=True))
+        pictures = (DecodeJob.of(row, real_path) for row in staging.unread(pictures=True))
         deque(note(_told(naming, job, None, [Frame(index=0)], None) for job in pictures), maxlen=0)
-        others = (Job.of(row, real_path, headers=True) for row in staging.unread(pictures=False))
+        others = (DecodeJob.of(row, real_path, headers=True) for row in staging.unread(pictures=False))
         if (first := next(others, None)) is not None:
             with open_reader() as read:
                 answers = read(chain((first,), others))
@@ -101,8 +101,10 @@ def _keep(ids: Iterator[int], staging: Staging, keep: Callable[[list[Said]], Non
         raise
 
 
-def _told(naming: Naming, job: Job, series: Series | None, frames: list[Frame], failure: str | None) -> Told:
+def _told(
+    naming: Naming, job: DecodeJob, series: SeriesHeader | None, frames: list[Frame], failure: str | None
+) -> PlannedFile:
     header = naming.header(job, series)
     if failure is not None or not frames:
-        return Told(job.file, header, 1, None)
-    return Told(job.file, header, len(frames), naming.facts(job, frames[0].where))
+        return PlannedFile(job.file, header, 1, None)
+    return PlannedFile(job.file, header, len(frames), naming.facts(job, frames[0].where))

@@ -22,13 +22,13 @@ from typing import IO
 
 from lits_deploy import private
 from lits_deploy.errors import OutputError, UserError
-from lits_deploy.mishaps import as_user_error
 from lits_deploy.printable import printable, printable_json
+from lits_deploy.resource_errors import as_user_error
+from lits_deploy.sharding.header_cache import Said
+from lits_deploy.sharding.header_cache import read as read_said
+from lits_deploy.sharding.header_cache import write as write_said
 from lits_deploy.sharding.record import JobRecord, ShardEntry
 from lits_deploy.sharding.rows import PlannedRow, PlanWriter, RowsDigest, read_group
-from lits_deploy.sharding.said import Said
-from lits_deploy.sharding.said import read as read_said
-from lits_deploy.sharding.said import write as write_said
 from lits_deploy.storage import Store, store_at
 
 __all__ = ["JobFolder", "JobRecord", "PlannedRow", "ShardEntry"]

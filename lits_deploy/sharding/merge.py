@@ -30,13 +30,13 @@ from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import discover, take_on
 from lits_deploy.pipeline.network import judge_of
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
-from lits_deploy.pipeline.record import Answered, Effort, Session
+from lits_deploy.pipeline.record import AnswerTimes, RunEffort, StartTimes
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.segmentation.run import MaskBook, SegmentSummary, check_masks
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.merge_run import MergeRun, opened, told_of, warnings_of
 from lits_deploy.sharding.merged_pictures import page_of_shards
-from lits_deploy.sharding.published import Published, agree, damaged, let_go, manifest_of, read_all
+from lits_deploy.sharding.published import PublishedShard, agree, damaged, let_go, manifest_of, read_all
 from lits_deploy.sharding.shard import check_bundle, settled
 
 
@@ -81,7 +81,7 @@ def merge(
     Raises UserError for everything the user can mend: no shard done, a wrong salt, another bundle, shards that do not
     belong together or are damaged, an output folder of another run.
     """
-    session, stop = Session(started=datetime.now(timezone.utc), begun=monotonic()), stop or Stop()
+    session, stop = StartTimes(started=datetime.now(timezone.utc), begun=monotonic()), stop or Stop()
     record = job.read()
     options = settled(record, options or ClassifyOptions())
     if bundle is not None:
@@ -136,9 +136,9 @@ def merge(
             ignored,
             session,
             provenance=provenance,
-            answered=Answered(slices=merged.slices, seconds=session.ended_files - session.begun_files),
+            answered=AnswerTimes(slices=merged.slices, seconds=session.ended_files - session.begun_files),
             finish=finish,
-            effort=lambda: Effort(more={"merged": told}),
+            effort=lambda: RunEffort(more={"merged": told}),
             warnings=lambda: list(warnings_of(agreement)),
             incomplete=incomplete if missing else None,
         )
@@ -159,13 +159,13 @@ def _take_as_altered(run: RunContext) -> None:
     altered.put(file.path for file in altered.doubtful())
 
 
-def _wanted(run: MergeRun, shards: Mapping[int, Published]) -> list[Published]:
+def _wanted(run: MergeRun, shards: Mapping[int, PublishedShard]) -> list[PublishedShard]:
     """The shards that have answers for files to do; all where answers depend on other files, which may have changed."""
     wanted = {*shards} if run.contract.channels > 1 else run.ledger.absorb.to_do().keys()
     return [one for number, one in shards.items() if number in wanted]
 
 
-def _absorbed(run: MergeRun, job: JobFolder, shards: Sequence[Published]) -> Taken:
+def _absorbed(run: MergeRun, job: JobFolder, shards: Sequence[PublishedShard]) -> Taken:
     """Take their answers, one shard in one transaction; ends early, in good order, when asked to stop."""
     begun, before = monotonic(), run.ledger.counts()
     files = failed = slices = 0

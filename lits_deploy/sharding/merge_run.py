@@ -20,8 +20,8 @@ from lits_deploy.runtime import RuntimeInfo
 from lits_deploy.scans.fetch import is_object
 from lits_deploy.sharding.job_folder import JobFolder, JobRecord
 from lits_deploy.sharding.job_options import names_of
-from lits_deploy.sharding.listed import PlannedListing
-from lits_deploy.sharding.published import Agreement, Published
+from lits_deploy.sharding.plan_listing import PlannedListing
+from lits_deploy.sharding.published import PublishedShard, ShardConsensus
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def opened(
     job: JobFolder,
     record: JobRecord,
     bundle: Bundle,
-    agreement: Agreement,
+    agreement: ShardConsensus,
     out: Path,
     options: ClassifyOptions,
     stop: Stop,
@@ -76,10 +76,10 @@ def opened(
 
 def told_of(
     record: JobRecord,
-    shards: Mapping[int, Published],
-    wanted: Sequence[Published],
+    shards: Mapping[int, PublishedShard],
+    wanted: Sequence[PublishedShard],
     missing: Sequence[int],
-    agreement: Agreement,
+    agreement: ShardConsensus,
 ) -> dict[str, Any]:
     """What run.json says of the shards. answered_on: each kind of machine once, with what it answered."""
     machines: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -101,7 +101,7 @@ def told_of(
     }
 
 
-def warnings_of(agreement: Agreement) -> Iterator[str]:
+def warnings_of(agreement: ShardConsensus) -> Iterator[str]:
     """What a user should know of a mixture."""
     if agreement.odd:
         yield (

@@ -17,15 +17,15 @@ from lits_deploy.ledger.absorb import LedgerDamage
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.output import REPORT
 from lits_deploy.report.choose import Key
-from lits_deploy.report.drawn import cam_overlay, draw_pictures, wanted_pictures
 from lits_deploy.report.page import write_page
+from lits_deploy.report.picture_pass import cam_overlay, draw_pictures, wanted_pictures
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.published import Published, at_hand, damaged
+from lits_deploy.sharding.published import PublishedShard, at_hand, damaged
 
 
 def page_of_shards(
     job: JobFolder,
-    shards: Mapping[int, Published],
+    shards: Mapping[int, PublishedShard],
     folder: Path,
     *,
     bundle: Bundle | None,

@@ -52,7 +52,7 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ShardRequest:
     """A shard to do. Where JOB is not at hand: its entry, the Parquet file of its rows, and where its ledger goes."""
 
     shard: int

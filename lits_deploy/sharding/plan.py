@@ -27,14 +27,14 @@ from lits_deploy.scans.fetch import is_object
 from lits_deploy.scans.listing import Listing, no_scans
 from lits_deploy.sharding.cut import cut
 from lits_deploy.sharding.earlier import check_gone, settle_doubtful
+from lits_deploy.sharding.header_cache import key_of
 from lits_deploy.sharding.headers import Reader, read_headers, reader
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.job_options import check_salt, names_of
 from lits_deploy.sharding.plan_record import check_same, noted, record_of
 from lits_deploy.sharding.record import JobRecord, ShardEntry
 from lits_deploy.sharding.rows import PlannedRow, digest_of
-from lits_deploy.sharding.said import key_of
-from lits_deploy.sharding.staging import Changes, Staging
+from lits_deploy.sharding.staging import PlanChanges, Staging
 
 MOST_SHARD_SLICES = 1_000_000
 """A shard's rows are in memory while it is written."""
@@ -62,7 +62,7 @@ class PlanSummary:
     done: int
     new: int
     superseded: tuple[int, ...]
-    changes: Changes
+    changes: PlanChanges
     again: bool
     others: Mapping[str, int]
     seconds: float

@@ -38,7 +38,7 @@ _WORDS = {"processor": "class of processor", "gpu": "GPU", "engine": "TensorRT e
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedShard:
     """A shard's ledger on this machine. identity: of its run; ran: when and where (`pipeline.about.ran`); pictures: the
     note of what is drawn over them, or None where there are none."""
 
@@ -56,11 +56,11 @@ class Published:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class ShardConsensus:
     """Shards that are merged. first: the first of those that answered as most did; odd: number of a shard that did not
     → what differs; mixed: all that differs anywhere."""
 
-    first: Published
+    first: PublishedShard
     odd: Mapping[int, tuple[str, ...]]
 
     @property
@@ -87,13 +87,13 @@ class Agreement:
 
 def read_all(
     job: JobFolder, record: JobRecord, entries: Sequence[ShardEntry], folder: Path, stop: Stopping
-) -> dict[int, Published]:
+) -> dict[int, PublishedShard]:
     """Shards that are done, by number; ledgers that do not lie on this machine are fetched into `folder`, several at
     once.
 
     Raises OutputError for a damaged one, or one that is not of this job; KeyboardInterrupt when asked to stop.
     """
-    found: dict[int, Published] = {}
+    found: dict[int, PublishedShard] = {}
     with ThreadPoolExecutor(_FETCHERS) as fetchers:
         try:
             for entry, path in zip(entries, fetchers.map(lambda one: at_hand(job, one, folder), entries), strict=True):
@@ -106,7 +106,7 @@ def read_all(
     return found
 
 
-def read(job: JobFolder, record: JobRecord, entry: ShardEntry, path: Path) -> Published:
+def read(job: JobFolder, record: JobRecord, entry: ShardEntry, path: Path) -> PublishedShard:
     """A shard that is done. path: of its ledger here. Raises OutputError as `read_all`."""
     try:
         notes = notes_of(path, _NOTES)
@@ -126,7 +126,7 @@ def read(job: JobFolder, record: JobRecord, entry: ShardEntry, path: Path) -> Pu
             f"Shard {entry.number} in {job.location} was answered for another {differs}.",
             fix=f"remove {entry.ledger} from it, and do the shard again",
         )
-    return Published(entry, path, identity, told, ran, notes.get(PICTURES))
+    return PublishedShard(entry, path, identity, told, ran, notes.get(PICTURES))
 
 
 def hardware_there(job: JobFolder, entry: ShardEntry) -> Mapping[str, str | None] | None:
@@ -172,13 +172,13 @@ def at_hand(job: JobFolder, entry: ShardEntry, folder: Path) -> Path:
     return path
 
 
-def let_go(job: JobFolder, published: Published) -> None:
+def let_go(job: JobFolder, published: PublishedShard) -> None:
     """Its answers are taken: a copy of its ledger that was fetched is not needed any more."""
     if job.here(published.entry) is None:
         published.path.unlink(missing_ok=True)
 
 
-def manifest_of(published: Published, record: JobRecord, where: str) -> Bundle:
+def manifest_of(published: PublishedShard, record: JobRecord, where: str) -> Bundle:
     """The job's bundle, of which the manifest alone is known. Raises OutputError, BundleError for a damaged ledger."""
     try:
         text = notes_of(published.path, [MANIFEST])[MANIFEST]
@@ -195,7 +195,7 @@ def damaged(job: JobFolder, entry: ShardEntry, what: str) -> OutputError:
     )
 
 
-def agree(found: Sequence[Published], where: str, *, allow_mixed: bool = False) -> Agreement:
+def agree(found: Sequence[PublishedShard], where: str, *, allow_mixed: bool = False) -> ShardConsensus:
     """Whether these belong together. Raises OutputError where they do not, unless a mixture is allowed."""
     kinds = [canonical_json(one.answered_by) for one in found]
     most = max(Counter(kinds).items(), key=lambda item: item[1])[0]  # the first of equals
@@ -213,7 +213,7 @@ def agree(found: Sequence[Published], where: str, *, allow_mixed: bool = False) 
             f" others ({told}).",
             fix="remove their files from its folder shards and do them again like the others; or --allow-mixed",
         )
-    return Agreement(first=first, odd=odd)
+    return ShardConsensus(first=first, odd=odd)
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from typing import Any
 from lits_deploy import private
 from lits_deploy.errors import OutputError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.mishaps import as_user_error
 from lits_deploy.packing import pack
+from lits_deploy.resource_errors import as_user_error
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.record import ShardEntry
 from lits_deploy.sharding.rows import PlanWriter

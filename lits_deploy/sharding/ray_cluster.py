@@ -19,7 +19,7 @@ from lits_deploy.sharding.child import Child, command
 from lits_deploy.sharding.crew import Event, Joined, Left, Noted
 from lits_deploy.sharding.devices import event_of
 from lits_deploy.sharding.messages import Start
-from lits_deploy.sharding.places import MOST
+from lits_deploy.sharding.targets import MOST
 
 END_S = 20.0
 """How long Ray may take to end: its own processes, and what it has written to this machine, go with it."""

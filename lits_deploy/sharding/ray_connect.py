@@ -20,7 +20,7 @@ from lits_deploy import exits, machine
 from lits_deploy.errors import MissingExtra, UserError
 from lits_deploy.machine import import_path
 from lits_deploy.release import __version__
-from lits_deploy.sharding.lines import Link
+from lits_deploy.sharding.pipes import ParentLink
 from lits_deploy.sharding.ray_slots import Slot
 
 REACH_S, JOIN_S, ANSWER_S, LEAVE_S = 5.0, 60.0, 60.0, 15.0
@@ -32,7 +32,7 @@ _LONGEST = 40
 _MOST_TEXT = 300
 
 
-class Session:
+class RayConnection:
     """A connection to Ray, and the folder of a Ray of our own."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Session:
         self._ray: Any = None
         self._ending = threading.Lock()
 
-    def connect(self, address: str | None, link: Link) -> Any:
+    def connect(self, address: str | None, link: ParentLink) -> Any:
         """The module `ray`, connected. address: `auto`, HOST:PORT of a Ray Client server, or None for a Ray of our own.
 
         Raises UserError, MissingExtra.
@@ -119,7 +119,7 @@ def _reach(address: str) -> None:
         ) from error
 
 
-def _give_up(link: Link, address: str | None) -> None:
+def _give_up(link: ParentLink, address: str | None) -> None:
     where = "on this machine" if address is None else f"at {address}"
     link.send(broken=f"Ray {where} did not answer in {JOIN_S:.0f} s.", fix="`ray status` on its head")
     os._exit(exits.USER_ERROR)

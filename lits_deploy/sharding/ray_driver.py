@@ -25,13 +25,13 @@ from typing import IO, Any, NoReturn
 
 from lits_deploy import exits, private
 from lits_deploy.errors import UserError
-from lits_deploy.mishaps import as_user_error
 from lits_deploy.printable import say_error
 from lits_deploy.pseudonyms import salt_of
+from lits_deploy.resource_errors import as_user_error
 from lits_deploy.sharding import ray_connect
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.lines import Link, live_with
 from lits_deploy.sharding.messages import Start
+from lits_deploy.sharding.pipes import ParentLink, live_with
 from lits_deploy.sharding.ray_cargo import publish, rows_of, shipped
 from lits_deploy.sharding.ray_node import NodeWorker
 from lits_deploy.sharding.ray_slots import Slot, most_common, slots_of
@@ -52,7 +52,7 @@ MOST_LOSSES = 5
 
 
 @dataclass
-class Member:
+class ClusterWorker:
     """A worker of the cluster. doing: what is being waited for, and `shard` of what; asked: its progress is.
 
     joined: the parent knows of it.
@@ -69,7 +69,7 @@ class Member:
 class Driver:
     """The loop between the parent's messages and Ray's answers."""
 
-    def __init__(self, link: Link, ray: Any, told: Mapping[str, Any]) -> None:
+    def __init__(self, link: ParentLink, ray: Any, told: Mapping[str, Any]) -> None:
         self._link, self._ray = link, ray
         start = Start.from_json(told["start"])
         assert start.job is not None
@@ -98,7 +98,7 @@ class Driver:
                 ledger=None,
             ),
         )
-        self._members: dict[str, Member] = {}
+        self._members: dict[str, ClusterWorker] = {}
         self._losses: Counter[str] = Counter()
         self._left_alone: set[str] = set()
         self._looked = self._told = 0.0
@@ -147,7 +147,7 @@ class Driver:
                 self._leave_alone(slot, _ODD)
             else:
                 actor = ray_connect.actor_on(self._ray, NodeWorker, slot)
-                self._members[slot.name] = member = Member(slot, actor)
+                self._members[slot.name] = member = ClusterWorker(slot, actor)
                 self._prepare(member)
         if self._members:
             self._alone_since = monotonic()
@@ -167,7 +167,7 @@ class Driver:
         """What decides how a worker there rounds, as far as it is known before it has joined."""
         return f"GPU {slot.gpu}" if slot.gpus else self._about(slot).get("processor", "")
 
-    def _prepare(self, member: Member) -> None:
+    def _prepare(self, member: ClusterWorker) -> None:
         start = replace(self._start, options=member.slot.options(self._start.options))
         told = start.to_json()
         member.shard, member.doing = None, member.actor.prepare.remote(told, self._bundles)
@@ -193,7 +193,7 @@ class Driver:
                 publish(self._job, self._record.shard(member.shard), ledger)
             self._pass_on(member, said)
 
-    def _pass_on(self, member: Member, said: list[dict[str, Any]]) -> None:
+    def _pass_on(self, member: ClusterWorker, said: list[dict[str, Any]]) -> None:
         name, node = member.slot.name, member.slot.machine
         for message in said:
             if "broken" in message:
@@ -208,7 +208,7 @@ class Driver:
                 self._link.send(**message, worker=name, machine=node)
         member.shard = None
 
-    def _lost(self, member: Member, error: Exception) -> None:
+    def _lost(self, member: ClusterWorker, error: Exception) -> None:
         name = member.slot.name
         self._drop(member)
         self._losses[name] += 1
@@ -217,7 +217,7 @@ class Driver:
         if member.joined:
             self._link.send(worker=name, left=f"its node or actor ({type(error).__name__})", lost=True)
 
-    def _drop(self, member: Member) -> None:
+    def _drop(self, member: ClusterWorker) -> None:
         self._members.pop(member.slot.name, None)
         self._ray.kill(member.actor)
 
@@ -252,9 +252,9 @@ def main(told: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
     """Serve until the parent closes the pipe."""
     live_with(told["parent"])
     os.umask(0o077)
-    session = ray_connect.Session()
+    session = ray_connect.RayConnection()
     ended = threading.Event()
-    link = Link(stream, at_end=ended.set)
+    link = ParentLink(stream, at_end=ended.set)
     threading.Thread(target=_end_when, args=(ended, session), daemon=True).start()
     code: int = exits.DONE
     try:
@@ -268,7 +268,7 @@ def main(told: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
     os._exit(code)
 
 
-def _said(error: BaseException, link: Link) -> int:
+def _said(error: BaseException, link: ParentLink) -> int:
     known: UserError | None = as_user_error(error)
     if known is None:
         say_error(*"".join(traceback.format_exception(error)).rstrip().split("\n"))
@@ -277,7 +277,7 @@ def _said(error: BaseException, link: Link) -> int:
     return exits.USER_ERROR
 
 
-def _end_when(ended: threading.Event, session: ray_connect.Session) -> None:
+def _end_when(ended: threading.Event, session: ray_connect.RayConnection) -> None:
     """End in good order once the parent has gone, whatever the loop is at."""
     ended.wait()
     session.end()

@@ -22,7 +22,7 @@ from lits_deploy import private
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.files import sha256_bytes, sha256_file, write_bytes
 from lits_deploy.locks import open_lock
-from lits_deploy.mishaps import as_user_error
+from lits_deploy.resource_errors import as_user_error
 from lits_deploy.sharding.child import Child, command
 from lits_deploy.sharding.scratch import own_root
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans.discover import ScanRecord
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ class PlannedRow(NamedTuple):
     """A file of a shard.
 
     series: token of its series (`pipeline.naming`), None where its header could not be read. order: its rank along the
-    series. etag: of an object, else None. slices: in it, 1 where that is not known. The others as in `Found`.
+    series. etag: of an object, else None. slices: in it, 1 where that is not known. The others as in `ScanRecord`.
     """
 
     shard: int
@@ -42,9 +42,9 @@ class PlannedRow(NamedTuple):
     slices: int
 
     @property
-    def found(self) -> Found:
+    def found(self) -> ScanRecord:
         """As the listing gave it."""
-        return Found(
+        return ScanRecord(
             path=self.path,
             size=self.size,
             mtime_ns=self.mtime_ns,

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from time import monotonic
 
-from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.sharding.crew import Crew, Event, Joined, Left, Published, Refused, Reported, Stopped
+from lits_deploy.sharding.crew import Crew, Event, Joined, Left, Refused, Reported, ShardDone, Stopped
 from lits_deploy.sharding.record import ShardEntry
 
 MOST_DEATHS = 2
@@ -216,7 +216,7 @@ def work_off(
             scheduler.joined(event.worker, event.machine)
         elif isinstance(event, Reported):
             scheduler.reported(event.worker, event.progress)
-        elif isinstance(event, Published):
+        elif isinstance(event, ShardDone):
             scheduler.published(event.worker, slices=event.slices, failed=event.failed)
             notes.update(dict.fromkeys(event.warnings))
         elif isinstance(event, Refused):
@@ -250,7 +250,7 @@ def work_off(
                 if not crew.expected:
                     break
             now = monotonic()
-            if on_progress is not None and begun and now - told >= tuning.PROGRESS_EVERY_S:
+            if on_progress is not None and begun and now - told >= defaults.PROGRESS_EVERY_S:
                 told = now
                 on_progress(scheduler.progress(files, before, now - begun))
     finally:

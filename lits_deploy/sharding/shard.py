@@ -31,7 +31,7 @@ from lits_deploy.report.peaks import Peaks
 from lits_deploy.runtime import Runtime, RuntimeInfo
 from lits_deploy.sharding.job_folder import JobFolder, JobRecord, PlannedRow, ShardEntry
 from lits_deploy.sharding.job_options import check_salt, names_of, options_of, with_salt
-from lits_deploy.sharding.listed import PlannedListing, changed
+from lits_deploy.sharding.plan_listing import PlannedListing, changed
 from lits_deploy.sharding.scratch import scratch
 from lits_deploy.sharding.shard_record import MANIFEST, SHARD, ShardRecord, hardware_of, now
 

@@ -30,7 +30,7 @@ from lits_deploy.sharding.crew import Crew, Joined
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.merge import MergeSummary, merge
 from lits_deploy.sharding.messages import Start
-from lits_deploy.sharding.own_folder import FOLDER, held, with_salt_there
+from lits_deploy.sharding.output_folder import FOLDER, held, with_salt_there
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
 from lits_deploy.sharding.plan_record import SHARD_SLICES
 from lits_deploy.sharding.published import IDENTITY, differs, hardware_there, has_failed
@@ -108,11 +108,11 @@ def spread_run(
     folder = spread.options.ledger or out
     with held(folder, out, overwrite=spread.options.overwrite):
         options = with_salt_there(spread.options, folder)
-        work = _Work(replace(spread, options=options), JobFolder(str((folder / FOLDER).absolute())), stop)
+        work = _SpreadWork(replace(spread, options=options), JobFolder(str((folder / FOLDER).absolute())), stop)
         return work.run(on_plan, on_progress, on_merge)
 
 
-class _Work:
+class _SpreadWork:
     def __init__(self, spread: Spread, job: JobFolder, stop: Stop) -> None:
         self._spread, self._job, self._stop = spread, job, stop
         self._hardware: Mapping[str, str | None] | None = None  # of those who work

@@ -24,10 +24,10 @@ from lits_deploy.errors import OutputError
 from lits_deploy.ledger import HeaderRow
 from lits_deploy.ledger.ranks import by_token
 from lits_deploy.ledger.rows import PendingFile
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans.discover import ScanRecord
 from lits_deploy.sharding import schema
+from lits_deploy.sharding.header_cache import Said
 from lits_deploy.sharding.rows import PlannedRow
-from lits_deploy.sharding.said import Said
 
 _CACHE_KIB = 192 << 10
 """Of the database and of each sort: 10 million files, sorted at once, take some 16 pieces of this."""
@@ -36,7 +36,7 @@ _PAGE = 1000
 _STAGED = attrgetter("path", *schema.FILE.split(", "))
 
 
-class Changes(NamedTuple):
+class PlanChanges(NamedTuple):
     """Files since the earlier plan."""
 
     added: int
@@ -44,7 +44,7 @@ class Changes(NamedTuple):
     gone: int
 
 
-class Told(NamedTuple):
+class PlannedFile(NamedTuple):
     """What is known of a file without decoding it: its number, header (None: no series is known), slices, and where its
     first one lies as JSON (`series.Where`; None: it failed)."""
 
@@ -78,7 +78,7 @@ class Staging:
                 f"No room for the plan's scratch data ({error}).", fix="TMPDIR=FOLDER with room: some 2 kB a file"
             ) from error
 
-    def see(self, found: Iterable[Found]) -> None:
+    def see(self, found: Iterable[ScanRecord]) -> None:
         """Note what the listing gives; of equal paths the first one counts."""
         self._db.executemany(schema.SEE, map(_STAGED, found))
 
@@ -133,7 +133,8 @@ class Staging:
         count = 0
         while some := rows(_PAGE):
             self.tell(
-                Told(row[0], None if row[1] is None else HeaderRow._make(row[1:5]), row[5], row[6]) for row in some
+                PlannedFile(row[0], None if row[1] is None else HeaderRow._make(row[1:5]), row[5], row[6])
+                for row in some
             )
             count += len(some)
         return count
@@ -142,7 +143,7 @@ class Staging:
         """What has been told of some files, to be recalled later."""
         return [Said._make(self._db.execute(schema.SAID, (one,)).fetchone()) for one in ids]
 
-    def tell(self, told: Iterable[Told]) -> None:
+    def tell(self, told: Iterable[PlannedFile]) -> None:
         """Note what headers say."""
         rows = ((one.id, self._header(one.header), one.slices, one.facts) for one in told)
         self._db.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", list(rows))
@@ -221,11 +222,11 @@ class Staging:
         """The earlier plan's shards that count no more."""
         return {shard for (shard,) in self._db.execute("SELECT shard FROM dirty")}
 
-    def changes(self) -> Changes:
+    def changes(self) -> PlanChanges:
         """How the listing differs from the earlier plan."""
         found, old, known, gone = (self._count(table) for table in ("found", "old", "known", "gone"))
         changed = old - known - gone
-        return Changes(added=found - known - changed, changed=changed, gone=gone)
+        return PlanChanges(added=found - known - changed, changed=changed, gone=gone)
 
     def _count(self, table: str) -> int:
         return int(self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])

@@ -3,7 +3,7 @@
 Started by `sharding.child`. It talks in JSON, one line a message.
 
     in    {"bundle": "…", "job": "…", "options": {…}, "cores": [0, 1], …}    what to work on, once (`Start`)
-          {"shard": 7}                                                       do this one (`Asked`)
+          {"shard": 7}                                                       do this one (`ShardRequest`)
           {"stop": true}                                                     stop in good order
     out   {"joined": {"name": "openvino", "device": "cpu", …}}               the network is open
           {"progress": {"files": 120, "done": 40, …}}                        of the shard it is at (`Progress`)
@@ -36,17 +36,17 @@ from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import BundleError, DeviceError, MachineError
 from lits_deploy.files import atomic_path
 from lits_deploy.goldens import compare, read_golden
-from lits_deploy.mishaps import as_user_error
-from lits_deploy.pipeline import tuned, tuning
+from lits_deploy.pipeline import autotune, defaults
 from lits_deploy.pipeline.network import open_artifact, suitable
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.printable import say_error
+from lits_deploy.resource_errors import as_user_error
 from lits_deploy.runtime import RuntimeInfo
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.job_options import options_of
-from lits_deploy.sharding.lines import Link, die_with_parent, live_with
-from lits_deploy.sharding.messages import Asked, Start
+from lits_deploy.sharding.messages import ShardRequest, Start
+from lits_deploy.sharding.pipes import ParentLink, die_with_parent, live_with
 from lits_deploy.sharding.record import ShardEntry
 from lits_deploy.sharding.rows import PlannedRow, read_group
 from lits_deploy.sharding.shard import ShardSummary, ShardWork, answer, check_bundle, run_shard
@@ -71,7 +71,7 @@ class Worker:
         bundle, task = self._bundle, self._record.task
         check_bundle(self._record, bundle, self._start.job or "The job")
         artifact, options = suitable(bundle, task, options_of(self._record, self._start.options))
-        found = tuned.find(bundle, artifact, options, partial(open_artifact, task=task))
+        found = autotune.find(bundle, artifact, options, partial(open_artifact, task=task))
         if self._start.goldens:
             _prove(bundle, artifact, found.options)
         self._network = open_artifact(bundle, artifact, found.options, task)
@@ -86,7 +86,7 @@ class Worker:
         return self._network.describe()
 
     def do(
-        self, asked: Asked, on_progress: Callable[[Progress], None], stop: Stop, say: Callable[[str], None]
+        self, asked: ShardRequest, on_progress: Callable[[Progress], None], stop: Stop, say: Callable[[str], None]
     ) -> ShardSummary:
         """Do a shard, and publish it. Raises as `shard.run_shard`."""
         work = ShardWork(
@@ -117,7 +117,7 @@ class Worker:
 class _Notes(logging.Handler):
     """Sends what would go to a log."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: ParentLink) -> None:
         super().__init__(logging.WARNING)
         self._link = link
 
@@ -135,7 +135,7 @@ def main(told: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
         os.environ["AWS_ENDPOINT_URL_S3"] = start.endpoint
     if start.cores:
         os.sched_setaffinity(0, start.cores)
-    link = Link(stream)
+    link = ParentLink(stream)
     logging.getLogger().addHandler(_Notes(link))
     try:
         with private.private():
@@ -148,15 +148,15 @@ def main(told: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
         os._exit(exits.USER_ERROR)
 
 
-def _serve(link: Link, start: Start) -> NoReturn:
+def _serve(link: ParentLink, start: Start) -> NoReturn:
     with Worker(start) as worker:
         info = worker.describe()
         link.send(joined={**asdict(info), "hardware": hardware_of(info)})
         while True:
-            _do(link, worker, Asked(**link.receive()))
+            _do(link, worker, ShardRequest(**link.receive()))
 
 
-def _do(link: Link, worker: Worker, asked: Asked) -> None:
+def _do(link: ParentLink, worker: Worker, asked: ShardRequest) -> None:
     told, said = 0.0, list[str]()
 
     def tell(progress: Progress) -> None:
@@ -188,7 +188,7 @@ def _do(link: Link, worker: Worker, asked: Asked) -> None:
 def _prove(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> None:
     """Raise BundleError where a network does not answer here as the bundle's goldens say."""
     for part, own in bundle.networks(artifact):
-        most = options.batch_size or tuning.GPU_BATCH
+        most = options.batch_size or defaults.GPU_BATCH
         with open_runtime(
             part,
             runtime=options.runtime,

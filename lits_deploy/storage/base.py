@@ -18,7 +18,7 @@ _NO_NAME = re.compile(r"(^|/)(\.{0,2})(/|$)")
 
 
 @dataclass(frozen=True)
-class Entry:
+class FolderEntry:
     """What lies directly in a folder. name: its own, without the folder's; size: bytes, 0 of a folder."""
 
     name: str
@@ -75,7 +75,7 @@ class Store(ABC):
         """Size and version of a file; None where there is none."""
 
     @abstractmethod
-    def entries(self, folder: str = "") -> Iterator[Entry]:
+    def entries(self, folder: str = "") -> Iterator[FolderEntry]:
         """What lies directly in a folder, in any order. FileNotFoundError where it is none."""
 
     @abstractmethod

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from lits_deploy import private
 from lits_deploy.errors import OutputError, StorageError
 from lits_deploy.locks import take_lock
-from lits_deploy.storage.base import Entry, Stat, Store, checked, new_file
+from lits_deploy.storage.base import FolderEntry, Stat, Store, checked, new_file
 
 LOCK = ".lits-deploy.lock"
 
@@ -64,7 +64,7 @@ class LocalStore(Store):
             return None
         return Stat(status.st_size, None, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
-    def entries(self, folder: str = "") -> Iterator[Entry]:
+    def entries(self, folder: str = "") -> Iterator[FolderEntry]:
         """See Store."""
         try:
             with self._allowed():
@@ -78,7 +78,7 @@ class LocalStore(Store):
                     size = 0 if folder_there else entry.stat().st_size
                 except FileNotFoundError:  # gone since, as another's temporary file is, or a link to nothing
                     continue
-                yield Entry(entry.name, folder_there, size)
+                yield FolderEntry(entry.name, folder_there, size)
 
     @contextlib.contextmanager
     def lock(self, busy: str) -> Iterator[None]:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from lits_deploy.errors import StorageError, UserError
-from lits_deploy.storage.base import Entry, Stat, Store, checked, new_file
+from lits_deploy.storage.base import FolderEntry, Stat, Store, checked, new_file
 from lits_deploy.storage.failures import ATTEMPTS, retried
 from lits_deploy.storage.location import SCHEME, Location
 
@@ -97,7 +97,7 @@ class S3Store(Store):
         except FileNotFoundError:
             return None
 
-    def entries(self, folder: str = "") -> Iterator[Entry]:
+    def entries(self, folder: str = "") -> Iterator[FolderEntry]:
         """See Store. The store is asked by the page; what is in one folder is in memory at once.
 
         Keys with an empty part (`scans//a.png`) are no paths: the folder that they would lie in has the name "".
@@ -107,7 +107,7 @@ class S3Store(Store):
         path = self._key(folder)
         for info in self._asked("cannot be listed", lambda: self._s3.get_file_info(FileSelector(path)), attempts=2):
             is_folder, name = info.type == FileType.Directory, info.path[len(path) + 1 :]
-            yield Entry("" if name.endswith("/") else name, is_folder, 0 if is_folder else info.size)
+            yield FolderEntry("" if name.endswith("/") else name, is_folder, 0 if is_folder else info.size)
 
     def kind(self, name: str = "") -> str | None:
         """`file` or `folder`: what has that name; None where nothing is there. StorageError: nor its bucket."""

@@ -31,7 +31,7 @@ _NON_BLOCKING = 1  # cudaStreamNonBlocking
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gpu:
+class GpuIdentity:
     """A GPU as an engine's key knows it.
 
     compute_capability: like `8.6`. driver: version of the kernel driver, like `580.95.05` (on a Jetson: of L4T). cuda:
@@ -100,7 +100,7 @@ class Cuda:
             return 0
         return 0 if int(error) in _NO_DRIVER else int(self._checked("cudaGetDeviceCount", (error, count)))
 
-    def describe(self, index: int) -> Gpu:
+    def describe(self, index: int) -> GpuIdentity:
         """From the device's properties; DeviceError for an index that is none."""
         count = self.device_count()
         if not 0 <= index < count:
@@ -109,7 +109,7 @@ class Cuda:
         speaks = int(self._call("cudaDriverGetVersion"))
         name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
         cuda = _spelled(speaks)
-        return Gpu(
+        return GpuIdentity(
             name=name.strip("\0 "),
             compute_capability=f"{properties.major}.{properties.minor}",
             memory_bytes=int(properties.totalGlobalMem),

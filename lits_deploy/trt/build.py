@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lits_deploy.errors import DeviceOutOfMemory, EngineError
 from lits_deploy.model_file import ModelFile
 from lits_deploy.trt.flavour import Library, Log
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from lits_deploy.trt.layers import Layer, parse_listing
 from lits_deploy.trt.progress import Phases
 
@@ -45,7 +45,7 @@ class Built:
 def build(
     library: Library,
     model: ModelFile,
-    profile: Profile,
+    profile: OptimisationProfile,
     *,
     targets: tuple[str, ...] = (),
     use_gpu: Callable[[], None] = lambda: None,
@@ -111,7 +111,7 @@ def check_targets(library: Library, targets: tuple[str, ...]) -> None:
 def _build(
     library: Library,
     model: ModelFile,
-    profile: Profile,
+    profile: OptimisationProfile,
     targets: tuple[str, ...],
     timing_cache: bytes,
     phases: Phases,

@@ -39,7 +39,7 @@ def default_folder() -> Path:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedEngine:
     """An engine that may be given to TensorRT: its record and its bytes, which match.
 
     why: it was built; empty where it was found.
@@ -74,7 +74,7 @@ class EngineCache:
         for parent in self.folder.parents:
             _check_private(parent, parent.stat(), sticky=True)
 
-    def find(self, wanted: EngineKey, *, larger: bool = True) -> tuple[Prepared | None, str]:
+    def find(self, wanted: EngineKey, *, larger: bool = True) -> tuple[PreparedEngine | None, str]:
         """An engine for that key, or None and why there is none, as a clause that follows `building: `.
 
         larger: one that takes larger batches will do; of several, the one whose batches are nearest. Nothing is
@@ -87,7 +87,7 @@ class EngineCache:
         for record in fitting:
             data, problem = self._read(record)
             if data is not None:
-                return Prepared(record, data), ""
+                return PreparedEngine(record, data), ""
             reason = reason or problem
         return None, reason or self._why_none(wanted, records)
 

@@ -15,11 +15,11 @@ from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.nvidia import gpu_here
 from lits_deploy.trt import bindings
 from lits_deploy.trt.build import check_targets
-from lits_deploy.trt.cache import EngineCache, Prepared
+from lits_deploy.trt.cache import EngineCache, PreparedEngine
 from lits_deploy.trt.flavour import Library, flavour_named, load
-from lits_deploy.trt.key import MAX_BATCH, Profile, parse_targets
+from lits_deploy.trt.key import MAX_BATCH, OptimisationProfile, parse_targets
 from lits_deploy.trt.open import prove
-from lits_deploy.trt.prepare import Job, artifacts_for, largest_that_fits, prepare
+from lits_deploy.trt.prepare import EngineJob, artifacts_for, largest_that_fits, prepare
 
 Say = Callable[[str], None]
 Progress = Callable[[str], AbstractContextManager[Callable[[float, str], None]]]
@@ -59,7 +59,7 @@ class EngineOptions:
 
 def build_engines(
     bundle: Bundle, options: EngineOptions, *, say: Say, progress: Progress
-) -> dict[str, Prepared | UserError]:
+) -> dict[str, PreparedEngine | UserError]:
     """Build an engine for each artifact asked for, and prove it where its GPU is here; why there is none.
 
     Raises UserError, at once, for what cannot be done at all: no library, no GPU and no --compute-capability.
@@ -71,13 +71,13 @@ def build_engines(
     if not artifacts:
         raise UserError(f"{bundle.folder} has no file for TensorRT.", fix="export the run again")
     say(f"{library} → {cache.folder}")
-    built: dict[str, Prepared | UserError] = {}
+    built: dict[str, PreparedEngine | UserError] = {}
     parts = dict.fromkeys((part.prefix, one.name) for each in artifacts for part, one in bundle.networks(each))
     both = {part.prefix: part for part in (bundle, bundle.segmenter) if part is not None}
     for prefix, name in parts:
         artifact = both[prefix].artifact(name)
         try:
-            job = Job(
+            job = EngineJob(
                 bundle=both[prefix],
                 artifact=artifact,
                 library=library,
@@ -92,15 +92,19 @@ def build_engines(
     return built
 
 
-def _build_one(job: Job, options: EngineOptions, progress: Progress) -> Prepared:
+def _build_one(job: EngineJob, options: EngineOptions, progress: Progress) -> PreparedEngine:
     """An artifact's engine as it was built or found; its record with the proof, where its GPU is here."""
     gpu = job.gpu
-    profile = Profile.for_gpu(job.bundle.manifest.task, gpu.memory_bytes) if gpu else Profile.up_to(MAX_BATCH)
+    profile = (
+        OptimisationProfile.for_gpu(job.bundle.manifest.task, gpu.memory_bytes)
+        if gpu
+        else OptimisationProfile.up_to(MAX_BATCH)
+    )
     if options.max_batch or options.opt_batch:
         most = options.max_batch or profile.most
-        profile = Profile(best=options.opt_batch or Profile.up_to(most).best, most=most)
+        profile = OptimisationProfile(best=options.opt_batch or OptimisationProfile.up_to(most).best, most=most)
 
-    def attempt(profile: Profile) -> Prepared:
+    def attempt(profile: OptimisationProfile) -> PreparedEngine:
         with progress(job.artifact.name) as on_progress:
             prepared = prepare(job, profile, on_progress=on_progress)
         if not prepared.why:

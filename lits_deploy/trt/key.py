@@ -27,7 +27,7 @@ builder holds beside them and, on a Jetson, the system and the decoders: 8 GB ar
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
+class OptimisationProfile:
     """The one optimisation profile: batches of 1 to `most` slices, tuned for `best`."""
 
     best: int = OPT_BATCH
@@ -38,12 +38,12 @@ class Profile:
             raise UserError(f"A batch of {self.best} does not lie in 1…{self.most}.", fix="--opt-batch ≤ --max-batch")
 
     @classmethod
-    def up_to(cls, most: int) -> Profile:
+    def up_to(cls, most: int) -> OptimisationProfile:
         """For batches of up to `most`."""
         return cls(best=min(most, OPT_BATCH), most=most)
 
     @classmethod
-    def for_gpu(cls, task: Task, memory_bytes: int) -> Profile:
+    def for_gpu(cls, task: Task, memory_bytes: int) -> OptimisationProfile:
         """The default on a device of so much memory, in all: one engine serves every command.
 
         The largest power of two, of up to MAX_BATCH, for which memory_bytes / SHARE holds SLICE_BYTES a slice; else 1.
@@ -51,9 +51,9 @@ class Profile:
         fit = max(1, memory_bytes // SHARE // SLICE_BYTES[task])
         return cls.up_to(min(MAX_BATCH, 1 << (fit.bit_length() - 1)))
 
-    def smaller(self) -> Profile | None:
+    def smaller(self) -> OptimisationProfile | None:
         """A quarter of it, where this one does not fit; None where it is for one slice."""
-        return Profile.up_to(max(1, self.most // 4)) if self.most > 1 else None
+        return OptimisationProfile.up_to(max(1, self.most // 4)) if self.most > 1 else None
 
     def __str__(self) -> str:
         return f"1/{self.best}/{self.most}"
@@ -88,9 +88,9 @@ class EngineKey:
         return sha256_bytes(canonical_json(self.to_json()).encode())[:32]
 
     @property
-    def profile(self) -> Profile:
+    def profile(self) -> OptimisationProfile:
         """As a profile."""
-        return Profile(best=self.best_batch, most=self.max_batch)
+        return OptimisationProfile(best=self.best_batch, most=self.max_batch)
 
     def to_json(self) -> dict[str, Any]:
         """For the record."""

@@ -20,10 +20,10 @@ from lits_deploy.printable import printable
 from lits_deploy.runtime.device import Device
 from lits_deploy.trt import bindings, flavour
 from lits_deploy.trt.build import supported_targets
-from lits_deploy.trt.cache import EngineCache, Prepared, side_name
+from lits_deploy.trt.cache import EngineCache, PreparedEngine, side_name
 from lits_deploy.trt.engine import LoadedEngine
-from lits_deploy.trt.key import Profile
-from lits_deploy.trt.prepare import Job, largest_that_fits, prepare
+from lits_deploy.trt.key import OptimisationProfile
+from lits_deploy.trt.prepare import EngineJob, largest_that_fits, prepare
 from lits_deploy.trt.record import EngineRecord, Proof
 from lits_deploy.trt.runtime import TensorRt
 
@@ -79,15 +79,15 @@ def open_tensorrt(
     cuda = bindings.open_cuda()
     gpu = cuda.describe(device.index)
     library, cache = flavour.load(flavour_name), EngineCache(engine_cache)
-    job = Job(bundle=bundle, artifact=artifact, library=library, cache=cache, cuda=cuda, device=device, say=_log)
+    job = EngineJob(bundle=bundle, artifact=artifact, library=library, cache=cache, cuda=cuda, device=device, say=_log)
     cuda.set_device(device.index)
-    room = Profile.for_gpu(bundle.manifest.task, gpu.memory_bytes)
+    room = OptimisationProfile.for_gpu(bundle.manifest.task, gpu.memory_bytes)
     most = max_batch if insist else min(max_batch, room.most)
     if most < max_batch:
         job.say(f"{gpu.name} has {gpu.memory_bytes / 2**30:.1f} GiB: batches up to {most}")
-    first = room if most <= room.most else Profile.up_to(most)
+    first = room if most <= room.most else OptimisationProfile.up_to(most)
 
-    def attempt(profile: Profile) -> TensorRt:
+    def attempt(profile: OptimisationProfile) -> TensorRt:
         # not at least `most` again for a smaller one: the larger one that was found does not fit
         prepared = prepare(job, profile, at_least=most if profile == first else None)
         prove(job, prepared)
@@ -96,7 +96,7 @@ def open_tensorrt(
     return largest_that_fits(job, first, attempt)
 
 
-def prove(job: Job, prepared: Prepared) -> EngineRecord:
+def prove(job: EngineJob, prepared: PreparedEngine) -> EngineRecord:
     """Run the bundle's goldens through an engine for the GPU here, unless they have passed on it before; its record.
 
     In full batches and the first slice alone, because TensorRT picks other kernels for other batches. Raises
@@ -140,7 +140,7 @@ def prove(job: Job, prepared: Prepared) -> EngineRecord:
     return record
 
 
-def _open(job: Job, prepared: Prepared, wanted: tuple[str, ...], max_batch: int) -> TensorRt:
+def _open(job: EngineJob, prepared: PreparedEngine, wanted: tuple[str, ...], max_batch: int) -> TensorRt:
     """Load the engine, with what RTX compiled for it on this GPU and driver before."""
     key, cache, gpu = prepared.record.key, job.cache, job.gpu
     assert job.cuda is not None

@@ -14,15 +14,15 @@ from typing import TypeVar
 from lits_deploy.bundle import TF32, Artifact, Bundle
 from lits_deploy.errors import DeviceOutOfMemory, UserError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.mishaps import no_room
 from lits_deploy.model_file import ModelFile
 from lits_deploy.nvidia import no_tf32
+from lits_deploy.resource_errors import no_room
 from lits_deploy.runtime.device import Device
-from lits_deploy.trt.bindings import Cuda, Gpu
+from lits_deploy.trt.bindings import Cuda, GpuIdentity
 from lits_deploy.trt.build import Built, OnProgress, build, check_targets
-from lits_deploy.trt.cache import EngineCache, Prepared, side_name
+from lits_deploy.trt.cache import EngineCache, PreparedEngine, side_name
 from lits_deploy.trt.flavour import Library
-from lits_deploy.trt.key import EngineKey, Profile
+from lits_deploy.trt.key import EngineKey, OptimisationProfile
 from lits_deploy.trt.layers import Layer, as_built, keeps_promise, parse_listing
 from lits_deploy.trt.record import NOT_PROVEN, EngineRecord
 
@@ -36,7 +36,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class EngineJob:
     """The engine of an artifact: with what it is made, and for which GPU.
 
     cuda, device: the GPU here; cuda None: the engine is for `targets` (like `sm86`), wherever they are. say: gets a
@@ -53,11 +53,11 @@ class Job:
     say: Callable[[str], None] = lambda _: None
 
     @cached_property
-    def gpu(self) -> Gpu | None:
+    def gpu(self) -> GpuIdentity | None:
         """The GPU here."""
         return self.cuda.describe(self.device.index) if self.cuda else None
 
-    def key(self, profile: Profile) -> EngineKey:
+    def key(self, profile: OptimisationProfile) -> EngineKey:
         """Of its engine for batches of that profile."""
         gpu = self.gpu
         return EngineKey(
@@ -78,12 +78,12 @@ class Job:
 
 
 def prepare(
-    job: Job,
-    profile: Profile,
+    job: EngineJob,
+    profile: OptimisationProfile,
     *,
     at_least: int | None = None,
     on_progress: OnProgress = lambda _share, _phase: None,
-) -> Prepared:
+) -> PreparedEngine:
     """An engine of an artifact whose file's hash was checked.
 
     profile: what is built; at_least: an engine that takes so many slices will do, None: only one of that profile.
@@ -100,7 +100,9 @@ def prepare(
         return _prepare(job, profile, model, at_least, on_progress)
 
 
-def _prepare(job: Job, profile: Profile, model: ModelFile, at_least: int | None, on_progress: OnProgress) -> Prepared:
+def _prepare(
+    job: EngineJob, profile: OptimisationProfile, model: ModelFile, at_least: int | None, on_progress: OnProgress
+) -> PreparedEngine:
     """As `prepare`, for a file that was read."""
     artifact, library, cache, gpu = job.artifact, job.library, job.cache, job.gpu
     key = job.key(profile)
@@ -130,10 +132,16 @@ def _prepare(job: Job, profile: Profile, model: ModelFile, at_least: int | None,
         if built.timing_cache:
             cache.write_side(timing, built.timing_cache)
         cache.store(record, built.data)
-    return Prepared(record, built.data, why)
+    return PreparedEngine(record, built.data, why)
 
 
-def largest_that_fits(job: Job, profile: Profile, attempt: Callable[[Profile], Made], *, insist: bool = False) -> Made:
+def largest_that_fits(
+    job: EngineJob,
+    profile: OptimisationProfile,
+    attempt: Callable[[OptimisationProfile], Made],
+    *,
+    insist: bool = False,
+) -> Made:
     """What `attempt` makes of the profile, or of the next smaller one for which the GPU has memory.
 
     insist: no smaller one will do. Raises DeviceError that says how much memory was missing.
@@ -180,7 +188,7 @@ def inspect(library: Library, data: bytes) -> list[Layer]:
     return parse_listing(str(listing).split("\n"))  # not splitlines: node names are parted by \x1e
 
 
-def _record(key: EngineKey, built: Built, library: Library, gpu: Gpu | None) -> EngineRecord:
+def _record(key: EngineKey, built: Built, library: Library, gpu: GpuIdentity | None) -> EngineRecord:
     layers, source = built.layers, "build log"
     if not key.targets and (inspected := inspect(library, built.data)):
         layers, source = inspected, "inspector"

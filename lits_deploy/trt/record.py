@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.files import write_json
-from lits_deploy.trt.bindings import Gpu
+from lits_deploy.trt.bindings import GpuIdentity
 from lits_deploy.trt.key import EngineKey
 
 SCHEMA = 1
@@ -71,7 +71,7 @@ class EngineRecord:
             return None
         return record if path.name == f"{key.digest}.json" else None
 
-    def proven_on(self, gpu: Gpu) -> bool:
+    def proven_on(self, gpu: GpuIdentity) -> bool:
         """True where the goldens have passed on this GPU with this driver."""
         there = (gpu.name, gpu.compute_capability, gpu.driver)
         return self.proof is not None and there == (self.proof.gpu, self.proof.compute_capability, self.proof.driver)

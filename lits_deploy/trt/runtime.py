@@ -40,7 +40,7 @@ def bucket_sizes(most: int) -> tuple[int, ...]:
 
 
 @dataclass
-class _Buffer:
+class _TensorBuffer:
     """One tensor's memory: on the device and, where the host needs it, pinned."""
 
     tensor: Tensor
@@ -55,7 +55,7 @@ class _Bucket:
 
     size: int
     context: EngineContext
-    buffers: dict[str, _Buffer] = field(default_factory=dict)
+    buffers: dict[str, _TensorBuffer] = field(default_factory=dict)
     graph: int | None = None
     filled: int = 0
 
@@ -168,7 +168,7 @@ class TensorRt(Runtime):
     def _furnish(self, bucket: _Bucket) -> None:
         for tensor in self._engine.tensors:
             size = bucket.size * tensor.slice_bytes
-            buffer = bucket.buffers[tensor.name] = _Buffer(tensor, self._cuda.allocate(size))
+            buffer = bucket.buffers[tensor.name] = _TensorBuffer(tensor, self._cuda.allocate(size))
             if tensor.is_input or tensor.name in self._wanted:
                 memory: Bytes
                 buffer.pinned, memory = self._cuda.allocate_pinned(size)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from lits_deploy.decode.wakeup import Wakeup
 from lits_deploy.errors import MissingExtra, UserError
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.scans.within import Within, is_within
+from lits_deploy.scans.containment import Within, is_within
 
 REMOTE = frozenset(
     "9p afs beegfs ceph cifs davfs drvfs fuse glusterfs gpfs lustre nfs nfs4 orangefs prl_fs smb2 smb3 smbfs"  # noqa: SIM905
@@ -32,7 +32,7 @@ _STEP_MS = 250  # a wait for notices lasts this long at most, so that the servic
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-class Changes(Protocol):
+class ChangeSource(Protocol):
     """A way to notice changes. Use as a context manager where it has one."""
 
     words: str
@@ -78,14 +78,14 @@ class Notices:
 
     words = "by the system's notices"
 
-    def __init__(self, folder: Path, stop: Stop, instead: Callable[[Exception], Changes]) -> None:
+    def __init__(self, folder: Path, stop: Stop, instead: Callable[[Exception], ChangeSource]) -> None:
         try:
             from watchfiles import watch
         except ImportError as error:
             raise MissingExtra("watchfiles", "watch") from error
         self._prefix = len(str(folder).rstrip("/")) + 1
         self._instead = instead
-        self._other: Changes | None = None
+        self._other: ChangeSource | None = None
         self._changes: Generator[set[tuple[Any, str]], None, None] = watch(
             folder,
             watch_filter=None,
@@ -126,7 +126,7 @@ class _Event:
 
 def changes_in(
     folder: Path, stop: Stop, *, quiet_s: float, poll: bool, warn: Callable[[str], None], within: Within = None
-) -> Changes:
+) -> ChangeSource:
     """The way to notice changes that works in this folder; `warn` is told where notices do not.
 
     poll: look again and again in any case; so, too, where links lead elsewhere than `within`: watchfiles would follow

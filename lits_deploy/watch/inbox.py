@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
+from lits_deploy.scans.containment import Within, is_within
 from lits_deploy.scans.discover import UNFINISHED
-from lits_deploy.scans.within import Within, is_within
 
 _File = tuple[bytes, int, int, int]  # name, size, mtime, ctime
 
@@ -110,8 +110,8 @@ class Inbox:
 def state_of(path: Path, within: Within = None) -> str | None:
     """A digest of names, sizes and times of the file there, or of all files in the folder; None if nothing is there.
 
-    Links to folders inside it are not followed, nor any link that leads elsewhere than `within` (`scans.within`): these
-    count as what they are. What cannot be listed counts as it is: as something unreadable.
+    Links to folders inside it are not followed, nor any link that leads elsewhere than `within` (`scans.containment`):
+    these count as what they are. What cannot be listed counts as it is: as something unreadable.
     """
     try:
         status = path.lstat() if _leads_out(path, within) else path.stat()

@@ -23,7 +23,6 @@ from time import monotonic
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.files import canonical_json
-from lits_deploy.mishaps import as_user_error
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.naming import pseudonyms
 from lits_deploy.pipeline.network import open_network
@@ -33,10 +32,11 @@ from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.report.peaks import Peaks
+from lits_deploy.resource_errors import as_user_error
 from lits_deploy.runtime import Runtime
+from lits_deploy.scans.containment import real_names
 from lits_deploy.scans.paths import escape
-from lits_deploy.scans.within import real_names
-from lits_deploy.watch.changes import Changes, changes_in
+from lits_deploy.watch.changes import ChangeSource, changes_in
 from lits_deploy.watch.folders import alone, check_folders
 from lits_deploy.watch.inbox import EMPTY, Inbox
 from lits_deploy.watch.studies import StudyLine, study_lines
@@ -72,7 +72,7 @@ class Queue:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Talk:
+class WatchNotices:
     """What a watch tells: a study that is done, and anything else that a person should know, in one line.
 
     broke: an entry, by name or pseudonym, and why it broke its run. ready: the start has succeeded. turn: the watch is
@@ -99,9 +99,9 @@ def watch_folder(
     poll: bool = False,
     runtime: Runtime | None = None,
     stop: Stop | None = None,
-    talk: Talk | None = None,
+    talk: WatchNotices | None = None,
     finish: Callable[[RunContext], Sequence[Path]] | None = None,
-    changes: Changes | None = None,
+    changes: ChangeSource | None = None,
     clock: Callable[[], float] = monotonic,
 ) -> RunSummary:
     """Classify every study of `inbox` once nothing in it has changed for `quiet_s` seconds; the last run's summary.
@@ -110,7 +110,7 @@ def watch_folder(
     each run. poll: do not rely on the system's notices. changes, clock: for tests; seconds of a steady clock.
     Raises UserError for what is wrong at the start: the bundle, the device, a folder, another watch at work.
     """
-    stop, talk, options = stop or Stop(), talk or Talk(), options or ClassifyOptions()
+    stop, talk, options = stop or Stop(), talk or WatchNotices(), options or ClassifyOptions()
     check_folders(inbox, out, options, quiet_s)
     within = None if options.follow_links else real_names([inbox])
     with ExitStack() as stack:
@@ -262,13 +262,13 @@ class _Runs:
 class _Watch:
     """The loop: wait, look, run over what is complete."""
 
-    def __init__(self, runs: _Runs, inbox: Inbox, stop: Stop, talk: Talk, clock: Callable[[], float]) -> None:
+    def __init__(self, runs: _Runs, inbox: Inbox, stop: Stop, talk: WatchNotices, clock: Callable[[], float]) -> None:
         self._runs, self._inbox, self._stop, self._talk, self._clock = runs, inbox, stop, talk, clock
         self._failures = 0
         self._not_before = 0.0
         self._said: dict[str, str] = {}
 
-    def serve(self, changes: Changes) -> None:
+    def serve(self, changes: ChangeSource) -> None:
         """Until asked to stop."""
         self._look(None)
         todo = self._inbox.to_do()

@@ -12,15 +12,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from benchmarks import choose as choose_module
-from benchmarks.choose import Limits, choose, decide, figures_of
+from benchmarks.choose import ChoiceLimits, choose, decide, figures_of
 from benchmarks.cli.choose import show
-from benchmarks.latency import Effort
+from benchmarks.latency import MeasuringEffort
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, UserError
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data
 
-EFFORT = Effort(samples=12, cap_s=1.0, floor=4, warmup_calls=2, warmup_s=0.0)
+EFFORT = MeasuringEffort(samples=12, cap_s=1.0, floor=4, warmup_calls=2, warmup_s=0.0)
 runner = CliRunner()
 
 
@@ -56,7 +56,7 @@ def test_the_fastest_within_the_limits_wins_and_the_others_say_why_not() -> None
         row("huge", 120, 0.9, size_mb=560.0),
         row("broken", 0, None, error="out of memory", latency_ms=None, slices_per_second=None),
     ]
-    found = decide(rows, Limits(latency_ms=60, min_sensitivity=0.6, max_mb=100))
+    found = decide(rows, ChoiceLimits(latency_ms=60, min_sensitivity=0.6, max_mb=100))
     assert found["chosen"] == 0
     assert [r["network"] for r in found["rows"]] == ["fast", "slow", "blind", "huge", "broken"]
     verdicts = [r["verdict"] for r in found["rows"]]
@@ -71,7 +71,7 @@ def test_the_fastest_within_the_limits_wins_and_the_others_say_why_not() -> None
 
 
 def test_of_equally_fast_ones_the_more_accurate_over_all_classes_then_the_smaller() -> None:
-    found = decide([row("a", 100, 0.7), row("b", 97, 0.8), row("c", 96, 0.8, size_mb=12.0)], Limits())
+    found = decide([row("a", 100, 0.7), row("b", 97, 0.8), row("c", 96, 0.8, size_mb=12.0)], ChoiceLimits())
     assert [r["network"] for r in found["rows"]] == ["c", "b", "a"]
     assert [r["verdict"] for r in found["rows"][1:]] == [
         "as fast, but larger",
@@ -79,13 +79,13 @@ def test_of_equally_fast_ones_the_more_accurate_over_all_classes_then_the_smalle
     ]
     assert "highest balanced accuracy, then smallest, of 3" in found["reason"]
     loud = row("loud", 101, 0.95, balanced_accuracy=0.5)  # the most sensitive one, for it calls nearly all a lesion
-    assert decide([row("a", 100, 0.7), loud], Limits())["rows"][0]["network"] == "a"
-    unknown = decide([row("a", 100, 0.7), row("b", 101, None)], Limits())
+    assert decide([row("a", 100, 0.7), loud], ChoiceLimits())["rows"][0]["network"] == "a"
+    unknown = decide([row("a", 100, 0.7), row("b", 101, None)], ChoiceLimits())
     assert unknown["rows"][1]["verdict"] == "as fast, but its balanced accuracy is not known"
 
 
 def test_nothing_qualifies_and_unknown_meets_no_limit() -> None:
-    found = decide([row("a", 100, None), row("b", 5, 0.9)], Limits(latency_ms=50, min_sensitivity=0.5))
+    found = decide([row("a", 100, None), row("b", 5, 0.9)], ChoiceLimits(latency_ms=50, min_sensitivity=0.5))
     assert found["chosen"] is None
     assert "Nothing that was measured can be recommended within the limits" in found["reason"]
     assert {r["verdict"] for r in found["rows"]} == {"lesion sensitivity is not known", "latency p90 200.0 > 50 ms"}
@@ -109,14 +109,14 @@ def test_what_calls_everything_a_lesion_is_never_recommended() -> None:
         "commonest": 0.52,
     }
     good = [[470, 40, 10], [60, 230, 34], [10, 46, 100]]
-    found = decide([with_confusion("all", 900, ALL_LESION), with_confusion("good", 30, good)], Limits())
+    found = decide([with_confusion("all", 900, ALL_LESION), with_confusion("good", 30, good)], ChoiceLimits())
     assert [r["network"] for r in found["rows"]] == ["good", "all"]
     verdict = (
         "accuracy 0.156: no better than always the commonest class (0.520); "
         "lesions: sensitivity 1.000 and specificity 0.000 are no better than guessing"
     )
     assert found["rows"][1]["verdict"] == verdict
-    alone = decide([with_confusion("all", 900, ALL_LESION)], Limits(min_sensitivity=0.9, min_specificity=0.5))
+    alone = decide([with_confusion("all", 900, ALL_LESION)], ChoiceLimits(min_sensitivity=0.9, min_specificity=0.5))
     assert alone["chosen"] is None
     assert alone["rows"][0]["verdict"] == f"lesion specificity 0.000 < 0.5; {verdict}"
     assert alone["reason"].endswith(
@@ -134,19 +134,19 @@ def test_what_calls_everything_a_lesion_is_never_recommended() -> None:
 def test_nor_is_always_the_commonest_class_nor_what_one_class_cannot_show(
     confusion: list[list[int]], says: str
 ) -> None:
-    found = decide([with_confusion("one", 10, confusion)], Limits())
+    found = decide([with_confusion("one", 10, confusion)], ChoiceLimits())
     assert found["chosen"] is None
     assert says in found["rows"][0]["verdict"]
     assert "within" not in found["reason"]
     better = [[520, 0, 0], [324, 0, 0], [155, 0, 1]]  # one slice more is right
-    assert decide([with_confusion("better", 10, better)], Limits())["chosen"] == 0
+    assert decide([with_confusion("better", 10, better)], ChoiceLimits())["chosen"] == 0
 
 
 @pytest.mark.parametrize("lesions", [[100, 56, 0], [60, 65, 31]])
 def test_what_tells_no_lesion_from_the_rest_is_never_recommended(lesions: list[int]) -> None:
     """However well it tells a liver: lesions found as often as they are seen where there are none say nothing."""
     rest = [[500, 20, 0], [24, 300, 0]] if lesions[2] == 0 else [[420, 0, 100], [0, 224, 100]]
-    found = decide([with_confusion("livers", 10, [*rest, lesions])], Limits())
+    found = decide([with_confusion("livers", 10, [*rest, lesions])], ChoiceLimits())
     assert found["chosen"] is None
     (told,) = found["rows"]
     assert told["accuracy"] > told["commonest"]
@@ -156,10 +156,10 @@ def test_what_tells_no_lesion_from_the_rest_is_never_recommended(lesions: list[i
 
 def test_a_specificity_below_its_limit_rules_out_and_speed_alone_says_so() -> None:
     rows = [row("loud", 100, 0.9, specificity=0.3), row("quiet", 50, 0.7, specificity=0.9)]
-    found = decide(rows, Limits(min_specificity=0.6))
+    found = decide(rows, ChoiceLimits(min_specificity=0.6))
     assert [r["verdict"] for r in found["rows"]] == ["recommended", "lesion specificity 0.300 < 0.6"]
     unknown = dict.fromkeys(("accuracy", "commonest", "specificity", "balanced_accuracy"))
-    found = decide([row("unlabelled", 10, None, **unknown)], Limits())
+    found = decide([row("unlabelled", 10, None, **unknown)], ChoiceLimits())
     assert found["chosen"] == 0
     assert found["reason"].endswith("How often it is right is not known: --data scores it.")
 
@@ -167,9 +167,9 @@ def test_a_specificity_below_its_limit_rules_out_and_speed_alone_says_so() -> No
 def test_limits_must_make_sense() -> None:
     for share in ("min_sensitivity", "min_specificity", "min_accuracy"):
         with pytest.raises(UserError, match="not a share"):
-            Limits(**{share: 60})
+            ChoiceLimits(**{share: 60})
     with pytest.raises(UserError, match="cannot be met"):
-        Limits(latency_ms=0)
+        ChoiceLimits(latency_ms=0)
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_two_bundles_are_measured_and_the_command_says_what_to_type(tmp_path: Pa
 @pytest.mark.usefixtures("quick")
 def test_phantoms_tell_nothing_about_sensitivity(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "one")
-    found = choose([bundle], Limits(min_sensitivity=0.0), batches=(4,), quick=True)
+    found = choose([bundle], ChoiceLimits(min_sensitivity=0.0), batches=(4,), quick=True)
     assert found["chosen"] is None
     assert {row["verdict"] for row in found["rows"]} == {"lesion sensitivity is not known"}
 
@@ -235,7 +235,7 @@ def test_figures_of_phantoms_that_were_named_are_marked(
     rows = [row("a", 100, 0.7, specificity=0.8, balanced_accuracy=0.75, synthetic=True)]
     rows[0]["options"] = {"artifact": "fp32", "runtime": "openvino", "device": "cpu", "batch": 1}
     document = {
-        **decide(rows, Limits()),
+        **decide(rows, ChoiceLimits()),
         "data": {},
         "notes": [],
         "disclaimer": "",
@@ -248,4 +248,4 @@ def test_figures_of_phantoms_that_were_named_are_marked(
 
 def test_a_unet_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="segments"):
-        choose([make_tiny_bundle(tmp_path / "unet", task="segment")], Limits())
+        choose([make_tiny_bundle(tmp_path / "unet", task="segment")], ChoiceLimits())

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark_documents import document, row
-from benchmarks.compare import Limits, compare
+from benchmarks.compare import ChangeLimits, compare
 from lits_deploy.cli.app import app
 from lits_deploy.errors import DataError, UserError
 
@@ -48,7 +48,7 @@ def test_better_and_within_limits_pass_and_limits_can_be_moved() -> None:
     assert compare(document(row(1)), document(better)).passed
     slower = document(row(1, slices_per_second=80.0))
     assert not compare(document(row(1)), slower).passed
-    assert compare(document(row(1)), slower, Limits(throughput=0.25)).passed
+    assert compare(document(row(1)), slower, ChangeLimits(throughput=0.25)).passed
 
 
 def test_a_lost_or_failed_row_is_a_regression_and_a_new_one_is_not() -> None:

@@ -18,23 +18,23 @@ from PIL import Image
 from sklearn import metrics as sk
 
 from benchmarks.evaluation import run as run_module
+from benchmarks.evaluation.formatting import span, threshold
 from benchmarks.evaluation.report import JSON, page, write_report
 from benchmarks.evaluation.run import Evaluation, evaluate
-from benchmarks.evaluation.subject import Subject, open_subject, open_testset
-from benchmarks.evaluation.words import span, threshold
+from benchmarks.evaluation.subject import EvaluationSubject, open_subject, open_testset
 from benchmarks.report_files import check_out
 from export.answers import Identity, answers, read_answer
 from export.bootstrap import about_intervals, figure, finite
 from fake_runtime import FakeRuntime
 from lits_deploy.bundle import write_manifest
 from lits_deploy.errors import ContractError, DataError, DeviceError, OutputError, UserError
-from lits_deploy.pipeline.judge import Judge, softmax
+from lits_deploy.pipeline.decide import SliceDecider, softmax
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import Runtime
 from tiny_bundle import make_tiny_bundle, tiny_logits, with_manifest
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
-from train.data.seen import Past, Seen, sample_keys
+from train.data.seen import Past, SeenSlices, sample_keys
 
 DRAWS = 60
 
@@ -46,19 +46,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def subject(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSubject:
     folder = tmp_path_factory.mktemp("bundle") / "tiny"
     make_tiny_bundle(folder, temperature=2.0, abstain_below=0.42)
     return open_subject(folder, ClassifyOptions(runtime="onnxruntime", device="cpu", batch_size=4))
 
 
 @pytest.fixture(scope="module")
-def evaluation(subject: Subject, data: Path) -> Evaluation:
+def evaluation(subject: EvaluationSubject, data: Path) -> Evaluation:
     return evaluate(subject, data, draws=DRAWS)
 
 
 @pytest.fixture(scope="module")
-def expected(subject: Subject, data: Path) -> tuple[np.ndarray, np.ndarray]:
+def expected(subject: EvaluationSubject, data: Path) -> tuple[np.ndarray, np.ndarray]:
     """Targets and logits of the test split, in order, computed without the code under test."""
     paths = sorted((data / "test" / "images").iterdir())
     slices = np.stack([np.asarray(Image.open(path))[None] for path in paths])
@@ -97,7 +97,7 @@ def test_slices_are_answered_as_classify_answers_them(
     evaluation: Evaluation, expected: tuple[np.ndarray, np.ndarray]
 ) -> None:
     _, logits = expected
-    judged = list(Judge(temperature=2.0, abstain_below=0.42).answers(logits))
+    judged = list(SliceDecider(temperature=2.0, abstain_below=0.42).answers(logits))
     assert any(answer.unsure for answer in judged)
     assert not all(answer.unsure for answer in judged)
     for row, answer in zip(evaluation.slices, judged, strict=True):
@@ -131,12 +131,12 @@ def test_intervals_hold_their_figure_and_are_called_decoration(evaluation: Evalu
     assert "need two patients" in about_intervals(1, 2000)["line"]
 
 
-def test_equal_calls_give_equal_documents(subject: Subject, data: Path, evaluation: Evaluation) -> None:
+def test_equal_calls_give_equal_documents(subject: EvaluationSubject, data: Path, evaluation: Evaluation) -> None:
     again = evaluate(subject, data, draws=DRAWS).document
     assert {**again, "made": None} == {**evaluation.document, "made": None}
 
 
-def test_batches_do_not_change_the_figures(subject: Subject, data: Path, evaluation: Evaluation) -> None:
+def test_batches_do_not_change_the_figures(subject: EvaluationSubject, data: Path, evaluation: Evaluation) -> None:
     open_one = dataclasses.replace(subject, open=lambda: FakeRuntime(max_batch=1))
     open_many = dataclasses.replace(subject, open=lambda: FakeRuntime(max_batch=64, memory_for=5))
     one, many = (evaluate(opened, data, draws=DRAWS).document for opened in (open_one, open_many))
@@ -157,7 +157,7 @@ def broken(tmp_path: Path) -> Path:
     return folder
 
 
-def test_files_that_cannot_be_used_are_rows_and_counted(subject: Subject, broken: Path) -> None:
+def test_files_that_cannot_be_used_are_rows_and_counted(subject: EvaluationSubject, broken: Path) -> None:
     evaluation = evaluate(subject, broken, draws=DRAWS)
     assert evaluation.failed == 4
     document = evaluation.document
@@ -172,7 +172,7 @@ def test_files_that_cannot_be_used_are_rows_and_counted(subject: Subject, broken
     assert [row["reason"] for row in document["failed"]] == list(reasons.values())
 
 
-def test_a_split_without_a_usable_slice_is_an_error(subject: Subject, broken: Path) -> None:
+def test_a_split_without_a_usable_slice_is_an_error(subject: EvaluationSubject, broken: Path) -> None:
     for image in (broken / "test" / "images").iterdir():
         image.write_bytes(b"x")
     with pytest.raises(DataError, match="None of the 9 slices"):
@@ -190,14 +190,14 @@ class Odd(FakeRuntime):
         return outputs
 
 
-def test_an_answer_that_is_no_number_is_a_failed_row(subject: Subject, data: Path) -> None:
+def test_an_answer_that_is_no_number_is_a_failed_row(subject: EvaluationSubject, data: Path) -> None:
     odd = evaluate(dataclasses.replace(subject, open=lambda: Odd(max_batch=4)), data, draws=DRAWS)
     assert [row["status"] for row in odd.slices].count("failed") == 1
     assert odd.slices[0]["reason"] == "the network's answer is not a finite number"
     json.dumps(odd.document, allow_nan=False)
 
 
-def test_the_hash_is_of_pictures_and_labels(subject: Subject, data: Path, tmp_path: Path) -> None:
+def test_the_hash_is_of_pictures_and_labels(subject: EvaluationSubject, data: Path, tmp_path: Path) -> None:
     def digest(folder: Path) -> str:
         identity, layout = Identity(), read_layout(folder)
         read = (read_answer(sample, subject.contract, identity) for sample in layout.splits["test"])
@@ -211,7 +211,7 @@ def test_the_hash_is_of_pictures_and_labels(subject: Subject, data: Path, tmp_pa
     assert digest(copy) != digest(data)
 
 
-def test_a_leaky_split_is_marked_everywhere(subject: Subject, tmp_path: Path) -> None:
+def test_a_leaky_split_is_marked_everywhere(subject: EvaluationSubject, tmp_path: Path) -> None:
     folder = make_tiny_data(tmp_path / "leaky", slices=6, patients=(1, 1, 2))
     for kind in ("images", "masks"):  # one slice of a test patient goes to train
         source = folder / "test" / kind / "volume-002_0000.png"
@@ -230,17 +230,19 @@ def test_a_leaky_split_is_marked_everywhere(subject: Subject, tmp_path: Path) ->
             assert {row["split_by"] for row in csv.DictReader(stream)} == {"slice"}
 
 
-def test_a_declared_slice_split_is_marked_without_overlap(subject: Subject, data: Path, tmp_path: Path) -> None:
+def test_a_declared_slice_split_is_marked_without_overlap(
+    subject: EvaluationSubject, data: Path, tmp_path: Path
+) -> None:
     folder = make_tiny_data(tmp_path / "declared")
     (folder / "dataset.json").write_text(json.dumps({"split_by": "slice"}))
     assert open_testset(folder, "test", subject).split_by == "slice"
     assert open_testset(data, "test", subject).split_by == "patient"
 
 
-def test_patients_that_were_trained_on_are_no_test(subject: Subject, data: Path, tmp_path: Path) -> None:
+def test_patients_that_were_trained_on_are_no_test(subject: EvaluationSubject, data: Path, tmp_path: Path) -> None:
     for split, what in (("train", "trained on"), ("validate", "chosen on")):
         keys = sample_keys(read_layout(data).splits["test"][:6], subject.contract)
-        seen = Seen(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
+        seen = SeenSlices(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
         opened = dataclasses.replace(subject, past=Past(seen=seen))
         renamed = shutil.copytree(data, tmp_path / split)
         document = evaluate(opened, renamed, draws=DRAWS).document
@@ -254,7 +256,7 @@ def test_patients_that_were_trained_on_are_no_test(subject: Subject, data: Path,
     assert "not known" in open_testset(data, "test", leaky).marks[0]
 
 
-def test_a_training_that_noted_nothing_is_told_by_names_and_said_to_be(subject: Subject, data: Path) -> None:
+def test_a_training_that_noted_nothing_is_told_by_names_and_said_to_be(subject: EvaluationSubject, data: Path) -> None:
     dataset = {"name": data.name, "patients": {"train": ["000", "003"], "validate": ["001"]}}
     opened = dataclasses.replace(subject, past=Past.of(None, {"dataset": dataset}))
     document = evaluate(opened, data, draws=DRAWS).document
@@ -265,7 +267,7 @@ def test_a_training_that_noted_nothing_is_told_by_names_and_said_to_be(subject: 
     assert evaluate(opened, data, draws=DRAWS).document["marks"] == []
 
 
-def test_only_the_split_that_is_measured_must_be_there(subject: Subject, tmp_path: Path) -> None:
+def test_only_the_split_that_is_measured_must_be_there(subject: EvaluationSubject, tmp_path: Path) -> None:
     folder = make_tiny_data(tmp_path / "half")
     for path in sorted((folder / "train").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -274,7 +276,7 @@ def test_only_the_split_that_is_measured_must_be_there(subject: Subject, tmp_pat
     assert "cannot be known" in found.notes[0]
 
 
-def test_users_errors(subject: Subject, data: Path, tmp_path: Path) -> None:
+def test_users_errors(subject: EvaluationSubject, data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a split"):
         evaluate(subject, data, split="tset")
     with pytest.raises(DataError, match="no data"):
@@ -290,7 +292,7 @@ def test_users_errors(subject: Subject, data: Path, tmp_path: Path) -> None:
         check_out(tmp_path / "mine", JSON, "an evaluation")
 
 
-def test_targets_instead_of_masks(subject: Subject, data: Path, tmp_path: Path) -> None:
+def test_targets_instead_of_masks(subject: EvaluationSubject, data: Path, tmp_path: Path) -> None:
     folder = make_tiny_data(tmp_path / "targets", slices=6, patients=(1, 1, 3))
     with (folder / "test" / "targets.csv").open("w") as stream:
         stream.write("file,target,patient\n")
@@ -304,7 +306,9 @@ def test_targets_instead_of_masks(subject: Subject, data: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kept", ["0", "2", "01"])
-def test_splits_that_lack_a_class_have_a_report_all_the_same(subject: Subject, tmp_path: Path, kept: str) -> None:
+def test_splits_that_lack_a_class_have_a_report_all_the_same(
+    subject: EvaluationSubject, tmp_path: Path, kept: str
+) -> None:
     """A single patient, few slices, some figures undefined: the page and JSON hold dashes and nulls, never NaN."""
     folder = make_tiny_data(tmp_path / "few", slices=6)
     for kind in ("images", "masks"):
@@ -379,14 +383,14 @@ def test_a_folder_that_cannot_be_written_is_the_users_error(evaluation: Evaluati
         write_report(evaluation, tmp_path / "file" / "below")
 
 
-def test_progress_counts_every_slice(subject: Subject, broken: Path) -> None:
+def test_progress_counts_every_slice(subject: EvaluationSubject, broken: Path) -> None:
     seen: list[tuple[int, int]] = []
     evaluate(subject, broken, draws=DRAWS, on_progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (9, 9)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_the_runtime_is_closed_when_the_data_is_no_good(subject: Subject, broken: Path) -> None:
+def test_the_runtime_is_closed_when_the_data_is_no_good(subject: EvaluationSubject, broken: Path) -> None:
     closed = []
 
     class Watched(FakeRuntime):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from benchmarks.evaluation.folded import evaluate_folds
 from benchmarks.evaluation.report import JSON, page, write_report
 from export.confidence import fit_temperature
-from export.points import RULES
+from export.operating_points import RULES
 from export.thresholds import threshold_of
 from folded_run import FOLDS, make_folded_run
 from lits_deploy.cli.app import app

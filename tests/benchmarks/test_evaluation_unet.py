@@ -16,7 +16,7 @@ from PIL import Image
 
 from benchmarks.evaluation.report import page, write_report
 from benchmarks.evaluation.run import Evaluation, evaluate
-from benchmarks.evaluation.subject import Subject
+from benchmarks.evaluation.subject import EvaluationSubject
 from lits_deploy.contract import InputContract
 from lits_deploy.runtime import Outputs, Runtime, RuntimeInfo
 
@@ -84,8 +84,8 @@ class Reader(Runtime):
         return RuntimeInfo(name=self.name, version="1", device="cpu", precision="fp32", providers=("reader",))
 
 
-def subject(**reader: bool) -> Subject:
-    return Subject(
+def subject(**reader: bool) -> EvaluationSubject:
+    return EvaluationSubject(
         kind="bundle",
         name="reader",
         task="segment",

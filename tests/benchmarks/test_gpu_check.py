@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from benchmarks import gpu_check
-from benchmarks.gpu_check import MINUTES, PARTS, Part, main
+from benchmarks.gpu_check import MINUTES, PARTS, CheckPart, main
 from benchmarks.gpu_networks import make_subject
-from benchmarks.gpu_rows import Contestant, Subject, check_network, contestants_of
+from benchmarks.gpu_rows import Contestant, GpuSubject, check_network, contestants_of
 from benchmarks.gpu_table import read, table
-from benchmarks.latency import Effort
+from benchmarks.latency import MeasuringEffort
 from fake_runtime import FakeRuntime
 from lits_deploy import exits
 from lits_deploy.errors import DeviceError
@@ -30,7 +30,7 @@ from lits_deploy.runtime import Runtime
 from lits_deploy.trt.flavour import FLAVOURS
 from train.data.slices import slice_name, write_slice
 
-BRIEF = Effort(samples=11, cap_s=0.05, floor=3, warmup_calls=2, warmup_s=0.0, warmup_cap_s=0.1)
+BRIEF = MeasuringEffort(samples=11, cap_s=0.05, floor=3, warmup_calls=2, warmup_s=0.0, warmup_cap_s=0.1)
 SHAPE = (1, 16, 16)
 
 
@@ -69,7 +69,7 @@ def rows() -> list[dict[str, Any]]:
             ("small", fake(memory_for=4)),
         )
     ]
-    subject = Subject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=contestants)
+    subject = GpuSubject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=contestants)
     return check_network(subject, (1, 8), effort=BRIEF)
 
 
@@ -97,7 +97,7 @@ def test_labels_that_differ_are_counted() -> None:
     expected = FakeRuntime(shape=SHAPE).infer(slices).probabilities
     assert expected is not None
     one = Contestant(name="turned", precision="int8", tolerance=2.0, open=fake(-5.0))
-    subject = Subject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=[one])
+    subject = GpuSubject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=[one])
     assert [row["labels_equal"] for row in check_network(subject, (8,), effort=BRIEF)] == [0.25]
 
 
@@ -119,7 +119,7 @@ def test_large_batches_are_open_one_at_a_time_and_none_is_timed_smaller() -> Non
 
     ways = {"one": opened, "two": opened, "small": partial(opened, limit=4)}
     contestants = [Contestant(name=name, precision="fp32", tolerance=1e-4, open=way) for name, way in ways.items()]
-    subject = Subject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=contestants)
+    subject = GpuSubject(name="net", slices=slices, expected=expected, wanted=("logits",), contestants=contestants)
     rows = check_network(subject, (1, 64), effort=BRIEF)
     assert most == {1: 3, 64: 1}
     assert not now
@@ -236,7 +236,7 @@ def without(modules: list[str], folder: Path) -> str:
     return str(folder)
 
 
-def start(part: Part, out: Path, limit: float, **options: Any) -> dict[str, Any]:
+def start(part: CheckPart, out: Path, limit: float, **options: Any) -> dict[str, Any]:
     """One part, as the program runs it."""
     given = argparse.Namespace(**{"dry_run": True, "wheels": None, "data": None, **options})
     gpu_check._run(part, out, out, given, limit, {"load_average": [0.0], "cores": 1})
@@ -261,7 +261,7 @@ def test_a_part_that_is_cut_keeps_what_it_had_written(tmp_path: Path) -> None:
 def test_what_is_missing_is_said_in_a_line_and_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    part = Part(name="tests", limit_s=9, what="", needs=("no_such_module", "numpy"))
+    part = CheckPart(name="tests", limit_s=9, what="", needs=("no_such_module", "numpy"))
     monkeypatch.setattr(gpu_check, "PARTS", (part,))
     assert main(["--child", "tests", "--out", str(tmp_path), "--work", str(tmp_path)]) == 0
     said = "no_such_module missing: install it, or put its wheel into --wheels DIR"

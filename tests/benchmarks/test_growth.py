@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 from benchmarks.growth.__main__ import aims
-from benchmarks.growth.made_up import SLICES, Scans
+from benchmarks.growth.synthetic_scans import SLICES, SyntheticScans
 
 
 def test_made_up_scans_are_complete_and_unordered() -> None:
     for count in (1, SLICES, 3 * SLICES + 7):
-        paths = [found.path for found in Scans(count)]
+        paths = [found.path for found in SyntheticScans(count)]
         assert len(set(paths)) == len(paths) == count
     assert paths != sorted(paths)
 

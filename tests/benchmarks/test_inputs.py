@@ -19,7 +19,7 @@ from lits_deploy.synthetic import BESIDE
 from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
-from train.data.seen import Seen, sample_keys
+from train.data.seen import SeenSlices, sample_keys
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_patients_of_the_training_are_called_out(tmp_path: Path, data: Path) -> 
 def with_seen(bundle: Bundle, data: Path, split: str) -> Bundle:
     """The bundle as if the test split of `data` had been that split of its training."""
     keys = sample_keys(read_layout(data).splits["test"], bundle.manifest.contract)
-    seen = Seen(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
+    seen = SeenSlices(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
     (bundle.folder / "seen.bin").write_bytes(seen.to_bytes())
     return with_manifest(bundle, files={**bundle.manifest.files, "seen.bin": sha256_bytes(seen.to_bytes())})
 

@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pytest
 
 from benchmarks.contenders import score
-from benchmarks.latency import Effort, Feed, Lane, measure
+from benchmarks.latency import Lane, MeasuringEffort, SliceFeed, measure
 from fake_runtime import FakeRuntime
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.runtime import Batch, Outputs
 
 SHAPE = (1, 8, 8)
-CALLS = Effort(samples=12, cap_s=1e9, floor=12, warmup_calls=2, warmup_s=0.0)
+CALLS = MeasuringEffort(samples=12, cap_s=1e9, floor=12, warmup_calls=2, warmup_s=0.0)
 
 
 def grey(count: int) -> npt.NDArray[np.uint8]:
@@ -56,7 +56,7 @@ def agree(_: npt.NDArray[np.int64], __: Outputs) -> str | None:
 def test_candidates_take_turns_and_the_order_moves_on() -> None:
     log: list[tuple[str, tuple[int, ...]]] = []
     lanes = [Lane(name, Recorder(name, log), agree) for name in "abc"]
-    measure(lanes, Feed(grey(9), 2), 2, CALLS)
+    measure(lanes, SliceFeed(grey(9), 2), 2, CALLS)
     assert [len(lane.seconds) for lane in lanes] == [12, 12, 12]
     blocks = [name for name, _ in groupby(log, key=lambda entry: entry[0])]
     assert blocks[:3] == ["a", "b", "c"]  # warm-up
@@ -68,7 +68,7 @@ def test_candidates_take_turns_and_the_order_moves_on() -> None:
 
 def test_inputs_are_distinct_and_walk_through_all_slices() -> None:
     log: list[tuple[str, tuple[int, ...]]] = []
-    measure([Lane("a", Recorder("a", log), agree)], Feed(grey(9), 4), 4, CALLS)
+    measure([Lane("a", Recorder("a", log), agree)], SliceFeed(grey(9), 4), 4, CALLS)
     batches = [slices for _, slices in log]
     assert all(before != after for before, after in pairwise(batches))
     assert {value for batch in batches for value in batch} == set(range(9))
@@ -77,7 +77,7 @@ def test_inputs_are_distinct_and_walk_through_all_slices() -> None:
 
 @pytest.mark.parametrize(("count", "size"), [(3, 3), (3, 8), (1, 4)])
 def test_fewer_slices_than_a_batch_still_fill_it(count: int, size: int) -> None:
-    feed, position, batches = Feed(grey(count), size), 0, []
+    feed, position, batches = SliceFeed(grey(count), size), 0, []
     for _ in range(4):
         batch = feed.batch(position, size)
         assert batch.shape == (size, *SHAPE)
@@ -91,12 +91,12 @@ def test_fewer_slices_than_a_batch_still_fill_it(count: int, size: int) -> None:
 def test_time_cap_floor_and_enough_samples() -> None:
     lane = Lane("a", FakeRuntime(shape=SHAPE), agree)
     lane.estimate_s = 1.0
-    assert lane.calls_left(Effort(cap_s=20)) == 20
-    assert lane.calls_left(Effort(cap_s=2)) == 11
+    assert lane.calls_left(MeasuringEffort(cap_s=20)) == 20
+    assert lane.calls_left(MeasuringEffort(cap_s=2)) == 11
     lane.estimate_s = 0.001
-    assert lane.calls_left(Effort(cap_s=20)) == 662
+    assert lane.calls_left(MeasuringEffort(cap_s=20)) == 662
     lane.seconds, lane.window_s = [0.1] * 10, 1.0
-    assert lane.calls_left(Effort(cap_s=2)) == 10
+    assert lane.calls_left(MeasuringEffort(cap_s=2)) == 10
 
 
 def test_a_timed_run_that_answers_otherwise_is_an_error() -> None:
@@ -104,7 +104,7 @@ def test_a_timed_run_that_answers_otherwise_is_an_error() -> None:
     scored = score(FakeRuntime(shape=SHAPE), slices, task="classify", tolerance=1e-4)
     good = Lane("good", FakeRuntime(shape=SHAPE), scored.mismatch)
     bad = Lane("bad", Drifting(right=9), scored.mismatch)
-    measure([good, bad], Feed(slices, 4), 4, CALLS)
+    measure([good, bad], SliceFeed(slices, 4), 4, CALLS)
     assert good.error is None
     assert len(good.seconds) == 12
     assert bad.error is not None
@@ -113,7 +113,7 @@ def test_a_timed_run_that_answers_otherwise_is_an_error() -> None:
 
 def test_out_of_memory_stops_one_lane_only() -> None:
     lanes = [Lane("small", FakeRuntime(shape=SHAPE, memory_for=2), agree), Lane("big", FakeRuntime(shape=SHAPE), agree)]
-    measure(lanes, Feed(grey(9), 4), 4, CALLS)
+    measure(lanes, SliceFeed(grey(9), 4), 4, CALLS)
     assert lanes[0].error == str(DeviceOutOfMemory("the fake device holds 2 slices"))
     assert lanes[1].error is None
     assert lanes[1].result(4)["latency_ms"]["samples"] == 12

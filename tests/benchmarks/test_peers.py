@@ -12,11 +12,11 @@ import pytest
 
 from benchmarks.candidates import spec_of
 from benchmarks.folder import classify_fresh, read_labels
-from benchmarks.machine import Session
+from benchmarks.machine import MachineRecord
 from benchmarks.peers.bare_scripts import OnnxRuntimeScript, OpenVinoScript
 from benchmarks.peers.common import folder_job, model_job, read_ahead, read_grey
 from benchmarks.peers.contest import aims, overhead, ratio, time_spent
-from benchmarks.peers.lineup import Scans, find_scans, lineup
+from benchmarks.peers.lineup import PeerScans, find_scans, lineup
 from benchmarks.peers.table import lines
 from benchmarks.peers.ultralytics_script import adapted
 from lits_deploy.bundle import Bundle
@@ -37,7 +37,7 @@ def script_of(name: str, bundle: Bundle) -> Any:
 
 
 @pytest.fixture(scope="module")
-def scans(tmp_path_factory: pytest.TempPathFactory) -> Scans:
+def scans(tmp_path_factory: pytest.TempPathFactory) -> PeerScans:
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("peers") / "scans"
     folder.mkdir()
     from PIL import Image
@@ -49,7 +49,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Scans:
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "latency", "throughput"])
-def test_scripts_classify_as_the_pipeline_does(name: str, bundle: Bundle, scans: Scans, tmp_path: Path) -> None:
+def test_scripts_classify_as_the_pipeline_does(name: str, bundle: Bundle, scans: PeerScans, tmp_path: Path) -> None:
     classify_fresh(spec_of(bundle, threads=1, device="cpu"), scans.roots, tmp_path / "ours")
     labels = read_labels(tmp_path / "ours", scans.roots)
     expected = [labels[file] for file in scans.files]
@@ -62,14 +62,14 @@ def test_scripts_classify_as_the_pipeline_does(name: str, bundle: Bundle, scans:
     assert (model["latency_ms"]["1"] is None) == (name == "throughput")
 
 
-def test_reading_ahead_keeps_the_order(scans: Scans) -> None:
+def test_reading_ahead_keeps_the_order(scans: PeerScans) -> None:
     pieces = list(read_ahead(scans.files, 256, 4, 2))
     assert [len(piece) for piece in pieces] == [4, 4, 3]
     whole = np.concatenate(pieces)[:, 0]
     assert all((whole[i] == read_grey(file, 256)).all() for i, file in enumerate(scans.files))
 
 
-def test_ultralytics_input_leads_to_the_same_answers(bundle: Bundle, scans: Scans, tmp_path: Path) -> None:
+def test_ultralytics_input_leads_to_the_same_answers(bundle: Bundle, scans: PeerScans, tmp_path: Path) -> None:
     import onnxruntime
 
     model = onnx.load_from_string(bundle.read(bundle.artifact()).data)
@@ -144,7 +144,7 @@ def test_aims_and_overhead_are_medians_of_the_rounds() -> None:
     rows[0]["overhead"] = overhead(rows[0], [200.0, 100.0, 250.0]) | time_spent(done)
     assert rows[0]["overhead"]["wall"] == pytest.approx(0.2)  # of 0.5, 0.1, 0.2
     assert rows[0]["overhead"]["steady"] == pytest.approx(0.45)  # of 0.5, 0.4
-    document = Session().document(
+    document = MachineRecord().document(
         "peers",
         1,
         model={"name": "tiny"},

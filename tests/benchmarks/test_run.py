@@ -21,9 +21,9 @@ from benchmarks.candidates import Candidate
 from benchmarks.contenders import SCORING_BATCH
 from benchmarks.fresh import ChildError
 from benchmarks.inputs import choose_inputs
-from benchmarks.latency import Effort
+from benchmarks.latency import MeasuringEffort
 from benchmarks.plot import _legends, draw
-from benchmarks.reference import Reference
+from benchmarks.reference import OriginalReference
 from benchmarks.report import model_table, notes, offline_table, server_table, start_table
 from benchmarks.report_files import CSV_COLUMNS, csv_text, markdown, write_report
 from benchmarks.run import benchmark
@@ -39,7 +39,7 @@ from tiny_bundle import BIAS, WEIGHTS, make_tiny_bundle, tiny_logits
 from tiny_data import make_tiny_data
 from train.models.registry import network
 
-EFFORT = Effort(samples=12, cap_s=1.0, floor=4, warmup_calls=2, warmup_s=0.0)
+EFFORT = MeasuringEffort(samples=12, cap_s=1.0, floor=4, warmup_calls=2, warmup_s=0.0)
 COLD = {"load_s": 0.5, "first_ms": 3.0, "peak_mb": 90.0, "before_load_mb": 30.0, "process_s": 1.0}
 
 
@@ -68,7 +68,7 @@ def document(bundle: Bundle, data: Path) -> dict[str, Any]:
     contract = bundle.manifest.contract
     module = Deployed(TinyNetwork(), contract, "classify").eval()
     original = Original(info=network("resnet18"), module=module, contract=contract, width=None)
-    reference = Reference(
+    reference = OriginalReference(
         about={"run": "run", "checkpoint_sha256": "c" * 64},
         data=None,
         candidates=original_candidates(Path("run"), original, 1),

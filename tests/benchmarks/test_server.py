@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from benchmarks.latency import Feed
+from benchmarks.latency import SliceFeed
 from benchmarks.server import ServerEffort, Trial, highest_rate, offline, run_trial
 from fake_runtime import FakeRuntime
 from lits_deploy.runtime import Batch, Outputs
@@ -27,8 +27,10 @@ class Seen(FakeRuntime):
         return super()._infer(batch)
 
 
-def feed(count: int, most: int) -> Feed:
-    return Feed(np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, *SHAPE)).copy(), most)
+def feed(count: int, most: int) -> SliceFeed:
+    return SliceFeed(
+        np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, *SHAPE)).copy(), most
+    )
 
 
 def agree(_: npt.NDArray[np.int64], __: Outputs) -> str | None:

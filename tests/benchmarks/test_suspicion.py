@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks.suspicion.__main__ import judged
-from benchmarks.suspicion.levels import moved
+from benchmarks.suspicion.grey_levels import moved
 from benchmarks.suspicion.page import page
-from benchmarks.suspicion.pools import POOLS, Series, series_of
+from benchmarks.suspicion.pools import POOLS, SeriesAnswersInOrder, series_of
 from export.confidence import fit_temperature
 from lits_deploy.fusion import lesion_log_odds
 from train.out_of_fold import OutOfFold
@@ -18,15 +18,15 @@ OWN = "the same above its own median"
 SLICES = 20
 
 
-def series(patient: int, *, ill: bool, level: float, fold: int) -> Series:
+def series(patient: int, *, ill: bool, level: float, fold: int) -> SeriesAnswersInOrder:
     """A level of its own, and five slices with a lesion two above it."""
     lesion = np.zeros(SLICES, np.bool_)
     lesion[8:13] = ill
     noise = np.random.default_rng(patient).normal(0, 0.1, SLICES)
-    return Series(f"p{patient}", fold, level + 2.0 * lesion + noise, np.ones(SLICES, np.bool_), lesion)
+    return SeriesAnswersInOrder(f"p{patient}", fold, level + 2.0 * lesion + noise, np.ones(SLICES, np.bool_), lesion)
 
 
-def many() -> list[Series]:
+def many() -> list[SeriesAnswersInOrder]:
     """Levels differ by more than a lesion does, so that only what allows for them ranks these series."""
     levels = np.random.default_rng(0).permutation(np.linspace(-6, 2, 16))
     return [series(k, ill=k % 2 == 0, level=float(level), fold=1 + k % 4 // 2) for k, level in enumerate(levels)]

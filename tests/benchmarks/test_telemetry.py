@@ -106,7 +106,7 @@ class FakeNvml(SimpleNamespace):
 
 
 def test_nvml_units_and_what_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = readers.Gpu(FakeNvml())
+    gpu = readers.GpuMeter(FakeNvml())
     assert gpu.snapshot() == {
         "clock_mhz": 1590,
         "memory_clock_mhz": 5001,

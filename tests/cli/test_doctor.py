@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from lits_deploy.cli.app import app
 from lits_deploy.cli.doctor import lines
-from lits_deploy.doctor import Check, Report
+from lits_deploy.doctor import Check, DoctorReport
 
 runner = CliRunner()
 WORKS = Check(section="runtimes", name="onnxruntime on cpu", state="ok", found="1.2 gives the right answer", works=True)
@@ -28,8 +28,8 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[Check]:
     """What doctor finds; and the folder it was asked about is noted as a row."""
     found = [WORKS, MISSING]
 
-    def examine(out: Path) -> Report:
-        return Report((*found, Check(section="folders", name="output", state="ok", found=str(out))))
+    def examine(out: Path) -> DoctorReport:
+        return DoctorReport((*found, Check(section="folders", name="output", state="ok", found=str(out))))
 
     monkeypatch.setattr("lits_deploy.doctor.examine", examine)
     return found

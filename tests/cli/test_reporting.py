@@ -22,8 +22,8 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli import console, reporting
 from lits_deploy.cli.app import COMMANDS, app
 from lits_deploy.errors import OutputError
-from lits_deploy.events.progress import Figures
-from lits_deploy.events.session import Asked, Session, current
+from lits_deploy.events.progress import ProgressFigures
+from lits_deploy.events.session import CommandSession, ReportingOptions, current
 from lits_deploy.printable import say_error
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
@@ -217,7 +217,7 @@ def test_of_several_processes_of_a_training_one_speaks(monkeypatch: pytest.Monke
 
 def test_a_bar_tells_heartbeats_how_far_it_is_drawn_or_not() -> None:
     lines: list[str] = []
-    with Session("scan", Asked(log_format="json"), show=lines.append) as session:
+    with CommandSession("scan", ReportingOptions(log_format="json"), show=lines.append) as session:
         with console.bar("scan", "files") as show:
             session.beat()
             show(3, 12)
@@ -240,7 +240,7 @@ def test_a_bar_tells_heartbeats_how_far_it_is_drawn_or_not() -> None:
 def test_on_a_terminal_a_bar_is_drawn_unless_lines_are_asked_for(
     asked: dict[str, Any], drawn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Session("scan", Asked(**asked), show=lambda _: None, terminal=True):
+    with CommandSession("scan", ReportingOptions(**asked), show=lambda _: None, terminal=True):
         assert console.progress_bar().disable is not drawn
     terminal = console.Plain(file=Console().file, force_terminal=True)
     monkeypatch.setattr(console, "errors", terminal)
@@ -253,7 +253,7 @@ def test_lines_for_the_user_go_to_standard_error_and_the_log(
     for tell, prefix in ((console.note, ""), (console.warn, "warning: "), (console.complain, "error: ")):
         tell("text")
         assert capsys.readouterr().err == f"{prefix}text\n"
-    with Session("plan", Asked(log_file=tmp_path / "log"), show=say_error):
+    with CommandSession("plan", ReportingOptions(log_file=tmp_path / "log"), show=say_error):
         console.note("one")
         console.warn("two")
         console.complain("three")
@@ -263,7 +263,7 @@ def test_lines_for_the_user_go_to_standard_error_and_the_log(
 
 
 def test_figures_that_are_not_known_are_left_out() -> None:
-    assert Figures(what="x", done=0, failed=0, more={"inbox_all": 2}).known() == {
+    assert ProgressFigures(what="x", done=0, failed=0, more={"inbox_all": 2}).known() == {
         "what": "x",
         "done": 0,
         "failed": 0,

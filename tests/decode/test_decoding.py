@@ -14,9 +14,9 @@ import pytest
 from folder_runs import SIZE, tricks, workers_of
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.decoding import Batch, Decoding, StoppedError
-from lits_deploy.decode.job import Again, Ended, Job
-from lits_deploy.decode.settings import Settings
-from lits_deploy.decode.slots import Batch as AnyBatch
+from lits_deploy.decode.job import Again, DecodeJob, Ended
+from lits_deploy.decode.settings import DecodeSettings
+from lits_deploy.decode.slots import ReadyBatch as AnyBatch
 from lits_deploy.pipeline.stop import Stop
 
 CONTRACT = InputContract(window_hu=None, size=SIZE, crop=56)
@@ -24,13 +24,13 @@ CONTRACT = InputContract(window_hu=None, size=SIZE, crop=56)
 
 def started(stop: Stop | None = None, **more: Any) -> Decoding:
     return Decoding(
-        Settings(**{"contract": CONTRACT, "time_limit_s": 1, "memory_limit_mib": 64, **more}), stop or Stop()
+        DecodeSettings(**{"contract": CONTRACT, "time_limit_s": 1, "memory_limit_mib": 64, **more}), stop or Stop()
     )
 
 
-def jobs(folder: Path, *names: str, **more: Any) -> Iterator[Job]:
+def jobs(folder: Path, *names: str, **more: Any) -> Iterator[DecodeJob]:
     for number, name in enumerate(names):
-        yield Job(number, str(folder / f"{name}.test"), "hostile_reader", name=name, **more)
+        yield DecodeJob(number, str(folder / f"{name}.test"), "hostile_reader", name=name, **more)
 
 
 def read(decoding: Decoding, folder: Path, *names: str, **more: Any) -> dict[str, list[tuple[int, int]] | str]:

@@ -12,8 +12,8 @@ from folder_runs import SIZE, tricks
 from lits_deploy.contract import InputContract
 from lits_deploy.decode import decoding as module
 from lits_deploy.decode.decoding import Decoding, Starved
-from lits_deploy.decode.job import Job
-from lits_deploy.decode.settings import GROW_EVERY_S, Settings
+from lits_deploy.decode.job import DecodeJob
+from lits_deploy.decode.settings import GROW_EVERY_S, DecodeSettings
 from lits_deploy.pipeline.stop import Stop
 
 
@@ -44,8 +44,8 @@ def test_workers_are_added_up_to_the_limit_and_never_for_an_input_that_has_ended
     monkeypatch.setattr("lits_deploy.decode.settings.default_workers", lambda: 1)
     monkeypatch.setattr(module, "GROW_EVERY_S", 0.01)
     tricks(tmp_path, slow="slow 0.02")
-    jobs = [Job(n, str(tmp_path / "slow.test"), "hostile_reader") for n in range(count)]
-    settings = Settings(contract=InputContract(window_hu=None, size=SIZE, crop=56), workers=workers)
+    jobs = [DecodeJob(n, str(tmp_path / "slow.test"), "hostile_reader") for n in range(count)]
+    settings = DecodeSettings(contract=InputContract(window_hu=None, size=SIZE, crop=56), workers=workers)
     with Decoding(settings, Stop()) as decoding:
         list(decoding.files(jobs[:1]))  # the workers to start with are there from now on
         ended = [end.reason for end, _ in decoding.files(jobs, waited=time.monotonic if waits else lambda: 0.0)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from lits_deploy.decode import spool
-from lits_deploy.decode.job import Job, Source
+from lits_deploy.decode.job import DecodeJob, NeighbourSource
 from lits_deploy.decode.spool import Fetched, Spool
 from lits_deploy.errors import SliceError
 
@@ -49,9 +49,9 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Store], Spool]]:
         one.close()
 
 
-def job(name: str, *beside: str | None) -> Job:
-    near = tuple(None if one is None else Source(f"s3://b/{one}", None, 7) for one in beside)
-    return Job(1, f"s3://b/{name}", READER, name=name, mtime_ns=7, beside=near)
+def job(name: str, *beside: str | None) -> DecodeJob:
+    near = tuple(None if one is None else NeighbourSource(f"s3://b/{one}", None, 7) for one in beside)
+    return DecodeJob(1, f"s3://b/{name}", READER, name=name, mtime_ns=7, beside=near)
 
 
 def taken(of: Spool, count: int) -> list[Fetched]:
@@ -88,7 +88,7 @@ def test_neighbours_are_fetched_once_and_told_apart_from_what_lay_there(make: Ca
     assert [near and content(near.path) for near in one.sent.beside] == [None, None, b"b"]
     assert [near and content(near.path) for near in two.sent.beside] == [b"a", None, b"c"]
     assert [near and content(near.path) for near in three.sent.beside] == [b"b", None, None]
-    assert one.sent.beside[2] == Source(two.sent.path, None, two.sent.mtime_ns)
+    assert one.sent.beside[2] == NeighbourSource(two.sent.path, None, two.sent.mtime_ns)
     assert sorted(store.asked) == ["a", "b", "c", "d"]
     assert three.reason is None
     serials = {one.sent.mtime_ns, two.sent.mtime_ns, three.sent.mtime_ns}

@@ -23,8 +23,8 @@ from lits_deploy.decode import pool, process
 from lits_deploy.decode.settings import QUEUE_DEPTH, buffers_for
 from lits_deploy.errors import LitsError
 from lits_deploy.machine import import_path
-from lits_deploy.pipeline import tuning
-from lits_deploy.scans.look import GREY
+from lits_deploy.pipeline import defaults
+from lits_deploy.scans.appearance import GREY
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 
@@ -108,7 +108,7 @@ def test_files_with_many_slices_fill_as_many_slots_as_they_need(
 def test_a_file_that_breaks_after_some_slices_is_one_failed_row(
     bundle: Bundle, tmp_path: Path, every_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "COMMIT_EVERY_S", every_s)
+    monkeypatch.setattr(defaults, "COMMIT_EVERY_S", every_s)
     marker = tmp_path / "marker"
     scans = tricks(
         tmp_path / "scans",

@@ -17,8 +17,8 @@ from lits_deploy import endings, exits
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.events import session as module
 from lits_deploy.events.emit import LOGGER, emit, phase
-from lits_deploy.events.progress import Figures
-from lits_deploy.events.session import Asked, Session, current
+from lits_deploy.events.progress import ProgressFigures
+from lits_deploy.events.session import CommandSession, ReportingOptions, current
 
 LONG = 30.0  # seconds until a test gives up
 
@@ -37,8 +37,8 @@ class Shown:
 
     def __init__(self, *, terminal: bool = False, hidden: dict[str, str] | None = None, **asked: Any) -> None:
         self.lines: list[str] = []
-        self.session = Session(
-            "classify", Asked(**asked), show=self.lines.append, terminal=terminal, hidden=hidden or {}
+        self.session = CommandSession(
+            "classify", ReportingOptions(**asked), show=self.lines.append, terminal=terminal, hidden=hidden or {}
         )
 
     def events(self) -> list[str]:
@@ -102,7 +102,7 @@ def test_a_log_has_the_same_events_as_json(tmp_path: Path, asked: dict[str, Any]
 
 def test_a_heartbeat_says_how_far_it_is_by_the_bar_on_top() -> None:
     shown = Shown(log_format="json")
-    figures = Figures(what="classify", done=3, total=9, failed=1, per_second=4.56, unit="slices", left_s=2.0)
+    figures = ProgressFigures(what="classify", done=3, total=9, failed=1, per_second=4.56, unit="slices", left_s=2.0)
     with shown.session as session:
         session.beat()
         session.follow(lambda: figures)
@@ -133,7 +133,7 @@ def test_heartbeats_come_by_themselves_and_their_failure_ends_nothing(
         if "heartbeat" in line:
             raise BrokenPipeError
 
-    with Session("train", Asked(metrics=tmp_path / "m"), show=show):
+    with CommandSession("train", ReportingOptions(metrics=tmp_path / "m"), show=show):
         until = time.monotonic() + LONG
         while len(lines) < 3 and time.monotonic() < until:
             time.sleep(0.01)

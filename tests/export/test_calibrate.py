@@ -17,7 +17,7 @@ from export.card import model_card
 from export.evidence import FEWEST, Evidence
 from export.figures import by_rule, measure
 from export.held_out import HeldOut
-from export.points import RULES
+from export.operating_points import RULES
 from export.source import Deployed, Original
 from export.transfer import moved
 from lits_deploy.bundle import Artifact, Manifest
@@ -27,7 +27,7 @@ from lits_deploy.operating_point import OUT_OF_FOLD
 from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeInfo
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
-from train.data.seen import Seen, sample_keys
+from train.data.seen import SeenSlices, sample_keys
 from train.models.registry import network
 
 CONTRACT = InputContract(window_hu=(-40.0, 160.0))
@@ -143,11 +143,11 @@ def test_at_most_so_many_slices_are_fitted_on(data: Path, monkeypatch: pytest.Mo
     assert (record["slices"], len(record["patients"])) == (65, 8)
 
 
-def trained_on(data: Path, *patients: str) -> Seen:
+def trained_on(data: Path, *patients: str) -> SeenSlices:
     """As if these patients of validate had been trained on, before the folder was split anew."""
     samples = [sample for sample in read_layout(data).splits["validate"] if sample.patient in patients]
     keys = [value for value in sample_keys(samples, CONTRACT) if value is not None]
-    return Seen(splits={"train": np.array(sorted(keys), np.uint64)})
+    return SeenSlices(splits={"train": np.array(sorted(keys), np.uint64)})
 
 
 def test_patients_that_were_trained_on_are_left_out(data: Path) -> None:

@@ -19,7 +19,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
-from train.data.seen import Seen, sample_keys
+from train.data.seen import SeenSlices, sample_keys
 from train.models.registry import build, network
 
 CONTRACT = InputContract(window_hu=(-40.0, 160.0), crop=None)
@@ -93,7 +93,7 @@ def test_what_the_training_held_back_is_refused_where_its_data_is_gone(
     assert original.data is not None
     copy = with_a_copy(original, tmp_path / "copy")
     keys = sample_keys(read_layout(original.data).splits["test"], CONTRACT)
-    seen = Seen(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
+    seen = SeenSlices(splits={split: np.array(sorted(key for key in keys if key is not None), np.uint64)})
     gone = dataclasses.replace(with_channels(original, channels), data=None)
     assert from_training_patients(HeldOut(gone), copy).record["slices"] == 19
     with pytest.raises(DataError, match=r"1 calibration slices are also in validate or test"):

@@ -19,7 +19,7 @@ from export.confidence import (
     reliability,
 )
 from lits_deploy.errors import DataError
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 
 Drawn = tuple[np.ndarray, np.ndarray]
 

@@ -18,9 +18,9 @@ from torch import nn
 from benchmarks.evaluation.run import evaluate
 from benchmarks.evaluation.subject import open_subject
 from export import graph, parity
+from export.progress import ExportProgress
 from export.run import export
 from export.source import Deployed, Original, from_run, of_weights
-from export.talk import Talk
 from export.weights import read_weights
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
@@ -188,7 +188,9 @@ def test_export_says_which_patients_of_validate_and_test_it_was_trained_on(run: 
         for path in sorted((data / "train" / kind).glob("volume-001*")):
             shutil.copy(path, data / "test" / kind / path.name.replace("-001", "-666"))
     lines: list[str] = []
-    bundle = export(dataclasses.replace(from_run(run), data=data), tmp_path / "bundle", talk=Talk(say=lines.append))
+    bundle = export(
+        dataclasses.replace(from_run(run), data=data), tmp_path / "bundle", talk=ExportProgress(say=lines.append)
+    )
     first, second = (line for line in lines if line.startswith("WARNING"))
     assert "trained on 1 of the 2 validate patients (555): nothing is fitted or measured on them" in first
     assert "trained on 1 of the 1 test patients (666)" in second

@@ -38,7 +38,7 @@ from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
 from tiny_network import train_tiny_network
 from train.data.layout import read_layout
-from train.data.seen import Seen, sample_keys
+from train.data.seen import SeenSlices, sample_keys
 
 IN_TRAINING = {"test": {"slices": 36, "accuracy": 0.123, "balanced_accuracy": 0.123, "confusion": [[1, 0, 0]] * 3}}
 
@@ -153,7 +153,7 @@ def test_without_data_figures_are_not_measured(bundle: Bundle, data: Path, tmp_p
     assert alone["test"]["split_by"] is None, "whether its patients are in another split cannot be known"
     assert set(alone) == {"test"}
     theirs = sample_keys([s for s in read_layout(data).splits["test"] if s.patient == "006"], original.contract)
-    known = Seen(splits={"train": np.array(sorted(value for value in theirs if value is not None), np.uint64)})
+    known = SeenSlices(splits={"train": np.array(sorted(value for value in theirs if value is not None), np.uint64)})
     with subject.open() as runtime:
         honest = measure(HeldOut(dataclasses.replace(original, seen=known)), runtime)[0]["test"]
     assert (honest["patients"], honest["left_out"]) == (1, 1), "never of patients that were trained on"

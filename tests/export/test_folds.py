@@ -30,10 +30,10 @@ from export.precision.fp16 import to_fp16
 from export.precision.int8_tensorrt import to_int8
 from export.precision.layers import ends, heads, weighted
 from export.precision.ranges import activations
+from export.progress import ExportProgress
 from export.run import export
 from export.source import Deployed
 from export.source_of_folds import from_folds, networks_of
-from export.talk import Talk
 from folded_run import make_folded_run
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
@@ -219,7 +219,7 @@ def test_a_network_that_disagrees_with_the_folds_is_not_let_through(run: Path) -
     original = from_folds(run, "all")
     assert original.folded is not None
     folds = networks_of(original.folded)
-    found = agree(HeldOut(original), folds, Talk())
+    found = agree(HeldOut(original), folds, ExportProgress())
     assert found.least <= found.same <= 1
     assert found.origin == "data/test and data, training patients"
     broken = build("unet", width=2).eval()
@@ -228,7 +228,7 @@ def test_a_network_that_disagrees_with_the_folds_is_not_let_through(run: Path) -
             parameter.mul_(-3)
     module = Deployed(broken, original.contract, "segment").eval()
     with pytest.raises(DataError, match="gives another class than the mean of the folds") as caught:
-        agree(HeldOut(dataclasses.replace(original, module=module)), folds, Talk())
+        agree(HeldOut(dataclasses.replace(original, module=module)), folds, ExportProgress())
     assert "--from average" in caught.value.fix
 
 

@@ -21,10 +21,10 @@ from export.evidence import of_folds
 from export.figures import measure
 from export.flipped_folds import with_flipped_answers
 from export.held_out import HeldOut
-from export.points import fit
+from export.operating_points import fit
+from export.progress import ExportProgress
 from export.run import MODEL, export
 from export.source_of_folds import from_folds, networks_of
-from export.talk import Talk
 from export.transfer import moved_to
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.cli.app import app
@@ -33,7 +33,7 @@ from lits_deploy.errors import DataError
 from lits_deploy.model_file import ModelFile
 from lits_deploy.operating_point import point_of, promised
 from lits_deploy.pipeline.about import about
-from lits_deploy.pipeline.judge import Judge, lesion_log_odds
+from lits_deploy.pipeline.decide import SliceDecider, lesion_log_odds
 from lits_deploy.procedure import its_part, moved_line
 from lits_deploy.runtime import RuntimeInfo
 from lits_deploy.runtime.device import Device
@@ -201,7 +201,7 @@ class TestAverage:
             for answer, row in zip(held.read("test")[0], own, strict=True)
         ]
         fitted = calibrate(held, artifact_of(bundles["average"]), {}, RULE)
-        done = moved_to_average(held, fitted, {"test": answers}, networks_of(folded), Talk())
+        done = moved_to_average(held, fitted, {"test": answers}, networks_of(folded), ExportProgress())
         assert done.temperature == pytest.approx(artifact_of(bundles["average"]).temperature)
         assert thresholds(done) == pytest.approx(thresholds(artifact_of(bundles["average"])))
 
@@ -210,7 +210,7 @@ class TestAverage:
         held, folded = HeldOut(original), original.folded
         assert folded is not None
         fitted = calibrate(held, artifact_of(bundles["average"]), {}, RULE)
-        done = moved_to_average(held, fitted, {}, networks_of(folded), Talk())
+        done = moved_to_average(held, fitted, {}, networks_of(folded), ExportProgress())
         assert (done.temperature, thresholds(done)) == (fitted.temperature, thresholds(fitted))
         sentence = promised(point_of(done), done.promise)
         assert "thresholds are still those of single networks" in (sentence or "")
@@ -262,7 +262,7 @@ class TestFlips:
     def test_the_answers_out_of_fold_are_those_of_what_is_exported(self, run: Path, tmp_path: Path) -> None:
         plain = from_folds(run, "best")
         bundle = export(plain.with_flips("sides"), tmp_path / "bundle", operating_point=RULE)
-        flipped = with_flipped_answers(plain.with_flips("sides"), "sides", Talk())
+        flipped = with_flipped_answers(plain.with_flips("sides"), "sides", ExportProgress())
         folded, before = flipped.folded, of_run(run)
         assert folded is not None
         answers = folded.answers
@@ -348,6 +348,6 @@ def test_evidence_is_a_classifiers(run: Path) -> None:
 def test_a_rule_decides_by_the_thresholds_that_were_moved(bundles: dict[str, Bundle]) -> None:
     artifact = artifact_of(bundles["average"])
     point = point_of(artifact)
-    judge = Judge(temperature=artifact.temperature, point=point)
+    judge = SliceDecider(temperature=artifact.temperature, point=point)
     logits = np.array([[0, 0, 9], [9, 0, -9]], np.float32) * artifact.temperature
     assert judge.decide(logits).labels.tolist() == [2, 0]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.gate import DEFAULTS, Candidate, Limits, Verdict, override
-from export.gate.comparison import Comparison
+from export.gate import DEFAULTS, CandidateArtifact, GateLimits, GateVerdict, override
+from export.gate.comparison import ArtifactComparison
 from export.gate.report import HEAD, TILE, write_report
 from export.held_out import HeldOut, Judged
 from export.source import Deployed, Original
@@ -32,8 +32,10 @@ def sure(*classes: int) -> np.ndarray:
     return np.where(np.eye(3, dtype=bool)[list(classes)], 0.8, 0.1).astype(np.float32)
 
 
-def compare(targets: list[int], original: np.ndarray, artifact: np.ndarray, patients: str | None = None) -> Comparison:
-    found = Comparison("classify")
+def compare(
+    targets: list[int], original: np.ndarray, artifact: np.ndarray, patients: str | None = None
+) -> ArtifactComparison:
+    found = ArtifactComparison("classify")
     slices = [judged(f"s{i}", t, (patients or "a" * len(targets))[i]) for i, t in enumerate(targets)]
     for start in range(0, len(slices), 2):  # in batches, as it comes
         part = slice(start, start + 2)
@@ -68,16 +70,16 @@ def test_figures_of_a_classifier() -> None:
     assert [(flip.slice.name, flip.lesion_lost) for flip in found.flips] == [("s1", True), ("s2", False), ("s5", False)]
 
 
-def verdict_of(found: Comparison) -> Verdict:
+def verdict_of(found: ArtifactComparison) -> GateVerdict:
     artifact: Any = SimpleNamespace(name="int8-cpu")
     runtime: Any = None
-    return Verdict(Candidate(artifact, "onnxruntime", runtime), found.figures(), [], found.flips)
+    return GateVerdict(CandidateArtifact(artifact, "onnxruntime", runtime), found.figures(), [], found.flips)
 
 
 def test_of_several_slices_the_one_in_the_middle_is_shown(tmp_path: Path) -> None:
     picture = np.array([40, 200, 90], np.uint8)[:, None, None] * np.ones((3, 4, 4), np.uint8)
     judged = Judged(name="a", patient="p", target=2, picture=picture, mask=None)
-    found = Comparison("classify")
+    found = ArtifactComparison("classify")
     found.add([judged], np.array([[0.1, 0.2, 0.7]]), np.array([[0.1, 0.7, 0.2]]))
     _, sheet = write_report(tmp_path, [verdict_of(found)])
     with Image.open(sheet) as shown:
@@ -123,8 +125,10 @@ def test_what_is_not_a_number_never_passes() -> None:
     after[1] = np.nan
     figures = compare([0, 1, 2], sure(0, 1, 2), after).figures()
     assert figures["max_delta"] is None
-    assert "probabilities that are not finite" in Limits().failures(figures)
-    assert Limits(accuracy=0.0).failures(Comparison("classify").figures()) == ["accuracy not a number (≥ 0)"]
+    assert "probabilities that are not finite" in GateLimits().failures(figures)
+    assert GateLimits(accuracy=0.0).failures(ArtifactComparison("classify").figures()) == [
+        "accuracy not a number (≥ 0)"
+    ]
 
 
 def test_dice_of_every_class_judges_a_unet() -> None:
@@ -133,7 +137,7 @@ def test_dice_of_every_class_judges_a_unet() -> None:
     truth = np.moveaxis(np.where(np.eye(3, dtype=bool)[mask], 0.9, 0.05), -1, 0).astype(np.float32)[None]
     after = truth.copy()
     after[0, :, 0, :2] = np.array([0.05, 0.9, 0.05])[:, None]  # half of the lesion becomes liver
-    found = Comparison("segment")
+    found = ArtifactComparison("segment")
     found.add([judged("s", 2, mask=mask)], truth, after)
     figures = found.figures()
     assert figures["original"]["dice"] == [1.0, 1.0, 1.0]

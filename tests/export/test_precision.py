@@ -19,14 +19,14 @@ from export import gate, graph, held_out, parity
 from export.cli.artifacts import show_artifacts
 from export.held_out import HeldOut
 from export.precision import add, make
-from export.precision.add import Wanted, add_precisions, calibration_slices
+from export.precision.add import WantedPrecisions, add_precisions, calibration_slices
 from export.precision.calibration_set import CalibrationSet
 from export.precision.fp16 import overflow
-from export.precision.make import Recipe, Simulated
+from export.precision.make import ArtifactRecipe, Simulated
 from export.precision.ranges import METHODS, Activation, Method, activations
+from export.progress import ExportProgress
 from export.run import export
 from export.source import Original, of_weights
-from export.talk import Talk
 from export.weights import read_weights
 from lits_deploy.backends import choose, open_runtime
 from lits_deploy.bundle import Bundle, Manifest
@@ -86,7 +86,7 @@ def bundle(
         return call
 
     folder = tmp_path_factory.mktemp("bundle")
-    wanted = Wanted(fp16=True, int8=True, report=folder / "gates")
+    wanted = WantedPrecisions(fp16=True, int8=True, report=folder / "gates")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(load, "load_slice", counted(load.load_slice, 0))
         patch.setattr(masks, "read_labels", counted(masks.read_labels, 0))
@@ -115,9 +115,9 @@ def again(held: HeldOut, bundle: Bundle, tmp_path: Path) -> Callable[..., tuple[
         onnx.save(model or onnx.load(bundle.folder / "model.onnx"), tmp_path / "model.onnx")
         first = dataclasses.replace(bundle.artifact(), sha256=sha256_file(tmp_path / "model.onnx"))
         base = dataclasses.replace(bundle.manifest, artifacts=(first,))
-        chosen = Wanted(**wanted)
+        chosen = WantedPrecisions(**wanted)
         used = calibration or calibration_slices(held, chosen)
-        return add_precisions(held, tmp_path, base, used, chosen, Talk(), base_answers={})[0], tmp_path
+        return add_precisions(held, tmp_path, base, used, chosen, ExportProgress(), base_answers={})[0], tmp_path
 
     return run
 
@@ -280,7 +280,7 @@ def test_calibrated_on_darkness_the_int8_files_stay_out(
     assert list(folder.glob("model.int8*")) == []
 
 
-def swapped(recipe: Recipe) -> Recipe:
+def swapped(recipe: ArtifactRecipe) -> ArtifactRecipe:
     """The recipe with classes 0 and 2 exchanged in the last layer."""
 
     def make_swapped(
@@ -311,7 +311,7 @@ def test_shuffled_classes_are_caught_and_marked_where_they_are_allowed(
     assert "flipped" in failures
     assert "lesions_lost 0." in failures, "some lesion slices that the original finds are lost"
 
-    wanted = Wanted(fp16=True, allow_failing=True, report=tmp_path / "report")
+    wanted = WantedPrecisions(fp16=True, allow_failing=True, report=tmp_path / "report")
     bad = export(original, tmp_path / "bad", slices=8, wanted=wanted)
     assert not bad.artifact("fp16").gate["passed"]
     assert "**fp16 failed** (in the bundle)" in (bad.folder / "README.md").read_text()
@@ -351,7 +351,7 @@ def test_fp16_overflow_is_found_although_a_cpu_hides_it(
 def test_int8_without_training_data_is_refused(original: Original) -> None:
     bare = dataclasses.replace(original, data=None)
     with pytest.raises(DataError, match="--calibration DATA"):
-        calibration_slices(HeldOut(bare), Wanted(int8=True))
+        calibration_slices(HeldOut(bare), WantedPrecisions(int8=True))
 
 
 @pytest.mark.parametrize(

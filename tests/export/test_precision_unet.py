@@ -18,11 +18,11 @@ from export.cli.artifacts import show_artifacts
 from export.gate import DEFAULTS
 from export.held_out import HeldOut
 from export.precision import add, make
-from export.precision.add import Wanted, add_precisions, calibration_slices
+from export.precision.add import WantedPrecisions, add_precisions, calibration_slices
 from export.precision.layers import weighted
+from export.progress import ExportProgress
 from export.run import export
 from export.source import Deployed, Original
-from export.talk import Talk
 from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
@@ -67,7 +67,7 @@ def bundle(original: Original, tmp_path_factory: pytest.TempPathFactory) -> Bund
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parity, "MINIMUM", 6)
         patch.setattr(make, "METHODS", ("max", "error"))
-        wanted = Wanted(fp16=True, int8=True, calibration_slices=9, report=folder / "gates")
+        wanted = WantedPrecisions(fp16=True, int8=True, calibration_slices=9, report=folder / "gates")
         return export(original, folder / "bundle", slices=6, wanted=wanted)
 
 
@@ -142,10 +142,10 @@ def test_a_lesion_channel_that_is_lost_fails_the_gate(
     monkeypatch.setattr(add, "recipes", lambda **_: [dataclasses.replace(recipe, make=without_lesions)])
     shutil.copy(bundle.folder / "model.onnx", tmp_path)
     base = dataclasses.replace(bundle.manifest, artifacts=bundle.manifest.artifacts[:1])
-    wanted = Wanted(fp16=True, calibration_slices=8)
+    wanted = WantedPrecisions(fp16=True, calibration_slices=8)
     held = HeldOut(original)
     slices = calibration_slices(held, wanted)
-    added, _ = add_precisions(held, tmp_path, base, slices, wanted, Talk(), base_answers={})
+    added, _ = add_precisions(held, tmp_path, base, slices, wanted, ExportProgress(), base_answers={})
     assert [artifact.name for artifact in added.artifacts] == ["fp32"]
     assert "dice 0." in added.left_out["fp16"]["gate"]["failures"][0]
     assert not (tmp_path / "model.fp16.onnx").exists()

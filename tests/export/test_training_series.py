@@ -12,16 +12,16 @@ import nibabel
 import numpy as np
 import pytest
 
-from export.talk import Talk
-from export.training_series import Answered, count, kept_of_training, path_of, training_series
+from export.progress import ExportProgress
+from export.training_series import SeriesAnswers, count, kept_of_training, path_of, training_series
 from folder_runs import classify
 from lits_deploy.bundle import Bundle, write_manifest
 from lits_deploy.contract import InputContract
-from lits_deploy.drift.numbers import AS_SEEN
-from lits_deploy.drift.reference import REFERENCE, Reference
+from lits_deploy.drift.features import AS_SEEN
+from lits_deploy.drift.reference import REFERENCE, DriftReference
 from lits_deploy.ledger import Ledger
 from lits_deploy.operating_point import OUT_OF_FOLD
-from lits_deploy.scans.look import HU
+from lits_deploy.scans.appearance import HU
 from lits_deploy.spreadsheet import read_rows
 from lits_deploy.studies import by_volume
 from lits_sources import Patient, write_lits
@@ -69,7 +69,7 @@ def studies(out: Path) -> list[dict[str, str]]:
         return list(read_rows(stream))
 
 
-def with_reference(bundle: Bundle, reference: Reference) -> Bundle:
+def with_reference(bundle: Bundle, reference: DriftReference) -> Bundle:
     manifest = bundle.manifest
     write_manifest(
         bundle.folder,
@@ -101,7 +101,7 @@ def test_slices_are_counted_and_broken_ones_passed_over(layout: Layout) -> None:
 def test_answers_are_read_as_the_bundle_reads_them(layout: Layout) -> None:
     """Of patients that the network had not seen: the others have none."""
     logits = {path_of(layout, sample): np.array([0.0, 4.0, 1.0], np.float32) for sample in layout.splits["validate"]}
-    answered = Answered(logits=logits, temperature=2.0, abstain_below=0.7, source="validate")
+    answered = SeriesAnswers(logits=logits, temperature=2.0, abstain_below=0.7, source="validate")
     reference = training_series(layout, loader(CONTRACT), answered)
     assert reference.answers == "validate"
     assert np.count_nonzero(~np.isnan(reference.numbers["surest"])) == 1
@@ -125,7 +125,7 @@ def test_of_a_folded_run_the_answers_out_of_fold_count(layout: Layout) -> None:
     of_file = [SimpleNamespace(sample=samples[-1], logits=np.array([9.0, 0.0, 0.0], np.float32))]
     artifact: Any = SimpleNamespace(temperature=2.0, abstain_below=None)
 
-    def kept(task: str) -> Reference:
+    def kept(task: str) -> DriftReference:
         original = SimpleNamespace(
             info=SimpleNamespace(task=task), out_of_fold=None, folded=SimpleNamespace(answers=answers)
         )
@@ -135,7 +135,7 @@ def test_of_a_folded_run_the_answers_out_of_fold_count(layout: Layout) -> None:
             passing=loader(CONTRACT),
             unseen=lambda split: SimpleNamespace(layout=layout),
         )
-        reference = kept_of_training(held, artifact, of_file, Talk())  # type: ignore[arg-type]
+        reference = kept_of_training(held, artifact, of_file, ExportProgress())  # type: ignore[arg-type]
         assert reference is not None
         return reference
 

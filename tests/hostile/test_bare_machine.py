@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.errors import EngineError
-from lits_deploy.pipeline import tuned
+from lits_deploy.pipeline import autotune
 from lits_deploy.trt.cache import ENVIRONMENT, default_folder
 from lits_deploy.user_cache import user_cache
 from tiny_bundle import make_tiny_bundle
@@ -138,9 +138,9 @@ class TestCaches:
 
     def test_a_user_without_home_has_none(self, nobody: pytest.MonkeyPatch) -> None:
         assert user_cache() is None
-        key, setting = {"bundle": "b"}, tuned.Setting(batch=8, threads=1, slices_per_s=1.0)
-        assert tuned.remembered(key) is None
-        assert not tuned.remember(key, setting, [setting])
+        key, setting = {"bundle": "b"}, autotune.Setting(batch=8, threads=1, slices_per_s=1.0)
+        assert autotune.remembered(key) is None
+        assert not autotune.remember(key, setting, [setting])
         with pytest.raises(EngineError, match=r"no home folder.* Fix: --engine-cache FOLDER"):
             default_folder()
         nobody.setenv(ENVIRONMENT, "/engines")
@@ -161,6 +161,6 @@ class TestCaches:
     ) -> None:
         (tmp_path / "file").write_text("in the way")
         nobody.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-        key, setting = {"bundle": "b"}, tuned.Setting(batch=8, threads=1, slices_per_s=1.0)
-        assert not tuned.remember(key, setting, [setting])
-        assert tuned.remembered(key) is None
+        key, setting = {"bundle": "b"}, autotune.Setting(batch=8, threads=1, slices_per_s=1.0)
+        assert not autotune.remember(key, setting, [setting])
+        assert autotune.remembered(key) is None

@@ -21,7 +21,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.files import write_text
 from lits_deploy.ledger import FILE_NAME, Ledger
-from lits_deploy.pipeline import tuned
+from lits_deploy.pipeline import autotune
 from lits_deploy.pipeline.output import LOCK
 from lits_deploy.pseudonyms import SALT_FILE
 from lits_deploy.report.redraw import redraw
@@ -163,7 +163,7 @@ def test_the_files_that_sqlite_keeps_beside_a_ledger_are_private_while_it_is_ope
 def test_what_tuning_remembers_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with umask(0):
-        assert tuned.remember({"bundle": "b"}, tuned.Setting(batch=1, threads=1, slices_per_s=1.0), [])
+        assert autotune.remember({"bundle": "b"}, autotune.Setting(batch=1, threads=1, slices_per_s=1.0), [])
     assert len(assert_modes(tmp_path / "cache")) == 1
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lits_deploy.drift.numbers import BY_NAME, NUMBERS, Number
+from lits_deploy.drift.features import BY_NAME, NUMBERS, Number
 from lits_deploy.drift.portrait import Portrait
-from lits_deploy.nights import words
-from lits_deploy.nights.compare import LEAST, Finding, compare, scipy_stats, steps
-from lits_deploy.nights.night import Sample, pooled, sample_of, training_of
+from lits_deploy.nights import formatting
+from lits_deploy.nights.compare import LEAST, FeatureFinding, compare, scipy_stats, steps
+from lits_deploy.nights.night import SeriesSample, pooled, sample_of, training_of
 from lits_deploy.nights.smallest import smallest_shift
 from looks import people, person
 
 pytest.importorskip("scipy")
 
 
-def sample(seeds: range, name: str = "night", contract: str = "c", **changes: float) -> Sample:
+def sample(seeds: range, name: str = "night", contract: str = "c", **changes: float) -> SeriesSample:
     return sample_of(name, [person(seed, changes=changes) for seed in seeds], contract, "b")
 
 
-def found(own: Sample, other: Sample, **how: float) -> set[str]:
+def found(own: SeriesSample, other: SeriesSample, **how: float) -> set[str]:
     (one,) = compare([(own, other)], false_share=how.get("false_share", 0.05), smallest=False)
     return {finding.name for finding in one.found}
 
@@ -65,8 +65,8 @@ def test_what_differs_by_less_than_a_step_is_equal() -> None:
 
 
 def test_words_are_compared_each_against_all_others() -> None:
-    def scanners(**counts: int) -> Sample:
-        return Sample(name="n", series=sum(counts.values()), numbers={}, words={"scanner": counts})
+    def scanners(**counts: int) -> SeriesSample:
+        return SeriesSample(name="n", series=sum(counts.values()), numbers={}, words={"scanner": counts})
 
     (one,) = compare([(scanners(GE=10), scanners(GE=2, Siemens=18))], false_share=0.05)
     assert {(f.word, f.own, f.other) for f in one.found} == {("GE", 1.0, 0.1), ("Siemens", 0.0, 0.9)}
@@ -130,8 +130,10 @@ class TestSmallest:
             hits = 0
             for _ in range(40):
                 own = number.scale.back(rng.choice(scaled, 8) + share * edge)
-                shifted = Sample(name="n", series=8, numbers={name: own}, contract="c")
-                hits += _p(shifted, Sample(name="t", series=200, numbers={name: column}, contract="c")) <= 0.05 / 11
+                shifted = SeriesSample(name="n", series=8, numbers={name: own}, contract="c")
+                hits += (
+                    _p(shifted, SeriesSample(name="t", series=200, numbers={name: column}, contract="c")) <= 0.05 / 11
+                )
             assert least <= hits / 40 <= most
 
     def test_more_series_show_smaller_shifts_and_too_few_none(self) -> None:
@@ -174,13 +176,13 @@ class TestSmallest:
             np.testing.assert_allclose(number.scale.back(number.scale.of(values)), values)
 
 
-def _p(own: Sample, other: Sample) -> float:
+def _p(own: SeriesSample, other: SeriesSample) -> float:
     (one,) = compare([(own, other)], false_share=0.05, smallest=False)
     return one.findings[0].p
 
 
 def test_an_edge_of_0_is_an_edge() -> None:
-    found = Finding(
+    found = FeatureFinding(
         name="hu_middle", what="median HU", own=40.0, other=50.0, counts=(8, 21), p=0.5, smallest=(0.0, None)
     )
-    assert words.smallest(found) == "below 0"
+    assert formatting.smallest(found) == "below 0"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fake_runtime import FakeRuntime
-from lits_deploy.decode.slots import Batch
+from lits_deploy.decode.slots import ReadyBatch
 from lits_deploy.errors import DeviceError
 from lits_deploy.pipeline.inference import Broken, InferenceThreads, Inferred, Opened
 from lits_deploy.runtime import Outputs, RuntimeInfo
@@ -38,7 +38,7 @@ def run(runtime: FakeRuntime, sizes: list[int], *, close_network: bool = True) -
     woken = threading.Semaphore(0)
     thread = InferenceThreads(lambda: runtime, woken.release, close_network=close_network).__enter__()
     for number, size in enumerate(sizes):
-        batch: Batch[Any] = Batch(number, np.full((size, *SHAPE), number, np.uint8), tuple(range(size)))
+        batch: ReadyBatch[Any] = ReadyBatch(number, np.full((size, *SHAPE), number, np.uint8), tuple(range(size)))
         thread.submit(batch)
     found = events(thread, woken, len(sizes) + 1)
     thread.close(wait=True)
@@ -126,7 +126,7 @@ def test_batches_that_were_not_begun_can_be_taken_back() -> None:
     woken = threading.Semaphore(0)
     thread = InferenceThreads(lambda: FakeRuntime(shape=SHAPE, seconds_per_batch=0.3), woken.release).__enter__()
     for number in range(3):
-        thread.submit(Batch(number, np.zeros((1, *SHAPE), np.uint8), ()))
+        thread.submit(ReadyBatch(number, np.zeros((1, *SHAPE), np.uint8), ()))
     events(thread, woken, 1)
     time.sleep(0.1)
     assert [batch.buffer for batch in thread.cancel()] == [1, 2]

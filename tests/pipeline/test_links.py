@@ -10,13 +10,13 @@ import pytest
 from folder_runs import SIZE, classify, outcome, tricks
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.decoding import Decoding
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.decode.one_slice import bytes_of
 from lits_deploy.errors import SliceError
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.scans.within import OUTSIDE, real_names
+from lits_deploy.scans.containment import OUTSIDE, real_names
 from lits_deploy.watch.changes import Polling, changes_in
 from lits_deploy.watch.inbox import EMPTY, state_of
 from tiny_bundle import make_tiny_bundle
@@ -60,7 +60,7 @@ def test_a_file_that_became_a_link_since_it_was_found_is_not_opened(
 def test_decoders_without_a_network_and_zips_keep_to_it_too(tmp_path: Path) -> None:
     tricks(tmp_path / "other", a="grey 6")
     within = real_names([tricks(tmp_path / "scans")])
-    jobs = [Job(0, str(tmp_path / "other/a.test"), "hostile_reader")]
+    jobs = [DecodeJob(0, str(tmp_path / "other/a.test"), "hostile_reader")]
     contract = InputContract(size=SIZE, crop=56, window_hu=(-160.0, 240.0))
     with Decoding(ClassifyOptions().decoding(contract, within), Stop()) as decoding:
         assert [end.reason for end, _ in decoding.files(jobs)] == [OUTSIDE]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.pipeline.naming import Naming, series_of, where_of
 from lits_deploy.pseudonyms import Pseudonyms
-from lits_deploy.scans import Series
+from lits_deploy.scans import SeriesHeader
 from lits_deploy.series import Geometry, Where
 
 NAMES = Naming(names=Pseudonyms(salt=b"salt"))
-SERIES = Series(
+SERIES = SeriesHeader(
     study="1.2",
     series="1.2.3",
     patient="ID-1",
@@ -28,14 +28,16 @@ SERIES = Series(
 
 
 def test_a_series_and_a_place_come_through_a_pipe_as_they_were() -> None:
-    assert Series.from_json(json.loads(json.dumps(SERIES.to_json()))) == SERIES
-    assert Series.from_json(json.loads(json.dumps(Series(kind="nifti").to_json()))) == Series(kind="nifti")
+    assert SeriesHeader.from_json(json.loads(json.dumps(SERIES.to_json()))) == SERIES
+    assert SeriesHeader.from_json(json.loads(json.dumps(SeriesHeader(kind="nifti").to_json()))) == SeriesHeader(
+        kind="nifti"
+    )
     at = Where(position=0.0, number=0, labels={"acquisition": 0})
     assert Where(**json.loads(json.dumps(at.to_json()))) == at
 
 
-def job(name: str, kind: str = "dicom", series: Series | None = None) -> tuple[Job, Series | None]:
-    return Job(1, f"/data/{name}", "reader", name, kind), series
+def job(name: str, kind: str = "dicom", series: SeriesHeader | None = None) -> tuple[DecodeJob, SeriesHeader | None]:
+    return DecodeJob(1, f"/data/{name}", "reader", name, kind), series
 
 
 def test_without_uids_the_folder_is_the_series_and_the_series_is_the_study() -> None:
@@ -110,7 +112,7 @@ def test_what_is_written_of_a_slice_compares_as_before_and_says_no_uid_text_or_t
 
 def test_pictures_go_by_their_names(tmp_path: Path) -> None:
     def place(name: str, **more: Any) -> tuple[str, int | None]:
-        one = Job(1, str(tmp_path / name), "reader", name, "picture", **more)
+        one = DecodeJob(1, str(tmp_path / name), "reader", name, "picture", **more)
         series = series_of(one, None)
         assert series is not None
         return series.series, where_of(one, Where()).number

@@ -21,9 +21,9 @@ from lits_deploy.ledger import Ledger
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.report import drawn
+from lits_deploy.report import picture_pass
 from lits_deploy.report.after import reporter
-from lits_deploy.report.drawn import check_segmenter
+from lits_deploy.report.picture_pass import check_segmenter
 from lits_deploy.runtime import Outputs, Runtime
 from lits_deploy.runtime.base import Batch
 from lits_deploy.scans.image import load_slice
@@ -312,7 +312,7 @@ def test_pictures_are_drawn_over_what_the_network_saw(
     def opened(used: Bundle, **how: Any) -> Runtime:
         return drawing
 
-    monkeypatch.setattr(drawn, "open_runtime", opened)
+    monkeypatch.setattr(picture_pass, "open_runtime", opened)
     options = ClassifyOptions(salt=SALT, abstain=False)
     finish = reporter(bundle, options, segmenter=unet)
     with read_tricks_as(*GREYS):

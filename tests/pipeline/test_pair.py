@@ -16,7 +16,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.fusion import Fusion, lesion_log_odds, no_liver_log_odds
 from lits_deploy.ledger import Ledger
 from lits_deploy.operating_point import OperatingPoint
-from lits_deploy.pipeline.judge import Judge, PairJudge, both_probabilities, softmax
+from lits_deploy.pipeline.decide import PairDecider, SliceDecider, both_probabilities, softmax
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.after import reporter
@@ -111,7 +111,7 @@ def test_class_2_is_by_both_and_the_probabilities_are_the_classifiers(threshold:
     logits = logits_of(200)
     counts = np.random.default_rng(2).integers(-1, 900, (200, 2)).astype(np.int32)
     rule = "argmax" if threshold is None else "balanced"
-    judge = PairJudge(fusion=RULE, point=OperatingPoint(rule=rule, threshold=threshold))
+    judge = PairDecider(fusion=RULE, point=OperatingPoint(rule=rule, threshold=threshold))
     decided = judge.decide(logits, counts)
     np.testing.assert_array_equal(decided.probabilities, softmax(logits, 1.5))
     odds = RULE.log_odds(logits, counts)
@@ -124,14 +124,14 @@ def test_class_2_is_by_both_and_the_probabilities_are_the_classifiers(threshold:
         np.testing.assert_array_equal(decided.labels == 2, odds >= np.log(threshold))
         others = decided.labels != 2
         np.testing.assert_array_equal(decided.labels[others], logits[others, :2].argmax(axis=1))
-    alone = Judge(temperature=1.5, point=judge.point).decide(logits).labels
+    alone = SliceDecider(temperature=1.5, point=judge.point).decide(logits).labels
     assert (alone != decided.labels).any()
 
 
 def test_what_the_rule_finds_is_never_unsure() -> None:
     logits, counts = logits_of(300), np.full((300, 2), 40, np.int32)
-    plain = PairJudge(fusion=RULE, abstain_below=0.6).decide(logits, counts)
-    rule = PairJudge(fusion=RULE, abstain_below=0.6, point=OperatingPoint(rule="balanced", threshold=0.4))
+    plain = PairDecider(fusion=RULE, abstain_below=0.6).decide(logits, counts)
+    rule = PairDecider(fusion=RULE, abstain_below=0.6, point=OperatingPoint(rule="balanced", threshold=0.4))
     decided = rule.decide(logits, counts)
     assert plain.unsure.any()
     marked = decided.labels == 2
@@ -142,7 +142,7 @@ def test_what_the_rule_finds_is_never_unsure() -> None:
 def test_what_is_no_number_fails_and_the_u_net_does_not_look() -> None:
     logits = np.array([[np.nan, 0, 0], [0, 0, 1]], np.float32)
     assert RULE.looks(logits).tolist() == [False, True]
-    broken, good = PairJudge(fusion=RULE).answers(logits, np.array([[-1, -1], [9, 4]], np.int32))
+    broken, good = PairDecider(fusion=RULE).answers(logits, np.array([[-1, -1], [9, 4]], np.int32))
     assert (broken.label, broken.second, broken.reason) == (None, None, "the network's answer is not a finite number")
     assert good.second is not None
     assert good.second[:2] == (9, 4)

@@ -16,10 +16,10 @@ from ledgers import ABOUT_TINY, BASE, RAN_ONCE, make_ledger
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import ABOUT, OK, RAN, FileRow, HeaderRow, Ledger, SliceRow
-from lits_deploy.report import words
+from lits_deploy.report import formatting
 from lits_deploy.report.page import page, write_page
 from lits_deploy.report.view import MOST_LISTED, MOST_REASONS, MOST_STRIPS, Reason, common_label, view
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans.discover import ScanRecord
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}&amp;"
 
@@ -126,7 +126,7 @@ def test_two_starts_are_told_and_an_earlier_version_noted_none(tmp_path: Path) -
         ledger.note(RAN, json.dumps({**RAN_ONCE, "last": "2026-11-29 01:02 UTC", "scans": []}))
         text = " ".join(Parsed(page(view(ledger))).text.split())
         assert "When 2026-11-28 21:45 UTC to 2026-11-29 01:02 UTC Machine" in text
-        assert words.ran(dataclasses.replace(view(ledger), ran=None)) is None
+        assert formatting.ran(dataclasses.replace(view(ledger), ran=None)) is None
 
 
 def test_series_stand_by_suspicion_with_their_pictures(plain: str) -> None:
@@ -227,10 +227,10 @@ def test_labels_are_what_paths_share() -> None:
 
 
 def test_labels_part_where_the_eye_should_go() -> None:
-    assert words.parted("a/b/IM…") == ("a/b/", "IM…")
-    assert words.parted("a/b/…") == ("a/", "b/…")
-    assert words.parted("one.nii") == ("", "one.nii")
-    assert words.breakable("a/<b>_c.d") == "a/<wbr>&lt;b&gt;_<wbr>c.<wbr>d"
+    assert formatting.parted("a/b/IM…") == ("a/b/", "IM…")
+    assert formatting.parted("a/b/…") == ("a/", "b/…")
+    assert formatting.parted("one.nii") == ("", "one.nii")
+    assert formatting.breakable("a/<b>_c.d") == "a/<wbr>&lt;b&gt;_<wbr>c.<wbr>d"
 
 
 def test_copies_count_once_in_the_tiles(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_copies_count_once_in_the_tiles(tmp_path: Path) -> None:
         info = '{"kind":"dicom","modality":"CT","orientation":"axial"}'
         header = HeaderRow("series0000", "study00000", "", info)
         names = ["again.dcm", *(f"study-000/IM{k:04d}.dcm" for k in range(8))]
-        ledger.stage([Found(name, 100, 0, kind="dicom") for name in names])
+        ledger.stage([ScanRecord(name, 100, 0, kind="dicom") for name in names])
         ledger.adopt({"bundle": "b"}, BASE)
         ((number, *_),) = ledger.pending(9)
         copy = SliceRow(number, 0, OK, None, 1, 0.2, 0.5, 0.3, '{"position":0.0}')

@@ -10,7 +10,7 @@ import pytest
 
 from folder_runs import SALT, SIZE, read_tricks_as, tricks
 from lits_deploy.decode.decoding import Decoding
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.ledger import Ledger
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
@@ -71,7 +71,7 @@ def test_a_report_of_volumes_decodes_none_of_them_again(tmp_path: Path, monkeypa
     asked: list[list[str]] = []
     real = Decoding.files
 
-    def spied(self: Decoding, jobs: list[Job], **how: Any) -> Any:
+    def spied(self: Decoding, jobs: list[DecodeJob], **how: Any) -> Any:
         asked.append(sorted(job.name for job in jobs))
         return real(self, jobs, **how)
 

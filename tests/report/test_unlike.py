@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.ledger import Ledger
+from lits_deploy.report.formatting import compared
 from lits_deploy.report.page import page
 from lits_deploy.report.view import view
-from lits_deploy.report.words import compared
 from lits_deploy.studies import STUDY_COLUMNS, study_rows
 from looks import night, people
 

@@ -21,9 +21,9 @@ from lits_deploy.run_json import read_run_json
 from lits_deploy.runtime import onnxruntime_
 from lits_deploy.trt import open as trt_open
 from lits_deploy.trt.cache import EngineCache
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from lits_deploy.trt.layers import keeps_promise
-from lits_deploy.trt.prepare import Job, artifacts_for, prepare
+from lits_deploy.trt.prepare import EngineJob, artifacts_for, prepare
 from pictures import folder_of_slices
 from recording_cuda import RecordingCuda
 from recording_onnxruntime import CUDA, FakeOrt
@@ -110,15 +110,15 @@ def test_verify_holds_it_to_the_goldens_where_it_runs(
 def test_its_engine_is_its_own_and_refused_for_older_gpus(bundle: Bundle, tmp_path: Path) -> None:
     given: dict[str, Any] = {"bundle": bundle, "library": fake_library("rtx"), "cache": EngineCache(tmp_path / "e")}
     here = {**given, "cuda": RecordingCuda()}
-    keys = [Job(artifact=bundle.artifact(name), **here).key(Profile()) for name in ("fp32", "tf32")]
+    keys = [EngineJob(artifact=bundle.artifact(name), **here).key(OptimisationProfile()) for name in ("fp32", "tf32")]
     assert keys[0].digest != keys[1].digest
     assert not keys[0].serves(keys[1])
     assert [artifact.name for artifact in artifacts_for(bundle, ("tf32",))] == ["tf32"]
     assert "tf32" not in [artifact.name for artifact in artifacts_for(bundle)]
     with pytest.raises(DeviceError, match=r"Ampere or later .*: sm75 is older"):
-        prepare(Job(artifact=bundle.artifact("tf32"), targets=("sm75", "sm86"), **given), Profile())
+        prepare(EngineJob(artifact=bundle.artifact("tf32"), targets=("sm75", "sm86"), **given), OptimisationProfile())
     with pytest.raises(EngineError, match="does not know sm75"):  # as before
-        prepare(Job(artifact=bundle.artifact("fp32"), targets=("sm75",), **given), Profile())
+        prepare(EngineJob(artifact=bundle.artifact("fp32"), targets=("sm75",), **given), OptimisationProfile())
 
 
 def test_layers_of_a_tf32_engine_are_listed_as_fp32() -> None:

@@ -12,7 +12,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from lits_deploy.contract import InputContract
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.errors import SliceError
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pseudonyms import Pseudonyms
@@ -24,7 +24,7 @@ from lits_deploy.series import Geometry, Where
 from scan_files import CONTRACT, SIDE, body, ct, ct_dataset, dicom_bytes, enhanced, stands, turned_ct
 
 NAMING = Naming(names=Pseudonyms(salt=b"salt"))
-JOB = Job(1, "x", "reader", "folder/x", "dicom")
+JOB = DecodeJob(1, "x", "reader", "folder/x", "dicom")
 
 
 def one(data: bytes, contract: InputContract = CONTRACT) -> Frame:

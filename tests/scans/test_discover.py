@@ -16,8 +16,8 @@ import pytest
 
 from lits_deploy.errors import UserError
 from lits_deploy.scans import discover, kinds
+from lits_deploy.scans.containment import OUTSIDE
 from lits_deploy.scans.discover import UNFINISHED, UNREADABLE, Discovery
-from lits_deploy.scans.within import OUTSIDE
 from named_pipes import not_waiting_for
 from pictures import encoded, grey_pixels
 from scan_files import ct, nifti, stack

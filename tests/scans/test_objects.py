@@ -13,8 +13,8 @@ import pytest
 
 from lits_deploy.errors import StorageError, UserError
 from lits_deploy.scans.discover import Discovery
-from lits_deploy.scans.found import UNREADABLE, Found
 from lits_deploy.scans.objects import ObjectDiscovery
+from lits_deploy.scans.records import UNREADABLE, ScanRecord
 from lits_deploy.storage import failures
 from pictures import encoded, grey_pixels
 from s3_server import S3Server
@@ -120,7 +120,7 @@ def test_an_answer_that_is_slow_or_fails_changes_nothing(server: S3Server, bucke
 
 
 def test_an_etag_stands_where_a_file_has_its_time(server: S3Server, bucket: str) -> None:
-    def one() -> Found:
+    def one() -> ScanRecord:
         (found,) = ObjectDiscovery([f"s3://{bucket}/x"])
         return found
 

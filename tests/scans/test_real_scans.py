@@ -18,7 +18,7 @@ from lits_deploy.errors import SliceError
 from lits_deploy.scans import READERS, Frame, Scan
 from lits_deploy.scans.archive import close_last, read_member
 from lits_deploy.scans.dicom import read as read_dicom
-from lits_deploy.scans.discover import Discovery, Found
+from lits_deploy.scans.discover import Discovery, ScanRecord
 from lits_deploy.scans.nifti import read as read_nifti
 
 CONTRACT = InputContract(window_hu=(-40.0, 160.0))
@@ -30,7 +30,7 @@ def scans(shared_data: Path) -> Iterator[Path]:
     close_last()
 
 
-def read(discovery: Discovery, found: Found, contract: InputContract = CONTRACT) -> Scan:
+def read(discovery: Discovery, found: ScanRecord, contract: InputContract = CONTRACT) -> Scan:
     reader = importlib.import_module(READERS[found.kind])
     if found.member is None:
         data = Path(discovery.real_path(found.path)).read_bytes()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lits_deploy.contract import InputContract
-from lits_deploy.scans import Series
+from lits_deploy.scans import SeriesHeader
 from lits_deploy.scans.dicom import read
 from lits_deploy.scans.dicom.technique import KERNELS, OTHER, SCANNERS, sharpness
 from scan_files import ct_dataset, dicom_bytes
@@ -18,7 +18,7 @@ CONTRACT = InputContract(window_hu=(-40.0, 160.0), size=64, crop=56)
 def technique(**values: Any) -> dict[str, str | float]:
     series = read(dicom_bytes(ct_dataset(**values)), CONTRACT, headers_only=True).series
     assert series is not None
-    assert Series.from_json(series.to_json()) == series
+    assert SeriesHeader.from_json(series.to_json()) == series
     return dict(series.technique)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lits_deploy.segmentation.grid import Grid, Plane, grid_of, to_ras
+from lits_deploy.segmentation.grid import Plane, VolumeGrid, grid_of, to_ras
 from worlds import SERIES, Series
 
 
@@ -26,9 +26,9 @@ def planes(
     ]
 
 
-def grid(series: Series, **changes: object) -> Grid:
+def grid(series: Series, **changes: object) -> VolumeGrid:
     found = grid_of(planes(series, **changes))  # type: ignore[arg-type]
-    assert isinstance(found, Grid), found
+    assert isinstance(found, VolumeGrid), found
     return found
 
 
@@ -47,7 +47,7 @@ def test_the_order_of_files_does_not_matter() -> None:
     series = SERIES[5]
     order = [3, 0, 5, 1, 4, 2]
     shuffled = grid_of([planes(series)[number] for number in order])
-    assert isinstance(shuffled, Grid)
+    assert isinstance(shuffled, VolumeGrid)
     assert shuffled.places == tuple(order)
     np.testing.assert_allclose(shuffled.affine, grid(series).affine)
 
@@ -80,7 +80,7 @@ def test_what_forms_no_grid_has_a_reason(changes: dict[str, object], reason: str
 def test_one_slice_needs_a_thickness() -> None:
     (one,) = planes(Series(name="one", count=1))
     found = grid_of([one])
-    assert isinstance(found, Grid)
+    assert isinstance(found, VolumeGrid)
     np.testing.assert_allclose(found.affine[:3, 2], (0, 0, 4))
     assert grid_of([Plane(**{**vars(one), "thickness": None})]) == "one slice whose header does not say how thick it is"
 

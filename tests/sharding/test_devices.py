@@ -17,14 +17,14 @@ from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.device import Device
-from lits_deploy.sharding import places as places_module
+from lits_deploy.sharding import targets as places_module
 from lits_deploy.sharding.crew import Joined, Left
 from lits_deploy.sharding.devices import Devices
 from lits_deploy.sharding.messages import Start
-from lits_deploy.sharding.places import Place, places
 from lits_deploy.sharding.scheduler import Outcome, work_off
+from lits_deploy.sharding.targets import Target, targets
 
-CPUS = [Place(name="cpu:0", device="cpu"), Place(name="cpu:1", device="cpu")]
+CPUS = [Target(name="cpu:0", device="cpu"), Target(name="cpu:1", device="cpu")]
 
 
 @pytest.fixture
@@ -48,19 +48,19 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_devices_by_name(text: str, expected: list[tuple[str, str, tuple[int, ...]]]) -> None:
-    assert [(place.name, place.device, place.cores) for place in places(text)] == expected
+    assert [(place.name, place.device, place.cores) for place in targets(text)] == expected
 
 
 @pytest.mark.usefixtures("cores")
 def test_more_children_than_cores_share_them() -> None:
-    assert sorted(core for place in places("cpu:10") for core in place.cores)[:2] == [0, 0]
-    assert all(len(place.cores) == 1 for place in places("cpu:10"))
+    assert sorted(core for place in targets("cpu:10") for core in place.cores)[:2] == [0, 0]
+    assert all(len(place.cores) == 1 for place in targets("cpu:10"))
 
 
 @pytest.mark.usefixtures("cores")
 def test_a_quota_of_time_is_shared_as_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 4)
-    assert [(place.cores, place.threads, place.workers) for place in places("cpu:2")] == [((), 2, 1)] * 2
+    assert [(place.cores, place.threads, place.workers) for place in targets("cpu:2")] == [((), 2, 1)] * 2
 
 
 def test_cores_of_a_socket_go_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,18 +72,18 @@ def test_cores_of_a_socket_go_together(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
     monkeypatch.setattr(machine, "cores", lambda: 4)
     monkeypatch.setattr(places_module, "_TOPOLOGY", tmp_path)
-    assert [place.cores for place in places("cpu:2")] == [(0, 2), (1, 3)]
+    assert [place.cores for place in targets("cpu:2")] == [(0, 2), (1, 3)]
 
 
 @pytest.mark.parametrize("text", ["", "gpu", "cpu:0", "cpu:65", "cuda", "cpu,cuda:0", "cuda:0,all", "cuda:0,cuda:0"])
 def test_what_is_no_device_is_refused(text: str) -> None:
     with pytest.raises(DeviceError, match=r"Fix: "):
-        places(text)
+        targets(text)
 
 
 def test_all_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places_module, "resolve", lambda runtime, device: ("openvino", Device("cpu")))
-    assert [place.device for place in places("all")] == ["cpu"]
+    assert [place.device for place in targets("all")] == ["cpu"]
 
 
 def test_all_is_every_gpu_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_all_is_every_gpu_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvidia, "count", lambda: 4)
     full = nvidia.Trouble("it is full", "end other programs")
     monkeypatch.setattr(nvidia, "memory_trouble", lambda index=0: full if index == 2 else None)
-    assert [place.device for place in places("all")] == ["cuda:0", "cuda:1", "cuda:3"]
+    assert [place.device for place in targets("all")] == ["cuda:0", "cuda:1", "cuda:3"]
 
 
 def test_gpus_of_one_model_work_together(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -99,21 +99,21 @@ def test_gpus_of_one_model_work_together(monkeypatch: pytest.MonkeyPatch, caplog
     monkeypatch.setattr(nvidia, "count", lambda: 4)
     monkeypatch.setattr(nvidia, "memory_trouble", lambda index=0: None)
     monkeypatch.setattr(nvidia, "gpu_name", lambda index: "T4" if index == 1 else "L4")
-    assert [place.device for place in places("all")] == ["cuda:0", "cuda:2", "cuda:3"]
+    assert [place.device for place in targets("all")] == ["cuda:0", "cuda:2", "cuda:3"]
     assert "cuda:1 is no L4" in caplog.text
     with pytest.raises(DeviceError, match="names GPUs of several models"):
-        places("cuda:0,cuda:1")
+        targets("cuda:0,cuda:1")
 
 
 def test_threads_and_workers_that_the_user_asked_for_stay() -> None:
-    place = Place(name="cpu:0", device="cpu", threads=2, workers=1)
+    place = Target(name="cpu:0", device="cpu", threads=2, workers=1)
     given = place.options(ClassifyOptions(threads=5, workers=3, tune=True))
     assert (given.device, given.threads, given.workers, given.tune) == ("cpu", 5, 3, False)
     given = place.options(ClassifyOptions())
     assert (given.threads, given.workers) == (2, 1)
 
 
-def crew(job: Path, some: list[Place] | None = None, **options: object) -> Devices:
+def crew(job: Path, some: list[Target] | None = None, **options: object) -> Devices:
     job.mkdir(exist_ok=True)
     start = Start(bundle="/bundle", job=str(job), options=ClassifyOptions(**options))  # type: ignore[arg-type]
     return Devices(start, CPUS if some is None else some, command=COMMAND)

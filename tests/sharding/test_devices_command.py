@@ -16,7 +16,7 @@ import pytest
 
 import worlds
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.own_folder import FOLDER
+from lits_deploy.sharding.output_folder import FOLDER
 from spread_runs import LONG, Runs, finished, processes_of
 from tiny_unet import make_tiny_unet
 

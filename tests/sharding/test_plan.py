@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from listings import File, answers_of, live_rows, plan
 from lits_deploy.bundle import Bundle
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.sharding.job_folder import JobFolder
@@ -76,7 +76,7 @@ def test_a_plan_does_not_depend_on_the_order_of_listing_or_answers(
     plan(bundle, files, folder / "one", most=most)
     shuffled = random.Random(seed).sample(files, len(files))
 
-    def in_another_order(jobs: list[Job]) -> list[Job]:
+    def in_another_order(jobs: list[DecodeJob]) -> list[DecodeJob]:
         return random.Random(seed).sample(jobs, len(jobs))
 
     plan(bundle, shuffled, folder / "other", most=most, open_reader=answers_of(files, in_another_order)[0])

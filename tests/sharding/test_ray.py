@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.own_folder import FOLDER
+from lits_deploy.sharding.output_folder import FOLDER
 from ray_nodes import RayNodes, ray_nodes
 from spread_runs import LONG, Runs, finished, processes_of
 

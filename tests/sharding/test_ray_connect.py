@@ -62,7 +62,7 @@ def test_a_cluster_is_reached_for_before_ray_is_asked(monkeypatch: pytest.Monkey
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     monkeypatch.setattr(ray_connect.os, "environ", dict[str, str]())
-    session = ray_connect.Session()
+    session = ray_connect.RayConnection()
     monkeypatch.setattr(session, "_init", lambda *_: pytest.fail("Ray was asked"))
     with pytest.raises(UserError, match="cannot be reached"):
         session.connect(f"127.0.0.1:{port}", None)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jobs import shard as entry
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.sharding.crew import Event, Joined, Left, Noted, Published, Refused, Reported, Stopped
+from lits_deploy.sharding.crew import Event, Joined, Left, Noted, Refused, Reported, ShardDone, Stopped
 from lits_deploy.sharding.record import ShardEntry
 from lits_deploy.sharding.scheduler import ALONE, IN_A_ROW, MOST_LOSSES, Outcome, Scheduler, work_off
 
@@ -38,7 +38,7 @@ class FakeCrew:
         if not self.events:
             return []
         event = self.events.popleft()
-        if isinstance(event, Published | Refused | Stopped | Left):
+        if isinstance(event, ShardDone | Refused | Stopped | Left):
             self.busy.pop(event.worker, None)
         if isinstance(event, Left):
             self.alive.discard(event.worker)
@@ -70,7 +70,7 @@ class FakeCrew:
 
 
 def does_it(worker: str, shard: int, attempt: int) -> list[Event]:
-    return [Reported(worker, shard, at(4)), Published(worker, shard, slices=10, failed=1)]
+    return [Reported(worker, shard, at(4)), ShardDone(worker, shard, slices=10, failed=1)]
 
 
 def run(crew: FakeCrew, shards: Iterable[ShardEntry], stop: Stop | None = None, **more: object) -> Outcome:
@@ -216,7 +216,7 @@ def test_who_is_killed_while_stopping_is_no_failure() -> None:
 
 
 def test_progress_is_that_of_all_shards_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lits_deploy.pipeline.tuning.PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr("lits_deploy.pipeline.defaults.PROGRESS_EVERY_S", 0.0)
     seen: list[Progress] = []
     crew = FakeCrew(["a", "b"], does_it)
     work_off(crew, [entry(0), entry(1)], files=100, before=80, stop=Stop(), on_progress=seen.append)
@@ -239,7 +239,7 @@ def test_what_a_dead_worker_was_at_counts_no_more() -> None:
 
 def test_what_a_user_should_know_is_said_once() -> None:
     def act(worker: str, shard: int, attempt: int) -> list[Event]:
-        return [Noted("from a node"), Published(worker, shard, warnings=("short of memory",))]
+        return [Noted("from a node"), ShardDone(worker, shard, warnings=("short of memory",))]
 
     outcome = run(FakeCrew(["a", "b"], act), [entry(number) for number in range(4)])
     assert outcome.notes == ("from a node", "short of memory")

@@ -20,7 +20,7 @@ from lits_deploy.report.after import reporter
 from lits_deploy.report.peaks import Peaks
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.messages import Start
-from lits_deploy.sharding.own_folder import BUSY, FOLDER, with_salt_there
+from lits_deploy.sharding.output_folder import BUSY, FOLDER, with_salt_there
 from lits_deploy.sharding.spread import Spread, SpreadSummary, spread_run, suitable_slices
 from pictures import grey_pixels, save
 from sharded import page

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.errors import OutputError
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans.discover import ScanRecord
 from lits_deploy.sharding.staging import Staging
 
 _PLAN = """
@@ -41,13 +41,13 @@ def test_a_full_disk_is_one_line() -> None:
 def _fill() -> None:
     with Staging() as staging:
         staging._db.execute("PRAGMA max_page_count = 40")
-        staging.see(Found(f"a/{number:05d}", 1, 1) for number in range(20_000))
+        staging.see(ScanRecord(f"a/{number:05d}", 1, 1) for number in range(20_000))
 
 
 def test_it_has_no_name() -> None:
     with Staging() as staging:
         staging._db.execute("PRAGMA cache_size = 10")
-        staging.see(Found(f"a/{number:05d}", 1, 1) for number in range(20_000))
+        staging.see(ScanRecord(f"a/{number:05d}", 1, 1) for number in range(20_000))
         opened = [path for path in map(_opened, Path("/proc/self/fd").iterdir()) if "etilqs" in path]
         assert opened
         assert all(path.endswith(" (deleted)") for path in opened)

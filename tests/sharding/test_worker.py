@@ -22,7 +22,7 @@ from lits_deploy.scans.discover import Discovery
 from lits_deploy.sharding import worker
 from lits_deploy.sharding.child import Child, command
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.messages import Asked, Start
+from lits_deploy.sharding.messages import ShardRequest, Start
 from lits_deploy.sharding.plan import plan_scans
 from lits_deploy.sharding.rows import PlanWriter
 from lits_deploy.sharding.worker import Worker
@@ -70,13 +70,15 @@ def test_a_shard_without_job_at_hand_gives_the_same_ledger(bundle: Bundle, job: 
         writer.add(list(job.rows(entry)))
     said: list[str] = []
     with Worker(start(bundle, record=record, pictures=False)) as remote:
-        asked = Asked(shard=0, entry=asdict(entry), rows=str(tmp_path / "rows.parquet"), ledger=str(tmp_path / "there"))
+        asked = ShardRequest(
+            shard=0, entry=asdict(entry), rows=str(tmp_path / "rows.parquet"), ledger=str(tmp_path / "there")
+        )
         assert remote.do(asked, lambda progress: None, stop, said.append).state == "published"
     assert not job.is_published(entry)
     job.publish(entry, tmp_path / "there")
     with Worker(start(bundle, job=job.location, pictures=False)) as local:
-        assert local.do(Asked(shard=0), lambda progress: None, stop, said.append).state == "done"
-        assert local.do(Asked(shard=1), lambda progress: None, stop, said.append).state == "published"
+        assert local.do(ShardRequest(shard=0), lambda progress: None, stop, said.append).state == "done"
+        assert local.do(ShardRequest(shard=1), lambda progress: None, stop, said.append).state == "published"
     assert (tmp_path / "there").stat().st_mode & 0o777 == 0o600
     assert job.missing(record) == []
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lits_deploy.errors import DeviceOutOfMemory
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 
 

@@ -9,8 +9,8 @@ from types import TracebackType
 
 from lits_deploy.errors import LitsError
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.sharding.crew import Event, Joined, Left, Published, Refused, Stopped
-from lits_deploy.sharding.messages import Asked, Start
+from lits_deploy.sharding.crew import Event, Joined, Left, Refused, ShardDone, Stopped
+from lits_deploy.sharding.messages import ShardRequest, Start
 from lits_deploy.sharding.shard_record import hardware_of
 from lits_deploy.sharding.worker import Worker
 
@@ -70,7 +70,7 @@ class InProcess:
         said: list[str] = []
         try:
             self._before(shard)
-            done = self._worker.do(Asked(shard=shard), lambda progress: None, self._stop, said.append)
+            done = self._worker.do(ShardRequest(shard=shard), lambda progress: None, self._stop, said.append)
         except ChildProcessError as error:
             return Left(name, str(error))
         except KeyboardInterrupt:
@@ -80,4 +80,4 @@ class InProcess:
         if done.state == "stopped":
             return Stopped(name, shard)
         run = done.run
-        return Published(name, shard, run.now if run else 0, run.failed if run else 0, tuple(said))
+        return ShardDone(name, shard, run.now if run else 0, run.failed if run else 0, tuple(said))

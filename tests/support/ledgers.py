@@ -31,7 +31,7 @@ from lits_deploy.ledger import (
 from lits_deploy.report import choose
 from lits_deploy.report.pictures import to_json
 from lits_deploy.results import PROVENANCE
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans.discover import ScanRecord
 
 CLASSES = ("no liver", "liver", "liver with lesion")
 BASE = "/secret/base/of Mrs Smith"
@@ -55,7 +55,7 @@ def make_ledger(
     """
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(folder)
-    found = [Found(path(n, k), 100, 0, kind="dicom") for n in range(series) for k in range(slices)]
+    found = [ScanRecord(path(n, k), 100, 0, kind="dicom") for n in range(series) for k in range(slices)]
     ledger.stage(found)
     ledger.adopt({"bundle": "b"}, BASE)
     numbers = {row.path: row.file for row in ledger.pending(100_000)}

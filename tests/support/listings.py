@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.decode.job import Ended, Job
+from lits_deploy.decode.job import DecodeJob, Ended
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.scans import Frame, Series
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans import Frame, SeriesHeader
+from lits_deploy.scans.discover import ScanRecord
 from lits_deploy.series.facts import Geometry, Where
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
@@ -34,9 +34,9 @@ class File:
     reason: str | None = None
 
     @property
-    def found(self) -> Found:
+    def found(self) -> ScanRecord:
         kind, size = ("", -1) if self.reason else (self.kind, 1000)
-        return Found(self.path, size, self.mtime, self.reason, kind, ctime_ns=self.mtime)
+        return ScanRecord(self.path, size, self.mtime, self.reason, kind, ctime_ns=self.mtime)
 
 
 @dataclass
@@ -57,14 +57,16 @@ class MadeUp:
     mounts: set[str] = field(default_factory=set)
     unlisted: dict[str, str] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ScanRecord]:
         return (file.found for file in self.files)
 
     def real_path(self, path: str) -> str:
         return f"{self.base}/{path}"
 
 
-def answers_of(files: Iterable[File], order: Callable[[list[Job]], Sequence[Job]] = list) -> tuple[Any, list[str]]:
+def answers_of(
+    files: Iterable[File], order: Callable[[list[DecodeJob]], Sequence[DecodeJob]] = list
+) -> tuple[Any, list[str]]:
     """What reads their headers in place of decode workers, and the names of those it has read.
 
     order: in which the answers come.
@@ -72,7 +74,7 @@ def answers_of(files: Iterable[File], order: Callable[[list[Job]], Sequence[Job]
     by_path: Mapping[str, File] = {file.path: file for file in files}
     read: list[str] = []
 
-    def answer(jobs: Iterator[Job]) -> Iterator[tuple[Ended, list[Frame]]]:
+    def answer(jobs: Iterator[DecodeJob]) -> Iterator[tuple[Ended, list[Frame]]]:
         for job in order(list(jobs)):
             file = by_path[job.name]
             read.append(job.name)
@@ -80,7 +82,7 @@ def answers_of(files: Iterable[File], order: Callable[[list[Job]], Sequence[Job]
                 yield Ended(job, reason="the header is damaged"), []
                 continue
             geometry = Geometry(rows=512, columns=512, spacing_mm=(0.7, 0.7), directions=(1, 0, 0, 0, 1, 0))
-            series = Series(study="s", series=file.series, patient="p", kind=file.kind, geometry=geometry)
+            series = SeriesHeader(study="s", series=file.series, patient="p", kind=file.kind, geometry=geometry)
             where = [Where(position=file.at + i, number=i) for i in range(file.frames)]
             yield Ended(job, series=series), [Frame(index=i, where=one) for i, one in enumerate(where)]
 

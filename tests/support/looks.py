@@ -9,12 +9,12 @@ import numpy as np
 
 from ledgers import ABOUT_TINY, CLASSES
 from lits_deploy.drift.portrait import Portrait, by_looks
-from lits_deploy.drift.reference import Reference, reference_of
+from lits_deploy.drift.reference import DriftReference, reference_of
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import ABOUT, NAMES, OK, RUN, FileRow, HeaderRow, Ledger, SliceRow
 from lits_deploy.results import PROVENANCE
-from lits_deploy.scans.discover import Found
-from lits_deploy.scans.look import GREY, HU, packed
+from lits_deploy.scans.appearance import GREY, HU, packed
+from lits_deploy.scans.discover import ScanRecord
 
 _USUAL = (270, 34, 36, 112, 192, 1300, 165, 180, 220, 330, 450, -100, 20, 120, 120, 180)
 USUAL = dict(zip(GREY + HU, _USUAL, strict=True))
@@ -42,7 +42,7 @@ def person(seed: int, *, hu: bool = False, changes: Mapping[str, float] | None =
     return Portrait(numbers=by_looks(looks(seed, hu=hu, changes=changes)) | numbers)
 
 
-def people(count: int = 21, *, hu: bool = False, first: int = 0, **told: str) -> Reference:
+def people(count: int = 21, *, hu: bool = False, first: int = 0, **told: str) -> DriftReference:
     """What a bundle keeps of as many."""
     return reference_of([person(seed, hu=hu) for seed in range(first, first + count)], data="made up", **told)  # type: ignore[arg-type]
 
@@ -51,7 +51,7 @@ def night(
     folder: Path,
     seeds: Iterable[int],
     *,
-    reference: Reference | None = None,
+    reference: DriftReference | None = None,
     changes: Mapping[str, float] | None = None,
     contract: str = "c" * 64,
     bundle: str = "b" * 64,
@@ -62,7 +62,7 @@ def night(
     folder.mkdir(parents=True)
     seeds = list(seeds)
     with Ledger(folder) as ledger:
-        found = [Found(f"s{seed}/volume-{n}.nii", 100, 0, kind="nifti") for seed in seeds for n in range(each)]
+        found = [ScanRecord(f"s{seed}/volume-{n}.nii", 100, 0, kind="nifti") for seed in seeds for n in range(each)]
         ledger.stage(found)
         ledger.adopt({"bundle": bundle}, "/scans")
         slices, files = [], []

@@ -13,11 +13,13 @@ from functools import partial
 import numpy as np
 
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory
-from lits_deploy.trt.bindings import Bytes, Gpu
+from lits_deploy.trt.bindings import Bytes, GpuIdentity
 
 Work = Callable[[], None]
 
-FAKE_GPU = Gpu(name="NVIDIA RTX A2000", compute_capability="8.6", memory_bytes=6 << 30, driver="580.95.05", cuda="13.0")
+FAKE_GPU = GpuIdentity(
+    name="NVIDIA RTX A2000", compute_capability="8.6", memory_bytes=6 << 30, driver="580.95.05", cuda="13.0"
+)
 
 
 @dataclass
@@ -28,7 +30,7 @@ class RecordingCuda:
     captured. `leaks` says what was never given back.
     """
 
-    gpu: Gpu = FAKE_GPU
+    gpu: GpuIdentity = FAKE_GPU
     devices: int = 1
     memory_bytes: int = 1 << 30
     capture_fails: bool = False
@@ -73,7 +75,7 @@ class RecordingCuda:
         """As told."""
         return self.devices
 
-    def describe(self, index: int) -> Gpu:
+    def describe(self, index: int) -> GpuIdentity:
         """The one it was made with."""
         if not 0 <= index < self.devices:
             raise DeviceError(f"There is no cuda:{index} here.", fix="--device cpu")

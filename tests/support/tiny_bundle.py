@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lits_deploy.bundle import Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.contract import InputContract
 from lits_deploy.files import sha256_file, write_text
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 
 WEIGHTS = np.array([[-9.0, 5.0, 4.0], [-3.0, -1.0, 4.0]], dtype=np.float32)
 BIAS = np.array([3.0, -0.5, -2.5], dtype=np.float32)

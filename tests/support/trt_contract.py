@@ -23,7 +23,7 @@ from lits_deploy.trt import flavour
 from lits_deploy.trt.build import build, supported_targets
 from lits_deploy.trt.engine import LoadedEngine
 from lits_deploy.trt.flavour import Library
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from lits_deploy.trt.prepare import inspect
 from pybind_double import Module
 
@@ -70,11 +70,11 @@ def walk(library: Library, real: Any) -> set[str]:
 
     targets = ("sm86",) if library.is_rtx else ()
     assert set(targets) <= set(supported_targets(bound()))
-    built = build(bound(), MODEL, Profile(best=8, most=16), targets=targets, timing_cache=b"old")
+    built = build(bound(), MODEL, OptimisationProfile(best=8, most=16), targets=targets, timing_cache=b"old")
     assert built.data == b"bytes"
     assert built.timing_cache == (b"" if library.is_rtx else b"bytes")
-    build(bound(IBuilderConfig_set_timing_cache=False), MODEL, Profile(), targets=())
-    refused("a file with an unknown node", build, bound(OnnxParser_parse=False), MODEL, Profile())
+    build(bound(IBuilderConfig_set_timing_cache=False), MODEL, OptimisationProfile(), targets=())
+    refused("a file with an unknown node", build, bound(OnnxParser_parse=False), MODEL, OptimisationProfile())
 
     engine = LoadedEngine(bound(), built.data, runtime_cache=b"kernels")
     context = engine.context()

@@ -11,7 +11,7 @@ from folder_runs import SALT
 from lits_deploy.bundle import Bundle
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.watch.service import Talk, watch_folder
+from lits_deploy.watch.service import WatchNotices, watch_folder
 
 
 class Script:
@@ -79,7 +79,7 @@ class Watched:
             options=options,
             runtime=runtime,
             stop=stop,
-            talk=Talk(study=say, note=self.notes.append, broke=broke, **(talk or {})),
+            talk=WatchNotices(study=say, note=self.notes.append, broke=broke, **(talk or {})),
             changes=script,
             clock=script.clock,
             **arguments,

@@ -26,7 +26,7 @@ from train.compiled import Compiled
 from train.config import TrainConfig
 from train.data.layout import read_layout
 from train.device import compiled
-from train.session import Observer, Session
+from train.session import Observer, TrainingSession
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def trained(data: Path, watch: Observer, *, epochs: int = 1, **changes: Any) -> 
     """Weights and statistics of a U-Net after epochs of batches of 4 and 2 slices."""
     contract = InputContract(window_hu=None, size=64, crop=None)
     config = TrainConfig(model="unet", width=2, data=data, epochs=epochs, batch_size=4, contract=contract, **changes)
-    session = Session(config, read_layout(data), watch)
+    session = TrainingSession(config, read_layout(data), watch)
     for epoch in range(epochs):
         session.learn(epoch)
     return session.model.state_dict()
@@ -183,7 +183,7 @@ def test_auto_is_for_one_gpu(data: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     found = {choice: [compiled(choice, device) for device in devices] for choice in get_args(OnOff)}
     assert found == {"auto": ["auto", False], "on": [True, True], "off": [False, False]}
     config = TrainConfig(model="unet", width=2, data=data, contract=InputContract(window_hu=None, size=64, crop=None))
-    session = Session(config, read_layout(data), Observer())
+    session = TrainingSession(config, read_layout(data), Observer())
     monkeypatch.setattr("train.distributed.processes", lambda: 2)
     session.config = replace(config, compiled=True)
     with pytest.raises(UserError, match=r"one process here\. Fix: --compile off"):

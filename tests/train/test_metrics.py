@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from train.metrics import auroc, balanced_accuracy, classification_summary, confusion_matrix, segmentation_summary_of
 
 

@@ -21,10 +21,10 @@ from train import checkpoint, loop, plots
 from train.config import TrainConfig
 from train.data.feed import Batch
 from train.losses import Objective
-from train.meter import Meter
+from train.meter import EpochMeter
 from train.preprocess import Preprocess
 from train.run import train
-from train.session import Observer, Session
+from train.session import Observer, TrainingSession
 
 CONTRACT = InputContract(window_hu=None, crop=None, size=64)
 CPU = torch.device("cpu")
@@ -46,7 +46,7 @@ class Poisons(Observer):
 
     def __init__(self, value: float, *, late: bool) -> None:
         self.value, self.late, self.what, self.batches = value, late, "", 0
-        self.session: Session | None = None
+        self.session: TrainingSession | None = None
 
     def measure(self, epoch: int, validate: dict[str, Any], evaluate: Callable[[str], dict[str, Any]]) -> None:
         self.session = evaluate.__self__  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ class Poisons(Observer):
         if what.startswith("epoch 2/") and not self.late:
             self._poison()
 
-    def batch(self, meter: Meter) -> None:
+    def batch(self, meter: EpochMeter) -> None:
         if self.what.startswith("epoch 2/"):
             self.batches += 1
             if self.late and self.batches == 3:
@@ -113,7 +113,7 @@ def test_a_run_that_diverges_at_once_holds_no_checkpoint(data: Path, tmp_path: P
     assert not list((tmp_path / "run").glob("*.safetensors"))
 
 
-class Counting(Meter):
+class Counting(EpochMeter):
     """Lies on the CPU whatever the device, and counts how often the loss is read."""
 
     reads = 0
@@ -143,7 +143,7 @@ def test_a_gpu_waits_for_the_loss_only_where_it_is_read_anyway(monkeypatch: pyte
     monkeypatch.setattr(loop, "Meter", Counting)
     seen: list[int] = []
 
-    def run(model: nn.Module, progress: Callable[[Meter], None]) -> None:
+    def run(model: nn.Module, progress: Callable[[EpochMeter], None]) -> None:
         Counting.reads = 0
         loop.run_epoch(
             model,

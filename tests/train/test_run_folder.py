@@ -20,7 +20,7 @@ from train import checkpoint
 from train import run as training
 from train.config import TrainConfig
 from train.data.layout import read_layout
-from train.data.seen import Seen, of_run
+from train.data.seen import SeenSlices, of_run
 from train.folder import BEST, LAST, LOCK, listing, opened
 from train.run import train
 
@@ -127,7 +127,9 @@ def test_a_failed_start_leaves_a_run_for_the_corrected_command(data: Path, tmp_p
         train(config(broken, lr=0.5), out)
     image.write_bytes(whole)
     (out / ".last.safetensors.77.tmp").write_bytes(b"half")  # of a process that was killed
-    (out / "seen.bin").write_bytes(Seen(splits={"train": np.array([1], np.uint64)}).to_bytes())  # in its first epoch
+    (out / "seen.bin").write_bytes(
+        SeenSlices(splits={"train": np.array([1], np.uint64)}).to_bytes()
+    )  # in its first epoch
     train(config(broken, lr=1e-3), out)
     assert checkpoint.read_record(out / LAST)["config"]["lr"] == 1e-3
     assert json.loads((out / "config.json").read_text())["lr"] == 1e-3

@@ -13,10 +13,12 @@ from tiny_data import make_tiny_data
 from train.config import TrainConfig
 from train.data.layout import read_layout
 from train.models.registry import build
-from train.session import Observer, Session, leaves_one_pixel
+from train.session import Observer, TrainingSession, leaves_one_pixel
 
 
-def session(folder: Path, *, slices: int, batch_size: int, coarse: float = 1.0, model: str = "resnet18") -> Session:
+def session(
+    folder: Path, *, slices: int, batch_size: int, coarse: float = 1.0, model: str = "resnet18"
+) -> TrainingSession:
     data = make_tiny_data(folder / "data", slices=slices, patients=(1, 1, 1))
     contract = InputContract(window_hu=None, crop=None if model == "unet" else 56, size=64)
     config = TrainConfig(
@@ -28,7 +30,7 @@ def session(folder: Path, *, slices: int, batch_size: int, coarse: float = 1.0, 
         contract=contract,
         width=2 if model == "unet" else None,
     )
-    return Session(config, read_layout(data), Observer())
+    return TrainingSession(config, read_layout(data), Observer())
 
 
 def test_a_last_batch_of_one_slice_is_left_out_where_half_the_side_leaves_one_pixel(tmp_path: Path) -> None:

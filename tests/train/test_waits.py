@@ -26,7 +26,7 @@ from train.data import augment, feed
 from train.data.dataset import SliceDataset
 from train.data.layout import read_layout
 from train.models import auxiliary
-from train.session import Observer, Session
+from train.session import Observer, TrainingSession
 
 BATCHES = 3
 
@@ -73,7 +73,7 @@ def _gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ):
         monkeypatch.setattr(module, name, really(getattr(module, name)))
     monkeypatch.setattr(feed, "DataLoader", really(lambda *args, **options: list(DataLoader(*args, **options))))
-    monkeypatch.setattr(Session, "_say_absent", lambda _: None)
+    monkeypatch.setattr(TrainingSession, "_say_absent", lambda _: None)
     monkeypatch.setattr(loop.Meter, "result", lambda _: {})
     monkeypatch.setattr(Tensor, "pin_memory", pin)
     caches: list[Any] = [augment._basis, augment._noise]
@@ -109,7 +109,7 @@ def test_no_step_waits_for_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         sampling="balanced",
         contract=InputContract(window_hu=None, size=64, crop=None if segment else 56),
     )
-    made = Session(config, read_layout(data), Observer())
+    made = TrainingSession(config, read_layout(data), Observer())
 
     def backward(_: Tensor) -> None:  # autograd's engine wants a real GPU
         for weight in made.model.parameters():

@@ -17,7 +17,7 @@ from lits_deploy.model_file import ModelFile
 from lits_deploy.trt import build as build_module
 from lits_deploy.trt.build import build, check_targets, supported_targets
 from lits_deploy.trt.flavour import FLAVOURS, Library, Log, installed, load
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from lits_deploy.trt.layers import Layer, heavy_by_precision, keeps_promise, standalone_quantise
 from lits_deploy.trt.progress import Phases
 from train.models.registry import NETWORKS
@@ -53,7 +53,7 @@ def nodes_with(layers: list[Layer], *words: str) -> list[Layer]:
 def test_resnet18_fuses_convolution_relu_and_addition(
     library: Library, resnet18: dict[str, Path], precision: str
 ) -> None:
-    built = build(library, ModelFile.read(resnet18[precision]), Profile(), targets=("sm86",))
+    built = build(library, ModelFile.read(resnet18[precision]), OptimisationProfile(), targets=("sm86",))
     heavy = [layer for layer in built.layers if layer.heavy]
     assert heavy_by_precision(built.layers) == {precision: 21}  # 20 convolutions and the head
     assert len(nodes_with(heavy, "node_Conv", "node_relu")) == 20
@@ -69,7 +69,7 @@ def test_resnet18_int8_quantises_once_after_each_layer_and_never_between_convolu
     library: Library, resnet18: dict[str, Path]
 ) -> None:
     """RTX 1.7 folds nothing into INT8 convolutions, however Q/DQ stands: one kernel behind each is the best it does."""
-    built = build(library, ModelFile.read(resnet18["int8"]), Profile(), targets=("sm86",))
+    built = build(library, ModelFile.read(resnet18["int8"]), OptimisationProfile(), targets=("sm86",))
     assert heavy_by_precision(built.layers) == {"int8": 21}
     between = standalone_quantise(built.layers)
     assert len(between) <= 17
@@ -106,7 +106,7 @@ def test_a_naive_placement_is_told_by_its_lonely_quantisers(
         op_types_to_quantize=["Conv", "Gemm", "Add", "MaxPool"],
         extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
     )
-    built = build(library, ModelFile.read(tmp_path / "naive.onnx"), Profile(), targets=("sm86",))
+    built = build(library, ModelFile.read(tmp_path / "naive.onnx"), OptimisationProfile(), targets=("sm86",))
     rounded_twice = [
         layer
         for layer in standalone_quantise(built.layers)
@@ -119,10 +119,10 @@ def test_fp16_builds_for_turing_and_fp32_names_the_layer_that_does_not(
     library: Library, resnet18: dict[str, Path]
 ) -> None:
     assert heavy_by_precision(
-        build(library, ModelFile.read(resnet18["fp16"]), Profile(), targets=("sm75",)).layers
+        build(library, ModelFile.read(resnet18["fp16"]), OptimisationProfile(), targets=("sm75",)).layers
     ) == {"fp16": 21}
     with pytest.raises(EngineError, match=r"Cannot compile operation 'node_linear' for Turing.*Fix: ") as caught:
-        build(library, ModelFile.read(resnet18["fp32"]), Profile(), targets=("sm75",))
+        build(library, ModelFile.read(resnet18["fp32"]), OptimisationProfile(), targets=("sm75",))
     assert "\n" not in str(caught.value)
 
 
@@ -132,7 +132,7 @@ def test_narrow_unet_for_two_gpus_at_once(library: Library, unet: dict[str, Path
     built = build(
         library,
         ModelFile.read(unet[precision]),
-        Profile(best=4, most=8),
+        OptimisationProfile(best=4, most=8),
         targets=("sm86", "sm89"),
         on_progress=lambda share, _phase: shares.append(share),
     )
@@ -188,12 +188,18 @@ def test_ctrl_c_ends_a_build_within_a_second_or_so(library: Library, resnet18: d
             _thread.interrupt_main()
 
     with pytest.raises(KeyboardInterrupt):
-        build(library, ModelFile.read(resnet18["int8"]), Profile(), targets=("sm86", "sm89"), on_progress=press)
+        build(
+            library,
+            ModelFile.read(resnet18["int8"]),
+            OptimisationProfile(),
+            targets=("sm86", "sm89"),
+            on_progress=press,
+        )
     assert time.monotonic() - pressed[0] < 3.0
     for thread in threading.enumerate():  # the builder gave up, and can be used again
         if thread.name == "lits-deploy-engine-build":
             thread.join(10)
-    assert build(library, ModelFile.read(resnet18["fp16"]), Profile(), targets=("sm86",)).data
+    assert build(library, ModelFile.read(resnet18["fp16"]), OptimisationProfile(), targets=("sm86",)).data
 
 
 def test_a_builder_that_does_not_listen_is_left_behind(monkeypatch: pytest.MonkeyPatch, library: Library) -> None:
@@ -208,7 +214,7 @@ def test_a_builder_that_does_not_listen_is_left_behind(monkeypatch: pytest.Monke
     monkeypatch.setattr(build_module, "CANCEL_S", 0.2)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        build(library, NO_NETWORK, Profile())
+        build(library, NO_NETWORK, OptimisationProfile())
     assert time.monotonic() - started < 3.0
     release.set()
 
@@ -244,11 +250,11 @@ def test_what_the_parser_refuses_is_named_in_one_line(library: Library, tmp_path
     with pytest.raises(
         EngineError, match=r"cannot parse bias\.onnx at the DequantizeLinear node bias_dequantise"
     ) as caught:
-        build(library, ModelFile.read(_int32_bias(tmp_path / "bias.onnx")), Profile(), targets=("sm86",))
+        build(library, ModelFile.read(_int32_bias(tmp_path / "bias.onnx")), OptimisationProfile(), targets=("sm86",))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
     with pytest.raises(EngineError, match=r"none\.onnx has 0 inputs"):
-        build(library, NO_NETWORK, Profile(), targets=("sm86",))
+        build(library, NO_NETWORK, OptimisationProfile(), targets=("sm86",))
 
 
 def test_gpus_that_it_cannot_build_for_are_refused_by_name(library: Library) -> None:
@@ -286,9 +292,11 @@ def test_every_network_in_every_precision_for_every_gpu(library: Library, name: 
         for target in ("sm75", "sm80", "sm86", "sm89", "sm120"):
             if (precision, target) == ("fp32", "sm75") and NETWORKS[name].task == "classify":
                 with pytest.raises(EngineError, match="FP32 GEMM is not supported"):
-                    build(library, ModelFile.read(paths[precision]), Profile(), targets=(target,))
+                    build(library, ModelFile.read(paths[precision]), OptimisationProfile(), targets=(target,))
                 continue
-            built = build(library, ModelFile.read(paths[precision]), Profile(best=8, most=16), targets=(target,))
+            built = build(
+                library, ModelFile.read(paths[precision]), OptimisationProfile(best=8, most=16), targets=(target,)
+            )
             heavy = heavy_by_precision(built.layers)
             print(f"{name} {precision} {target}: {heavy}, {len(built.data) / 1e6:.1f} MB, {built.seconds:.1f} s")
             expected = "fp16" if (precision, target) == ("int8", "sm75") else precision

@@ -16,7 +16,7 @@ from lits_deploy.nvidia import gpu_here
 from lits_deploy.trt.build import Built, build
 from lits_deploy.trt.engine import LoadedEngine
 from lits_deploy.trt.flavour import FLAVOURS, Library, installed, load
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from pybind_double import Double, Module
 from trt_contract import MODEL, answers
 
@@ -32,7 +32,7 @@ def playing(flavour: str, **changes: Any) -> Library:
 
 
 def built(library: Library, **options: Any) -> Built:
-    return build(library, MODEL, Profile(), **options)
+    return build(library, MODEL, OptimisationProfile(), **options)
 
 
 @pytest.mark.parametrize("refused", ["made", "set"])

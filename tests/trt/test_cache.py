@@ -16,7 +16,7 @@ from lits_deploy.contract import Task
 from lits_deploy.errors import EngineError, UserError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.trt.cache import ENVIRONMENT, EngineCache, default_folder, side_name
-from lits_deploy.trt.key import EngineKey, Profile, parse_targets
+from lits_deploy.trt.key import EngineKey, OptimisationProfile, parse_targets
 from lits_deploy.trt.record import NOT_PROVEN, EngineRecord, Proof
 from recording_cuda import FAKE_GPU
 
@@ -309,9 +309,9 @@ def test_targets_and_profiles_are_read_strictly() -> None:
         with pytest.raises(UserError, match="sm86,sm89"):
             parse_targets(text)
     with pytest.raises(UserError, match="--opt-batch"):
-        Profile(best=32, most=16)
-    assert str(Profile.up_to(8)) == "1/8/8"
-    assert str(Profile.up_to(200)) == "1/32/200"
+        OptimisationProfile(best=32, most=16)
+    assert str(OptimisationProfile.up_to(8)) == "1/8/8"
+    assert str(OptimisationProfile.up_to(200)) == "1/32/200"
 
 
 @pytest.mark.parametrize(
@@ -328,12 +328,12 @@ def test_targets_and_profiles_are_read_strictly() -> None:
     ],
 )
 def test_the_default_profile_goes_by_all_the_memory_and_the_task(task: Task, mib: int, profile: str) -> None:
-    assert str(Profile.for_gpu(task, mib << 20)) == profile
+    assert str(OptimisationProfile.for_gpu(task, mib << 20)) == profile
 
 
 def test_smaller_profiles_end_at_one_slice() -> None:
     tried: list[str] = []
-    profile: Profile | None = Profile()
+    profile: OptimisationProfile | None = OptimisationProfile()
     while profile is not None:
         tried.append(str(profile))
         profile = profile.smaller()

@@ -13,19 +13,19 @@ import pytest
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, EngineError, UserError
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from lits_deploy.runtime import Device
 from lits_deploy.trt import engines
 from lits_deploy.trt import open as open_module
 from lits_deploy.trt import prepare as prepare_module
-from lits_deploy.trt.bindings import Gpu
+from lits_deploy.trt.bindings import GpuIdentity
 from lits_deploy.trt.build import Built
 from lits_deploy.trt.cache import EngineCache
 from lits_deploy.trt.flavour import Library
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from lits_deploy.trt.layers import Layer
 from lits_deploy.trt.open import open_tensorrt
-from lits_deploy.trt.prepare import Job, artifacts_for, prepare
+from lits_deploy.trt.prepare import EngineJob, artifacts_for, prepare
 from lits_deploy.trt.record import NOT_PROVEN, EngineRecord
 from recording_cuda import FAKE_GPU, RecordingCuda
 from tiny_bundle import make_tiny_bundle, tiny_logits
@@ -57,7 +57,7 @@ class Bench:
         monkeypatch.setattr(open_module, "LoadedEngine", self.load)
         monkeypatch.setattr(open_module, "_log", lambda line: self.said.append(line))
 
-    def build(self, library: Library, model: Path, profile: Profile, **options: Any) -> Built:
+    def build(self, library: Library, model: Path, profile: OptimisationProfile, **options: Any) -> Built:
         options["use_gpu"]()
         self.tf32.append(options["tf32"])
         self.built.append(f"engine {len(self.built)} of {library.version} for {profile}".encode())
@@ -68,9 +68,9 @@ class Bench:
         logits = tiny_logits(slices, self.bundle.manifest.contract) + np.float32([self.error, 0, 0])
         return {"logits": logits, "probabilities": softmax(logits)}
 
-    def job(self, artifact: str = "fp32", **changes: Any) -> Job:
+    def job(self, artifact: str = "fp32", **changes: Any) -> EngineJob:
         given = {"library": self.library, "cuda": self.cuda, **changes}
-        return Job(bundle=self.bundle, artifact=self.bundle.artifact(artifact), cache=self.cache, **given)
+        return EngineJob(bundle=self.bundle, artifact=self.bundle.artifact(artifact), cache=self.cache, **given)
 
     def load(self, _library: Library, data: bytes, *, runtime_cache: bytes) -> FakeEngine:
         self.loaded.append(data)
@@ -142,7 +142,7 @@ def test_built_once_proven_once_and_found_ever_after(box: Bench) -> None:
     ],
 )
 def test_another_gpu_driver_or_version_is_rebuilt_and_proven_anew(
-    box: Bench, gpu: Gpu, version: str, reason: str
+    box: Bench, gpu: GpuIdentity, version: str, reason: str
 ) -> None:
     box.use()
     old = box.built[0]
@@ -228,7 +228,7 @@ def test_an_engine_for_the_second_gpu_is_built_on_the_second_gpu(box: Bench) -> 
 
 def test_an_engine_built_elsewhere_is_proven_on_the_box_at_first_use_and_after_a_new_driver(box: Bench) -> None:
     box.library = fake_library("rtx", "1.7.1.116")
-    prepared = prepare(box.job(library=_knows(box.library), cuda=None, targets=("sm86", "sm89")), Profile())
+    prepared = prepare(box.job(library=_knows(box.library), cuda=None, targets=("sm86", "sm89")), OptimisationProfile())
     assert prepared.record.proof is None
     assert prepared.record.note == NOT_PROVEN
     box.library = _knows(box.library)
@@ -254,7 +254,7 @@ def _knows(library: Library) -> Library:
 
 
 def test_an_engine_for_larger_batches_is_used_and_a_too_small_one_is_not(box: Bench) -> None:
-    prepare(box.job(), Profile(best=16, most=16))
+    prepare(box.job(), OptimisationProfile(best=16, most=16))
     box.use(max_batch=16)
     assert len(box.built) == 1
     box.use(max_batch=32)
@@ -347,7 +347,7 @@ def test_no_gpu_and_no_target_says_both_ways_out(box: Bench, monkeypatch: pytest
     with pytest.raises(DeviceError, match="--compute-capability sm86,sm89"):
         engines.EngineOptions().tools()
     with pytest.raises(EngineError, match="--trt-flavour rtx"):
-        prepare(box.job(cuda=None, targets=("sm86",)), Profile())
+        prepare(box.job(cuda=None, targets=("sm86",)), OptimisationProfile())
     with pytest.raises(DeviceError, match="not on the cpu"):
         open_tensorrt(box.bundle, box.bundle.artifact(), device=Device("cpu"), wanted=("logits",), max_batch=8)
 
@@ -377,7 +377,8 @@ def test_artifacts_by_precision(tmp_path: Path) -> None:
     assert cpu_only not in artifacts_for(bundle)
     with pytest.raises(UserError, match="int8-cpu is not placed for TensorRT"):
         prepare(
-            Job(bundle=bundle, artifact=cpu_only, library=fake_library(), cache=EngineCache(tmp_path / "e")), Profile()
+            EngineJob(bundle=bundle, artifact=cpu_only, library=fake_library(), cache=EngineCache(tmp_path / "e")),
+            OptimisationProfile(),
         )
     with pytest.raises(UserError, match=r"no int8 file for TensorRT \(it has: fp32, fp16, tf32\).*--int8"):
         artifacts_for(bundle, ("int8",))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lits_deploy.decode.slots import Batch
+from lits_deploy.decode.slots import ReadyBatch
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory
 from lits_deploy.pipeline.inference import InferenceThreads
 from lits_deploy.runtime import Device
@@ -241,7 +241,7 @@ def test_the_pipeline_halves_until_it_fits() -> None:
     woken = threading.Semaphore(0)
     batch = slices(27)
     with InferenceThreads(lambda: runtime, woken.release) as thread:
-        thread.submit(Batch(0, batch, ()))
+        thread.submit(ReadyBatch(0, batch, ()))
         for _ in range(2):
             assert woken.acquire(timeout=10)
         (answer,) = thread.take()

@@ -166,7 +166,7 @@ def test_stopped_in_the_middle_of_a_study_it_goes_on_there(bundle: Bundle, inbox
         stop=stop,
         changes=script,
         clock=script.clock,
-        talk=service.Talk(study=lines.append),
+        talk=service.WatchNotices(study=lines.append),
     )
     assert summary.stopped
     assert not lines
@@ -384,7 +384,7 @@ def test_the_network_is_opened_once_and_again_after_a_failure(
         stop=stop,
         changes=script,
         clock=script.clock,
-        talk=service.Talk(study=lines.append),
+        talk=service.WatchNotices(study=lines.append),
     )
     assert len(opened) == 2
     assert closed == opened

@@ -13,7 +13,7 @@ from folder_runs import SIZE
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.watching import Watching
 from lits_deploy.events.metrics import METRICS
-from lits_deploy.events.session import Asked, Session
+from lits_deploy.events.session import CommandSession, ReportingOptions
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.watch.service import Queue
 from lits_deploy.watch.studies import StudyLine
@@ -104,8 +104,8 @@ def test_events_of_a_watch_have_no_entry_and_heartbeats_its_queue(
     watching = Watching(signs, clock=lambda: now[0])
     talk = watching.talk()
     idle = Queue(all=2, to_do=1, set_aside=0, failures=3)
-    asked = Asked(log_format="json", verbose=True, metrics=tmp_path / "m")
-    with Session("watch", asked, show=lines.append) as session:
+    asked = ReportingOptions(log_format="json", verbose=True, metrics=tmp_path / "m")
+    with CommandSession("watch", asked, show=lines.append) as session:
         session.follow(watching.figures)
         session.beat()
         talk.progress(Progress(files=0, done=0, failed=0, slices=0, seconds=0.0))
@@ -157,7 +157,7 @@ def test_events_of_a_watch_have_no_entry_and_heartbeats_its_queue(
 
 def test_a_broken_entry_is_named_to_the_person_who_watches(caplog: pytest.LogCaptureFixture) -> None:
     lines: list[str] = []
-    with Session("watch", Asked(), show=lines.append):
+    with CommandSession("watch", ReportingOptions(), show=lines.append):
         Watching(Signs()).talk().broke("Miller", "why.")
         logging.getLogger("lits_deploy").debug("more")
     assert lines == ["Entry Miller broke its run: why."]

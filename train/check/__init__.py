@@ -10,7 +10,7 @@ measurement on 26 LiTS patients (4,471 slices) and 24 phantoms; each module says
 
 from train.check.findings import Finding
 from train.check.montage import check_path, draw_montage
-from train.check.report import Report
+from train.check.report import CheckReport
 from train.check.run import check_data
 
-__all__ = ["Finding", "Report", "check_data", "check_path", "draw_montage"]
+__all__ = ["CheckReport", "Finding", "check_data", "check_path", "draw_montage"]

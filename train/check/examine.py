@@ -21,7 +21,7 @@ from lits_deploy.errors import SliceError
 from lits_deploy.scans.image import load_slice
 from train.check.duplicates import fingerprint
 from train.check.lesions import Labels, loose_pixels
-from train.check.listing import Entry
+from train.check.listing import PictureEntry
 from train.data.labels import LabelsError
 from train.data.masks import class_of, read_labels
 from train.data.seen import key
@@ -33,7 +33,7 @@ Histogram = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SliceFacts:
+class SliceExamination:
     """What a slice is like.
 
     entry: of the listing. problems: (kind, file, text) of everything that is wrong with its files.
@@ -43,7 +43,7 @@ class SliceFacts:
     loose: lesion pixels that lie apart from the liver within this slice.
     """
 
-    entry: Entry
+    entry: PictureEntry
     problems: tuple[tuple[str, Path, str], ...]
     side: int | None
     target: int | None
@@ -64,11 +64,11 @@ class Greys:
         return Greys(self.slices + other.slices, self.all + other.all, self.liver + other.liver)
 
 
-Bunch = tuple[int, Sequence[Entry]]
+Bunch = tuple[int, Sequence[PictureEntry]]
 """Some entries of the listing, and the index of the first one."""
 
 
-def examine_bunch(bunch: Bunch) -> tuple[int, list[SliceFacts], dict[str, Greys]]:
+def examine_bunch(bunch: Bunch) -> tuple[int, list[SliceExamination], dict[str, Greys]]:
     """Index of the first slice, facts of every slice, grey levels by patient; raises nothing for anything in a file."""
     facts = []
     greys: defaultdict[str, Greys] = defaultdict(Greys)
@@ -79,7 +79,7 @@ def examine_bunch(bunch: Bunch) -> tuple[int, list[SliceFacts], dict[str, Greys]
     return bunch[0], facts, dict(greys)
 
 
-def _examine(entry: Entry) -> tuple[SliceFacts, Greys]:
+def _examine(entry: PictureEntry) -> tuple[SliceExamination, Greys]:
     problems: list[tuple[str, Path, str]] = []
     pixels = _read("image", entry.image, lambda path: load_slice(path, CONTRACT)[0], "mend or remove it", problems)
     labels = None
@@ -92,7 +92,7 @@ def _examine(entry: Entry) -> tuple[SliceFacts, Greys]:
         problems.append(("mask-size", entry.mask or entry.image, text))
     target = entry.target if labels is None else class_of(labels)
     code = None if pixels is None else fingerprint(pixels)
-    fact = SliceFacts(
+    fact = SliceExamination(
         entry=entry,
         problems=tuple(problems),
         side=side,

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class PictureEntry:
     """One picture that can be looked at: its mask, or its class from targets.csv; patient is "" where unknown.
 
     scan: as of a Sample.
@@ -39,16 +39,16 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class PictureListing:
     """What is there. by_slice: dataset.json says that slices of one patient lie in several splits, on purpose."""
 
-    entries: list[Entry]
+    entries: list[PictureEntry]
     findings: list[Finding]
     window_hu: tuple[float, float] | None
     by_slice: bool
 
 
-def list_data(root: Path) -> Listing:
+def list_data(root: Path) -> PictureListing:
     """List a data set with everything that is wrong with its files' names and pairs.
 
     Raises DataError where there is no data set at all.
@@ -70,7 +70,7 @@ def list_data(root: Path) -> Listing:
             fix="name a folder that `lits-deploy data prepare` or `lits-deploy data phantom` made",
         )
     by_slice = declared.get("split_by") == "slice"
-    return Listing(entries=entries, findings=found, window_hu=window, by_slice=by_slice)
+    return PictureListing(entries=entries, findings=found, window_hu=window, by_slice=by_slice)
 
 
 def _valid(read: Callable[[dict[str, Any]], T], declared: dict[str, Any], found: list[Finding]) -> T | None:
@@ -82,7 +82,7 @@ def _valid(read: Callable[[dict[str, Any]], T], declared: dict[str, Any], found:
         return None
 
 
-def _list_split(root: Path, split: str, people: dict[int, str], found: list[Finding]) -> list[Entry]:
+def _list_split(root: Path, split: str, people: dict[int, str], found: list[Finding]) -> list[PictureEntry]:
     folder = root / split
 
     def tell(kind: str, place: str, text: str, severity: Severity = "error") -> None:
@@ -120,7 +120,7 @@ def _list_split(root: Path, split: str, people: dict[int, str], found: list[Find
         if not patient:
             text = "tells no patient: name slices volume-VVV_SSSS, or add a patient column to targets.csv"
             tell("no-patient", place, text)
-        entries.append(Entry(split=split, image=image, mask=mask, target=target, patient=patient, scan=scan))
+        entries.append(PictureEntry(split=split, image=image, mask=mask, target=target, patient=patient, scan=scan))
     for mask in (masks[stem] for stem in masks.keys() - {image.stem for image in images}):
         tell("no-image", place_of(root, mask), "is a mask without a picture: add the picture, or remove the mask")
     if missing := sorted(set(rows or ()) - {image.name for image in images}):

@@ -17,8 +17,8 @@ from lits_deploy.errors import OutputError, SliceError
 from lits_deploy.files import atomic_path
 from lits_deploy.printable import printable
 from lits_deploy.scans.image import load_slice
-from train.check.examine import CONTRACT, SliceFacts
-from train.check.report import Report
+from train.check.examine import CONTRACT, SliceExamination
+from train.check.report import CheckReport
 from train.data.layout import SPLITS
 from train.data.masks import read_labels
 from train.data.spread import middles
@@ -36,7 +36,7 @@ def check_path(path: Path) -> None:
         raise OutputError(f"{path} is not the name of a PNG.", fix="for example --montage sheet.png")
 
 
-def draw_montage(path: Path, report: Report) -> None:
+def draw_montage(path: Path, report: CheckReport) -> None:
     """Write the contact sheet of a checked data set as a PNG.
 
     Slices are spread evenly over the slices of a split and class, so over its patients; the same data gives the same
@@ -70,7 +70,7 @@ def draw_montage(path: Path, report: Report) -> None:
         raise OutputError(f"{path} cannot be written ({why}).", fix="name a folder that you may write to") from error
 
 
-def _tile(item: SliceFacts) -> Image.Image | None:
+def _tile(item: SliceExamination) -> Image.Image | None:
     """A slice with its contours, or None where a file vanished or broke since the check."""
     try:
         pixels = load_slice(item.entry.image, CONTRACT)[0]

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lits_deploy.series import Arranged, steps_of
-from train.check.examine import SliceFacts
+from train.check.examine import SliceExamination
 from train.check.findings import Finding, place_of
 from train.data.layout import SPLITS
 from train.data.volumes import volumes
 
 
-def stacks(facts: Sequence[SliceFacts]) -> list[tuple[Arranged, list[SliceFacts]]]:
+def stacks(facts: Sequence[SliceExamination]) -> list[tuple[Arranged, list[SliceExamination]]]:
     """Each volume of each split, and its slices in order."""
     found = []
     for split in SPLITS:
@@ -27,10 +27,10 @@ def stacks(facts: Sequence[SliceFacts]) -> list[tuple[Arranged, list[SliceFacts]
     return found
 
 
-def judge_order(root: Path, facts: Sequence[SliceFacts], *, by_slice: bool) -> list[Finding]:
+def judge_order(root: Path, facts: Sequence[SliceExamination], *, by_slice: bool) -> list[Finding]:
     """One finding for each doubt of a split, and one for its gaps; by_slice: other splits hold what is missing."""
-    doubtful: defaultdict[tuple[str, str], list[list[SliceFacts]]] = defaultdict(list)
-    uneven: defaultdict[str, list[tuple[int, list[SliceFacts]]]] = defaultdict(list)
+    doubtful: defaultdict[tuple[str, str], list[list[SliceExamination]]] = defaultdict(list)
+    uneven: defaultdict[str, list[tuple[int, list[SliceExamination]]]] = defaultdict(list)
     for volume, stack in stacks(facts):
         split = stack[0].entry.split
         for doubt in volume.doubts:
@@ -53,10 +53,10 @@ def judge_order(root: Path, facts: Sequence[SliceFacts], *, by_slice: bool) -> l
     return found
 
 
-def judge_copies(root: Path, facts: Sequence[SliceFacts]) -> list[Finding]:
+def judge_copies(root: Path, facts: Sequence[SliceExamination]) -> list[Finding]:
     """One finding for each pair of patients, or patient, with slices of equal pixels in one split."""
-    first: dict[tuple[str, int], SliceFacts] = {}
-    pairs: defaultdict[tuple[str, str, str], list[tuple[SliceFacts, SliceFacts]]] = defaultdict(list)
+    first: dict[tuple[str, int], SliceExamination] = {}
+    pairs: defaultdict[tuple[str, str, str], list[tuple[SliceExamination, SliceExamination]]] = defaultdict(list)
     for fact in facts:
         if fact.key is None:
             continue
@@ -75,5 +75,5 @@ def judge_copies(root: Path, facts: Sequence[SliceFacts]) -> list[Finding]:
     return found
 
 
-def _scans(stacks: Sequence[Sequence[SliceFacts]]) -> str:
+def _scans(stacks: Sequence[Sequence[SliceExamination]]) -> str:
     return f"{len(stacks):,} scan{'' if len(stacks) == 1 else 's'}, {sum(map(len, stacks)):,} slices"

@@ -26,7 +26,7 @@ from typing import Any
 
 from lits_deploy import DISCLAIMER
 from train.check.duplicates import BITS, MOST_DIFFERENT
-from train.check.examine import SliceFacts
+from train.check.examine import SliceExamination
 from train.check.findings import SEVERITIES, Finding, Severity
 from train.data.layout import SPLITS
 
@@ -57,11 +57,11 @@ class SplitTable:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class CheckReport:
     """Everything that a check found out. copies: pairs of slices of two splits that are one picture."""
 
     root: Path
-    facts: list[SliceFacts]
+    facts: list[SliceExamination]
     by_slice: bool
     copies: int
     intensity: dict[str, Any]
@@ -114,7 +114,7 @@ class Report:
         }
 
 
-def _row(facts: list[SliceFacts]) -> SplitTable:
+def _row(facts: list[SliceExamination]) -> SplitTable:
     counts = Counter(fact.target for fact in facts)
     names = sorted({fact.entry.patient for fact in facts} - {""}, key=patient_order)
     return SplitTable(patients=names, per_class=(counts[0], counts[1], counts[2]), without_class=counts[None])

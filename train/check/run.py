@@ -10,20 +10,20 @@ from pathlib import Path
 from lits_deploy.contract import CLASSES
 from lits_deploy.errors import SliceError, UserError
 from train.check.duplicates import BITS, Copy, find_copies
-from train.check.examine import CONTRACT, Greys, SliceFacts, examine_bunch
+from train.check.examine import CONTRACT, Greys, SliceExamination, examine_bunch
 from train.check.findings import Finding, in_order, place_of
 from train.check.intensity import judge_intensity
 from train.check.lesions import Labels, loose_pixels, still_loose
-from train.check.listing import Entry, Listing, list_data
+from train.check.listing import PictureEntry, PictureListing, list_data
 from train.check.order import judge_copies, judge_order, stacks
-from train.check.report import Report, patient_order
+from train.check.report import CheckReport, patient_order
 from train.data.layout import SPLITS, WITHOUT_CLASS
 from train.data.masks import read_labels
 from train.data.slices import Progress, run_jobs
 
 _AT_ONCE = 64  # slices in a bunch: a process is asked and answers that often
 
-Facts = list[SliceFacts]
+Facts = list[SliceExamination]
 
 
 def check_data(
@@ -32,7 +32,7 @@ def check_data(
     window: tuple[float, float] | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> CheckReport:
     """Look at every file of the training data set `root`.
 
     window: (low, high) HU that the slices were made with, in place of what dataset.json declares; workers: processes,
@@ -59,7 +59,7 @@ def check_data(
         *_loose_lesions(root, facts),
         *doubts,
     ]
-    return Report(
+    return CheckReport(
         root=root,
         facts=facts,
         by_slice=listing.by_slice or bool(_in_two_splits(listing.entries)),
@@ -69,7 +69,9 @@ def check_data(
     )
 
 
-def _look(entries: list[Entry], workers: int | None, progress: Progress | None) -> tuple[Facts, dict[str, Greys]]:
+def _look(
+    entries: list[PictureEntry], workers: int | None, progress: Progress | None
+) -> tuple[Facts, dict[str, Greys]]:
     """Facts of every slice, in order, and the grey levels of every patient."""
     bunches = [(first, entries[first : first + _AT_ONCE]) for first in range(0, len(entries), _AT_ONCE)]
     found: dict[int, Facts] = {}
@@ -94,7 +96,7 @@ def _sizes(facts: Facts) -> Iterator[Finding]:
         yield Finding("note", "sizes", "data set", text)
 
 
-def _in_two_splits(entries: list[Entry]) -> dict[str, Counter[str]]:
+def _in_two_splits(entries: list[PictureEntry]) -> dict[str, Counter[str]]:
     """Slices per split of every patient that stands in more than one."""
     where: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in entries:
@@ -103,7 +105,7 @@ def _in_two_splits(entries: list[Entry]) -> dict[str, Counter[str]]:
     return {name: where[name] for name in sorted(where, key=patient_order) if len(where[name]) > 1}
 
 
-def _leaks(listing: Listing) -> Iterator[Finding]:
+def _leaks(listing: PictureListing) -> Iterator[Finding]:
     leaks = _in_two_splits(listing.entries)
     if listing.by_slice:
         text = (
@@ -126,7 +128,7 @@ def _copies(facts: Facts) -> list[Copy]:
     return find_copies([fact.code for fact in facts], [SPLITS.index(fact.entry.split) for fact in facts], people)
 
 
-def _copy_findings(root: Path, listing: Listing, copies: list[Copy]) -> Iterator[Finding]:
+def _copy_findings(root: Path, listing: PictureListing, copies: list[Copy]) -> Iterator[Finding]:
     """One finding for each pair of patients, with its closest pair of slices."""
     groups: dict[tuple[str, str, str, str], list[Copy]] = defaultdict(list)
     for copy in copies:

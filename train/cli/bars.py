@@ -8,7 +8,7 @@ from typing import Any
 
 from lits_deploy.cli.console import console, progress_bar
 from lits_deploy.events.emit import emit, phase
-from train.meter import Meter
+from train.meter import EpochMeter
 from train.session import Observer
 
 LOSS_EVERY = 0.5
@@ -53,7 +53,7 @@ class Bars(Observer):
         self._began, self._read = time.perf_counter(), -math.inf
         self._task = self._progress.add_task(self._of_part(what), total=slices, rate=0.0, note="", unit="slices")
 
-    def batch(self, meter: Meter) -> None:
+    def batch(self, meter: EpochMeter) -> None:
         """A batch is done."""
         now = time.perf_counter()
         if now - self._read >= LOSS_EVERY:

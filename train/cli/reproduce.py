@@ -23,7 +23,7 @@ _ALL = ("all", "Every one of these, and the page over them.")
 DEFAULTS = {"scale": "1", "seeds": 1, "device": "auto", "budget": "v100", "class_weights": "none", "folds": 0}
 
 
-class _Commands(TyperGroup):
+class _RecipeCommands(TyperGroup):
     """Shows every recipe's line in full."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -32,7 +32,7 @@ class _Commands(TyperGroup):
 
 
 app = typer.Typer(
-    cls=_Commands,
+    cls=_RecipeCommands,
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
@@ -75,7 +75,7 @@ def _reproduce(
     with needs("train"):
         from train.cli.bars import Bars
         from train.device import torch_device, use_amp
-        from train.recipes.lab.bench import Settings
+        from train.recipes.lab.bench import BenchSettings
         from train.recipes.lab.reproduce import reproduce
         from train.recipes.lab.scale import parse_scale
 
@@ -83,7 +83,7 @@ def _reproduce(
         raise UserError(f"--folds {folds} holds nobody out.", fix="2 or more, or leave it out")
     recipes = list(RECIPES.values()) if ctx.info_name == "all" else [RECIPES[str(ctx.info_name)]]
     target = torch_device(device)
-    settings = Settings(
+    settings = BenchSettings(
         out=out,
         scale=parse_scale(scale),
         seeds=seeds,

@@ -46,7 +46,7 @@ class Batch:
         return len(self.targets)
 
 
-class Planned(NamedTuple):
+class PlannedBatch(NamedTuple):
     """Indices of the slices of a batch, the keys of their random numbers, and `Batch.share`."""
 
     indices: Indices
@@ -84,7 +84,7 @@ class Feed:
             masks = None if data.masks is None else data.masks.to(device)
             self._held = (data.images.to(device), data.beside.to(device), data.targets.to(device), masks)
 
-    def plan(self, epoch: int, least: int = 1) -> list[Planned]:
+    def plan(self, epoch: int, least: int = 1) -> list[PlannedBatch]:
         """What this process has of each batch.
 
         A training batch of fewer slices than `least`, or than there are processes, is left out: the last may be one.
@@ -92,11 +92,11 @@ class Feed:
         order, keys = self._order(epoch)
         rank, count = self.part
         parts = [slice(start, start + self.batch_size) for start in range(0, len(order), self.batch_size)]
-        whole = [Planned(order[part], keys[part], float(len(order[part]))) for part in parts]
+        whole = [PlannedBatch(order[part], keys[part], float(len(order[part]))) for part in parts]
         if self.order == "file":
             return whole[rank::count]
         return [
-            Planned(p.indices[rank::count], p.keys[rank::count], p.share / count)
+            PlannedBatch(p.indices[rank::count], p.keys[rank::count], p.share / count)
             for p in whole
             if p.share >= max(count, least)
         ]
@@ -132,7 +132,7 @@ class Feed:
     def __len__(self) -> int:
         return len(self.plan(0))
 
-    def _slices(self, plan: list[Planned]) -> Iterator[Slices]:
+    def _slices(self, plan: list[PlannedBatch]) -> Iterator[Slices]:
         chosen = [torch.from_numpy(planned.indices) for planned in plan]
         if self.resident:
             images, beside, targets, masks = self._held

@@ -1,6 +1,6 @@
 """What a scan is like in HU, noted while it still is: slices of the training layout are 8 bit, in one window.
 
-    dataset.json   "hu": {volume number: {number of `scans.look.HU`: median over its slices}}
+    dataset.json   "hu": {volume number: {number of `scans.appearance.HU`: median over its slices}}
 
 A bundle keeps it of the series that its network was trained on (`export.training_series`), for series in HU to be held
 against. Imports no torch.
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from lits_deploy.decode.checksum import checksum
 from lits_deploy.drift.portrait import by_looks
 from lits_deploy.manifest_check import is_number
-from lits_deploy.scans.look import HU, chosen, look, of_hu, packed
+from lits_deploy.scans.appearance import HU, chosen, look, of_hu, packed
 
 KEY = "hu"
 """Where dataset.json keeps it."""

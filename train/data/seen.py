@@ -74,7 +74,7 @@ def sample_keys(samples: Sequence[Sample], contract: InputContract, load: Load |
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class SeenSlices:
     """Keys of the slices of a training, ascending uint64 by split: `train` taught it, `validate` chose the epoch.
 
     whole: False where epochs went before of which nothing was noted.
@@ -87,15 +87,15 @@ class Seen:
         """The keys of these splits."""
         return {int(value) for split in splits for value in self.splits.get(split, _EMPTY)}
 
-    def joined(self, other: Seen) -> Seen:
+    def joined(self, other: SeenSlices) -> SeenSlices:
         """Everything that either has seen."""
         splits = [split for split in SPLITS if split in self.splits or split in other.splits]
         both = {s: np.union1d(self.splits.get(s, _EMPTY), other.splits.get(s, _EMPTY)) for s in splits}
-        return Seen(splits=both, whole=self.whole and other.whole)
+        return SeenSlices(splits=both, whole=self.whole and other.whole)
 
-    def with_validate(self, keys: Iterable[int]) -> Seen:
+    def with_validate(self, keys: Iterable[int]) -> SeenSlices:
         """As if these slices had stood in validate: something was fitted on them."""
-        return self.joined(Seen(splits={"validate": np.array(sorted(keys), np.uint64)}))
+        return self.joined(SeenSlices(splits={"validate": np.array(sorted(keys), np.uint64)}))
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -104,7 +104,7 @@ class Seen:
         return b"\n".join([head.encode(), b"".join(values.astype("<u8").tobytes() for values in self.splits.values())])
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Seen:
+    def from_bytes(cls, data: bytes) -> SeenSlices:
         """Read back what `to_bytes` wrote; ValueError for anything else."""
         line = data[:_LINE].partition(b"\n")[0]
         body = data[len(line) + 1 :]
@@ -136,27 +136,27 @@ def note(run: Path, images: Mapping[str, npt.NDArray[np.uint8]], *, first: bool)
             found = {value for value in pool.map(own_key, slices) if value is not None}
             splits[split] = np.array(sorted(found), np.uint64)
     before = None if first else of_run(run)
-    now = Seen(splits=splits, whole=first or before is not None)
+    now = SeenSlices(splits=splits, whole=first or before is not None)
     every = now if before is None else now.joined(before)
     write_bytes(run / SEEN, every.to_bytes())
     return len(now.keys("validate", "test") & every.keys("train"))
 
 
-def of_run(run: Path) -> Seen | None:
+def of_run(run: Path) -> SeenSlices | None:
     """What a training run noted; None for one that was made before there were notes. DataError for a damaged file."""
     if not (run / SEEN).is_file():
         return None
     try:
-        return Seen.from_bytes((run / SEEN).read_bytes())
+        return SeenSlices.from_bytes((run / SEEN).read_bytes())
     except ValueError as error:
         raise DataError(f"{run / SEEN} is damaged ({error}).", fix="copy the run again") from error
 
 
-def of_bundle(bundle: Bundle) -> Seen | None:
+def of_bundle(bundle: Bundle) -> SeenSlices | None:
     """What a bundle brings; None for one that was made before there were notes, or of bare weights."""
     data = bundle.seen()
     try:
-        return None if data is None else Seen.from_bytes(data)
+        return None if data is None else SeenSlices.from_bytes(data)
     except ValueError as error:
         raise BundleError(f"{SEEN} is not one of ours ({error}).", fix="export again") from error
 
@@ -169,11 +169,11 @@ class Past:
     same number in a folder of the same name are taken for the same ones, which may be wrong.
     """
 
-    seen: Seen | None = None
+    seen: SeenSlices | None = None
     datasets: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
-    def of(cls, seen: Seen | None, training: Mapping[str, Any]) -> Past:
+    def of(cls, seen: SeenSlices | None, training: Mapping[str, Any]) -> Past:
         """From the `training` record of a run or a manifest."""
         earlier = training.get("earlier_datasets")
         found = [training.get("dataset"), *(earlier if isinstance(earlier, list) else [])]

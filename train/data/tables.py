@@ -34,14 +34,14 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Table:
+class EncodedTable:
     """guessed: the encoding is not declared, and not UTF-8: taken as Windows-1252."""
 
     rows: tuple[Row, ...]
     guessed: bool
 
 
-def read_table(path: Path, needs: Sequence[str]) -> Table:
+def read_table(path: Path, needs: Sequence[str]) -> EncodedTable:
     """A table with a column `file`; Row.file is its last part, so `images/a.png` and `images\\a.png` are a.png.
 
     needs: columns it must have. Raises DataError where it lacks one, or is no table.
@@ -61,7 +61,7 @@ def read_table(path: Path, needs: Sequence[str]) -> Table:
         file = row.pop("file", "")
         values = {name: row.get(name, "").strip() for name in columns if name != "file"}
         rows.append(Row(number, re.split(r"[/\\]", file)[-1], values))
-    return Table(tuple(rows), guessed)
+    return EncodedTable(tuple(rows), guessed)
 
 
 def _decoded(path: Path) -> tuple[str, bool]:

@@ -25,7 +25,7 @@ from train.data.layout import Layout
 from train.folder import LAST
 from train.folds.folder import FoldsRecord, fold_folder
 from train.folds.splits import fold_layout, pooled
-from train.meter import Meter
+from train.meter import EpochMeter
 from train.models.registry import build, network
 from train.out_of_fold import NAME, SCHEMA, OutOfFold, joined, read
 from train.preprocess import Preprocess
@@ -103,7 +103,7 @@ def answered(
     checkpoint.load(path, model)
     model = change(model) if change else model
     model = model.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    preprocess, meter = Preprocess(config.contract), Meter(task, classes, device)
+    preprocess, meter = Preprocess(config.contract), EpochMeter(task, classes, device)
     found: list[Tensor] = []
     with torch.inference_mode():
         for batch in Feed(data, batch_size=config.batch_size, device=device).batches():

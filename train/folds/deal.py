@@ -17,7 +17,7 @@ TRIALS = 400
 """Deals that the most even one is taken of."""
 
 
-class Counts(NamedTuple):
+class SliceCounts(NamedTuple):
     """Slices of one patient: all; with liver (class 1 or 2); with lesion (class 2)."""
 
     slices: int
@@ -25,7 +25,7 @@ class Counts(NamedTuple):
     lesion: int
 
 
-def deal(patients: Mapping[str, Counts], folds: int, seed: int) -> tuple[tuple[str, ...], ...]:
+def deal(patients: Mapping[str, SliceCounts], folds: int, seed: int) -> tuple[tuple[str, ...], ...]:
     """The patients of each fold, sorted by name. There must be as many patients as folds."""
     assert 2 <= folds <= len(patients)
     deals = (_dealt(patients, folds, f"{seed}/{trial}") for trial in range(TRIALS))
@@ -33,7 +33,7 @@ def deal(patients: Mapping[str, Counts], folds: int, seed: int) -> tuple[tuple[s
     return tuple(tuple(sorted(fold)) for fold in best)
 
 
-def _dealt(patients: Mapping[str, Counts], folds: int, salt: str) -> list[list[str]]:
+def _dealt(patients: Mapping[str, SliceCounts], folds: int, salt: str) -> list[list[str]]:
     def rank(name: str) -> tuple[int, int, int, str]:
         counts = patients[name]
         return -counts.lesion, -counts.liver, -counts.slices, _hash(salt, name)
@@ -47,7 +47,7 @@ def _dealt(patients: Mapping[str, Counts], folds: int, salt: str) -> list[list[s
     return found
 
 
-def _unevenness(patients: Mapping[str, Counts], found: list[list[str]]) -> float:
+def _unevenness(patients: Mapping[str, SliceCounts], found: list[list[str]]) -> float:
     """Sum over folds and counts of (share of the count − 1 / folds)²; a count that nobody has does not matter."""
     sums = np.array([[sum(column) for column in zip(*(patients[n] for n in fold), strict=True)] for fold in found])
     shares = sums / np.maximum(1, sums.sum(axis=0))

@@ -19,7 +19,7 @@ from train.data.layout import Layout, plain
 from train.device import limit_threads
 from train.folder import LAST
 from train.folds.answers import out_of_fold
-from train.folds.deal import Counts, deal
+from train.folds.deal import SliceCounts, deal
 from train.folds.folder import FINAL, FoldsRecord, fold_folder, going_on, opened, pool_listing, write_record
 from train.folds.splits import Folds, final_layout, fold_layout, pooled
 from train.models.registry import network
@@ -120,14 +120,16 @@ def _decoded(config: TrainConfig, layout: Layout) -> dict[str, SliceDataset]:
     }
 
 
-def _counts(pool: SliceDataset) -> dict[str, Counts]:
+def _counts(pool: SliceDataset) -> dict[str, SliceCounts]:
     """Slices of each patient, by its plain name."""
     pairs = [(plain(s.patient), int(target)) for s, target in zip(pool.samples, pool.targets, strict=True)]
     of = [Counter(name for name, target in pairs if target >= least) for least in range(3)]
-    return {name: Counts(*(counter[name] for counter in of)) for name in of[0]}
+    return {name: SliceCounts(*(counter[name] for counter in of)) for name in of[0]}
 
 
 def _sums(pool: SliceDataset, folds: Folds) -> list[dict[str, int]]:
     counts = _counts(pool)
-    sums = [Counts(*(sum(column) for column in zip(*(counts[name] for name in fold), strict=True))) for fold in folds]
+    sums = [
+        SliceCounts(*(sum(column) for column in zip(*(counts[name] for name in fold), strict=True))) for fold in folds
+    ]
     return [{"patients": len(fold), **one._asdict()} for fold, one in zip(folds, sums, strict=True)]

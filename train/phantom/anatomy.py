@@ -10,7 +10,7 @@ import numpy.typing as npt
 from lits_deploy.errors import UserError
 from train.phantom import bones, bowel, chest, organs, trunk, vessels
 from train.phantom.canvas import Canvas
-from train.phantom.grid import Grid
+from train.phantom.grid import PhantomGrid
 from train.phantom.lesions import Lesion, paint_lesions
 from train.phantom.patient import Patient, draw_patient
 from train.phantom.scanner import scan
@@ -57,7 +57,7 @@ def make_phantom(seed: int, patient: int, *, slices: int | None = None) -> Phant
     rng = np.random.default_rng([seed, patient])
     draw, space, surface, solid, hollow, tubes, focal, machine = rng.spawn(8)
     person = draw_patient(seed, patient, draw, slices=slices)
-    grid = Grid(person.frame, space)
+    grid = PhantomGrid(person.frame, space)
     canvas = Canvas(grid, surface)
     body = trunk.build_trunk(grid, person)
     trunk.paint_trunk(canvas, body, person)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from train.phantom.canvas import FAT_HU, Canvas
-from train.phantom.grid import F32, Grid
+from train.phantom.grid import F32, PhantomGrid
 from train.phantom.patient import Patient
 from train.phantom.shapes import FAR, Path, Tubes, bead, ellipsoid, meet, tube_distance
 from train.phantom.trunk import Trunk
@@ -40,7 +40,7 @@ _STOMACH = (
 class Loops(Tubes):
     """Packed loops: distance to the deepest (`field`) and second deepest loop, and which loop is deepest."""
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: PhantomGrid) -> None:
         super().__init__(grid, (-135, -115, -230), (135, 95, 185))
         self.second: F32 = np.full_like(self.field, FAR)
         self.owner: npt.NDArray[np.int16] = np.zeros(self.field.shape, np.int16)

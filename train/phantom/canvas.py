@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from train.phantom.grid import F32, Block, Grid, stretch
+from train.phantom.grid import F32, Block, PhantomGrid, stretch
 from train.phantom.shapes import inside
 
 AIR_HU, FAT_HU = -1000.0, -104.0
@@ -23,7 +23,7 @@ class Canvas:
     slice to slice (slices lie further apart than the spots are large).
     """
 
-    def __init__(self, grid: Grid, rng: np.random.Generator) -> None:
+    def __init__(self, grid: PhantomGrid, rng: np.random.Generator) -> None:
         self.grid = grid
         self.hu: F32 = np.full(grid.shape, AIR_HU, np.float32)
         self.liver: F32 = np.zeros(grid.shape, np.float32)

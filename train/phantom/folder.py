@@ -32,7 +32,7 @@ _VOLUMES = re.compile(r"(volume|segmentation)-\d+\.nii|volume-\d+/\d{4}\.dcm")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class PatientJob:
     """One patient to write below `out`; split and window_hu are of slices."""
 
     kind: Format
@@ -48,7 +48,7 @@ class Written:
     """What was written for one patient. files: relative to the folder, with `/`; classes: of each slice; hu: what they
     were like in HU, of slices."""
 
-    job: Job
+    job: PatientJob
     files: list[str]
     classes: list[int]
     spacing_mm: tuple[float, float, float]
@@ -84,7 +84,7 @@ def write_phantoms(
     _claim(out, kind)
     splits = split_patients(patients) if kind == "slices" else {"": list(range(patients))}
     jobs = [
-        Job(kind=kind, out=out, seed=seed, patient=number, split=split, window_hu=window)
+        PatientJob(kind=kind, out=out, seed=seed, patient=number, split=split, window_hu=window)
         for split, numbers in splits.items()
         for number in numbers
     ]
@@ -118,7 +118,7 @@ def split_patients(patients: int) -> dict[str, list[int]]:
     return {"train": numbers[: -2 * few], "validate": numbers[-2 * few : -few], "test": numbers[-few:]}
 
 
-def _write(job: Job) -> Written:
+def _write(job: PatientJob) -> Written:
     """Make and write one patient, in a process of its own."""
     phantom, hu = make_phantom(job.seed, job.patient), dict[str, float]()
     if job.kind == "slices":
@@ -135,7 +135,7 @@ def _write(job: Job) -> Written:
     return Written(job=job, files=files, classes=classes, spacing_mm=phantom.grid_mm, phase=phantom.person.phase, hu=hu)
 
 
-def _write_slices(job: Job, phantom: Phantom) -> tuple[list[str], dict[str, float]]:
+def _write_slices(job: PatientJob, phantom: Phantom) -> tuple[list[str], dict[str, float]]:
     in_hu = InHu()
     names = [slice_name(job.patient, level) for level in range(len(phantom.hu))]
     pictures = window_to_uint8(phantom.hu, job.window_hu)

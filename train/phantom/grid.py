@@ -34,7 +34,7 @@ WARP_MM = (7.0, 6.0, 7.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
+class SliceGeometry:
     """How a patient's slices lie in space.
 
     z_mm: float32 [Z], height of each slice's centre in the reference frame, before warping.
@@ -68,13 +68,13 @@ class Frame:
         return (at - self.centre[1]) * dy, (at - self.centre[0]) * dx
 
 
-class Grid:
+class PhantomGrid:
     """Reference coordinates `x`, `y`, `z` of every voxel, float32 [Z, 256, 256] in mm, and noise fields beside them.
 
     lumps: smooth fields in −1…1, float32 [Z, 256, 256], bumps about 30–60 mm wide; organs add one to their outline.
     """
 
-    def __init__(self, frame: Frame, rng: np.random.Generator) -> None:
+    def __init__(self, frame: SliceGeometry, rng: np.random.Generator) -> None:
         self.frame = frame
         self.shape = (len(frame.z_mm), SIZE, SIZE)
         rows, columns = frame.axes()
@@ -114,7 +114,7 @@ class Grid:
         return self.x[block], self.y[block], self.z[block]
 
 
-def smooth_noise(frame: Frame, rng: np.random.Generator, scale_mm: float) -> F32:
+def smooth_noise(frame: SliceGeometry, rng: np.random.Generator, scale_mm: float) -> F32:
     """Smooth noise in −1…1, float32 [Z, 256, 256]: cubic B-splines over random knots `scale_mm` apart.
 
     The knots lie at fixed places of the body, whatever the slices: more slices sample the same field more finely.

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from train.phantom.grid import SIZE, Frame, Point
+from train.phantom.grid import SIZE, Point, SliceGeometry
 
 LIVER_TOP_MM, LIVER_BOTTOM_MM = 221.0, 68.0
 """Typical reach of the liver in the reference frame."""
@@ -69,7 +69,7 @@ class Patient:
     table: kind of couch, 0 none in view.
     """
 
-    frame: Frame
+    frame: SliceGeometry
     phase: str
     tissue: Tissue
     female: bool
@@ -119,7 +119,7 @@ def draw_patient(seed: int, number: int, rng: np.random.Generator, *, slices: in
     )
 
 
-def _draw_frame(rng: np.random.Generator, scale: Point, width_mm: float, slices: int | None) -> Frame:
+def _draw_frame(rng: np.random.Generator, scale: Point, width_mm: float, slices: int | None) -> SliceGeometry:
     """Choose scan range, slice count and field of view so that the liver fills about 31.6 % of the slices."""
     liver_mm = LIVER_TOP_MM - LIVER_BOTTOM_MM
     length = liver_mm / LIVER_SHARE * rng.uniform(0.9, 1.12)
@@ -132,7 +132,7 @@ def _draw_frame(rng: np.random.Generator, scale: Point, width_mm: float, slices:
     jitter = rng.random()
     n = slices or count
     step = length / n
-    return Frame(
+    return SliceGeometry(
         z_mm=(bottom + step * (np.arange(n) + jitter)).astype(np.float32),
         step_mm=step,
         scale=scale,

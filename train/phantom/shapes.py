@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from train.phantom.grid import F32, Block, Grid, Point
+from train.phantom.grid import F32, Block, PhantomGrid, Point
 
 FAR = 1e3
 """Distance in mm that stands for "not here"."""
@@ -72,7 +72,7 @@ def meet(a: F32, b: F32, blend_mm: float) -> F32:
     return -join(-a, -b, blend_mm)
 
 
-def inside(distance: F32, grid: Grid, edge_mm: float, *, through_plane: bool = True) -> F32:
+def inside(distance: F32, grid: PhantomGrid, edge_mm: float, *, through_plane: bool = True) -> F32:
     """Fraction 0…1 of each voxel that lies inside, float32, from signed distances of a block [z, y, x].
 
     The edge is a ramp `edge_mm` wide, widened by the slice thickness where the surface lies oblique to the slice: the
@@ -93,7 +93,7 @@ def inside(distance: F32, grid: Grid, edge_mm: float, *, through_plane: bool = T
 class Tubes:
     """The union of many tubes of varying radius: signed distance `field`, float32, over one block of the grid."""
 
-    def __init__(self, grid: Grid, low: Point, high: Point) -> None:
+    def __init__(self, grid: PhantomGrid, low: Point, high: Point) -> None:
         self.grid = grid
         self.block = grid.block(low, high)
         self.field: F32 = np.full([max(s.stop - s.start, 0) for s in self.block], FAR, np.float32)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from train.phantom.canvas import EVERYWHERE, FAT_HU, Canvas
-from train.phantom.grid import F32, Grid
+from train.phantom.grid import F32, PhantomGrid
 from train.phantom.patient import Patient
 from train.phantom.shapes import FAR, ellipse, ellipsoid, inside, join
 
@@ -50,7 +50,7 @@ class Trunk:
     below: F32
 
 
-def build_trunk(grid: Grid, patient: Patient) -> Trunk:
+def build_trunk(grid: PhantomGrid, patient: Patient) -> Trunk:
     """Compute the container of one patient."""
     radius: F32 = np.sqrt(grid.x * grid.x + grid.y * grid.y) + np.float32(1e-3)
     outline = _rounded(grid, patient, radius, _OUTLINE, 1.25)
@@ -62,11 +62,13 @@ def build_trunk(grid: Grid, patient: Patient) -> Trunk:
     return Trunk(skin=skin, outline=outline, cavity=cavity, below=_diaphragm(grid))
 
 
-def _at_levels(grid: Grid, levels: tuple[float, ...], columns: tuple[tuple[float, ...], ...]) -> list[F32]:
+def _at_levels(grid: PhantomGrid, levels: tuple[float, ...], columns: tuple[tuple[float, ...], ...]) -> list[F32]:
     return [np.interp(grid.straight[0], levels, column).astype(np.float32) for column in columns]
 
 
-def _rounded(grid: Grid, patient: Patient, radius: F32, table: tuple[tuple[float, ...], ...], fullness: float) -> F32:
+def _rounded(
+    grid: PhantomGrid, patient: Patient, radius: F32, table: tuple[tuple[float, ...], ...], fullness: float
+) -> F32:
     """Radial distance to u² + v² + fullness·u·v = 1, u and v squared relative coordinates: 2 is an ellipse, 0 a box."""
     width, front, back = _at_levels(grid, _LEVELS, table)
     bulge = (patient.belly - 1) * np.exp(-(((grid.straight[0] - 40) / 110) ** 2))
@@ -78,7 +80,7 @@ def _rounded(grid: Grid, patient: Patient, radius: F32, table: tuple[tuple[float
     return distance
 
 
-def _fat(grid: Grid, patient: Patient, radius: F32) -> F32:
+def _fat(grid: PhantomGrid, patient: Patient, radius: F32) -> F32:
     """Thickness of the subcutaneous fat and skin in mm."""
     side, front, back = _at_levels(grid, _FAT_LEVELS, _FAT)
     upright = grid.y / radius
@@ -87,7 +89,7 @@ def _fat(grid: Grid, patient: Patient, radius: F32) -> F32:
     return mm
 
 
-def _diaphragm(grid: Grid) -> F32:
+def _diaphragm(grid: PhantomGrid) -> F32:
     """Two domes and the central tendon as upright half-ellipsoids that go on as cylinders below z = 105."""
     block = grid.block((-150, -120, 100), (150, 120, 400))
     field = np.full(grid.shape, -FAR, np.float32)

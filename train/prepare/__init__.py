@@ -7,7 +7,7 @@ Which files belong together (`sources`, `folders`), one patient's slices (`volum
 that are not believed (`flags`), and the whole (`run`). Trains nothing and judges no data set: `lits-deploy data check`.
 """
 
-from train.prepare.run import Prepared, prepare
+from train.prepare.run import PreparedData, prepare
 from train.prepare.settings import PrepareSettings, parse_fractions
 
-__all__ = ["PrepareSettings", "Prepared", "parse_fractions", "prepare"]
+__all__ = ["PrepareSettings", "PreparedData", "parse_fractions", "prepare"]

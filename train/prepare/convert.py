@@ -24,12 +24,12 @@ from train.data.masks import class_of, largest_label
 from train.data.slices import slice_name, write_slice
 from train.data.spread import evenly
 from train.data.technique import beside
-from train.prepare.found import Source
+from train.prepare.contents import ScanSource
 from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, judge, shrink, turn
 from train.prepare.pictures import read_picture
 from train.prepare.settings import SIZE, PrepareSettings
 from train.prepare.split import split_of
-from train.prepare.volume import ASSUMED_AXES, Volume
+from train.prepare.volume import ASSUMED_AXES, LabelledVolume
 
 Pixels = npt.NDArray[np.uint8]
 Written = list[tuple[str, str]]
@@ -43,7 +43,7 @@ DARK_HU = -200.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class ConversionJob:
     """One scan to prepare.
 
     split: of all its slices, or None where each slice has its own; key: hash of what the result depends on.
@@ -52,14 +52,14 @@ class Job:
 
     src: Path
     out: Path
-    source: Source
+    source: ScanSource
     settings: PrepareSettings
     split: str | None
     key: str
     record: Path
 
 
-def convert(job: Job, template: Maps) -> dict[str, Any]:
+def convert(job: ConversionJob, template: Maps) -> dict[str, Any]:
     """Prepare one scan; returns its record, which is also in `job.record`. template: `orientation.reference()`."""
     written: Written = []
     contract = InputContract(window_hu=job.settings.window_hu, size=SIZE)
@@ -78,15 +78,15 @@ def convert(job: Job, template: Maps) -> dict[str, Any]:
     return record
 
 
-def names_of(source: Source) -> dict[str, Any]:
+def names_of(source: ScanSource) -> dict[str, Any]:
     """What a record says of who and which scan it is."""
     return {name: getattr(source, name) for name in ("patient", "scan", "number", "patient_number")}
 
 
-def _from_volume(job: Job, template: Maps, contract: InputContract, written: Written) -> dict[str, Any]:
+def _from_volume(job: ConversionJob, template: Maps, contract: InputContract, written: Written) -> dict[str, Any]:
     assert job.source.image is not None
     assert job.source.mask is not None
-    volume = Volume(job.source.image, job.source.mask, job.settings.labels)
+    volume = LabelledVolume(job.source.image, job.source.mask, job.settings.labels)
     areas = np.array([np.count_nonzero(volume.labels(level)) for level in range(volume.count)])
     notes = _doubts(volume)
     shown = ((window_to_uint8(volume.hu(level), WINDOW_HU), volume.labels(level)) for level in _spread(areas))
@@ -122,7 +122,7 @@ def _from_volume(job: Job, template: Maps, contract: InputContract, written: Wri
     }
 
 
-def _from_pictures(job: Job, template: Maps, contract: InputContract, written: Written) -> dict[str, Any]:
+def _from_pictures(job: ConversionJob, template: Maps, contract: InputContract, written: Written) -> dict[str, Any]:
     greys, masks, files, sides = [], [], [], set()
     for picture in job.source.pictures:
         grey, labels, hashes = read_picture(picture, contract, job.settings.labels)
@@ -161,7 +161,7 @@ def _columns(slices: list[tuple[str, int, int, int]]) -> dict[str, Any]:
     }
 
 
-def _write(job: Job, number: int, image: Pixels, mask: Pixels, came: str | None, written: Written) -> str:
+def _write(job: ConversionJob, number: int, image: Pixels, mask: Pixels, came: str | None, written: Written) -> str:
     settings = job.settings
     split = came or job.split or split_of(settings.seed, f"{job.source.patient}:{number}", settings.fractions)
     name = slice_name(job.source.number, number)
@@ -171,7 +171,7 @@ def _write(job: Job, number: int, image: Pixels, mask: Pixels, came: str | None,
 
 
 def _orientation(
-    job: Job, template: Maps, shown: Iterable[tuple[Pixels, Pixels]], axes: str | None
+    job: ConversionJob, template: Maps, shown: Iterable[tuple[Pixels, Pixels]], axes: str | None
 ) -> tuple[dict[str, Any], int]:
     """What is recorded about orientation, and how the slices lie that are to be turned.
 
@@ -192,7 +192,7 @@ def _orientation(
     return found, LIES.index(turned or LIES[UPRIGHT])
 
 
-def _doubts(volume: Volume) -> list[str]:
+def _doubts(volume: LabelledVolume) -> list[str]:
     """What makes a volume look as if it were no CT in HU; SliceError for one without any contrast."""
     low, high = float("inf"), float("-inf")
     for level in evenly(range(volume.count), MOST_JUDGED):

@@ -26,14 +26,14 @@ from lits_deploy.scans.paths import escape
 from train.data.layout import SPLITS, plain, read_declared, window_of
 from train.data.tables import read_table
 from train.data.volumes import arranged, named
-from train.prepare.found import Found, Picture, Source, listed
+from train.prepare.contents import ScanSource, SourceContents, SourcePicture, listed
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 _ALIASES = {"training": "train", "validation": "validate", "valid": "validate", "val": "validate", "testing": "test"}
 _NAME = re.compile(r"volume-(\d+)_(?:slice_)?(\d+)")
 
 
-def find_masks(src: Path) -> Found:
+def find_masks(src: Path) -> SourceContents:
     """The scans of image and mask folders. Raises DataError where a name tells no patient or a table is broken."""
     named = [(path, _ALIASES.get(path.name, path.name)) for path in sorted(src.iterdir())]
     folders: list[tuple[Path, str | None]]
@@ -42,7 +42,7 @@ def find_masks(src: Path) -> Found:
     if came_split and (src / "images").is_dir():
         raise DataError(f"{src} holds images/ and folders of splits.", fix="keep one of both")
     shared = _read_patients(src)
-    slices: dict[tuple[str, str], list[tuple[Picture, str | None]]] = defaultdict(list)
+    slices: dict[tuple[str, str], list[tuple[SourcePicture, str | None]]] = defaultdict(list)
     notes = []
     for folder, split in folders or [(src, None)]:
         table = {**shared, **(_read_patients(folder) if came_split else {})}
@@ -50,7 +50,7 @@ def find_masks(src: Path) -> Found:
         notes += note
         for who, picture, problem in found:
             slices[who].append((picture, problem))
-    return Found(
+    return SourceContents(
         sources=tuple(source_of(patient, scan, slices[patient, scan]) for patient, scan in sorted(slices)),
         notes=tuple(notes),
         split=came_split,
@@ -60,7 +60,7 @@ def find_masks(src: Path) -> Found:
 
 def _slices_of(
     folder: Path, split: str | None, table: dict[str, tuple[str, str]]
-) -> tuple[list[tuple[tuple[str, str], Picture, str | None]], list[str]]:
+) -> tuple[list[tuple[tuple[str, str], SourcePicture, str | None]], list[str]]:
     """((patient, scan), picture, problem) of each image of a folder, in order of names, and remarks."""
     if not (folder / "images").is_dir():
         return [], []
@@ -79,7 +79,7 @@ def _slices_of(
         mask = masks.get(image.stem) or masks.get(f"{image.stem}_mask")
         problem = None if mask is not None else f"{image.name} has no mask {image.stem}.png"
         number = int(match[2]) if match else -1
-        picture = Picture(image=image, masks=() if mask is None else (mask,), number=number, split=split)
+        picture = SourcePicture(image=image, masks=() if mask is None else (mask,), number=number, split=split)
         series, place = named(image.name, there)
         scan = scan or (match[1] if match else escape(image.stem) if place is None else series)
         found.append(((plain(patient), plain(scan)), picture, problem))
@@ -88,7 +88,7 @@ def _slices_of(
     return found, [f"{folder.name}: masks without an image: {listed(orphans, 5)}"] if orphans else []
 
 
-def source_of(patient: str, scan: str, entries: list[tuple[Picture, str | None]]) -> Source:
+def source_of(patient: str, scan: str, entries: list[tuple[SourcePicture, str | None]]) -> ScanSource:
     """A scan of pictures, in order; entries: of each what is wrong with it, too. The number −1: its name tells it."""
     there = {escape(picture.image.name) for picture, _ in entries}
     told = [p.number if p.number >= 0 else named(p.image.name, there)[1] for p, _ in entries]
@@ -113,7 +113,7 @@ def source_of(patient: str, scan: str, entries: list[tuple[Picture, str | None]]
     if len(problems) > 1:
         problem = f"{problem} ({len(problems)} such slices)"
     number = int(patient) if patient.isdecimal() else -1
-    return Source(
+    return ScanSource(
         patient=patient,
         scan=scan,
         number=number,

@@ -59,7 +59,7 @@ _SEED, _PATIENTS, _SLICES = 77, 8, 6  # the reference
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class OrientationVerdict:
     """lies: index into LIES of the best way, or None where unsure; score: its correlation sum; lead: over the next."""
 
     lies: int | None
@@ -79,14 +79,14 @@ def turn(slices: npt.NDArray[Any], lies: int) -> npt.NDArray[Any]:
     return np.rot90(slices, lies % 4, axes=(-2, -1))
 
 
-def judge(grey: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], template: Maps) -> Verdict:
+def judge(grey: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], template: Maps) -> OrientationVerdict:
     """Say how slices uint8 [N, 128, 128] through WINDOW_HU lie, by their labels uint8 [N, 128, 128]."""
     areas = (labels > 0).sum(axis=(1, 2)) if len(labels) else np.zeros(0)
     if areas.max(initial=0) < LEAST_LIVER:
-        return Verdict(lies=None, score=0.0, lead=0.0)
+        return OrientationVerdict(lies=None, score=0.0, lead=0.0)
     found = _maps(grey, labels)
     if found is None:
-        return Verdict(lies=None, score=0.0, lead=0.0)
+        return OrientationVerdict(lies=None, score=0.0, lead=0.0)
     maps, height, width = found
     scores = np.array([_agreement(turn(maps, lies), template) for lies in range(len(LIES))])
     if max(height, width) >= CLEARLY_WIDER * min(height, width):  # lying on the back, nobody is taller than wide
@@ -94,7 +94,7 @@ def judge(grey: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], template: 
     best = int(scores.argmax())
     lead = float(scores[best] - np.delete(scores, best).max())
     sure = scores[best] >= LEAST_SCORE and lead >= LEAST_LEAD
-    return Verdict(lies=best if sure else None, score=round(float(scores[best]), 3), lead=round(lead, 3))
+    return OrientationVerdict(lies=best if sure else None, score=round(float(scores[best]), 3), lead=round(lead, 3))
 
 
 def shrink(slice_: npt.NDArray[np.uint8], *, labels: bool = False) -> Grey:

@@ -22,14 +22,14 @@ from lits_deploy.files import sha256_bytes
 from lits_deploy.scans.image import load_slice
 from train.data.labels import LabelsError, Meaning, Shown, labels_of, name_of
 from train.data.masks import decoded
-from train.prepare.found import Picture
+from train.prepare.contents import SourcePicture
 
 T = TypeVar("T")
 Labels = npt.NDArray[np.uint8]
 
 
 def read_picture(
-    picture: Picture, contract: InputContract, meaning: Meaning | None = None
+    picture: SourcePicture, contract: InputContract, meaning: Meaning | None = None
 ) -> tuple[npt.NDArray[np.uint8], Labels, list[str]]:
     """A slice uint8 [S, S] in the contract's size, its labels [side, side] in the file's, and the files' SHA-256.
 
@@ -48,7 +48,7 @@ def read_picture(
     return grey, _combined(picture, layers, meaning), hashes
 
 
-def _combined(picture: Picture, layers: list[Shown], meaning: Meaning | None) -> Labels:
+def _combined(picture: SourcePicture, layers: list[Shown], meaning: Meaning | None) -> Labels:
     if len(layers) == 1:
         try:
             return labels_of(layers[0], meaning)

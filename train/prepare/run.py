@@ -18,11 +18,11 @@ from train.data import technique
 from train.data.in_hu import joined
 from train.data.layout import SPLITS
 from train.data.slices import LABELS, Progress, count_classes, drop_leftovers, run_jobs, slice_name
-from train.prepare.convert import Job, convert, names_of
+from train.prepare.contents import ScanSource, SourceContents, listed
+from train.prepare.convert import ConversionJob, convert, names_of
 from train.prepare.flags import check_flags
-from train.prepare.found import Found, Source, listed
 from train.prepare.orientation import LIES, UNSURE, UPRIGHT, reference
-from train.prepare.people import numbered, remembered, splits_before, title
+from train.prepare.patients import numbered, remembered, splits_before, title
 from train.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
 from train.prepare.sources import find_sources
 from train.prepare.split import split_patients
@@ -39,7 +39,7 @@ _SOURCES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class PreparedData:
     """What came of it.
 
     dataset: what dataset.json holds. failed: (scan, reason). kept: scans that an earlier start had done.
@@ -65,7 +65,7 @@ def prepare(
     workers: int | None = None,
     resume: bool = False,
     progress: Progress | None = None,
-) -> Prepared:
+) -> PreparedData:
     """Turn `src` into the training layout in `out` (`train.data.layout`), with dataset.json and provenance.json.
 
     workers: processes, one scan a job; None: one per processor. The bytes do not depend on them, nor on how often
@@ -113,7 +113,7 @@ def prepare(
     return summary
 
 
-def _declared(settings: PrepareSettings, found: Found, src: Path) -> PrepareSettings:
+def _declared(settings: PrepareSettings, found: SourceContents, src: Path) -> PrepareSettings:
     """The settings with the window that the source itself declares; DataError where another was given."""
     if found.window_hu is None or settings.window_hu == found.window_hu:
         return settings
@@ -123,14 +123,14 @@ def _declared(settings: PrepareSettings, found: Found, src: Path) -> PrepareSett
     return replace(settings, window_hu=found.window_hu)
 
 
-def _jobs(src: Path, out: Path, found: Found, settings: PrepareSettings, state: State) -> list[Job]:
+def _jobs(src: Path, out: Path, found: SourceContents, settings: PrepareSettings, state: State) -> list[ConversionJob]:
     sources = numbered(found.sources, state.records)
     splits: dict[str, str] = {}
     if settings.split_by == "patient" and not found.split:
         people = [source.patient for source in sources]
         splits = split_patients(people, settings.seed, settings.fractions, splits_before(state.records))
     return [
-        Job(
+        ConversionJob(
             src=src,
             out=out,
             source=source,
@@ -143,7 +143,7 @@ def _jobs(src: Path, out: Path, found: Found, settings: PrepareSettings, state: 
     ]
 
 
-def _key(src: Path, source: Source, split: str | None) -> str:
+def _key(src: Path, source: ScanSource, split: str | None) -> str:
     """Hash of what a record depends on beside the settings: files with size and time, names, split."""
     files = []
     for path in source.files:
@@ -153,7 +153,7 @@ def _key(src: Path, source: Source, split: str | None) -> str:
     return sha256_bytes(canonical_json([files, came, source.number, split, source.problem]).encode())[:32]
 
 
-def _still_holds(record: Record, job: Job) -> bool:
+def _still_holds(record: Record, job: ConversionJob) -> bool:
     """Whether an earlier record is of the same files and its slices are there."""
     if record["status"] != "prepared" or record["key"] != job.key or record["number"] != job.source.number:
         return False
@@ -179,7 +179,7 @@ def _slices(records: Iterable[Record]) -> Iterable[tuple[Record, str, int, int]]
                 yield record, each, number, target
 
 
-def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, found: Found) -> dict[str, Any]:
+def _describe(src: Path, records: Sequence[Record], settings: PrepareSettings, found: SourceContents) -> dict[str, Any]:
     slices = list(_slices(records))
     patients = {split: sorted({r["patient_number"] for r, s, _, _ in slices if s == split}) for split in SPLITS}
     leaks = len(set().union(*patients.values())) < sum(len(numbers) for numbers in patients.values())
@@ -223,10 +223,10 @@ def _synthetic(src: Path) -> bool:
 
 
 def _summary(
-    records: Sequence[Record], dataset: dict[str, Any], settings: PrepareSettings, found: Found, kept: int
-) -> Prepared:
+    records: Sequence[Record], dataset: dict[str, Any], settings: PrepareSettings, found: SourceContents, kept: int
+) -> PreparedData:
     ready = [record for record in records if record["status"] == "prepared"]
-    return Prepared(
+    return PreparedData(
         dataset=dataset,
         prepared=len(ready),
         kept=kept,

@@ -23,8 +23,8 @@ from train.choices import LayoutName
 from train.data.layout import plain
 from train.data.tables import read_table
 from train.data.volumes import arranged
+from train.prepare.contents import ScanSource, SourceContents, SourcePicture, listed
 from train.prepare.folders import find_masks
-from train.prepare.found import Found, Picture, Source, listed
 
 _VOLUME = re.compile(r"volume-(\d+)\.nii(?:\.gz)?")
 _SEGMENTATION = re.compile(r"segmentation-(\d+)\.nii(?:\.gz)?")
@@ -32,7 +32,7 @@ _MSD = re.compile(r"liver_(\d+)\.nii(?:\.gz)?")
 _PNG = re.compile(r"(?:volume-(\d+)_(\d+)|segmentation-(\d+)_(livermask|lesionmask)_(\d+))\.png")
 
 
-def find_sources(src: Path, layout: LayoutName) -> Found:
+def find_sources(src: Path, layout: LayoutName) -> SourceContents:
     """List the scans of a source folder. Raises DataError, naming what was looked for, where there are none."""
     find, wanted = {
         "lits": (_find_lits, "volume-N.nii and segmentation-N.nii"),
@@ -46,7 +46,7 @@ def find_sources(src: Path, layout: LayoutName) -> Found:
     return found
 
 
-def _with_patients(src: Path, found: Found) -> Found:
+def _with_patients(src: Path, found: SourceContents) -> SourceContents:
     """The scans with the patients that patients.csv names."""
     if not (src / "patients.csv").is_file():
         return found
@@ -74,7 +74,7 @@ def visible_files(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _find_lits(src: Path) -> Found:
+def _find_lits(src: Path) -> SourceContents:
     files = list(visible_files(src))
     images, masks = _numbered(files, _VOLUME), _numbered(files, _SEGMENTATION)
     notes = []
@@ -82,21 +82,21 @@ def _find_lits(src: Path) -> Found:
         notes.append(f"{tests} test-volume files have no segmentation: left out")
     if orphans := [number for number in masks if number not in images]:
         notes.append(f"segmentations without a volume: {listed(orphans)}")
-    return Found(sources=_pairs(images, masks, "segmentation-{}.nii"), notes=tuple(notes))
+    return SourceContents(sources=_pairs(images, masks, "segmentation-{}.nii"), notes=tuple(notes))
 
 
-def _find_msd(src: Path) -> Found:
+def _find_msd(src: Path) -> SourceContents:
     folders = [src, *sorted(path for path in src.iterdir() if path.is_dir())]
     root = next((folder for folder in folders if (folder / "imagesTr").is_dir()), None)
     if root is None:
-        return Found(sources=())
+        return SourceContents(sources=())
     images, labels, tests = (_numbered(visible_files(root / n), _MSD) for n in ("imagesTr", "labelsTr", "imagesTs"))
     notes = ["imagesTr holds the LiTS volumes: never test on it what was trained on LiTS"]
     if tests:
         notes.append(f"imagesTs: {len(tests)} volumes without labels left out")
     if orphans := sorted(set(labels) - set(images)):
         notes.append(f"labels without a volume: {listed(orphans)}")
-    return Found(sources=_pairs(images, labels, "labelsTr/liver_{}.nii.gz"), notes=tuple(notes))
+    return SourceContents(sources=_pairs(images, labels, "labelsTr/liver_{}.nii.gz"), notes=tuple(notes))
 
 
 def _numbered(files: Iterable[Path], pattern: re.Pattern[str]) -> dict[int, list[Path]]:
@@ -108,7 +108,7 @@ def _numbered(files: Iterable[Path], pattern: re.Pattern[str]) -> dict[int, list
     return found
 
 
-def _pairs(images: dict[int, list[Path]], masks: dict[int, list[Path]], wanted: str) -> tuple[Source, ...]:
+def _pairs(images: dict[int, list[Path]], masks: dict[int, list[Path]], wanted: str) -> tuple[ScanSource, ...]:
     """A scan of each volume. wanted: what its segmentation is called, {} for the number."""
     sources = []
     for number, volumes in sorted(images.items()):
@@ -119,12 +119,14 @@ def _pairs(images: dict[int, list[Path]], masks: dict[int, list[Path]], wanted: 
             problem = f"there is no {wanted.format(number)}"
         mask = own[0] if own else None
         sources.append(
-            Source(patient=str(number), scan=str(number), number=number, image=volumes[0], mask=mask, problem=problem)
+            ScanSource(
+                patient=str(number), scan=str(number), number=number, image=volumes[0], mask=mask, problem=problem
+            )
         )
     return tuple(sources)
 
 
-def _find_png(src: Path) -> Found:
+def _find_png(src: Path) -> SourceContents:
     images: dict[tuple[int, int], list[Path]] = {}
     masks: dict[tuple[int, int], dict[str, list[Path]]] = {}
     tables: list[Path] = []
@@ -146,7 +148,7 @@ def _find_png(src: Path) -> Found:
     volumes: dict[int, list[int]] = {}
     for volume, number in images:
         volumes.setdefault(volume, []).append(number)
-    return Found(
+    return SourceContents(
         sources=tuple(_png_source(volume, numbers, images, masks) for volume, numbers in volumes.items()),
         notes=tuple(notes),
         tables=tuple(tables),
@@ -158,7 +160,7 @@ def _png_source(
     numbers: list[int],
     images: dict[tuple[int, int], list[Path]],
     masks: dict[tuple[int, int], dict[str, list[Path]]],
-) -> Source:
+) -> ScanSource:
     pictures, problem = [], None
     for number in numbers:
         kinds = masks.get((volume, number), {})
@@ -168,9 +170,9 @@ def _png_source(
         elif missing := [name for name in ("livermask", "lesionmask") if name not in kinds]:
             problem = problem or f"there is no segmentation-{volume}_{missing[0]}_{number}.png"
         else:
-            pictures.append(Picture(image=files[0][0], masks=(files[1][0], files[2][0]), number=number))
+            pictures.append(SourcePicture(image=files[0][0], masks=(files[1][0], files[2][0]), number=number))
     order = arranged([picture.image.name for picture in pictures], [picture.number for picture in pictures]).slices
-    return Source(
+    return ScanSource(
         patient=str(volume),
         scan=str(volume),
         number=volume,

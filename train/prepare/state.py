@@ -21,7 +21,7 @@ from lits_deploy import DISCLAIMER, __version__
 from lits_deploy.errors import OutputError
 from lits_deploy.files import atomic_path, canonical_json, write_json
 from train.data.slices import drop_leftovers
-from train.prepare.people import key_of
+from train.prepare.patients import key_of
 from train.prepare.settings import PrepareSettings
 
 UNFINISHED, DATASET, PROVENANCE = ".prepare-unfinished", "dataset.json", "provenance.json"

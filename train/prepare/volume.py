@@ -30,7 +30,7 @@ MOST_VOXELS = 1 << 31
 AIR_HU, DENSEST_HU = -1024.0, 3071.0
 
 
-class Volume:
+class LabelledVolume:
     """A volume and its labels.
 
     meaning: what the values of the segmentation mean (`train.data.labels`); None: they are labels.

@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable
 
 from train.plots import draw_confusion
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import of_networks, rate_text
-from train.recipes.lab.tables import Column
+from train.recipes.lab.tables import RecipeColumn
 
 RATES = (1e-3, 1e-4, 1e-5)
 NETWORKS = ("alexnet", "resnet18", "resnet34", "resnet50")
@@ -41,12 +41,12 @@ def fig16_17(bench: Bench) -> None:
         return lambda *key: cell if key == (1e-3, "alexnet") else None
 
     columns = (
-        Column("lr", "learning rate", lambda rate, _: rate_text(rate)),
-        Column("network", "network", lambda _, name: printed.NAMES[name]),
-        Column("printed", "validate accuracy, printed (%)", at_saddle(printed.SADDLE)),
-        Column("last", "last epoch, measured (%)", lambda *key: [curve[-1] for curve in known(*key)]),
-        Column("highest", "highest, measured (%)", lambda *key: [max(curve) for curve in known(*key)]),
-        Column("always", "always answering class 0, measured (%)", at_saddle(always)),
+        RecipeColumn("lr", "learning rate", lambda rate, _: rate_text(rate)),
+        RecipeColumn("network", "network", lambda _, name: thesis_numbers.NAMES[name]),
+        RecipeColumn("printed", "validate accuracy, printed (%)", at_saddle(thesis_numbers.SADDLE)),
+        RecipeColumn("last", "last epoch, measured (%)", lambda *key: [curve[-1] for curve in known(*key)]),
+        RecipeColumn("highest", "highest, measured (%)", lambda *key: [max(curve) for curve in known(*key)]),
+        RecipeColumn("always", "always answering class 0, measured (%)", at_saddle(always)),
     )
     note = "Figure 16 has curves only: of its end points the text prints one."
     rows = itertools.product(RATES, NETWORKS)

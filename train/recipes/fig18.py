@@ -7,11 +7,11 @@ from itertools import zip_longest
 
 import numpy as np
 
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import of_classes
-from train.recipes.lab.runs import Run
-from train.recipes.lab.tables import Column
+from train.recipes.lab.runs import FinishedRun
+from train.recipes.lab.tables import RecipeColumn
 
 EPOCHS = 30
 FIRST, LAST = 7, 15
@@ -57,20 +57,20 @@ def correlation(x: Sequence[float | None], y: Sequence[float | None]) -> float |
     return float(np.corrcoef(left, right)[0, 1])
 
 
-def _columns(bench: Bench, runs: Sequence[Run], first: int, last: int) -> None:
-    told = [(str(place), *pair) for place, pair in enumerate(zip(*printed.TABLE7, strict=True), start=1)]
+def _columns(bench: Bench, runs: Sequence[FinishedRun], first: int, last: int) -> None:
+    told = [(str(place), *pair) for place, pair in enumerate(zip(*thesis_numbers.TABLE7, strict=True), start=1)]
     found = [[run.percent("validate", "class_accuracy", k) for run in runs] for k in (1, 2)]
     epochs = range(first, last + 1)
     measured = [(str(epoch), *([curve[epoch - 1] for curve in curves] for curves in found)) for epoch in epochs]
     pairs = zip_longest(told, measured)
     rows = ((*(left or ("", None, None)), *(right or (None, None, None))) for left, right in pairs)
     columns = (
-        Column("column", "column"),
-        Column("printed1", "target 1, printed (%)"),
-        Column("printed2", "target 2, printed (%)"),
-        Column("epoch", "epoch"),
-        Column("measured1", "target 1, measured (%)"),
-        Column("measured2", "target 2, measured (%)"),
+        RecipeColumn("column", "column"),
+        RecipeColumn("printed1", "target 1, printed (%)"),
+        RecipeColumn("printed2", "target 2, printed (%)"),
+        RecipeColumn("epoch", "epoch"),
+        RecipeColumn("measured1", "target 1, measured (%)"),
+        RecipeColumn("measured2", "target 2, measured (%)"),
     )
     note = (
         "Eight columns are printed for the nine epochs 7 to 15: which one is left out is not said, so printed and "
@@ -79,23 +79,23 @@ def _columns(bench: Bench, runs: Sequence[Run], first: int, last: int) -> None:
     bench.table("table7", "Table 7: accuracy of targets 1 and 2", columns, rows, note)
 
 
-def _correlations(bench: Bench, runs: Sequence[Run], first: int, last: int) -> None:
+def _correlations(bench: Bench, runs: Sequence[FinishedRun], first: int, last: int) -> None:
     def measured(start: int, stop: int) -> list[float | None]:
         both = [[run.curve("validate", "class_accuracy", k)[start:stop] for k in (1, 2)] for run in runs]
         return [correlation(*pair) for pair in both]
 
-    epochs, told = runs[0].epochs, correlation(*printed.TABLE7)
+    epochs, told = runs[0].epochs, correlation(*thesis_numbers.TABLE7)
     part = f"8 of {FIRST} to {LAST}", told, f"{first} to {last}", measured(first - 1, last)
     rows = (
-        ("all epochs", str(EPOCHS), printed.TABLE7_CORRELATION, str(epochs), measured(0, epochs)),
+        ("all epochs", str(EPOCHS), thesis_numbers.TABLE7_CORRELATION, str(epochs), measured(0, epochs)),
         ("the columns of Table 7", *part),
     )
     columns = (
-        Column("what", "over"),
-        Column("printed_epochs", "epochs, printed"),
-        Column("printed", "correlation, printed", digits=3),
-        Column("measured_epochs", "epochs, measured"),
-        Column("measured", "correlation, measured", digits=3),
+        RecipeColumn("what", "over"),
+        RecipeColumn("printed_epochs", "epochs, printed"),
+        RecipeColumn("printed", "correlation, printed", digits=3),
+        RecipeColumn("measured_epochs", "epochs, measured"),
+        RecipeColumn("measured", "correlation, measured", digits=3),
     )
     note = (
         "The second printed value is not in the thesis: it is what its eight printed columns give. Nothing is measured "

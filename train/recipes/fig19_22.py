@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from train.models.registry import Init
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import Panel, label_of, of_classes, of_networks
-from train.recipes.lab.runs import Run, ends
-from train.recipes.lab.tables import Column
+from train.recipes.lab.runs import FinishedRun, ends
+from train.recipes.lab.tables import RecipeColumn
 
 INITS: dict[str, Init] = {"": "default", "_init": "kaiming"}
 PRINTED = {
-    "resnet152_init": printed.KAIMING_TEST["resnet152"],
-    "alexnet": printed.TABLE6["alexnet"].accuracy,
-    "alexnet_init": printed.KAIMING_TEST["alexnet"],
+    "resnet152_init": thesis_numbers.KAIMING_TEST["resnet152"],
+    "alexnet": thesis_numbers.TABLE6["alexnet"].accuracy,
+    "alexnet_init": thesis_numbers.KAIMING_TEST["alexnet"],
 }
 """Test accuracy, %."""
 
@@ -36,18 +36,18 @@ def fig19_22(bench: Bench) -> None:
         for name in ("resnet152", "alexnet")
     )
     columns = (
-        Column("network", "network", lambda name, _: label_of(name)),
-        Column("printed", "test accuracy, printed (%)", lambda name, _: PRINTED.get(name)),
-        Column("measured", "test accuracy, measured (%)", ends("test", "accuracy")),
-        Column("balanced", "balanced test accuracy, measured (%)", ends("test", "balanced_accuracy")),
-        Column("validate", "validate accuracy, measured (%)", ends("validate", "accuracy")),
-        Column("train_loss", "train loss, measured", ends("train", "loss"), digits=3),
+        RecipeColumn("network", "network", lambda name, _: label_of(name)),
+        RecipeColumn("printed", "test accuracy, printed (%)", lambda name, _: PRINTED.get(name)),
+        RecipeColumn("measured", "test accuracy, measured (%)", ends("test", "accuracy")),
+        RecipeColumn("balanced", "balanced test accuracy, measured (%)", ends("test", "balanced_accuracy")),
+        RecipeColumn("validate", "validate accuracy, measured (%)", ends("validate", "accuracy")),
+        RecipeColumn("train_loss", "train loss, measured", ends("train", "loss"), digits=3),
     )
-    note = f"After the last epoch. {printed.TABLE6_RESNET152} The default run's test accuracy is not printed."
+    note = f"After the last epoch. {thesis_numbers.TABLE6_RESNET152} The default run's test accuracy is not printed."
     title = "Figures 19 to 22 in numbers: default and Kaiming initialisation"
     bench.table("fig19-22", title, columns, (resnet | alexnet).items(), note)
 
-    def pair(runs: dict[str, list[Run]], split: str, figure: str) -> Panel:
+    def pair(runs: dict[str, list[FinishedRun]], split: str, figure: str) -> Panel:
         return of_networks(runs, split, figure, grey=("resnet152", "alexnet"))
 
     validate = pair(resnet, "validate", "accuracy"), pair(resnet, "validate", "loss")

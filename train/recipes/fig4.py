@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.slices import draw, examples, logits, show
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from train.plots import draw_confusion
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import of_networks
-from train.recipes.lab.runs import Run, ends
-from train.recipes.lab.tables import Column
+from train.recipes.lab.runs import FinishedRun, ends
+from train.recipes.lab.tables import RecipeColumn
 
 PLAIN_RUNS = 3
 
@@ -30,13 +30,15 @@ def fig6_7(bench: Bench) -> None:
         "resnet34-plain": bench.train("resnet34-plain", seeds=max(PLAIN_RUNS, bench.settings.seeds)),
     }
     columns = (
-        Column("network", "network", lambda name, _: printed.NAMES[name]),
-        Column("runs", "runs", lambda _, found: len(found)),
-        Column("printed", "validate accuracy, printed (%)", lambda name, _: printed.FIG6[name]),
-        Column("highest", "highest validate accuracy, measured (%)", lambda _, found: [_highest(run) for run in found]),
-        Column("last", "after the last epoch, measured (%)", ends("validate", "accuracy")),
-        Column("train_loss", "last train loss, measured", ends("train", "loss"), digits=3),
-        Column("validate_loss", "last validate loss, measured", ends("validate", "loss"), digits=3),
+        RecipeColumn("network", "network", lambda name, _: thesis_numbers.NAMES[name]),
+        RecipeColumn("runs", "runs", lambda _, found: len(found)),
+        RecipeColumn("printed", "validate accuracy, printed (%)", lambda name, _: thesis_numbers.FIG6[name]),
+        RecipeColumn(
+            "highest", "highest validate accuracy, measured (%)", lambda _, found: [_highest(run) for run in found]
+        ),
+        RecipeColumn("last", "after the last epoch, measured (%)", ends("validate", "accuracy")),
+        RecipeColumn("train_loss", "last train loss, measured", ends("train", "loss"), digits=3),
+        RecipeColumn("validate_loss", "last validate loss, measured", ends("validate", "loss"), digits=3),
     )
     (last, *_) = runs["resnet34"]
     title = "Figures 6 and 7 in numbers: shortcuts or none"
@@ -50,5 +52,5 @@ def fig6_7(bench: Bench) -> None:
         draw_confusion(axes, matrix, "012", title=f"after epoch {last.epochs}, {bench.mark}")
 
 
-def _highest(run: Run) -> float:
+def _highest(run: FinishedRun) -> float:
     return max(value for value in run.percent("validate", "accuracy") if value is not None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from lits_deploy.printable import plottable
 from train.recipes.lab.bench import UNET_EPOCHS, Bench
 from train.recipes.lab.slices import draw, draw_map, examples, logits, show

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from lits_deploy.pipeline.judge import softmax
+from lits_deploy.pipeline.decide import softmax
 from train.data.layout import Sample
 from train.metrics import classification_summary
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.lab import views
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import BLUE, RED, Line, Panel
-from train.recipes.lab.folds import CLASSIFIER, Beside, side_by_side
-from train.recipes.lab.runs import Run
+from train.recipes.lab.folds import CLASSIFIER, ComparedNetwork, side_by_side
+from train.recipes.lab.runs import FinishedRun
 from train.recipes.lab.slices import logits
-from train.recipes.lab.tables import Cell, Column
+from train.recipes.lab.tables import Cell, RecipeColumn
 
 KEYS = ("accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
 
@@ -44,22 +44,22 @@ def split(bench: Bench) -> None:
         _row("split by slice", "slice", dealt, [run.last("test") for run in slices]),
         _row("split by patient", "patient", base, [run.last("test") for run in patient]),
     ]
-    rows[0]["printed"] = printed.TABLE6["resnet18"].accuracy
+    rows[0]["printed"] = thesis_numbers.TABLE6["resnet18"].accuracy
     rows.append(_difference("difference: leakage, and other test slices", rows[0], rows[1]))
     rows.append(_row("same test slices, neighbours trained on", "slice", mixed, [run.last("test") for run in seen]))
     rows.append(_row("same test slices, patients never seen", "patient", {**base, "test": mixed["test"]}, unseen))
     rows.append(_difference("difference: leakage alone", rows[3], rows[4]))
     columns = (
-        Column("what", "ResNet18"),
-        Column("split_by", "split by"),
-        Column("train", "train slices"),
-        Column("test", "test slices"),
-        Column("shared", "test patients in train"),
-        Column("printed", "test accuracy, printed (%)"),
-        Column("accuracy", "test accuracy, measured (%)"),
-        Column("balanced_accuracy", "balanced (%)"),
-        Column("liver_accuracy", "liver or none (%)"),
-        Column("lesion_auroc", "lesion AUROC", digits=3),
+        RecipeColumn("what", "ResNet18"),
+        RecipeColumn("split_by", "split by"),
+        RecipeColumn("train", "train slices"),
+        RecipeColumn("test", "test slices"),
+        RecipeColumn("shared", "test patients in train"),
+        RecipeColumn("printed", "test accuracy, printed (%)"),
+        RecipeColumn("accuracy", "test accuracy, measured (%)"),
+        RecipeColumn("balanced_accuracy", "balanced (%)"),
+        RecipeColumn("liver_accuracy", "liver or none (%)"),
+        RecipeColumn("lesion_auroc", "lesion AUROC", digits=3),
     )
     notes = ["After the last epoch. A difference in accuracy is in points; with several seeds, seed by seed."]
     if not bench.scale.full:
@@ -69,8 +69,8 @@ def split(bench: Bench) -> None:
         )
     bench.table("split", "ResNet18 on test, split by slice and split by patient", columns, rows, *notes, by_split=False)
     bench.note(_conclusion(bench, rows))
-    accuracy = {CLASSIFIER[0].title: printed.TABLE6["resnet18"].accuracy}
-    side_by_side(bench, [Beside(label="ResNet18", runs=patient, printed=accuracy)])
+    accuracy = {CLASSIFIER[0].title: thesis_numbers.TABLE6["resnet18"].accuracy}
+    side_by_side(bench, [ComparedNetwork(label="ResNet18", runs=patient, printed=accuracy)])
     neighbours = "neighbours trained on (half of the patient split's test)"
     lines = [
         Line(label="split by slice", curves=_tests(slices), colour=RED),
@@ -81,11 +81,11 @@ def split(bench: Bench) -> None:
     bench.curves("split", "Test accuracy of ResNet18 by the way of splitting", panel)
 
 
-def _tests(runs: list[Run]) -> list[list[float | None]]:
+def _tests(runs: list[FinishedRun]) -> list[list[float | None]]:
     return [run.percent("test", "accuracy") for run in runs]
 
 
-def _score(bench: Bench, run: Run, samples: list[Sample]) -> dict[str, Any]:
+def _score(bench: Bench, run: FinishedRun, samples: list[Sample]) -> dict[str, Any]:
     targets = [bench.data.classes[sample.image] for sample in samples]
     return classification_summary(targets, softmax(logits(run, samples, bench.device)))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from train.data.layout import SPLITS
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.tables import Column
+from train.recipes.lab.tables import RecipeColumn
 
 
 def table1(bench: Bench) -> None:
@@ -24,7 +24,7 @@ def table1(bench: Bench) -> None:
     total = len(data.samples)
     rows: list[tuple[str, str, int, int, float | None, float | None, int]] = []
     for split in SPLITS:
-        slices, share, classes, shares = printed.TABLE1[split]
+        slices, share, classes, shares = thesis_numbers.TABLE1[split]
         found, patients = data.counts(split), len(data.layout.patients(split))
         rows.append((split, "all", slices, sum(found), share, 100 * sum(found) / total, patients))
         for target in range(3):
@@ -32,17 +32,17 @@ def table1(bench: Bench) -> None:
             percent = 100 * found[target] / sum(found)
             rows.append((split, str(target), classes[target], found[target], shares[target], percent, len(people)))
     patients = len({sample.patient for sample in data.samples})
-    rows.append(("all", "all", printed.TABLE1_TOTAL, total, None, None, patients))
+    rows.append(("all", "all", thesis_numbers.TABLE1_TOTAL, total, None, None, patients))
     columns = (
-        Column("split", "split"),
-        Column("class", "class"),
-        Column("printed", "slices, printed"),
-        Column("measured", "slices, measured"),
-        Column("printed_percent", "%, printed"),
-        Column("measured_percent", "%, measured"),
-        Column("patients", "patients, measured"),
+        RecipeColumn("split", "split"),
+        RecipeColumn("class", "class"),
+        RecipeColumn("printed", "slices, printed"),
+        RecipeColumn("measured", "slices, measured"),
+        RecipeColumn("printed_percent", "%, printed"),
+        RecipeColumn("measured_percent", "%, measured"),
+        RecipeColumn("patients", "patients, measured"),
     )
-    note = "A split's share is of all slices, a class's share is of its split. " + printed.TABLE1_MISPRINT
+    note = "A split's share is of all slices, a class's share is of its split. " + thesis_numbers.TABLE1_MISPRINT
     bench.table("table1", "Table 1: slices of each split and class", columns, rows, note)
     if leaks := data.layout.leaks():
         bench.note(f"{len(leaks)} patients occur in more than one split of {data.name}: it is split by slice.")

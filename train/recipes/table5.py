@@ -11,14 +11,14 @@ from torch import nn
 from train.models.alexnet import AlexNet
 from train.models.registry import NETWORKS, build
 from train.models.resnet import BasicBlock, Bottleneck, ResNet
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.tables import Column
+from train.recipes.lab.tables import RecipeColumn
 
 Stage = tuple[int, tuple[str, int]]
 """Side of its output; its block, and how many of them."""
 
-_CLASSIC = {"alexnet": ("Table 3", printed.TABLE3), "vgg19": ("Table 4", printed.TABLE4)}
+_CLASSIC = {"alexnet": ("Table 3", thesis_numbers.TABLE3), "vgg19": ("Table 4", thesis_numbers.TABLE4)}
 
 
 def table5(bench: Bench) -> None:
@@ -65,13 +65,13 @@ def _parameters(bench: Bench, models: dict[str, nn.Module]) -> None:
         "unet": "channels are our choice (64, 128, 256, 512)",
     }
     columns = (
-        Column("network", "network", lambda name, _: printed.NAMES[name]),
-        Column("table5", "Table 5, printed (10⁶)", lambda name, _: printed.TABLE5_PARAMETERS.get(name)),
-        Column("table6", "Table 6, printed (10⁶)", lambda name, _: _table6(name)),
-        Column("millions", "measured (10⁶)", lambda _, found: f"{found / 1e6:.4f}"),
-        Column("measured", "measured", lambda _, found: found),
-        Column("equal", "as printed", _verdict),
-        Column("remark", "remark", lambda name, _: remarks[name]),
+        RecipeColumn("network", "network", lambda name, _: thesis_numbers.NAMES[name]),
+        RecipeColumn("table5", "Table 5, printed (10⁶)", lambda name, _: thesis_numbers.TABLE5_PARAMETERS.get(name)),
+        RecipeColumn("table6", "Table 6, printed (10⁶)", lambda name, _: _table6(name)),
+        RecipeColumn("millions", "measured (10⁶)", lambda _, found: f"{found / 1e6:.4f}"),
+        RecipeColumn("measured", "measured", lambda _, found: found),
+        RecipeColumn("equal", "as printed", _verdict),
+        RecipeColumn("remark", "remark", lambda name, _: remarks[name]),
     )
     note = (
         "The code of Section 5.1.2 puts one block object into a stage several times (`3 * [ResBlock(...)]`), which "
@@ -79,15 +79,15 @@ def _parameters(bench: Bench, models: dict[str, nn.Module]) -> None:
         "are those of independent blocks."
     )
     rows = [(name, count(model)) for name, model in models.items()]
-    bench.table("parameters", "Parameters of Tables 5 and 6", columns, rows, printed.TABLE6_MISPRINT, note)
+    bench.table("parameters", "Parameters of Tables 5 and 6", columns, rows, thesis_numbers.TABLE6_MISPRINT, note)
 
 
 def _table6(name: str) -> str | None:
-    return printed.TABLE6[name].parameters if name in printed.TABLE6 else None
+    return thesis_numbers.TABLE6[name].parameters if name in thesis_numbers.TABLE6 else None
 
 
 def _verdict(name: str, found: int) -> str:
-    told = printed.TABLE5_PARAMETERS.get(name), _table6(name)
+    told = thesis_numbers.TABLE5_PARAMETERS.get(name), _table6(name)
     if not any(told):
         return "not printed"
     return "yes" if all(as_printed(found, digits) for digits in told if digits) else "Table 5: yes; Table 6: misprint"
@@ -95,11 +95,11 @@ def _verdict(name: str, found: int) -> str:
 
 def _stages(bench: Bench, models: dict[str, nn.Module]) -> None:
     rows = []
-    for name, blocks in printed.TABLE5_BLOCKS.items():
+    for name, blocks in thesis_numbers.TABLE5_BLOCKS.items():
         model = models[name]
         assert isinstance(model, ResNet)
-        told = zip(printed.TABLE5_SIZES, (("7×7, 64, stride 2", 1), *blocks), strict=True)
-        rows += [(name, *row) for row in zip(printed.STAGES, told, _measured(model), strict=True)]
+        told = zip(thesis_numbers.TABLE5_SIZES, (("7×7, 64, stride 2", 1), *blocks), strict=True)
+        rows += [(name, *row) for row in zip(thesis_numbers.STAGES, told, _measured(model), strict=True)]
 
     def side(stage: Stage) -> str:
         return f"{stage[0]}×{stage[0]}"
@@ -108,13 +108,13 @@ def _stages(bench: Bench, models: dict[str, nn.Module]) -> None:
         return "[{}] × {}".format(*stage[1])
 
     columns = (
-        Column("network", "network", lambda name, *_: printed.NAMES[name]),
-        Column("stage", "layer name", lambda _, stage, *__: stage),
-        Column("side_printed", "out size, printed", lambda *row: side(row[2])),
-        Column("side", "out size, measured", lambda *row: side(row[3])),
-        Column("block_printed", "blocks, printed", lambda *row: block(row[2])),
-        Column("block", "blocks, measured", lambda *row: block(row[3])),
-        Column("equal", "as printed", lambda *row: "yes" if row[2] == row[3] else "NO"),
+        RecipeColumn("network", "network", lambda name, *_: thesis_numbers.NAMES[name]),
+        RecipeColumn("stage", "layer name", lambda _, stage, *__: stage),
+        RecipeColumn("side_printed", "out size, printed", lambda *row: side(row[2])),
+        RecipeColumn("side", "out size, measured", lambda *row: side(row[3])),
+        RecipeColumn("block_printed", "blocks, printed", lambda *row: block(row[2])),
+        RecipeColumn("block", "blocks, measured", lambda *row: block(row[3])),
+        RecipeColumn("equal", "as printed", lambda *row: "yes" if row[2] == row[3] else "NO"),
     )
     note = "Input 224×224. The 3×3 max-pool with stride 2 before conv2_x has no padding, so 110 becomes 54."
     bench.table("table5", "Table 5: stages of the ResNets", columns, rows, note)
@@ -154,12 +154,12 @@ def _layers(bench: Bench, name: str, model: nn.Module) -> None:
             "printed 46.736 million. Section 4.5.2 says tanh, so tanh it is."
         ]
     columns = (
-        Column("position", "layer", lambda position, _: str(position)),
-        Column("printed", "printed", lambda _, pair: pair[0]),
-        Column("measured", "measured", lambda _, pair: pair[1]),
-        Column("equal", "as printed", lambda _, pair: "yes" if pair[0] == pair[1] else "misprint: see below"),
+        RecipeColumn("position", "layer", lambda position, _: str(position)),
+        RecipeColumn("printed", "printed", lambda _, pair: pair[0]),
+        RecipeColumn("measured", "measured", lambda _, pair: pair[1]),
+        RecipeColumn("equal", "as printed", lambda _, pair: "yes" if pair[0] == pair[1] else "misprint: see below"),
     )
-    key, title = where.lower().replace(" ", ""), f"{where}: {printed.NAMES[name]}"
+    key, title = where.lower().replace(" ", ""), f"{where}: {thesis_numbers.NAMES[name]}"
     bench.table(key, title, columns, enumerate(zip(expected, found, strict=True), start=1), *notes)
 
 

@@ -7,15 +7,15 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from train.recipes import printed
+from train.recipes import thesis_numbers
 from train.recipes.fig16_17 import NETWORKS, RATES
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import COLOURS, MARKERS, rate_text
-from train.recipes.lab.runs import Run
-from train.recipes.lab.tables import Column
+from train.recipes.lab.runs import FinishedRun
+from train.recipes.lab.tables import RecipeColumn
 from train.recipes.lab.trainings import epochs_within
 
-Reached = dict[int, list[tuple[Run, int]]]
+Reached = dict[int, list[tuple[FinishedRun, int]]]
 """Limit in minutes: each seed's run, and how many epochs it had done."""
 
 
@@ -35,16 +35,16 @@ def table8(bench: Bench) -> None:
     """
     runs = {(rate, name): _reached(bench, name, rate) for rate in RATES for name in NETWORKS}
     columns = (
-        Column("lr", "learning rate", lambda rate, *_: rate_text(rate)),
-        Column("network", "network", lambda _, name, *__: printed.NAMES[name]),
-        Column("limit", "minutes", lambda _, __, limit, ___: str(limit)),
-        Column("epochs", "epochs, measured", lambda *row: [count for _, count in row[3]], digits=0),
-        Column("printed", "accuracy, printed (%)", lambda rate, name, limit, _: _printed(rate, name)[limit]),
-        Column("validate", "validate accuracy, measured (%)", lambda *row: _accuracies(row[3], "validate")),
-        Column("test", "test accuracy, measured (%)", lambda *row: _accuracies(row[3], "test")),
+        RecipeColumn("lr", "learning rate", lambda rate, *_: rate_text(rate)),
+        RecipeColumn("network", "network", lambda _, name, *__: thesis_numbers.NAMES[name]),
+        RecipeColumn("limit", "minutes", lambda _, __, limit, ___: str(limit)),
+        RecipeColumn("epochs", "epochs, measured", lambda *row: [count for _, count in row[3]], digits=0),
+        RecipeColumn("printed", "accuracy, printed (%)", lambda rate, name, limit, _: _printed(rate, name)[limit]),
+        RecipeColumn("validate", "validate accuracy, measured (%)", lambda *row: _accuracies(row[3], "validate")),
+        RecipeColumn("test", "test accuracy, measured (%)", lambda *row: _accuracies(row[3], "test")),
     )
     rows = ((*key, limit, found) for key, reached in runs.items() for limit, found in reached.items())
-    notes = printed.TABLE8_MISPRINT, _budget(bench)
+    notes = thesis_numbers.TABLE8_MISPRINT, _budget(bench)
     bench.table("table8", "Table 8: accuracy after a fixed time", columns, rows, *notes)
     title = "Figure 23: validation accuracy after 10, 15 and 20 minutes (dashed: printed in Table 8)"
     with bench.figure("fig23", title, columns=3) as axes:
@@ -52,10 +52,10 @@ def table8(bench: Bench) -> None:
             for shape, name in zip(MARKERS, NETWORKS, strict=False):
                 means = [statistics.fmean(_accuracies(found, "validate")) for found in runs[rate, name].values()]
                 style: dict[str, Any] = {"marker": shape, "markersize": 4.5, "color": COLOURS[name]}
-                one.plot(printed.TABLE8_LIMITS, means, label=printed.NAMES[name], **style)
-                one.plot(printed.TABLE8_LIMITS, printed.TABLE8[rate][name], "--", alpha=0.5, **style)
+                one.plot(thesis_numbers.TABLE8_LIMITS, means, label=thesis_numbers.NAMES[name], **style)
+                one.plot(thesis_numbers.TABLE8_LIMITS, thesis_numbers.TABLE8[rate][name], "--", alpha=0.5, **style)
             one.set(title=f"learning rate {rate_text(rate)}, {bench.mark}", xlabel="minutes", ylabel="accuracy (%)")
-            one.set_xticks(printed.TABLE8_LIMITS)
+            one.set_xticks(thesis_numbers.TABLE8_LIMITS)
             one.grid(alpha=0.3)
             one.spines[["top", "right"]].set_visible(False)
             one.legend(fontsize=8.5)
@@ -63,11 +63,11 @@ def table8(bench: Bench) -> None:
 
 def v100_epochs(name: str, minutes: float) -> int:
     """Epochs that the thesis's V100 would have done under a limit checked at the start of each (seconds of Table 6)."""
-    return math.floor(60 * minutes / printed.TABLE6[name].seconds) + 1
+    return math.floor(60 * minutes / thesis_numbers.TABLE6[name].seconds) + 1
 
 
 def _reached(bench: Bench, name: str, rate: float) -> Reached:
-    decay, limits = bench.weight_decay(1e-5), printed.TABLE8_LIMITS
+    decay, limits = bench.weight_decay(1e-5), thesis_numbers.TABLE8_LIMITS
     if bench.settings.budget == "v100":
         runs = bench.train(name, lr=rate, weight_decay=decay, epochs=v100_epochs(name, limits[-1]))
         return {limit: [(run, bench.scale.epochs_of(v100_epochs(name, limit))) for run in runs] for limit in limits}
@@ -77,17 +77,18 @@ def _reached(bench: Bench, name: str, rate: float) -> Reached:
 
 
 def _printed(rate: float, name: str) -> dict[int, float]:
-    return dict(zip(printed.TABLE8_LIMITS, printed.TABLE8[rate][name], strict=True))
+    return dict(zip(thesis_numbers.TABLE8_LIMITS, thesis_numbers.TABLE8[rate][name], strict=True))
 
 
-def _accuracies(found: Sequence[tuple[Run, int]], split: str) -> list[float]:
+def _accuracies(found: Sequence[tuple[FinishedRun, int]], split: str) -> list[float]:
     return [100 * run.lines[epochs - 1][split]["accuracy"] for run, epochs in found]
 
 
 def _budget(bench: Bench) -> str:
     if bench.settings.budget == "v100":
+        limits = thesis_numbers.TABLE8_LIMITS
         counts = ", ".join(
-            f"{printed.NAMES[name]} {'/'.join(str(v100_epochs(name, limit)) for limit in printed.TABLE8_LIMITS)}"
+            f"{thesis_numbers.NAMES[name]} {'/'.join(str(v100_epochs(name, limit)) for limit in limits)}"
             for name in NETWORKS
         )
         told = f"Time by --budget v100: epochs that a V100 starts within 10/15/20 minutes: {counts}."

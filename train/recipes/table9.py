@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from lits_deploy.pipeline.judge import softmax
-from train.recipes import printed
+from lits_deploy.pipeline.decide import softmax
+from train.recipes import thesis_numbers
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.figures import CLASS_COLOURS, Line, Panel
-from train.recipes.lab.folds import Beside, Figure, side_by_side
-from train.recipes.lab.runs import Run
+from train.recipes.lab.folds import ComparedNetwork, Figure, side_by_side
+from train.recipes.lab.runs import FinishedRun
 from train.recipes.lab.slices import Shown, draw, draw_map, largest, logits, show
-from train.recipes.lab.tables import Cell, Column
+from train.recipes.lab.tables import Cell, RecipeColumn
 
 FIGURES = (("dice", 0), ("iou", 0), ("dice", 1), ("iou", 1), ("dice", 2), ("iou", 2))
 """In the order of Table 9."""
@@ -36,7 +36,7 @@ def table9(bench: Bench) -> None:
     flips and jitter as for the classifiers; Dice and IoU over all pixels of all slices, class by class. The figures
     show the slice of test with the most tumour.
     """
-    runs = bench.train("unet", epochs=len(printed.TABLE9))
+    runs = bench.train("unet", epochs=len(thesis_numbers.TABLE9))
     _table(bench, runs)
     side_by_side(bench, [_beside(runs)])
     panels = []
@@ -45,7 +45,7 @@ def table9(bench: Bench) -> None:
         for k, region in enumerate(REGIONS):
             measured = [run.percent("validate", figure, k) for run in runs]
             lines.append(Line(label=region, curves=measured, colour=CLASS_COLOURS[k]))
-            told = [row[FIGURES.index((figure, k))] for row in printed.TABLE9]
+            told = [row[FIGURES.index((figure, k))] for row in thesis_numbers.TABLE9]
             lines.append(Line(label=f"{region}, printed", curves=[told], colour=CLASS_COLOURS[k], dashed=True))
         panels.append(Panel(lines=lines, title=f"{title} on validate, {bench.mark}", ylabel=f"{title} (%)", first=0))
     bench.curves("fig24", "Figure 24: validation Dice and IoU of the U-Net (dashed: printed in Table 9)", *panels)
@@ -56,28 +56,30 @@ def table9(bench: Bench) -> None:
     _pictures(bench, runs[0], show(bench.data, largest(tumours, 2)))
 
 
-def _beside(runs: list[Run]) -> Beside:
+def _beside(runs: list[FinishedRun]) -> ComparedNetwork:
     figures = [Figure(title=f"{WORDS[name]} {REGIONS[k]} (%)", name=name, index=k) for name, k in FIGURES]
-    last = {figure.title: value for figure, value in zip(figures, printed.TABLE9[-1], strict=True)}
-    given = {"epochs": len(printed.TABLE9)}
-    return Beside(label="U-Net", runs=runs, figures=figures, split="validate", printed=last, given=given)
+    last = {figure.title: value for figure, value in zip(figures, thesis_numbers.TABLE9[-1], strict=True)}
+    given = {"epochs": len(thesis_numbers.TABLE9)}
+    return ComparedNetwork(label="U-Net", runs=runs, figures=figures, split="validate", printed=last, given=given)
 
 
-def _table(bench: Bench, runs: list[Run]) -> None:
-    rows: list[dict[str, Cell]] = [{"epoch": str(epoch)} for epoch in range(max(len(printed.TABLE9), runs[0].epochs))]
-    for row, values in zip(rows, printed.TABLE9, strict=False):
+def _table(bench: Bench, runs: list[FinishedRun]) -> None:
+    rows: list[dict[str, Cell]] = [
+        {"epoch": str(epoch)} for epoch in range(max(len(thesis_numbers.TABLE9), runs[0].epochs))
+    ]
+    for row, values in zip(rows, thesis_numbers.TABLE9, strict=False):
         row |= {f"{figure}{k}_printed": value for (figure, k), value in zip(FIGURES, values, strict=True)}
-        row["seconds_printed"] = printed.TABLE9_SECONDS
+        row["seconds_printed"] = thesis_numbers.TABLE9_SECONDS
     for epoch in range(runs[0].epochs):
         for figure, k in FIGURES:
             rows[epoch][f"{figure}{k}"] = [run.percent("validate", figure, k)[epoch] for run in runs]
         rows[epoch]["seconds"] = [run.row("seconds")[epoch] for run in runs]
-    columns = [Column("epoch", "epoch")]
+    columns = [RecipeColumn("epoch", "epoch")]
     for figure, k in FIGURES:
-        columns.append(Column(f"{figure}{k}_printed", f"{WORDS[figure]} {k}, printed"))
-        columns.append(Column(f"{figure}{k}", f"{WORDS[figure]} {k}, measured"))
-    columns.append(Column("seconds_printed", "seconds, printed (V100, about)", digits=0))
-    columns.append(Column("seconds", "seconds, measured", digits=1))
+        columns.append(RecipeColumn(f"{figure}{k}_printed", f"{WORDS[figure]} {k}, printed"))
+        columns.append(RecipeColumn(f"{figure}{k}", f"{WORDS[figure]} {k}, measured"))
+    columns.append(RecipeColumn("seconds_printed", "seconds, printed (V100, about)", digits=0))
+    columns.append(RecipeColumn("seconds", "seconds, measured", digits=1))
     test = runs[0].last("test")
     told = ", ".join(
         f"{region} {'not there' if value is None else f'{100 * value:.2f}'}"
@@ -91,7 +93,7 @@ def _table(bench: Bench, runs: list[Run]) -> None:
     bench.table("table9", "Table 9: U-Net on validate, %", columns, rows, *notes)
 
 
-def _pictures(bench: Bench, run: Run, shown: Shown) -> None:
+def _pictures(bench: Bench, run: FinishedRun, shown: Shown) -> None:
     """Figures 25 and 10 of one slice of test."""
     (raw,) = logits(run, [shown.sample], bench.device)
     chances = np.moveaxis(softmax(np.moveaxis(raw, 0, -1)), -1, 0)

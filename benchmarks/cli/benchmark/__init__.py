@@ -17,7 +17,7 @@ COMMANDS = {
 }
 
 
-class _Commands(LazyCommands):
+class _BenchmarkCommands(LazyCommands):
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in (*COMMANDS, "--help", "-h"):
             args = ["run", *args]
@@ -39,6 +39,6 @@ app = group(
     "Measure latency, throughput, memory and accuracy of a bundle on this machine, and compare measurements.\n\n"
     "Scenarios follow MLPerf Inference. Candidates take turns, inputs are distinct, no outlier is dropped, and there "
     "is no percentile from too few calls.",
-    base=_Commands,
+    base=_BenchmarkCommands,
     subcommand_metavar="BUNDLE [OPTIONS] | COMMAND …",
 )

@@ -43,13 +43,13 @@ def compare(
     test sets are not compared; where a benchmark does not record its test set, they are marked.
     """
     given = locals()  # nothing but the parameters
-    from benchmarks.compare import Limits
+    from benchmarks.compare import ChangeLimits
     from benchmarks.compare import compare as hold
     from benchmarks.report_files import read_benchmark
     from lits_deploy.cli.console import console, print_json, table
     from lits_deploy.errors import UserError
 
-    limits = Limits(**{field.name: given[field.name] / 100 for field in fields(Limits)})
+    limits = ChangeLimits(**{field.name: given[field.name] / 100 for field in fields(ChangeLimits)})
     found = hold(read_benchmark(before), read_benchmark(after), limits)
     if not across_machines and (other := [note for note in found.notes if note.startswith("another machine")]):
         raise UserError(f"These are two machines ({other[0]}).", fix="--across-machines, if that is what you want")

@@ -34,7 +34,7 @@ def run(
         help="A minute and calls enough for p90 (batch 1: p99) a row; thirds within 10 %, else exit 1.",
     ),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: benchmark-BUNDLE]"),
-    engine_cache: Path | None = run_options.Run.engine_cache,
+    engine_cache: Path | None = run_options.RunOptions.engine_cache,
     as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Measure latency, throughput, memory and accuracy of a bundle on this machine.

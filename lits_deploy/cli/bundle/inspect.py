@@ -238,8 +238,8 @@ def _procedure(metrics: dict[str, Any], rule: str) -> list[str]:
 
 
 def _trained(training: dict[str, Any]) -> list[str]:
-    from lits_deploy.drift.against import promise
-    from lits_deploy.drift.reference import REFERENCE, Reference
+    from lits_deploy.drift.compare import promise
+    from lits_deploy.drift.reference import REFERENCE, DriftReference
 
     dataset, settings = _dict(training.get("dataset")), _dict(training.get("settings"))
     if not dataset:
@@ -264,7 +264,7 @@ def _trained(training: dict[str, Any]) -> list[str]:
         f"on {train} of {dataset.get('name', 'unknown')} (source: {dataset.get('source') or 'not declared'})",
         ", ".join(told),
         _versions(_dict(training.get("made_with"))),
-        promise(Reference.from_json(training.get(REFERENCE))),
+        promise(DriftReference.from_json(training.get(REFERENCE))),
     ]
 
 

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import READING, Frame, Reading, Scan, Series
+from lits_deploy.scans import READING, Frame, Reading, Scan, SeriesHeader
 from lits_deploy.scans.dicom.header import Pixels, parse
-from lits_deploy.scans.dicom.pixels import Layout, decode
-from lits_deploy.scans.dicom.series import Placed, Told, tell
+from lits_deploy.scans.dicom.pixels import PixelLayout, decode
+from lits_deploy.scans.dicom.series import ParsedHeader, Placed, tell
 from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
 
 MAX_BYTES = 640 << 20
@@ -41,12 +41,12 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
     return Scan(series=told.series, window=window_words(contract), frames=frames)
 
 
-def _placed(told: Told) -> Iterator[Frame]:
+def _placed(told: ParsedHeader) -> Iterator[Frame]:
     for index, placed in enumerate(told.frames):
         yield Frame(index=index, withheld=placed.doubt, where=placed.where)
 
 
-def _decoded(told: Told, pixels: Pixels, syntax: str, contract: InputContract) -> Iterator[Frame]:
+def _decoded(told: ParsedHeader, pixels: Pixels, syntax: str, contract: InputContract) -> Iterator[Frame]:
     assert told.layout is not None
     try:
         check_window(contract)
@@ -57,7 +57,9 @@ def _decoded(told: Told, pixels: Pixels, syntax: str, contract: InputContract) -
         raise SliceError(str(error), series=told.series) from error
 
 
-def _judged(placed: Placed, stored: npt.NDArray[Any], layout: Layout, series: Series, contract: InputContract) -> Frame:
+def _judged(
+    placed: Placed, stored: npt.NDArray[Any], layout: PixelLayout, series: SeriesHeader, contract: InputContract
+) -> Frame:
     frame = Frame(index=0, withheld=placed.doubt, where=placed.where)
     if placed.doubt is not None or placed.rescale is None:
         return frame
@@ -66,7 +68,7 @@ def _judged(placed: Placed, stored: npt.NDArray[Any], layout: Layout, series: Se
     return replace(frame, pixels=slice_, withheld=doubt, in_hu=placed.rescale.look(values))
 
 
-def _in_stored_bits(stored: npt.NDArray[Any], layout: Layout, rescale: Rescale) -> npt.NDArray[Any]:
+def _in_stored_bits(stored: npt.NDArray[Any], layout: PixelLayout, rescale: Rescale) -> npt.NDArray[Any]:
     """The values as the stored bits say; the others are cut off, and a sign is extended (PS3.5, 8.1.1).
 
     Whatever the other bits carry (an overlay of old, a sign that was not extended) is no part of the pixel. Padding is

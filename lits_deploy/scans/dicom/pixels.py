@@ -49,7 +49,7 @@ _BARE_MARKERS = frozenset(range(0xD0, 0xD9)) | {0x01}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class PixelLayout:
     """How stored values lie in the pixel data; one sample a pixel, and the highest bit is stored - 1."""
 
     frames: int
@@ -70,7 +70,7 @@ class Layout:
         return self.rows * self.columns * self.allocated // 8
 
 
-def check_length(pixels: Pixels, layout: Layout, syntax: str) -> None:
+def check_length(pixels: Pixels, layout: PixelLayout, syntax: str) -> None:
     """Raise SliceError where the file cannot hold as many frames as it claims, before anything is made of the claim."""
     there = len(pixels.data) - pixels.start
     if syntax in NATIVE:
@@ -82,7 +82,7 @@ def check_length(pixels: Pixels, layout: Layout, syntax: str) -> None:
         raise SliceError("the pixel data are truncated")
 
 
-def decode(pixels: Pixels, layout: Layout, syntax: str) -> Iterator[npt.NDArray[Any]]:
+def decode(pixels: Pixels, layout: PixelLayout, syntax: str) -> Iterator[npt.NDArray[Any]]:
     """Yield the frames in order; bits beyond the stored ones are left as they are. Raises SliceError."""
     if syntax not in READ:
         raise SliceError(f"its compression is not read ({syntax_name(syntax)})")
@@ -105,7 +105,7 @@ def syntax_name(syntax: str) -> str:
     return name if name != syntax else "a transfer syntax that the standard does not know"
 
 
-def _native(pixels: Pixels, layout: Layout, *, big: bool) -> Iterator[npt.NDArray[Any]]:
+def _native(pixels: Pixels, layout: PixelLayout, *, big: bool) -> Iterator[npt.NDArray[Any]]:
     dtype = layout.dtype.newbyteorder(">" if big else "<")
     for index in range(layout.frames):
         start = pixels.start + index * layout.frame_bytes
@@ -113,7 +113,7 @@ def _native(pixels: Pixels, layout: Layout, *, big: bool) -> Iterator[npt.NDArra
         yield values.reshape(layout.rows, layout.columns)
 
 
-def _encoded(pixels: Pixels, layout: Layout) -> Iterator[bytes]:
+def _encoded(pixels: Pixels, layout: PixelLayout) -> Iterator[bytes]:
     """The bytes of each frame, out of their fragments."""
     stream = io.BytesIO(pixels.data)
     stream.seek(pixels.start)
@@ -132,7 +132,7 @@ def _encoded(pixels: Pixels, layout: Layout) -> Iterator[bytes]:
         yield encoded
 
 
-def _decoded(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]:
+def _decoded(encoded: bytes, layout: PixelLayout, syntax: str) -> npt.NDArray[Any]:
     if syntax == RLE:
         if len(encoded) > 2 * layout.frame_bytes + 1024:
             raise SliceError("the compressed pixel data are larger than the picture")
@@ -153,7 +153,7 @@ def _decoded(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]:
     return frame
 
 
-def _by_pydicom(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]:
+def _by_pydicom(encoded: bytes, layout: PixelLayout, syntax: str) -> npt.NDArray[Any]:
     options: dict[str, Any] = {
         "rows": layout.rows,
         "columns": layout.columns,
@@ -174,7 +174,7 @@ def _by_pydicom(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[Any]
     return frame
 
 
-def _by_gdcm(encoded: bytes, layout: Layout, syntax: str) -> npt.NDArray[np.uint16]:
+def _by_gdcm(encoded: bytes, layout: PixelLayout, syntax: str) -> npt.NDArray[np.uint16]:
     """A lossy JPEG frame of 12 bits. GDCM hands out text: every byte that is none is a surrogate."""
     if gdcm is None:
         raise ImportError("gdcm")

@@ -3,7 +3,7 @@
 Attributes are those of the CT Image IOD (PS3.3, A.3) and, for files of many frames, of the functional groups of
 Enhanced CT (A.38); a frame's own group goes before the shared one, and that before the top level.
 Only the words below ever leave a header as text: anything else that a file says is compared and dropped, and
-identifiers go into `Series.identifiers` alone.
+identifiers go into `SeriesHeader.identifiers` alone.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import READING, Reading, Series
+from lits_deploy.scans import READING, Reading, SeriesHeader
 from lits_deploy.scans.dicom.header import Groups, Header, integer, items, number, numbers, quiet, raw, text, texts
-from lits_deploy.scans.dicom.pixels import Layout, check_length
+from lits_deploy.scans.dicom.pixels import PixelLayout, check_length
+from lits_deploy.scans.dicom.position import Wheres
 from lits_deploy.scans.dicom.region import other_region
 from lits_deploy.scans.dicom.technique import technique
-from lits_deploy.scans.dicom.where import Wheres
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale
 from lits_deploy.scans.orient import Lie, lie_of
@@ -83,15 +83,15 @@ class Placed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class ParsedHeader:
     """What a header tells. layout: None where it describes no picture that could be decoded; frames: then just one."""
 
-    series: Series
-    layout: Layout | None
+    series: SeriesHeader
+    layout: PixelLayout | None
     frames: Sequence[Placed]
 
 
-def tell(header: Header, contract: InputContract, reading: Reading = READING) -> Told:
+def tell(header: Header, contract: InputContract, reading: Reading = READING) -> ParsedHeader:
     """Series and frames of a parsed file. Raises SliceError, with the series, where image attributes are nonsense
     or claim more frames than the file holds."""
     dataset = header.dataset
@@ -106,7 +106,7 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
     if doubt is not None:
         where = Wheres(dataset, many=False).of(first, _position(first, lie), _image_type(first))
         only = Placed(lie=lie, spacing_mm=spacing, where=where, rescale=None, doubt=doubt)
-        return Told(series=series, layout=None, frames=[only])
+        return ParsedHeader(series=series, layout=None, frames=[only])
     try:
         layout = _layout(dataset, rows, columns)
         if header.pixels is not None:
@@ -125,7 +125,7 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
         if region is not None:
             placed = _withhold(placed, f"another part of the body: {region} (--any-body-part takes it)")
         frames.append(placed)
-    return Told(series=series, layout=layout, frames=frames)
+    return ParsedHeader(series=series, layout=layout, frames=frames)
 
 
 def _file_doubt(dataset: Dataset) -> str | None:
@@ -163,7 +163,7 @@ def _type_doubt(image_type: list[str]) -> str | None:
     return None
 
 
-def _layout(dataset: Dataset, rows: int, columns: int) -> Layout:
+def _layout(dataset: Dataset, rows: int, columns: int) -> PixelLayout:
     if not 0 < rows <= MOST_SIDE or not 0 < columns <= MOST_SIDE:
         raise SliceError(f"{columns}×{rows} pixels: more than any slice has" if rows * columns else "no pixels a slice")
     frames = 1
@@ -180,7 +180,7 @@ def _layout(dataset: Dataset, rows: int, columns: int) -> Layout:
     if not sane or (high is not None and high != stored - 1):
         raise SliceError("a layout of bits that no CT image has")
     signed = representation == 1
-    return Layout(frames=frames, rows=rows, columns=columns, allocated=allocated, stored=stored, signed=signed)
+    return PixelLayout(frames=frames, rows=rows, columns=columns, allocated=allocated, stored=stored, signed=signed)
 
 
 def _stance(lie: Lie | None, spacing: tuple[float, float] | None) -> Geometry:
@@ -188,7 +188,7 @@ def _stance(lie: Lie | None, spacing: tuple[float, float] | None) -> Geometry:
     return Geometry(spacing_mm=spacing, turn="unknown" if lie is None else lie.turn)
 
 
-def _placed(groups: Groups, layout: Layout, contract: InputContract, wheres: Wheres) -> Placed:
+def _placed(groups: Groups, layout: PixelLayout, contract: InputContract, wheres: Wheres) -> Placed:
     lie, spacing = _lie(groups), _spacing(groups)
     values = groups.holding(0x00289145, 0x00281053)
     slope, intercept = number(values, 0x00281053), number(values, 0x00281052)
@@ -239,7 +239,7 @@ def _spacing(groups: Groups) -> tuple[float, float] | None:
     return (round(two[0], 4), round(two[1], 4)) if two is not None and min(two) > 0 else None
 
 
-def _padding(groups: Groups, layout: Layout) -> tuple[float, float] | None:
+def _padding(groups: Groups, layout: PixelLayout) -> tuple[float, float] | None:
     """Pixel Padding Value up to Pixel Padding Range Limit, whichever is the larger."""
     value = integer(groups.top, 0x00280120, signed=layout.signed)
     if value is None:
@@ -251,11 +251,11 @@ def _padding(groups: Groups, layout: Layout) -> tuple[float, float] | None:
 
 def _series(
     dataset: Dataset, first: Groups, lie: Lie | None, spacing: tuple[float, float] | None, rows: int, columns: int
-) -> Series:
+) -> SeriesHeader:
     modality = text(dataset, 0x00080060)
     identifiers = {name: value for name, tag in _IDENTIFIERS.items() if (value := _readable(dataset, tag))}
     directions = None if lie is None else _directions(first)
-    return Series(
+    return SeriesHeader(
         study=identifiers.get("study_uid", ""),
         series=identifiers.get("series_uid", ""),
         patient=identifiers.get("patient_id", ""),

@@ -18,7 +18,7 @@ from lits_deploy.contract import window_to_uint8
 from lits_deploy.errors import DataError, OutputError, UserError
 from phantom_data import SLICES, SPLITS, WINDOW, body, make_phantom_data, save_slice
 from pictures import encoded, png_header
-from train.check import Finding, Report, check_data, draw_montage
+from train.check import CheckReport, Finding, check_data, draw_montage
 from train.check.duplicates import BANDS, MOST_DIFFERENT, find_copies, fingerprint
 from train.check.lesions import loose_pixels, still_loose
 
@@ -36,15 +36,15 @@ def data(clean: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(clean, tmp_path / "data"))
 
 
-def check(root: Path, **options: Any) -> Report:
+def check(root: Path, **options: Any) -> CheckReport:
     return check_data(root, workers=1, **options)
 
 
-def found(report: Report) -> list[tuple[str, str, str]]:
+def found(report: CheckReport) -> list[tuple[str, str, str]]:
     return [(f.severity, f.kind, f.place) for f in report.findings]
 
 
-def only(report: Report, kind: str) -> Finding:
+def only(report: CheckReport, kind: str) -> Finding:
     (finding,) = (f for f in report.findings if f.kind == kind)
     return finding
 

@@ -25,7 +25,7 @@ from train.data.dataset import SliceDataset
 from train.data.layout import Sample, read_layout
 from train.data.masks import fitted_mask, load_class, load_labelled
 from train.models.registry import network
-from train.session import Observer, Session
+from train.session import Observer, TrainingSession
 
 SIZES = (96, 160, 224)
 """None of them divides 256."""
@@ -103,7 +103,7 @@ def test_a_class_that_a_split_lacks_is_said(tmp_path: Path) -> None:
     contract = InputContract(window_hu=None, crop=None, size=64)
     config = TrainConfig(model="unet", data=root, epochs=1, batch_size=2, width=2, contract=contract)
     threads = torch.get_num_threads()
-    Session(config, read_layout(root), Listener())
+    TrainingSession(config, read_layout(root), Listener())
     torch.set_num_threads(threads)
     (line,) = said
     assert line.startswith("warning: validate holds no slice of class 2 (liver with lesion): the best epoch")

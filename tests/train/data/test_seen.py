@@ -21,7 +21,7 @@ from train.config import TrainConfig
 from train.data import seen
 from train.data.dataset import SliceDataset
 from train.data.layout import read_layout
-from train.data.seen import Past, Seen, key, own_key, sample_keys, unseen
+from train.data.seen import Past, SeenSlices, key, own_key, sample_keys, unseen
 from train.run import train
 from train.session import Observer
 
@@ -90,7 +90,7 @@ def test_a_resumed_run_has_seen_all_its_data(run: Path, data: Path, tmp_path: Pa
     shutil.copytree(run, tmp_path / "run")
     before = seen.of_run(tmp_path / "run")
     assert before is not None
-    more = Seen(splits={"train": np.array([1, 2], np.uint64)})
+    more = SeenSlices(splits={"train": np.array([1, 2], np.uint64)})
     (tmp_path / "run" / "seen.bin").write_bytes(more.joined(before).to_bytes())
     train(config(data, 2), tmp_path / "run", resume=True)
     after = seen.of_run(tmp_path / "run")
@@ -120,9 +120,11 @@ def test_epochs_of_which_nothing_was_noted_are_said(run: Path, data: Path, tmp_p
 
 
 def test_the_file_is_read_back_and_nothing_else_is(tmp_path: Path) -> None:
-    told = Seen(splits={"train": np.array([3, 2**64 - 1], np.uint64), "test": np.array([], np.uint64)}, whole=False)
+    told = SeenSlices(
+        splits={"train": np.array([3, 2**64 - 1], np.uint64), "test": np.array([], np.uint64)}, whole=False
+    )
     data = told.to_bytes()
-    back = Seen.from_bytes(data)
+    back = SeenSlices.from_bytes(data)
     assert back.keys("train") == {3, 2**64 - 1}
     assert list(back.splits) == ["train", "test"]
     assert not back.whole

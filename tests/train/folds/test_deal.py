@@ -6,17 +6,17 @@ import random
 
 import pytest
 
-from train.folds.deal import Counts, deal
+from train.folds.deal import SliceCounts, deal
 
 
-def patients(count: int, seed: int = 1) -> dict[str, Counts]:
+def patients(count: int, seed: int = 1) -> dict[str, SliceCounts]:
     """Some with many lesion slices, a third with none."""
     rng = random.Random(seed)
     found = {}
     for number in range(count):
         slices = rng.randint(40, 400)
         liver = rng.randint(20, slices // 2)
-        found[str(number)] = Counts(slices, liver, rng.randint(1, liver) if number % 3 else 0)
+        found[str(number)] = SliceCounts(slices, liver, rng.randint(1, liver) if number % 3 else 0)
     return found
 
 
@@ -48,12 +48,12 @@ def test_folds_have_their_share_of_lesions_and_liver() -> None:
 
 
 def test_patients_without_lesions_are_dealt_too() -> None:
-    there = {str(number): Counts(10, 0, 0) for number in range(6)}
+    there = {str(number): SliceCounts(10, 0, 0) for number in range(6)}
     assert sorted(len(fold) for fold in deal(there, 3, 0)) == [2, 2, 2]
 
 
 def test_a_deal_stays_what_it_was() -> None:
     """No library's generator is in it: a data set is dealt in later years as it was today."""
-    there = {str(number): Counts(100 + 10 * number, 40 + number, number % 3 * 5) for number in range(7)}
+    there = {str(number): SliceCounts(100 + 10 * number, 40 + number, number % 3 * 5) for number in range(7)}
     assert deal(there, 3, 0) == (("3", "5"), ("0", "1", "4"), ("2", "6"))
     assert deal(there, 3, 1) == (("2", "6"), ("3", "5"), ("0", "1", "4"))

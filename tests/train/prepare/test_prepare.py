@@ -30,7 +30,7 @@ from train.data.layout import read_layout
 from train.data.masks import largest_label
 from train.phantom import folder, write_phantoms
 from train.phantom.anatomy import make_phantom
-from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare import PreparedData, PrepareSettings, prepare
 from train.prepare.split import split_patients
 
 PATIENTS = (0, 1, 2)
@@ -318,6 +318,8 @@ def test_nothing_usable_is_an_error_and_writes_no_data_set(tmp_path: Path) -> No
 
 def test_progress_counts_patients(noise: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    done: Prepared = prepare(noise, tmp_path / "out", settings(), workers=1, progress=lambda a, b: seen.append((a, b)))
+    done: PreparedData = prepare(
+        noise, tmp_path / "out", settings(), workers=1, progress=lambda a, b: seen.append((a, b))
+    )
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
     assert done.prepared == 3

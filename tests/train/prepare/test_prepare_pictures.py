@@ -25,9 +25,9 @@ from lits_sources import (
     write_png,
 )
 from train.data.layout import read_layout
-from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare import PreparedData, PrepareSettings, prepare
+from train.prepare.contents import SourcePicture
 from train.prepare.folders import source_of
-from train.prepare.found import Picture
 from train.prepare.orientation import LIES, turn
 
 PNG = PrepareSettings(layout="lits-png", window_hu=WINDOW)
@@ -47,7 +47,7 @@ def find(out: Path, kind: str, name: str) -> np.ndarray[Any, Any]:
     return load_png(path)
 
 
-def run(raw: Path, settings: PrepareSettings) -> tuple[Prepared, Path]:
+def run(raw: Path, settings: PrepareSettings) -> tuple[PreparedData, Path]:
     out = raw.with_name(f"{raw.name}-out")
     return prepare(raw, out, settings, workers=1), out
 
@@ -173,7 +173,7 @@ def test_patients_from_a_table_and_other_names(tmp_path: Path) -> None:
 @given(st.permutations([3, 9, 10, 21, 100]))
 @settings(max_examples=20, deadline=None)
 def test_slices_are_numbered_as_they_lie_and_gaps_stay(numbers: list[int]) -> None:
-    entries = [(Picture(image=Path(f"anna_slice_{number}.png"), masks=(), number=-1), None) for number in numbers]
+    entries = [(SourcePicture(image=Path(f"anna_slice_{number}.png"), masks=(), number=-1), None) for number in numbers]
     found = source_of("anna", "anna_slice_#", entries)
     assert [(one.image.name, one.number) for one in found.pictures] == [
         ("anna_slice_3.png", 0),

@@ -24,7 +24,7 @@ from lits_sources import (
     write_lits,
     write_msd,
 )
-from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare import PreparedData, PrepareSettings, prepare
 from train.prepare.orientation import LIES, judge, reference, shrink, turn
 
 SETTINGS = PrepareSettings(layout="lits", window_hu=WINDOW)
@@ -51,7 +51,7 @@ def lain(patient: Patient, lies: str) -> Patient:
     return Patient(patient.number, turn(patient.hu, index), turn(patient.labels, index), patient.spacing_mm)
 
 
-def run(raw: Path, settings: PrepareSettings = SETTINGS) -> tuple[Prepared, Path]:
+def run(raw: Path, settings: PrepareSettings = SETTINGS) -> tuple[PreparedData, Path]:
     out = raw.with_name(f"{raw.name}-out")
     return prepare(raw, out, settings, workers=1), out
 

@@ -16,7 +16,7 @@ from lits_sources import WINDOW, load_png, noise_patient, save_png, write_lits, 
 from tiny_data import make_tiny_data
 from train.check import check_data
 from train.data.layout import SPLITS, Layout, read_layout
-from train.prepare import Prepared, PrepareSettings, prepare
+from train.prepare import PreparedData, PrepareSettings, prepare
 from train.prepare.split import split_patients
 
 MASKS = PrepareSettings(layout="masks", window_hu=WINDOW, fractions=(50.0, 25.0, 25.0))
@@ -44,7 +44,7 @@ def grey(scan: int, level: int) -> np.ndarray[Any, Any]:
     return window_to_uint8(noise_patient(scan, slices=LEVELS).hu[level], WINDOW)
 
 
-def run(raw: Path, settings: PrepareSettings = MASKS, **options: Any) -> tuple[Prepared, Layout]:
+def run(raw: Path, settings: PrepareSettings = MASKS, **options: Any) -> tuple[PreparedData, Layout]:
     out = raw.with_name(f"{raw.name}-out")
     return prepare(raw, out, settings, workers=1, **options), read_layout(out, _filled(out))
 

@@ -20,7 +20,7 @@ from train.data.layout import read_layout
 from train.folds.figures import by_fold, figures_of
 from train.out_of_fold import NAME, read
 from train.recipes.lab import folds, trainings
-from train.recipes.lab.bench import Settings
+from train.recipes.lab.bench import BenchSettings
 from train.recipes.lab.reproduce import reproduce
 from train.recipes.lab.scale import TINY
 from train.recipes.registry import RECIPES
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def made(name: str, data: Path, out: Path, count: int = FOLDS) -> dict[str, Any]:
-    settings = Settings(out=out, scale=TINY, folds=count)
+    settings = BenchSettings(out=out, scale=TINY, folds=count)
     return reproduce([RECIPES[name]], data, settings, watch=Observer(), arguments=[])[0]
 
 

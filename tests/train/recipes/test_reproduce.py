@@ -18,7 +18,7 @@ from fake_training import FakeTraining
 from lits_deploy.errors import DataError, OutputError
 from phantom_data import make_phantom_data
 from train.recipes.lab import trainings
-from train.recipes.lab.bench import Settings
+from train.recipes.lab.bench import BenchSettings
 from train.recipes.lab.reproduce import reproduce
 from train.recipes.lab.scale import TINY, parse_scale
 from train.recipes.registry import RECIPES, Recipe
@@ -56,7 +56,7 @@ def run(
     names: Sequence[str], data: Path, out: Path, watch: Observer | None = None, **changes: Any
 ) -> list[dict[str, Any]]:
     recipes: list[Recipe] = [RECIPES[name] for name in names]
-    settings = replace(Settings(out=out, scale=TINY), **changes)
+    settings = replace(BenchSettings(out=out, scale=TINY), **changes)
     return reproduce(recipes, data, settings, watch=watch or Observer(), arguments=["--out", str(out)])
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from train.recipes.lab.bench import Settings
+from train.recipes.lab.bench import BenchSettings
 from train.recipes.lab.reproduce import reproduce
 from train.recipes.lab.scale import FULL
 from train.recipes.registry import RECIPES
@@ -18,7 +18,7 @@ from train.session import Observer
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("table5") / "out"
-    settings = Settings(out=out, scale=FULL)
+    settings = BenchSettings(out=out, scale=FULL)
     reproduce([RECIPES["table5"]], out / "no data", settings, watch=Observer(), arguments=[])
     return out / "table5"
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import io
 
-from train.recipes.lab.tables import Column, Table
+from train.recipes.lab.tables import RecipeColumn, RecipeTable
 
-TABLE = Table(
+TABLE = RecipeTable(
     name="t",
     title="A table",
     columns=(
-        Column(key="network", title="network"),
-        Column(key="printed", title="printed (%)"),
-        Column(key="measured", title="measured (%)"),
-        Column(key="n", title="slices"),
+        RecipeColumn(key="network", title="network"),
+        RecipeColumn(key="printed", title="printed (%)"),
+        RecipeColumn(key="measured", title="measured (%)"),
+        RecipeColumn(key="n", title="slices"),
     ),
     rows=[
         {"network": "a|b", "printed": 98.35, "measured": [98.0, 99.0], "n": 35_484},
@@ -53,13 +53,15 @@ def test_csv_holds_numbers_in_full_and_the_spread_of_seeds() -> None:
 
 
 def test_what_depends_on_the_split_says_it() -> None:
-    one = Table(name="t", title="T", columns=(Column(key="x", title="x"),), rows=[{"x": 1}], split_by="slice")
+    one = RecipeTable(
+        name="t", title="T", columns=(RecipeColumn(key="x", title="x"),), rows=[{"x": 1}], split_by="slice"
+    )
     assert one.csv() == "x,split_by\n1,slice\n"
     assert one.markdown().startswith("**T (split by slice)**")
     assert one.to_json()["title"] == "T (split by slice)"
 
 
 def test_one_seed_needs_no_column_of_spread() -> None:
-    one = Table(name="t", title="", columns=(Column(key="x", title="x"),), rows=[{"x": [1.5]}, {"x": 2}])
+    one = RecipeTable(name="t", title="", columns=(RecipeColumn(key="x", title="x"),), rows=[{"x": [1.5]}, {"x": 2}])
     assert one.csv() == "x\n1.5\n2\n"
     assert one.to_json()["rows"] == [["1.50"], ["2"]]

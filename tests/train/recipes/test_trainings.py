@@ -17,8 +17,8 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.folder import LAST
 from train.recipes.lab import trainings
-from train.recipes.lab.runs import Run
-from train.recipes.lab.trainings import Wanted, epochs_within, trained
+from train.recipes.lab.runs import FinishedRun
+from train.recipes.lab.trainings import WantedRun, epochs_within, trained
 from train.session import Observer
 
 
@@ -36,15 +36,15 @@ def _no_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """Two epochs without a break."""
     return trained(wanted(data, epochs=2, landmark=2), tmp_path_factory.mktemp("straight"), Observer())[0]
 
 
-def wanted(data: Path, *, landmark: int = 1, slim: bool = False, **changes: Any) -> Wanted:
+def wanted(data: Path, *, landmark: int = 1, slim: bool = False, **changes: Any) -> WantedRun:
     settings: dict[str, Any] = {"epochs": 1, "batch_size": 4, "width": 2, **changes}
     config = TrainConfig(model="unet", data=data, contract=InputContract(window_hu=None, crop=None), **settings)
-    return Wanted(config=config, view="abc", split_by="patient", landmark=landmark, slim=slim)
+    return WantedRun(config=config, view="abc", split_by="patient", landmark=landmark, slim=slim)
 
 
 class Starts(Observer):
@@ -120,7 +120,9 @@ def test_a_longer_run_goes_on_and_keeps_the_landmark(data: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("stop", ["epoch 1", "epoch 2", "validate", "test (best"])
-def test_broken_off_anywhere_it_resumes_to_the_same(data: Path, straight: Run, tmp_path: Path, stop: str) -> None:
+def test_broken_off_anywhere_it_resumes_to_the_same(
+    data: Path, straight: FinishedRun, tmp_path: Path, stop: str
+) -> None:
     with pytest.raises(KeyboardInterrupt):
         trained(wanted(data, epochs=2, landmark=2), tmp_path / "broken", Starts(stop))
     broken, busy = trained(wanted(data, epochs=2, landmark=2), tmp_path / "broken", Observer())
@@ -138,7 +140,7 @@ def test_a_run_killed_before_it_began_is_begun(data: Path, tmp_path: Path) -> No
     assert run.epochs == 1
 
 
-def test_a_slim_run_cannot_go_on_and_starts_anew(data: Path, straight: Run, tmp_path: Path) -> None:
+def test_a_slim_run_cannot_go_on_and_starts_anew(data: Path, straight: FinishedRun, tmp_path: Path) -> None:
     run, _ = trained(wanted(data, slim=True), tmp_path, Observer())
     last = run.folder / LAST
     assert not checkpoint.has_optimiser(last)

@@ -14,7 +14,7 @@ from lits_deploy.cli.lazy import exit_codes
 from train.cli import options
 
 if TYPE_CHECKING:  # the command's help needs no numpy
-    from train.check import Report
+    from train.check import CheckReport
 
 
 _SHOWN = 5
@@ -57,7 +57,7 @@ def check(
     raise typer.Exit(exits.SOME_FAILED if report.count("error") else exits.DONE)
 
 
-def _print(report: Report) -> None:
+def _print(report: CheckReport) -> None:
     from collections import Counter
 
     from lits_deploy.cli.console import console
@@ -91,7 +91,7 @@ def _people(split: str, names: list[str]) -> str:
     return f"{len(names)} ({', '.join(names)})" if 0 < len(names) <= 6 and split != "all" else str(len(names))
 
 
-def _figures(report: Report) -> list[str]:
+def _figures(report: CheckReport) -> list[str]:
     """Window, grey levels and sizes in a few lines."""
     grey = report.intensity
     lines = [f"sizes: {', '.join(f'{n:,} of {side}×{side}' for side, n in sorted(report.sizes.items())) or 'none'}"]

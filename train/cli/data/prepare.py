@@ -15,7 +15,7 @@ from train.choices import LayoutName, SplitBy
 from train.cli import options
 
 if TYPE_CHECKING:
-    from train.prepare import Prepared
+    from train.prepare import PreparedData
 
 
 _SHOWN = 20
@@ -86,11 +86,11 @@ def prepare(
     raise typer.Exit(exits.SOME_FAILED if summary.failed else exits.DONE)
 
 
-def _print(summary: Prepared, out: Path) -> None:
+def _print(summary: PreparedData, out: Path) -> None:
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import console, table, warn
     from train.cli.data.shared import class_table
-    from train.prepare.found import listed
+    from train.prepare.contents import listed
 
     dataset = summary.dataset
     people = dataset["patients"]

@@ -26,10 +26,10 @@ from train.data.layout import SPLITS
 from train.models.registry import UNET_WIDTH, network
 from train.recipes.lab import views
 from train.recipes.lab.dataset import DataSet
-from train.recipes.lab.runs import Run
-from train.recipes.lab.scale import Scale
-from train.recipes.lab.tables import Column, Table, row_of
-from train.recipes.lab.trainings import Wanted, trained
+from train.recipes.lab.runs import FinishedRun
+from train.recipes.lab.scale import WorkScale
+from train.recipes.lab.tables import RecipeColumn, RecipeTable, row_of
+from train.recipes.lab.trainings import WantedRun, trained
 from train.recipes.registry import Recipe
 from train.session import Observer
 
@@ -43,7 +43,7 @@ EPOCHS, UNET_EPOCHS = 15, 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class BenchSettings:
     """What a call of `lits-deploy reproduce` fixes for all recipes.
 
     seeds: how many, from 0. weight_decay: where the thesis is silent about it; None: each recipe's own choice.
@@ -52,7 +52,7 @@ class Settings:
     """
 
     out: Path
-    scale: Scale
+    scale: WorkScale
     seeds: int = 1
     device: str = "cpu"
     amp: bool = False
@@ -65,7 +65,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class View:
+class DataView:
     """Data as trainings take it: a folder, what recognises it, and how it is split."""
 
     folder: Path
@@ -78,13 +78,13 @@ class Bench:
     """One recipe at work. pictures: file, title and whether it shows slices of the data (`ct`)."""
 
     recipe: Recipe
-    settings: Settings
+    settings: BenchSettings
     data: DataSet
     watch: Observer
-    tables: list[Table] = field(default_factory=list)
+    tables: list[RecipeTable] = field(default_factory=list)
     pictures: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    runs: dict[str, Run] = field(default_factory=dict)
+    runs: dict[str, FinishedRun] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -92,7 +92,7 @@ class Bench:
         return self.settings.out / self.recipe.id
 
     @property
-    def scale(self) -> Scale:
+    def scale(self) -> WorkScale:
         """How much smaller than the thesis."""
         return self.settings.scale
 
@@ -107,10 +107,10 @@ class Bench:
         return views.scaled(self.data, self.scale)
 
     @cached_property
-    def view(self) -> View:
+    def view(self) -> DataView:
         """The data set itself, or the part of it that the scale leaves."""
         if self.scale.full:
-            return View(self.data.root, self.data.identity, self.data.layout.split_by)
+            return DataView(self.data.root, self.data.identity, self.data.layout.split_by)
         return self.view_of(self.splits, f"scale-{self.scale.name}", self.data.layout.split_by)
 
     @cached_property
@@ -119,20 +119,20 @@ class Bench:
         return views.scaled(self.data, self.scale, views.by_patient(self.data))
 
     @cached_property
-    def patient_view(self) -> View:
+    def patient_view(self) -> DataView:
         """The same as a view: the data set's own split if it is by patient."""
         own = self.data.layout.split_by == "patient"
         return self.view if own else self.view_of(self.patient_splits, "by-patient", "patient")
 
     @cached_property
-    def slice_view(self) -> View:
+    def slice_view(self) -> DataView:
         """The same slices dealt by chance."""
         return self.view_of(views.by_slice(self.patient_splits), "by-slice", "slice")
 
-    def view_of(self, splits: views.Splits, name: str, split_by: str) -> View:
+    def view_of(self, splits: views.Splits, name: str, split_by: str) -> DataView:
         """Another choice or split of the data."""
         folder = views.write_view(self.data, splits, self.settings.out / "data", name=name, split_by=split_by)
-        return View(folder, folder.name, split_by)
+        return DataView(folder, folder.name, split_by)
 
     def train(
         self,
@@ -140,10 +140,10 @@ class Bench:
         *,
         epochs: int | None = None,
         minutes: float | None = None,
-        view: View | None = None,
+        view: DataView | None = None,
         seeds: int | None = None,
         **given: Any,
-    ) -> list[Run]:
+    ) -> list[FinishedRun]:
         """A run of each seed with the thesis's settings but for those given; trained where it is not there yet.
 
         epochs: as in the thesis, before scaling [its default]; minutes: in place of epochs. given: other fields of
@@ -165,9 +165,9 @@ class Bench:
         *,
         epochs: int | None = None,
         minutes: float | None = None,
-        view: View | None = None,
+        view: DataView | None = None,
         **given: Any,
-    ) -> Wanted:
+    ) -> WantedRun:
         """The training that `train` makes with one seed; raises as it does."""
         info, scale = network(model), self.scale
         if info.task == "segment" and not self.data.has_masks:
@@ -185,7 +185,7 @@ class Bench:
             **{name: getattr(self.settings, name) for name in ("class_weights", "device", "amp", "workers")},
             **given,
         )
-        return Wanted(config=config, view=data.key, split_by=data.split_by, landmark=landmark, slim=scale.slim)
+        return WantedRun(config=config, view=data.key, split_by=data.split_by, landmark=landmark, slim=scale.slim)
 
     def weight_decay(self, choice: float) -> float:
         """The weight decay of an experiment about which the thesis is silent: what the user says, or `choice`."""
@@ -197,16 +197,22 @@ class Bench:
         return f"split by {self.view.split_by}"
 
     def table(
-        self, name: str, title: str, columns: Sequence[Column], rows: Iterable[Any], *notes: str, by_split: bool = True
+        self,
+        name: str,
+        title: str,
+        columns: Sequence[RecipeColumn],
+        rows: Iterable[Any],
+        *notes: str,
+        by_split: bool = True,
     ) -> None:
         """Write a table as NAME.md and NAME.csv and put it on the page.
 
-        rows: dictionaries of cells, or items that the columns make cells of (`Column.of`). by_split: whether what was
-        trained depends on how the data is split in one way for all rows, and the table says it.
+        rows: dictionaries of cells, or items that the columns make cells of (`RecipeColumn.of`). by_split: whether what
+        was trained depends on how the data is split in one way for all rows, and the table says it.
         """
         found = [row if isinstance(row, dict) else row_of(columns, row) for row in rows]
         split_by = self.view.split_by if by_split and self.recipe.trains else None
-        table = Table(name=name, title=title, columns=tuple(columns), rows=found, notes=notes, split_by=split_by)
+        table = RecipeTable(name=name, title=title, columns=tuple(columns), rows=found, notes=notes, split_by=split_by)
         self.tables.append(table)
         text = f"{table.markdown()}\n{self.footnote}\n"
         write_words(self.folder / f"{table.name}.md", text)

@@ -19,8 +19,8 @@ from matplotlib.ticker import MaxNLocator
 
 from lits_deploy.printable import plottable
 from train import plots
-from train.recipes import printed
-from train.recipes.lab.runs import Run
+from train.recipes import thesis_numbers
+from train.recipes.lab.runs import FinishedRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,7 +69,11 @@ class Panel:
 
 
 def of_networks(
-    runs: Mapping[str, Sequence[Run]], split: str, figure: str, title: str | None = None, grey: Sequence[str] = ()
+    runs: Mapping[str, Sequence[FinishedRun]],
+    split: str,
+    figure: str,
+    title: str | None = None,
+    grey: Sequence[str] = (),
 ) -> Panel:
     """Accuracy or loss of networks on train, validate or test.
 
@@ -92,7 +96,7 @@ def of_networks(
     return Panel(lines=lines, title=title or f"{where} {figure}{mark}", ylabel=ylabel)
 
 
-def of_classes(runs: Sequence[Run], title: str) -> Panel:
+def of_classes(runs: Sequence[FinishedRun], title: str) -> Panel:
     """Accuracy of each class of one network on validate."""
     lines = [
         Line(label=f"target {k}", curves=[run.percent("validate", "class_accuracy", k) for run in runs], colour=colour)
@@ -104,7 +108,7 @@ def of_classes(runs: Sequence[Run], title: str) -> Panel:
 def label_of(name: str) -> str:
     """A network as the thesis writes it, a Kaiming-initialised one with _init."""
     base, _, init = name.partition("_")
-    return printed.NAMES[base] + ("_init" if init else "")
+    return thesis_numbers.NAMES[base] + ("_init" if init else "")
 
 
 def save(figure: Figure, path: Path, title: str, foot: str) -> None:

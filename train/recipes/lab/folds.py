@@ -17,8 +17,8 @@ from train.folds.figures import by_fold, figures_of
 from train.folds.run import train_folds
 from train.out_of_fold import NAME, OutOfFold, read
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.runs import Run
-from train.recipes.lab.tables import Cell, Column
+from train.recipes.lab.runs import FinishedRun
+from train.recipes.lab.tables import Cell, RecipeColumn
 from train.runs import FOLDED
 
 FEW = 40
@@ -53,7 +53,7 @@ CLASSIFIER = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside:
+class ComparedNetwork:
     """A network whose figures stand side by side.
 
     runs: of each seed, as the recipe trained them; given: what it gave to `Bench.train`. split: that the thesis's
@@ -61,14 +61,14 @@ class Beside:
     """
 
     label: str
-    runs: Sequence[Run]
+    runs: Sequence[FinishedRun]
     figures: Sequence[Figure] = CLASSIFIER
     split: str = "test"
     printed: Mapping[str, float] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
 
 
-def side_by_side(bench: Bench, networks: Iterable[Beside]) -> None:
+def side_by_side(bench: Bench, networks: Iterable[ComparedNetwork]) -> None:
     """Table `folds`, with trainings of its own; where no folds are asked for, and patients are few, a note in place."""
     patients = {plain(sample.patient) for split in ("train", "validate") for sample in bench.splits[split]}
     if not bench.settings.folds:
@@ -88,14 +88,14 @@ def side_by_side(bench: Bench, networks: Iterable[Beside]) -> None:
         answers += found
     first, split = answers[0], networks[0].split
     columns = (
-        Column("network", "network"),
-        Column("figure", "figure"),
-        Column("printed", f"printed ({split})"),
-        Column("measured", f"measured, {bench.mark} ({split})"),
-        Column("out_of_fold", "out of fold"),
-        Column("lowest", "lowest fold"),
-        Column("highest", "highest fold"),
-        Column("by_slice", f"split by slice ({split})"),
+        RecipeColumn("network", "network"),
+        RecipeColumn("figure", "figure"),
+        RecipeColumn("printed", f"printed ({split})"),
+        RecipeColumn("measured", f"measured, {bench.mark} ({split})"),
+        RecipeColumn("out_of_fold", "out of fold"),
+        RecipeColumn("lowest", "lowest fold"),
+        RecipeColumn("highest", "highest fold"),
+        RecipeColumn("by_slice", f"split by slice ({split})"),
     )
     notes = (
         f"After the last epoch. Out of fold: {first.folds} networks, each answering the patients that it never saw: "
@@ -123,7 +123,7 @@ def folded(bench: Bench, model: str, seed: int, **given: Any) -> OutOfFold:
     return answers
 
 
-def _rows(one: Beside, found: Sequence[OutOfFold], by_slice: Sequence[Run]) -> list[dict[str, Cell]]:
+def _rows(one: ComparedNetwork, found: Sequence[OutOfFold], by_slice: Sequence[FinishedRun]) -> list[dict[str, Cell]]:
     pooled, folds = [figures_of(answers) for answers in found], [by_fold(answers) for answers in found]
     rows: list[dict[str, Cell]] = []
     for figure in one.figures:

@@ -13,22 +13,22 @@ from typing import Any
 from lits_deploy.errors import OutputError
 from lits_deploy.files import write_text
 from lits_deploy.pages import render
-from train.recipes.lab.tables import Column, Table
+from train.recipes.lab.tables import RecipeColumn, RecipeTable
 from train.recipes.registry import PARTS, RECIPES, RESULT
 
 PAGE = "report.html"
 _RUNS = (
-    Column("name", "run"),
-    Column("model", "network"),
-    Column("lr", "learning rate"),
-    Column("weight_decay", "weight decay"),
-    Column("init", "initialisation"),
-    Column("class_weights", "class weights"),
-    Column("seed", "seed"),
-    Column("epochs", "epochs"),
-    Column("split_by", "split by"),
-    Column("seconds_per_epoch", "seconds an epoch"),
-    Column("device", "device"),
+    RecipeColumn("name", "run"),
+    RecipeColumn("model", "network"),
+    RecipeColumn("lr", "learning rate"),
+    RecipeColumn("weight_decay", "weight decay"),
+    RecipeColumn("init", "initialisation"),
+    RecipeColumn("class_weights", "class weights"),
+    RecipeColumn("seed", "seed"),
+    RecipeColumn("epochs", "epochs"),
+    RecipeColumn("split_by", "split by"),
+    RecipeColumn("seconds_per_epoch", "seconds an epoch"),
+    RecipeColumn("device", "device"),
 )
 
 
@@ -71,7 +71,7 @@ def _data_uri(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
-def readme(result: dict[str, Any], tables: list[Table]) -> str:
+def readme(result: dict[str, Any], tables: list[RecipeTable]) -> str:
     """The text of the README."""
     lines = [f"# {result['id']}: {result['summary']}", "", f"**{result['disclaimer']}**", ""]
     lines += [f"**{result['scale_line']}** {result['data_line']}".rstrip(), ""]
@@ -95,13 +95,13 @@ def readme(result: dict[str, Any], tables: list[Table]) -> str:
     return "\n".join(lines)
 
 
-def runs_table(result: dict[str, Any]) -> Table:
+def runs_table(result: dict[str, Any]) -> RecipeTable:
     """The runs a recipe used."""
     rows = []
     for run in result["runs"]:
         row = {**run, "lr": f"{run['lr']:g}", "weight_decay": f"{run['weight_decay']:g}", "seed": str(run["seed"])}
         rows.append({**row, "device": run["device"] + (", bf16" if run["amp"] else "")})
-    return Table(name="runs", title="Trainings", columns=_RUNS, rows=rows)
+    return RecipeTable(name="runs", title="Trainings", columns=_RUNS, rows=rows)
 
 
 def made_with(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -21,7 +21,7 @@ from lits_deploy import __version__
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json, write_text, write_words
 from lits_deploy.locks import open_lock
-from train.recipes.lab.bench import Bench, Settings
+from train.recipes.lab.bench import Bench, BenchSettings
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.page import read_result, readme, write_page
 from train.recipes.lab.result import document, epochs_csv, link_runs
@@ -32,7 +32,7 @@ MARK, LOCK = "reproduce.json", ".lock"
 
 
 def reproduce(
-    recipes: Sequence[Recipe], data: Path, settings: Settings, *, watch: Observer, arguments: Sequence[str]
+    recipes: Sequence[Recipe], data: Path, settings: BenchSettings, *, watch: Observer, arguments: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Run recipes one after another and write the page; returns their results, as in result.json.
 
@@ -65,7 +65,7 @@ def reproduce(
         return results
 
 
-def _make(recipe: Recipe, source: DataSet, settings: Settings, watch: Observer, command: str) -> dict[str, Any]:
+def _make(recipe: Recipe, source: DataSet, settings: BenchSettings, watch: Observer, command: str) -> dict[str, Any]:
     began = time.perf_counter()
     bench = Bench(recipe, settings, source, watch)
     bench.folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _make(recipe: Recipe, source: DataSet, settings: Settings, watch: Observer, 
     return result
 
 
-def _not_made(recipe: Recipe, settings: Settings, reason: str) -> dict[str, Any]:
+def _not_made(recipe: Recipe, settings: BenchSettings, reason: str) -> dict[str, Any]:
     result = {"id": recipe.id, "summary": recipe.summary, "finished": False, "reason": reason}
     write_json(settings.out / recipe.id / RESULT, result)
     return result
@@ -91,7 +91,7 @@ def _open(out: Path) -> None:
     write_json(out / MARK, {"made_by": "lits-deploy reproduce", "lits_deploy": __version__})
 
 
-def _refuse_other(recipe: Recipe, source: DataSet, settings: Settings) -> None:
+def _refuse_other(recipe: Recipe, source: DataSet, settings: BenchSettings) -> None:
     """Results of two scales or two data sets in one folder would be taken for one another."""
     before: dict[str, Any] | None = read_result(settings.out / recipe.id)
     if before is None or not before["finished"]:

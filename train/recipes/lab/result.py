@@ -11,7 +11,7 @@ from typing import Any
 from lits_deploy import DISCLAIMER
 from lits_deploy.spreadsheet import csv_text
 from train.recipes.lab.bench import Bench
-from train.recipes.lab.runs import Run
+from train.recipes.lab.runs import FinishedRun
 from train.recipes.registry import PARTS, Recipe
 from train.run import provenance
 
@@ -54,7 +54,7 @@ def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
     }
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: FinishedRun) -> dict[str, Any]:
     settings = ("model", "lr", "weight_decay", "init", "class_weights", "width", "batch_size", "seed", "amp")
     return {
         **{name: getattr(run.config, name) for name in settings},
@@ -63,7 +63,7 @@ def _run(run: Run) -> dict[str, Any]:
     }
 
 
-def epochs_csv(runs: list[Run]) -> str:
+def epochs_csv(runs: list[FinishedRun]) -> str:
     """Every epoch of every run of a recipe: figures on validate and test, by patient or slice, as a table."""
     figures = ("loss", "accuracy", "balanced_accuracy", "liver_accuracy", "lesion_auroc")
     lists = ("class_accuracy", "dice", "iou")

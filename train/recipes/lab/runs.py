@@ -19,7 +19,7 @@ from lits_deploy.files import write_json
 from train import checkpoint
 from train.config import TrainConfig
 from train.folder import BEST, LAST
-from train.meter import Meter
+from train.meter import EpochMeter
 from train.models.registry import build
 from train.session import Observer
 
@@ -37,7 +37,7 @@ class Recorder(Observer):
         """A pass begins."""
         self.watch.start(f"{self.name}: {what}", slices)
 
-    def batch(self, meter: Meter) -> None:
+    def batch(self, meter: EpochMeter) -> None:
         """A batch is done."""
         self.watch.batch(meter)
 
@@ -64,11 +64,11 @@ def read_rows(folder: Path) -> list[Figures]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class FinishedRun:
     """A finished run, seen up to `epochs`.
 
     name: of its folder. split_by: patient or slice. rows: of metrics.csv; lines: figures on validate and test
-    (`Meter.result`), one an epoch.
+    (`EpochMeter.result`), one an epoch.
     """
 
     name: str
@@ -123,13 +123,15 @@ class Run:
         return model.to(device).eval()
 
 
-def ends(split: str, figure: str, *, of: Callable[[Run], int] = lambda run: run.epochs) -> Callable[..., list[Any]]:
+def ends(
+    split: str, figure: str, *, of: Callable[[FinishedRun], int] = lambda run: run.epochs
+) -> Callable[..., list[Any]]:
     """For a column of a table: of (name, runs) the figure of each run after its last epoch, or that which `of` names.
 
     Accuracies in %.
     """
 
-    def found(_: str, runs: Sequence[Run]) -> list[float | None]:
+    def found(_: str, runs: Sequence[FinishedRun]) -> list[float | None]:
         values = ((run.percent if "accuracy" in figure else run.curve)(split, figure) for run in runs)
         return [curve[of(run) - 1] for curve, run in zip(values, runs, strict=True)]
 

@@ -17,7 +17,7 @@ FEWEST_SLICES = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale:
+class WorkScale:
     """name: as typed. slices, epochs, minutes: factors. width: channels of the U-Net's first stage.
 
     most: slices of train, validate and test at most, whatever the factor; None: no such bound.
@@ -49,12 +49,12 @@ class Scale:
         return count if self.epochs == 1.0 else max(min(count, FEWEST_EPOCHS), round(count * self.epochs))
 
 
-FULL = Scale(name="1", slices=1.0, epochs=1.0, minutes=1.0, width=UNET_WIDTH)
-TINY = Scale(name="tiny", slices=1.0, epochs=2 / 15, minutes=1 / 600, width=4, most=(9, 6, 6), slim=True)
+FULL = WorkScale(name="1", slices=1.0, epochs=1.0, minutes=1.0, width=UNET_WIDTH)
+TINY = WorkScale(name="tiny", slices=1.0, epochs=2 / 15, minutes=1 / 600, width=4, most=(9, 6, 6), slim=True)
 """For a smoke test: the figures mean nothing."""
 
 
-def parse_scale(text: str) -> Scale:
+def parse_scale(text: str) -> WorkScale:
     """`tiny`, or a number F in (0, 1]; UserError for anything else.
 
     F is about the share of a classifier's work: slices and epochs each shrink to the root of F, and so does the
@@ -72,4 +72,4 @@ def parse_scale(text: str) -> Scale:
         return FULL
     root = math.sqrt(factor)
     width = max(4, 4 * round(UNET_WIDTH * root / 4))
-    return Scale(name=f"{factor:g}", slices=root, epochs=root, minutes=factor, width=width)
+    return WorkScale(name=f"{factor:g}", slices=root, epochs=root, minutes=factor, width=width)

@@ -18,7 +18,7 @@ from train.data.masks import load_mask
 from train.data.spread import middles
 from train.preprocess import Preprocess
 from train.recipes.lab.dataset import DataSet
-from train.recipes.lab.runs import Run
+from train.recipes.lab.runs import FinishedRun
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def largest(samples: Sequence[Sample], label: int) -> Sample:
     return max(areas, key=lambda area: area[:2])[2]
 
 
-def logits(run: Run, samples: Sequence[Sample], device: torch.device) -> npt.NDArray[np.float32]:
+def logits(run: FinishedRun, samples: Sequence[Sample], device: torch.device) -> npt.NDArray[np.float32]:
     """What a run's network says of slices: float32 [N, 3], or [N, 3, 256, 256] of a U-Net."""
     model, contract = run.model(device), run.config.contract
     preprocess = Preprocess(contract)

@@ -16,7 +16,7 @@ Cell = float | int | str | None | Sequence[float | None]
 
 
 @dataclass(frozen=True)
-class Column:
+class RecipeColumn:
     """key: in the CSV. title: for readers. of: the cell of one item; None: a row comes as a dictionary.
 
     digits: behind the point, of numbers with fractions.
@@ -29,7 +29,7 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class RecipeTable:
     """name: of its files. rows: cells by the columns' keys; a missing one is nothing. notes: said below it.
 
     split_by: patient or slice, where what is measured depends on it: stands in the title, and in the CSV as a column.
@@ -37,7 +37,7 @@ class Table:
 
     name: str
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[RecipeColumn, ...]
     rows: Sequence[dict[str, Cell]]
     notes: Sequence[str] = field(default=())
     split_by: str | None = None
@@ -100,7 +100,7 @@ class Table:
         }
 
 
-def row_of(columns: Sequence[Column], item: Sequence[Any]) -> dict[str, Cell]:
+def row_of(columns: Sequence[RecipeColumn], item: Sequence[Any]) -> dict[str, Cell]:
     """What the columns make of an item, in order its own cells where no column has a function."""
     if not any(column.of for column in columns):
         return {column.key: cell for column, cell in zip(columns, item, strict=True)}

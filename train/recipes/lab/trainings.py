@@ -20,7 +20,16 @@ from lits_deploy.machine import processor
 from train import checkpoint
 from train.config import FREE, TrainConfig
 from train.folder import CONFIG, LAST
-from train.recipes.lab.runs import EVERY_EPOCH, Figures, Recorder, Run, keep_snapshot, read_every_epoch, read_rows, slim
+from train.recipes.lab.runs import (
+    EVERY_EPOCH,
+    Figures,
+    FinishedRun,
+    Recorder,
+    keep_snapshot,
+    read_every_epoch,
+    read_rows,
+    slim,
+)
 from train.run import TEST, train
 from train.session import Observer
 
@@ -29,7 +38,7 @@ ENDLESS = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class WantedRun:
     """A run that a recipe asks for.
 
     view, split_by: what the data is recognised by, and how it is split.
@@ -73,7 +82,7 @@ def epochs_within(seconds: Sequence[float], minutes: float) -> int:
     return sum(spent <= 60 * minutes for spent, _ in begun)
 
 
-def trained(wanted: Wanted, runs: Path, watch: Observer) -> tuple[Run, bool]:
+def trained(wanted: WantedRun, runs: Path, watch: Observer) -> tuple[FinishedRun, bool]:
     """The run in its folder below `runs`, trained as far as it lacks; and whether anything was left to train."""
     folder, config = runs / wanted.name, wanted.config
     if folder.exists() and not (folder / CONFIG).is_file():  # killed before it began
@@ -98,12 +107,12 @@ def trained(wanted: Wanted, runs: Path, watch: Observer) -> tuple[Run, bool]:
     return _read(folder, wanted), True
 
 
-def _read(folder: Path, wanted: Wanted) -> Run:
+def _read(folder: Path, wanted: WantedRun) -> FinishedRun:
     rows, lines = read_rows(folder), read_every_epoch(folder / EVERY_EPOCH)
     count = wanted.part(rows)
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     device = torch.device(written["device"])
-    return Run(
+    return FinishedRun(
         name=wanted.name,
         folder=folder,
         config=wanted.config,

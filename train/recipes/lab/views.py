@@ -18,12 +18,12 @@ from train.data.layout import SPLITS, Sample
 from train.data.spread import middles
 from train.prepare.split import FEWEST_PATIENTS, split_patients
 from train.recipes.lab.dataset import DataSet
-from train.recipes.lab.scale import Scale
+from train.recipes.lab.scale import WorkScale
 
 Splits = dict[str, list[Sample]]
 
 
-def scaled(data: DataSet, scale: Scale, splits: Splits | None = None) -> Splits:
+def scaled(data: DataSet, scale: WorkScale, splits: Splits | None = None) -> Splits:
     """The slices that a scale leaves of each split: of `splits`, else of the data set's own."""
     whole = splits or {split: list(samples) for split, samples in data.layout.splits.items()}
     return {split: thin(data, samples, scale.slices_of(split, len(samples))) for split, samples in whole.items()}

@@ -12,13 +12,13 @@ import pytest
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.decode.checksum import checksum
 from lits_deploy.decode.decoding import Decoding
-from lits_deploy.decode.job import Job
-from lits_deploy.decode.settings import Settings
+from lits_deploy.decode.job import DecodeJob
+from lits_deploy.decode.settings import DecodeSettings
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans import READERS
+from lits_deploy.scans.appearance import GREY, HU, ONE_IN, chosen, is_look, look, of_grey, of_hu, packed, unpacked
 from lits_deploy.scans.dicom import read
 from lits_deploy.scans.hounsfield import Rescale
-from lits_deploy.scans.look import GREY, HU, ONE_IN, chosen, is_look, look, of_grey, of_hu, packed, unpacked
 from worlds import Series
 
 Pixels = npt.NDArray[np.uint8]
@@ -120,10 +120,10 @@ def test_a_worker_says_how_its_slices_look(tmp_path: Path) -> None:
     """As computed here from the same file, whichever way its slices have to be turned."""
     paths = Series(name="ct", count=24, step=2.0).write(tmp_path)
     contract = InputContract(window_hu=(-40.0, 160.0), size=64, crop=56)
-    jobs = [Job(n, str(path), READERS["dicom"]) for n, path in enumerate(sorted(tmp_path.rglob("IM*")))]
+    jobs = [DecodeJob(n, str(path), READERS["dicom"]) for n, path in enumerate(sorted(tmp_path.rglob("IM*")))]
     assert jobs, paths
     looked = 0
-    with Decoding(Settings(contract=contract, workers=1), Stop()) as decoding:
+    with Decoding(DecodeSettings(contract=contract, workers=1), Stop()) as decoding:
         for end, (frame,) in decoding.files(jobs, pixels=True):
             assert end.reason is None
             assert frame.checksum is not None

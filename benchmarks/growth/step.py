@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-from benchmarks.growth import made_up
+from benchmarks.growth import synthetic_scans
 from benchmarks.growth.answers import publish
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.pipeline.options import ClassifyOptions
@@ -46,12 +46,12 @@ def main() -> int:
 def plan(entries: int, folder: Path) -> dict[str, Any]:
     """Plan so many files; with a plan there, plan the same again."""
     summary = plan_scans(
-        made_up.bundle(),
-        made_up.Scans(entries),
+        synthetic_scans.bundle(),
+        synthetic_scans.SyntheticScans(entries),
         ["/archive"],
         JobFolder(str(folder / "job")),
         options=OPTIONS,
-        open_reader=made_up.headers,
+        open_reader=synthetic_scans.headers,
     )
     return {"shards": summary.shards, "series": summary.series, "new_shards": summary.new}
 

@@ -33,7 +33,7 @@ from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DeviceOutOfMemory
 from lits_deploy.files import canonical_json, write_json
 from lits_deploy.machine import cores, processor
-from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import Runtime
@@ -72,7 +72,7 @@ class Setting:
     slices_per_s: float
 
 
-class Found(NamedTuple):
+class TunedSetting(NamedTuple):
     """What there is for a run: the setting, why it was not remembered, and the options with it."""
 
     setting: Setting | None
@@ -87,14 +87,14 @@ def find(
     open_artifact: OpenArtifact,
     *,
     stop: Stop | None = None,
-) -> Found:
+) -> TunedSetting:
     """The batch size and threads that are fastest here: remembered, or measured now where the options ask for it.
 
     What the user set stays. Measuring takes some seconds and opens the network for itself. Raises KeyboardInterrupt
     when asked to stop meanwhile.
     """
     if options.batch_size and options.threads and not options.tune:
-        return Found(None, None, options)
+        return TunedSetting(None, None, options)
     key = box_and_bundle(bundle, artifact, options.runtime, options.device)
     setting, why_not = remembered(key), None
     if options.tune:
@@ -113,9 +113,9 @@ def find(
                 "Fix: export XDG_CACHE_HOME=FOLDER that can be written"
             )
     if setting is None:
-        return Found(None, None, options)
+        return TunedSetting(None, None, options)
     batch, threads = options.batch_size or setting.batch, options.threads or setting.threads
-    return Found(setting, why_not, replace(options, batch_size=batch, threads=threads))
+    return TunedSetting(setting, why_not, replace(options, batch_size=batch, threads=threads))
 
 
 def box_and_bundle(bundle: Bundle, artifact: Artifact, runtime: str, device: str) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def remembered(key: dict[str, Any]) -> Setting | None:
         and record.get("key") == key
         and isinstance(setting.batch, int)
         and isinstance(setting.threads, int)
-        and 1 <= setting.batch <= tuning.MOST_BATCH
+        and 1 <= setting.batch <= defaults.MOST_BATCH
         and 0 <= setting.threads <= cores()
     )
     return setting if sane else None
@@ -170,7 +170,7 @@ def measure(open_network: Open, *, device: str, stop: Stop | None = None) -> lis
     A batch that the device or its engine has no room for is left out.
     """
     cpu = device == "cpu"
-    sizes: Sequence[int] = tuning.CPU_BATCHES if cpu else tuning.GPU_BATCHES
+    sizes: Sequence[int] = defaults.CPU_BATCHES if cpu else defaults.GPU_BATCHES
     counts = sorted({cores(), max(1, cores() - 1)}, reverse=True) if cpu else [0]
     rates: dict[tuple[int, int], float] = {}
     for threads in counts:
@@ -186,7 +186,7 @@ def measure(open_network: Open, *, device: str, stop: Stop | None = None) -> lis
                         rates[size, threads] = max(rate, rates.get((size, threads), 0.0))
     found = [Setting(batch=b, threads=t, slices_per_s=rate) for (b, t), rate in rates.items()]
     found.sort(key=lambda one: -one.slices_per_s)
-    usual = (tuning.default_batch(device), counts[0])
+    usual = (defaults.default_batch(device), counts[0])
     default = next((one for one in found if (one.batch, one.threads) == usual), None)
     if default is not None and found[0].slices_per_s < BETTER * default.slices_per_s:
         found.remove(default)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from export.evidence import Evidence
-from export.points import RULES, fit, points_of, unjudged
+from export.operating_points import RULES, fit, points_of, unjudged
 from lits_deploy.operating_point import OUT_OF_FOLD, OperatingPoint
-from lits_deploy.pipeline.judge import Judge
+from lits_deploy.pipeline.decide import SliceDecider
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_each_fold_is_decided_by_what_was_fitted_on_the_others(rule: str, eviden
         own = evidence.folds == fold
         others = fit(evidence.target[~own], evidence.logits[~own], (rule,))
         point = OperatingPoint(rule=rule, threshold=others.thresholds[rule])
-        judge = Judge(temperature=others.temperature, abstain_below=others.abstain.threshold, point=point)
+        judge = SliceDecider(temperature=others.temperature, abstain_below=others.abstain.threshold, point=point)
         marked[own] = [answer.label == 2 for answer in judge.answers(evidence.logits[own])]
     fitted = fit(evidence.target, evidence.logits)
     told = next(point for point in points_of(evidence, fitted) if point["rule"] == rule)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READERS, SUFFIXES, ZIP, kinds
-from lits_deploy.scans.archive import Archive, Member
+from lits_deploy.scans.archive import Archive, ZipMember
 
 UNREADABLE = -1
 """Size of a record that is a failure already: a later, readable file of that path counts as changed."""
@@ -20,7 +20,7 @@ _INDEX = "a DICOM directory, which is an index: name the folder that it stands i
 
 
 @dataclass(frozen=True)
-class Found:
+class ScanRecord:
     """A scan file, or one inside a zip.
 
     path: escaped, relative to the base, with `/`; of a zip's member: the zip's path, `/` and the member's name.
@@ -68,7 +68,7 @@ def why_none(name: str) -> str:
     return _INDEX if kinds.is_dicomdir(name) else _NOT_A_SCAN
 
 
-def member_of(archive: Archive, container: str, member: Member) -> Found | str:
+def member_of(archive: Archive, container: str, member: ZipMember) -> ScanRecord | str:
     """The record of a zip's member, or, where it is no scan, what it is counted as. container: the zip's path."""
     path, name = f"{container}/{member.label}", member.label.rpartition("/")[2]
     suffix, reason = kinds.suffix_of(name), member.reason
@@ -84,8 +84,8 @@ def member_of(archive: Archive, container: str, member: Member) -> Found | str:
         if reason is None:
             return counted_as(content, suffix)
     if reason is not None:
-        return Found(path, UNREADABLE, 0, reason, container=container, member=member.number)
-    return Found(
+        return ScanRecord(path, UNREADABLE, 0, reason, container=container, member=member.number)
+    return ScanRecord(
         path,
         member.size,
         archive.mtime_ns,

@@ -77,7 +77,7 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class DecisionSettings:
     """What all classifiers' answers are read by, besides what makes probabilities of them.
 
     abstain_below: highest probability under which a slice gets no class, or None. point: the rule by which class 2 is
@@ -116,7 +116,7 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge(Reading):
+class SliceDecider(DecisionSettings):
     """How an artifact's logits are read (see `bundle.Artifact`). temperature: divides the logits."""
 
     temperature: float = 1.0
@@ -150,7 +150,7 @@ class PairDecided(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairJudge(Reading):
+class PairDecider(DecisionSettings):
     """How a pair's logits and pixels are read.
 
     Classes and doubts go by the probabilities of both networks (`both_probabilities`); those that are told are the
@@ -195,7 +195,7 @@ def both_probabilities(
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskJudge:
+class MaskDecider:
     """Reads a U-Net's labels: the answer is the mask, and the largest label in it."""
 
     def to_json(self) -> dict[str, Any]:

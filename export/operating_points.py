@@ -19,7 +19,7 @@ from export.promise import Bools, nested, promises
 from export.thresholds import threshold_of
 from lits_deploy.fusion import lesion_log_odds
 from lits_deploy.operating_point import ARGMAX, BALANCED, OperatingPoint
-from lits_deploy.pipeline.judge import Decided, Judge, PairDecided, softmax
+from lits_deploy.pipeline.decide import Decided, PairDecided, SliceDecider, softmax
 
 RULES = (
     ARGMAX,
@@ -33,7 +33,7 @@ Logits = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class FittedPoints:
     """What was fitted on some slices. thresholds: odds by rule, None for argmax."""
 
     temperature: float
@@ -44,24 +44,24 @@ class Fitted:
         """Which slices each rule gives class 2, bool [N] by rule."""
 
         def decide(point: OperatingPoint) -> Decided:
-            judge = Judge(temperature=self.temperature, abstain_below=self.abstain.threshold, point=point)
+            judge = SliceDecider(temperature=self.temperature, abstain_below=self.abstain.threshold, point=point)
             return judge.decide(logits)
 
         return marked(self.thresholds, decide)
 
 
-def fit(target: npt.NDArray[np.int64], logits: Logits, rules: Sequence[str] = RULES) -> Fitted:
+def fit(target: npt.NDArray[np.int64], logits: Logits, rules: Sequence[str] = RULES) -> FittedPoints:
     """Everything, on these slices. target: int64 [N]; logits: float32 [N, 3]. DataError where there is too little."""
     temperature = fit_temperature(target, logits)
     odds = lesion_log_odds(logits, temperature)
-    return Fitted(
+    return FittedPoints(
         temperature=temperature,
         abstain=fit_abstain(target, softmax(logits, temperature)),
         thresholds=thresholds_of(rules, target == 2, odds),
     )
 
 
-def points_of(evidence: Evidence, fitted: Fitted) -> tuple[dict[str, Any], ...]:
+def points_of(evidence: Evidence, fitted: FittedPoints) -> tuple[dict[str, Any], ...]:
     """Each rule of `fitted`, which was fitted on all of the evidence, as `OperatingPoint.from_json` reads it.
 
     DataError where a fold has no others to set its thresholds on: `unjudged` says so before.

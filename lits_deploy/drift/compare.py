@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.drift.numbers import NUMBERS, Number
+from lits_deploy.drift.features import NUMBERS, Number
 from lits_deploy.drift.portrait import LEAST_LOOKS, WORDS, Portrait
-from lits_deploy.drift.reference import Reference
+from lits_deploy.drift.reference import DriftReference
 from lits_deploy.synthetic import MARK
 
 LEAST_SERIES = 9
@@ -88,7 +88,7 @@ def rate(series: int) -> float:
     return marked_of(series) / (series + 1)
 
 
-def promise(reference: Reference | None) -> str:
+def promise(reference: DriftReference | None) -> str:
     """What a bundle with this reference can say of other series, in a sentence for its readers."""
     if reference is None:
         return "Nothing is kept of the series that it was trained on, so none can be said to be unlike them."
@@ -102,7 +102,7 @@ def promise(reference: Reference | None) -> str:
     )
 
 
-def against(reference: Reference | None, portrait: Portrait) -> Against:
+def against(reference: DriftReference | None, portrait: Portrait) -> Against:
     """Hold a series against a reference. Words alone mark none."""
     if reference is None:
         return Against(why_not="the bundle keeps nothing of the series that it was trained on")
@@ -148,7 +148,7 @@ def deviations(numbers: Sequence[Number], table: npt.NDArray[np.float64]) -> npt
     return np.where(there, (filled - mean) / spread, np.nan)
 
 
-def _words(reference: Reference, portrait: Portrait) -> Iterator[str]:
+def _words(reference: DriftReference, portrait: Portrait) -> Iterator[str]:
     """What the header of a series says that no training series' does, where theirs say anything."""
     for name, word in portrait.words.items():
         known = reference.words.get(name, {})

@@ -19,7 +19,7 @@ from lits_deploy.pipeline.stop import Stop
 _PR_SET_PDEATHSIG = 1
 
 
-class Link:
+class ParentLink:
     """Messages to the parent and from it; a thread listens, so that a request to stop arrives while work is done."""
 
     def __init__(self, stream: IO[bytes], *, at_end: Callable[[], None] = lambda: os._exit(exits.DONE)) -> None:

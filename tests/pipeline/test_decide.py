@@ -11,7 +11,7 @@ import pytest
 from folder_runs import SIZE, rows
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.operating_point import OperatingPoint
-from lits_deploy.pipeline.judge import Judge, softmax
+from lits_deploy.pipeline.decide import SliceDecider, softmax
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from pictures import folder_of_slices
@@ -22,7 +22,7 @@ LOGITS = np.array([[4.0, 0.0, 0.0], [0.1, 0.0, 0.2], [np.nan, 0.0, 1.0]], dtype=
 
 
 def test_sure_unsure_and_broken_answers() -> None:
-    sure, unsure, broken = Judge(abstain_below=0.5).answers(LOGITS)
+    sure, unsure, broken = SliceDecider(abstain_below=0.5).answers(LOGITS)
     assert (sure.label, sure.reason, sure.unsure) == (0, None, False)
     assert (unsure.label, unsure.reason, unsure.unsure) == (None, "unsure: no class reaches 0.500", True)
     assert [unsure.p0, unsure.p1, unsure.p2] == pytest.approx(softmax(LOGITS[1]).tolist())
@@ -31,16 +31,16 @@ def test_sure_unsure_and_broken_answers() -> None:
 
 
 def test_temperature_comes_before_the_threshold() -> None:
-    (sharp,) = Judge(abstain_below=0.9).answers(LOGITS[:1])
-    (flat,) = Judge(temperature=8.0, abstain_below=0.9).answers(LOGITS[:1])
+    (sharp,) = SliceDecider(abstain_below=0.9).answers(LOGITS[:1])
+    (flat,) = SliceDecider(temperature=8.0, abstain_below=0.9).answers(LOGITS[:1])
     assert sharp.label == 0
     assert flat.unsure
-    (exact,) = Judge(abstain_below=float(softmax(LOGITS[:1])[0, 0])).answers(LOGITS[:1])
+    (exact,) = SliceDecider(abstain_below=float(softmax(LOGITS[:1])[0, 0])).answers(LOGITS[:1])
     assert exact.label == 0, "a slice at the threshold is answered"
 
 
 def test_without_a_threshold_every_number_is_an_answer() -> None:
-    assert [answer.label for answer in Judge().answers(LOGITS)] == [0, 2, None]
+    assert [answer.label for answer in SliceDecider().answers(LOGITS)] == [0, 2, None]
 
 
 def test_unsure_slices_keep_their_probabilities_and_lose_their_class(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def drawn(seed: int, count: int = 400) -> np.ndarray:
 def test_argmax_answers_as_it_did_before_there_were_rules(below: float | None) -> None:
     """The rule of earlier versions, written out."""
     logits = np.concatenate([drawn(0), LOGITS])
-    rows = list(Judge(temperature=1.7, abstain_below=below).answers(logits))
+    rows = list(SliceDecider(temperature=1.7, abstain_below=below).answers(logits))
     for row, z in zip(rows, logits, strict=True):
         p = softmax(z[np.newaxis], 1.7)[0]
         if not np.isfinite(z).all():
@@ -99,12 +99,12 @@ def test_argmax_answers_as_it_did_before_there_were_rules(below: float | None) -
         unsure = below is not None and p[z.argmax()] < np.float32(below)
         assert (row.label, row.unsure) == (None if unsure else int(z.argmax()), unsure)
         assert (row.p0, row.p1, row.p2) == tuple(map(float, p))
-    assert Judge(abstain_below=below).to_json() == {"abstain_below": below}, "its identity, too"
+    assert SliceDecider(abstain_below=below).to_json() == {"abstain_below": below}, "its identity, too"
 
 
 @pytest.mark.parametrize("threshold", [1e-20, 0.125, 1.0, 3.0, 1e20])
 def test_class_2_from_the_threshold_on_and_else_the_more_probable_of_the_others(threshold: float) -> None:
-    logits, judge = drawn(1), Judge(temperature=2.0, point=OperatingPoint(rule="balanced", threshold=threshold))
+    logits, judge = drawn(1), SliceDecider(temperature=2.0, point=OperatingPoint(rule="balanced", threshold=threshold))
     z = logits.astype(np.float64) / 2.0
     odds = np.exp(z[:, 2] - z.max(axis=1)) / np.exp(z[:, :2] - z.max(axis=1, keepdims=True)).sum(axis=1)
     labels = np.array([answer.label for answer in judge.answers(logits)])
@@ -117,19 +117,23 @@ def test_odds_hold_where_probabilities_would_round() -> None:
     logits = np.array([[0.0, 0.0, 40.0], [0.0, 0.0, 41.0]], np.float32)
     assert softmax(logits)[0, 2] == softmax(logits)[1, 2] == 1.0
     between = float(np.exp(40.5) / 2)
-    labels = [a.label for a in Judge(point=OperatingPoint(rule="specificity=0.98", threshold=between)).answers(logits)]
+    labels = [
+        a.label for a in SliceDecider(point=OperatingPoint(rule="specificity=0.98", threshold=between)).answers(logits)
+    ]
     assert labels == [0, 2]
 
 
 def test_what_the_rule_finds_is_not_withheld_and_everything_else_abstains_as_before() -> None:
     logits = drawn(2)
-    plain = list(Judge(abstain_below=0.6).answers(logits))
-    sensitive = list(Judge(abstain_below=0.6, point=OperatingPoint(rule="balanced", threshold=0.4)).answers(logits))
+    plain = list(SliceDecider(abstain_below=0.6).answers(logits))
+    sensitive = list(
+        SliceDecider(abstain_below=0.6, point=OperatingPoint(rule="balanced", threshold=0.4)).answers(logits)
+    )
     assert any(before.unsure and after.label == 2 for before, after in zip(plain, sensitive, strict=True))
     for before, after in zip(plain, sensitive, strict=True):
         if after.label != 2:
             assert after.unsure == before.unsure
-    broken = list(Judge(point=OperatingPoint(rule="balanced", threshold=0.1)).answers(LOGITS))[2]
+    broken = list(SliceDecider(point=OperatingPoint(rule="balanced", threshold=0.1)).answers(LOGITS))[2]
     assert set(broken[1:]) == {None}, "no number is no lesion"
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lits_deploy.drift.against import LEAST_SERIES, against, deviations, marked_of, promise, rate
-from lits_deploy.drift.numbers import AS_SEEN, BY_NAME, NUMBERS
+from lits_deploy.drift.compare import LEAST_SERIES, against, deviations, marked_of, promise, rate
+from lits_deploy.drift.features import AS_SEEN, BY_NAME, NUMBERS
 from lits_deploy.drift.portrait import Portrait, portrait
-from lits_deploy.drift.reference import MOST_SERIES, Reference, reference_of
+from lits_deploy.drift.reference import MOST_SERIES, DriftReference, reference_of
 from looks import looks, people, person
 
 
@@ -103,12 +103,12 @@ def test_equal_numbers_do_not_make_every_difference_infinite() -> None:
     [
         (None, person(1), "the bundle keeps nothing of the series that it was trained on"),
         (people(8), person(1), "the bundle keeps 8 of the series"),
-        (Reference(numbers={}), person(1), "the bundle keeps 0 of the series"),
+        (DriftReference(numbers={}), person(1), "the bundle keeps 0 of the series"),
         (people(), Portrait(), "fewer than 6 of its slices were looked at"),
         (people(), Portrait(numbers={"field_mm": 400.0}), "fewer than 6 of its slices were looked at"),
     ],
 )
-def test_where_nothing_can_be_said_the_reason_is(reference: Reference | None, own: Portrait, why: str) -> None:
+def test_where_nothing_can_be_said_the_reason_is(reference: DriftReference | None, own: Portrait, why: str) -> None:
     found = against(reference, own)
     assert not found.marked
     assert found.told.startswith(f"not compared: {why}")
@@ -142,7 +142,7 @@ class TestReference:
     def test_it_comes_back_from_json_and_names_nobody(self) -> None:
         reference = people(hu=True, answers="out of fold")
         record = json.loads(json.dumps(reference.to_json()))
-        again = Reference.from_json(record)
+        again = DriftReference.from_json(record)
         assert again is not None
         assert (again.series, again.data, again.answers, again.synthetic) == (21, "made up", "out of fold", False)
         assert again.to_json() == record
@@ -169,14 +169,14 @@ class TestReference:
         ],
     )
     def test_what_is_not_as_it_must_be_is_none(self, change: dict[str, Any]) -> None:
-        assert Reference.from_json(people().to_json() | change) is None
-        assert Reference.from_json([change]) is None
-        assert Reference.from_json(None) is None
+        assert DriftReference.from_json(people().to_json() | change) is None
+        assert DriftReference.from_json([change]) is None
+        assert DriftReference.from_json(None) is None
 
     def test_numbers_and_words_that_are_not_known_are_passed_over(self) -> None:
         record = people().to_json()
         record["numbers"]["beauty"], record["words"]["colour"] = [1.0] * 21, {"red": 1}
-        read = Reference.from_json(record)
+        read = DriftReference.from_json(record)
         assert read is not None
         assert "beauty" not in read.numbers
         assert read.words == {}

@@ -17,7 +17,7 @@ from fake_runtime import FakeRuntime
 from lits_deploy.backends import places
 from lits_deploy.bundle import Bundle
 from lits_deploy.machine import cores
-from lits_deploy.pipeline import tuned, tuning
+from lits_deploy.pipeline import autotune, defaults
 from lits_deploy.pipeline.network import open_network
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
@@ -47,18 +47,18 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """One call a pass, and few batch sizes."""
-    monkeypatch.setattr(tuned, "STEP_S", 0.0)
-    monkeypatch.setattr(tuning, "CPU_BATCHES", (4, 8, 16))
+    monkeypatch.setattr(autotune, "STEP_S", 0.0)
+    monkeypatch.setattr(defaults, "CPU_BATCHES", (4, 8, 16))
 
 
 def test_a_clearly_faster_batch_wins_and_the_default_stays_otherwise(quick: None) -> None:
     fast = {4: 0.02, 8: 0.04, 16: 0.008}  # 200, 200 and 2000 slices/s
-    found = tuned.measure(lambda *_: Paced(fast), device="cpu")
+    found = autotune.measure(lambda *_: Paced(fast), device="cpu")
     assert found[0].batch == 16
     assert found[0].slices_per_s > 2 * next(one for one in found if one.batch == 8).slices_per_s
     even = {size: 0.02 * size for size in (4, 8, 16)}
-    found = tuned.measure(lambda *_: Paced(even), device="cpu")
-    assert (found[0].batch, found[0].threads) == (tuning.CPU_BATCH, cores())
+    found = autotune.measure(lambda *_: Paced(even), device="cpu")
+    assert (found[0].batch, found[0].threads) == (defaults.CPU_BATCH, cores())
 
 
 def test_a_request_to_stop_ends_the_measuring(bundle: Bundle) -> None:
@@ -74,39 +74,41 @@ def test_a_request_to_stop_ends_the_measuring(bundle: Bundle) -> None:
         return Stopping(shape=(1, 8, 8), max_batch=64)
 
     with pytest.raises(KeyboardInterrupt):
-        tuned.find(bundle, bundle.artifact("fp32"), ClassifyOptions(tune=True, device="cpu"), open_artifact, stop=stop)
+        autotune.find(
+            bundle, bundle.artifact("fp32"), ClassifyOptions(tune=True, device="cpu"), open_artifact, stop=stop
+        )
     assert len(set(seen)) == 1
 
 
 def test_others_are_told_from_ones_own_work(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([(0, 0), (100 * os.sysconf("SC_CLK_TCK"), 40 * os.sysconf("SC_CLK_TCK"))])
-    monkeypatch.setattr(tuned.Others, "_ticks", staticmethod(lambda: next(ticks)))
+    monkeypatch.setattr(autotune.Others, "_ticks", staticmethod(lambda: next(ticks)))
     own = iter([1.0, 31.0])
-    monkeypatch.setattr(tuned, "process_time", lambda: next(own))
-    assert tuned.Others().share() == pytest.approx(0.3)  # 60 s busy, 30 of them ours, of 100
+    monkeypatch.setattr(autotune, "process_time", lambda: next(own))
+    assert autotune.Others().share() == pytest.approx(0.3)  # 60 s busy, 30 of them ours, of 100
 
 
 def test_a_batch_without_memory_is_left_out(quick: None) -> None:
     seconds = dict.fromkeys((4, 8, 16), 0.001)
-    found = tuned.measure(lambda *_: Paced(seconds, memory_for=8), device="cpu")
+    found = autotune.measure(lambda *_: Paced(seconds, memory_for=8), device="cpu")
     assert {one.batch for one in found} == {4, 8}
 
 
 def test_what_is_remembered_is_for_this_box_and_bundle_and_must_make_sense(bundle: Bundle) -> None:
     runtime, device = places()[0]
-    key = tuned.box_and_bundle(bundle, bundle.artifact(), runtime, device)
-    assert tuned.remembered(key) is None
-    setting = tuned.Setting(batch=16, threads=1, slices_per_s=123.0)
-    assert tuned.remember(key, setting, [setting])
-    assert tuned.remembered(key) == setting
-    assert tuned.remembered({**key, "processor": "another"}) is None
-    path = tuned._path(key)
+    key = autotune.box_and_bundle(bundle, bundle.artifact(), runtime, device)
+    assert autotune.remembered(key) is None
+    setting = autotune.Setting(batch=16, threads=1, slices_per_s=123.0)
+    assert autotune.remember(key, setting, [setting])
+    assert autotune.remembered(key) == setting
+    assert autotune.remembered({**key, "processor": "another"}) is None
+    path = autotune._path(key)
     record = json.loads(path.read_text())
     for nonsense in ({"batch": 10**6}, {"batch": "16"}, {"threads": -1}, {"more": 1}):
         path.write_text(json.dumps({**record, "setting": {**record["setting"], **nonsense}}))
-        assert tuned.remembered(key) is None
+        assert autotune.remembered(key) is None
     path.write_text("{")
-    assert tuned.remembered(key) is None
+    assert autotune.remembered(key) is None
 
 
 def test_a_run_takes_it_and_what_the_user_says_comes_first(
@@ -118,20 +120,20 @@ def test_a_run_takes_it_and_what_the_user_says_comes_first(
         Image.fromarray(rng.integers(0, 256, (256, 256)).astype(np.uint8)).save(tmp_path / "scans" / f"{index}.png")
     asked: list[str] = []
 
-    def measured(open_network: tuned.Open, *, device: str, stop: object) -> list[tuned.Setting]:
+    def measured(open_network: autotune.Open, *, device: str, stop: object) -> list[autotune.Setting]:
         asked.append(device)
         with open_network(4, 1) as network:
             assert isinstance(network, Runtime)
             assert network.max_batch == 4
-        return [tuned.Setting(batch=2, threads=1, slices_per_s=9.0)]
+        return [autotune.Setting(batch=2, threads=1, slices_per_s=9.0)]
 
-    monkeypatch.setattr(tuned, "measure", measured)
-    monkeypatch.setattr(tuned.Others, "share", lambda _: 0.5)
+    monkeypatch.setattr(autotune, "measure", measured)
+    monkeypatch.setattr(autotune.Others, "share", lambda _: 0.5)
     busy = run_folder(
         bundle, [tmp_path / "scans"], tmp_path / "busy", options=ClassifyOptions(device="cpu", workers=1, tune=True)
     )
     assert busy.warnings == ("Other programs took 50 % of the processor while tuning: nothing was remembered.",)
-    monkeypatch.setattr(tuned.Others, "share", lambda _: 0.0)
+    monkeypatch.setattr(autotune.Others, "share", lambda _: 0.0)
     asked.clear()
 
     def options_of(name: str, options: ClassifyOptions) -> dict[str, object]:
@@ -141,7 +143,7 @@ def test_a_run_takes_it_and_what_the_user_says_comes_first(
 
     plain = ClassifyOptions(device="cpu", workers=1, salt="s")
     first = options_of("a", plain)
-    assert (first["batch_size"], first["tuned"]) == (tuning.CPU_BATCH, None)
+    assert (first["batch_size"], first["tuned"]) == (defaults.CPU_BATCH, None)
     found = options_of("b", replace(plain, tune=True))
     assert (found["batch_size"], found["threads"]) == (2, 1)
     later = options_of("c", plain)
@@ -162,8 +164,8 @@ def test_no_batch_is_tried_that_the_engine_does_not_take(quick: None, monkeypatc
         return network
 
     for batches, tried in (((1, 2, 4), {1, 2}), ((8, 16), {2})):
-        monkeypatch.setattr(tuning, "GPU_BATCHES", batches)
-        assert {one.batch for one in tuned.measure(opened, device="cuda:0")} == tried
+        monkeypatch.setattr(defaults, "GPU_BATCHES", batches)
+        assert {one.batch for one in autotune.measure(opened, device="cuda:0")} == tried
 
 
 def test_only_a_batch_size_that_was_named_is_tried_beyond_the_engines_default(
@@ -180,4 +182,4 @@ def test_only_a_batch_size_that_was_named_is_tried_beyond_the_engines_default(
     for one in (options, replace(options, batch_size=64), replace(options, batch_size=128, tune=True)):
         open_network(bundle, options=one)
     opener(bundle, spec_of(bundle, 1, "fp32", "tensorrt", "cuda"))(8)
-    assert asked == [(tuning.GPU_BATCH, False), (64, True), (128, False), (8, True)]
+    assert asked == [(defaults.GPU_BATCH, False), (64, True), (128, False), (8, True)]

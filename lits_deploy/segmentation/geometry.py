@@ -17,7 +17,7 @@ from lits_deploy.scans.orient import TURNS, margins, turned_back, unsquared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class MaskGeometry:
     """Where masks of size×size lie on sources of rows×columns that were turned by `turn` (a name of `scans.orient`)."""
 
     size: int

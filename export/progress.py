@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
-class Talk:
+class ExportProgress:
     """A line; the start of a phase with its number of steps; steps done."""
 
     say: Callable[[str], None] = lambda _: None

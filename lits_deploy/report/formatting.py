@@ -7,13 +7,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lits_deploy.drift.against import rate
+from lits_deploy.drift.compare import rate
 from lits_deploy.measured import figures_line, lesions_line, measured_on
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD
 from lits_deploy.pages import escape
 from lits_deploy.procedure import procedure_line, procedure_on
-from lits_deploy.report import both
-from lits_deploy.report.view import Picture, Series, View
+from lits_deploy.report import pair
+from lits_deploy.report.view import ReportPicture, ReportView, SeriesView
 from lits_deploy.studies import SeriesSummary
 from lits_deploy.synthetic import BESIDE, MARK
 
@@ -75,7 +75,7 @@ def run_of(s: SeriesSummary) -> str:
     return amount(s.longest_lesion_run, "slice") + length
 
 
-def kind_of(series: Series) -> str:
+def kind_of(series: SeriesView) -> str:
     """What kind of series it is: `DICOM CT, axial`, `pictures`."""
     info = series.summary.info
     if info.get("kind") == "picture":
@@ -104,7 +104,7 @@ def series_facts(s: SeriesSummary) -> list[tuple[str, str]]:
     return found
 
 
-def ends_of(series: Series) -> tuple[str, str]:
+def ends_of(series: SeriesView) -> tuple[str, str]:
     """What stands at both ends of a strip; all of it at the left of one that does not fill its width.
 
     Slices are numbered as beside pictures, from 1.
@@ -130,7 +130,7 @@ def breakable(text: str) -> Markup:
     return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(text))))  # none of these stands in an escaped character
 
 
-def strip_told(series: Series) -> str:
+def strip_told(series: SeriesView) -> str:
     """A strip in words, for those who do not see it."""
     s = series.summary
     if not s.answered:
@@ -141,19 +141,19 @@ def strip_told(series: Series) -> str:
     )
 
 
-def place_of(series: Series, picture: Picture) -> str:
+def place_of(series: SeriesView, picture: ReportPicture) -> str:
     """Where a pictured slice lies along its series."""
     text = f"slice {picture.place + 1} of {series.summary.slices:,}"
     position = picture.row.position
     return text if position is None or not series.in_mm else f"{text}, z {signed(position, 1)} mm"
 
 
-def answer_of(view: View, picture: Picture) -> str:
+def answer_of(view: ReportView, picture: ReportPicture) -> str:
     """What the slice was called."""
     return "abstained" if picture.row.label is None else view.classes[picture.row.label]
 
 
-def overlay_told(view: View) -> str:
+def overlay_told(view: ReportView) -> str:
     """What is drawn over the pictures, in a sentence or two."""
     overlay = view.overlay
     if overlay is None:
@@ -169,7 +169,7 @@ def overlay_told(view: View) -> str:
     return f"Nothing is drawn over the pictures: {overlay['why']}."
 
 
-def tested(view: View) -> str | None:
+def tested(view: ReportView) -> str | None:
     """How far the network can be trusted, from its bundle: sensitivity and precision of `lesion` on unseen slices."""
     test = _test(view)
     if test is None or view.about is None or view.about["task"] != "classify":
@@ -180,18 +180,18 @@ def tested(view: View) -> str | None:
     return f"{BESIDE} {line}" if line and test["synthetic"] else line
 
 
-def promised(view: View) -> str | None:
+def promised(view: ReportView) -> str | None:
     """What the run's rule is expected to miss on new patients; None where its bundle promised nothing."""
     told = _decided(view)
     return " ".join(text for key in ("promised", "by_patient") if (text := told.get(key))) or None
 
 
-def _decided(view: View) -> dict[str, Any]:
+def _decided(view: ReportView) -> dict[str, Any]:
     """By which rule class 2 was given (`pipeline.about.decided`); empty for runs before there were any."""
     return (view.about or {}).get("decided") or {}
 
 
-def compared(view: View) -> str:
+def compared(view: ReportView) -> str:
     """How many series are unlike those that the network was trained on, or that nobody knows."""
     unlike, like = view.compared["unlike"], view.compared["like"]
     if not unlike + like:
@@ -210,13 +210,13 @@ def compared(view: View) -> str:
     return text + (f" {amount(rest, 'series', 'series')} could not be compared." if rest else "")
 
 
-def _test(view: View) -> dict[str, Any] | None:
+def _test(view: ReportView) -> dict[str, Any] | None:
     """Figures of the file in use on its test split; None where nobody measured them, or another network's alone."""
     test: dict[str, Any] | None = (view.about or {}).get("test")
     return test if test and "runtime" in test else None  # of an earlier version: what training had measured
 
 
-def ran(view: View) -> str | None:
+def ran(view: ReportView) -> str | None:
     """When the slices were judged: one time, or the first start and the last that answered any."""
     if view.ran is None:
         return None
@@ -224,7 +224,7 @@ def ran(view: View) -> str | None:
     return last if first == last else f"{first} to {last}"
 
 
-def facts(view: View) -> list[tuple[str, str]]:
+def facts(view: ReportView) -> list[tuple[str, str]]:
     """Identity of the run: name and value, in reading order."""
     p, about = view.provenance, view.about
     found = [("Run", p["run_id"])]
@@ -279,7 +279,7 @@ def facts(view: View) -> list[tuple[str, str]]:
                 "never" if below is None else f"where no class reaches {below:.3f}{unless}",
             ),
         ]
-    found += both.facts(about)
+    found += pair.facts(about)
     test = _test(view)
     figures = "not measured on this file" if test is None else f"{measured_on(test)}: {figures_line(test)}"
     found.append(("Test figures", figures if test is None else f"{figures} ({test['runtime']})"))

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from train.prepare.found import Source
+from train.prepare.contents import ScanSource
 
 Record = dict[str, Any]
 ScanKey = tuple[str, str]
@@ -30,12 +30,12 @@ def title(patient: str, scan: str) -> str:
     return patient if scan in ("", "*", patient) else f"{patient}/{scan}"
 
 
-def remembered(source: Source, records: Mapping[ScanKey, Record]) -> Record | None:
+def remembered(source: ScanSource, records: Mapping[ScanKey, Record]) -> Record | None:
     """What an earlier start noted of this scan, or None."""
     return records.get((source.patient, source.scan)) or records.get((source.patient, ""))
 
 
-def numbered(sources: Sequence[Source], records: Mapping[ScanKey, Record]) -> list[Source]:
+def numbered(sources: Sequence[ScanSource], records: Mapping[ScanKey, Record]) -> list[ScanSource]:
     """The scans with their numbers and those of their patients, in order of their numbers.
 
     A number that a scan had before stays; one that any other scan had is not given again. Then come the numbers that
@@ -84,5 +84,5 @@ def splits_before(records: Mapping[ScanKey, Record]) -> dict[str, str]:
     return found
 
 
-def _by_name(source: Source) -> tuple[str, int, str]:
+def _by_name(source: ScanSource) -> tuple[str, int, str]:
     return source.patient, int(source.scan) if source.scan.isdecimal() else -1, source.scan

@@ -13,20 +13,20 @@ import numpy.typing as npt
 Column = npt.NDArray[np.float64]
 
 
-class Scale(NamedTuple):
+class FeatureScale(NamedTuple):
     """On which values are compared, and the way back."""
 
     of: Callable[[Column], Column]
     back: Callable[[Column], Column]
 
 
-def _logarithm(floor: float) -> Scale:
-    return Scale(lambda values: np.log(np.maximum(values, 0) + floor), lambda scaled: np.exp(scaled) - floor)
+def _logarithm(floor: float) -> FeatureScale:
+    return FeatureScale(lambda values: np.log(np.maximum(values, 0) + floor), lambda scaled: np.exp(scaled) - floor)
 
 
-PLAIN = Scale(np.asarray, np.asarray)
-_ROOT = Scale(lambda values: np.sqrt(np.maximum(values, 0)), lambda scaled: np.maximum(scaled, 0) ** 2)
-_ANGLE = Scale(lambda values: np.arctanh(np.clip(values, -0.98, 0.98)), np.tanh)  # Fisher's z
+PLAIN = FeatureScale(np.asarray, np.asarray)
+_ROOT = FeatureScale(lambda values: np.sqrt(np.maximum(values, 0)), lambda scaled: np.maximum(scaled, 0) ** 2)
+_ANGLE = FeatureScale(lambda values: np.arctanh(np.clip(values, -0.98, 0.98)), np.tanh)  # Fisher's z
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class Number:
     shown: float = 1.0
     lowest: float | None = None
     highest: float | None = None
-    scale: Scale = PLAIN
+    scale: FeatureScale = PLAIN
     step: float = 1.0
     answers: bool = False
 

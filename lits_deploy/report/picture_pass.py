@@ -17,7 +17,7 @@ from lits_deploy.backends import open_runtime
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.contract import unshared
 from lits_deploy.decode.decoding import StoppedError
-from lits_deploy.decode.job import Job
+from lits_deploy.decode.job import DecodeJob
 from lits_deploy.errors import BundleError, ContractError, DeviceOutOfMemory, LitsError
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import PICTURES, Ledger, PictureRow, ResultRow
@@ -140,7 +140,7 @@ def _decoded(run: RunContext, missing: Iterable[Key]) -> dict[Key, Slice]:
     ledger, real_path = run.output.ledger, run.listing.real_path
     neighbours = Neighbours(run) if run.contract.channels > 1 else None
     jobs = [
-        Job.of(row, real_path, only=tuple(only[row.file]), beside=neighbours.of(row.file) if neighbours else ())
+        DecodeJob.of(row, real_path, only=tuple(only[row.file]), beside=neighbours.of(row.file) if neighbours else ())
         for row in ledger.staged_files(only)
     ]
     if not jobs:  # no worker is waited for, where all was done before

@@ -22,9 +22,9 @@ from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.report import drawn
+from lits_deploy.report import picture_pass
 from lits_deploy.report.after import reporter
-from lits_deploy.report.drawn import Overlay, cam_overlay, check_segmenter, label_overlay
+from lits_deploy.report.picture_pass import Overlay, cam_overlay, check_segmenter, label_overlay
 from lits_deploy.report.pictures import from_json
 from lits_deploy.report.redraw import redraw
 from lits_deploy.runtime import Outputs, RuntimeInfo
@@ -206,7 +206,7 @@ def test_a_segmenter_outlines_liver_and_lesions(
         asked.update(how, bundle=used)
         return Segmenting(shape=(1, SIZE, SIZE), max_batch=4)
 
-    monkeypatch.setattr(drawn, "open_runtime", opened)
+    monkeypatch.setattr(picture_pass, "open_runtime", opened)
     _, said = run(bundle, scans, tmp_path / "out", segmenter=unet)
     assert said == []
     assert (asked["bundle"], asked["wanted"]) == (unet, ("labels",))

@@ -31,7 +31,7 @@ _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Target:
     """Where one worker computes. name: of the worker; device: as `--device` takes it; cores: of its own, empty: all."""
 
     name: str
@@ -51,7 +51,7 @@ class Place:
         )
 
 
-def places(text: str, *, runtime: str = "auto") -> list[Place]:
+def places(text: str, *, runtime: str = "auto") -> list[Target]:
     """What `--devices` says. Raises DeviceError for anything else, or where `all` meets none that works."""
     names = [part.strip() for part in text.split(",") if part.strip()]
     if names == ["all"]:
@@ -86,17 +86,17 @@ def _all(runtime: str) -> list[str]:
     return [f"cuda:{index}" for index in working if nvidia.gpu_name(index) == most]
 
 
-def _shared(named: Sequence[tuple[str, str]]) -> list[Place]:
+def _shared(named: Sequence[tuple[str, str]]) -> list[Target]:
     """Places that share the cores between them."""
     if len(named) == 1:
-        return [Place(name=name, device=device) for name, device in named]
+        return [Target(name=name, device=device) for name, device in named]
     allowed, usable = _cores_by_socket(), machine.cores()
     if usable < len(allowed):  # a quota of time, not of cores: whoever comes to run may run on any
         share = max(1, usable // len(named))
         workers = max(1, min(4, share - 1))
-        return [Place(name=name, device=device, threads=share, workers=workers) for name, device in named]
+        return [Target(name=name, device=device, threads=share, workers=workers) for name, device in named]
     return [
-        Place(name=name, device=device, cores=_part(allowed, number, len(named)))
+        Target(name=name, device=device, cores=_part(allowed, number, len(named)))
         for number, (name, device) in enumerate(named)
     ]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lits_deploy.drift.against import rate
-from lits_deploy.nights.compare import Comparison, Finding
+from lits_deploy.drift.compare import rate
+from lits_deploy.nights.compare import FeatureFinding, SampleComparison
 from lits_deploy.nights.night import TRAINING, Night
 from lits_deploy.synthetic import MARK
 
@@ -43,7 +43,7 @@ def counted(night: Night) -> str:
     )
 
 
-def verdict(comparison: Comparison, false_share: float) -> str:
+def verdict(comparison: SampleComparison, false_share: float) -> str:
     """What came of a comparison, in a sentence."""
     other = others(comparison)
     if comparison.why_not is not None:
@@ -56,7 +56,7 @@ def verdict(comparison: Comparison, false_share: float) -> str:
     return f"Differs from {other} in {len(comparison.found)} of {whole} respects: {names} ({certain})."
 
 
-def others(comparison: Comparison) -> str:
+def others(comparison: SampleComparison) -> str:
     """What a night is compared with."""
     other = comparison.other
     if other.name == TRAINING:
@@ -64,7 +64,7 @@ def others(comparison: Comparison) -> str:
     return f"the {other.series:,} series of {other.name}"
 
 
-def rows(findings: Sequence[Finding]) -> list[tuple[str, ...]]:
+def rows(findings: Sequence[FeatureFinding]) -> list[tuple[str, ...]]:
     """The cells of HEADER."""
     return [
         (
@@ -79,14 +79,14 @@ def rows(findings: Sequence[Finding]) -> list[tuple[str, ...]]:
     ]
 
 
-def title(one: Finding) -> str:
+def title(one: FeatureFinding) -> str:
     """What was compared, with its unit."""
     if one.number is None:
         return f"{one.what} {one.word} (%)"
     return f"{one.what} ({one.number.unit})" if one.number.unit else one.what
 
 
-def value(one: Finding, number: float) -> str:
+def value(one: FeatureFinding, number: float) -> str:
     """A value without its unit."""
     return f"{100 * number:.0f}" if one.number is None else one.number.text(number)
 
@@ -96,7 +96,7 @@ def p_value(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
-def smallest(one: Finding) -> str:
+def smallest(one: FeatureFinding) -> str:
     """From which medians on a shift would be found four times in five."""
     if one.number is None:
         return DASH

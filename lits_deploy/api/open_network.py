@@ -15,7 +15,7 @@ from lits_deploy.api.paths import AnyPath, bundle_of, options_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import UserError
-from lits_deploy.pipeline import tuning
+from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.inference import Output, Portions
 from lits_deploy.pipeline.network import open_artifact, outputs_of, suitable
 from lits_deploy.pipeline.options import ClassifyOptions
@@ -92,7 +92,7 @@ class OpenedBundle:
         shown: list[int] = []
 
         def batches() -> Iterator[npt.NDArray[np.uint8]]:
-            size = self._options.batch_size or min(tuning.default_batch(network.describe().device), network.max_batch)
+            size = self._options.batch_size or min(defaults.default_batch(network.describe().device), network.max_batch)
             while some := list(islice(scan.frames, size)):
                 frames.extend(some)
                 shown.extend(frame.index for frame in some if frame.pixels is not None)

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans.containment import Within, real_names
+from lits_deploy.scans.discover import ScanRecord
 from lits_deploy.scans.fetch import is_object, is_there, version_at
 from lits_deploy.scans.paths import unescape
-from lits_deploy.scans.within import Within, real_names
 from lits_deploy.sharding.record import JobRecord
 from lits_deploy.sharding.rows import PlannedRow
 
@@ -55,7 +55,7 @@ class PlannedListing:
         """The operating system's path of a row's path, or its object's URL."""
         return os.path.join(self.base, unescape(path))  # noqa: PTH118 - Path would cost more, once per file
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ScanRecord]:
         return (row.found for row in self.rows())
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.contract import InputContract
-from lits_deploy.decode.job import Ended, Job
+from lits_deploy.decode.job import DecodeJob, Ended
 from lits_deploy.files import canonical_json, sha256_bytes
-from lits_deploy.scans import Frame, Series
-from lits_deploy.scans.discover import Found
+from lits_deploy.scans import Frame, SeriesHeader
+from lits_deploy.scans.discover import ScanRecord
 from lits_deploy.series.facts import Geometry, Where
 
 SLICES = 200
@@ -49,7 +49,7 @@ def manifest() -> str:
 
 
 @dataclass
-class Scans:
+class SyntheticScans:
     """A `scans.listing.Listing` of so many files."""
 
     count: int
@@ -66,7 +66,7 @@ class Scans:
     mounts: set[str] = field(default_factory=set)
     unlisted: dict[str, str] = field(default_factory=dict)
 
-    def __iter__(self) -> Iterator[Found]:
+    def __iter__(self) -> Iterator[ScanRecord]:
         series = -(-self.count // SLICES)
         step = next(step for step in (7919, 7907, 7901) if series % step)  # through all of them in another order
         for turn in range(series):
@@ -74,9 +74,9 @@ class Scans:
             for place in range(min(SLICES, self.count - number * SLICES)):
                 yield self._found(number, (place * 67) % SLICES if number < self.count // SLICES else place)
 
-    def _found(self, series: int, place: int) -> Found:
+    def _found(self, series: int, place: int) -> ScanRecord:
         path = f"site-{series % 7}/patient-{series // 4:07d}/series-{series:07d}/IM{place:05d}.dcm"
-        return Found(path, 526_338 + place, 1_700_000_000_000_000_000 + place, None, "dicom", ctime_ns=1 + place)
+        return ScanRecord(path, 526_338 + place, 1_700_000_000_000_000_000 + place, None, "dicom", ctime_ns=1 + place)
 
     def real_path(self, path: str) -> str:
         """Where it would lie."""
@@ -84,24 +84,24 @@ class Scans:
 
 
 @contextmanager
-def headers() -> Iterator[Callable[[Iterator[Job]], Iterator[tuple[Ended, list[Frame]]]]]:
+def headers() -> Iterator[Callable[[Iterator[DecodeJob]], Iterator[tuple[Ended, list[Frame]]]]]:
     """What their headers would say, in place of decode workers (`sharding.headers.Reader`)."""
     yield _answers
 
 
-def _answers(jobs: Iterator[Job]) -> Iterator[tuple[Ended, list[Frame]]]:
-    series = Series(kind="dicom")
+def _answers(jobs: Iterator[DecodeJob]) -> Iterator[tuple[Ended, list[Frame]]]:
+    series = SeriesHeader(kind="dicom")
     for job in jobs:
         series, where = said(job.name, series)
         yield Ended(job, sha256="0" * 64, series=series), [Frame(index=0, where=where)]
 
 
-def said(path: str, last: Series) -> tuple[Series, Where]:
+def said(path: str, last: SeriesHeader) -> tuple[SeriesHeader, Where]:
     """What the header of a file says. last: the series of the file before, which is often the same."""
     folder, place = path[-19:-12], int(path[-9:-4])
     if not last.series.endswith(folder):
         patient = str(int(folder) // 4)
-        last = Series(
+        last = SeriesHeader(
             study=f"1.2.826.{patient}",
             series=f"1.2.826.{patient}.{folder}",
             patient=patient,

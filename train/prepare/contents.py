@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class SourcePicture:
     """One slice that is a picture already. masks: one label map, or liver and lesion masks; split: as it came."""
 
     image: Path
@@ -17,7 +17,7 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class ScanSource:
     """One scan of a patient to prepare: a pair of volumes, or pictures.
 
     patient, scan: names in the source, without leading zeros, so that a volume has one name in all layouts.
@@ -32,7 +32,7 @@ class Source:
     patient_number: int = -1
     image: Path | None = None
     mask: Path | None = None
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[SourcePicture, ...] = ()
     problem: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -44,10 +44,10 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SourceContents:
     """Scans, remarks for the user, tables that carry flags, and whether the source came split."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[ScanSource, ...]
     notes: tuple[str, ...] = ()
     tables: tuple[Path, ...] = ()
     split: bool = False

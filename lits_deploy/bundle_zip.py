@@ -48,7 +48,7 @@ _AGAIN = "get the file again from whoever packed it"
 
 
 @dataclass(frozen=True)
-class Packed:
+class BundleZip:
     """A zip file that holds a bundle and stays open as long as this is.
 
     manifest, sha256, schema: as in `bundle.Bundle`. top: name of the folder inside; members: file name → entry.
@@ -84,7 +84,7 @@ def looks_like_bundle(path: Path) -> bool:
         return False
 
 
-def read_packed(path: Path) -> Packed:
+def read_packed(path: Path) -> BundleZip:
     """The bundle in a zip file, its table of contents and manifest checked, no file but the manifest read.
 
     Raises BundleError, naming the fault, for anything else: it escapes its folder, holds what its manifest does not
@@ -107,7 +107,7 @@ def read_packed(path: Path) -> Packed:
     top, members = _members(path, archive)
     _check_sizes(path, archive, members)
     manifest, digest, schema = _read_manifest(path, archive, members)
-    packed = Packed(path, manifest, digest, schema, archive, top, members)
+    packed = BundleZip(path, manifest, digest, schema, archive, top, members)
     _check_against_manifest(packed)
     return packed
 
@@ -192,7 +192,7 @@ def _read_manifest(
         raise _refused(path, error.message.rstrip("."), fix=UPDATE if error.fix == UPDATE else _AGAIN) from error
 
 
-def _check_against_manifest(packed: Packed) -> None:
+def _check_against_manifest(packed: BundleZip) -> None:
     """The files are those that the manifest names, no more, no fewer, and as large as it says."""
     path, there = packed.path, set(packed.members)
     named = set(digests_of(packed.manifest, packed.sha256))

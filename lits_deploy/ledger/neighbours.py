@@ -24,7 +24,7 @@ Near = tuple[int | None, ...]
 """Numbers of the files beside a file, None for itself."""
 
 
-class Member(NamedTuple):
+class SliceFile(NamedTuple):
     """A file of one slice: its number, path as it is written, whether it is to be done, and who stood beside it."""
 
     file: int
@@ -33,7 +33,7 @@ class Member(NamedTuple):
     digest: str
 
 
-class Planned(NamedTuple):
+class PlannedNeighbours(NamedTuple):
     """Who stands beside a file, as numbers (empty: nobody) and as a digest; again: its answer holds no more."""
 
     file: int
@@ -42,7 +42,7 @@ class Planned(NamedTuple):
     again: bool
 
 
-class Beside:
+class NeighbourTable:
     """Part of an open ledger, for after `Ledger.adopt`."""
 
     def __init__(self, db: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
@@ -62,12 +62,12 @@ class Beside:
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO ahead VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def arranged(self, *, named: bool) -> Iterator[tuple[list[Member], list[Arranged]]]:
+    def arranged(self, *, named: bool) -> Iterator[tuple[list[SliceFile], list[Arranged]]]:
         """The files of one slice, a series UID or folder at a time, done or put, and their volumes."""
         for rows, volumes in by_token(self._db.execute(schema.MEMBERS), named=named):
-            yield [Member(row[4], row[5], row[10] == PENDING, row[11] or "") for row in rows], volumes
+            yield [SliceFile(row[4], row[5], row[10] == PENDING, row[11] or "") for row in rows], volumes
 
-    def settle(self, plan: Iterable[Planned]) -> None:
+    def settle(self, plan: Iterable[PlannedNeighbours]) -> None:
         """Note who stands beside whom in the order of work, and have done again what does not hold."""
         with self._transaction():
             self._db.execute("DELETE FROM turn")
