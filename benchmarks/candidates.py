@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.backends import fits, open_runtime, places
+from lits_deploy.backends import fits, open_runtime, targets
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceError
 from lits_deploy.runtime import Runtime
@@ -53,7 +53,7 @@ def candidates_of(bundle: Bundle, threads: int, engine_cache: Path | None = None
     One that turns out not to be there is dropped when it is opened.
     """
     found = []
-    for runtime, device in places():
+    for runtime, device in targets():
         for artifact in bundle.artifacts:
             if not fits(artifact, runtime, device):
                 continue

@@ -141,7 +141,7 @@ def line_of(error: BaseException) -> str:
 def contestants_of(
     bundle: Bundle, here: Sequence[tuple[str, str]], flavours: Sequence[Flavour] = FLAVOURS
 ) -> list[Contestant]:
-    """Every artifact on every runtime of `here` (see `backends.places`), and on each TensorRT that is installed."""
+    """Every artifact on every runtime of `here` (see `backends.targets`), and on each TensorRT that is installed."""
     found = []
     for runtime, device in here:
         kinds = [flavour for flavour in flavours if runtime == "tensorrt" and installed(flavour)]

@@ -45,7 +45,7 @@ _ON_GPU = {"onnxruntime": onnxruntime_.cuda_trouble, "tensorrt": _tensorrt_troub
 """What keeps a runtime from the GPU here, in the order in which `auto` asks."""
 
 
-def places() -> list[tuple[str, str]]:
+def targets() -> list[tuple[str, str]]:
     """Every (runtime, device) that works here; a line tells of a GPU that none works on. MissingExtra without any."""
     found = [("onnxruntime", "cpu")] if onnxruntime_.installed() else []
     found += [("openvino", "cpu")] if openvino_.installed() else []
@@ -121,7 +121,7 @@ def choose(bundle: Bundle, precision: str, *, runtime: str = "auto", device: str
         raise BundleError(f"{bundle.folder} has no precision `{precision}`.", fix=f"use one of: {had}{again}")
     others = [
         (other, where)
-        for other, where in places()
+        for other, where in targets()
         if runtime in ("auto", other) and (device == "auto" or Device.parse(device, auto=target) == _device(where))
     ]
     for other, where in [(name, str(target)), *others]:

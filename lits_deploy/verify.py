@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.backends import fits, open_runtime, places
+from lits_deploy.backends import fits, open_runtime, targets
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.goldens import compare, read_golden
@@ -53,7 +53,7 @@ def _checks(bundle: Bundle, engine_cache: Path | None) -> list[GoldenCheck]:
     opening = partial(open_runtime, bundle, max_batch=8, wanted=("probabilities",), engine_cache=engine_cache)
     checks = []
     for artifact in bundle.artifacts:
-        for runtime, device in places():
+        for runtime, device in targets():
             if fits(artifact, runtime, device):
                 where = {"artifact": shown(bundle, artifact.name), "runtime": runtime, "device": device}
                 try:

@@ -43,7 +43,7 @@ def test_light_imports_stay_light(code: str) -> None:
 def test_a_machine_without_a_gpu_starts_without_our_tensorrt() -> None:
     loaded = modules_after(
         "from lits_deploy import backends, nvidia\nnvidia.gpu_here = lambda: False\n"
-        "import lits_deploy.pipeline.run\nbackends.resolve('auto', 'auto'), backends.places()"
+        "import lits_deploy.pipeline.run\nbackends.resolve('auto', 'auto'), backends.targets()"
     )
     assert "lits_deploy.backends" in loaded
     assert not {name for name in loaded if name.startswith("lits_deploy.trt")}

@@ -13,7 +13,18 @@ from typing import Any
 import pytest
 
 from lits_deploy.errors import LedgerError, OutputError
-from lits_deploy.ledger import ABSTAINED, EXCLUDED, FAILED, FILE_NAME, OK, Counts, FileRow, HeaderRow, Ledger, SliceRow
+from lits_deploy.ledger import (
+    ABSTAINED,
+    EXCLUDED,
+    FAILED,
+    FILE_NAME,
+    OK,
+    FileCounts,
+    FileRow,
+    HeaderRow,
+    Ledger,
+    SliceRow,
+)
 from lits_deploy.scans.discover import UNREADABLE, ScanRecord
 
 IDENTITY = {"bundle": "b", "runtime": "fake"}
@@ -23,7 +34,7 @@ def found(path: str, size: int = 1, mtime_ns: int = 1, reason: str | None = None
     return ScanRecord(path, size, mtime_ns, reason)
 
 
-def adopt(ledger: Ledger, *records: ScanRecord, **options: Any) -> Counts:
+def adopt(ledger: Ledger, *records: ScanRecord, **options: Any) -> FileCounts:
     ledger.stage(records)
     return ledger.adopt(IDENTITY, "/scans", **options)
 
@@ -56,7 +67,7 @@ def test_pending_goes_on_while_files_are_recorded(tmp_path: Path) -> None:
             seen.append(path)
             ledger.record([slice_of(number)], [FileRow(number, OK, None, "ab", "w")])
         assert len(seen) == 20
-        assert ledger.counts() == Counts(0, 20, 0)
+        assert ledger.counts() == FileCounts(0, 20, 0)
 
 
 def test_done_files_stay_and_others_change_with_the_disk(tmp_path: Path) -> None:
@@ -75,7 +86,7 @@ def test_done_files_stay_and_others_change_with_the_disk(tmp_path: Path) -> None
             found("todo"),
             found("new"),
         )
-        assert counts == Counts(pending=4, ok=1, failed=1)
+        assert counts == FileCounts(pending=4, ok=1, failed=1)
         assert [row.path for row in ledger.pending(9)] == ["new", "resized", "todo", "touched"]
         assert [row.path for row in ledger.rows()] == ["bad", "same"]
 
@@ -84,13 +95,13 @@ def test_failed_files_are_tried_again_when_asked_or_changed(tmp_path: Path) -> N
     with Ledger(tmp_path) as ledger:
         adopt(ledger, found("bad"))
         finish(ledger, "bad", status=FAILED)
-        assert adopt_again(tmp_path, ledger, found("bad")) == Counts(0, 0, 1)
-        assert adopt_again(tmp_path, ledger, found("bad"), retry_failed=True) == Counts(1, 0, 0)
+        assert adopt_again(tmp_path, ledger, found("bad")) == FileCounts(0, 0, 1)
+        assert adopt_again(tmp_path, ledger, found("bad"), retry_failed=True) == FileCounts(1, 0, 0)
         finish(ledger, "bad", status=FAILED)
-        assert adopt_again(tmp_path, ledger, found("bad", mtime_ns=9)) == Counts(1, 0, 0)
+        assert adopt_again(tmp_path, ledger, found("bad", mtime_ns=9)) == FileCounts(1, 0, 0)
 
 
-def adopt_again(folder: Path, ledger: Ledger, *records: ScanRecord, **options: Any) -> Counts:
+def adopt_again(folder: Path, ledger: Ledger, *records: ScanRecord, **options: Any) -> FileCounts:
     ledger.close()
     ledger.__init__(folder)  # type: ignore[misc]
     return adopt(ledger, *records, **options)
@@ -98,10 +109,10 @@ def adopt_again(folder: Path, ledger: Ledger, *records: ScanRecord, **options: A
 
 def test_a_record_with_a_reason_is_a_failed_row_at_once(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
-        assert adopt(ledger, found("pipe", UNREADABLE, 0, "not a regular file")) == Counts(0, 0, 1)
+        assert adopt(ledger, found("pipe", UNREADABLE, 0, "not a regular file")) == FileCounts(0, 0, 1)
         (row,) = ledger.rows()
         assert (row.path, row.status, row.reason, row.idx) == ("pipe", FAILED, "not a regular file", 0)
-        assert adopt_again(tmp_path, ledger, found("pipe")) == Counts(1, 0, 0)
+        assert adopt_again(tmp_path, ledger, found("pipe")) == FileCounts(1, 0, 0)
 
 
 def test_half_done_files_start_anew(tmp_path: Path) -> None:
@@ -221,7 +232,7 @@ def test_a_full_disk_is_the_users_error(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="make room"):
             ledger.record([slice_of(number) for number in range(5000)], [])
         ledger._db.execute("PRAGMA max_page_count = 100000")
-        assert ledger.counts() == Counts(0, 0, 0)
+        assert ledger.counts() == FileCounts(0, 0, 0)
 
 
 def test_zip_members_and_names_lead_from_what_is_written_to_where_it_was_found(tmp_path: Path) -> None:
@@ -387,19 +398,19 @@ def test_with_a_scope_only_what_lies_in_it_is_compared_with_the_disk(tmp_path: P
             finish(ledger, name, status=FAILED if name == "c" else OK)
     with reopen(tmp_path) as ledger:  # b was half-done
         counts = adopt(ledger, found("a/1"), found("a/3"), scope={"a": "a", "d.zip": "d.zip"}, retry_failed=True)
-        assert counts == Counts(pending=1, ok=3, failed=1)
+        assert counts == FileCounts(pending=1, ok=3, failed=1)
         assert [row.path for row in ledger.rows()] == ["a/1", "b/1", "c", "d.zip/1"]  # of d.zip nothing is left
         assert [row.path for row in ledger.pending(9)] == ["a/3"]
         finish(ledger, "a/3")
         assert [(row.part, row.rows, row.failed) for row in ledger.entries()] == [("a", 2, 0), ("d.zip", 1, 0)]
     with reopen(tmp_path) as ledger:
-        assert adopt(ledger, scope={"c": "c"}) == Counts(0, 4, 1)
+        assert adopt(ledger, scope={"c": "c"}) == FileCounts(0, 4, 1)
     with reopen(tmp_path) as ledger:
-        assert adopt(ledger, found("a/1")) == Counts(0, 1, 0)
+        assert adopt(ledger, found("a/1")) == FileCounts(0, 1, 0)
 
 
 def test_a_hidden_part_is_a_random_number_and_known_again_by_its_files(tmp_path: Path) -> None:
-    def adopt_hidden(ledger: Ledger, *records: ScanRecord, scope: Mapping[str, str] | None = None) -> Counts:
+    def adopt_hidden(ledger: Ledger, *records: ScanRecord, scope: Mapping[str, str] | None = None) -> FileCounts:
         ledger.stage(records, name=lambda path: f"h({path})")
         return ledger.adopt(IDENTITY, "/scans", scope=scope, hidden=True)
 
@@ -416,20 +427,20 @@ def test_a_hidden_part_is_a_random_number_and_known_again_by_its_files(tmp_path:
         assert first["h(c)"] is None
     scope = {"1234567": "h(1234567)"}
     with reopen(tmp_path) as ledger:
-        assert adopt_hidden(ledger, found("1234567/2"), found("1234567/3"), scope=scope) == Counts(1, 3, 0)
+        assert adopt_hidden(ledger, found("1234567/2"), found("1234567/3"), scope=scope) == FileCounts(1, 3, 0)
         assert set(parts(ledger)) == {"h(1234567/2)", "h(1234567/3)", "h(b/1)", "h(c)"}
         assert parts(ledger)["h(1234567/3)"] == first["h(1234567/1)"]
         finish(ledger, "h(1234567/3)")
         assert [(row.part, row.rows) for row in ledger.entries()] == [("1234567", 2)]
         assert ledger.written_parts() == {"1234567": [first["h(1234567/1)"]]}
     with reopen(tmp_path) as ledger:  # nothing of it is left: as if it had been moved away
-        assert adopt_hidden(ledger, scope=scope) == Counts(0, 4, 0)
+        assert adopt_hidden(ledger, scope=scope) == FileCounts(0, 4, 0)
         assert ledger.written_parts() == {}
     with reopen(tmp_path) as ledger:  # a file directly below the base is known by its path
-        assert adopt_hidden(ledger, scope={"c": "h(c)"}) == Counts(0, 4, 0)
+        assert adopt_hidden(ledger, scope={"c": "h(c)"}) == FileCounts(0, 4, 0)
         assert [(row.part, row.rows) for row in ledger.entries()] == [("c", 1)]
     with reopen(tmp_path) as ledger:
-        assert adopt_hidden(ledger, found("b/1")) == Counts(0, 1, 0)
+        assert adopt_hidden(ledger, found("b/1")) == FileCounts(0, 1, 0)
 
 
 def test_what_a_batch_wrote_is_on_the_disk_before_the_log_is_folded_in(tmp_path: Path) -> None:

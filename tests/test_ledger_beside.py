@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from lits_deploy.ledger import FAILED, OK, Counts, FileRow, HeaderRow, Ledger, SliceRow
+from lits_deploy.ledger import FAILED, OK, FileCounts, FileRow, HeaderRow, Ledger, SliceRow
 from lits_deploy.ledger.neighbours import PlannedNeighbours
 from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.scans.discover import UNREADABLE, ScanRecord
@@ -26,7 +26,7 @@ def facts(position: float | None) -> str:
 
 def adopt(
     ledger: Ledger, files: Iterable[ScanRecord], places: dict[str, float], *, retry_failed: bool = False
-) -> Counts:
+) -> FileCounts:
     """places: of the files that are not known yet."""
     ledger.stage(files)
     ledger.adopt(IDENTITY, "/scans", retry_failed=retry_failed)
@@ -61,7 +61,7 @@ FILES = [found(name) for name in "abcd"]
 def test_turns_follow_the_series_and_files_without_a_place_come_first(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         files = [*FILES, found("v", kind="nifti"), found("x", reason="unreadable", size=UNREADABLE)]
-        assert adopt(ledger, files, PLACES) == Counts(5, 0, 1)
+        assert adopt(ledger, files, PLACES) == FileCounts(5, 0, 1)
         numbers = {row.path: row.file for row in ledger.pending(10)}
         near = {row.path: near for row, near in ledger.beside.pending(2)}
         assert list(near) == ["v", "d", "a", "c", "b"]
@@ -80,7 +80,7 @@ def test_what_is_done_has_told_its_place(tmp_path: Path) -> None:
         ledger.stage([*FILES, found("e")])
         ledger.adopt(IDENTITY, "/scans")
         assert [row.path for row in ledger.beside.unread("dicom", 1)] == ["c", "e"]
-        assert adopt(ledger, [], PLACES | {"e": 9.0}) == Counts(2, 2, 1)
+        assert adopt(ledger, [], PLACES | {"e": 9.0}) == FileCounts(2, 2, 1)
         assert answer(ledger, PLACES | {"e": 9.0}) == ["b", "e"], "b has another neighbour now"
 
 
@@ -148,5 +148,5 @@ def test_slices_beside_an_altered_one_are_done_again(tmp_path: Path) -> None:
         ledger.stage(at(2))
         assert [file.path for file in ledger.altered.doubtful()] == ["a", "b", "c", "d"]
         ledger.altered.put(["d"])
-        assert adopt(ledger, [], PLACES) == Counts(2, 2, 0)
+        assert adopt(ledger, [], PLACES) == FileCounts(2, 2, 0)
         assert answer(ledger, PLACES) == ["d", "a"]

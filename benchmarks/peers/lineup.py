@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lits_deploy.backends import places
+from lits_deploy.backends import targets
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.errors import DataError, UserError
 from lits_deploy.pipeline.defaults import CPU_BATCH
@@ -87,7 +87,7 @@ def lineup(bundle: Bundle, device: str) -> list[LineupEntry]:
             artifact=artifact.name,
             runtime=runtime,
         )
-        for runtime, where in places()
+        for runtime, where in targets()
         if where.partition(":")[0] == kind
         for artifact in artifacts
         if artifact.placed_for(runtime, where)

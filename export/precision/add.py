@@ -27,7 +27,7 @@ from export.precision.layers import without_cam
 from export.precision.make import AMPLE_MIB, SLICES, ArtifactRecipe, Simulated, choose_ranges, recipes
 from export.precision.ranges import METHODS, activations
 from export.progress import ExportProgress
-from lits_deploy.backends import open_runtime, places
+from lits_deploy.backends import open_runtime, targets
 from lits_deploy.bundle import Artifact, Bundle, Manifest
 from lits_deploy.errors import DataError
 from lits_deploy.files import sha256_file
@@ -190,7 +190,7 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
     wanted = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("probabilities", "labels")
     most = gate.judge_batch(bundle.manifest.task)
     opened: list[tuple[str, Runtime]] = []
-    for name, device in places():
+    for name, device in targets():
         if name in GATED and artifact.placed_for(name, device):
             runtime = open_runtime(
                 bundle, runtime=name, device=device, artifact=artifact, max_batch=most, wanted=wanted

@@ -126,12 +126,12 @@ def _hire(asked: AskedSpread, options: ClassifyOptions) -> Hire:
     """Raises UserError for devices and clusters that are none, MissingExtra without Ray."""
     from lits_deploy.sharding.devices import Devices
     from lits_deploy.sharding.ray_cluster import RayCluster, address_of, per_node
-    from lits_deploy.sharding.targets import places
+    from lits_deploy.sharding.targets import targets
 
     if asked.on is not None:
         address, cpu_workers = address_of(asked.on), per_node(asked.devices)
         return lambda start: RayCluster(start, address, cpu_workers)
-    found = places(asked.devices or "all", runtime=options.runtime)
+    found = targets(asked.devices or "all", runtime=options.runtime)
     return lambda start: Devices(start, found)
 
 

@@ -23,9 +23,9 @@ from lits_deploy.sharding.targets import Target
 class Devices:
     """A crew of child processes. Use as a context manager."""
 
-    def __init__(self, start: Start, places: Iterable[Target], *, command: Sequence[str] | None = None) -> None:
+    def __init__(self, start: Start, targets: Iterable[Target], *, command: Sequence[str] | None = None) -> None:
         """start: what all of them work on. command: starts a child, in place of ours."""
-        self._start, self._places = start, {place.name: place for place in places}
+        self._start, self._targets = start, {target.name: target for target in targets}
         self._command = command
         self._children: dict[str, Child] = {}
         self._shards: dict[str, int] = {}
@@ -33,7 +33,7 @@ class Devices:
         self._wakeup = Wakeup()
 
     def __enter__(self) -> Devices:
-        for name in self._places:
+        for name in self._targets:
             self.again(name)
         return self
 
@@ -51,8 +51,8 @@ class Devices:
 
     def again(self, worker: str) -> None:
         """Start a child."""
-        place = self._places[worker]
-        start = replace(self._start, options=place.options(self._start.options), cores=place.cores)
+        target = self._targets[worker]
+        start = replace(self._start, options=target.options(self._start.options), cores=target.cores)
         self._children[worker] = Child(start.to_json(), self._command or command())
 
     def give(self, worker: str, shard: int) -> None:

@@ -51,7 +51,7 @@ class Target:
         )
 
 
-def places(text: str, *, runtime: str = "auto") -> list[Target]:
+def targets(text: str, *, runtime: str = "auto") -> list[Target]:
     """What `--devices` says. Raises DeviceError for anything else, or where `all` meets none that works."""
     names = [part.strip() for part in text.split(",") if part.strip()]
     if names == ["all"]:

@@ -34,7 +34,7 @@ from phantom_data import make_phantom_data
 from tiny_bundle import make_tiny_bundle
 from tiny_data import make_tiny_data
 from train.recipes.lab import trainings
-from train.recipes.lab.bench import Settings
+from train.recipes.lab.bench import BenchSettings
 from train.recipes.lab.reproduce import reproduce
 from train.recipes.lab.scale import TINY
 from train.recipes.registry import RECIPES
@@ -81,7 +81,7 @@ def of_recipes(folder: Path) -> str:
         results = reproduce(
             [RECIPES[name] for name in ("fig1-2", "split")],
             data,
-            Settings(out=out, scale=TINY),
+            BenchSettings(out=out, scale=TINY),
             watch=Observer(),
             arguments=[],
         )

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.candidates import opener, spec_of
 from fake_runtime import FakeRuntime
-from lits_deploy.backends import places
+from lits_deploy.backends import targets
 from lits_deploy.bundle import Bundle
 from lits_deploy.machine import cores
 from lits_deploy.pipeline import autotune, defaults
@@ -95,7 +95,7 @@ def test_a_batch_without_memory_is_left_out(quick: None) -> None:
 
 
 def test_what_is_remembered_is_for_this_box_and_bundle_and_must_make_sense(bundle: Bundle) -> None:
-    runtime, device = places()[0]
+    runtime, device = targets()[0]
     key = autotune.box_and_bundle(bundle, bundle.artifact(), runtime, device)
     assert autotune.remembered(key) is None
     setting = autotune.Setting(batch=16, threads=1, slices_per_s=123.0)

@@ -20,7 +20,7 @@ from folder_runs import SALT, SIZE, classify, outcome, rows
 from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, OutputError, UserError
-from lits_deploy.ledger import Counts, Ledger
+from lits_deploy.ledger import FileCounts, Ledger
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
@@ -427,7 +427,7 @@ def test_a_run_that_is_killed_once_its_files_are_taken_on_goes_on(
 ) -> None:
     adopt, out, left = Ledger.adopt, tmp_path / "out", tmp_path / "left"
 
-    def adopted(self: Ledger, *arguments: Any, **more: Any) -> Counts:
+    def adopted(self: Ledger, *arguments: Any, **more: Any) -> FileCounts:
         counts = adopt(self, *arguments, **more)
         shutil.copytree(out, left)  # what a kill would leave at this moment
         return counts

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 import fake_libcuda
 from fake_libcuda import FakeLibcuda
 from lits_deploy import backends, nvidia
-from lits_deploy.backends import open_runtime, places, resolve
+from lits_deploy.backends import open_runtime, resolve, targets
 from lits_deploy.cli.app import app
 from lits_deploy.errors import DeviceError
 from lits_deploy.nvidia import Trouble
@@ -114,7 +114,7 @@ def test_auto_tells_once_what_it_found_and_takes_the_cpu(
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert resolve("auto", "auto") == ON_THE_CPU
-            assert {device for _, device in places()} == {"cpu"}
+            assert {device for _, device in targets()} == {"cpu"}
     (line,) = lines(caplog)
     assert line.startswith("note: running on the CPU, not on the NVIDIA GPU: ")
     assert re.search(says, line)
@@ -128,7 +128,7 @@ def test_auto_takes_the_gpu_that_works_and_says_nothing(
     library = FakeLibcuda(name="NVIDIA H100 MIG 1g.10gb", total=9_728, free=9_000)
     fake_libcuda.put_in(monkeypatch, library, driver="580.95.05")
     assert resolve("auto", "auto") == resolve("onnxruntime", "auto") == ("onnxruntime", Device("cuda"))
-    assert ("onnxruntime", "cuda:0") in places()
+    assert ("onnxruntime", "cuda:0") in targets()
     assert lines(caplog) == []
     assert library.contexts == 0
 
@@ -256,7 +256,7 @@ def test_without_a_gpu_nothing_is_asked_and_nothing_imported() -> None:
     if nvidia.gpu_here():
         pytest.skip("this machine has a GPU")
     code = (
-        "import sys; from lits_deploy.backends import places; places();"
+        "import sys; from lits_deploy.backends import targets; targets();"
         "sys.exit(bool({'onnxruntime', 'openvino', 'tensorrt', 'tensorrt_rtx_bindings', 'cuda'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,7 +14,7 @@ from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 import fake_libcuda
 from fake_libcuda import FakeLibcuda
 from lits_deploy import backends, nvidia
-from lits_deploy.backends import open_runtime, places, resolve
+from lits_deploy.backends import open_runtime, resolve, targets
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceError, DeviceOutOfMemory, UserError
 from lits_deploy.model_file import ModelFile
@@ -138,14 +138,14 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def test_tensorrt_is_refused_without_a_gpu(bundle: Bundle, device: str) -> None:
     with pytest.raises(DeviceError):
         open_runtime(bundle, runtime="tensorrt", device=device)
-    assert "tensorrt" not in [name for name, _ in places()]
+    assert "tensorrt" not in [name for name, _ in targets()]
 
 
 def test_there_is_one_way_to_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime's own provider, though the library has it, is neither a place nor a name."""
     monkeypatch.setattr(onnxruntime_, "import_onnxruntime", lambda: FakeOrt([CUDA]))
     monkeypatch.setitem(backends._ON_GPU, "onnxruntime", lambda: None)
-    assert [place for place in places() if place[1] != "cpu"] == [("onnxruntime", "cuda:0")]
+    assert [place for place in targets() if place[1] != "cpu"] == [("onnxruntime", "cuda:0")]
     with pytest.raises(UserError, match="`onnxruntime-tensorrt` is not a runtime") as caught:
         resolve("onnxruntime-tensorrt", "auto")
     assert caught.value.fix == "use one of: auto, onnxruntime, openvino, tensorrt"
@@ -154,7 +154,7 @@ def test_there_is_one_way_to_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tensorrt_is_a_place_where_it_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(backends._ON_GPU, "tensorrt", lambda: None)
     monkeypatch.setitem(backends._ON_GPU, "onnxruntime", lambda: nvidia.NO_GPU)
-    assert ("tensorrt", "cuda:0") in places()
+    assert ("tensorrt", "cuda:0") in targets()
     assert resolve("tensorrt", "auto") == ("tensorrt", Device("cuda"))
     assert (
         resolve("auto", "auto") == resolve("auto", "cuda") == ("tensorrt", Device("cuda"))

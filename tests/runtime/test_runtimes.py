@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fake_runtime import FakeRuntime
-from lits_deploy.backends import open_runtime, places, resolve
+from lits_deploy.backends import open_runtime, resolve, targets
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory, MissingExtra, UserError
 from lits_deploy.model_file import ModelFile
@@ -130,7 +130,7 @@ from pathlib import Path
 from pathlib import Path
 import numpy as np
 from lits_deploy.bundle import Bundle
-from lits_deploy.backends import open_runtime
+from lits_deploy.backends import open_runtime, targets
 
 signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
 bundle = Bundle.open(Path(sys.argv[1]))
@@ -171,11 +171,11 @@ def test_openvino_refuses_a_gpu_and_a_file_that_is_no_network(bundle: Bundle, no
 
 def test_places_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_, "installed", lambda: False)
-    assert ("onnxruntime", "cpu") in places()
+    assert ("onnxruntime", "cpu") in targets()
     assert resolve("auto", "cpu") == ("onnxruntime", Device("cpu"))
     monkeypatch.setattr(onnxruntime_, "installed", lambda: False)
     with pytest.raises(MissingExtra, match="pip install"):
-        places()
+        targets()
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_box import block, edge_box
-from lits_deploy.backends import places
+from lits_deploy.backends import targets
 from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, OutputError, UserError
 from tiny_bundle import make_tiny_bundle
@@ -47,7 +47,7 @@ def test_an_edge_box_without_pytorch(home: Path) -> None:
         assert column in header
     assert "× PyTorch" not in header
     document = json.loads((out / "benchmark.json").read_text())
-    assert [row["batch"] for row in document["rows"]] == [1] * len(places()) + [4] * len(places())
+    assert [row["batch"] for row in document["rows"]] == [1] * len(targets()) + [4] * len(targets())
     assert all(row["error"] is None for row in [*document["rows"], *document["end_to_end"]])
     assert all(row["cold"]["torch_imported"] is False for row in document["rows"])
     assert all(row["cold"]["peak_mb"] > row["cold"]["before_load_mb"] for row in document["rows"])
