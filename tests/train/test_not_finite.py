@@ -140,7 +140,7 @@ def classifier() -> nn.Module:
 
 
 def test_a_gpu_waits_for_the_loss_only_where_it_is_read_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "Meter", Counting)
+    monkeypatch.setattr(loop, "EpochMeter", Counting)
     seen: list[int] = []
 
     def run(model: nn.Module, progress: Callable[[EpochMeter], None]) -> None:
