@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from lits_deploy.scans.dicom.header import Groups, items, number, numbers
+from lits_deploy.scans.dicom.header import FRAME_GROUPS, SHARED_GROUPS, Groups, items, number, numbers
 from lits_deploy.segmentation.grid import Plane
 
 if TYPE_CHECKING:
@@ -21,17 +21,19 @@ def dataset_of(data: bytes) -> Dataset:
 
 def plane_of(dataset: Dataset, index: int) -> Plane | str:
     """Where frame `index` of a file lies, or what its header does not say."""
-    own = items(dataset, 0x52009230)
-    groups = Groups(own[index : index + 1] + items(dataset, 0x52009229)[:1], dataset)
-    directions = numbers(groups.holding(0x00209116, 0x00200037), 0x00200037, 6)
-    position = numbers(groups.holding(0x00209113, 0x00200032), 0x00200032, 3)
-    measures = groups.holding(0x00289110, 0x00280030)
-    spacing = numbers(measures, 0x00280030, 2)
+    own = items(dataset, FRAME_GROUPS)
+    groups = Groups(own[index : index + 1] + items(dataset, SHARED_GROUPS)[:1], dataset)
+    directions = numbers(
+        groups.holding("PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6
+    )
+    position = numbers(groups.holding("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
+    measures = groups.holding("PixelMeasuresSequence", "PixelSpacing")
+    spacing = numbers(measures, "PixelSpacing", 2)
     if directions is None or position is None:
         return "the header does not say where the slice lies"
     if spacing is None or min(spacing) <= 0:
         return "the header does not say how large a pixel is"
-    thickness = number(measures, 0x00180050)
+    thickness = number(measures, "SliceThickness")
     return Plane(
         position=position,
         along_columns=directions[:3],

@@ -99,7 +99,12 @@ def framed(pointers: list[int], *contents: dict[str, Any], **changes: Any) -> li
 
 
 def test_frames_tell_their_own_and_the_dimensions_that_are_no_place() -> None:
-    stack, in_stack, temporal, position = 0x00209056, 0x00209057, 0x00209128, 0x00200032
+    stack, in_stack, temporal, position = (
+        "StackID",
+        "InStackPositionNumber",
+        "TemporalPositionIndex",
+        "ImagePositionPatient",
+    )
     found = framed(
         [stack, in_stack, temporal, position],
         {
@@ -135,7 +140,9 @@ def test_frames_tell_their_own_and_the_dimensions_that_are_no_place() -> None:
 
 
 def test_dimensions_that_only_place_a_frame_are_no_label() -> None:
-    for at in framed([0x00209056, 0x00209057], {"DimensionIndexValues": [1, 2]}, {"DimensionIndexValues": [1, 1]}):
+    for at in framed(
+        ["StackID", "InStackPositionNumber"], {"DimensionIndexValues": [1, 2]}, {"DimensionIndexValues": [1, 1]}
+    ):
         assert "dimension" not in at.labels
     (one, _) = framed([], {"DimensionIndexValues": [1, 2]}, {})
     assert "dimension" not in one.labels

@@ -17,8 +17,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
+from pydicom.datadict import keyword_dict
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator, read_dataset
 from pydicom.tag import BaseTag
@@ -40,9 +42,19 @@ MOST_VALUE = 4096
 
 logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its log quotes headers, too
 
-_PIXEL_DATA, _UNDEFINED = 0x7FE00010, 0xFFFFFFFF
+_UNDEFINED = 0xFFFFFFFF
 _LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _CHUNK = 1 << 20
+
+
+@cache
+def tag(keyword: str) -> BaseTag:
+    """The tag of an attribute by its keyword in the dictionary (PS3.6). Raises KeyError for what is none."""
+    return BaseTag(keyword_dict[keyword])
+
+
+SHARED_GROUPS, FRAME_GROUPS = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+_PIXEL_DATA = int(tag("PixelData"))  # a BaseTag would compare in Python, for every element
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +100,12 @@ def _meta(data: bytes, start: int) -> tuple[str, int]:
     stream.seek(start)
     syntax = ""
     if data[start : start + 2] == b"\x02\0":
-        for element in data_element_generator(stream, False, True, stop_when=_Stop(lambda tag: tag >> 16 != 2)):
-            if element.tag == 0x00020010 and isinstance(element.value, bytes) and len(element.value) <= MOST_VALUE:
+        for element in data_element_generator(stream, False, True, stop_when=_Stop(lambda number: number >> 16 != 2)):
+            if (
+                element.tag == tag("TransferSyntaxUID")
+                and isinstance(element.value, bytes)
+                and len(element.value) <= MOST_VALUE
+            ):
                 syntax = "".join(_split(element.value)[:1])
     return syntax or _guess(data, stream.tell()), stream.tell()
 
@@ -121,7 +137,7 @@ def _inflated(data: bytes, start: int) -> bytes:
 
 
 def _body(data: bytes, start: int, syntax: str) -> Header:
-    stop = _Stop(lambda tag: tag >= _PIXEL_DATA)
+    stop = _Stop(lambda number: number >= _PIXEL_DATA)
     cut = len(data) - start > MOST_HEADER
     stream = io.BytesIO(data[start : start + MOST_HEADER] if cut else data)
     stream.seek(0 if cut else start)
@@ -164,17 +180,22 @@ def quiet(action: Literal["ignore", "error"] = "ignore") -> Iterator[None]:
         yield
 
 
-def raw(dataset: Dataset, tag: int) -> tuple[bytes, str]:
+def holds(dataset: Dataset, keyword: str) -> bool:
+    """Whether an element is there, empty or not; as `raw`, without parsing a tag."""
+    return tag(keyword) in dataset._dict
+
+
+def raw(dataset: Dataset, keyword: str) -> tuple[bytes, str]:
     """An element's bytes, and `<` or `>`; empty where it is missing, no plain value or longer than MOST_VALUE."""
-    element = dataset._dict.get(BaseTag(tag))  # `get_item` parses the tag first: a fifth of what a header costs
+    element = dataset._dict.get(tag(keyword))  # `get_item` parses the tag first: a fifth of what a header costs
     value = getattr(element, "value", None)
     endian = "<" if getattr(element, "is_little_endian", True) else ">"
     return (value, endian) if isinstance(value, bytes) and len(value) <= MOST_VALUE else (b"", endian)
 
 
-def texts(dataset: Dataset, tag: int) -> list[str]:
+def texts(dataset: Dataset, keyword: str) -> list[str]:
     """The values of a CS, UI, DS or IS element as text, stripped; none where it is missing or empty."""
-    return _split(raw(dataset, tag)[0])
+    return _split(raw(dataset, keyword)[0])
 
 
 def _split(value: bytes) -> list[str]:
@@ -182,49 +203,49 @@ def _split(value: bytes) -> list[str]:
     return [part.strip("\0 ") for part in stripped.split("\\")] if stripped else []
 
 
-def text(dataset: Dataset, tag: int) -> str:
+def text(dataset: Dataset, keyword: str) -> str:
     """The first value of a CS, UI, DS or IS element; empty where there is none."""
-    found = texts(dataset, tag)
+    found = texts(dataset, keyword)
     return found[0] if found else ""
 
 
-def numbers(dataset: Dataset, tag: int, count: int) -> tuple[float, ...] | None:
+def numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
     """The values of a DS or IS element if there are exactly `count`, all of them finite."""
     try:
-        values = tuple(float(part) for part in texts(dataset, tag))
+        values = tuple(float(part) for part in texts(dataset, keyword))
     except ValueError:
         return None
     sane = len(values) == count and all(math.isfinite(value) and abs(value) < 1e9 for value in values)
     return values if sane else None
 
 
-def number(dataset: Dataset, tag: int) -> float | None:
+def number(dataset: Dataset, keyword: str) -> float | None:
     """The only value of a DS or IS element."""
-    found = numbers(dataset, tag, 1)
+    found = numbers(dataset, keyword, 1)
     return found[0] if found else None
 
 
-def integer(dataset: Dataset, tag: int, *, signed: bool = False) -> int | None:
+def integer(dataset: Dataset, keyword: str, *, signed: bool = False) -> int | None:
     """The first value of a US or SS element."""
-    value, endian = raw(dataset, tag)
+    value, endian = raw(dataset, keyword)
     return int(struct.unpack(endian + ("h" if signed else "H"), value[:2])[0]) if len(value) >= 2 else None
 
 
-def binary(dataset: Dataset, tag: int, code: str) -> tuple[float, ...]:
+def binary(dataset: Dataset, keyword: str, code: str) -> tuple[float, ...]:
     """The values of a US (`H`), UL (`I`) or FD (`d`) element that are finite."""
-    value, endian = raw(dataset, tag)
+    value, endian = raw(dataset, keyword)
     size = struct.calcsize(code)
     found = struct.unpack(f"{endian}{len(value) // size}{code}", value[: len(value) // size * size])
     return tuple(one for one in found if math.isfinite(one))
 
 
-def items(dataset: Dataset, tag: int) -> list[Dataset]:
+def items(dataset: Dataset, keyword: str) -> list[Dataset]:
     """The items of a sequence; none where it is missing or broken."""
-    if tag not in dataset.keys():  # noqa: SIM118 - its own `in` first makes a tag of the number
+    if not holds(dataset, keyword):
         return []
     with quiet():
         try:
-            element = dataset[tag]
+            element = dataset[tag(keyword)]
             return list(element.value) if element.VR == "SQ" else []
         except (MemoryError, SliceError):
             raise
@@ -237,17 +258,17 @@ class Groups:
 
     def __init__(self, groups: list[Dataset], top: Dataset) -> None:
         self._groups, self.top = groups, top
-        self._found: dict[int, list[Dataset]] = {}
+        self._found: dict[str, list[Dataset]] = {}
 
-    def holding(self, macro: int, attribute: int) -> Dataset:
+    def holding(self, macro: str, attribute: str) -> Dataset:
         """The data set in which an attribute of a functional group macro is to be looked for."""
-        return next((item for item in self._of(macro) if attribute in item.keys()), self.top)  # noqa: SIM118 - as in `raw`
+        return next((item for item in self._of(macro) if holds(item, attribute)), self.top)
 
-    def first(self, macro: int) -> Dataset | None:
+    def first(self, macro: str) -> Dataset | None:
         """A functional group macro, the frame's before the shared one; None where there is none."""
         return next(iter(self._of(macro)), None)
 
-    def _of(self, macro: int) -> list[Dataset]:
+    def _of(self, macro: str) -> list[Dataset]:
         if macro not in self._found:
             self._found[macro] = [item for group in self._groups for item in items(group, macro)[:1]]
         return self._found[macro]

@@ -22,7 +22,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
 from lits_deploy.errors import SliceError
-from lits_deploy.scans.dicom.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Pixels, quiet
+from lits_deploy.scans.dicom.header import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT, Pixels, quiet, tag
 
 try:
     import gdcm
@@ -182,7 +182,7 @@ def _by_gdcm(encoded: bytes, layout: PixelLayout, syntax: str) -> npt.NDArray[np
     fragment.SetByteStringValue(encoded)
     fragments = gdcm.SequenceOfFragments.New()
     fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element = gdcm.DataElement(gdcm.Tag(int(tag("PixelData"))))
     element.SetValue(fragments.__ref__())
     image = gdcm.Image()
     image.SetNumberOfDimensions(2)

@@ -11,10 +11,14 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from lits_deploy.scans.dicom.header import Groups, binary, items, number, text, texts
+from lits_deploy.scans.dicom.header import Groups, binary, items, number, tag, text, texts
 from lits_deploy.series.facts import Value, Where
 
-_PLACES = {0x00200032, 0x00201041, 0x00209056, 0x00209057, 0x00209113, 0x00209301, 0x0020930E}
+_POSITIONS = {
+    tag(keyword)
+    for keyword in "ImagePositionPatient SliceLocation StackID InStackPositionNumber PlanePositionSequence"  # noqa: SIM905
+    " ImagePositionVolume PlanePositionVolumeSequence".split()
+}
 """Dimensions that say where a frame lies: positions, Slice Location, Stack ID and In-Stack Position Number."""
 
 _TIME = re.compile(r"([01]\d|2[0-3]):?(?:([0-5]\d):?(?:([0-5]\d|60)(\.\d{1,6})?)?)?", re.ASCII)
@@ -26,16 +30,16 @@ class Wheres:
 
     def __init__(self, top: Dataset, *, many: bool) -> None:
         self._many = many
-        self._number = _integer(number(top, 0x00200013))
-        self._location = None if many else number(top, 0x00201041)
-        self._instance = text(top, 0x00080018) or None
-        clock = _clock(text(top, 0x00080032))
-        self._clock = _clock(text(top, 0x0008002A)[8:]) if clock is None else clock
+        self._number = _integer(number(top, "InstanceNumber"))
+        self._location = None if many else number(top, "SliceLocation")
+        self._instance = text(top, "SOPInstanceUID") or None
+        clock = _clock(text(top, "AcquisitionTime"))
+        self._clock = _clock(text(top, "AcquisitionDateTime")[8:]) if clock is None else clock
         labels: dict[str, Value | None] = {
-            "kernel": _joined(texts(top, 0x00181210)),
-            "temporal position": _integer(number(top, 0x00200100)),
-            "trigger time": number(top, 0x00181060),
-            "acquisition": _integer(number(top, 0x00200012)),
+            "kernel": _joined(texts(top, "ConvolutionKernel")),
+            "temporal position": _integer(number(top, "TemporalPositionIdentifier")),
+            "trigger time": number(top, "TriggerTime"),
+            "acquisition": _integer(number(top, "AcquisitionNumber")),
             "file": self._number if many else None,
         }
         self._labels: dict[str, Value] = {name: value for name, value in labels.items() if value is not None}
@@ -61,30 +65,34 @@ class Wheres:
     def _of_frame(self, groups: Groups, labels: dict[str, Value]) -> tuple[int | None, float | None]:
         """Number and clock of a frame; its labels are put to the others."""
         for name, macro, attribute in (
-            ("temporal position", 0x00209310, 0x0020930D),
-            ("trigger time", 0x00189118, 0x00209153),
+            ("temporal position", "TemporalPositionSequence", "TemporalPositionTimeOffset"),
+            ("trigger time", "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
         ):
             if (group := groups.first(macro)) and (found := binary(group, attribute, "d")):
                 labels[name] = found[0]
-        if (group := groups.first(0x00189314)) and (kernel := _joined(texts(group, 0x00181210))):
+        group = groups.first("CTReconstructionSequence")
+        if group and (kernel := _joined(texts(group, "ConvolutionKernel"))):
             labels["kernel"] = kernel
-        content = groups.first(0x00209111)
+        content = groups.first("FrameContentSequence")
         if not content:
             return None, None
-        for name, attribute, code in (("temporal position", 0x00209128, "I"), ("acquisition", 0x00209156, "H")):
+        for name, attribute, code in (
+            ("temporal position", "TemporalPositionIndex", "I"),
+            ("acquisition", "FrameAcquisitionNumber", "H"),
+        ):
             if found := binary(content, attribute, code):
                 labels[name] = found[0]
-        values = binary(content, 0x00209157, "I") if self._dimensions else ()
+        values = binary(content, "DimensionIndexValues", "I") if self._dimensions else ()
         if told := [str(values[n]) for n in self._dimensions if n < len(values)]:
             labels["dimension"] = "\\".join(told)
-        places = binary(content, 0x00209057, "I")
-        return int(places[0]) if places else None, _clock(text(content, 0x00189074)[8:])
+        places = binary(content, "InStackPositionNumber", "I")
+        return int(places[0]) if places else None, _clock(text(content, "FrameAcquisitionDateTime")[8:])
 
 
 def _dimensions(top: Dataset) -> Sequence[int]:
     """Which of a frame's Dimension Index Values may tell it from others at its place."""
-    pointers = [binary(item, 0x00209165, "H") for item in items(top, 0x00209222)]
-    return [n for n, at in enumerate(pointers) if len(at) == 2 and int(at[0]) << 16 | int(at[1]) not in _PLACES]
+    pointers = [binary(item, "DimensionIndexPointer", "H") for item in items(top, "DimensionIndexSequence")]
+    return [n for n, at in enumerate(pointers) if len(at) == 2 and int(at[0]) << 16 | int(at[1]) not in _POSITIONS]
 
 
 def _joined(values: Sequence[str]) -> str | None:

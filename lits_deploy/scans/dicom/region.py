@@ -73,10 +73,6 @@ _TRUNK_CODES = frozenset(
 )
 _SCHEMES = {"SCT", "SRT", "SNM3", "99SDM"}
 
-_BODY_PART, _STUDY_TEXT, _SERIES_TEXT, _PROTOCOL = 0x00180015, 0x00081030, 0x0008103E, 0x00181030
-_REGION_CODES, _PROCEDURE_CODES, _FRAME_ANATOMY = 0x00082218, 0x00081032, 0x00209071
-_CODE_VALUE, _CODE_SCHEME, _CODE_MEANING = 0x00080100, 0x00080102, 0x00080104
-
 _UPPER, _LOWER = {"head", "face", "ear", "neck"}, {"leg", "knee", "foot"}
 """A scan that is said to reach from one of these to one of those (skull base to thigh) has the trunk between them."""
 
@@ -99,22 +95,22 @@ def other_region(dataset: Dataset, groups: Iterable[Dataset] = ()) -> str | None
 
 def _named(dataset: Dataset, groups: Iterable[Dataset]) -> Iterator[str | None]:
     """Every region that the header names: one of REGIONS, None for the trunk; the most specific elements first."""
-    coded = items(dataset, _REGION_CODES)
+    coded = items(dataset, "AnatomicRegionSequence")
     for group in groups:
-        for anatomy in items(group, _FRAME_ANATOMY):
-            coded += items(anatomy, _REGION_CODES)
-    coded += items(dataset, _PROCEDURE_CODES)
-    yield from _of_words(_plain(dataset, _BODY_PART))
+        for anatomy in items(group, "FrameAnatomySequence"):
+            coded += items(anatomy, "AnatomicRegionSequence")
+    coded += items(dataset, "ProcedureCodeSequence")
+    yield from _of_words(_plain(dataset, "BodyPartExamined"))
     for code in coded:
-        if _plain(code, _CODE_SCHEME) in _SCHEMES:
-            value = _plain(code, _CODE_VALUE)
+        if _plain(code, "CodingSchemeDesignator") in _SCHEMES:
+            value = _plain(code, "CodeValue")
             if value in _TRUNK_CODES:
                 yield None
             elif value in _OTHER_CODES:
                 yield _OTHER_CODES[value]
-        yield from _of_words(_plain(code, _CODE_MEANING))
-    for tag in (_SERIES_TEXT, _PROTOCOL, _STUDY_TEXT):
-        yield from _of_words(_plain(dataset, tag))
+        yield from _of_words(_plain(code, "CodeMeaning"))
+    for keyword in ("SeriesDescription", "ProtocolName", "StudyDescription"):
+        yield from _of_words(_plain(dataset, keyword))
 
 
 def _of_words(text: str) -> Iterator[str | None]:
@@ -125,9 +121,9 @@ def _of_words(text: str) -> Iterator[str | None]:
             yield _OTHER_WORDS[word]
 
 
-def _plain(dataset: Dataset, tag: int) -> str:
+def _plain(dataset: Dataset, keyword: str) -> str:
     """A text in capitals without accents, whichever character set it is in; ß is SS."""
-    value = raw(dataset, tag)[0].strip(b"\0 ")
+    value = raw(dataset, keyword)[0].strip(b"\0 ")
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:

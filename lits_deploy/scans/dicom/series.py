@@ -16,7 +16,22 @@ from pydicom.dataset import Dataset
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Reading, SeriesHeader
-from lits_deploy.scans.dicom.header import Groups, Header, integer, items, number, numbers, quiet, raw, text, texts
+from lits_deploy.scans.dicom.header import (
+    FRAME_GROUPS,
+    SHARED_GROUPS,
+    Groups,
+    Header,
+    holds,
+    integer,
+    items,
+    number,
+    numbers,
+    quiet,
+    raw,
+    tag,
+    text,
+    texts,
+)
 from lits_deploy.scans.dicom.pixels import PixelLayout, check_length
 from lits_deploy.scans.dicom.position import Wheres
 from lits_deploy.scans.dicom.region import other_region
@@ -50,21 +65,19 @@ _SCREENS = {"SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE", "DOSE_INFO", "DOSE RE
 _PLAIN = {"", "AXIAL", "VOLUME", "NONE", "HELICAL", "SPIRAL", "OTHER"}  # third value of a derived image that is a slice
 
 _IDENTIFIERS = {
-    "patient_id": 0x00100020,
-    "patient_name": 0x00100010,
-    "patient_birth_date": 0x00100030,
-    "accession_number": 0x00080050,
-    "study_uid": 0x0020000D,
-    "study_date": 0x00080020,
-    "study_description": 0x00081030,
-    "series_uid": 0x0020000E,
-    "series_number": 0x00200011,
-    "series_description": 0x0008103E,
-    "frame_of_reference_uid": 0x00200052,
+    "patient_id": "PatientID",
+    "patient_name": "PatientName",
+    "patient_birth_date": "PatientBirthDate",
+    "accession_number": "AccessionNumber",
+    "study_uid": "StudyInstanceUID",
+    "study_date": "StudyDate",
+    "study_description": "StudyDescription",
+    "series_uid": "SeriesInstanceUID",
+    "series_number": "SeriesNumber",
+    "series_description": "SeriesDescription",
+    "frame_of_reference_uid": "FrameOfReferenceUID",
 }
 _HU_UNITS = {"", "HU", "US"}  # US: unspecified, which GDCM, and ITK with it, writes into every CT that names none
-
-_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +109,8 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
     or claim more frames than the file holds."""
     dataset = header.dataset
     doubt = _file_doubt(dataset)
-    rows, columns = integer(dataset, 0x00280010) or 0, integer(dataset, 0x00280011) or 0
-    shared, own = items(dataset, _SHARED_GROUPS)[:1], items(dataset, _FRAME_GROUPS)
+    rows, columns = integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0
+    shared, own = items(dataset, SHARED_GROUPS)[:1], items(dataset, FRAME_GROUPS)
     # Before `_series`: where that decodes a text, pydicom replaces the raw bytes.
     region = None if reading.any_body_part else other_region(dataset, own[:1] + shared)
     first = Groups(own[:1] + shared, dataset)
@@ -130,8 +143,8 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
 
 def _file_doubt(dataset: Dataset) -> str | None:
     """Why nothing in the file is a CT slice in HU."""
-    modality, sop_class = text(dataset, 0x00080060), text(dataset, 0x00080016)
-    if sop_class == _INDEX or 0x00041220 in dataset:
+    modality, sop_class = text(dataset, "Modality"), text(dataset, "SOPClassUID")
+    if sop_class == _INDEX or holds(dataset, "DirectoryRecordSequence"):
         return "a DICOM directory: an index, not an image"
     if modality != "CT":
         known = modality in MODALITIES
@@ -140,12 +153,12 @@ def _file_doubt(dataset: Dataset) -> str | None:
         return "a secondary capture: a picture of a CT image"
     if sop_class and sop_class not in CT_CLASSES:
         return "not a CT image but another object of modality CT"
-    photometric = text(dataset, 0x00280004)
-    if (integer(dataset, 0x00280002) or 1) != 1 or photometric.startswith(("RGB", "YBR", "PALETTE")):
+    photometric = text(dataset, "PhotometricInterpretation")
+    if (integer(dataset, "SamplesPerPixel") or 1) != 1 or photometric.startswith(("RGB", "YBR", "PALETTE")):
         return "colour: a screenshot, not a CT slice"
     if photometric == "MONOCHROME1":
         return "MONOCHROME1: an inverted picture, not a CT slice as scanners store it"
-    if text(dataset, 0x00280301) == "YES":
+    if text(dataset, "BurnedInAnnotation") == "YES":
         return "annotations are burnt into the pixels"
     return None
 
@@ -167,15 +180,15 @@ def _layout(dataset: Dataset, rows: int, columns: int) -> PixelLayout:
     if not 0 < rows <= MOST_SIDE or not 0 < columns <= MOST_SIDE:
         raise SliceError(f"{columns}×{rows} pixels: more than any slice has" if rows * columns else "no pixels a slice")
     frames = 1
-    if text(dataset, 0x00280008):
-        claimed = number(dataset, 0x00280008)
+    if text(dataset, "NumberOfFrames"):
+        claimed = number(dataset, "NumberOfFrames")
         if claimed is None or not 0 < claimed <= MOST_FRAMES or claimed != int(claimed):
             raise SliceError("the number of frames is no number, none, or beyond any series")
         frames = int(claimed)
-    allocated = integer(dataset, 0x00280100) or 0
-    stored = integer(dataset, 0x00280101) or allocated
-    high = integer(dataset, 0x00280102)
-    representation = integer(dataset, 0x00280103) or 0
+    allocated = integer(dataset, "BitsAllocated") or 0
+    stored = integer(dataset, "BitsStored") or allocated
+    high = integer(dataset, "HighBit")
+    representation = integer(dataset, "PixelRepresentation") or 0
     sane = allocated in (8, 16, 32) and 0 < stored <= allocated and representation in (0, 1)
     if not sane or (high is not None and high != stored - 1):
         raise SliceError("a layout of bits that no CT image has")
@@ -190,13 +203,13 @@ def _stance(lie: Lie | None, spacing: tuple[float, float] | None) -> Geometry:
 
 def _placed(groups: Groups, layout: PixelLayout, contract: InputContract, wheres: Wheres) -> Placed:
     lie, spacing = _lie(groups), _spacing(groups)
-    values = groups.holding(0x00289145, 0x00281053)
-    slope, intercept = number(values, 0x00281053), number(values, 0x00281052)
-    unit = text(values, 0x00281054)
+    values = groups.holding("PixelValueTransformationSequence", "RescaleSlope")
+    slope, intercept = number(values, "RescaleSlope"), number(values, "RescaleIntercept")
+    unit = text(values, "RescaleType")
     image_type = _image_type(groups)
     rescale, doubt = None, _type_doubt(image_type)
     if doubt is None:
-        thickness = number(groups.holding(0x00289110, 0x00180050), 0x00180050)
+        thickness = number(groups.holding("PixelMeasuresSequence", "SliceThickness"), "SliceThickness")
         doubt = geometry_doubt(layout.rows, layout.columns, spacing, thickness, lie, contract)
     if slope is None or intercept is None or slope == 0:
         doubt = doubt or "the header does not say how its values become HU"
@@ -213,7 +226,7 @@ def _withhold(placed: Placed, reason: str) -> Placed:
 
 
 def _image_type(groups: Groups) -> list[str]:
-    return texts(groups.holding(0x00189329, 0x00089007), 0x00089007) or texts(groups.top, 0x00080008)
+    return texts(groups.holding("CTImageFrameTypeSequence", "FrameType"), "FrameType") or texts(groups.top, "ImageType")
 
 
 def _lie(groups: Groups) -> Lie | None:
@@ -223,11 +236,11 @@ def _lie(groups: Groups) -> Lie | None:
 
 def _directions(groups: Groups) -> tuple[float, ...] | None:
     """Image Orientation (Patient): first the direction along a row, in which the column rises."""
-    return numbers(groups.holding(0x00209116, 0x00200037), 0x00200037, 6)
+    return numbers(groups.holding("PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6)
 
 
 def _position(groups: Groups, lie: Lie | None) -> float | None:
-    three = numbers(groups.holding(0x00209113, 0x00200032), 0x00200032, 3)
+    three = numbers(groups.holding("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
     if three is None or lie is None:
         return None
     return round(sum(a * b for a, b in zip(three, lie.normal, strict=True)), 3)
@@ -235,16 +248,16 @@ def _position(groups: Groups, lie: Lie | None) -> float | None:
 
 def _spacing(groups: Groups) -> tuple[float, float] | None:
     """Pixel Spacing: the distance of rows, then that of columns."""
-    two = numbers(groups.holding(0x00289110, 0x00280030), 0x00280030, 2)
+    two = numbers(groups.holding("PixelMeasuresSequence", "PixelSpacing"), "PixelSpacing", 2)
     return (round(two[0], 4), round(two[1], 4)) if two is not None and min(two) > 0 else None
 
 
 def _padding(groups: Groups, layout: PixelLayout) -> tuple[float, float] | None:
     """Pixel Padding Value up to Pixel Padding Range Limit, whichever is the larger."""
-    value = integer(groups.top, 0x00280120, signed=layout.signed)
+    value = integer(groups.top, "PixelPaddingValue", signed=layout.signed)
     if value is None:
         return None
-    limit = integer(groups.top, 0x00280121, signed=layout.signed)
+    limit = integer(groups.top, "PixelPaddingRangeLimit", signed=layout.signed)
     other = value if limit is None else limit
     return min(value, other), max(value, other)
 
@@ -252,8 +265,8 @@ def _padding(groups: Groups, layout: PixelLayout) -> tuple[float, float] | None:
 def _series(
     dataset: Dataset, first: Groups, lie: Lie | None, spacing: tuple[float, float] | None, rows: int, columns: int
 ) -> SeriesHeader:
-    modality = text(dataset, 0x00080060)
-    identifiers = {name: value for name, tag in _IDENTIFIERS.items() if (value := _readable(dataset, tag))}
+    modality = text(dataset, "Modality")
+    identifiers = {name: value for name, keyword in _IDENTIFIERS.items() if (value := _readable(dataset, keyword))}
     directions = None if lie is None else _directions(first)
     return SeriesHeader(
         study=identifiers.get("study_uid", ""),
@@ -274,16 +287,16 @@ def _series(
     )
 
 
-def _readable(dataset: Dataset, tag: int) -> str:
+def _readable(dataset: Dataset, keyword: str) -> str:
     """An identifier as a person wrote it, in the file's character set, on one line; raw where that fails."""
-    value, _ = raw(dataset, tag)
+    value, _ = raw(dataset, keyword)
     if not value:
         return ""
     plain = value.decode("latin-1")
     if not plain.isascii():
         with quiet():
             try:
-                plain = str(dataset[tag].value)
+                plain = str(dataset[tag(keyword)].value)
             except MemoryError:
                 raise
             except Exception:  # an unknown character set: the bytes as they are

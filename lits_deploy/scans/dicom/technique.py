@@ -52,12 +52,12 @@ def technique(top: Dataset, groups: Groups) -> Mapping[str, str | float]:
 
     groups: of the series' first frame, whose functional groups go before the top level.
     """
-    kernel = texts(groups.holding(0x00189314, 0x00181210), 0x00181210)
+    kernel = texts(groups.holding("CTReconstructionSequence", "ConvolutionKernel"), "ConvolutionKernel")
     return worded(
-        text(top, 0x00080070),
+        text(top, "Manufacturer"),
         kernel[0] if kernel else None,
-        number(groups.holding(0x00189325, 0x00180060), 0x00180060),
-        number(groups.holding(0x00289110, 0x00180050), 0x00180050),
+        number(groups.holding("CTXRayDetailsSequence", "KVP"), "KVP"),
+        number(groups.holding("PixelMeasuresSequence", "SliceThickness"), "SliceThickness"),
     )
 
 

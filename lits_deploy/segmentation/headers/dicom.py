@@ -13,7 +13,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Reading, Scan
 from lits_deploy.scans.dicom import MAX_BYTES as MAX_BYTES
-from lits_deploy.scans.dicom.header import integer, items, parse, quiet
+from lits_deploy.scans.dicom.header import FRAME_GROUPS, SHARED_GROUPS, integer, items, parse, quiet
 from lits_deploy.segmentation.headers import told
 
 if TYPE_CHECKING:
@@ -62,11 +62,8 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
     dataset = parse(data).dataset
     with quiet():
         kept = _kept(dataset, _TOP)
-        for keyword, tag in (
-            ("SharedFunctionalGroupsSequence", 0x52009229),
-            ("PerFrameFunctionalGroupsSequence", 0x52009230),
-        ):
-            if groups := items(dataset, tag):
+        for keyword in (SHARED_GROUPS, FRAME_GROUPS):
+            if groups := items(dataset, keyword):
                 setattr(kept, keyword, Sequence([_kept_groups(item, Dataset()) for item in groups]))
         buffer = DicomBytesIO()
         buffer.is_implicit_VR, buffer.is_little_endian = False, True
@@ -76,7 +73,7 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
             raise
         except Exception as error:  # a value that pydicom read and cannot write
             raise SliceError("its header holds values that cannot be written again") from error
-    return told("dicom", integer(dataset, 0x00280010) or 0, integer(dataset, 0x00280011) or 0, buffer.getvalue())
+    return told("dicom", integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0, buffer.getvalue())
 
 
 def _kept(dataset: Dataset, keywords: tuple[str, ...]) -> Dataset:
@@ -96,12 +93,9 @@ def _kept(dataset: Dataset, keywords: tuple[str, ...]) -> Dataset:
 
 
 def _kept_groups(groups: Dataset, kept: Dataset) -> Dataset:
-    from pydicom.datadict import tag_for_keyword
     from pydicom.sequence import Sequence
 
     for keyword, inner in _GROUPS.items():
-        tag = tag_for_keyword(keyword)
-        assert tag is not None
-        if found := items(groups, tag)[:1]:
+        if found := items(groups, keyword)[:1]:
             setattr(kept, keyword, Sequence([_kept(found[0], inner)]))
     return kept
