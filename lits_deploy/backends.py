@@ -87,8 +87,8 @@ def _on_gpu(*names: str) -> Iterator[str]:
 
 @functools.cache  # once in a process
 def _tell(found: str, fix: str) -> None:
-    line = "note: running on the CPU, not on the NVIDIA GPU: %s. Fix: %s"
-    logging.getLogger(__name__).warning(line, printable(found), printable(fix))
+    line = f"note: running on the CPU, not on the NVIDIA GPU: {found}. Fix: {fix}"
+    logging.getLogger(__name__).warning(printable(line))
 
 
 def fits(artifact: Artifact, runtime: str, device: str) -> bool:

@@ -20,6 +20,7 @@ from rich.text import Text
 from lits_deploy.events.emit import emit
 from lits_deploy.events.progress import ProgressFigures
 from lits_deploy.events.session import current
+from lits_deploy.events.wording import Quoting
 from lits_deploy.printable import printable, printable_json, say
 
 
@@ -44,11 +45,14 @@ errors = Plain(stderr=True, highlight=False, soft_wrap=True)
 
 
 def note(text: str, *, level: int = logging.INFO, kind: str = "note", prefix: str = "") -> None:
-    """A line for the user on standard error, and in the log of a command that keeps one (`events`)."""
+    """A line for the user on standard error, and in the log of a command that keeps one (`events`).
+
+    text: of our own words, numbers and a bundle's names; what quotes anything else is a `Quoting`.
+    """
     if current() is None:
         errors.print(prefix + text)
     else:
-        emit(kind, text, level=level, plain=prefix + text)
+        emit(kind, text.logged if isinstance(text, Quoting) else text, level=level, plain=prefix + text)
 
 
 def warn(text: str) -> None:

@@ -93,13 +93,14 @@ def print_merge(summary: MergeSummary) -> None:
     """The run's summary, and what is not in it."""
     from lits_deploy.cli.console import note
     from lits_deploy.cli.summaries import print_masks, print_summary
+    from lits_deploy.events.wording import Quoting
 
     if summary.segmented is not None:
         print_masks(summary.segmented)
     count = f"{summary.shards - len(summary.missing):,} of {summary.shards:,} shards"
     print_summary(summary.run, done=f"{count}, {summary.merged:,} of them merged now in {summary.run.seconds:,.1f} s")
     for number in [number for number in summary.missing if number in summary.failures][:_SHOWN]:
-        note(f"shard {number} failed: {summary.failures[number]}")
+        note(Quoting(f"shard {number} failed: {summary.failures[number]}", logged=f"shard {number} failed"))
     if summary.missing:
         told = ", ".join(map(str, summary.missing[:_SHOWN])) + (" …" if len(summary.missing) > _SHOWN else "")
         note(

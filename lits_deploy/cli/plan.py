@@ -54,6 +54,7 @@ def plan(
     again. JOB holds paths: it is its owner's alone.
     """
     from lits_deploy.cli.console import bar, note, print_json, warn
+    from lits_deploy.events.wording import Quoting
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.scans.roots import list_scans
     from lits_deploy.sharding.job_folder import JobFolder
@@ -89,7 +90,8 @@ def plan(
     else:
         print_plan(summary, job.location)
     if made:
-        note(f"The salt was made: {options.salt_file}. Whoever does a shard or merges needs it.")
+        who = "Whoever does a shard or merges needs it."
+        note(Quoting(f"The salt was made: {options.salt_file}. {who}", logged=f"The salt was made. {who}"))
 
 
 def print_plan(summary: PlanSummary, job: str) -> None:

@@ -60,9 +60,6 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 """Each with its type; named as the fields of `events.session.ReportingOptions`."""
 
-SCANS = {"scans": "SCANS", "inbox": "INBOX"}
-"""Arguments that may be called after a patient, and what a log has in their place."""
-
 WATCHED = ("bundle", "inbox")
 """Folders whose every file counts, so that no log may lie in them."""
 
@@ -82,8 +79,7 @@ def reported(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
             _check_folders(asked.log_file, asked.metrics, given)
             if not speaks():
                 return command(**given)
-            show, hidden = errors.print, hidden_in(given)
-            with CommandSession(name, asked, show=show, terminal=errors.is_terminal, hidden=hidden):
+            with CommandSession(name, asked, show=errors.print, terminal=errors.is_terminal):
                 return command(**given)
 
         signature = inspect.signature(command)
@@ -102,24 +98,6 @@ def speaks() -> bool:
     return os.environ.get("RANK", "0") == "0" or "WORLD_SIZE" not in os.environ
 
 
-def hidden_in(given: Mapping[str, Any]) -> dict[str, str]:
-    """What no line of a log may hold of a command's arguments: folders of scans, unless identifiers are asked for."""
-    if given.get("identify") and not given.get("pseudonymous"):
-        return {}
-    hidden = {}
-    for argument, instead in SCANS.items():
-        value = given.get(argument) or ()
-        for one in map(str, [value] if isinstance(value, (str, Path)) else value):
-            for text in (one, one.rstrip("/"), *(() if "://" in one else _absolute(one))):
-                if text.strip("./"):  # `.` stands in every text
-                    hidden[text] = instead
-    return hidden
-
-
-def _absolute(text: str) -> tuple[str, str]:
-    return str(Path(text).absolute()), str(Path(text).resolve())
-
-
 def _check_folders(log: Path | None, metrics: Path | None, given: Mapping[str, Any]) -> None:
     for option, path in (("--log-file", log), ("--metrics", metrics)):
         for argument in WATCHED:
@@ -127,4 +105,4 @@ def _check_folders(log: Path | None, metrics: Path | None, given: Mapping[str, A
             if path is None or folder is None or "://" in str(folder):
                 continue
             if Path(folder).resolve() in path.resolve().parents:
-                raise OutputError(f"{path} lies in the {argument}.", fix=f"{option} elsewhere")
+                raise OutputError(f"The file of {option} lies in the {argument}.", fix=f"{option} elsewhere")

@@ -139,12 +139,16 @@ def print_spread(summary: SpreadSummary) -> None:
     """Warnings, then what is in the output folder and how fast it came."""
     from lits_deploy.cli.console import note, warn
     from lits_deploy.cli.summaries import print_masks, print_summary
+    from lits_deploy.events.wording import Quoting
 
     run = summary.merged.run
-    for warning in dict.fromkeys((*summary.notes, *run.warnings)):
-        warn(warning)
+    for line in summary.notes:
+        warn(Quoting(line, logged="A worker or the plan has something to say, which standard error has without a log."))
+    for warning in run.warnings:
+        if warning not in summary.notes:
+            warn(warning)
     for number, why in list(summary.failed.items())[:_SHOWN]:
-        note(f"shard {number} failed: {why}")
+        note(Quoting(f"shard {number} failed: {why}", logged=f"shard {number} failed"))
     if summary.merged.segmented is not None:
         print_masks(summary.merged.segmented)
     before = run.slices - summary.slices

@@ -42,6 +42,7 @@ def watch(
     from lits_deploy.cli.console import note
     from lits_deploy.cli.watching import Watching
     from lits_deploy.events.session import current
+    from lits_deploy.events.wording import Quoting
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.report.finish import drawn_after
@@ -57,7 +58,8 @@ def watch(
     finish = drawn_after(opened, options, report, segmenter, talk.note)
     note(DISCLAIMER)
     if not report and not options.overwrite and (out / REPORT).exists():
-        talk.note(f"note: --no-report does not update {out / REPORT}; lits-deploy report {out} does")
+        line = f"note: --no-report does not update {out / REPORT}; lits-deploy report {out} does"
+        talk.note(Quoting(line, logged="--no-report does not update the report that is there; lits-deploy report does"))
     with stop_on_signals() as stop:
         summary = watch_folder(
             opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish

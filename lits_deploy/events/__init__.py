@@ -6,8 +6,9 @@ log_file   a file of such lines, which may be rotated
 metrics    a file in Prometheus's text format, from the same events
 progress   how far a command is, as its progress bar has it
 session    one command: start, heartbeat, end; who of the others listens
+wording    an error without its values
 
 Without a session, as in a program that calls the library, events are ordinary records of the logger `lits_deploy`, of
-levels below WARNING. No event holds an identifier or a path of a patient; the session takes the names of the scans'
-folders out of messages that came from elsewhere. Imports nothing of the pipeline.
+levels below WARNING. An event holds texts of our source code, numbers, and names that a bundle gives; nothing that came
+from outside, so no path and no identifier. Imports nothing of the pipeline.
 """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -15,26 +13,19 @@ Format = Literal["text", "json"]
 
 
 class Lines(logging.Formatter):
-    """Makes a record one line.
+    """Makes a record one line. command: whose events they are."""
 
-    command: whose events they are. hidden: texts that no line may hold, such as the folders of scans, and what stands
-    in their place.
-    """
-
-    def __init__(self, kind: Format, command: str, hidden: Mapping[str, str]) -> None:
+    def __init__(self, kind: Format, command: str) -> None:
         super().__init__()
         self._kind, self._command = kind, command
-        both = {**hidden, **{printable(text): instead for text, instead in hidden.items()}}  # as errors write it
-        # With what lies below it; a folder before one that it lies in.
-        folders = sorted(both.items(), key=lambda one: -len(one[0]))
-        self._hidden = [(re.compile(rf"(?<!\w){re.escape(text)}(?:/\S*)?(?!\w)"), instead) for text, instead in folders]
 
     def format(self, record: logging.LogRecord) -> str:
         """`2026-01-31T02:03:04Z info classify heartbeat done=3 total=9`, or the same as JSON."""
         moment = datetime.fromtimestamp(record.created, timezone.utc)
         level, event = record.levelname.lower(), event_of(record)
-        message = self._told(record.getMessage())
-        figures = {name: self._told(value) for name, value in figures_of(record).items()}
+        # What is put into the text of a record that `emit` has not made may be a path.
+        message = record.getMessage() if hasattr(record, "event") else str(record.msg)
+        figures = figures_of(record)
         if self._kind == "json":
             time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             head = {"time": time, "level": level, "command": self._command, "event": event}
@@ -42,13 +33,6 @@ class Lines(logging.Formatter):
         parts = [f"{moment:%Y-%m-%dT%H:%M:%SZ}", level, self._command, event if event != level else ""]
         parts += [message, *(f"{name}={_word(value)}" for name, value in figures.items())]
         return printable(" ".join(filter(None, parts)))
-
-    def _told(self, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        for text, instead in self._hidden:
-            value = text.sub(instead, value)
-        return value
 
 
 def event_of(record: logging.LogRecord) -> str:

@@ -15,7 +15,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW |
 
 
 class LogFile(logging.Handler):
-    """Appends a line per event; made for its owner alone (0600), since messages of errors may name folders.
+    """Appends a line per event; made for its owner alone (0600).
 
     Each line is one write, so that two commands may share a file. Raises OutputError where it cannot be opened. What
     cannot be written later is lost, and the command goes on.

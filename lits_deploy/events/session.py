@@ -12,8 +12,7 @@ import os
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +25,13 @@ from lits_deploy.events.lines import Format, Lines, event_of, figures_of
 from lits_deploy.events.log_file import LogFile
 from lits_deploy.events.metrics import END, HEARTBEAT, START, SUCCESSES, MetricsFile
 from lits_deploy.events.progress import ProgressFigures
+from lits_deploy.events.wording import raised_at, wording
 from lits_deploy.release import __version__
 
 EVERY_S = 60.0
 """Seconds between two heartbeats."""
 
+_FRAMES = 8  # of a bug, in a log
 _LAST_WORDS_S = 1.0  # that the end of a program waits for a heartbeat under way
 
 
@@ -53,18 +54,12 @@ class ReportingOptions:
 class CommandSession:
     """A command under way. Use as a context manager, and where `program` runs the process it also tells the end.
 
-    show: prints a line to standard error; terminal: somebody looks at it. hidden: texts that no line of a log may hold,
-    and what stands in their place. Raises OutputError for a log or metrics that cannot be written.
+    show: prints a line to standard error; terminal: somebody looks at it. Raises OutputError for a log or metrics that
+    cannot be written.
     """
 
     def __init__(
-        self,
-        command: str,
-        asked: ReportingOptions,
-        *,
-        show: Callable[[str], None],
-        terminal: bool = False,
-        hidden: Mapping[str, str] | None = None,
+        self, command: str, asked: ReportingOptions, *, show: Callable[[str], None], terminal: bool = False
     ) -> None:
         self.asked = asked
         self.bars = terminal and not asked.quiet and asked.log_format is None
@@ -74,8 +69,7 @@ class CommandSession:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._handlers: list[logging.Handler] = [_Phases(self)]
-        hidden = hidden or {}
-        lines = Lines(asked.log_format or "text", command, hidden)
+        lines = Lines(asked.log_format or "text", command)
         if asked.metrics is not None:
             self._handlers.append(MetricsFile(asked.metrics, command))
         if asked.log_file is not None:
@@ -130,15 +124,13 @@ class CommandSession:
             return False
         if kind == "bug":
             # Where it was, not what it says, which may quote a name.
-            frames = traceback.extract_tb(error.__traceback__)[-8:] if error is not None else []
-            where = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
-            emit("bug", type(error).__name__, level=logging.ERROR, traceback=where)
-            return self.asked.log_format == "json"
-        if kind == "stopped":
+            emit("bug", type(error).__name__, level=logging.ERROR, traceback=raised_at(error, _FRAMES))
+        elif kind == "stopped":
             emit("stopped", level=logging.WARNING)
         else:
-            emit("error", text.removeprefix("error: "), level=logging.ERROR)
-        # Of a quiet command, errors alone are told; that it was stopped is said as ever.
+            words = wording(error, text.removeprefix("error: "))
+            emit("error", words, level=logging.ERROR, kind=type(error).__name__, raised_at=raised_at(error))
+        # Standard error is a log then. Of a quiet command, errors alone are told; that it was stopped is said as ever.
         return self.asked.log_format is not None and not (kind == "stopped" and self.asked.quiet)
 
     def ended(self, code: int, *, at_once: bool) -> None:

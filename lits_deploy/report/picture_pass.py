@@ -19,6 +19,7 @@ from lits_deploy.contract import unshared
 from lits_deploy.decode.decoding import StoppedError
 from lits_deploy.decode.job import DecodeJob
 from lits_deploy.errors import BundleError, ContractError, DeviceOutOfMemory, LitsError
+from lits_deploy.events.wording import Quoting, wording
 from lits_deploy.files import canonical_json
 from lits_deploy.ledger import PICTURES, Ledger, PictureRow, ResultRow
 from lits_deploy.pipeline.context import RunContext
@@ -174,7 +175,8 @@ def _looked_at(
                 for key, outputs, n in _answers(network, part, pixels):
                     contours[key] = overlay.draw(outputs, n, found[key].p2 or 0.0)
     except LitsError as error:
-        say(f"The report's pictures have no contours: {error}")
+        none = "The report's pictures have no contours: "
+        say(Quoting(f"{none}{error}", logged=f"{none}{wording(error, '')}"))
         return {}, Overlay(kind="none", why=_without_paths(error))
     return contours, overlay
 

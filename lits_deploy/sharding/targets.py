@@ -81,8 +81,8 @@ def _all(runtime: str) -> list[str]:
     most = max(models, key=lambda name: models[name])  # the first of equals
     for index in working:
         if nvidia.gpu_name(index) != most:
-            line = "note: cuda:%d is no %s, as most GPUs here are: it is not among `all`, since answers might differ"
-            logging.getLogger(__name__).warning(line, index, printable(str(most)))
+            line = f"note: cuda:{index} is no {most}, as most GPUs here are: `all` leaves it out, answers might differ"
+            logging.getLogger(__name__).warning(printable(line))
     return [f"cuda:{index}" for index in working if nvidia.gpu_name(index) == most]
 
 

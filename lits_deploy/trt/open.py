@@ -172,4 +172,4 @@ def _open(job: EngineJob, prepared: PreparedEngine, wanted: tuple[str, ...], max
 
 
 def _log(line: str) -> None:
-    logging.getLogger(__name__).warning("%s", printable(line))
+    logging.getLogger(__name__).warning(printable(line))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from secrets import token_bytes
 from time import monotonic
 
 from lits_deploy.bundle import Bundle
+from lits_deploy.events.wording import Quoting, raised_at, wording
 from lits_deploy.files import canonical_json
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.naming import pseudonyms
@@ -307,7 +307,9 @@ class _Watch:
             if known is not None:
                 self._failures += 1
                 self._not_before = self._clock() + _pause(self._failures)
-                self._say_once("run", f"A run failed: {known.message} It is tried again until it succeeds.")
+                again = "It is tried again until it succeeds."
+                logged = f"A run failed ({type(error).__name__}): {wording(error, known.message)} {again}"
+                self._say_once("run", Quoting(f"A run failed: {known.message} {again}", logged=logged))
             else:
                 self._put_off(names, states, _place(error))
         else:
@@ -355,6 +357,4 @@ def _pause(times: int) -> float:
 
 def _place(error: Exception) -> str:
     """Type of an error and where it came from; not what it says, which may quote a name."""
-    frames = traceback.extract_tb(error.__traceback__)[-4:]
-    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
-    return f"{type(error).__name__} at {where}, which is a bug."
+    return f"{type(error).__name__} at {', '.join(raised_at(error, 4))}, which is a bug."

@@ -190,15 +190,23 @@ def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> 
         assert not list(inbox.iterdir())
 
 
-def test_folders_of_scans_are_hidden_unless_identifiers_are_asked_for(tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"scans": [f"{tmp_path}/Miller/", "s3://bucket/Miller", "."], "inbox": Path("in")}
-    hidden = reporting.hidden_in(asked)
-    assert {f"{tmp_path}/Miller": "SCANS", "s3://bucket/Miller": "SCANS"}.items() <= hidden.items()
-    assert hidden[str(Path("in").absolute())] == "INBOX"
-    assert "." not in hidden
-    assert reporting.hidden_in({**asked, "identify": True}) == {}
-    assert reporting.hidden_in({**asked, "identify": True, "pseudonymous": True}) == hidden
-    assert reporting.hidden_in({"data": "x"}) == {}
+@pytest.mark.parametrize("identify", [[], ["--identify"]])
+@pytest.mark.parametrize("name", ["John Miller", 'Miller\'s "1"\n%4d', "Mi\u200bller"])
+def test_no_log_names_what_an_error_names_to_a_person(
+    bundle: Bundle, tmp_path: Path, name: str, identify: list[str]
+) -> None:
+    missing, log = tmp_path / name / "Miller 2.zip", tmp_path / "log"
+    words = ["classify", bundle.folder, missing, "--out", tmp_path / "out", *identify]
+    assert run(*words, code=2).stderr.startswith("error: There is no ")
+    said = run(*words, "--log-format", "text", "--log-file", log, code=2).stderr
+    for told in (said, log.read_text()):
+        assert " There is no {what}. Fix: check the path of the scans kind=UserError " in told
+        assert "ller" not in told
+    swapped = ["classify", tmp_path / name, bundle.folder, "--out", tmp_path / "out", *identify]
+    said = run(*swapped, "--log-format", "json", code=2).stderr
+    error = next(event for event in map(json.loads, said.splitlines()) if event["event"] == "error")
+    assert error["kind"] == "BundleError"
+    assert "ller" not in said
 
 
 def test_of_several_processes_of_a_training_one_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""An event is one line, whatever is in it, and the folders of scans are in none."""
+"""An event is one line, whatever is in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from lits_deploy.errors import UserError
 from lits_deploy.events.emit import LOGGER, emit, phase
 from lits_deploy.events.lines import Lines, event_of, figures_of
 
@@ -31,9 +30,9 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
     return handler
 
 
-def line(kind: Any, record: logging.LogRecord, **hidden: str) -> str:
+def line(kind: Any, record: logging.LogRecord) -> str:
     record.created = 1_800_000_000.25
-    return Lines(kind, "classify", hidden).format(record)
+    return Lines(kind, "classify").format(record)
 
 
 def test_an_event_has_time_level_command_name_message_and_figures(kept: Kept) -> None:
@@ -61,7 +60,7 @@ def test_a_phase_and_what_others_say_by_logging(kept: Kept) -> None:
     logging.getLogger("lits_deploy.bundle").info("said")
     first, warning, note = kept.records
     assert (event_of(first), figures_of(first)) == ("phase", {"phase": "files", "to_do": 2})
-    assert line("text", warning) == "2027-01-15T08:00:00Z warning classify note: x is ignored"
+    assert line("text", warning) == "2027-01-15T08:00:00Z warning classify note: %s is ignored", "x may be a path"
     assert json.loads(line("json", warning))["event"] == "warning"
     assert (event_of(note), figures_of(note)) == ("note", {})
 
@@ -75,22 +74,3 @@ def test_whatever_is_in_it_it_is_one_printable_line(kept: Kept, kind: str) -> No
         assert json.loads(told)["message"] == "two\nlines \x1b[31m\u202e", "the exact value"
     else:
         assert 'note="a\\nb\\"c" million=2500000' in told
-
-
-@pytest.mark.parametrize("kind", ["text", "json"])
-def test_folders_of_scans_are_in_no_line(kept: Kept, kind: str) -> None:
-    emit("error", "There is no /in/Miller/2026/ct.dcm, nor /in, nor in.", level=logging.ERROR, note="/in/Smith", n=1)
-    told = line(kind, kept.records[0], **{"/in": "SCANS", "/in/Miller": "MORE"})
-    assert "There is no MORE nor SCANS, nor in." in told
-    assert "Miller" not in told
-    assert "Smith" not in told
-    assert "/in" not in told
-
-
-@pytest.mark.parametrize("kind", ["text", "json"])
-def test_a_folder_is_hidden_also_as_errors_print_it(kept: Kept, kind: str) -> None:
-    folder = "/in/Mi\u200bller"
-    emit("error", str(UserError(f"There is no {folder}/ct.dcm")), level=logging.ERROR, note=folder)
-    told = line(kind, kept.records[0], **{folder: "SCANS"})
-    assert "There is no SCANS" in told
-    assert "ller" not in told

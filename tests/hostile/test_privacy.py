@@ -117,7 +117,7 @@ def test_logs_and_metrics_hold_nothing_of_a_patient(bundle: Bundle, scans: Path,
     failed = lits_deploy("classify", bundle.folder, missing, "--out", tmp_path / "2", *told, cwd=tmp_path)
     assert failed.returncode == 2
     (tmp_path / "failed").write_bytes(failed.stderr)
-    assert b"There is no SCANS." in failed.stderr
+    assert b"There is no {what}." in failed.stderr
     for name in ("log", "metrics", "said", "failed"):
         assert (tmp_path / name).stat().st_size
         assert found_in(tmp_path / name, (*SECRET, NAMES)) == set(), name

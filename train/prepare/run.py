@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lits_deploy.errors import DataError, OutputError
+from lits_deploy.events.wording import Quoting
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.synthetic import is_synthetic
 from train.data import technique
@@ -260,13 +261,13 @@ def _warnings(records: Sequence[Record], dataset: dict[str, Any], settings: Prep
             yield f"{split} is empty: training needs all three splits (another --seed, --fractions, or more patients)."
     lying = [r for r in records if r["orientation"]["pixels"] not in (LIES[UPRIGHT], UNSURE)]
     if left := [_title(r) for r in lying if not r["orientation"]["turned"]]:
-        yield f"the pixels of {len(left)} volumes do not lie upright ({listed(left)}): --fix-orientation turns them."
+        count, way = f"the pixels of {len(left)} volumes do not lie upright", "--fix-orientation turns them."
+        yield Quoting(f"{count} ({listed(left)}): {way}", logged=f"{count}: {way}")
     unsure = [r for r in records if r["orientation"]["pixels"] == UNSURE]
     if guessed := [_title(r) for r in unsure if r["orientation"]["basis"].startswith("assumed")]:
-        yield (
-            f"orientation is only assumed of {len(guessed)} volumes ({listed(guessed)}): their headers claim nothing, "
-            "and the pixels do not tell. Look at them."
-        )
+        count = f"orientation is only assumed of {len(guessed)} volumes"
+        why = "their headers claim nothing, and the pixels do not tell. Look at them."
+        yield Quoting(f"{count} ({listed(guessed)}): {why}", logged=f"{count}: {why}")
 
 
 def _remarks(records: Sequence[Record], settings: PrepareSettings) -> Iterable[str]:

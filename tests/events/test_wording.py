@@ -1,0 +1,221 @@
+"""What a log says of errors: our own words, and no value of any kind."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lits_deploy import endings
+from lits_deploy.bundle import Bundle
+from lits_deploy.cli.console import note
+from lits_deploy.errors import OutputError, StorageError, UserError
+from lits_deploy.events.log_file import LogFile
+from lits_deploy.events.session import CommandSession, ReportingOptions
+from lits_deploy.events.wording import Quoting, raised_at, wording
+from lits_deploy.pseudonyms import salt_of
+from lits_deploy.resource_errors import as_user_error
+from lits_deploy.scans.archive import Archive
+from lits_deploy.scans.roots import list_scans
+from lits_deploy.storage import path_or_url
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("lits_deploy", "train", "export", "benchmarks")
+PATIENT = "MILLER"
+NAMES = st.builds("{}{}{}".format, st.text(max_size=12), st.just(PATIENT), st.text(max_size=12)).filter(
+    lambda name: "\0" not in name
+)
+"""With blanks, quotation marks, line feeds, slashes, percent signs, and marks that nobody sees."""
+
+
+def nowhere(name: str) -> Path:
+    """Where nothing is, and nothing can be made."""
+    return Path(f"{__file__}/{name}")
+
+
+def refused(path: str, what: str) -> OutputError:
+    return OutputError(f"{path} {what}.", fix=f"mv {path} elsewhere")
+
+
+def of_a_helper(name: str) -> None:
+    raise refused(name, "cannot be listed")
+
+
+def of_the_system(name: str) -> None:
+    try:
+        nowhere(name).read_bytes()
+    except OSError as error:
+        raise OutputError(str(error), fix=f"chmod +r {name!r}") from error
+
+
+def told_again(name: str) -> None:
+    try:
+        of_a_helper(name)
+    except UserError as error:
+        raise OutputError(error.message.lower()) from error
+
+
+def within_words(name: str) -> None:
+    raise UserError(f"{len(name)} bytes of {name!r:>40} ({', '.join([name])})", fix="another " + name)
+
+
+def as_a_note(name: str) -> None:
+    note(Quoting(f"{name} is skipped", logged="1 file is skipped"))
+
+
+def by_logging(name: str) -> None:
+    logging.getLogger("lits_deploy.scans").warning("note: %s is skipped", name)
+
+
+def of_a_key(name: str) -> None:
+    {}[name]
+
+
+DOORS: list[Callable[[str], object]] = [
+    of_a_helper,
+    of_the_system,
+    told_again,
+    within_words,
+    as_a_note,
+    by_logging,
+    of_a_key,
+    lambda name: list_scans([nowhere(name)]),
+    lambda name: list_scans([Path(name)]),
+    lambda name: list_scans([f"s3://bucket/{name}", f"s3://other/{name}"]),
+    lambda name: path_or_url(f"s3:/{name}"),
+    lambda name: path_or_url(f"s3://user:key@{name}"),
+    lambda name: path_or_url(f"file://host/{name}"),
+    lambda name: Bundle.open(nowhere(name)),
+    lambda name: Archive(f"{nowhere(name)}.zip"),
+    lambda name: LogFile(nowhere(name)),
+    lambda name: salt_of(nowhere(name), None),
+    lambda name: salt_of(nowhere("x"), None, nowhere(name)),
+]
+
+
+def lines_of(door: Callable[[str], object], name: str, **asked: Any) -> list[str]:
+    """What a command says on standard error that goes through the door with this name."""
+    lines = list[str]()
+    with CommandSession("classify", ReportingOptions(**asked), show=lines.append):
+        try:
+            door(name)
+        except Exception as error:  # as `program` does
+            known = as_user_error(error)
+            endings.failed("bug" if known is None else "error", f"error: {known}", error)
+    return lines
+
+
+@settings(max_examples=120, deadline=None)
+@given(door=st.sampled_from(DOORS), name=NAMES, kind=st.sampled_from(["text", "json"]))
+def test_no_line_of_a_log_has_any_of_what_was_named(door: Callable[[str], object], name: str, kind: str) -> None:
+    told = lines_of(door, name, log_format=kind, verbose=True)
+    assert len(told) in (2, 3), "start, what happened if anything, end"
+    assert PATIENT not in "".join(told).upper()
+
+
+def test_a_person_is_told_the_name_and_a_log_the_words_of_the_source() -> None:
+    error = None
+    try:
+        within_words(PATIENT)
+    except UserError as raised:
+        error = raised
+    assert PATIENT in str(error)
+    assert wording(error, "") == "{…} bytes of {name} ({…})"
+    event = json.loads(lines_of(of_the_system, PATIENT, log_format="json")[1])
+    assert (event["kind"], event["raised_at"][0].partition(":")[0]) == ("OutputError", "test_wording.py")
+    assert event["message"] == "Fix: chmod +r {name}", "the system's words are nowhere in the source"
+    assert lines_of(as_a_note, PATIENT) == [f"{PATIENT} is skipped"]
+    assert json.loads(lines_of(as_a_note, PATIENT, log_format="json")[1])["message"] == "1 file is skipped"
+
+
+def caught(raise_it: Callable[[], object]) -> BaseException:
+    try:
+        raise_it()
+    except BaseException as error:
+        return error
+    raise AssertionError
+
+
+def test_words_come_from_the_statement_that_raised_or_of_its_cause() -> None:
+    assert wording(caught(lambda: of_a_helper("x")), "") == "cannot be listed"
+    assert wording(caught(lambda: told_again("x")), "") == "cannot be listed"
+    missing = caught(lambda: list_scans([nowhere("x")]))
+    assert wording(missing, "") == "There is no {what}. Fix: check the path of the scans"
+    assert raised_at(missing)[0].startswith("discover.py:")
+    assert wording(OutputError("never raised"), "") == ""
+    full = OSError(28, "No space left on device", "/in/x")
+    assert wording(full, str(as_user_error(full))).startswith("The disk is full. Fix: ")
+
+
+def test_of_a_store_its_failure_is_told() -> None:
+    def fails() -> None:
+        raise StorageError(f"s3://{PATIENT}/x: {1}", fix="wait", why="the store is busy")
+
+    assert wording(caught(fails), "") == "The store: the store is busy."
+
+
+def test_a_source_that_is_gone_or_of_another_version_gives_no_words(tmp_path: Path) -> None:
+    code = "from lits_deploy.errors import UserError\ndef door(x):\n    raise UserError(f'no {x}')\n"
+    for name, there in (("a.py", code), ("b.py", "def ("), ("c.py", "\n\nprint('no')\n"), ("d.py", None)):
+        namespace = dict[str, Any]()
+        exec(compile(code, str(tmp_path / name), "exec"), namespace)
+        if there is not None:
+            (tmp_path / name).write_text(there)
+        told = wording(caught(lambda door=namespace["door"]: door(PATIENT)), "")  # type: ignore[misc]
+        assert told == ("no {x}" if there == code else "")
+
+
+OWN_WORDS = {
+    "lits_deploy/cli/console.py": {"text", "text.logged if isinstanc"},  # what they were given
+    "lits_deploy/events/session.py": {"words", "type(error).__name__"},
+    "lits_deploy/events/metrics.py": {"line"},  # the system's word for an errno
+    "lits_deploy/cli/watching.py": {"f'An entry broke its run"},  # places in the code
+    "lits_deploy/cli/merge.py": {"warning", "f'Missing shards: {len(s"},  # their numbers
+    "train/cli/data/prepare.py": {"warning"},
+    # Warnings of runs and plans: counts, devices, and what a bundle says of itself.
+    **{f"lits_deploy/cli/{name}.py": {"warning"} for name in ("classify", "jobs", "plan", "segment", "spread")},
+}
+"""What goes into a log and is no text with numbers, by where it stands."""
+
+
+AT = {"note": 0, "warn": 0, "complain": 0, "emit": 1}
+"""What tells a log, and which of its arguments does."""
+
+
+def texts_for_logs() -> Iterator[tuple[str, ast.expr]]:
+    paths = (
+        path for package in ("lits_deploy", "train", "export", "benchmarks") for path in (ROOT / package).rglob("*.py")
+    )
+    for path in paths:
+        source = path.read_text(encoding="utf-8")
+        if "cli.console" not in source and "events.emit" not in source:
+            continue
+        tree = ast.parse(source)
+        imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names}
+        at = {name: n for name, n in AT.items() if name in imported or path.name == "console.py"}
+        for node in ast.walk(tree):
+            name = getattr(node.func, "id", "") if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and at.get(name, len(node.args)) < len(node.args):
+                yield str(path.relative_to(ROOT)), node.args[at[name]]
+
+
+def is_plain(text: ast.expr) -> bool:
+    """Our own words, with numbers, or said in two ways."""
+    if isinstance(text, ast.JoinedStr):
+        return all(isinstance(part, ast.Constant) or getattr(part, "format_spec", None) for part in text.values)
+    return (
+        isinstance(text, ast.Constant)
+        or (isinstance(text, ast.Name) and text.id == "DISCLAIMER")
+        or (isinstance(text, ast.Call) and getattr(text.func, "id", "") == "Quoting")
+    )
+
+
+def test_what_is_told_in_a_log_is_our_own_words_and_numbers() -> None:
+    others = {(path, ast.unparse(text)[:24]) for path, text in texts_for_logs() if not is_plain(text)}
+    assert others == {(path, text) for path, texts in OWN_WORDS.items() for text in texts}
