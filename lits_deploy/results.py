@@ -1,7 +1,7 @@
 """The result tables of a run, written from its ledger: slices and studies, each as csv, parquet or jsonl.
 
-    slices    path index status reason label class_name p0 p1 p2 window sha256 study series part z_mm copy_of
-              run_id bundle model artifact precision runtime contract; of a pair also
+    slices    path index status reason label class_name p0 p1 p2 window sha256 study series part slice z_mm
+              copy_of run_id bundle model artifact precision runtime contract; of a pair also
               liver_pixels tumour_pixels p_lesion, behind copy_of
     studies   one row a series, the most suspicious first: see `studies`
     volumes   one row a series that was segmented: ml of liver, lesions included, and of tumour (`segmentation.volumes`)
@@ -12,7 +12,8 @@ the probability of a lesion by both networks (`fusion`); liver_pixels, lesions i
 U-Net's, empty where that did not look. `status` is ok; abstained: probabilities and no class,
 because the network is less sure than the bundle asks; excluded: an input gate or the header kept the slice from the
 network; or failed. All but ok have their reason. `part`: its number where the series is several volumes (phases,
-reconstructions). `z_mm`: position along the series, where a header says it. `copy_of`: path of the file whose slice
+reconstructions). `slice`: its number along the series, from 1, as the page has it; `index`: in its file, from 0.
+`z_mm`: position along the series, where a header says it. `copy_of`: path of the file whose slice
 this is once more; series count it once (`series`). `study` and `series` are pseudonyms (`pseudonyms`). `sha256` is the
 input file's, keyed with the salt where paths are hashed; `bundle` and `contract` are the first 12 hex digits of theirs.
 No times, no rates, no machine: equal inputs give equal bytes under the same salt, however often a run was interrupted.
@@ -52,12 +53,16 @@ COLUMNS = (
     "study",
     "series",
     "part",
+    "slice",
     "z_mm",
     "copy_of",
     *PROVENANCE,
 )
 SLICES = ResultTable(
-    name="slices", columns=COLUMNS, integers={"index": 32, "label": 8, "part": 32}, floats=("p0", "p1", "p2", "z_mm")
+    name="slices",
+    columns=COLUMNS,
+    integers={"index": 32, "label": 8, "part": 32, "slice": 32},
+    floats=("p0", "p1", "p2", "z_mm"),
 )
 OF_PAIRS = ("liver_pixels", "tumour_pixels", "p_lesion")
 PAIR_SLICES = ResultTable(
@@ -167,6 +172,7 @@ def _complete(row: ResultRow, classes: Sequence[str], volume: VolumeRow | None, 
         volume and volume.study,
         volume and volume.name,
         arranged.get("number"),
+        row.number,
         row.position if arranged.get("in_mm") else None,
         row.copy_of,
     )

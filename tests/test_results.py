@@ -59,13 +59,14 @@ def write(
 
 
 def test_csv_is_plain_and_harmless(tmp_path: Path) -> None:
-    (path,) = write(tmp_path, [*ROWS[:2], ROWS[2]._replace(copy_of="b.dcm")], kinds=("csv",))
+    (path,) = write(tmp_path, [*ROWS[:2], ROWS[2]._replace(copy_of="b.dcm", number=7)], kinds=("csv",))
     assert path.read_bytes().decode() == (
-        "path,index,status,reason,label,class_name,p0,p1,p2,window,sha256,study,series,part,z_mm,copy_of,"
+        "path,index,status,reason,label,class_name,p0,p1,p2,window,sha256,study,series,part,slice,z_mm,copy_of,"
         "run_id,bundle,model,artifact,precision,runtime,contract\n"
-        '"\'=cmd,""x"".png",0,ok,,2,liver with lesion,0.100000,0.250000,0.650000,unverified,aa,t1,s1,,,,x,x,x,x,x,x,x\n'
-        "b/ä.png,0,failed,the PNG is truncated,,,,,,,bb,,,,,,x,x,x,x,x,x,x\n"
-        "c.dcm,1,ok,,0,no liver,1.000000,0.000000,0.000000,0…1 HU,cc,t2,s2,2,-12.500000,b.dcm,x,x,x,x,x,x,x\n"
+        '"\'=cmd,""x"".png",0,ok,,2,liver with lesion,0.100000,0.250000,0.650000,unverified,aa,t1,s1,,,,,x,x,x,x,x,x,x'
+        "\n"
+        "b/ä.png,0,failed,the PNG is truncated,,,,,,,bb,,,,,,,x,x,x,x,x,x,x\n"
+        "c.dcm,1,ok,,0,no liver,1.000000,0.000000,0.000000,0…1 HU,cc,t2,s2,2,7,-12.500000,b.dcm,x,x,x,x,x,x,x\n"
     )
 
 

@@ -138,7 +138,8 @@ class PendingFile(NamedTuple):
 
 class ResultRow(NamedTuple):
     """A row of the result tables, as far as the ledger knows it; `volume` leads to `Ledger.volumes`, `file` to the
-    file's pictures. position: what orders its volume (`series.Arranged.by`). copy_of: the original's path. look: how it
+    file's pictures. position: what orders its volume (`series.Arranged.by`). copy_of: the original's path. number: of
+    the slice in its volume, from 1; a copy has its original's. look: how it
     looks, of rows by volume (`scans.appearance.packed`); None: not looked at. liver, tumour, log_odds: as in SecondRow,
     of a pair."""
 
@@ -159,6 +160,7 @@ class ResultRow(NamedTuple):
     liver: int | None = None
     tumour: int | None = None
     log_odds: float | None = None
+    number: int | None = None
     look: bytes | None = None
 
     @property

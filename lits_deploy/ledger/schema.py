@@ -116,7 +116,8 @@ SHARED_STUDIES = "SELECT study FROM header WHERE patient != '' GROUP BY study HA
 ROWS = """
 SELECT file.path, coalesce(slice.idx, 0), coalesce(slice.status, file.status), coalesce(slice.reason, file.reason),
        slice.label, slice.p0, slice.p1, slice.p2, file.window, file.sha256,
-       ranked.position, ranked.volume, original.path, file.id, second.liver, second.tumour, second.log_odds{look}
+       ranked.position, ranked.volume, original.path, file.id, second.liver, second.tumour, second.log_odds,
+       ranked.rank + 1{look}
 FROM file LEFT JOIN slice ON slice.file = file.id
 LEFT JOIN ranked ON ranked.file = file.id AND ranked.idx = coalesce(slice.idx, 0)
 LEFT JOIN file AS original ON original.id = ranked.original

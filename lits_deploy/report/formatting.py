@@ -134,7 +134,7 @@ def strip_told(series: SeriesView) -> str:
     """A strip in words, for those who do not see it."""
     s = series.summary
     if not s.answered:
-        return f"{amount(s.slices, 'slice')}, none of them judged"
+        return f"{amount(s.slices, 'slice')}, none of them classified"
     return (
         f"{amount(s.slices, 'slice')}; called lesion {s.classes[2]}, liver {s.classes[1]}, no liver {s.classes[0]}; "
         f"highest lesion probability {probability(s.max_p2)}"
@@ -217,7 +217,7 @@ def _test(view: ReportView) -> dict[str, Any] | None:
 
 
 def ran(view: ReportView) -> str | None:
-    """When the slices were judged: one time, or the first start and the last that answered any."""
+    """When the slices were classified: one time, or the first start and the last that answered any."""
     if view.ran is None:
         return None
     first, last = view.ran["first"], view.ran["last"]

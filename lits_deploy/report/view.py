@@ -37,13 +37,17 @@ from lits_deploy.report.pair import series_told
 from lits_deploy.report.pictures import Contours, from_json
 from lits_deploy.report.profile import SeriesProfile, profile
 from lits_deploy.results import noted_reference
+from lits_deploy.scans import NOT_AN_IMAGE
 from lits_deploy.studies import SeriesSummary, by_volume, ranked
 
 MOST_SERIES, MOST_STRIPS = 2_000, 500
 """Series listed, and those of them with a strip and details."""
 
 MOST_REASONS, MOST_LISTED = 40, 25
-"""Reasons shown of a kind, and places listed under each."""
+"""Reasons shown of a kind, and slices listed under each."""
+
+NO_IMAGES = f"{NOT_AN_IMAGE}: a report, a presentation state, a plan or an index"
+"""One reason for all of these, which are no series on the page."""
 
 KINDS = ("failed", "excluded", "abstained")
 _KIND_OF = {FAILED: "failed", EXCLUDED: "excluded", ABSTAINED: "abstained"}
@@ -91,7 +95,8 @@ class SeriesView:
 
 @dataclass(kw_only=True)
 class Reason:
-    """Rows of one kind and reason. listed: path, first and last index of neighbouring rows; `more` rows are not."""
+    """Rows of one kind and reason. listed: path, first and last slice of neighbouring rows, by their number along the
+    series (0: in none); `more` rows are not."""
 
     kind: str
     text: str
@@ -99,13 +104,13 @@ class Reason:
     listed: list[tuple[str, int, int]] = field(default_factory=list)
     more: int = 0
 
-    def add(self, path: str, index: int) -> None:
+    def add(self, path: str, number: int) -> None:
         """One more row."""
         self.rows += 1
-        if self.listed and not self.more and self.listed[-1][0] == path and self.listed[-1][2] + 1 == index:
-            self.listed[-1] = (path, self.listed[-1][1], index)
+        if self.listed and not self.more and self.listed[-1][0] == path and self.listed[-1][2] + 1 == number:
+            self.listed[-1] = (path, self.listed[-1][1], number)
         elif len(self.listed) < MOST_LISTED:
-            self.listed.append((path, index, index))
+            self.listed.append((path, number, number))
         else:
             self.more += 1
 
@@ -114,7 +119,8 @@ class Reason:
 class ReportView:
     """All that the page shows.
 
-    series: the most suspicious first, at most MOST_SERIES; hidden: how many more there are. reasons: by kind, the most
+    series: the most suspicious first, at most MOST_SERIES; hidden: how many more there are; no_images: files that are
+    none of them (`NO_IMAGES`). reasons: by kind, the most
     frequent first; other_reasons: rows of reasons that are not shown, by kind. labels: slices per class. compared:
     series that are `unlike` or `like` those of the reference, and why others were not compared. overlay: the
     note of what is drawn over pictures (`report.picture_pass`), or None where none were made. ran: when, where and on
@@ -131,6 +137,7 @@ class ReportView:
     compared: Counter[str]
     reference: DriftReference | None
     slices: int
+    no_images: int
     studies: int
     series: tuple[SeriesView, ...]
     hidden: int
@@ -164,11 +171,14 @@ def view(ledger: Ledger) -> ReportView:
     troubles = _Troubles()
     volumes, pictures, reference = ledger.volumes(), _Pictures(ledger.pictures()), noted_reference(ledger)
     found: dict[int, SeriesView] = {}
-    slices, labels = 0, Counter[int]()
+    slices, no_images, labels = 0, 0, Counter[int]()
     for summary, rows in by_volume(ledger.rows_by_volume(), volumes):
+        troubles.add(rows)
+        if rows and all(map(_no_image, rows)):
+            no_images += len(rows)
+            continue
         slices += summary.slices
         labels.update(dict(enumerate(summary.classes)))  # copies count once
-        troubles.add(rows)
         if summary.name is not None:
             found[id(summary)] = _series(summary, rows, pictures, reference, hashed=hashed)
     order = [found[id(summary)] for summary in ranked(series.summary for series in found.values())]
@@ -188,6 +198,7 @@ def view(ledger: Ledger) -> ReportView:
         ),
         reference=reference,
         slices=slices,
+        no_images=no_images,
         studies=len({series.summary.study for series in order}),
         series=tuple(order[:MOST_SERIES]),
         hidden=max(0, len(order) - MOST_SERIES),
@@ -197,6 +208,10 @@ def view(ledger: Ledger) -> ReportView:
         identified="-identified" in names,
         hashed_paths=hashed,
     )
+
+
+def _no_image(row: ResultRow) -> bool:
+    return row.status == EXCLUDED and (row.reason or "").endswith(NOT_AN_IMAGE)
 
 
 def common_label(paths: Sequence[str]) -> str | None:
@@ -264,11 +279,11 @@ class _Troubles:
             kind = _KIND_OF.get(row.status)
             if kind is None:
                 continue
-            key = (kind, row.reason or "no reason noted")
+            key = (kind, NO_IMAGES if _no_image(row) else row.reason or "no reason noted")
             if key not in self._found and len(self._found) >= 10 * MOST_REASONS:
                 self.others[kind] += 1
                 continue
-            self._found.setdefault(key, Reason(kind=key[0], text=key[1])).add(row.path, row.idx)
+            self._found.setdefault(key, Reason(kind=key[0], text=key[1])).add(row.path, row.number or 0)
 
     def shown(self) -> dict[str, list[Reason]]:
         """The most frequent reasons of each kind; the rows of the others are added to `others`."""

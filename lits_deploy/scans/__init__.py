@@ -23,6 +23,9 @@ from lits_deploy.series.facts import Geometry, Where
 Slice = npt.NDArray[np.uint8]
 """A slice as the network takes it: uint8 [C, S, S]."""
 
+NOT_AN_IMAGE = "not an image"
+"""How the reason ends of a report, a plan or an index among the images: there is nothing in it to classify."""
+
 _NO_GEOMETRY, _NOWHERE = Geometry(), Where()
 
 

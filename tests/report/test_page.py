@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from ledgers import ABOUT_TINY, BASE, RAN_ONCE, make_ledger
+from ledgers import ABOUT_TINY, BASE, CLASSES, RAN_ONCE, make_ledger
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import OutputError
-from lits_deploy.ledger import ABOUT, OK, RAN, FileRow, HeaderRow, Ledger, SliceRow
+from lits_deploy.ledger import ABOUT, EXCLUDED, OK, RAN, FileRow, HeaderRow, Ledger, SliceRow
 from lits_deploy.report import formatting
 from lits_deploy.report.page import page, write_page
 from lits_deploy.report.view import MOST_LISTED, MOST_REASONS, MOST_STRIPS, Reason, common_label, view
+from lits_deploy.results import COLUMNS, PROVENANCE, slice_rows
 from lits_deploy.scans.discover import ScanRecord
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}&amp;"
@@ -93,9 +94,9 @@ def test_it_says_what_it_is_not_and_what_judged_the_slices(plain: str) -> None:
     text = " ".join(Parsed(plain).text.split())
     assert text.count(DISCLAIMER) == 2
     for said in (
-        "4 series of 4 studies, 80 slices, judged by x",
+        "4 series of 4 studies, 80 slices, classified by x",
         "of 100 slices with a lesion it called 50 a lesion, and of 100 slices it called a lesion, 50 had one",
-        "judged by x (x, x), 2026-11-28 21:45 UTC.",
+        "classified by x (x, x), 2026-11-28 21:45 UTC.",
         "When 2026-11-28 21:45 UTC Scans ward 7 Machine AMD EPYC, 2 cores",
         "Test figures lits/test, 100 slices of 5 patients: accuracy 0.800, balanced accuracy 0.722, liver / no liver "
         "0.950, lesion-slice AUROC not defined (onnxruntime 1)",
@@ -139,6 +140,42 @@ def test_series_stand_by_suspicion_with_their_pictures(plain: str) -> None:
     assert 4 <= len(images) <= 24
     assert all(a["alt"] and a["loading"] == "lazy" for a in images)
     assert images[0]["alt"] == "slice 7 of 20, z 35.0 mm: liver, lesion probability 0.42"
+
+
+def test_slices_have_the_numbers_of_the_tables(tmp_path: Path) -> None:
+    with make_ledger(tmp_path, series=2) as ledger:
+        shown, constant = view(ledger), ("",) * len(PROVENANCE)
+        table = [
+            dict(zip(COLUMNS, row, strict=True)) for row in slice_rows(ledger, CLASSES, ledger.volumes(), constant)
+        ]
+    numbers = {row["path"]: row["slice"] for row in table}
+    assert sorted(numbers.values()) == sorted([*range(1, 21), *range(1, 21)])
+    assert numbers["study-000/IM0002.dcm"] == 20, "it could not be read, so nobody knows where it lies: at the end"
+    for series in shown.series:
+        assert series.pictures
+        for picture in series.pictures:
+            assert formatting.place_of(series, picture).startswith(f"slice {numbers[picture.row.path]} of 20")
+    assert ("study-000/IM0002.dcm", 20, 20) in shown.reasons["failed"][0].listed
+
+
+def test_what_is_no_image_is_one_line_and_no_series(tmp_path: Path, plain: str) -> None:
+    with make_ledger(tmp_path) as ledger:
+        before = view(ledger)
+        paths = ["KO.dcm", "PR.dcm", "SR.dcm", *(row.path for row in ledger.rows())]
+        ledger.stage([ScanRecord(path, 100, 0, kind="dicom") for path in paths])
+        ledger.adopt({"bundle": "b"}, BASE)
+        for pending in list(ledger.pending(9)):
+            number, what = pending.file, pending.path.removesuffix(".dcm")
+            info = json.dumps({"kind": "dicom", "modality": what, "orientation": "unknown"})
+            row = SliceRow(number, 0, EXCLUDED, f"modality {what}: not an image", None, None, None, None, "{}")
+            ledger.record([row], [FileRow(number, OK, None, "ab" * 32, "w", HeaderRow(what, "study9", "", info))])
+        after = view(ledger)
+        text = " ".join(Parsed(page(after)).text.split())
+    assert (len(after.series), after.slices, after.no_images) == (len(before.series), before.slices, 3)
+    assert "3 files are not listed here: no image, but a report" in text
+    assert "3 × not an image: a report, a presentation state, a plan or an index KO.dcm, slice 1 PR.dcm" in text
+    assert "modality SR" not in text
+    assert "not listed here" not in plain
 
 
 def test_reasons_are_grouped_and_listed(plain: str) -> None:

@@ -168,7 +168,7 @@ def test_a_structured_report_needs_no_pixels_to_be_told() -> None:
     scan = read(dicom_bytes(report), CONTRACT)
     assert scan.series is not None
     assert (scan.series.modality, scan.series.geometry.rows, scan.series.orientation) == ("SR", 0, "unknown")
-    assert [frame.withheld for frame in scan.frames] == ["modality SR: not a CT image"]
+    assert [frame.withheld for frame in scan.frames] == ["modality SR: not an image"]
 
 
 def test_too_small_and_never_resized_are_withheld() -> None:

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
-from lits_deploy.scans import READING, Reading, SeriesHeader
+from lits_deploy.scans import NOT_AN_IMAGE, READING, Reading, SeriesHeader
 from lits_deploy.scans.dicom.header import (
     FRAME_GROUPS,
     SHARED_GROUPS,
@@ -145,9 +145,11 @@ def _file_doubt(dataset: Dataset) -> str | None:
     """Why nothing in the file is a CT slice in HU."""
     modality, sop_class = text(dataset, "Modality"), text(dataset, "SOPClassUID")
     if sop_class == _INDEX or holds(dataset, "DirectoryRecordSequence"):
-        return "a DICOM directory: an index, not an image"
+        return f"a DICOM directory: an index, {NOT_AN_IMAGE}"
     if modality != "CT":
         known = modality in MODALITIES
+        if not integer(dataset, "Rows"):
+            return f"{f'modality {modality}' if known else 'a DICOM file without pixels'}: {NOT_AN_IMAGE}"
         return f"modality {modality}: not a CT image" if known else "not known to be CT: modality missing or unknown"
     if f"{sop_class}.".startswith(f"{SECONDARY_CAPTURE}."):
         return "a secondary capture: a picture of a CT image"
