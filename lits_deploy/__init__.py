@@ -20,7 +20,7 @@ from lits_deploy.no_telemetry import switch_off as _switch_off_telemetry
 from lits_deploy.release import DISCLAIMER, __version__
 
 if TYPE_CHECKING:
-    from lits_deploy.api.answers import MaskAnswer, SeriesAnswer, SliceAnswer
+    from lits_deploy.api.answers import MaskAnswer, MaskSeries, SeriesAnswer, SliceAnswer
     from lits_deploy.api.classifier import Classifier
     from lits_deploy.api.folders import classify_folder, scan, segment_folder
     from lits_deploy.api.segmenter import Segmenter
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
         LitsError,
         MissingExtra,
         OutputError,
+        StorageError,
         UserError,
     )
     from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+    from lits_deploy.pipeline.stop import Stop
     from lits_deploy.scans import Reading
     from lits_deploy.scans.survey import Survey
     from lits_deploy.segmentation.run import SegmentSummary
@@ -50,6 +52,7 @@ __all__ = [
     "DeviceError",
     "LitsError",
     "MaskAnswer",
+    "MaskSeries",
     "MissingExtra",
     "OutputError",
     "Progress",
@@ -59,6 +62,8 @@ __all__ = [
     "Segmenter",
     "SeriesAnswer",
     "SliceAnswer",
+    "Stop",
+    "StorageError",
     "Survey",
     "UserError",
     "__version__",
@@ -69,7 +74,7 @@ __all__ = [
 ]
 
 _IN = {
-    "lits_deploy.api.answers": ("MaskAnswer", "SeriesAnswer", "SliceAnswer"),
+    "lits_deploy.api.answers": ("MaskAnswer", "MaskSeries", "SeriesAnswer", "SliceAnswer"),
     "lits_deploy.api.classifier": ("Classifier",),
     "lits_deploy.api.folders": ("classify_folder", "scan", "segment_folder"),
     "lits_deploy.api.segmenter": ("Segmenter",),
@@ -82,9 +87,11 @@ _IN = {
         "LitsError",
         "MissingExtra",
         "OutputError",
+        "StorageError",
         "UserError",
     ),
     "lits_deploy.pipeline.options": ("ClassifyOptions", "Progress", "RunSummary"),
+    "lits_deploy.pipeline.stop": ("Stop",),
     "lits_deploy.scans": ("Reading",),
     "lits_deploy.scans.survey": ("Survey",),
     "lits_deploy.segmentation.run": ("SegmentSummary",),

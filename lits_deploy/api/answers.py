@@ -60,14 +60,31 @@ class SeriesAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskAnswer:
-    """What a U-Net says of one slice of an array.
+    """What a U-Net says of one slice.
 
-    index, status, reason, window: as in SliceAnswer. labels: uint8 [H, W] on the array's own pixels: 0 background,
-    1 liver, 2 lesion; its edges have the network's resolution. None where the slice is excluded.
+    index, status, reason, window, path, z_mm, copy_of: as in SliceAnswer. labels: uint8 [H, W] on the pixels of the
+    array, or of the file as the masks of `segment` lie on it: 0 background, 1 liver, 2 lesion; its edges have the
+    network's resolution. None where the slice was not segmented, or its place in the file is not known (`reason`).
     """
 
     index: int
     status: Status
     reason: str | None = None
     window: str | None = None
+    path: str | None = None
+    z_mm: float | None = None
+    copy_of: str | None = None
     labels: npt.NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSeries:
+    """What a U-Net says of one series.
+
+    slices: in order, as in SeriesAnswer. figures: the series' row of `volumes.csv` by column, less its names:
+    `liver_ml` (lesions included), `tumour_ml`, or the `reason` why they are not known. warnings: as in SeriesAnswer.
+    """
+
+    slices: tuple[MaskAnswer, ...]
+    figures: Mapping[str, Any]
+    warnings: tuple[str, ...] = ()

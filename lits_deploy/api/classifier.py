@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -15,11 +13,11 @@ import numpy.typing as npt
 from lits_deploy.api.answers import SeriesAnswer, SliceAnswer
 from lits_deploy.api.open_network import OpenedBundle, pixels_of
 from lits_deploy.api.paths import AnyPath, Scans, roots_of
+from lits_deploy.api.series import SeriesRows, of_one_call
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
-from lits_deploy.errors import BundleError, UserError
-from lits_deploy.ledger import EXCLUDED, FAILED, ResultRow
-from lits_deploy.pipeline.context import RunContext
+from lits_deploy.errors import BundleError
+from lits_deploy.ledger import EXCLUDED, ResultRow
 from lits_deploy.pipeline.decide import Answer, MaskDecider
 from lits_deploy.pipeline.inference import Portions
 from lits_deploy.pipeline.network import judge_of
@@ -27,12 +25,9 @@ from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.activation import NO_MAP, map_source
 from lits_deploy.report.pictures import MapGrid
-from lits_deploy.results import STATUS, noted_reference
+from lits_deploy.results import STATUS
 from lits_deploy.runtime import Runtime
 from lits_deploy.scans import Slice
-from lits_deploy.studies import STUDY_COLUMNS, study_rows
-
-_NAMES = frozenset({"rank", "study", "series", "identifiers"})  # columns of studies.csv, under a salt of one call
 
 
 class Classifier(OpenedBundle):
@@ -111,14 +106,13 @@ class Classifier(OpenedBundle):
         private temporary folder, which goes at the end.
         Raises UserError where there are no scans, or several series.
         """
-        keeper, book = _Shown(), _Book()
-        options = replace(self._options, formats=(), ledger=None, overwrite=False, pseudonymous=False, identify=False)
+        keeper, book = _Shown(), SeriesRows()
         with TemporaryDirectory(prefix="lits-deploy-") as folder:
             summary = run_folder(
                 self.bundle,
                 roots_of(path),
                 Path(folder) / "results",
-                options=options,
+                options=of_one_call(self._options),
                 runtime=self._open,
                 keep=(lambda: keeper) if self._map is not None else None,
                 finish=book.take,
@@ -192,33 +186,6 @@ class Classifier(OpenedBundle):
             "class_name": None if label is None else names[label],
             "probabilities": probabilities,
         }
-
-
-@dataclass
-class _Book:
-    """What is taken of a run's ledger before it goes: the rows of its one series, and what they add up to."""
-
-    rows: list[ResultRow] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
-    in_mm: bool = False
-
-    def take(self, run: RunContext) -> Sequence[Path]:
-        """A `finish` for `run_folder`. Raises UserError for several series; files that failed are none."""
-        ledger = run.output.ledger
-        volumes, rows = ledger.volumes(), list(ledger.rows_by_volume())
-        series = {row.volume for row in rows if row.volume is not None and row.status != FAILED}
-        if len(series) > 1:
-            raise UserError(
-                f"{len(series)} series lie {run.listing.where}: one at a time.",
-                fix="name the files of one, or lits_deploy.classify_folder for all",
-            )
-        own = [row for row in rows if row.volume in series]
-        self.rows = [*own, *(row for row in rows if row.volume not in series)]
-        self.in_mm = any(json.loads(volumes[one].arranged).get("in_mm") for one in series)
-        for row in study_rows(own, volumes, noted_reference(ledger)):
-            told = dict(zip(STUDY_COLUMNS, row, strict=True))
-            self.figures |= {name: value for name, value in told.items() if name not in _NAMES}
-        return []
 
 
 class _Shown:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lits_deploy as ld
 from folder_runs import rows
@@ -164,6 +165,9 @@ def test_several_series_and_none_are_told_in_a_line(clf: ld.Classifier, scans: P
         clf.predict_series(tmp_path)
     with pytest.raises(ld.UserError, match="No scans were named"):
         clf.predict_series([])
+    unet = make_tiny_unet(tmp_path / "unet", size=SIZE)
+    with ld.Segmenter(unet, options=CPU) as segmenter, pytest.raises(ld.UserError, match=r"3 series lie "):
+        segmenter.predict_series(scans)
 
 
 def test_neighbours_of_an_array_are_those_of_a_series(tmp_path: Path, scans: Path, pictures: Any, volume: Any) -> None:
@@ -237,6 +241,51 @@ def test_masks_lie_on_the_arrays_own_pixels(tmp_path: Path) -> None:
         assert one.labels[source > 300].mean() > 1.5  # bone is brighter than any lesion of this network
         assert not one.labels[source < -900].mean() > 0.02
     assert (nothing.status, nothing.labels) == ("excluded", None)
+
+
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory: pytest.TempPathFactory, scans: Path) -> tuple[ld.Bundle, Path]:
+    """A U-Net's bundle, and what `segment` writes with it."""
+    folder = tmp_path_factory.mktemp("segmented")
+    unet, out = make_tiny_unet(folder / "unet", size=SIZE), folder / "out"
+    told = ["--out", out, "--runtime", "onnxruntime", "--device", "cpu", "--workers", "1", "--format", "csv,jsonl"]
+    command = [sys.executable, "-m", "lits_deploy", "segment", unet.folder, scans, *told]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr  # one file is empty
+    return unet, out
+
+
+@pytest.mark.parametrize("folder", ["pictures", "dicom", "nifti"])
+def test_masks_of_a_series_are_those_that_the_command_writes(
+    segmented: tuple[ld.Bundle, Path], scans: Path, folder: str
+) -> None:
+    unet, out = segmented
+    with ld.Segmenter(unet, options=CPU) as segmenter:
+        found = segmenter.predict_series(str(scans / folder))
+    masks = {(row["path"], row["index"]): row for row in json_rows(out / "masks.jsonl") if row["format"] == "png"}
+    slices = {(row["path"], row["index"]): row for row in json_rows(out / "slices.jsonl")}
+    assert len(found.slices) == sum(path.startswith(f"{folder}/") for path, _ in slices)
+    for one in found.slices:
+        key = f"{folder}/{one.path}", one.index
+        row, mask = slices[key], masks[key]
+        assert (one.status, one.window, one.z_mm) == (row["status"], row["window"], row["z_mm"])
+        assert one.reason == (row["reason"] or mask["reason"])
+        assert (one.labels is None) == (mask["mask"] is None)
+        if one.labels is not None:
+            written = np.asarray(Image.open(out / mask["mask"]), np.uint8)
+            assert one.labels.shape == written.shape
+            assert one.labels.tobytes() == written.tobytes()
+    (number,) = {row["series"] for row in masks.values() if row["path"].startswith(f"{folder}/") and row["series"]}
+    (volume,) = (row for row in json_rows(out / "volumes.jsonl") if row["series"] == number)
+    assert found.figures == {name: value for name, value in volume.items() if name in found.figures}
+    assert not {"study", "series", "run_id"} & found.figures.keys()
+    assert (found.figures["liver_ml"] is None) == (folder == "pictures")
+    z = [one.z_mm for one in found.slices if one.z_mm is not None]
+    assert z == sorted(z)
+
+
+def json_rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_what_the_command_writes_the_function_writes(

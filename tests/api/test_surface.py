@@ -24,8 +24,9 @@ CPU = ld.ClassifyOptions(runtime="onnxruntime", device="cpu", workers=1)
 PUBLIC = {
     *("Bundle", "Classifier", "Segmenter", "classify_folder", "segment_folder", "scan", "read_results"),
     *("ClassifyOptions", "Reading", "Progress", "RunSummary", "SegmentSummary", "Survey"),
-    *("SliceAnswer", "SeriesAnswer", "MaskAnswer", "DISCLAIMER", "__version__"),
+    *("SliceAnswer", "SeriesAnswer", "MaskAnswer", "MaskSeries", "Stop", "DISCLAIMER", "__version__"),
     *("LitsError", "UserError", "BundleError", "ContractError", "DeviceError", "MissingExtra", "OutputError"),
+    "StorageError",
 }
 
 
@@ -135,6 +136,22 @@ def test_a_closed_one_says_so(bundle: ld.Bundle) -> None:
             call()
 
 
+def test_another_thread_stops_a_run_which_then_goes_on(bundle: ld.Bundle, tmp_path: Path) -> None:
+    scans, stop = folder_of_slices(tmp_path / "scans", 40, size=SIZE), ld.Stop()
+
+    def on_progress(progress: ld.Progress) -> None:
+        if progress.done and not stop.requested:
+            thread = threading.Thread(target=stop.request)
+            thread.start()
+            thread.join()
+
+    small = replace(CPU, batch_size=1)
+    first = ld.classify_folder(bundle, scans, tmp_path / "out", options=small, on_progress=on_progress, stop=stop)
+    assert first.stopped or not first.missing
+    again = ld.classify_folder(bundle, scans, tmp_path / "out", options=small)
+    assert (again.stopped, again.missing, again.slices) == (False, 0, 40)
+
+
 def test_nothing_is_printed_and_nothing_left_behind(
     bundle: ld.Bundle, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +234,11 @@ def night(bundle: str | Path, slices: npt.NDArray[np.int16], folder: Path) -> li
         reveal_type(clf)
     with ld.Segmenter("unet.zip") as unet:
         labels: npt.NDArray[np.uint8] | None = unet.predict(slices)[0].labels
-    summary: ld.RunSummary = ld.classify_folder(bundle, folder, "out", report=False)
+        masks: ld.MaskSeries = unet.predict_series(folder / "a.zip")
+        labels = masks.slices[0].labels
+    stop = ld.Stop()
+    stop.request()
+    summary: ld.RunSummary = ld.classify_folder(bundle, folder, "out", report=False, stop=stop)
     survey: ld.Survey = ld.scan([folder])
     try:
         ld.read_results("out", "studies")

@@ -9,15 +9,17 @@ import pytest
 
 import export
 import train
+from folded_run import make_folded_run
 from lits_deploy.cli.app import run
-from lits_deploy.errors import DataError, UserError
+from lits_deploy.errors import DataError, OutputError, UserError
 from phantom_data import make_phantom_data
 from train.config import TrainConfig
+from train.folds.figures import by_fold, figures_of
 
 
 class Asked(Exception):  # noqa: N818 - carries what a run was asked for
-    def __init__(self, config: TrainConfig, out: Path, *, resume: bool, **_: Any) -> None:
-        self.asked = config, out, resume
+    def __init__(self, config: TrainConfig, out: Path, *more: Any, resume: bool, final: bool = False, **_: Any) -> None:
+        self.asked = config, out, *more, resume, final
 
 
 @pytest.fixture
@@ -26,6 +28,7 @@ def no_run(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Asked(*arguments, **more)
 
     monkeypatch.setattr("train.run.train", asked)
+    monkeypatch.setattr("train.folds.run.train_folds", asked)
 
 
 def test_a_training_is_asked_for_what_the_command_asks_for(
@@ -58,6 +61,30 @@ def test_an_export_refuses_what_the_command_refuses(tmp_path: Path) -> None:
         export.export(tmp_path, tmp_path / "bundle", checkpoint="best")
     with pytest.raises(UserError):
         export.export(tmp_path, tmp_path / "bundle", operating_point="luck")
+
+
+def test_folds_are_asked_for_as_the_command_asks_for_them(no_run: None, tmp_path: Path) -> None:
+    data, out = make_phantom_data(tmp_path / "data"), tmp_path / "run"
+    with pytest.raises(Asked) as function:
+        train.train(data, out, device="cpu", epochs=1, size=128, folds=2, final=True)
+    told = ["--data", data, "--out", out, "--device", "cpu", "--epochs", 1, "--size", 128, "--folds", 2, "--final"]
+    with pytest.raises(Asked) as command:
+        run(["train", *map(str, told)])
+    assert function.value.asked == command.value.asked
+    assert function.value.asked[1:] == (out, 2, False, True)
+    with pytest.raises(UserError, match=r"`final` goes with `folds`"):
+        train.train(data, out, final=True)
+
+
+def test_figures_of_folds_are_those_of_the_patients_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = make_folded_run(tmp_path / "run")
+    monkeypatch.setattr("train.folds.run.train_folds", lambda *_, **__: None)  # trained already
+    data = make_phantom_data(tmp_path / "data")
+    told = train.train(data, tmp_path / "run", device="cpu", size=128, folds=3)
+    assert repr(told) == repr({**figures_of(answers), "by_fold": by_fold(answers)})
+    assert (told["slices"], [fold["fold"] for fold in told["by_fold"]]) == (210, [1, 2, 3])
+    with pytest.raises(OutputError, match="is a folded run"):
+        train.train(data, tmp_path / "run", device="cpu", size=128)
 
 
 @pytest.mark.parametrize("package", [train, export])
