@@ -102,7 +102,10 @@ def per_patient(document: dict[str, Any]) -> Table:
     if document["task"] == "classify":
         columns |= {"accuracy": _cell("accuracy"), "balanced": _cell("balanced_accuracy")}
         columns |= {"liver accuracy": _cell("liver_accuracy"), "lesion AUROC": _cell("lesion_auroc")}
-        columns |= {"has lesion": lambda row: "yes" if row["has_lesion"] else "no", "max p2": _cell("max_p2")}
+        columns |= {
+            "has lesion": lambda row: "yes" if row["has_lesion"] else "no",
+            "highest lesion probability": _cell("max_p2"),
+        }
     else:
         columns |= {"Dice liver": _cell("dice_liver"), "lesion": _cell("dice_lesion")}
         columns |= {"liver with lesion": _cell("dice_liver_with_lesion")}

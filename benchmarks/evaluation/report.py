@@ -61,7 +61,10 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
     figures = document["figures"]
     liver, lesion, chance = figures["liver"], figures["classes"][2], figures["without_looking"]
     ranks = figures["patient_level"]["auroc"]
-    told = f" Ranking whole patients by their highest p2 gives AUROC {number(ranks)}; guessing gives 0.500."
+    told = (
+        f" Ranking whole patients by their highest lesion probability gives AUROC {number(ranks)}; "
+        "guessing gives 0.500."
+    )
     spread = document.get("folds", {}).get("spread", {}).get("lesion_sensitivity")
     by_fold = f" (from fold to fold {100 * spread['low']:.0f} to {100 * spread['high']:.0f})" if spread else ""
     return [
