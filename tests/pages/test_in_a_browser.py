@@ -49,6 +49,7 @@ return {
   dark: matchMedia("(prefers-color-scheme: dark)").matches,
   width: innerWidth,
   wide: document.documentElement.scrollWidth,
+  explained: document.querySelector("details.how > summary")?.parentElement.open,
 };
 """
 
@@ -118,6 +119,7 @@ def test_everybody_can_read_it(page: str, dark: bool, width: int, tmp_path: Path
     assert found["axe"] == []
     assert console == []
     assert found["dark"] is dark
+    assert found["explained"] is True, "how to read this page stands open at first"
     assert found["wide"] <= found["width"], "the page itself scrolls sideways"
 
 

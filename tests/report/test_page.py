@@ -172,10 +172,10 @@ def test_what_is_no_image_is_one_line_and_no_series(tmp_path: Path, plain: str) 
         after = view(ledger)
         text = " ".join(Parsed(page(after)).text.split())
     assert (len(after.series), after.slices, after.no_images) == (len(before.series), before.slices, 3)
-    assert "3 files are not listed here: no image, but a report" in text
+    assert "Not listed: 3 files without an image (reports, presentation states, plans, indexes)." in text
     assert "3 × not an image: a report, a presentation state, a plan or an index KO.dcm, slice 1 PR.dcm" in text
     assert "modality SR" not in text
-    assert "not listed here" not in plain
+    assert "Not listed" not in plain
 
 
 def test_reasons_are_grouped_and_listed(plain: str) -> None:
