@@ -11,7 +11,7 @@ from dataclasses import replace
 from os import fspath
 from typing import TYPE_CHECKING
 
-from lits_deploy.api.paths import AnyPath, Scans, bundle_of, folder_of, options_of, roots_of
+from lits_deploy.api.paths import AnyPath, Scans, bundle_of, options_of, results_in, roots_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.fetched_bundle import local_bundle
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
@@ -41,12 +41,17 @@ def classify_folder(
 ) -> RunSummary:
     """Classify scans as `lits-deploy classify` does: tables, run.json, ledger and report.html in the folder `out`.
 
+    `out` may be s3://…, with options.ledger on this machine: results are written beside the ledger, and uploaded at the
+    end; the summary has their paths here.
+
     Interrupted or killed, the same call goes on where it was. report: write report.html. segmenter: path of a U-Net's
     bundle that outlines liver and lesions in it. on_progress: called in this thread, at most ten times a second.
     stop: lets another thread end the run in good order. What a user should know is in the summary's `warnings`.
     Raises UserError for everything the caller can mend (bundle, device, folders); a bad file is a row.
     """
-    folder, chosen, said = folder_of(out), options_of(options, device), list[str]()
+    chosen, said = options_of(options, device), list[str]()
+    results = results_in(out, chosen)
+    folder = results.folder
     opened, unet = bundle_of(bundle), None if segmenter is None else local_bundle(path_or_url(fspath(segmenter)))
     finish = drawn_after(opened, chosen, report, unet, said.append)
     summary = run_folder(
@@ -62,6 +67,7 @@ def classify_folder(
     page = folder / REPORT
     if not report and page.exists() and (summary.now or summary.added or summary.removed):
         said.append(f"{page} shows an earlier state: --no-report does not update it. Fix: lits-deploy report {folder}")
+    results.send()
     return replace(summary, warnings=(*summary.warnings, *said))
 
 
@@ -82,15 +88,19 @@ def segment_folder(
     """
     from lits_deploy.segmentation.run import segment_folder as segment_into
 
-    return segment_into(
+    chosen = options_of(options, device)
+    results = results_in(out, chosen)
+    summary = segment_into(
         bundle_of(bundle),
         roots_of(scans),
-        folder_of(out),
+        results.folder,
         masks=masks,
-        options=options_of(options, device),
+        options=chosen,
         on_progress=on_progress,
         stop=stop,
     )
+    results.send()
+    return summary
 
 
 def scan(scans: Scans, *, pixels: bool = False, options: ClassifyOptions | None = None) -> Survey:

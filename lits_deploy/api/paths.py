@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike, fspath
-from pathlib import Path
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import UserError
 from lits_deploy.fetched_bundle import local_bundle
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.storage import PathOrUrl, path_or_url
+from lits_deploy.storage.results import ResultsFolder
 
 AnyPath = str | PathLike[str]
 
@@ -32,14 +32,9 @@ def roots_of(scans: Scans) -> list[PathOrUrl]:
     return [path_or_url(fspath(one)) for one in several]
 
 
-def folder_of(out: AnyPath) -> Path:
-    """The folder for results. Raises UserError for one in an object store."""
-    place = path_or_url(fspath(out))
-    if not isinstance(place, Path):
-        raise UserError(
-            f"{place} is no folder of this machine.", fix="lits-deploy classify --out s3://… --ledger FOLDER"
-        )
-    return place
+def results_in(out: AnyPath, options: ClassifyOptions) -> ResultsFolder:
+    """Where results are to be written. Raises as `ResultsFolder`."""
+    return ResultsFolder(path_or_url(fspath(out)), options.ledger, overwrite=options.overwrite)
 
 
 def options_of(options: ClassifyOptions | None, device: str) -> ClassifyOptions:

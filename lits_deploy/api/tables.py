@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from os import fspath
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from lits_deploy.api.paths import AnyPath
@@ -13,6 +15,7 @@ from lits_deploy.pipeline.output import RUN_JSON
 from lits_deploy.results import ALL, PAIR_SLICES
 from lits_deploy.run_json import read_run_json
 from lits_deploy.spreadsheet import read_rows
+from lits_deploy.storage import Store, path_or_url, store_at
 from lits_deploy.tables import ResultTable
 
 if TYPE_CHECKING:
@@ -26,20 +29,43 @@ _TABLES = {one.name: one for one in (*ALL, PAIR_SLICES)}  # a pair's slices have
 
 
 def read_results(out: AnyPath, table: TableName = "slices") -> pyarrow.Table:
-    """A table of the results in the folder `out`: rows and columns as they were written, null where a cell is empty.
+    """A table of the results in `out`, a folder or s3://…: rows and columns as written, null where a cell is empty.
 
     Whichever format the run wrote; probabilities are float32, and of six decimals unless there is a Parquet file.
-    `.to_pandas()` of it needs pandas, `.to_pylist()` nothing. Raises OutputError where there are no such results.
+    `.to_pandas()` of it needs pandas, `.to_pylist()` nothing. Raises OutputError where there are no such results,
+    StorageError.
     """
     try:
-        import pyarrow
+        import pyarrow  # noqa: F401 - before anything is fetched
     except ImportError as error:
         raise MissingExtra("pyarrow", "cpu") from error
-    folder, shape = Path(out), _table(table)
-    written = {str(name) for name in read_run_json(folder / RUN_JSON).get("tables", ())}
-    kind = next((kind for kind in _BEST if shape.path(folder, kind).name in written), None)
-    if kind is None:
-        raise OutputError(f"{folder} has no table `{table}`.", fix=f"it has {', '.join(sorted(written)) or 'none'}")
+    shape, place = _table(table), path_or_url(fspath(out))
+    with TemporaryDirectory(prefix="lits-deploy-") as fetched:
+        folder = place if isinstance(place, Path) else Path(fetched)
+        store = None if isinstance(place, Path) else store_at(place)
+        _fetch(store, folder / RUN_JSON)
+        written = {str(name) for name in read_run_json(folder / RUN_JSON).get("tables", ())}
+        kind = next((kind for kind in _BEST if shape.path(folder, kind).name in written), None)
+        if kind is None:
+            raise OutputError(f"{place} has no table `{table}`.", fix=f"it has {', '.join(sorted(written)) or 'none'}")
+        _fetch(store, shape.path(folder, kind))
+        return _read(folder, kind, shape)
+
+
+def _fetch(store: Store | None, path: Path) -> None:
+    """Have a file of results in a store here, too."""
+    if store is not None:
+        try:
+            store.get(path.name, path)
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{store.location} has no {path.name}.", fix="run the command that made it once more"
+            ) from error
+
+
+def _read(folder: Path, kind: str, shape: ResultTable) -> pyarrow.Table:
+    import pyarrow
+
     path = shape.path(folder, kind)
     try:
         if kind == "parquet":

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lits_deploy.errors import UserError
-from lits_deploy.storage import PathOrUrl, path_or_url, store_at
+from lits_deploy.storage import PathOrUrl, path_or_url
 
 if TYPE_CHECKING:
     from lits_deploy.pipeline.options import ClassifyOptions
@@ -23,8 +22,6 @@ ENDPOINT = typer.Option(
     help="Object store of s3:// locations, where it is not Amazon's. [default: $AWS_ENDPOINT_URL_S3 or"
     " $AWS_ENDPOINT_URL] Credentials and region are found as the AWS libraries find them.",
 )
-
-_RESULTS, _NOTE = "results", "uploaded.json"
 
 
 def use_endpoint(endpoint: str | None) -> None:
@@ -52,30 +49,20 @@ def results_at(out: str | None, options: ClassifyOptions) -> Iterator[tuple[Path
     Where they are to lie in a store, they are put there at the end of the block, also at one by `typer.Exit`. The
     ledger stays on this machine.
     """
-    place = path_or_url("results" if out is None else out)
-    if isinstance(place, Path):
-        yield place, options
-        return
-    if options.ledger is None:
-        raise UserError(
-            "A ledger cannot lie in an object store, as --out does.", fix="--ledger FOLDER, on a disk of this machine"
-        )
-    from lits_deploy import private
     from lits_deploy.cli.console import console
-    from lits_deploy.storage.mirror import Mirror
+    from lits_deploy.storage.results import ResultsFolder
 
-    mirror = Mirror(options.ledger / _RESULTS, store_at(place), options.ledger / _NOTE)
-    mirror.check(overwrite=options.overwrite)
+    place = path_or_url("results" if out is None else out)
+    results = ResultsFolder(place, options.ledger, overwrite=options.overwrite)
     ended: typer.Exit | None = None
     try:
-        yield options.ledger / _RESULTS, options
+        yield results.folder, options
     except typer.Exit as error:
         ended = error
-    with private.private():
-        sent = mirror.send()
-    gone = f", {sent.gone:,} taken away" if sent.gone else ""
-    console.print(
-        f"→ {place} ({sent.put:,} file{'' if sent.put == 1 else 's'} uploaded, {sent.same:,} there already{gone})"
-    )
+    if (sent := results.send()) is not None:
+        gone = f", {sent.gone:,} taken away" if sent.gone else ""
+        console.print(
+            f"→ {place} ({sent.put:,} file{'' if sent.put == 1 else 's'} uploaded, {sent.same:,} there already{gone})"
+        )
     if ended is not None:
         raise ended
