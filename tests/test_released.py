@@ -336,7 +336,7 @@ class TestOutputs:
         with Ledger(out) as ledger:
             ledger.check()
             (row,) = (row for row in ledger.rows_by_volume() if row.path == again.path)
-            assert (row.look, row[-4:-1]) == (look, second)
+            assert (row.look, (row.liver, row.tumour, row.log_odds)) == (look, second)
             assert [row.log_odds for row in ledger.rows()].count(None) == 5
 
     @pytest.mark.parametrize("number", [5, 6, 7])
