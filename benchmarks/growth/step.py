@@ -15,6 +15,7 @@ from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from lits_deploy.sharding.job_folder import JobFolder
+from lits_deploy.sharding.merge import MergeOptions
 from lits_deploy.sharding.merge import merge as merge_shards
 from lits_deploy.sharding.plan import plan_scans
 
@@ -67,7 +68,8 @@ def answer(entries: int, folder: Path) -> dict[str, Any]:
 
 def merge(entries: int, folder: Path) -> dict[str, Any]:
     """Merge all shards; with an output folder there, once more."""
-    summary = merge_shards(JobFolder(str(folder / "job")), folder / "out", options=OPTIONS, report=False)
+    asked = MergeOptions(report=False)
+    summary = merge_shards(JobFolder(str(folder / "job")), folder / "out", options=OPTIONS, asked=asked)
     return {"shards": summary.merged, "slices": summary.run.slices, "run_id": summary.run.run_id}
 
 

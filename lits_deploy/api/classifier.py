@@ -18,6 +18,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
 from lits_deploy.errors import BundleError
 from lits_deploy.ledger import EXCLUDED, ResultRow
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.decide import Answer, MaskDecider
 from lits_deploy.pipeline.inference import Portions
 from lits_deploy.pipeline.network import judge_of
@@ -114,8 +115,7 @@ class Classifier(OpenedBundle):
                 Path(folder) / "results",
                 options=of_one_call(self._options),
                 runtime=self._open,
-                keep=(lambda: keeper) if self._map is not None else None,
-                finish=book.take,
+                hooks=RunHooks(keep=(lambda: keeper) if self._map is not None else None, finish=book.take),
             )
         cams = self._maps(keeper.pixels)
         return SeriesAnswer(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lits_deploy.api.paths import AnyPath, Scans, bundle_of, options_of, results_in, roots_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.fetched_bundle import local_bundle
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.output import REPORT
 from lits_deploy.pipeline.run import run_folder
@@ -59,10 +60,7 @@ def classify_folder(
         roots_of(scans),
         folder,
         options=chosen,
-        on_progress=on_progress,
-        stop=stop,
-        keep=Peaks if report else None,
-        finish=finish,
+        hooks=RunHooks(stop=stop or Stop(), on_progress=on_progress, keep=Peaks if report else None, finish=finish),
     )
     page = folder / REPORT
     if not report and page.exists() and (summary.now or summary.added or summary.removed):
@@ -96,8 +94,7 @@ def segment_folder(
         results.folder,
         masks=masks,
         options=chosen,
-        on_progress=on_progress,
-        stop=stop,
+        hooks=RunHooks(stop=stop or Stop(), on_progress=on_progress),
     )
     results.send()
     return summary

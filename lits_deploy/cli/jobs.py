@@ -63,6 +63,7 @@ def do_shard(
     counts, and an array of jobs is not to try it again."""
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import progress_bar, warn
+    from lits_deploy.pipeline.context import RunHooks
     from lits_deploy.pipeline.network import check_task
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.job_folder import JobFolder
@@ -80,8 +81,7 @@ def do_shard(
             pictures=pictures,
             segmenter=None if segmenter is None else Bundle.open(segmenter),
             scratch_root=options.ledger,
-            on_progress=run_options.progress_shown(bar, f"shard {number}", stop),
-            stop=stop,
+            hooks=RunHooks(stop=stop, on_progress=run_options.progress_shown(bar, f"shard {number}", stop)),
             say=warn,
         )
         summary = run_shard(job, number, work)

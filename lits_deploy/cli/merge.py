@@ -61,24 +61,24 @@ def merge(
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import progress_bar, warn
+    from lits_deploy.pipeline.context import RunHooks
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.job_folder import JobFolder
+    from lits_deploy.sharding.merge import MergeOptions
     from lits_deploy.sharding.merge import merge as merge_shards
 
     opened = None if bundle is None else Bundle.open(locations.bundle_at(bundle))
     said: list[str] = []
     with locations.results_at(out, options) as (folder, options):
         with progress_bar() as bar, stop_on_signals() as stop:
+            show = run_options.progress_shown(bar, "merge", stop, last="writing tables")
             summary = merge_shards(
                 JobFolder(job),
                 folder,
                 options=options,
                 bundle=opened,
-                allow_mixed=allow_mixed,
-                report=report,
-                masks=run_options.names(masks),
-                on_progress=run_options.progress_shown(bar, "merge", stop, last="writing tables"),
-                stop=stop,
+                asked=MergeOptions(allow_mixed=allow_mixed, report=report, masks=run_options.names(masks)),
+                hooks=RunHooks(stop=stop, on_progress=show),
                 say=said.append,
             )
         for warning in (*summary.run.warnings, *said):

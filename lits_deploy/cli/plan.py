@@ -56,7 +56,6 @@ def plan(
     from lits_deploy.cli.console import bar, note, print_json, warn
     from lits_deploy.events.wording import Quoting
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.scans.roots import list_scans
     from lits_deploy.sharding.job_folder import JobFolder
     from lits_deploy.sharding.job_options import make_salt_file, with_salt
     from lits_deploy.sharding.plan import plan_scans
@@ -64,13 +63,7 @@ def plan(
     roots = locations.scans_at(scans)
     opened = run_options.bundle_and_scans(locations.bundle_at(bundle), roots)
     options, job = with_salt(options), JobFolder(out)
-    listing = list_scans(
-        roots,
-        recursive=options.recursive,
-        skip=[job.location if job.folder is None else job.folder],
-        follow_links=options.follow_links,
-        hidden=options.pseudonymous,
-    )
+    listing = options.listing(roots, job.location if job.folder is None else job.folder)
     made = make_salt_file(options, job)
     with bar("plan", "files") as show, stop_on_signals() as stop:
         summary = plan_scans(

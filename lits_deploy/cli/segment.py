@@ -47,6 +47,7 @@ def segment(
     """
     from lits_deploy.cli.console import progress_bar, warn
     from lits_deploy.cli.summaries import print_masks, print_summary
+    from lits_deploy.pipeline.context import RunHooks
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.segmentation.run import segment_folder
 
@@ -61,7 +62,8 @@ def segment(
         opened = run_options.bundle_and_scans(local, roots)
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "segment", stop, last="writing masks")
-            summary = segment_folder(opened, roots, folder, masks=formats, options=options, on_progress=show, stop=stop)
+            hooks = RunHooks(stop=stop, on_progress=show)
+            summary = segment_folder(opened, roots, folder, masks=formats, options=options, hooks=hooks)
         for warning in summary.run.warnings:
             warn(warning)
         print_masks(summary)

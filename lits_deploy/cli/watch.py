@@ -43,10 +43,11 @@ def watch(
     from lits_deploy.cli.watching import Watching
     from lits_deploy.events.session import current
     from lits_deploy.events.wording import Quoting
+    from lits_deploy.pipeline.context import RunHooks
     from lits_deploy.pipeline.output import REPORT
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.report.finish import drawn_after
-    from lits_deploy.watch.service import watch_folder
+    from lits_deploy.watch.service import WatchOptions, watch_folder
     from lits_deploy.watch.systemd import Systemd
 
     systemd = Systemd()
@@ -61,9 +62,9 @@ def watch(
         line = f"note: --no-report does not update {out / REPORT}; lits-deploy report {out} does"
         talk.note(Quoting(line, logged="--no-report does not update the report that is there; lits-deploy report does"))
     with stop_on_signals() as stop:
-        summary = watch_folder(
-            opened, inbox, out, options=options, quiet_s=quiet_s, poll=poll, stop=stop, talk=talk, finish=finish
-        )
+        hooks = RunHooks(stop=stop, on_progress=watching.on_progress, finish=finish)
+        how = WatchOptions(quiet_s=quiet_s, poll=poll)
+        summary = watch_folder(opened, inbox, out, options=options, watch=how, hooks=hooks, talk=talk)
     systemd.stopping()
     note("Stopped: the same command goes on from here.")
     raise typer.Exit(stop.exit_code if summary.stopped else 0)

@@ -38,7 +38,6 @@ class Watching:
             ready=self._systemd.ready,
             turn=self._turn,
             run=self._run,
-            progress=self._on_progress,
         )
 
     def figures(self) -> ProgressFigures:
@@ -84,7 +83,8 @@ class Watching:
         self._entries = entries
         self._systemd.busy(f"Classifying {_entries(entries)}")
 
-    def _on_progress(self, progress: Progress) -> None:
+    def on_progress(self, progress: Progress) -> None:
+        """Where a run of the watch is."""
         self._progress = progress
         if self._entries:  # not of the run over nothing, before the start has succeeded
             done = f"{progress.done:,} of {progress.files:,} files"

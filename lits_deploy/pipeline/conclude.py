@@ -14,11 +14,8 @@ from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import Intake
 from lits_deploy.pipeline.options import RunSummary
 from lits_deploy.pipeline.output import RUN_JSON
-from lits_deploy.pipeline.record import AnswerTimes, RunEffort, StartTimes, timings, write_run_json
+from lits_deploy.pipeline.record import RunEffort, StartTimes, timings, write_run_json
 from lits_deploy.results import write_tables
-
-Finish = Callable[[RunContext], Sequence[Path]]
-"""What follows a run when all is in its ledger and the tables are written; gives the paths of what else it wrote."""
 
 
 def conclude(
@@ -28,16 +25,12 @@ def conclude(
     session: StartTimes,
     *,
     provenance: Mapping[str, str],
-    answered: AnswerTimes,
-    finish: Finish | None,
     effort: Callable[[], RunEffort],
-    warnings: Callable[[], Sequence[str]],
     incomplete: int | None = None,
 ) -> RunSummary:
     """Write all results; what there is to say of the run.
 
-    incomplete: exit code of a run that lacks a part, unless it was stopped.
-    effort, warnings: asked once all is done; the latter of what only those know who had it answered.
+    effort: asked once all is done. incomplete: exit code of a run that lacks a part, unless it was stopped.
     Raises OutputError where something cannot be written, LedgerError for a damaged ledger.
     """
     ledger, options, out = run.ledger, run.options, run.output.out
@@ -48,12 +41,13 @@ def conclude(
         out, kinds, ledger, classes=run.contract.classes, provenance=provenance, pair=bool(run.artifact.fusion)
     )
     session.tables_written = monotonic()
-    if finish is not None:
-        tables += tuple(finish(run))
+    if run.hooks.finish is not None:
+        tables += tuple(run.hooks.finish(run))
     run.decoding.close()
     session.finished = monotonic()
-    told = (*_warnings(run), *warnings(), *_idle(run, idle))
-    summary, spent = _summary(run, intake, answered, tables, told, incomplete), effort()
+    spent = effort()
+    told = (*_warnings(run), *spent.warnings, *_idle(run, idle))
+    summary = _summary(run, intake, spent, tables, told, incomplete)
     write_run_json(
         run,
         summary=summary,
@@ -113,7 +107,7 @@ def _idle(run: RunContext, idle: Sequence[int]) -> Iterator[str]:
 def _summary(
     run: RunContext,
     intake: Intake,
-    answered: AnswerTimes,
+    spent: RunEffort,
     tables: tuple[Path, ...],
     warnings: tuple[str, ...],
     incomplete: int | None,
@@ -129,7 +123,7 @@ def _summary(
         slices=sum(labels.values()) + abstained,
         abstained=abstained,
         excluded=ledger.excluded(),
-        now=answered.slices,
+        now=spent.slices,
         missing=counts.pending,
         added=intake.added,
         removed=intake.removed,
@@ -139,8 +133,8 @@ def _summary(
         reasons=ledger.reasons(),
         excluded_reasons=ledger.excluded_reasons(),
         others=dict(run.listing.others.most_common()),
-        seconds=answered.seconds,
-        slices_per_s=answered.slices / answered.seconds if answered.seconds else 0.0,
+        seconds=spent.seconds,
+        slices_per_s=spent.slices / spent.seconds if spent.seconds else 0.0,
         run_id=ledger.run_id,
         device=run.info.device,
         tables=tables,

@@ -1,5 +1,6 @@
 """A run under way: what it is about, where its results go, and who is at work on it.
 
+RunHooks      what its caller sees of it, and has to do with it
 RunContext    what every station knows, wherever the answers come from
 NetworkRun    a run whose answers come of a network here
 """
@@ -7,8 +8,9 @@ NetworkRun    a run whose answers come of a network here
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from lits_deploy.bundle import Artifact, Bundle
@@ -44,6 +46,22 @@ class Keeper(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunHooks:
+    """What a caller sees of a run under way, and has to do with it.
+
+    stop: lets another thread or a signal handler end the run in good order (`pipeline.stop`); the same call then goes
+    on. on_progress: called in the run's thread, at most ten times a second.
+    finish: called when all is in the ledger and the tables are written, workers and network still there; gives the
+    paths of what else it wrote (reports, masks). keep: makes what sees pixels and answers on their way, for `finish`.
+    """
+
+    stop: Stop = field(default_factory=Stop)
+    on_progress: Callable[[Progress], None] | None = None
+    keep: Callable[[], Keeper] | None = None
+    finish: Callable[[RunContext], Sequence[Path]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunContext(ABC):
     """All of them are open until the run ends, after what follows it."""
 
@@ -54,9 +72,13 @@ class RunContext(ABC):
     output: OutputFolder
     naming: Naming
     decoding: Decoding
-    stop: Stop
+    hooks: RunHooks
     keeper: Keeper | None = None
-    on_progress: Callable[[Progress], None] | None = None
+
+    @property
+    def stop(self) -> Stop:
+        """Whether the run is to end early."""
+        return self.hooks.stop
 
     @property
     def ledger(self) -> Ledger:

@@ -132,12 +132,12 @@ class Loop:
 
     def _report(self, *, final: bool) -> None:
         now = monotonic()
-        if self._run.on_progress is None or (now - self._last_progress < defaults.PROGRESS_EVERY_S and not final):
+        if self._run.hooks.on_progress is None or (now - self._last_progress < defaults.PROGRESS_EVERY_S and not final):
             return
         self._last_progress = now
         network = self._run.network
         halved = f"batches of {network.most}: the device is short of memory" if network.halved else ""
-        self._run.on_progress(
+        self._run.hooks.on_progress(
             Progress(
                 files=self._counts.all,
                 done=self._counts.ok + self._counts.failed + self.done,

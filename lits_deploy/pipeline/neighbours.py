@@ -86,10 +86,10 @@ class Neighbours:
         for read, (end, frames) in enumerate(run.decoding.files(self._unread(_BY_HEADER)), start=1):
             if end.reason is None and len(frames) == 1:
                 yield from named(end.job, end.series, frames[0].where, end.sha256)
-            if run.on_progress is not None and monotonic() - said > defaults.PROGRESS_EVERY_S:
+            if run.hooks.on_progress is not None and monotonic() - said > defaults.PROGRESS_EVERY_S:
                 said = monotonic()
                 note = f"{read:,} headers read, for neighbouring slices"
-                run.on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
+                run.hooks.on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
 
     def _unread(self, kind: str) -> Iterator[DecodeJob]:
         for row in self.run.ledger.beside.unread(kind, defaults.PAGE):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,10 @@ from lits_deploy.decode.settings import DecodeSettings
 from lits_deploy.errors import UserError
 from lits_deploy.scans import READING, Reading
 from lits_deploy.scans.containment import Within
+from lits_deploy.scans.discover import UNFINISHED
+from lits_deploy.scans.listing import Listing
+from lits_deploy.scans.roots import list_scans
+from lits_deploy.storage import PathOrUrl
 from lits_deploy.tables import check_formats
 
 
@@ -81,6 +85,24 @@ class ClassifyOptions:
             raise UserError(f"{self.threads} threads do not work.", fix="use 0 (every core) or more")
         if self.time_limit_s <= 0 or self.memory_limit_mib < 1:
             raise UserError("A file needs time and memory to be decoded.", fix="raise --time-limit, --memory-limit")
+
+    def listing(
+        self, roots: Sequence[PathOrUrl], out: PathOrUrl | None = None, *, only: Collection[str] | None = None
+    ) -> Listing:
+        """The scans below `roots`, less what lies in `out`.
+
+        only: names of the files and folders directly below the one root that are looked at, less what is still being
+        copied there. Raises UserError for what cannot be listed.
+        """
+        return list_scans(
+            roots,
+            recursive=self.recursive,
+            skip=[one for one in (out, self.ledger) if one is not None],
+            only=only,
+            unfinished=() if only is None else UNFINISHED,
+            follow_links=self.follow_links,
+            hidden=self.pseudonymous,
+        )
 
     def decoding(self, contract: InputContract, within: Within, **more: Any) -> DecodeSettings:
         """How to decode slices of that contract. within: where files have to lie; more: as in Settings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -53,21 +53,18 @@ class StartTimes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerTimes:
-    """What the answers of this start took, wherever they came from. slices: answered; seconds: from the first file."""
-
-    slices: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
 class RunEffort:
-    """What run.json says of how a start went, besides what `StartTimes` knows.
+    """How a start went, besides what `StartTimes` knows: for its summary and run.json.
 
-    options: what those of the run came to; replaced: decode workers; stages: seconds by name, beside discover, write
-    and report; write_s: in the ledger; start_up: seconds from the call; more: sections of their own.
+    slices: answered now, wherever the answers came from; seconds: from the first file. warnings: what only those know
+    who had it answered. options: what those of the run came to; replaced: decode workers; stages: seconds by name,
+    beside discover, write and report; write_s: in the ledger; start_up: seconds from the call; more: sections of their
+    own.
     """
 
+    slices: int
+    seconds: float
+    warnings: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     replaced: int = 0
     stages: Mapping[str, float] = field(default_factory=dict)

@@ -8,7 +8,7 @@ folder with the same identity goes on where it was, with another it is refused. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -24,8 +24,8 @@ from lits_deploy.events.emit import phase
 from lits_deploy.ledger import RAN
 from lits_deploy.pipeline import autotune, defaults
 from lits_deploy.pipeline.about import ran
-from lits_deploy.pipeline.conclude import Finish, conclude
-from lits_deploy.pipeline.context import Keeper, NetworkRun
+from lits_deploy.pipeline.conclude import conclude
+from lits_deploy.pipeline.context import NetworkRun, RunHooks
 from lits_deploy.pipeline.identity import identity_of, note_run, provenance_of
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.inference import InferenceThreads
@@ -33,63 +33,48 @@ from lits_deploy.pipeline.intake import discover, jobs_of, take_on
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.naming import Naming, pseudonyms
 from lits_deploy.pipeline.network import judge_of, open_artifact, outputs_of, suitable
-from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.output import OutputFolder
-from lits_deploy.pipeline.record import AnswerTimes, RunEffort, StartTimes, versions
-from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pipeline.record import RunEffort, StartTimes, versions
 from lits_deploy.runtime import Runtime
 from lits_deploy.scans import READERS
-from lits_deploy.scans.discover import UNFINISHED
 from lits_deploy.scans.fetch import is_object
 from lits_deploy.scans.listing import Listing
-from lits_deploy.scans.roots import list_scans
 from lits_deploy.storage import PathOrUrl
 
 
 def run_folder(
     bundle: Bundle,
-    roots: Sequence[PathOrUrl],
+    scans: Sequence[PathOrUrl] | Listing,
     out: Path,
     *,
     task: Task = "classify",
     options: ClassifyOptions | None = None,
     runtime: Runtime | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    stop: Stop | None = None,
-    only: Collection[str] | None = None,
-    listing: Listing | None = None,
-    keep: Callable[[], Keeper] | None = None,
-    finish: Finish | None = None,
+    hooks: RunHooks | None = None,
 ) -> RunSummary:
-    """Classify or segment every scan below `roots`, folders or `s3://` URLs; write the result tables and run.json to
+    """Classify or segment scans, below folders or `s3://` URLs or listed; write the result tables and run.json to
     `out`.
 
-    runtime: an open one to use, and leave open, in place of the one that `options` names.
-    on_progress: called in this thread, at most ten times a second. stop: lets another thread or a signal handler end
-    the run in good order (`pipeline.stop`); the same call then goes on.
-    only: names of the files and folders directly below the one root that are looked at, less what is still being copied
-    there; results of the others stay (`lits_deploy.watch`). None: everything, and what is gone leaves the results.
-    listing: the scans, in place of a walk of `roots` (`scans.listing`).
+    scans: what is gone from them leaves the results, unless the listing has `only` some names: results of the others
+    stay then (`lits_deploy.watch`). runtime: an open one to use, and leave open, in place of the one that `options`
+    names.
     A network of several channels is given the slices beside each (`pipeline.neighbours`): DICOM headers are read first.
-    finish: called when all is in the ledger and the tables are written, workers and network still there; gives the
-    paths of what else it wrote (reports, masks). keep: makes what sees pixels and answers on their way, for `finish`.
     A file that cannot be used is a row with its reason. Raises UserError for everything the user can mend (bundle,
     device, folders), KeyboardInterrupt if asked to stop before the first file.
     """
     session = StartTimes(started=datetime.now(timezone.utc), begun=monotonic())
-    options, stop = options or ClassifyOptions(), stop or Stop()
+    options, hooks = options or ClassifyOptions(), hooks or RunHooks()
     if bundle.folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(f"{out} lies in the bundle, which is never written to.", fix="--out elsewhere")
     artifact, options = suitable(bundle, task, options)
-    contract, setting, why_not = bundle.manifest.contract, None, None
+    tuned = autotune.TunedSetting(None, None, options)
     if runtime is None:
-        setting, why_not, options = autotune.find(
-            bundle, artifact, options, partial(open_artifact, task=task), stop=stop
-        )
-    if listing is None:
-        listing = _walk(roots, out, options, only)
+        tuned = autotune.find(bundle, artifact, options, partial(open_artifact, task=task), stop=hooks.stop)
+        options = tuned.options
+    listing = options.listing(scans, out) if isinstance(scans, Sequence) else scans
     settings = options.decoding(
-        contract,
+        bundle.manifest.contract,
         listing.within,
         objects=is_object(listing.base),
         preload=(READERS["picture"],),
@@ -102,7 +87,7 @@ def run_folder(
                 out, ledger_folder=options.ledger, overwrite=options.overwrite, group_readable=options.group_readable
             )
         )
-        decoding = stack.enter_context(Decoding(settings, stop))
+        decoding = stack.enter_context(Decoding(settings, hooks.stop))
         open_it = partial(open_artifact, bundle, artifact, options, task) if runtime is None else lambda: runtime
         network = stack.enter_context(
             InferenceThreads(open_it, decoding.wake, outputs=outputs_of(task, artifact), close_network=runtime is None)
@@ -116,9 +101,8 @@ def run_folder(
             naming=Naming(names=pseudonyms(options, output.ledger_folder)),
             decoding=decoding,
             network=network,
-            stop=stop,
-            keeper=None if keep is None else keep(),
-            on_progress=on_progress,
+            hooks=hooks,
+            keeper=None if hooks.keep is None else hooks.keep(),
         )
         ledger = run.ledger
 
@@ -157,23 +141,8 @@ def run_folder(
             ignored,
             session,
             provenance=provenance,
-            answered=AnswerTimes(slices=loop.slices, seconds=loop.seconds),
-            finish=finish,
-            effort=lambda: _effort(run, loop, session, batch, setting),
-            warnings=lambda: [*_warnings(run), *([] if why_not is None else [why_not])],
+            effort=lambda: _effort(run, loop, session, batch, tuned),
         )
-
-
-def _walk(roots: Sequence[PathOrUrl], out: Path, options: ClassifyOptions, only: Collection[str] | None) -> Listing:
-    return list_scans(
-        roots,
-        recursive=options.recursive,
-        skip=[out, *([options.ledger] if options.ledger else [])],
-        only=only,
-        unfinished=() if only is None else UNFINISHED,
-        follow_links=options.follow_links,
-        hidden=options.pseudonymous,
-    )
 
 
 def _wait_for_network(run: NetworkRun) -> None:
@@ -196,18 +165,19 @@ def _warnings(run: NetworkRun) -> Iterator[str]:
         yield f"{replaced} decode workers were replaced."
 
 
-def _effort(
-    run: NetworkRun, loop: Loop, session: StartTimes, batch: int, setting: autotune.Setting | None
-) -> RunEffort:
-    """What run.json says of network and workers."""
+def _effort(run: NetworkRun, loop: Loop, session: StartTimes, batch: int, tuned: autotune.TunedSetting) -> RunEffort:
+    """How it went with network and workers."""
     decoded, network = run.decoding.figures, run.network
     return RunEffort(
+        slices=loop.slices,
+        seconds=loop.seconds,
+        warnings=[*_warnings(run), *([] if tuned.why_not is None else [tuned.why_not])],
         options={
             "batch_size": batch,
             "workers": decoded.first,
             "workers_at_the_end": decoded.workers,
             "lanes": run.opened.lanes,
-            "tuned": setting and asdict(setting),
+            "tuned": tuned.setting and asdict(tuned.setting),
             "largest_batch_run": network.most,
         },
         replaced=decoded.replaced,

@@ -11,7 +11,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,15 @@ from lits_deploy.errors import UserError
 from lits_deploy.events.emit import phase
 from lits_deploy.ledger import RUN, Ledger, VolumeRow
 from lits_deploy.masks import unpacked
-from lits_deploy.pipeline.context import RunContext
-from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+from lits_deploy.pipeline.context import RunContext, RunHooks
+from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.output import MASKS as FOLDER
 from lits_deploy.pipeline.output import MASKS_MARK
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.results import MASKS, PROVENANCE, VOLUMES
 from lits_deploy.runtime import Runtime
+from lits_deploy.scans.listing import Listing
 from lits_deploy.segmentation import MASK_FORMATS, dicom_seg
 from lits_deploy.segmentation.dicom_seg import Algorithm
 from lits_deploy.segmentation.folder import MaskFolder, check_ours
@@ -59,34 +60,24 @@ class SegmentSummary:
 
 def segment_folder(
     bundle: Bundle,
-    roots: Sequence[PathOrUrl],
+    scans: Sequence[PathOrUrl] | Listing,
     out: Path,
     *,
     masks: Sequence[str] = ("png",),
     options: ClassifyOptions | None = None,
     runtime: Runtime | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    stop: Stop | None = None,
+    hooks: RunHooks | None = None,
 ) -> SegmentSummary:
-    """Segment every scan below `roots`; write tables, volumes and masks to `out`.
+    """Segment scans; write tables, volumes and masks to `out`.
 
-    masks: formats out of MASK_FORMATS; the others as in `pipeline.run.run_folder`, and so is what is raised.
+    masks: formats out of MASK_FORMATS; the others as in `pipeline.run.run_folder`, and so is what is raised. Masks are
+    what follows the run: hooks has no `finish`.
     """
-    options, stop = options or ClassifyOptions(), stop or Stop()
+    options, hooks = options or ClassifyOptions(), hooks or RunHooks()
     check_masks(masks, options, out)
-    book = MaskBook(bundle, out, masks, stop)
-    run = run_folder(
-        bundle,
-        roots,
-        out,
-        task="segment",
-        options=options,
-        runtime=runtime,
-        on_progress=on_progress,
-        stop=stop,
-        finish=book.write,
-    )
-    return book.summary(run)
+    book = MaskBook(bundle, out, masks, hooks.stop)
+    hooks = replace(hooks, finish=book.write)
+    return book.summary(run_folder(bundle, scans, out, task="segment", options=options, runtime=runtime, hooks=hooks))
 
 
 def check_masks(masks: Sequence[str], options: ClassifyOptions, out: Path) -> None:

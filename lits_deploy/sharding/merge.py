@@ -11,8 +11,9 @@ import signal
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 
@@ -23,19 +24,19 @@ from lits_deploy.events.emit import phase
 from lits_deploy.ledger import RAN
 from lits_deploy.ledger.absorb import LedgerDamage, Taken
 from lits_deploy.pipeline.about import ran_elsewhere
-from lits_deploy.pipeline.conclude import Finish, conclude
-from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.conclude import conclude
+from lits_deploy.pipeline.context import RunContext, RunHooks
 from lits_deploy.pipeline.identity import note_run, provenance_of
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import discover, take_on
 from lits_deploy.pipeline.network import judge_of
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
-from lits_deploy.pipeline.record import AnswerTimes, RunEffort, StartTimes
-from lits_deploy.pipeline.stop import Stop
+from lits_deploy.pipeline.record import RunEffort, StartTimes
 from lits_deploy.segmentation.run import MaskBook, SegmentSummary, check_masks
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.merge_run import MergeRun, opened, told_of, warnings_of
 from lits_deploy.sharding.merged_pictures import page_of_shards
+from lits_deploy.sharding.plan_listing import PlannedListing
 from lits_deploy.sharding.published import PublishedShard, agree, damaged, let_go, manifest_of, read_all
 from lits_deploy.sharding.shard import check_bundle, settled
 
@@ -57,31 +58,41 @@ class MergeSummary:
     odd: Mapping[int, tuple[str, ...]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class MergeOptions:
+    """What a merge is asked for beside the options of any run.
+
+    allow_mixed: take shards that were answered on different hardware or runtimes, and mark the results. report: write
+    report.html; masks: formats, of a job that segments; both as in an ordinary run. incomplete: the exit code that
+    run.json has where shards are missing.
+    """
+
+    allow_mixed: bool = False
+    report: bool = True
+    masks: Sequence[str] = ("png",)
+    incomplete: int = exits.of_signal(signal.SIGINT)
+
+
 def merge(
     job: JobFolder,
     out: Path,
     *,
     options: ClassifyOptions | None = None,
     bundle: Bundle | None = None,
-    allow_mixed: bool = False,
-    report: bool = True,
-    masks: Sequence[str] = ("png",),
-    on_progress: Callable[[Progress], None] | None = None,
-    stop: Stop | None = None,
+    asked: MergeOptions | None = None,
+    hooks: RunHooks | None = None,
     say: Callable[[str], None] = lambda _: None,
-    incomplete: int = exits.of_signal(signal.SIGINT),
 ) -> MergeSummary:
     """Write the tables, page and masks of a job's shards that are done, and run.json, to `out`.
 
     options: with the salt; what the job fixes comes from there. bundle: the job's, to draw pictures that no shard has.
-    allow_mixed: take shards that were answered on different hardware or runtimes, and mark the results. report: write
-    report.html; masks: formats, of a job that segments; both as in an ordinary run, and so are the others.
-    incomplete: the exit code that run.json has where shards are missing.
+    hooks: less what follows the run, which is a merge's own.
     Where shards are missing, the tables hold what is there, and the same call goes on once they are done.
     Raises UserError for everything the user can mend: no shard done, a wrong salt, another bundle, shards that do not
     belong together or are damaged, an output folder of another run.
     """
-    session, stop = StartTimes(started=datetime.now(timezone.utc), begun=monotonic()), stop or Stop()
+    session = StartTimes(started=datetime.now(timezone.utc), begun=monotonic())
+    asked, hooks = asked or MergeOptions(), hooks or RunHooks()
     record = job.read()
     options = settled(record, options or ClassifyOptions())
     if bundle is not None:
@@ -94,17 +105,23 @@ def merge(
         )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lits-deploy-")))  # mode 0700
-        shards = read_all(job, record, done, folder, stop)
-        agreement = agree(list(shards.values()), job.location, allow_mixed=allow_mixed)
+        shards = read_all(job, record, done, folder, hooks.stop)
+        agreement = agree(list(shards.values()), job.location, allow_mixed=asked.allow_mixed)
         known = bundle or manifest_of(agreement.first, record, job.location)
         book = None
         if record.task == "segment":
-            check_masks(masks, options, out)
-            book = MaskBook(known, out, masks, stop)
-        run = opened(stack, job, record, known, agreement, out, options, stop, on_progress)
-        finish: Finish | None = None if book is None else book.write
-        if report and book is None:
-            finish = page_of_shards(job, shards, folder, bundle=bundle, say=say)
+            check_masks(asked.masks, options, out)
+            book = MaskBook(known, out, asked.masks, hooks.stop)
+            hooks = replace(hooks, finish=book.write)
+        elif asked.report:
+            hooks = replace(hooks, finish=page_of_shards(job, shards, folder, bundle=bundle, say=say))
+        listing = PlannedListing(
+            record=record,
+            rows=lambda: chain.from_iterable(job.rows(entry) for entry in record.live),
+            whole=True,
+            hidden=options.pseudonymous,
+        )
+        run = opened(stack, listing, known, agreement, out, options, hooks)
 
         # The plan's files, as any run takes them on; which shards have answers for it.
         phase("discover")
@@ -136,11 +153,13 @@ def merge(
             ignored,
             session,
             provenance=provenance,
-            answered=AnswerTimes(slices=merged.slices, seconds=session.ended_files - session.begun_files),
-            finish=finish,
-            effort=lambda: RunEffort(more={"merged": told}),
-            warnings=lambda: list(warnings_of(agreement)),
-            incomplete=incomplete if missing else None,
+            effort=lambda: RunEffort(
+                slices=merged.slices,
+                seconds=session.ended_files - session.begun_files,
+                warnings=list(warnings_of(agreement)),
+                more={"merged": told},
+            ),
+            incomplete=asked.incomplete if missing else None,
         )
     return MergeSummary(
         run=summary,
@@ -178,10 +197,10 @@ def _absorbed(run: MergeRun, job: JobFolder, shards: Sequence[PublishedShard]) -
             raise damaged(job, one.entry, str(error)) from error
         let_go(job, one)
         files, failed, slices = files + taken.files, failed + taken.failed, slices + taken.slices
-        if run.on_progress is not None:
+        if run.hooks.on_progress is not None:
             done = before.ok + before.failed + files
             seconds = monotonic() - begun
-            run.on_progress(
+            run.hooks.on_progress(
                 Progress(files=before.all, done=done, failed=before.failed + failed, slices=slices, seconds=seconds)
             )
     return Taken(files, failed, slices)

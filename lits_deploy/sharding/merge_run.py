@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.decode.decoding import Decoding
-from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.context import RunContext, RunHooks
 from lits_deploy.pipeline.naming import Naming
-from lits_deploy.pipeline.options import ClassifyOptions, Progress
+from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.output import OutputFolder
-from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime import RuntimeInfo
 from lits_deploy.scans.fetch import is_object
-from lits_deploy.sharding.job_folder import JobFolder, JobRecord
+from lits_deploy.sharding.job_folder import JobRecord
 from lits_deploy.sharding.job_options import names_of
 from lits_deploy.sharding.plan_listing import PlannedListing
 from lits_deploy.sharding.published import PublishedShard, ShardConsensus
@@ -38,22 +36,14 @@ class MergeRun(RunContext):
 
 def opened(
     stack: ExitStack,
-    job: JobFolder,
-    record: JobRecord,
+    listing: PlannedListing,
     bundle: Bundle,
     agreement: ShardConsensus,
     out: Path,
     options: ClassifyOptions,
-    stop: Stop,
-    on_progress: Callable[[Progress], None] | None,
+    hooks: RunHooks,
 ) -> MergeRun:
     """The run, whose decode workers start when something is to be read: headers for masks, slices for pictures."""
-    listing = PlannedListing(
-        record=record,
-        rows=lambda: chain.from_iterable(job.rows(entry) for entry in record.live),
-        whole=True,
-        hidden=options.pseudonymous,
-    )
     output = stack.enter_context(
         OutputFolder(
             out, ledger_folder=options.ledger, overwrite=options.overwrite, group_readable=options.group_readable
@@ -67,9 +57,8 @@ def opened(
         listing=listing,
         output=output,
         naming=Naming(names=names_of(options)),
-        decoding=stack.enter_context(Decoding(settings, stop, start=False)),
-        stop=stop,
-        on_progress=on_progress,
+        decoding=stack.enter_context(Decoding(settings, hooks.stop, start=False)),
+        hooks=hooks,
         told=agreement.info,
     )
 

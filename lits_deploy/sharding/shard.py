@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,11 +21,10 @@ from lits_deploy.errors import BundleError, LitsError, OutputError, UserError
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.ledger import Ledger
 from lits_deploy.machine import processor_class
-from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.context import RunContext, RunHooks
 from lits_deploy.pipeline.network import suitable
-from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
-from lits_deploy.pipeline.stop import Stop
 from lits_deploy.report.after import reporter
 from lits_deploy.report.peaks import Peaks
 from lits_deploy.runtime import Runtime, RuntimeInfo
@@ -56,8 +55,8 @@ class ShardWork:
     """What a shard is done with. options: those of who does it (`job_options.options_of` has the job's come first).
 
     runtime: an open one to use, and leave open. pictures: make those of suspicious slices; segmenter: outlines by this
-    U-Net in them. scratch_root: local folder to work in. The others as in `pipeline.run.run_folder`; say: gets what a
-    user should know.
+    U-Net in them. scratch_root: local folder to work in. hooks: less what follows the run, which is a shard's own. say:
+    gets what a user should know.
     """
 
     bundle: Bundle
@@ -66,8 +65,7 @@ class ShardWork:
     pictures: bool = True
     segmenter: Bundle | None = None
     scratch_root: Path | None = None
-    on_progress: Callable[[Progress], None] | None = None
-    stop: Stop | None = None
+    hooks: RunHooks = field(default_factory=RunHooks)
     say: Callable[[str], None] = lambda _: None
 
 
@@ -130,18 +128,14 @@ def answer(
         finish = _Finish(record, entry, work, options)
         run = run_folder(
             work.bundle,
-            (),
+            listing,
             out,
             task=record.task,
             options=replace(options, formats=(), ledger=ledger, overwrite=False, ignore=(), ignore_none=False),
             runtime=work.runtime,
-            on_progress=work.on_progress,
-            stop=work.stop,
-            listing=listing,
-            keep=Peaks if finish.draws else None,
-            finish=finish,
+            hooks=replace(work.hooks, keep=Peaks if finish.draws else None, finish=finish),
         )
-        if run.missing or (work.stop is not None and work.stop.requested):
+        if run.missing or work.hooks.stop.requested:
             return ShardSummary(number=entry.number, state="stopped", run=run)
         _publish(ledger, finish.record_of(run), here.folder / _COPY, publish)
         here.done = True

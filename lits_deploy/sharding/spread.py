@@ -21,14 +21,14 @@ from lits_deploy.errors import MachineError, OutputError, UserError
 from lits_deploy.events.emit import phase
 from lits_deploy.ledger import FILE_NAME
 from lits_deploy.ledger.absorb import LedgerDamage, notes_of
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.network import check_task
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.scans.roots import list_scans
 from lits_deploy.segmentation.run import check_masks
 from lits_deploy.sharding.crew import Crew, Joined
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.merge import MergeSummary, merge
+from lits_deploy.sharding.merge import MergeOptions, MergeSummary, merge
 from lits_deploy.sharding.messages import Start
 from lits_deploy.sharding.output_folder import FOLDER, held, with_salt_there
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
@@ -143,11 +143,13 @@ class _SpreadWork:
             self._spread.out,
             options=self._spread.options,
             bundle=self._spread.bundle,
-            report=self._spread.report,
-            masks=self._spread.masks,
-            on_progress=on_merge,
+            asked=MergeOptions(
+                report=self._spread.report,
+                masks=self._spread.masks,
+                incomplete=self._stop.exit_code if self._stop.requested else exits.USER_ERROR,
+            ),
+            hooks=RunHooks(on_progress=on_merge),
             say=lambda line: notes.update({line: None}),
-            incomplete=self._stop.exit_code if self._stop.requested else exits.USER_ERROR,
         )
         return SpreadSummary(
             merged=merged,
@@ -162,17 +164,10 @@ class _SpreadWork:
 
     def _plan(self, on_plan: Callable[[str, int], None]) -> PlanSummary:
         spread, options = self._spread, self._spread.options
-        listing = list_scans(
-            spread.scans,
-            recursive=options.recursive,
-            skip=[spread.out, *([options.ledger] if options.ledger else [])],
-            follow_links=options.follow_links,
-            hidden=options.pseudonymous,
-        )
         try:
             return plan_scans(
                 spread.bundle,
-                listing,
+                options.listing(spread.scans, spread.out),
                 [str(root.absolute() if isinstance(root, Path) else root) for root in spread.scans],
                 self._job,
                 options=options,

@@ -37,9 +37,9 @@ from lits_deploy.errors import BundleError, DeviceError, MachineError
 from lits_deploy.files import atomic_path
 from lits_deploy.goldens import compare, read_golden
 from lits_deploy.pipeline import autotune, defaults
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.network import open_artifact, suitable
 from lits_deploy.pipeline.options import ClassifyOptions, Progress
-from lits_deploy.pipeline.stop import Stop
 from lits_deploy.printable import say_error
 from lits_deploy.resource_errors import as_user_error
 from lits_deploy.runtime import RuntimeInfo
@@ -85,9 +85,7 @@ class Worker:
         """The network."""
         return self._network.describe()
 
-    def do(
-        self, asked: ShardRequest, on_progress: Callable[[Progress], None], stop: Stop, say: Callable[[str], None]
-    ) -> ShardSummary:
+    def do(self, asked: ShardRequest, hooks: RunHooks, say: Callable[[str], None]) -> ShardSummary:
         """Do a shard, and publish it. Raises as `shard.run_shard`."""
         work = ShardWork(
             bundle=self._bundle,
@@ -95,8 +93,7 @@ class Worker:
             runtime=self._network,
             pictures=self._start.pictures,
             segmenter=self._segmenter,
-            on_progress=on_progress,
-            stop=stop,
+            hooks=hooks,
             say=say,
         )
         if self._job is not None:
@@ -166,7 +163,7 @@ def _do(link: ParentLink, worker: Worker, asked: ShardRequest) -> None:
             link.send(progress=asdict(progress))
 
     try:
-        done = worker.do(asked, tell, link.stop, said.append)
+        done = worker.do(asked, RunHooks(stop=link.stop, on_progress=tell), said.append)
     except KeyboardInterrupt:  # asked to stop before its first file
         link.send(stopped=True)
         return

@@ -23,10 +23,10 @@ from time import monotonic
 from lits_deploy.bundle import Bundle
 from lits_deploy.events.wording import Quoting, raised_at, wording
 from lits_deploy.files import canonical_json
-from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.context import RunContext, RunHooks
 from lits_deploy.pipeline.naming import pseudonyms
 from lits_deploy.pipeline.network import open_network
-from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
+from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
@@ -77,7 +77,7 @@ class WatchNotices:
 
     broke: an entry, by name or pseudonym, and why it broke its run. ready: the start has succeeded. turn: the watch is
     alive and idle, told several times a minute; gets what finds the queue, which costs a look at every entry. run: a
-    run over so many entries begins, of which `progress` is told in the watch's thread, at most ten times a second.
+    run over so many entries begins.
     """
 
     study: Callable[[StudyLine], None] = lambda _: None
@@ -86,7 +86,20 @@ class WatchNotices:
     ready: Callable[[], None] = lambda: None
     turn: Callable[[Callable[[], Queue]], None] = lambda _: None
     run: Callable[[int], None] = lambda _: None
-    progress: Callable[[Progress], None] = lambda _: None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchOptions:
+    """How an inbox is looked at.
+
+    quiet_s: seconds without a change after which a study is complete. poll: do not rely on the system's notices.
+    changes, clock: for tests; seconds of a steady clock.
+    """
+
+    quiet_s: float = 30.0
+    poll: bool = False
+    changes: ChangeSource | None = None
+    clock: Callable[[], float] = monotonic
 
 
 def watch_folder(
@@ -95,35 +108,32 @@ def watch_folder(
     out: Path,
     *,
     options: ClassifyOptions | None = None,
-    quiet_s: float = 30.0,
-    poll: bool = False,
+    watch: WatchOptions = WatchOptions(),
     runtime: Runtime | None = None,
-    stop: Stop | None = None,
-    talk: WatchNotices | None = None,
-    finish: Callable[[RunContext], Sequence[Path]] | None = None,
-    changes: ChangeSource | None = None,
-    clock: Callable[[], float] = monotonic,
+    hooks: RunHooks | None = None,
+    talk: WatchNotices = WatchNotices(),
 ) -> RunSummary:
-    """Classify every study of `inbox` once nothing in it has changed for `quiet_s` seconds; the last run's summary.
+    """Classify every study of `inbox` once it is complete; the last run's summary.
 
-    Ends when `stop` is requested. runtime: an open network to use and leave open. finish: as in `run_folder`, after
-    each run. poll: do not rely on the system's notices. changes, clock: for tests; seconds of a steady clock.
+    Ends when a stop is requested. runtime: an open network to use and leave open. hooks: of each run; what draws a
+    report gets the pixels that it needs.
     Raises UserError for what is wrong at the start: the bundle, the device, a folder, another watch at work.
     """
-    stop, talk, options = stop or Stop(), talk or WatchNotices(), options or ClassifyOptions()
+    options, hooks, quiet_s = options or ClassifyOptions(), hooks or RunHooks(), watch.quiet_s
     check_folders(inbox, out, options, quiet_s)
     within = None if options.follow_links else real_names([inbox])
     with ExitStack() as stack:
-        source = changes or changes_in(inbox.resolve(), stop, quiet_s=quiet_s, poll=poll, warn=talk.note, within=within)
+        source = watch.changes or changes_in(
+            inbox.resolve(), hooks.stop, quiet_s=quiet_s, poll=watch.poll, warn=talk.note, within=within
+        )
         stack.callback(source.close)
         stack.enter_context(alone(options.ledger or out))
         network = _Network(bundle, out, options, runtime)
         stack.callback(network.close)
-        runs = _Runs(bundle, inbox, out, options, network, stop, finish, talk.progress)
+        runs = _Runs(bundle, inbox, out, options, network, hooks)
         runs.over({})
-        _Watch(runs, Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done, within=within), stop, talk, clock).serve(
-            source
-        )
+        entries = Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done, within=within)
+        _Watch(runs, entries, hooks.stop, talk, watch.clock).serve(source)
     return runs.last
 
 
@@ -158,12 +168,9 @@ class _Runs:
         out: Path,
         options: ClassifyOptions,
         network: _Network,
-        stop: Stop,
-        finish: Callable[[RunContext], Sequence[Path]] | None,
-        on_progress: Callable[[Progress], None],
+        hooks: RunHooks,
     ) -> None:
-        self._bundle, self._inbox, self._out, self._options = bundle, inbox, out, options
-        self._stop, self._finish, self._on_progress = stop, finish, on_progress
+        self._bundle, self._inbox, self._out, self._options, self._hooks = bundle, inbox, out, options, hooks
         self.network = network
         self._done: dict[str, str] | None = None
         self._marks: set[str] = set()
@@ -188,7 +195,7 @@ class _Runs:
                 self._done = self._remembered(ledger.noted(DONE))
                 self._marks = set(self._done.values())
                 self._told |= set(json.loads(ledger.noted(TOLD) or "[]"))
-            paths = self._finish(finished) if self._finish is not None else ()
+            paths = () if self._hooks.finish is None else self._hooks.finish(finished)
             if not ledger.counts().pending:
                 lines.extend(study_lines(ledger, {escape(name): self.shown(name) for name in states}))
                 self._finish_states(ledger.written_parts(), states)
@@ -197,15 +204,11 @@ class _Runs:
 
         self.last = run_folder(
             self._bundle,
-            [self._inbox],
+            self._options.listing([self._inbox], self._out, only=frozenset(states)),
             self._out,
             options=self._options,
             runtime=self.network.get(),
-            on_progress=self._on_progress,
-            stop=self._stop,
-            only=frozenset(states),
-            keep=None if self._finish is None else Peaks,
-            finish=finish,
+            hooks=replace(self._hooks, keep=None if self._hooks.finish is None else Peaks, finish=finish),
         )
         self._options = replace(self._options, overwrite=False, ignore_none=False)
         changed = self.last.now or self.last.added or self.last.removed

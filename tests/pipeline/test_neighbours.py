@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import folder_runs
 from fake_runtime import FakeRuntime
 from folder_runs import SALT, SIZE, outcome, read_tricks_as, rows, tricks, workers_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError
 from lits_deploy.ledger import Ledger
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
@@ -64,11 +66,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 
 def classify(bundle: Bundle, scans: Path, out: Path, network: FakeRuntime | None = None, **more: Any) -> RunSummary:
-    of_options = {name: more.pop(name) for name in list(more) if name in ClassifyOptions.__dataclass_fields__}
-    options = ClassifyOptions(**{"salt": SALT, **of_options})
     network, read = network or Seeing(bundle.manifest.contract.channels), more.pop("read", None)
     with read_tricks_as(*read) if read else nullcontext():
-        return run_folder(bundle, [scans], out, options=options, runtime=network, **more)
+        return folder_runs.classify(bundle, scans, out, network=network, **more)
 
 
 def greys(folder: Path, *values: int, start: int = 1, series: str = "s", **others: str) -> Path:
@@ -316,7 +316,7 @@ def test_pictures_are_drawn_over_what_the_network_saw(
     options = ClassifyOptions(salt=SALT, abstain=False)
     finish = reporter(bundle, options, segmenter=unet)
     with read_tricks_as(*GREYS):
-        run_folder(bundle, [scans], tmp_path / "out", options=options, runtime=network, finish=finish)
+        run_folder(bundle, [scans], tmp_path / "out", options=options, runtime=network, hooks=RunHooks(finish=finish))
     assert {227, 240} < set(drawing.beside), "of both kinds of files"
     half = channels // 2
     assert drawing.beside == {value: network.beside[value][1 - half : 2 + half] for value in drawing.beside}

@@ -46,7 +46,7 @@ def bucket(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def run(bundle: Bundle, url: str, out: Path, **more: Any) -> RunSummary:
-    return classify(bundle, [], out, listing=ObjectDiscovery([url]), **more)
+    return classify(bundle, ObjectDiscovery([url]), out, **more)
 
 
 def tables(out: Path) -> dict[str, bytes]:
@@ -105,7 +105,7 @@ def test_what_changes_after_it_was_listed_is_that_file_s_row(
             server.put(bucket, "in/b.png", encoded(grey_pixels(SIZE, 9), "PNG"))
             server.delete(bucket, "in/gone.png")
 
-    classify(one_channel, [], tmp_path / "out", listing=Late([f"s3://{bucket}/in"]))
+    classify(one_channel, Late([f"s3://{bucket}/in"]), tmp_path / "out")
     assert outcome(tmp_path / "out") == {
         "a.png": "ok",
         "b.png": "the file has changed since it was listed",
@@ -131,7 +131,7 @@ def test_an_object_that_fails_for_good_is_its_row(
             server.fault(match="GET .*/in/s_3.png", status=503)
             server.fault(match="HEAD .*/in/d/2", status=403)
 
-    classify(bundle, [], tmp_path / "out", listing=Listed([f"s3://{bucket}/in"]))
+    classify(bundle, Listed([f"s3://{bucket}/in"]), tmp_path / "out")
     found = outcome(tmp_path / "out")
     assert found.pop("s_3.png").startswith("the file cannot be read (the store failed (")
     assert found.pop("d/2") == "the file cannot be read (access denied)"
@@ -152,7 +152,7 @@ def test_a_request_to_stop_waits_for_no_answer(
         if progress.done >= 20:
             stop.request()
 
-    stopped = classify(one_channel, [], tmp_path / "out", listing=listing, stop=stop, on_progress=soon)
+    stopped = classify(one_channel, listing, tmp_path / "out", stop=stop, on_progress=soon)
     assert stopped.stopped
     assert 20 <= stopped.now < 150
     server.well()

@@ -16,6 +16,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.fusion import Fusion, lesion_log_odds, no_liver_log_odds
 from lits_deploy.ledger import Ledger
 from lits_deploy.operating_point import OperatingPoint
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.decide import PairDecider, SliceDecider, both_probabilities, softmax
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
@@ -43,7 +44,8 @@ def scans_of(folder: Path, count: int = 24) -> Path:
 
 def run(bundle: Bundle, scans: Path, out: Path, **options: Any) -> RunSummary:
     asked = ClassifyOptions(**{"salt": SALT, "runtime": "onnxruntime", "device": "cpu", "workers": 1, **options})
-    return run_folder(bundle, [scans], out, options=asked, keep=Peaks, finish=reporter(bundle, asked))
+    hooks = RunHooks(keep=Peaks, finish=reporter(bundle, asked))
+    return run_folder(bundle, [scans], out, options=asked, hooks=hooks)
 
 
 def table(out: Path) -> list[dict[str, str]]:

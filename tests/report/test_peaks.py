@@ -12,6 +12,7 @@ from folder_runs import SALT, SIZE, read_tricks_as, tricks
 from lits_deploy.decode.decoding import Decoding
 from lits_deploy.decode.job import DecodeJob
 from lits_deploy.ledger import Ledger
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.after import reporter
@@ -85,7 +86,7 @@ def test_a_report_of_volumes_decodes_none_of_them_again(tmp_path: Path, monkeypa
             with read_tricks_as("picture"):
                 run_folder(bundle, [scans], out, options=options)
         with read_tricks_as("picture"):
-            run_folder(bundle, [scans], out, options=options, keep=Peaks, finish=finish)
+            run_folder(bundle, [scans], out, options=options, hooks=RunHooks(keep=Peaks, finish=finish))
         with Ledger(out) as ledger:
             seen.append(list(ledger.pictures()))
     assert seen[0] == seen[1] != []

@@ -18,7 +18,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.decode.decoding import Decoding
 from lits_deploy.errors import BundleError, ContractError, DeviceOutOfMemory, OutputError
 from lits_deploy.ledger import PICTURES, Ledger, PictureRow
-from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.context import RunContext, RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
@@ -67,7 +67,8 @@ def run(
     own = {name: more.pop(name) for name in ("segmenter",) if name in more}
     options = ClassifyOptions(**{"salt": SALT, "abstain": False, **more})
     finish = reporter(bundle, options, say=said.append, **own)
-    return run_folder(bundle, [scans], out, options=options, finish=finish, stop=stop), said
+    hooks = RunHooks(finish=finish, stop=stop or Stop())
+    return run_folder(bundle, [scans], out, options=options, hooks=hooks), said
 
 
 def kept(out: Path) -> dict[str, PictureRow]:
@@ -115,7 +116,7 @@ def test_pictures_do_not_depend_on_workers_or_interruption(bundle: Bundle, scans
     stop.request()
     options = ClassifyOptions(salt=SALT, abstain=False)
     with pytest.raises(KeyboardInterrupt):
-        run_folder(bundle, [scans], tmp_path / "two", options=options, stop=stop)
+        run_folder(bundle, [scans], tmp_path / "two", options=options, hooks=RunHooks(stop=stop))
     run_folder(bundle, [scans], tmp_path / "two", options=options)  # without pictures
     assert kept(tmp_path / "two") == {}
     run(bundle, scans, tmp_path / "two", workers=2)
@@ -158,7 +159,7 @@ def test_a_slice_that_vanished_meanwhile_has_no_picture(
         (scans / "b_4.png").unlink()
         return draw(finished)
 
-    run_folder(bundle, [scans], tmp_path / "out", options=options, finish=finish)
+    run_folder(bundle, [scans], tmp_path / "out", options=options, hooks=RunHooks(finish=finish))
     found = kept(tmp_path / "out")
     assert "a_4.png" in found
     assert "b_4.png" not in found
@@ -242,7 +243,7 @@ def test_a_network_that_cannot_be_used_costs_the_contours_only(
     said: list[str] = []
     options = ClassifyOptions(salt=SALT)
     draw = reporter(copy, options, say=said.append)
-    run_folder(copy, [scans], tmp_path / "out", options=options, finish=finish)
+    run_folder(copy, [scans], tmp_path / "out", options=options, hooks=RunHooks(finish=finish))
     assert "was altered" in said[0]
     assert kept(tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
@@ -303,7 +304,7 @@ def test_redrawing_nothing_or_what_is_in_use_is_an_error(bundle: Bundle, scans: 
             [scans],
             tmp_path / "out",
             options=ClassifyOptions(salt=SALT),
-            finish=lambda finished: redraw(finished.output.out),
+            hooks=RunHooks(finish=lambda finished: redraw(finished.output.out)),
         )
     (tmp_path / "new").mkdir()
     Ledger(tmp_path / "new").close()

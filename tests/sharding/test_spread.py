@@ -13,6 +13,7 @@ from folder_runs import SALT, SIZE, rows
 from in_process_crew import InProcess
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import OutputError, UserError
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
@@ -82,7 +83,7 @@ def plain(bundle: Bundle, scans: Path, out: Path, **options: Any) -> Path:
     """As `classify` would do it."""
     given = ClassifyOptions(**{"salt": SALT, **options})
     finish = reporter(bundle, given)
-    run_folder(bundle, [scans], out, options=given, keep=Peaks, finish=finish)
+    run_folder(bundle, [scans], out, options=given, hooks=RunHooks(keep=Peaks, finish=finish))
     return out
 
 

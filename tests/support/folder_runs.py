@@ -14,9 +14,11 @@ import psutil
 from fake_runtime import FakeRuntime
 from lits_deploy.bundle import Bundle
 from lits_deploy.ledger import FILE_NAME
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.scans import READERS, SUFFIXES
+from lits_deploy.scans.listing import Listing
 from lits_deploy.spreadsheet import read_rows
 
 SIZE = 64
@@ -32,13 +34,19 @@ def read_tricks_as(kind: str, reader: str = "hostile_reader") -> Iterator[None]:
         yield
 
 
-def classify(bundle: Bundle, scans: Path | list[Path], out: Path, **arguments: Any) -> RunSummary:
-    """`run_folder` on a fake network; options and arguments may be mixed."""
-    of_options = {name: arguments.pop(name) for name in list(arguments) if name in ClassifyOptions.__dataclass_fields__}
-    roots = scans if isinstance(scans, list) else [scans]
+def classify(bundle: Bundle, scans: Path | list[Path] | Listing, out: Path, **arguments: Any) -> RunSummary:
+    """`run_folder` on a fake network; options, hooks, `only` of a listing and arguments may be mixed."""
+    options = ClassifyOptions(**{"salt": SALT, **fields_of(ClassifyOptions, arguments)})
+    hooks, only = RunHooks(**fields_of(RunHooks, arguments)), arguments.pop("only", None)
+    roots: Any = [scans] if isinstance(scans, Path) else scans
+    listed = roots if only is None else options.listing(roots, out, only=only)
     runtime = arguments.pop("network", None) or FakeRuntime(shape=bundle.manifest.contract.shape)
-    options = ClassifyOptions(**{"salt": SALT, **of_options})
-    return run_folder(bundle, roots, out, options=options, runtime=runtime, **arguments)
+    return run_folder(bundle, listed, out, options=options, runtime=runtime, hooks=hooks, **arguments)
+
+
+def fields_of(kind: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """What of these arguments a dataclass has, which leaves them."""
+    return {name: arguments.pop(name) for name in list(arguments) if name in kind.__dataclass_fields__}
 
 
 def rows(out: Path) -> list[dict[str, str]]:

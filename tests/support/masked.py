@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from folder_runs import SALT
+from folder_runs import SALT, fields_of
 from lits_deploy.bundle import Bundle
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.segmentation.run import SegmentSummary, segment_folder
 from lits_deploy.spreadsheet import read_rows
@@ -27,13 +28,14 @@ def make_unet(folder: Path) -> Bundle:
 
 
 def segment(bundle: Bundle, scans: Path | list[Path], out: Path, *masks: str, **arguments: Any) -> SegmentSummary:
-    """`segment_folder` on `Thresholds`; options and arguments may be mixed."""
-    of_options = {name: arguments.pop(name) for name in list(arguments) if name in ClassifyOptions.__dataclass_fields__}
-    named = {"salt": SALT, "workers": 1, "identify": "dicom-seg" in masks, **of_options}
+    """`segment_folder` on `Thresholds`; options, hooks and arguments may be mixed."""
+    own = {"salt": SALT, "workers": 1, "identify": "dicom-seg" in masks}
+    options = ClassifyOptions(**{**own, **fields_of(ClassifyOptions, arguments)})
+    hooks = RunHooks(**fields_of(RunHooks, arguments))
     network = arguments.pop("network", None) or Thresholds(shape=bundle.manifest.contract.shape)
     roots = scans if isinstance(scans, list) else [scans]
-    options = ClassifyOptions(**named)
-    return segment_folder(bundle, roots, out, masks=masks or ("png",), options=options, runtime=network, **arguments)
+    made = {"masks": masks or ("png",), "options": options, "runtime": network, "hooks": hooks, **arguments}
+    return segment_folder(bundle, roots, out, **made)
 
 
 def table(out: Path, name: str) -> list[dict[str, str]]:

@@ -9,15 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from folder_runs import SALT
+from folder_runs import SALT, fields_of
 from lits_deploy.bundle import Bundle
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.after import reporter
 from lits_deploy.report.peaks import Peaks
 from lits_deploy.scans.discover import Discovery
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.merge import MergeSummary, merge
+from lits_deploy.sharding.merge import MergeOptions, MergeSummary, merge
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
 from lits_deploy.sharding.shard import ShardSummary, ShardWork, run_shard
 from pictures import encoded, folder_of_slices, grey_pixels
@@ -71,8 +72,8 @@ def plan(bundle: Bundle, scans: Path, job: Path | str, most: int, **options: Any
 
 
 def work_on(bundle: Bundle, job: Path | str, **own: Any) -> ShardWork:
-    """How a shard is done here; options and fields of `ShardWork` may be mixed."""
-    fields = {name: own.pop(name) for name in list(own) if name in ShardWork.__dataclass_fields__}
+    """How a shard is done here; options, hooks and fields of `ShardWork` may be mixed."""
+    fields = {**fields_of(ShardWork, own), "hooks": RunHooks(**fields_of(RunHooks, own))}
     if isinstance(job, Path):
         fields.setdefault("scratch_root", job.parent / "scratch")
     return ShardWork(**{"bundle": bundle, "options": replace(OPTIONS, **own), **fields})
@@ -86,15 +87,17 @@ def do_shards(bundle: Bundle, job: Path | str, numbers: Iterable[int] | None = N
 
 
 def merged(job: Path | str, out: Path, **arguments: Any) -> MergeSummary:
-    """`merge`; options and arguments may be mixed."""
-    of_options = {name: arguments.pop(name) for name in list(arguments) if name in ClassifyOptions.__dataclass_fields__}
-    return merge(JobFolder(str(job)), out, options=replace(OPTIONS, **of_options), **arguments)
+    """`merge`; options of both kinds, hooks and arguments may be mixed."""
+    options, asked = replace(OPTIONS, **fields_of(ClassifyOptions, arguments)), fields_of(MergeOptions, arguments)
+    hooks = RunHooks(**fields_of(RunHooks, arguments))
+    return merge(JobFolder(str(job)), out, options=options, asked=MergeOptions(**asked), hooks=hooks, **arguments)
 
 
 def one_machine(bundle: Bundle, scans: Path, out: Path, **options: Any) -> RunSummary:
     """The same in one run."""
     asked = replace(OPTIONS, **options)
-    return run_folder(bundle, [scans], out, options=asked, keep=Peaks, finish=reporter(bundle, asked))
+    hooks = RunHooks(keep=Peaks, finish=reporter(bundle, asked))
+    return run_folder(bundle, [scans], out, options=asked, hooks=hooks)
 
 
 def page(out: Path) -> bytes:

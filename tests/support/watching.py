@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fake_runtime import FakeRuntime
-from folder_runs import SALT
+from folder_runs import SALT, fields_of
 from lits_deploy.bundle import Bundle
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.watch.service import WatchNotices, watch_folder
+from lits_deploy.watch.service import WatchNotices, WatchOptions, watch_folder
 
 
 class Script:
@@ -77,10 +78,9 @@ class Watched:
             inbox,
             out,
             options=options,
+            watch=WatchOptions(changes=script, clock=script.clock, **fields_of(WatchOptions, arguments)),
             runtime=runtime,
-            stop=stop,
+            hooks=RunHooks(stop=stop, **fields_of(RunHooks, arguments)),
             talk=WatchNotices(study=say, note=self.notes.append, broke=broke, **(talk or {})),
-            changes=script,
-            clock=script.clock,
             **arguments,
         )

@@ -16,6 +16,7 @@ from folder_runs import SALT, SIZE, classify, rows, tricks
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, OutputError, UserError
 from lits_deploy.ledger import Ledger
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.base import Batch, Outputs
@@ -163,9 +164,8 @@ def test_stopped_in_the_middle_of_a_study_it_goes_on_there(bundle: Bundle, inbox
         tmp_path / "out",
         options=ClassifyOptions(salt=SALT, workers=1, batch_size=2),
         runtime=Interrupting(shape=(1, SIZE, SIZE)),
-        stop=stop,
-        changes=script,
-        clock=script.clock,
+        watch=service.WatchOptions(changes=script, clock=script.clock),
+        hooks=RunHooks(stop=stop),
         talk=service.WatchNotices(study=lines.append),
     )
     assert summary.stopped
@@ -381,9 +381,8 @@ def test_the_network_is_opened_once_and_again_after_a_failure(
         inbox,
         tmp_path / "out",
         options=ClassifyOptions(salt=SALT, workers=1),
-        stop=stop,
-        changes=script,
-        clock=script.clock,
+        watch=service.WatchOptions(changes=script, clock=script.clock),
+        hooks=RunHooks(stop=stop),
         talk=service.WatchNotices(study=lines.append),
     )
     assert len(opened) == 2

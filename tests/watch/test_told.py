@@ -15,6 +15,7 @@ from lits_deploy.cli.watching import Watching
 from lits_deploy.events.metrics import METRICS
 from lits_deploy.events.session import CommandSession, ReportingOptions
 from lits_deploy.pipeline.options import Progress
+from lits_deploy.scans.listing import Listing
 from lits_deploy.watch.service import Queue
 from lits_deploy.watch.studies import StudyLine
 from lits_deploy.watch.systemd import Systemd
@@ -53,14 +54,17 @@ def put(inbox: Path, name: str) -> None:
 def test_the_service_says_when_it_is_ready_idle_and_at_work(bundle: Bundle, tmp_path: Path) -> None:
     inbox, calls = tmp_path / "inbox", list[Any]()
     inbox.mkdir()
+
+    def progress(progress: Progress) -> None:
+        calls.append((progress.done, progress.files))
+
     talk = {
         "ready": lambda: calls.append("ready"),
         "turn": lambda find: calls.append(find()),
         "run": lambda entries: calls.append(entries),
-        "progress": lambda progress: calls.append((progress.done, progress.files)),
     }
     steps = [(1.0, lambda: put(inbox, "Miller")), (40.0, nothing), (1.0, nothing)]
-    watched = Watched(bundle, inbox, tmp_path / "out", *steps, talk=talk)
+    watched = Watched(bundle, inbox, tmp_path / "out", *steps, talk=talk, on_progress=progress)
     assert len(watched.lines) == 1
     told = list(dict.fromkeys(calls))
     assert told[0] == "ready"
@@ -82,12 +86,12 @@ def test_a_failed_run_and_an_entry_that_is_set_aside_are_counted(
     put(inbox, "Miller")
     ran = service.run_folder
 
-    def breaks(*arguments: Any, only: frozenset[str], **more: Any) -> Any:
-        if only and len(queues) < 4:
+    def breaks(bundle: Bundle, listing: Listing, *arguments: Any, **more: Any) -> Any:
+        if listing.only and len(queues) < 4:
             raise OSError(28, "No space left on device")
-        if only:
+        if listing.only:
             raise ValueError("Miller")
-        return ran(*arguments, only=only, **more)
+        return ran(bundle, listing, *arguments, **more)
 
     monkeypatch.setattr(service, "run_folder", breaks)
     steps = [(2000.0, nothing) for _ in range(12)]
@@ -108,13 +112,13 @@ def test_events_of_a_watch_have_no_entry_and_heartbeats_its_queue(
     with CommandSession("watch", asked, show=lines.append) as session:
         session.follow(watching.figures)
         session.beat()
-        talk.progress(Progress(files=0, done=0, failed=0, slices=0, seconds=0.0))
+        watching.on_progress(Progress(files=0, done=0, failed=0, slices=0, seconds=0.0))
         talk.ready()
         talk.turn(lambda: idle)
         talk.turn(lambda: 1 / 0)  # type: ignore[arg-type,return-value] # not counted again within seconds
         session.beat()
         talk.run(1)
-        talk.progress(Progress(files=4, done=1, failed=1, slices=6, seconds=2.0, note="short"))
+        watching.on_progress(Progress(files=4, done=1, failed=1, slices=6, seconds=2.0, note="short"))
         session.beat()
         talk.study(StudyLine(entry="Miller", study="0a1b", slices=3, rank=1, ranked=2, suspicion=0.5))
         talk.broke("Smith", "ValueError at x.py:1, which is a bug.")
