@@ -13,7 +13,7 @@ from typing import Any
 from lits_deploy.backends import fits, open_runtime, targets
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import DeviceError
-from lits_deploy.runtime import Runtime
+from lits_deploy.runtime import Runtime, RuntimeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,10 +102,12 @@ def opener(bundle: Bundle, spec: dict[str, Any]) -> Callable[..., Runtime]:
             device=spec["device"],
             artifact=bundle.artifact(spec["artifact"]),
             max_batch=max_batch,
-            insist=True,
-            threads=spec["threads"],
             wanted=wanted,
-            engine_cache=spec["engine_cache"] and Path(spec["engine_cache"]),
+            options=RuntimeOptions(
+                insist=True,
+                threads=spec["threads"],
+                engine_cache=spec["engine_cache"] and Path(spec["engine_cache"]),
+            ),
         )
         return taking(opened, max_batch)
 

@@ -18,9 +18,11 @@ from lits_deploy.backends import fits, open_runtime
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.parity import Parity
-from lits_deploy.runtime import Device, Runtime
+from lits_deploy.runtime import Device, Runtime, RuntimeOptions
 from lits_deploy.trt.flavour import FLAVOURS, Flavour, installed
 from lits_deploy.trt.open import open_tensorrt
+
+INSISTING = RuntimeOptions(insist=True)
 
 SOLO = 64
 """Batch size from which contestants are open one at a time."""
@@ -148,13 +150,13 @@ def contestants_of(
         for artifact in bundle.artifacts:
             if not fits(artifact, runtime, device):
                 continue
-            on_trt = partial(open_tensorrt, bundle, artifact, device=Device("cuda"), insist=True)
+            on_trt = partial(open_tensorrt, bundle, artifact, device=Device("cuda"), options=INSISTING)
             ways: dict[str, Callable[..., Runtime]] = {
                 kind.title: partial(on_trt, flavour_name=kind.name) for kind in kinds
             }
             if not ways:
                 on_runtime = partial(open_runtime, bundle, artifact=artifact, runtime=runtime, device=device)
-                ways[f"{runtime} {device}"] = partial(on_runtime, insist=True)
+                ways[f"{runtime} {device}"] = partial(on_runtime, options=INSISTING)
             for title, way in ways.items():
                 found.append(
                     Contestant(name=title, precision=artifact.precision, tolerance=artifact.tolerance, open=way)

@@ -37,7 +37,7 @@ from lits_deploy.model_file import ModelFile
 from lits_deploy.pipeline.defaults import CPU_BATCH
 from lits_deploy.printable import say
 from lits_deploy.program import run_program
-from lits_deploy.runtime import Device, Runtime
+from lits_deploy.runtime import Device, Runtime, RuntimeOptions
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.runtime.openvino_ import OpenVino
 from lits_deploy.runtime.pair import PairRuntime
@@ -126,7 +126,7 @@ def timed(
             shape=slices.shape[1:],
             wanted=(output,),
             max_batch=most,
-            threads=given.threads,
+            options=RuntimeOptions(threads=given.threads),
         )
 
     with ExitStack() as stack:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from lits_deploy import nvidia
@@ -15,8 +15,8 @@ from lits_deploy.errors import BundleError, MissingExtra, UserError
 from lits_deploy.fusion import Fusion
 from lits_deploy.nvidia import Trouble
 from lits_deploy.printable import printable
-from lits_deploy.runtime import memory, onnxruntime_, openvino_
-from lits_deploy.runtime.base import Runtime
+from lits_deploy.runtime import onnxruntime_, openvino_
+from lits_deploy.runtime.base import DEFAULTS, Runtime, RuntimeOptions
 from lits_deploy.runtime.device import Device
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from lits_deploy.runtime.openvino_ import OpenVino
@@ -151,25 +151,17 @@ def open_runtime(
     device: str = "auto",
     artifact: Artifact | None = None,
     max_batch: int = 32,
-    insist: bool = False,
-    threads: int = 0,
-    lanes: int = 1,
     wanted: tuple[str, ...] | None = None,
-    engine_cache: Path | None = None,
-    memory_limit_mib: int = memory.DEFAULT_MIB,
+    options: RuntimeOptions = DEFAULTS,
 ) -> Runtime:
     """Load an artifact of a bundle, its hash checked, on a runtime of this machine.
 
     runtime: one of RUNTIMES, or `auto`: OpenVINO on the CPU where it is installed, else ONNX Runtime; on a GPU ONNX
     Runtime, or TensorRT where that is all there is. device: `auto` takes CUDA where it works, else the CPU; anything
     else is taken at its word or refused (DeviceError). max_batch: what is opened may take fewer (`Runtime.max_batch`)
-    where a GPU has too little memory; insist: that many are tried in any case (see `open_tensorrt`). threads, lanes: on
-    a CPU; `lanes` calls of `infer` may be under way at once, each on its share of the threads. wanted: graph outputs to
-    return; None takes `logits` and `probabilities` of a classifier, `labels` of a U-Net, of a pair `counts`, too: its
-    U-Net is opened where they are among them. engine_cache: folder where TensorRT finds its engine, or builds it first,
-    which may take minutes; None: `engines.cache.default_folder`.
-    memory_limit_mib: on a CPU, what loading may take beside the weights, and a batch for each of its slices. Raises
-    BundleError for an artifact that is not placed for the runtime: it may be slow there, or wrong.
+    where a GPU has too little memory. wanted: graph outputs to return; None takes `logits` and `probabilities` of a
+    classifier, `labels` of a U-Net, of a pair `counts`, too: its U-Net is opened where they are among them.
+    Raises BundleError for an artifact that is not placed for the runtime: it may be slow there, or wrong.
     """
     name, target = resolve(runtime, device)
     chosen = artifact or bundle.artifact()
@@ -184,24 +176,17 @@ def open_runtime(
         )
     default = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("labels",)
     if chosen.fusion and (wanted is None or COUNTS in wanted):
-        both = partial(
-            open_runtime,
-            runtime=name,
-            device=str(target),
-            threads=threads,
-            lanes=lanes,
-            engine_cache=engine_cache,
-            memory_limit_mib=memory_limit_mib,
-        )
+        both = partial(open_runtime, runtime=name, device=str(target))
         first = tuple(dict.fromkeys(["logits", *(one for one in wanted or default if one != COUNTS)]))
         return _pair(
-            partial(both, bundle, artifact=chosen, max_batch=max_batch, insist=insist, wanted=first),
+            partial(both, bundle, artifact=chosen, max_batch=max_batch, wanted=first, options=options),
             partial(
                 both,
                 bundle.segmenter,
                 artifact=bundle.segmenter_artifact(chosen),
                 max_batch=SEGMENTER_BATCH[target.kind],
                 wanted=("labels",),
+                options=replace(options, insist=False),
             ),
             Fusion.of(chosen.fusion, chosen.temperature),
         )
@@ -209,13 +194,7 @@ def open_runtime(
         from lits_deploy.trt.open import open_tensorrt
 
         return open_tensorrt(
-            bundle,
-            chosen,
-            device=target,
-            wanted=wanted or default,
-            max_batch=max_batch,
-            insist=insist,
-            engine_cache=engine_cache,
+            bundle, chosen, device=target, wanted=wanted or default, max_batch=max_batch, options=options
         )
     kind: type[OnnxRuntime | OpenVino] = OpenVino if name == "openvino" else OnnxRuntime
     with bundle.read(chosen) as model:
@@ -226,9 +205,7 @@ def open_runtime(
             shape=bundle.manifest.contract.shape,
             wanted=wanted or default,
             max_batch=max_batch,
-            threads=threads,
-            lanes=lanes,
-            memory_limit_mib=memory_limit_mib,
+            options=options,
         )
 
 

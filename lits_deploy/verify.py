@@ -11,6 +11,7 @@ from lits_deploy.backends import fits, open_runtime, targets
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import LitsError
 from lits_deploy.goldens import compare, read_golden
+from lits_deploy.runtime import RuntimeOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,8 @@ def shown(bundle: Bundle, name: str) -> str:
 
 def _checks(bundle: Bundle, engine_cache: Path | None) -> list[GoldenCheck]:
     goldens = read_golden(bundle)
-    opening = partial(open_runtime, bundle, max_batch=8, wanted=("probabilities",), engine_cache=engine_cache)
+    options = RuntimeOptions(engine_cache=engine_cache)
+    opening = partial(open_runtime, bundle, max_batch=8, wanted=("probabilities",), options=options)
     checks = []
     for artifact in bundle.artifacts:
         for runtime, device in targets():

@@ -88,9 +88,7 @@ def _of_bundle(path: Path, options: ClassifyOptions) -> EvaluationSubject:
         device=str(device),
         artifact=chosen,
         max_batch=options.batch_size or default_batch(str(device)),
-        threads=options.threads,
-        insist=options.batch_size is not None,
-        engine_cache=options.engine_cache,
+        options=options.runtime_options(insist=options.batch_size is not None),
     )
     return EvaluationSubject(
         kind="bundle",

@@ -35,7 +35,7 @@ from lits_deploy.goldens import compare
 from lits_deploy.operating_point import ARGMAX
 from lits_deploy.parity import FP16_TOLERANCE
 from lits_deploy.procedure import moved_line
-from lits_deploy.runtime import Device, Runtime
+from lits_deploy.runtime import Device, Runtime, RuntimeOptions
 
 GATED = ("onnxruntime", "openvino")
 """Runtimes that an artifact is judged on here where they are installed; a TensorRT engine proves itself when built."""
@@ -204,7 +204,7 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
             shape=bundle.manifest.contract.shape,
             wanted=wanted,
             max_batch=most,
-            memory_limit_mib=AMPLE_MIB,
+            options=RuntimeOptions(memory_limit_mib=AMPLE_MIB),
         )
         opened.append((SIMULATION, simulated))
     return [gate.CandidateArtifact(artifact, place, stack.enter_context(runtime)) for place, runtime in opened]

@@ -21,7 +21,7 @@ import onnx
 from export.precision import fp16, int8_cpu, int8_tensorrt
 from export.precision.ranges import METHODS, Activation, Method
 from lits_deploy.model_file import ModelFile
-from lits_deploy.runtime.device import Device
+from lits_deploy.runtime import Device, RuntimeOptions
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from train.data.spread import evenly
 
@@ -154,7 +154,7 @@ def _answers(path: Path, slices: npt.NDArray[np.uint8], kind: type[OnnxRuntime])
         shape=(slices.shape[1], slices.shape[2], slices.shape[3]),
         wanted=("probabilities",),
         max_batch=_BATCH,
-        memory_limit_mib=AMPLE_MIB,
+        options=RuntimeOptions(memory_limit_mib=AMPLE_MIB),
     ) as runtime:
         for start in range(0, len(slices), _BATCH):
             got = runtime.infer(slices[start : start + _BATCH]).probabilities

@@ -59,13 +59,12 @@ def open_artifact(bundle: Bundle, artifact: Artifact, options: ClassifyOptions, 
         device=options.device,
         artifact=artifact,
         max_batch=options.batch_size or defaults.GPU_BATCH,
-        insist=options.batch_size is not None and not options.tune,
-        threads=options.threads,
-        # A U-Net's activations take hundreds of MB a batch: one at a time.
-        lanes=defaults.default_lanes(options.threads) if task == "classify" else 1,
         wanted=outputs_of(task, artifact),
-        engine_cache=options.engine_cache,
-        memory_limit_mib=options.memory_limit_mib,
+        options=options.runtime_options(
+            insist=options.batch_size is not None and not options.tune,
+            # A U-Net's activations take hundreds of MB a batch: one at a time.
+            lanes=defaults.default_lanes(options.threads) if task == "classify" else 1,
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.settings import DecodeSettings
 from lits_deploy.errors import UserError
+from lits_deploy.runtime import RuntimeOptions
 from lits_deploy.scans import READING, Reading
 from lits_deploy.scans.containment import Within
 from lits_deploy.scans.discover import UNFINISHED
@@ -102,6 +103,16 @@ class ClassifyOptions:
             unfinished=() if only is None else UNFINISHED,
             follow_links=self.follow_links,
             hidden=self.pseudonymous,
+        )
+
+    def runtime_options(self, *, insist: bool = False, lanes: int = 1) -> RuntimeOptions:
+        """What a network may take here. Arguments as in RuntimeOptions."""
+        return RuntimeOptions(
+            threads=self.threads,
+            lanes=lanes,
+            memory_limit_mib=self.memory_limit_mib,
+            insist=insist,
+            engine_cache=self.engine_cache,
         )
 
     def decoding(self, contract: InputContract, within: Within, **more: Any) -> DecodeSettings:

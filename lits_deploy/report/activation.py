@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lits_deploy.backends import RUNTIMES, open_runtime
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.report.pictures import MapGrid
-from lits_deploy.runtime import Runtime, RuntimeInfo
+from lits_deploy.runtime import Runtime, RuntimeInfo, RuntimeOptions
 
 NO_MAP = "the bundle has no class-activation map"
 
@@ -42,7 +42,7 @@ def map_source(bundle: Bundle, artifact: Artifact, info: RuntimeInfo, *, threads
         device=info.device if own else "cpu",
         artifact=having[0],
         max_batch=_BATCH,
-        threads=threads,
         wanted=("cam",),
+        options=RuntimeOptions(threads=threads),
     )
     return MapSource(having[0], grid, load)

@@ -75,9 +75,8 @@ def label_overlay(segmenter: Bundle, options: ClassifyOptions) -> Overlay:
         segmenter,
         device=options.device,
         max_batch=4,
-        threads=options.threads,
         wanted=("labels",),
-        memory_limit_mib=options.memory_limit_mib,
+        options=options.runtime_options(),
     )
 
     def draw(outputs: Outputs, n: int, _p2: float) -> Contours:

@@ -3,7 +3,7 @@
 TensorRT is `lits_deploy.trt`; which of them runs an artifact here is `lits_deploy.backends`'.
 """
 
-from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
+from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo, RuntimeOptions
 from lits_deploy.runtime.device import Device
 
-__all__ = ["Batch", "Device", "Outputs", "Runtime", "RuntimeInfo"]
+__all__ = ["Batch", "Device", "Outputs", "Runtime", "RuntimeInfo", "RuntimeOptions"]

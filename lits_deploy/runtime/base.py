@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.errors import BundleError, ContractError
+from lits_deploy.runtime import memory
 
 Batch = npt.NDArray[np.uint8]
 
@@ -50,6 +52,27 @@ class RuntimeInfo:
     providers: tuple[str, ...]
     profile: str | None = None
     engine: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """What a network may take of this machine, and how it is opened there.
+
+    threads, lanes: on a CPU; `lanes` calls of `infer` may be under way at once, each on its share of the threads (0:
+    every core that this process may use). memory_limit_mib: on a CPU, what loading may take beside the weights, and a
+    batch for each of its slices. insist: batches as large as asked for are tried on a GPU in any case (see
+    `trt.open.open_tensorrt`). engine_cache: folder where TensorRT finds its engine, or builds it first, which may take
+    minutes; None: `trt.cache.default_folder`.
+    """
+
+    threads: int = 0
+    lanes: int = 1
+    memory_limit_mib: int = memory.DEFAULT_MIB
+    insist: bool = False
+    engine_cache: Path | None = None
+
+
+DEFAULTS = RuntimeOptions()
 
 
 class Runtime(ABC):

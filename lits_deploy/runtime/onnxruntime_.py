@@ -26,7 +26,7 @@ from lits_deploy.model_file import ModelFile
 from lits_deploy.nvidia import Trouble
 from lits_deploy.resource_errors import no_room
 from lits_deploy.runtime import memory
-from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
+from lits_deploy.runtime.base import DEFAULTS, Batch, Outputs, Runtime, RuntimeInfo, RuntimeOptions
 from lits_deploy.runtime.device import Device
 
 
@@ -201,23 +201,21 @@ class OnnxRuntime(Runtime):
         shape: tuple[int, int, int],
         wanted: tuple[str, ...],
         max_batch: int,
-        threads: int = 0,
-        lanes: int = 1,
-        memory_limit_mib: int = memory.DEFAULT_MIB,
+        options: RuntimeOptions = DEFAULTS,
     ) -> None:
-        super().__init__(shape=shape, max_batch=max_batch, lanes=lanes if device.kind == "cpu" else 1)
+        super().__init__(shape=shape, max_batch=max_batch, lanes=options.lanes if device.kind == "cpu" else 1)
         ort = import_onnxruntime()
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = max(1, (threads or cores()) // self.lanes)
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # it prints the names of nodes as they are; its exceptions say the same
+        session = ort.SessionOptions()
+        session.intra_op_num_threads = max(1, (options.threads or cores()) // self.lanes)
+        session.inter_op_num_threads = 1
+        session.log_severity_level = 4  # it prints the names of nodes as they are; its exceptions say the same
         for key, value in self.settings.items():
-            options.add_session_config_entry(key, value)
-        self._limit, self._model_bytes = memory_limit_mib, model.size
+            session.add_session_config_entry(key, value)
+        self._limit, self._model_bytes = options.memory_limit_mib, model.size
         self._session = (
-            _cuda_session(ort, model, options, device, tf32=precision == "tf32")
+            _cuda_session(ort, model, session, device, tf32=precision == "tf32")
             if device.kind == "cuda"
-            else _cpu_session(ort, model, options, memory_limit_mib)
+            else _cpu_session(ort, model, session, self._limit)
         )
         # The session keeps the file's bytes to load them again on other providers, which is never asked for here.
         self._session._model_bytes = b""

@@ -17,7 +17,7 @@ from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, Miss
 from lits_deploy.machine import cores
 from lits_deploy.model_file import ModelFile
 from lits_deploy.runtime import memory, signal_stack
-from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
+from lits_deploy.runtime.base import DEFAULTS, Batch, Outputs, Runtime, RuntimeInfo, RuntimeOptions
 from lits_deploy.runtime.device import Device
 
 
@@ -85,37 +85,32 @@ class OpenVino(Runtime):
         shape: tuple[int, int, int],
         wanted: tuple[str, ...],
         max_batch: int,
-        threads: int = 0,
-        lanes: int = 1,
-        memory_limit_mib: int = memory.DEFAULT_MIB,
+        options: RuntimeOptions = DEFAULTS,
     ) -> None:
-        super().__init__(shape=shape, max_batch=max_batch, lanes=lanes)
+        super().__init__(shape=shape, max_batch=max_batch, lanes=options.lanes)
         if device.kind != "cpu":
             raise DeviceError(f"OpenVINO runs on the CPU here, not on {device}.", fix="--runtime onnxruntime")
         ov = import_openvino()
         core = ov.Core()
-        used = threads or cores()
-        options = {
-            "NUM_STREAMS": lanes,  # with one, a batch uses all threads
+        used = options.threads or cores()
+        settings = {
+            "NUM_STREAMS": self.lanes,  # with one, a batch uses all threads
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": used,
         }
         try:
-            with (
-                signal_stack.kept(),
-                memory.to_load(model.size, used, memory_limit_mib),
-            ):
-                network = core.compile_model(_parsed(core, model), "CPU", options)
+            with signal_stack.kept(), memory.to_load(model.size, used, options.memory_limit_mib):
+                network = core.compile_model(_parsed(core, model), "CPU", settings)
         except Exception as error:  # OpenVINO raises RuntimeError with a paragraph of C++ locations
             if memory.is_lack(error):
-                raise memory.too_large(model.name, memory_limit_mib) from error
+                raise memory.too_large(model.name, options.memory_limit_mib) from error
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise BundleError(f"OpenVINO cannot load {model.name}: {reason[-1][:300]}", fix="export again") from error
         self._requests: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(lanes):
+        for _ in range(self.lanes):
             self._requests.put(network.create_infer_request())
         self._tensor = ov.Tensor
-        self._model_bytes, self._limit, self._file = model.size, memory_limit_mib, model.name
+        self._model_bytes, self._limit, self._file = model.size, options.memory_limit_mib, model.name
         self._wanted, self._precision = wanted, precision
         self._version, self._threads = str(ov.__version__).split("-")[0], used
 

@@ -192,10 +192,8 @@ def _prove(bundle: Bundle, artifact: Artifact, options: ClassifyOptions) -> None
             device=options.device,
             artifact=own,
             max_batch=min(most, SEGMENTER_BATCH["cuda"]) if part.prefix else most,
-            threads=options.threads,
             wanted=("probabilities",),
-            engine_cache=options.engine_cache,
-            memory_limit_mib=options.memory_limit_mib,
+            options=options.runtime_options(),
         ) as network:
             parity, info = compare(network, *read_golden(part), own.tolerance), network.describe()
         if not parity.passed:

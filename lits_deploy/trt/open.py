@@ -9,7 +9,6 @@ import functools
 import logging
 import time
 from dataclasses import replace
-from pathlib import Path
 
 from lits_deploy import nvidia
 from lits_deploy.bundle import Artifact, Bundle
@@ -17,6 +16,7 @@ from lits_deploy.errors import DeviceError, EngineError, UserError
 from lits_deploy.goldens import compare, read_golden
 from lits_deploy.nvidia import Trouble
 from lits_deploy.printable import printable
+from lits_deploy.runtime.base import DEFAULTS, RuntimeOptions
 from lits_deploy.runtime.device import Device
 from lits_deploy.trt import bindings, flavour
 from lits_deploy.trt.build import supported_targets
@@ -60,15 +60,14 @@ def open_tensorrt(
     device: Device,
     wanted: tuple[str, ...],
     max_batch: int,
-    insist: bool = False,
     flavour_name: str = "auto",
-    engine_cache: Path | None = None,
+    options: RuntimeOptions = DEFAULTS,
 ) -> TensorRt:
     """An artifact on TensorRT: with the engine of the cache that is for this very GPU, driver and file, or a new one.
 
     It takes batches of up to `max_batch` or, where the GPU's memory holds no more, fewer: no more than its default
-    profile has, unless `insist` has a larger one tried first. engine_cache: its folder; None: the user's. What is built
-    or proven, and why, and when batches are smaller is logged as a warning.
+    profile has, unless `options` insist. What is built or proven, and why, and when batches are smaller is logged as a
+    warning.
     Raises DeviceError without a GPU and where its memory holds no engine, MissingExtra without a library, EngineError
     where it cannot be built or fails its goldens.
     """
@@ -78,11 +77,11 @@ def open_tensorrt(
         )
     cuda = bindings.open_cuda()
     gpu = cuda.describe(device.index)
-    library, cache = flavour.load(flavour_name), EngineCache(engine_cache)
+    library, cache = flavour.load(flavour_name), EngineCache(options.engine_cache)
     job = EngineJob(bundle=bundle, artifact=artifact, library=library, cache=cache, cuda=cuda, device=device, say=_log)
     cuda.set_device(device.index)
     room = OptimisationProfile.for_gpu(bundle.manifest.task, gpu.memory_bytes)
-    most = max_batch if insist else min(max_batch, room.most)
+    most = max_batch if options.insist else min(max_batch, room.most)
     if most < max_batch:
         job.say(f"{gpu.name} has {gpu.memory_bytes / 2**30:.1f} GiB: batches up to {most}")
     first = room if most <= room.most else OptimisationProfile.up_to(most)

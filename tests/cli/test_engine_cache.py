@@ -19,7 +19,7 @@ from lits_deploy import verify as verify_module
 from lits_deploy.bundle import Artifact, Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.pipeline.options import ClassifyOptions
-from lits_deploy.runtime import Device, Runtime
+from lits_deploy.runtime import Device, Runtime, RuntimeOptions
 from lits_deploy.runtime.onnxruntime_ import OnnxRuntime
 from tiny_bundle import make_tiny_bundle
 
@@ -35,9 +35,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
     folders: list[Path | None] = []
 
     def open_it(
-        of: Bundle, artifact: Artifact, *, wanted: tuple[str, ...], max_batch: int, engine_cache: Path | None, **_: Any
+        of: Bundle, artifact: Artifact, *, wanted: tuple[str, ...], max_batch: int, options: RuntimeOptions, **_: Any
     ) -> Runtime:
-        folders.append(engine_cache)
+        folders.append(options.engine_cache)
         return OnnxRuntime(
             of.read(artifact),
             device=Device("cpu"),

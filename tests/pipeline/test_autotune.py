@@ -22,7 +22,7 @@ from lits_deploy.pipeline.network import open_network
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
-from lits_deploy.runtime import Batch, Outputs, Runtime
+from lits_deploy.runtime import Batch, Outputs, Runtime, RuntimeOptions
 from tiny_bundle import make_tiny_bundle
 
 
@@ -173,8 +173,8 @@ def test_only_a_batch_size_that_was_named_is_tried_beyond_the_engines_default(
 ) -> None:
     asked: list[tuple[int, bool]] = []
 
-    def opened(*_: object, max_batch: int, insist: bool, **__: object) -> Runtime:
-        asked.append((max_batch, insist))
+    def opened(*_: object, max_batch: int, options: RuntimeOptions, **__: object) -> Runtime:
+        asked.append((max_batch, options.insist))
         return FakeRuntime()
 
     monkeypatch.setattr("lits_deploy.trt.open.open_tensorrt", opened)

@@ -29,8 +29,10 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, DeviceOutOfMemory
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.backends import open_runtime
+from lits_deploy.runtime import RuntimeOptions
+bundle, two = Bundle.open(Path(sys.argv[1])), RuntimeOptions(threads=2)
 try:
-    with open_runtime(Bundle.open(Path(sys.argv[1])), runtime=sys.argv[2], device="cpu", max_batch=1, threads=2) as it:
+    with open_runtime(bundle, runtime=sys.argv[2], device="cpu", max_batch=1, options=two) as it:
         it.infer(np.zeros((1, 1, 32, 32), np.uint8))
 except (BundleError, DeviceOutOfMemory) as error:
     print(type(error).__name__, error)

@@ -17,7 +17,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, ContractError, DeviceError, DeviceOutOfMemory, MissingExtra, UserError
 from lits_deploy.model_file import ModelFile
 from lits_deploy.nvidia import gpu_here
-from lits_deploy.runtime import Device, onnxruntime_, openvino_
+from lits_deploy.runtime import Device, RuntimeOptions, onnxruntime_, openvino_
 from lits_deploy.runtime.openvino_ import OpenVino
 from tiny_bundle import make_tiny_bundle
 
@@ -90,10 +90,11 @@ def test_openvino_is_the_default_on_the_cpu_and_computes_the_same(bundle: Bundle
 @pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=needs_openvino)])
 def test_lanes_compute_at_once_what_one_does(name: str, bundle: Bundle) -> None:
     parts = [slices(1 + number % 4) for number in range(12)]
-    with open_runtime(bundle, runtime=name, device="cpu", threads=2) as one:
+    with open_runtime(bundle, runtime=name, device="cpu", options=RuntimeOptions(threads=2)) as one:
         assert one.lanes == 1
         expected = [one.infer(part).logits for part in parts]
-    with open_runtime(bundle, runtime=name, device="cpu", threads=2, lanes=2) as both, ThreadPoolExecutor(2) as threads:
+    shared = RuntimeOptions(threads=2, lanes=2)
+    with open_runtime(bundle, runtime=name, device="cpu", options=shared) as both, ThreadPoolExecutor(2) as threads:
         assert both.lanes == 2
         found = [outputs.logits for outputs in threads.map(both.infer, parts)]
     for a, b in zip(expected, found, strict=True):

@@ -21,7 +21,7 @@ from lits_deploy.cli.app import app
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory
 from lits_deploy.files import sha256_file
 from lits_deploy.goldens import compare, read_golden
-from lits_deploy.runtime import Batch, Device, Outputs, onnxruntime_, openvino_
+from lits_deploy.runtime import Batch, Device, Outputs, RuntimeOptions, onnxruntime_, openvino_
 from tiny_bundle import make_tiny_bundle, with_manifest
 
 on_each_cpu_runtime = pytest.mark.parametrize(
@@ -35,6 +35,7 @@ on_each_cpu_runtime = pytest.mark.parametrize(
 )
 
 SIZE = 32
+ONE_THREAD = RuntimeOptions(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def one_with_odd_strides(batch: Batch) -> Batch:
 def test_any_memory_layout_gives_the_same_answer(bundle: Bundle, name: str, layout: Callable[[Batch], Batch]) -> None:
     batch = np.random.default_rng(0).integers(0, 256, (3, 1, SIZE, SIZE), dtype=np.uint8)
     given = layout(batch)
-    with open_runtime(bundle, runtime=name, device="cpu", max_batch=3, threads=1) as runtime:
+    with open_runtime(bundle, runtime=name, device="cpu", max_batch=3, options=ONE_THREAD) as runtime:
         expected, got = runtime.infer(batch[: len(given)].copy()).logits, runtime.infer(given).logits
     assert got is not None
     np.testing.assert_array_equal(got, expected)
@@ -118,7 +119,7 @@ def lacks_probabilities(graph: onnx.GraphProto) -> None:
 def test_a_network_that_fails_while_it_runs_is_one_line(tmp_path: Path, name: str) -> None:
     bundle = changed(tmp_path / "bundle", fails_while_running)
     with (
-        open_runtime(bundle, runtime=name, device="cpu", max_batch=3, threads=1) as runtime,
+        open_runtime(bundle, runtime=name, device="cpu", max_batch=3, options=ONE_THREAD) as runtime,
         # OpenVINO checks some shapes only when its answer is looked at
         pytest.raises(
             BundleError, match=r"(cannot run model\.onnx: |answers 3 slices with `logits` of \[9, 3\]).*Fix: "
@@ -131,7 +132,7 @@ def test_a_network_that_fails_while_it_runs_is_one_line(tmp_path: Path, name: st
 @pytest.mark.skipif(not openvino_.installed(), reason="OpenVINO is not installed")
 def test_what_openvino_raises_while_it_runs_is_told_apart(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = np.zeros((1, 1, SIZE, SIZE), np.uint8)
-    with open_runtime(bundle, runtime="openvino", device="cpu", max_batch=1, threads=1) as runtime:
+    with open_runtime(bundle, runtime="openvino", device="cpu", max_batch=1, options=ONE_THREAD) as runtime:
         for raised, expected, says in (
             (
                 RuntimeError("Check failed at a.cpp:1:\nshapes conflict\n"),
@@ -197,7 +198,7 @@ def test_a_bug_of_ours_keeps_its_traceback_and_a_gpus_failure_names_the_device(
 ) -> None:
     batch = np.zeros((1, 1, SIZE, SIZE), np.uint8)
     failure = type("Fail", (Exception,), {"__module__": "onnxruntime.capi.onnxruntime_pybind11_state"})
-    with open_runtime(bundle, runtime="onnxruntime", device="cpu", max_batch=1, threads=1) as runtime:
+    with open_runtime(bundle, runtime="onnxruntime", device="cpu", max_batch=1, options=ONE_THREAD) as runtime:
         bound = type("Bound", (), {"run": raising(KeyError("a bug"))})
         monkeypatch.setattr(runtime, "_bound", bound())
         with pytest.raises(KeyError):

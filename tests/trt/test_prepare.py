@@ -14,7 +14,7 @@ import pytest
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, EngineError, UserError
 from lits_deploy.pipeline.decide import softmax
-from lits_deploy.runtime import Device
+from lits_deploy.runtime import Device, RuntimeOptions
 from lits_deploy.trt import engines
 from lits_deploy.trt import open as open_module
 from lits_deploy.trt import prepare as prepare_module
@@ -80,15 +80,14 @@ class Bench:
         tensors = classifier_tensors((1, SIZE, SIZE))
         return FakeEngine(self.cuda, self.compute, tensors=tensors, max_batch=most, compiled=b"compiled")
 
-    def open(self, max_batch: int = 8, *, gpu: int = 0, artifact: str = "fp32", **options: Any) -> Any:
+    def open(self, max_batch: int = 8, *, gpu: int = 0, artifact: str = "fp32", insist: bool = False) -> Any:
         return open_tensorrt(
             self.bundle,
             self.bundle.artifact(artifact),
             device=Device("cuda", gpu),
             wanted=("logits",),
             max_batch=max_batch,
-            engine_cache=self.cache.folder,
-            **options,
+            options=RuntimeOptions(engine_cache=self.cache.folder, insist=insist),
         )
 
     def use(self, max_batch: int = 8) -> np.ndarray:
