@@ -5,7 +5,7 @@ Contexts share one piece of scratch memory that the caller owns: they run one af
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +37,18 @@ class Tensor:
 class LoadedEngine:
     """An engine that TensorRT has loaded. `data` must have come out of `EngineCache`, or just been built.
 
-    library: like `TensorRT 10.3.0.30`; capture: the caller may put contexts into CUDA graphs.
+    library: like `TensorRT 10.3.0.30`; capture: the caller may put contexts into CUDA graphs. runtime_cache: what RTX
+    compiled before; keep: gets what it has compiled when the engine is closed, b"" elsewhere.
     """
 
-    def __init__(self, library: Library, data: bytes, *, runtime_cache: bytes = b"") -> None:
+    def __init__(
+        self,
+        library: Library,
+        data: bytes,
+        *,
+        runtime_cache: bytes = b"",
+        keep: Callable[[bytes], None] = lambda _: None,
+    ) -> None:
         trt = library.trt
         self._library, self._trt = library, trt
         self._runtime: tensorrt.Runtime = library.make("Runtime", library.logger)
@@ -62,6 +70,7 @@ class LoadedEngine:
         slices = next(tensor.name for tensor in self.tensors if tensor.is_input)
         _, _, largest = self._engine.get_tensor_profile_shape(slices, 0)
         self.max_batch = int(next(iter(largest)))
+        self._keep = keep
         self._config: Any = None
         self._cache: Any = None  # the config only points to it, and ends the process where it is gone
         if library.is_rtx:
@@ -75,13 +84,10 @@ class LoadedEngine:
         made = self._engine.create_execution_context(strategy if self._config is None else self._config)
         return EngineContext(self._library, self._library.need(made, "makes no context of the engine"), self.tensors)
 
-    def runtime_cache(self) -> bytes:
-        """What RTX has compiled so far, to keep; b"" elsewhere."""
-        blob = None if self._cache is None else self._cache.serialize()
-        return b"" if blob is None else bytes(blob)
-
     def close(self) -> None:
         """Give it back, after all of its contexts."""
+        blob = None if self._cache is None else self._cache.serialize()
+        self._keep(b"" if blob is None else bytes(blob))
         del self._config, self._cache, self._engine, self._runtime
 
     def _rtx_config(self, runtime_cache: bytes) -> tuple[Any, Any]:

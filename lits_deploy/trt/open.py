@@ -141,17 +141,17 @@ def prove(job: EngineJob, prepared: PreparedEngine) -> EngineRecord:
 
 def _open(job: EngineJob, prepared: PreparedEngine, wanted: tuple[str, ...], max_batch: int) -> TensorRt:
     """Load the engine, with what RTX compiled for it on this GPU and driver before."""
-    key, cache, gpu = prepared.record.key, job.cache, job.gpu
+    cache, gpu = job.cache, job.gpu
     assert job.cuda is not None
     assert gpu is not None
-    name = side_name("runtime", key.digest, gpu.name, gpu.driver)
+    name = side_name("runtime", prepared.record.key.digest, gpu.name, gpu.driver)
     kept = cache.read_side(name) if job.library.is_rtx else b""
 
     def keep(blob: bytes) -> None:
         if blob and blob != kept:
             cache.write_side(name, blob)
 
-    engine = LoadedEngine(job.library, prepared.data, runtime_cache=kept)
+    engine = LoadedEngine(job.library, prepared.data, runtime_cache=kept, keep=keep)
     try:
         return TensorRt(
             engine,
@@ -161,9 +161,7 @@ def _open(job: EngineJob, prepared: PreparedEngine, wanted: tuple[str, ...], max
             shape=job.bundle.manifest.contract.shape,
             wanted=wanted,
             max_batch=max_batch,
-            profile=str(key.profile),
-            sha256=prepared.record.sha256,
-            on_close=keep,
+            record=prepared.record,
         )
     except BaseException:
         engine.close()

@@ -10,7 +10,6 @@ Two batches are never in flight here: `infer` returns the answer. The pipeline d
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -23,6 +22,7 @@ from lits_deploy.runtime.base import Batch, Outputs, Runtime, RuntimeInfo
 from lits_deploy.runtime.device import Device
 from lits_deploy.trt.bindings import Bytes, Cuda, view
 from lits_deploy.trt.engine import EngineContext, LoadedEngine, Tensor
+from lits_deploy.trt.record import EngineRecord
 
 _LEAST_SCRATCH = 256
 """Bytes. A network that says it needs none is given some: without any, TensorRT may refuse to run."""
@@ -63,8 +63,8 @@ class _Bucket:
 class TensorRt(Runtime):
     """An engine on one GPU. Takes the engine over and closes it.
 
-    wanted: outputs to return; all are computed, only these are copied to the host. sha256: of the engine's file.
-    on_close: gets what RTX compiled.
+    wanted: outputs to return; all are computed, only these are copied to the host. record: the engine's, where it has
+    one.
     """
 
     name: ClassVar[str] = "tensorrt"
@@ -79,14 +79,12 @@ class TensorRt(Runtime):
         shape: tuple[int, int, int],
         wanted: tuple[str, ...],
         max_batch: int,
-        profile: str | None = None,
-        sha256: str | None = None,
-        on_close: Callable[[bytes], None] = lambda _: None,
+        record: EngineRecord | None = None,
     ) -> None:
         super().__init__(shape=shape, max_batch=min(max_batch, engine.max_batch))
         _check_tensors(engine, shape, wanted)
         self._engine, self._cuda, self._device, self._precision = engine, cuda, device, precision
-        self._wanted, self._profile, self._sha256, self._on_close = wanted, profile, sha256, on_close
+        self._wanted, self._record = wanted, record
         self._sizes = bucket_sizes(self.max_batch)
         self._buckets: dict[int, _Bucket] = {}
         self._scratch, self._scratch_bytes = 0, 0
@@ -113,15 +111,15 @@ class TensorRt(Runtime):
 
     def describe(self) -> RuntimeInfo:
         """The library is the provider; its version stands apart."""
-        title, _, version = self._engine.library.rpartition(" ")
+        record, (title, _, version) = self._record, self._engine.library.rpartition(" ")
         return RuntimeInfo(
             name=self.name,
             version=version,
             device=str(self._device),
             precision=self._precision,
             providers=(title,),
-            profile=self._profile,
-            engine=self._sha256,
+            profile=None if record is None else str(record.key.profile),
+            engine=None if record is None else record.sha256,
         )
 
     def close(self) -> None:
@@ -129,7 +127,6 @@ class TensorRt(Runtime):
         self._cuda.set_device(self._device.index)
         self._drop_buckets()
         self._cuda.destroy_stream(self._stream)
-        self._on_close(self._engine.runtime_cache())
         self._engine.close()
 
     def _run(self, bucket: _Bucket) -> None:

@@ -49,6 +49,7 @@ class FakeEngine:
     capture: bool = True
     scratch_per_slice: int = 100
     memory_for: int | None = None
+    keep: Callable[[bytes], None] = lambda _: None
     compiled: bytes = b""
     contexts: list[FakeContext] = field(default_factory=list)
     closed: bool = False
@@ -57,12 +58,9 @@ class FakeEngine:
         self.contexts.append(FakeContext(self))
         return self.contexts[-1]
 
-    def runtime_cache(self) -> bytes:
-        assert not self.closed
-        return self.compiled
-
     def close(self) -> None:
         assert all(context.closed for context in self.contexts), "an engine was closed before its contexts"
+        self.keep(self.compiled)
         self.closed = True
 
 

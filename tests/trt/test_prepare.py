@@ -72,13 +72,14 @@ class Bench:
         given = {"library": self.library, "cuda": self.cuda, **changes}
         return EngineJob(bundle=self.bundle, artifact=self.bundle.artifact(artifact), cache=self.cache, **given)
 
-    def load(self, _library: Library, data: bytes, *, runtime_cache: bytes) -> FakeEngine:
+    def load(self, _library: Library, data: bytes, *, runtime_cache: bytes, keep: Any) -> FakeEngine:
         self.loaded.append(data)
         most = int(data.rpartition(b"/")[2])
         if most > self.fits:
             raise DeviceOutOfMemory("Requested amount of GPU memory (3145728 bytes) could not be allocated.")
         tensors = classifier_tensors((1, SIZE, SIZE))
-        return FakeEngine(self.cuda, self.compute, tensors=tensors, max_batch=most, compiled=b"compiled")
+        given: dict[str, Any] = {"tensors": tensors, "max_batch": most, "compiled": b"compiled", "keep": keep}
+        return FakeEngine(self.cuda, self.compute, **given)
 
     def open(self, max_batch: int = 8, *, gpu: int = 0, artifact: str = "fp32", insist: bool = False) -> Any:
         return open_tensorrt(

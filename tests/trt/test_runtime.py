@@ -284,23 +284,6 @@ def test_it_describes_what_runs() -> None:
     assert (info.device, info.precision) == ("cuda:0", "fp16")
 
 
-def test_what_rtx_compiled_is_handed_over_on_close() -> None:
-    kept: list[bytes] = []
-    cuda = RecordingCuda()
-    runtime = TensorRt(
-        FakeEngine(cuda, compute, compiled=b"kernels"),
-        cuda,
-        device=Device("cuda"),
-        precision="fp16",
-        shape=SHAPE,
-        wanted=("logits",),
-        max_batch=4,
-        on_close=kept.append,
-    )
-    runtime.close()
-    assert kept == [b"kernels"]
-
-
 def test_the_recording_gpu_shows_a_result_that_is_read_too_early() -> None:
     cuda = RecordingCuda()
     stream = cuda.create_stream()
