@@ -18,6 +18,7 @@ from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.merge import MergeOptions
 from lits_deploy.sharding.merge import merge as merge_shards
 from lits_deploy.sharding.plan import plan_scans
+from lits_deploy.sharding.plan_record import PlanRequest
 
 OPTIONS = ClassifyOptions(salt="of growth")
 
@@ -46,14 +47,9 @@ def main() -> int:
 
 def plan(entries: int, folder: Path) -> dict[str, Any]:
     """Plan so many files; with a plan there, plan the same again."""
-    summary = plan_scans(
-        synthetic_scans.bundle(),
-        synthetic_scans.SyntheticScans(entries),
-        ["/archive"],
-        JobFolder(str(folder / "job")),
-        options=OPTIONS,
-        open_reader=synthetic_scans.headers,
-    )
+    listing = synthetic_scans.SyntheticScans(entries)
+    asked = PlanRequest(bundle=synthetic_scans.bundle(), listing=listing, roots=["/archive"], options=OPTIONS)
+    summary = plan_scans(asked, JobFolder(str(folder / "job")), open_reader=synthetic_scans.headers)
     return {"shards": summary.shards, "series": summary.series, "new_shards": summary.new}
 
 

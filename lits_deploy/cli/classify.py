@@ -53,11 +53,12 @@ def classify(
         jobs.do_shard(local, asked, task="classify", options=options, pictures=report, segmenter=unet)
     roots = locations.scans_at(scans)
     with locations.results_at(out, options) as (folder, options):
-        if over is not None:
-            spread.do_spread(
-                local, roots, folder, over, task="classify", options=options, report=report, segmenter=unet
-            )
         opened = run_options.bundle_and_scans(local, roots)
+        if over is not None:
+            from lits_deploy.sharding.spread import Spread
+
+            what = Spread(bundle=opened, scans=roots, out=folder, options=options, report=report, segmenter=unet)
+            spread.do_spread(over, what)
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "classify", stop)
             summary = classify_folder(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -59,20 +58,18 @@ def plan(
     from lits_deploy.sharding.job_folder import JobFolder
     from lits_deploy.sharding.job_options import make_salt_file, with_salt
     from lits_deploy.sharding.plan import plan_scans
+    from lits_deploy.sharding.plan_record import PlanRequest
 
     roots = locations.scans_at(scans)
     opened = run_options.bundle_and_scans(locations.bundle_at(bundle), roots)
     options, job = with_salt(options), JobFolder(out)
     listing = options.listing(roots, job.location if job.folder is None else job.folder)
+    asked = PlanRequest(bundle=opened, listing=listing, roots=roots, options=options, shard_slices=shard_slices)
     made = make_salt_file(options, job)
     with bar("plan", "files") as show, stop_on_signals() as stop:
         summary = plan_scans(
-            opened,
-            listing,
-            [str(root.absolute() if isinstance(root, Path) else root) for root in roots],
+            asked,
             job,
-            options=options,
-            shard_slices=shard_slices,
             on_progress=lambda _, files: show(files),
             stop=stop,
         )

@@ -57,9 +57,12 @@ def segment(
         jobs.do_shard(local, asked, task="segment", options=options)
     roots, formats = locations.scans_at(scans), run_options.names(masks)
     with locations.results_at(out, options) as (folder, options):
-        if over is not None:
-            spread.do_spread(local, roots, folder, over, task="segment", options=options, masks=formats)
         opened = run_options.bundle_and_scans(local, roots)
+        if over is not None:
+            from lits_deploy.sharding.spread import Spread
+
+            what = Spread(bundle=opened, scans=roots, out=folder, task="segment", options=options, masks=formats)
+            spread.do_spread(over, what)
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "segment", stop, last="writing masks")
             hooks = RunHooks(stop=stop, on_progress=show)

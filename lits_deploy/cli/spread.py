@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import typer
@@ -11,12 +10,10 @@ import typer
 from lits_deploy import exits
 from lits_deploy.cli import run_options
 from lits_deploy.errors import UserError
-from lits_deploy.storage import PathOrUrl
 
 if TYPE_CHECKING:
-    from lits_deploy.contract import Task
     from lits_deploy.pipeline.options import ClassifyOptions, Progress
-    from lits_deploy.sharding.spread import Hire, SpreadSummary
+    from lits_deploy.sharding.spread import Hire, Spread, SpreadSummary
 
 DEVICES = typer.Option(
     None,
@@ -66,40 +63,18 @@ def asked_for(
     return AskedSpread(devices, on, shard_slices)
 
 
-def do_spread(
-    bundle: Path,
-    scans: Sequence[PathOrUrl],
-    out: Path,
-    asked: AskedSpread,
-    *,
-    task: Task,
-    options: ClassifyOptions,
-    report: bool = True,
-    segmenter: Path | None = None,
-    masks: Sequence[str] = ("png",),
-) -> NoReturn:
+def do_spread(asked: AskedSpread, spread: Spread) -> NoReturn:
     """Run it, and say how it went."""
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import complain, progress_bar
     from lits_deploy.pipeline.stop import stop_on_signals
-    from lits_deploy.sharding.spread import Spread, spread_run
+    from lits_deploy.sharding.spread import spread_run
 
-    if segmenter is not None:
-        Bundle.open(segmenter)
-    spread = Spread(
-        bundle=run_options.bundle_and_scans(bundle, scans),
-        scans=scans,
-        out=out,
-        hire=_hire(asked, options),
-        task=task,
-        options=options,
-        report=report,
-        segmenter=segmenter,
-        masks=masks,
-        shard_slices=asked.shard_slices,
-    )
+    if spread.segmenter is not None:
+        Bundle.open(spread.segmenter)
+    hire, spread = _hire(asked, spread.options), replace(spread, shard_slices=asked.shard_slices)
     with progress_bar() as bar, stop_on_signals() as stop:
-        show = run_options.progress_shown(bar, task, stop, last="writing tables")
+        show = run_options.progress_shown(bar, spread.task, stop, last="writing tables")
         drawn = bar.task_ids[-1]
 
         def planning(what: str, files: int) -> None:
@@ -108,7 +83,7 @@ def do_spread(
         def merging(progress: Progress) -> None:
             bar.update(drawn, note="merging")
 
-        summary = spread_run(spread, on_plan=planning, on_progress=show, on_merge=merging, stop=stop)
+        summary = spread_run(spread, hire, on_plan=planning, on_progress=show, on_merge=merging, stop=stop)
     print_spread(summary)
     if stop.requested:
         raise typer.Exit(stop.exit_code)

@@ -15,13 +15,11 @@ from operator import itemgetter
 from time import monotonic
 from typing import Any
 
-from lits_deploy.bundle import Bundle
 from lits_deploy.decode.settings import most_workers
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.events.emit import phase
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.pipeline.naming import Naming
-from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.fetch import is_object
 from lits_deploy.scans.listing import Listing, no_scans
@@ -31,7 +29,7 @@ from lits_deploy.sharding.header_cache import key_of
 from lits_deploy.sharding.headers import Reader, read_headers, reader
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.job_options import check_salt, names_of
-from lits_deploy.sharding.plan_record import check_same, noted, record_of
+from lits_deploy.sharding.plan_record import PlanRequest, check_same, noted, record_of
 from lits_deploy.sharding.record import JobRecord, ShardEntry
 from lits_deploy.sharding.rows import PlannedRow, digest_of
 from lits_deploy.sharding.staging import PlanChanges, Staging
@@ -74,35 +72,30 @@ class PlanSummary:
 
 
 def plan_scans(
-    bundle: Bundle,
-    listing: Listing,
-    roots: Sequence[str],
+    asked: PlanRequest,
     job: JobFolder,
     *,
-    options: ClassifyOptions,
-    shard_slices: int | Callable[[int], int] | None = None,
     open_reader: Reader | None = None,
     on_progress: Say = lambda what, files: None,
     stop: Stop | None = None,
 ) -> PlanSummary:
     """Plan scans, or plan them again.
 
-    listing: the scans; roots: what it lists, as paths or URLs that every worker finds. options: with a salt.
-    shard_slices: most slices in a shard of several series; None: as before, at first SHARD_SLICES; a function of their
-    number: as before, at first what it says. open_reader: reads headers in place of decode workers.
+    open_reader: reads headers in place of decode workers.
     Raises UserError for what the user can mend: no scans, another bundle, options, salt or folder than the plan that is
     there, scans that seem to be gone; KeyboardInterrupt when asked to stop. The earlier plan holds then.
     """
     begun, stop = monotonic(), stop or Stop()
+    listing, options, shard_slices = asked.listing, asked.options, asked.shard_slices
     if isinstance(shard_slices, int) and not 1 <= shard_slices <= MOST_SHARD_SLICES:
         raise UserError(f"Shards of {shard_slices:,} slices are not possible.", fix=f"use 1 … {MOST_SHARD_SLICES:,}")
     naming = Naming(names=names_of(options))
-    new = record_of(bundle, listing, roots, options, naming.names.mark)
+    new = record_of(asked, naming.names.mark)
     if open_reader is None:
         # A worker a core: no network computes meanwhile.
         readers = replace(options, workers=options.workers or most_workers())
         open_reader = reader(
-            readers.decoding(bundle.manifest.contract, listing.within, objects=is_object(listing.base)), stop
+            readers.decoding(asked.bundle.manifest.contract, listing.within, objects=is_object(listing.base)), stop
         )
     with job.held(), Staging() as staging:
         before = job.read() if job.exists() else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, OutputError
@@ -13,13 +14,31 @@ from lits_deploy.pipeline.output import short
 from lits_deploy.scans.listing import Listing
 from lits_deploy.sharding.job_options import to_json
 from lits_deploy.sharding.record import JobRecord
+from lits_deploy.storage import PathOrUrl
 
 SHARD_SLICES = 20_000
 """Slices in a shard, unless the user says otherwise: minutes of a GPU, and an hour or two of a CPU."""
 
 
-def record_of(bundle: Bundle, listing: Listing, roots: Sequence[str], options: ClassifyOptions, mark: str) -> JobRecord:
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """What is to be planned.
+
+    listing: the scans; roots: what it lists, as paths or URLs that every worker finds. options: with a salt.
+    shard_slices: most slices in a shard of several series; None: as before, at first SHARD_SLICES; a function of their
+    number: as before, at first what it says.
+    """
+
+    bundle: Bundle
+    listing: Listing
+    roots: Sequence[PathOrUrl]
+    options: ClassifyOptions
+    shard_slices: int | Callable[[int], int] | None = None
+
+
+def record_of(asked: PlanRequest, mark: str) -> JobRecord:
     """Of a plan that has no shards yet. mark: of salt and naming."""
+    bundle, listing, options = asked.bundle, asked.listing, asked.options
     return JobRecord(
         id=secrets.token_hex(8),
         generation=0,
@@ -31,7 +50,7 @@ def record_of(bundle: Bundle, listing: Listing, roots: Sequence[str], options: C
         shard_slices=SHARD_SLICES,
         mark=mark,
         base=listing.base,
-        roots=tuple(roots),
+        roots=tuple(str(root.absolute() if isinstance(root, Path) else root) for root in asked.roots),
         names=tuple(listing.names),
     )
 

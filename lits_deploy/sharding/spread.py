@@ -32,7 +32,7 @@ from lits_deploy.sharding.merge import MergeOptions, MergeSummary, merge
 from lits_deploy.sharding.messages import Start
 from lits_deploy.sharding.output_folder import FOLDER, held, with_salt_there
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
-from lits_deploy.sharding.plan_record import SHARD_SLICES
+from lits_deploy.sharding.plan_record import SHARD_SLICES, PlanRequest
 from lits_deploy.sharding.published import IDENTITY, differs, hardware_there, has_failed
 from lits_deploy.sharding.scheduler import Outcome, work_off
 from lits_deploy.storage import PathOrUrl
@@ -48,7 +48,7 @@ Hire = Callable[[Start], AbstractContextManager[Crew]]
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """What is to be done, and how. scans: folders and files of this machine. hire: makes the crew.
+    """What is to be done. scans: folders and files of this machine.
 
     task, options, masks, report, segmenter: as in an ordinary run; segmenter: the path of a bundle. shard_slices: most
     slices in a shard, None for what suits their number.
@@ -57,7 +57,6 @@ class Spread:
     bundle: Bundle
     scans: Sequence[PathOrUrl]
     out: Path
-    hire: Hire
     task: Task = "classify"
     options: ClassifyOptions = field(default_factory=ClassifyOptions)
     report: bool = True
@@ -86,13 +85,14 @@ class SpreadSummary:
 
 def spread_run(
     spread: Spread,
+    hire: Hire,
     *,
     on_plan: Callable[[str, int], None] = lambda what, files: None,
     on_progress: Callable[[Progress], None] | None = None,
     on_merge: Callable[[Progress], None] | None = None,
     stop: Stop | None = None,
 ) -> SpreadSummary:
-    """Do it all. on_plan: as in `plan.plan_scans`; on_progress: of all workers together.
+    """Do it all. hire: makes the crew. on_plan: as in `plan.plan_scans`; on_progress: of all workers together.
 
     When asked to stop, workers finish what they are at, and what is done is merged. Raises UserError for everything the
     user can mend, KeyboardInterrupt if asked to stop before any shard was done.
@@ -108,13 +108,14 @@ def spread_run(
     folder = spread.options.ledger or out
     with held(folder, out, overwrite=spread.options.overwrite):
         options = with_salt_there(spread.options, folder)
-        work = _SpreadWork(replace(spread, options=options), JobFolder(str((folder / FOLDER).absolute())), stop)
+        job = JobFolder(str((folder / FOLDER).absolute()))
+        work = _SpreadWork(replace(spread, options=options), hire, job, stop)
         return work.run(on_plan, on_progress, on_merge)
 
 
 class _SpreadWork:
-    def __init__(self, spread: Spread, job: JobFolder, stop: Stop) -> None:
-        self._spread, self._job, self._stop = spread, job, stop
+    def __init__(self, spread: Spread, hire: Hire, job: JobFolder, stop: Stop) -> None:
+        self._spread, self._hire, self._job, self._stop = spread, hire, job, stop
         self._hardware: Mapping[str, str | None] | None = None  # of those who work
 
     def run(
@@ -164,17 +165,15 @@ class _SpreadWork:
 
     def _plan(self, on_plan: Callable[[str, int], None]) -> PlanSummary:
         spread, options = self._spread, self._spread.options
+        asked = PlanRequest(
+            bundle=spread.bundle,
+            listing=options.listing(spread.scans, spread.out),
+            roots=spread.scans,
+            options=options,
+            shard_slices=spread.shard_slices or suitable_slices,
+        )
         try:
-            return plan_scans(
-                spread.bundle,
-                options.listing(spread.scans, spread.out),
-                [str(root.absolute() if isinstance(root, Path) else root) for root in spread.scans],
-                self._job,
-                options=options,
-                shard_slices=spread.shard_slices or suitable_slices,
-                on_progress=on_plan,
-                stop=self._stop,
-            )
+            return plan_scans(asked, self._job, on_progress=on_plan, stop=self._stop)
         except OutputError as error:  # of the folder that the user has not named
             message = error.message.replace(self._job.location, str(spread.out))
             raise OutputError(
@@ -197,7 +196,7 @@ class _SpreadWork:
             pictures=spread.report,
             segmenter=None if spread.segmenter is None else str(spread.segmenter.absolute()),
         )
-        with spread.hire(start) as crew:
+        with self._hire(start) as crew:
             return work_off(
                 crew,
                 missing,

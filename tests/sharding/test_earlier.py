@@ -20,6 +20,7 @@ from lits_deploy.scans.discover import Discovery
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.job_options import names_of
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
+from lits_deploy.sharding.plan_record import PlanRequest
 from pictures import encoded, grey_pixels
 from tiny_bundle import make_tiny_bundle
 
@@ -40,7 +41,8 @@ def scans(tmp_path: Path) -> Path:
 
 def _plan(bundle: Bundle, scans: Path, job: JobFolder, **options: bool) -> PlanSummary:
     given = ClassifyOptions(salt=SALT, **options)  # type: ignore[arg-type]
-    return plan_scans(bundle, Discovery([scans]), [str(scans)], job, options=given, shard_slices=3)
+    asked = PlanRequest(bundle=bundle, listing=Discovery([scans]), roots=[scans], options=given, shard_slices=3)
+    return plan_scans(asked, job)
 
 
 def _publish(job: JobFolder, number: int, scans: Path, folder: Path, *, pseudonymous: bool = False) -> None:

@@ -71,12 +71,11 @@ def spread(bundle: Bundle, scans: Path, out: Path, hire: Recorder | None = None,
         bundle=bundle,
         scans=[scans],
         out=out,
-        hire=hire or Recorder(),
         options=ClassifyOptions(**{"salt": SALT, "workers": 1, **options}),
         shard_slices=more.pop("shard_slices", 6),
         **more,
     )
-    return spread_run(asked, stop=stop)
+    return spread_run(asked, hire or Recorder(), stop=stop)
 
 
 def plain(bundle: Bundle, scans: Path, out: Path, **options: Any) -> Path:

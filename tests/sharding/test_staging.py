@@ -18,17 +18,20 @@ _PLAN = """
 import sys
 from pathlib import Path
 import json
-from benchmarks.growth import made_up, one
+from benchmarks.growth import step, synthetic_scans
 from lits_deploy.machine import peak_resident_bytes
 from lits_deploy.sharding import staging
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.plan import plan_scans
+from lits_deploy.sharding.plan_record import PlanRequest
 
 staging._CACHE_KIB = 2048
 count, folder = int(sys.argv[1]), Path(sys.argv[2])
 for _ in range(2):
-    plan_scans(made_up.bundle(), made_up.Scans(count), ["/archive"], JobFolder(str(folder / "job")),
-               options=one.OPTIONS, open_reader=made_up.headers, shard_slices=1000)
+    listing = synthetic_scans.SyntheticScans(count)
+    asked = PlanRequest(bundle=synthetic_scans.bundle(), listing=listing, roots=["/archive"], options=step.OPTIONS,
+                        shard_slices=1000)
+    plan_scans(asked, JobFolder(str(folder / "job")), open_reader=synthetic_scans.headers)
 print(json.dumps(peak_resident_bytes() / 1e6))
 """
 

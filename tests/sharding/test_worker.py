@@ -24,6 +24,7 @@ from lits_deploy.sharding.child import Child, command
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.messages import ShardRequest, Start
 from lits_deploy.sharding.plan import plan_scans
+from lits_deploy.sharding.plan_record import PlanRequest
 from lits_deploy.sharding.rows import PlanWriter
 from lits_deploy.sharding.worker import Worker
 from pictures import folder_of_slices
@@ -41,7 +42,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def job(bundle: Bundle, tmp_path: Path) -> JobFolder:
     scans = folder_of_slices(tmp_path / "scans", 6, size=SIZE)
     job = JobFolder(str(tmp_path / "job"))
-    plan_scans(bundle, Discovery([scans]), [str(scans)], job, options=ClassifyOptions(salt=SALT), shard_slices=3)
+    options = ClassifyOptions(salt=SALT)
+    asked = PlanRequest(bundle=bundle, listing=Discovery([scans]), roots=[scans], options=options, shard_slices=3)
+    plan_scans(asked, job)
     return job
 
 

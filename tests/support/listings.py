@@ -16,6 +16,7 @@ from lits_deploy.scans.discover import ScanRecord
 from lits_deploy.series.facts import Geometry, Where
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
+from lits_deploy.sharding.plan_record import PlanRequest
 from lits_deploy.sharding.rows import PlannedRow
 
 SALT = "the same in every test, so that plans compare"
@@ -100,15 +101,14 @@ def plan(
     options = {name: more.pop(name) for name in list(more) if name in ClassifyOptions.__dataclass_fields__}
     listing = {name: more.pop(name) for name in list(more) if name in MadeUp.__dataclass_fields__}
     more.setdefault("open_reader", answers_of(files)[0])
-    return plan_scans(
-        bundle,
-        MadeUp(files, **listing),
-        ["/scans"],
-        job if isinstance(job, JobFolder) else JobFolder(str(job)),
+    asked = PlanRequest(
+        bundle=bundle,
+        listing=MadeUp(files, **listing),
+        roots=["/scans"],
         options=ClassifyOptions(**{"salt": SALT, **options}),
         shard_slices=most,
-        **more,
     )
+    return plan_scans(asked, job if isinstance(job, JobFolder) else JobFolder(str(job)), **more)
 
 
 def live_rows(job: JobFolder | Path) -> dict[int, list[PlannedRow]]:

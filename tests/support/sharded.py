@@ -20,6 +20,7 @@ from lits_deploy.scans.discover import Discovery
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.merge import MergeOptions, MergeSummary, merge
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
+from lits_deploy.sharding.plan_record import PlanRequest
 from lits_deploy.sharding.shard import ShardSummary, ShardWork, run_shard
 from pictures import encoded, folder_of_slices, grey_pixels
 from scan_files import body, ct, nifti, stack
@@ -68,7 +69,8 @@ def plan(bundle: Bundle, scans: Path, job: Path | str, most: int, **options: Any
     """Plan scans into JOB with shards of that many slices."""
     asked = replace(OPTIONS, **options)
     listing = Discovery([scans], follow_links=asked.follow_links, hidden=asked.pseudonymous)
-    return plan_scans(bundle, listing, [str(scans)], JobFolder(str(job)), options=asked, shard_slices=most)
+    what = PlanRequest(bundle=bundle, listing=listing, roots=[scans], options=asked, shard_slices=most)
+    return plan_scans(what, JobFolder(str(job)))
 
 
 def work_on(bundle: Bundle, job: Path | str, **own: Any) -> ShardWork:
