@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +27,17 @@ class NotFinite(UserError):  # noqa: N818 - what was found, not yet what to do
     """A loss, or weights, that are no numbers any more: nothing that follows from them may be kept."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TrainSteps:
+    """What training does beside evaluation, with the n-th batch of a pass.
+
+    learn: takes its loss, and n. mix: takes n and how many slices it has (`train.mixup`).
+    """
+
+    learn: Callable[[Tensor, int], None]
+    mix: Callable[[int, int], Mix | None] = lambda _step, _count: None
+
+
 def run_epoch(
     model: Callable[..., Any],
     batches: Iterable[Batch],
@@ -34,30 +46,28 @@ def run_epoch(
     *,
     device: torch.device,
     amp: bool = False,
-    mix: Callable[[int, int], Mix | None] = lambda _step, _count: None,
-    learn: Callable[[Tensor, int], None] | None = None,
+    steps: TrainSteps | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Train for one pass (with `learn`) or evaluate (without); returns `EpochMeter.result()` over all processes.
+    """Train for one pass (with `steps`) or evaluate (without); returns `EpochMeter.result()` over all processes.
 
-    model: in the mode (training or not) that is wanted. mix: of the n-th batch of this pass, of so many slices
-    (`train.mixup`). learn: takes the loss of the n-th batch, and n. channels_last throughout: on 2 CPU cores it trained
-    ResNet18 1.6 times as fast as the default layout (docs/log.md, 2026-11-23).
+    model: in the mode (training or not) that is wanted. channels_last throughout: on 2 CPU cores it trained ResNet18
+    1.6 times as fast as the default layout (docs/log.md, 2026-11-23).
     Raises NotFinite when the summed loss is read and is not finite: at each batch on a CPU; on a GPU, which would wait
     for it, when `progress` reads it; at the end in any case. Several processes read at the end, where all see the same.
     """
     meter = EpochMeter(objective.task, 3, device)
     autocast = torch.autocast(device.type, torch.bfloat16) if amp else contextlib.nullcontext()
-    with torch.set_grad_enabled(learn is not None):
+    with torch.set_grad_enabled(steps is not None):
         for step, batch in enumerate(batches):
             x = preprocess(batch.slices).contiguous(memory_format=torch.channels_last)
-            mixed = mix(step, len(batch))
+            mixed = None if steps is None else steps.mix(step, len(batch))
             if mixed is not None:
                 x = mixed.of(x)
             with autocast:
                 loss, logits, target = objective(model(x), batch, mixed)
-            if learn is not None:
-                learn(loss, step)
+            if steps is not None:
+                steps.learn(loss, step)
             meter.add(loss, logits, target, objective.share(target, batch.share))
             if device.type == "cpu":
                 meter.mean_loss()

@@ -23,10 +23,10 @@ from train.compiled import Compiled
 from train.config import TrainConfig
 from train.data.augment import named
 from train.data.dataset import SliceDataset, class_weights
-from train.data.feed import Batch, Feed, Order, half
+from train.data.feed import IN_ORDER, Batch, Feed, Order, Sampling, half
 from train.data.layout import WITHOUT_CLASS, Layout
 from train.device import limit_threads
-from train.loop import NotFinite, cosine, run_epoch
+from train.loop import NotFinite, TrainSteps, cosine, run_epoch
 from train.losses import Objective
 from train.meter import EpochMeter
 from train.mixup import Mix, draw
@@ -138,13 +138,14 @@ class TrainingSession:
             decoded=self.decoded.get(split),
         )
         orders: dict[str, Order] = {"all": "shuffled", "balanced": "balanced"}
+        sampling = Sampling(
+            order=orders[config.sampling], augment=named(config.augment, config.contract.crop), seed=config.seed
+        )
         return Feed(
             data,
             batch_size=config.batch_size,
             device=self.device,
-            order=orders[config.sampling] if learn else "file",
-            augment=named(config.augment, config.contract.crop) if learn else None,
-            seed=config.seed,
+            sampling=sampling if learn else IN_ORDER,
             workers=config.workers if learn else 0,
             part=(distributed.rank(), distributed.processes()),
         )
@@ -215,11 +216,13 @@ class TrainingSession:
         if coarse:
             batches = (half(batch) for batch in batches)
         self.watch.start(f"epoch {epoch + 1}/{config.epochs}", len(feed.data))
-        return self._pass(self.forward, batches, mix=mix, learn=learn)
+        return self._pass(self.forward, batches, TrainSteps(learn=learn, mix=mix))
 
-    def _pass(self, model: Callable[..., Any], batches: Iterable[Batch], **how: Any) -> dict[str, Any]:
-        shared: dict[str, Any] = {"device": self.device, "amp": self.config.amp, "progress": self.watch.batch}
-        return run_epoch(model, batches, self.objective, self.preprocess, **shared, **how)
+    def _pass(
+        self, model: Callable[..., Any], batches: Iterable[Batch], steps: TrainSteps | None = None
+    ) -> dict[str, Any]:
+        how: dict[str, Any] = {"device": self.device, "amp": self.config.amp, "progress": self.watch.batch}
+        return run_epoch(model, batches, self.objective, self.preprocess, steps=steps, **how)
 
     def epoch(self, epoch: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Train and validate once; returns the row of metrics.csv and validate's figures, {} where it is empty.

@@ -54,14 +54,28 @@ class PlannedBatch(NamedTuple):
     share: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """Which slices come when in an epoch, and how they are changed.
+
+    order: `file` for evaluation; `shuffled`: every slice once; `balanced`: as many slices, each class a third of them
+    (rare ones several times, each time augmented anew).
+    """
+
+    order: Order = "file"
+    augment: Augment | None = None
+    seed: int = 0
+
+
+IN_ORDER = Sampling()
+
+
 class Feed:
     """One split as batches.
 
-    order: `file` for evaluation; `shuffled`: every slice once; `balanced`: as many slices, each class a third of them
-    (rare ones several times, each time augmented anew). workers: processes of the DataLoader path, 0 for none.
-    resident: the data set lies on the device; None: where it fits (`fits`). part: (process, processes) of a
-    distributed run: in training, a batch of batch_size slices is divided among the processes; in evaluation, the
-    processes take whole batches in turns.
+    workers: processes of the DataLoader path, 0 for none. resident: the data set lies on the device; None: where it
+    fits (`fits`). part: (process, processes) of a distributed run: in training, a batch of batch_size slices is divided
+    among the processes; in evaluation, the processes take whole batches in turns.
     """
 
     def __init__(
@@ -70,15 +84,13 @@ class Feed:
         *,
         batch_size: int,
         device: torch.device,
-        order: Order = "file",
-        augment: Augment | None = None,
-        seed: int = 0,
+        sampling: Sampling = IN_ORDER,
         workers: int = 0,
         resident: bool | None = None,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        self.data, self.batch_size, self.device, self.order = data, batch_size, device, order
-        self.augment, self.seed, self.workers, self.part = augment, seed, workers, part
+        self.data, self.batch_size, self.device = data, batch_size, device
+        self.sampling, self.workers, self.part = sampling, workers, part
         self.resident = fits(data, device) if resident is None else resident
         if self.resident:
             masks = None if data.masks is None else data.masks.to(device)
@@ -93,7 +105,7 @@ class Feed:
         rank, count = self.part
         parts = [slice(start, start + self.batch_size) for start in range(0, len(order), self.batch_size)]
         whole = [PlannedBatch(order[part], keys[part], float(len(order[part]))) for part in parts]
-        if self.order == "file":
+        if self.sampling.order == "file":
             return whole[rank::count]
         return [
             PlannedBatch(p.indices[rank::count], p.keys[rank::count], p.share / count)
@@ -104,10 +116,10 @@ class Feed:
     def _order(self, epoch: int) -> tuple[Indices, Indices]:
         count = len(self.data)
         order = np.arange(count)
-        rng = np.random.default_rng([self.seed, epoch])
-        if self.order == "shuffled":
+        rng = np.random.default_rng([self.sampling.seed, epoch])
+        if self.sampling.order == "shuffled":
             rng.shuffle(order)
-        if self.order != "balanced":
+        if self.sampling.order != "balanced":
             return order, order
         targets = self.data.targets.numpy()
         present = np.unique(targets)
@@ -125,8 +137,8 @@ class Feed:
         """The batches of one pass, augmented, on the device; least: as in `plan`."""
         plan = self.plan(epoch, least)
         for (images, targets, masks), planned in zip(self._slices(plan), plan, strict=True):
-            if self.augment is not None:
-                images, masks = self.augment(images, masks, draws(self.seed, epoch, planned.keys, DRAWS))
+            if (augment := self.sampling.augment) is not None:
+                images, masks = augment(images, masks, draws(self.sampling.seed, epoch, planned.keys, DRAWS))
             yield Batch(slices=images, targets=targets, masks=masks, share=planned.share)
 
     def __len__(self) -> int:

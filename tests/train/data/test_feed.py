@@ -12,7 +12,7 @@ from lits_deploy.contract import InputContract
 from tiny_data import make_tiny_data
 from train.data.augment import named
 from train.data.dataset import SliceDataset
-from train.data.feed import Batch, Feed, fits, half
+from train.data.feed import Batch, Feed, Sampling, fits, half
 from train.data.layout import read_layout
 
 CPU = torch.device("cpu")
@@ -25,8 +25,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> SliceDataset:
 
 
 def feed(data: SliceDataset, **changes: Any) -> Feed:
-    settings: dict[str, Any] = {"batch_size": 3, "device": CPU, "order": "shuffled", "seed": 3, **changes}
-    return Feed(data, augment=named("thesis", 224), **settings)
+    sampling = Sampling(order=changes.pop("order", "shuffled"), augment=named("thesis", 224), seed=3)
+    return Feed(data, sampling=sampling, **{"batch_size": 3, "device": CPU, **changes})
 
 
 def test_an_epoch_is_every_slice_once_in_an_order_of_its_own(data: SliceDataset) -> None:
