@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.release import __version__
+from lits_deploy.sharding.rows import PlanWriter, read_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 PIECE = 10_000
 """Files in one: what is lost by a kill at most."""
-
-_BATCH = 5000
 
 
 class Said(NamedTuple):
@@ -54,21 +53,13 @@ def key_of(record: JobRecord) -> str:
 
 def write(stream: IO[bytes], rows: list[Said]) -> None:
     """Write some files as Parquet."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = _schema()
-    arrays = [pa.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), stream, compression="zstd")
+    with PlanWriter(stream, _schema()) as writer:
+        writer.add(rows)
 
 
 def read(stream: IO[bytes]) -> Iterator[Said]:
     """What `write` wrote. Raises ValueError or OSError for anything else."""
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(stream) as piece:
-        for batch in piece.iter_batches(_BATCH, columns=list(Said._fields), use_threads=False):
-            yield from map(Said._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    return map(Said._make, read_columns(stream, Said._fields))
 
 
 def _schema() -> pa.Schema:

@@ -8,7 +8,7 @@ One row group a shard, so that whoever does a shard reads nothing else. pyarrow 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from lits_deploy.scans.discover import ScanRecord
@@ -99,11 +99,11 @@ def schema() -> pa.Schema:
 class PlanWriter:
     """Writes a plan's Parquet file, a shard at a time. Use as a context manager."""
 
-    def __init__(self, stream: Any) -> None:
-        """stream: a path, or a file open for writing."""
+    def __init__(self, stream: Any, columns: pa.Schema | None = None) -> None:
+        """stream: a path, or a file open for writing. columns: of other records than `PlannedRow`."""
         import pyarrow.parquet as pq
 
-        self._schema = schema()
+        self._schema = columns or schema()
         self._writer = pq.ParquetWriter(stream, self._schema, compression="zstd")
         self.groups = 0
 
@@ -113,7 +113,7 @@ class PlanWriter:
     def __exit__(self, *_: object) -> None:
         self._writer.close()
 
-    def add(self, rows: list[PlannedRow]) -> int:
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> int:
         """Write a shard's rows; the number of their row group."""
         import pyarrow as pa
 
@@ -126,9 +126,15 @@ class PlanWriter:
 
 def read_group(stream: IO[bytes], row_group: int) -> Iterator[PlannedRow]:
     """The rows of a row group; streamed."""
+    return map(PlannedRow._make, read_columns(stream, PlannedRow._fields, [row_group]))
+
+
+def read_columns(
+    stream: IO[bytes], names: Sequence[str], row_groups: list[int] | None = None
+) -> Iterator[tuple[Any, ...]]:
+    """These columns' values, row by row; streamed. Raises ValueError or OSError for what `PlanWriter` did not write."""
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(stream) as plan:
-        names = list(PlannedRow._fields)
-        for batch in plan.iter_batches(_BATCH, row_groups=[row_group], columns=names, use_threads=False):
-            yield from map(PlannedRow._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+    with pq.ParquetFile(stream) as file:
+        for batch in file.iter_batches(_BATCH, row_groups=row_groups, columns=list(names), use_threads=False):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
