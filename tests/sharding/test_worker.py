@@ -15,6 +15,7 @@ from folder_runs import SALT, SIZE
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
 from lits_deploy.parity import Parity
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans import Reading
@@ -76,12 +77,12 @@ def test_a_shard_without_job_at_hand_gives_the_same_ledger(bundle: Bundle, job: 
         asked = ShardRequest(
             shard=0, entry=asdict(entry), rows=str(tmp_path / "rows.parquet"), ledger=str(tmp_path / "there")
         )
-        assert remote.do(asked, lambda progress: None, stop, said.append).state == "published"
+        assert remote.do(asked, RunHooks(stop=stop), said.append).state == "published"
     assert not job.is_published(entry)
     job.publish(entry, tmp_path / "there")
     with Worker(start(bundle, job=job.location, pictures=False)) as local:
-        assert local.do(ShardRequest(shard=0), lambda progress: None, stop, said.append).state == "done"
-        assert local.do(ShardRequest(shard=1), lambda progress: None, stop, said.append).state == "published"
+        assert local.do(ShardRequest(shard=0), RunHooks(stop=stop), said.append).state == "done"
+        assert local.do(ShardRequest(shard=1), RunHooks(stop=stop), said.append).state == "published"
     assert (tmp_path / "there").stat().st_mode & 0o777 == 0o600
     assert job.missing(record) == []
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from types import TracebackType
 
 from lits_deploy.errors import LitsError
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.sharding.crew import Event, Joined, Left, Refused, ShardDone, Stopped
 from lits_deploy.sharding.messages import ShardRequest, Start
@@ -70,7 +71,7 @@ class InProcess:
         said: list[str] = []
         try:
             self._before(shard)
-            done = self._worker.do(ShardRequest(shard=shard), lambda progress: None, self._stop, said.append)
+            done = self._worker.do(ShardRequest(shard=shard), RunHooks(stop=self._stop), said.append)
         except ChildProcessError as error:
             return Left(name, str(error))
         except KeyboardInterrupt:
