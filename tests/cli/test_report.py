@@ -13,6 +13,7 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.app import app
 from lits_deploy.errors import ContractError, OutputError, UserError
+from lits_deploy.pipeline.context import RunHooks
 from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 
@@ -78,8 +79,8 @@ def test_a_watch_without_report_leaves_the_one_that_is_there_alone(
 ) -> None:
     finishes: list[object] = []
 
-    def watched(*_: object, finish: object, **__: object) -> SimpleNamespace:
-        finishes.append(finish)
+    def watched(*_: object, hooks: RunHooks, **__: object) -> SimpleNamespace:
+        finishes.append(hooks.finish)
         return SimpleNamespace(stopped=False)
 
     monkeypatch.setattr("lits_deploy.watch.service.watch_folder", watched)

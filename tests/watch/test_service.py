@@ -319,7 +319,7 @@ def test_a_folder_that_cannot_be_written_for_a_while_is_waited_for(
     calls, real = [], service.run_folder
 
     def failing(*arguments: Any, **named: Any) -> Any:
-        calls.append(set(named["only"]))
+        calls.append(set(arguments[1].only))
         if 1 < len(calls) < 5:
             raise OutputError("The disk is full.", fix="make room")
         return real(*arguments, **named)
