@@ -18,7 +18,7 @@ from lits_deploy.api.paths import Scans, roots_of
 from lits_deploy.api.series import SeriesRows, of_one_call, without_names
 from lits_deploy.contract import Task
 from lits_deploy.ledger import EXCLUDED, OK
-from lits_deploy.pipeline.context import RunContext
+from lits_deploy.pipeline.context import RunContext, RunHooks
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.results import MASKS, STATUS, VOLUMES
@@ -64,7 +64,13 @@ class Segmenter(OpenedBundle):
 
             options = of_one_call(self._options, formats=("jsonl",))
             summary = run_folder(
-                self.bundle, roots_of(path), out, task=self.task, options=options, runtime=self._open, finish=finish
+                self.bundle,
+                roots_of(path),
+                out,
+                task=self.task,
+                options=options,
+                runtime=self._open,
+                hooks=RunHooks(finish=finish),
             )
             masks = {(row["path"], row["index"]): row for row in _rows(MASKS.path(out, "jsonl"))}
             (figures,) = _rows(VOLUMES.path(out, "jsonl")) or [{}]
