@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from lits_deploy import private
 from lits_deploy.errors import OutputError, UserError
-from lits_deploy.locks import open_lock
+from lits_deploy.locks import take_lock
 from lits_deploy.pipeline.options import ClassifyOptions
 
 LOCK = ".lits-deploy.watch.lock"
@@ -38,14 +37,12 @@ def alone(folder: Path) -> Iterator[None]:
     made = not folder.exists()
     try:
         private.make_folder(folder)
-        descriptor = open_lock(folder / LOCK)
+        descriptor = take_lock(folder / LOCK)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+    if descriptor is None:
+        raise OutputError(f"Another watch writes to {folder}.", fix="end it, or --out elsewhere")
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"Another watch writes to {folder}.", fix="end it, or --out elsewhere") from error
         yield
         made = False
     finally:
