@@ -33,7 +33,6 @@ class Reported:
     """Where a worker is with its shard."""
 
     worker: str
-    shard: int
     progress: Progress
 
 
@@ -42,7 +41,6 @@ class ShardDone:
     """A shard is done. slices: answered by this attempt; failed: files; warnings: what a user should know."""
 
     worker: str
-    shard: int
     slices: int = 0
     failed: int = 0
     warnings: tuple[str, ...] = ()
@@ -53,7 +51,6 @@ class Refused:
     """A worker cannot do a shard, and says why in one line."""
 
     worker: str
-    shard: int
     why: str
 
 
@@ -62,7 +59,6 @@ class Stopped:
     """A worker was asked to stop, and has stopped in good order: its shard goes on from there another time."""
 
     worker: str
-    shard: int
 
 
 @dataclass(frozen=True)

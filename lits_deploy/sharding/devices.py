@@ -28,7 +28,6 @@ class Devices:
         self._start, self._targets = start, {target.name: target for target in targets}
         self._command = command
         self._children: dict[str, Child] = {}
-        self._shards: dict[str, int] = {}
         self._stopping = False
         self._wakeup = Wakeup()
 
@@ -57,7 +56,6 @@ class Devices:
 
     def give(self, worker: str, shard: int) -> None:
         """Have a child do a shard."""
-        self._shards[worker] = shard
         self._children[worker].send({"shard": shard})
 
     def stop(self) -> None:
@@ -94,32 +92,26 @@ class Devices:
 
     def _heard(self, name: str, child: Child) -> Iterator[Event]:
         for message in child.receive():
-            yield from self._event(name, message)
+            if "broken" in message:
+                raise UserError(message["broken"], fix=message["fix"])
+            yield event_of(name, message)
         if child.out is None:
             del self._children[name]
-            self._shards.pop(name, None)
             why = child.ended()
             child.close(kill=True)
             yield Left(name, why)
 
-    def _event(self, name: str, message: dict[str, Any]) -> Iterator[Event]:
-        if "broken" in message:
-            raise UserError(message["broken"], fix=message["fix"])
-        yield event_of(name, self._shards.get(name, -1), message)
-        if {"published", "refused", "stopped"} & set(message):
-            self._shards.pop(name, None)
 
-
-def event_of(worker: str, shard: int, message: dict[str, Any]) -> Event:
-    """What a worker said (`sharding.worker`), of the shard that it is at."""
+def event_of(worker: str, message: dict[str, Any]) -> Event:
+    """What a worker said (`sharding.worker`)."""
     if "joined" in message:
         return Joined(worker, message["joined"])
     if "progress" in message:
-        return Reported(worker, shard, Progress(**message["progress"]))
+        return Reported(worker, Progress(**message["progress"]))
     if "published" in message:
-        return ShardDone(worker, shard, message["published"], message["failed"], tuple(message["warnings"]))
+        return ShardDone(worker, message["published"], message["failed"], tuple(message["warnings"]))
     if "refused" in message:
-        return Refused(worker, shard, message["refused"])
+        return Refused(worker, message["refused"])
     if "stopped" in message:
-        return Stopped(worker, shard)
+        return Stopped(worker)
     return Noted(message["note"])

@@ -68,7 +68,7 @@ class RayCluster:
         """
         self._told = {"start": start.to_json(), "address": address, "cpu_workers": cpu_workers}
         self._command = command
-        self._shards: dict[str, int] = {}
+        self._busy: set[str] = set()
         self._wakeup = Wakeup()
         self._driver: Child | None = None
 
@@ -94,7 +94,7 @@ class RayCluster:
 
     def give(self, worker: str, shard: int) -> None:
         """Have a worker do a shard."""
-        self._shards[worker] = shard
+        self._busy.add(worker)
         self._send({"give": worker, "shard": shard})
 
     def stop(self) -> None:
@@ -136,16 +136,16 @@ class RayCluster:
             raise UserError(message["broken"], fix=message["fix"])
         worker = message.get("worker", "")
         if "left" in message:
-            self._shards.pop(worker, None)
+            self._busy.discard(worker)
             yield Left(worker, message["left"], lost=message["lost"], returns=not message["lost"])
         elif "joined" in message:
             yield Joined(worker, message["joined"], machine=message["machine"])
         elif "note" in message:
             yield Noted(message["note"])
-        elif worker in self._shards:
-            yield event_of(worker, self._shards[worker], message)
+        elif worker in self._busy:
+            yield event_of(worker, message)
             if {"published", "refused", "stopped"} & set(message):
-                del self._shards[worker]
+                self._busy.remove(worker)
 
     def _send(self, message: dict[str, Any]) -> None:
         if self._driver is not None:

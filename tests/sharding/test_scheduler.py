@@ -59,7 +59,7 @@ class FakeCrew:
 
     def stop(self) -> None:
         self.stops += 1
-        self.events.extend(Stopped(worker, shard) for worker, shard in self.busy.items())
+        self.events.extend(Stopped(worker) for worker in self.busy)
 
     def wake(self) -> None:
         pass
@@ -70,7 +70,7 @@ class FakeCrew:
 
 
 def does_it(worker: str, shard: int, attempt: int) -> list[Event]:
-    return [Reported(worker, shard, at(4)), ShardDone(worker, shard, slices=10, failed=1)]
+    return [Reported(worker, at(4)), ShardDone(worker, slices=10, failed=1)]
 
 
 def run(crew: FakeCrew, shards: Iterable[ShardEntry], stop: Stop | None = None, **more: object) -> Outcome:
@@ -128,7 +128,7 @@ def test_lost_machines_count_less_than_deaths() -> None:
 
 def test_a_refused_shard_is_tried_by_somebody_else_then_failed() -> None:
     def act(worker: str, shard: int, attempt: int) -> list[Event]:
-        return [Refused(worker, shard, "planned again")] if shard == 1 else does_it(worker, shard, attempt)
+        return [Refused(worker, "planned again")] if shard == 1 else does_it(worker, shard, attempt)
 
     crew = FakeCrew(["a", "b"], act)
     outcome = run(crew, [entry(0), entry(1), entry(2), entry(3)])
@@ -139,7 +139,7 @@ def test_a_refused_shard_is_tried_by_somebody_else_then_failed() -> None:
 
 def test_a_machine_where_nothing_works_gets_no_more_while_others_go_on() -> None:
     def act(worker: str, shard: int, attempt: int) -> list[Event]:
-        return [Refused(worker, shard, "no such mount")] if worker == "bad" else does_it(worker, shard, attempt)
+        return [Refused(worker, "no such mount")] if worker == "bad" else does_it(worker, shard, attempt)
 
     crew = FakeCrew(["bad", "good"], act)
     outcome = run(crew, [entry(number) for number in range(20)])
@@ -149,7 +149,7 @@ def test_a_machine_where_nothing_works_gets_no_more_while_others_go_on() -> None
 
 def test_several_workers_of_a_machine_where_nothing_works_fail_no_shard() -> None:
     def act(worker: str, shard: int, attempt: int) -> list[Event]:
-        return [Refused(worker, shard, "no such mount")] if worker[0] == "b" else does_it(worker, shard, attempt)
+        return [Refused(worker, "no such mount")] if worker[0] == "b" else does_it(worker, shard, attempt)
 
     crew = FakeCrew(["b1", "b2", "b3", "b4", "good"], act)
     outcome = run(crew, [entry(number) for number in range(20)])
@@ -158,7 +158,7 @@ def test_several_workers_of_a_machine_where_nothing_works_fail_no_shard() -> Non
 
 
 def test_where_nobody_succeeds_the_work_ends_early() -> None:
-    crew = FakeCrew(["a", "b"], lambda worker, shard, attempt: [Refused(worker, shard, "The disk is full.")])
+    crew = FakeCrew(["a", "b"], lambda worker, shard, attempt: [Refused(worker, "The disk is full.")])
     outcome = run(crew, [entry(number) for number in range(50)])
     assert len(crew.given) == 2 * ALONE
     assert set(outcome.failed.values()) == {"The disk is full."}
@@ -239,7 +239,7 @@ def test_what_a_dead_worker_was_at_counts_no_more() -> None:
 
 def test_what_a_user_should_know_is_said_once() -> None:
     def act(worker: str, shard: int, attempt: int) -> list[Event]:
-        return [Noted("from a node"), ShardDone(worker, shard, warnings=("short of memory",))]
+        return [Noted("from a node"), ShardDone(worker, warnings=("short of memory",))]
 
     outcome = run(FakeCrew(["a", "b"], act), [entry(number) for number in range(4)])
     assert outcome.notes == ("from a node", "short of memory")
@@ -270,7 +270,7 @@ def test_whatever_happens_every_shard_is_accounted_for_once(what: list[str], wor
         if how == "done":
             return does_it(worker, shard, attempt)
         if how == "refuse":
-            return [Refused(worker, shard, "no")]
+            return [Refused(worker, "no")]
         return [Left(worker, how, lost=how == "lose")]
 
     outcome = run(FakeCrew([f"w{n}" for n in range(workers)], act), [entry(number) for number in range(shards)])

@@ -75,10 +75,10 @@ class InProcess:
         except ChildProcessError as error:
             return Left(name, str(error))
         except KeyboardInterrupt:
-            return Stopped(name, shard)
+            return Stopped(name)
         except LitsError as error:
-            return Refused(name, shard, str(error))
+            return Refused(name, str(error))
         if done.state == "stopped":
-            return Stopped(name, shard)
+            return Stopped(name)
         run = done.run
-        return ShardDone(name, shard, run.now if run else 0, run.failed if run else 0, tuple(said))
+        return ShardDone(name, run.now if run else 0, run.failed if run else 0, tuple(said))
