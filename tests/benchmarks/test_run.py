@@ -74,7 +74,7 @@ def document(bundle: Bundle, data: Path) -> dict[str, Any]:
         candidates=original_candidates(Path("run"), original, 1),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates_module, "places", lambda: [("onnxruntime", "cpu")])
+        patch.setattr(candidates_module, "targets", lambda: [("onnxruntime", "cpu")])
         patch.setattr(run_module, "open_reference", lambda *_: reference)
         patch.setattr(scenarios_module, "cold_start", lambda *_, **__: dict(COLD))
         patch.setattr(scenarios_module, "OFFLINE_S", {"full": 0.2})

@@ -49,7 +49,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path | None]:
 
     monkeypatch.setattr("lits_deploy.trt.open.open_tensorrt", open_it)
     for module in (backends, verify_module, candidates):
-        monkeypatch.setattr(module, "places", lambda: [("tensorrt", "cuda:0")])
+        monkeypatch.setattr(module, "targets", lambda: [("tensorrt", "cuda:0")])
     return folders
 
 
