@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lits_deploy import DISCLAIMER
 from lits_deploy.errors import UserError
@@ -15,8 +15,11 @@ if TYPE_CHECKING:  # the command's help needs none of them
     from lits_deploy.trt.engines import EngineOptions
 
 
-def build(folder: Path, options: EngineOptions) -> None:
-    """Build a bundle's engines and print a table of them; UserError: the first that failed, when all are done."""
+def build(folder: Path, options: EngineOptions, *, as_json: bool = False) -> dict[str, Any]:
+    """Build a bundle's engines; their records. Prints a table of them unless `as_json`.
+
+    Raises UserError: the first that failed, when all are done.
+    """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, table
     from lits_deploy.trt.cache import EngineCache
@@ -26,6 +29,8 @@ def build(folder: Path, options: EngineOptions) -> None:
     failures = {name: engine for name, engine in built.items() if isinstance(engine, UserError)}
     for name, failure in [*failures.items()][1:]:  # the first ends the command
         console.print(f"{name}: {failure}")
+    if as_json and not failures:
+        return {name: engine.record.to_json() for name, engine in built.items() if not isinstance(engine, UserError)}
     header = ("artifact", "layers as built", "for", "batches", "MB", "s", "goldens")
     rows = [(name, *_cells(engine)) for name, engine in built.items()]
     table(header, rows, right=("MB", "s"))
@@ -35,6 +40,7 @@ def build(folder: Path, options: EngineOptions) -> None:
     if options.engine_cache is not None:
         cache = EngineCache(options.engine_cache)
         console.print(f"next:  lits-deploy verify {folder} --engine-cache {cache.folder}")
+    return {}
 
 
 def _cells(engine: PreparedEngine | UserError) -> tuple[str, ...]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from export.choices import Checkpoint, Flips, Networks
 from export.cli import engines
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import reporting
+from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli.bundle.inspect import to_json
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.errors import DataError, UserError
+
+if TYPE_CHECKING:  # the command's help needs no numpy
+    from lits_deploy.bundle import Bundle
 
 
 @exit_codes("0 done", "1 a precision failed its gate")
@@ -89,6 +94,7 @@ def export(
     ),
     trt_flavour: str | None = typer.Option(None, help="With --trt: auto, tensorrt or rtx. [default: auto]"),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a bundle at OUT."),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Turn a training run into a bundle that proves itself.
 
@@ -106,7 +112,9 @@ def export(
         raise UserError(
             "--calibration, --gate, --allow-failing, --gate-report go with --fp16 or --int8.", fix="add one"
         )
+    from lits_deploy.bundle import Bundle
     from lits_deploy.bundle_zip import looks_like_bundle
+    from lits_deploy.cli.console import console, print_json, progress_bar
     from lits_deploy.operating_point import ARGMAX, parse_rule
     from lits_deploy.trt.engines import EngineOptions
 
@@ -127,7 +135,9 @@ def export(
         others = (fp16, int8, out, weights, data, window, networks, cam is not None, flips != "none", rule != ARGMAX)
         if not trt or any(others):
             raise UserError(f"{run} is a bundle already.", fix="build its engines with --trt alone, or export its run")
-        engines.build(run, options)
+        records = engines.build(run, options, as_json=as_json)
+        if as_json:
+            print_json({**to_json(Bundle.open(run), [], packed=run.is_file()), "engines": records})
         return
     with needs("export"):
         from export.cli.artifacts import show_artifacts
@@ -138,7 +148,6 @@ def export(
         from export.progress import ExportProgress
         from export.run import export as export_run
         from export.source import open_weights
-    from lits_deploy.cli.console import console, progress_bar
     from lits_deploy.events.emit import phase
     from lits_deploy.procedure import made_of
     from train import runs
@@ -200,21 +209,27 @@ def export(
         bundle = export_run(
             original, target, overwrite=overwrite, slices=slices, wanted=wanted, operating_point=rule, talk=talk
         )
-    if wanted:
-        show_artifacts(bundle)
-    shape = "×".join(map(str, original.contract.shape))
+    if not as_json:
+        if wanted:
+            show_artifacts(bundle)
+        _print(bundle, against=None if weights or original.folded else source)
+    records = engines.build(target, options, as_json=as_json) if trt else {}
+    if as_json:
+        print_json({**to_json(bundle, [], packed=False), "engines": records})
+    if bundle.manifest.left_out:
+        raise typer.Exit(exits.SOME_FAILED)
+
+
+def _print(bundle: Bundle, *, against: Path | None) -> None:
+    """What was made, and the commands that come next. against: the run that a benchmark can compare it with."""
+    from lits_deploy.cli.console import console
+
+    target, task = bundle.folder, bundle.manifest.task
+    shape = "×".join(map(str, bundle.manifest.contract.shape))
     console.print(f"bundle {target} ({bundle.sha256[:12]}), {shape} in")
     console.print(DISCLAIMER)
     console.print(f"next:  lits-deploy verify {target}")
-    if original.info.task == "segment":
-        console.print(f"       lits-deploy segment {target} SCANS --out OUT")
-    if original.info.task == "classify":
-        console.print(f"       lits-deploy classify {target} SCANS --out OUT")
-        if any(artifact.name == "int8-cpu" for artifact in bundle.manifest.artifacts):
-            console.print(f"       lits-deploy classify {target} SCANS --out OUT --precision int8")
-    against = "" if weights or original.folded else f" --against {source}"
-    console.print(f"       lits-deploy benchmark {target}{against}")
-    if trt:
-        engines.build(target, options)
-    if bundle.manifest.left_out:
-        raise typer.Exit(exits.SOME_FAILED)
+    console.print(f"       lits-deploy {task} {target} SCANS --out OUT")
+    if task == "classify" and any(artifact.name == "int8-cpu" for artifact in bundle.manifest.artifacts):
+        console.print(f"       lits-deploy classify {target} SCANS --out OUT --precision int8")
+    console.print(f"       lits-deploy benchmark {target}{'' if against is None else f' --against {against}'}")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import typer
 
-from lits_deploy.cli import reporting
+from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli.bundle.inspect import to_json
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.operating_point import ARGMAX, FORMS
@@ -29,6 +30,7 @@ def pair(
         ARGMAX, metavar="RULE", help=f"Rule by which a slice is called a lesion: {FORMS}."
     ),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a bundle at OUT."),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Make one bundle of a classifier and a U-Net.
 
@@ -37,7 +39,7 @@ def pair(
     """
     from lits_deploy import DISCLAIMER
     from lits_deploy.bundle import Bundle
-    from lits_deploy.cli.console import console
+    from lits_deploy.cli.console import console, print_json
     from lits_deploy.operating_point import parse_rule, point_of, promised
     from lits_deploy.witnesses import PAIR, pair_lines
 
@@ -47,6 +49,9 @@ def pair(
     made = make_pair(
         Bundle.open(classifier), Bundle.open(unet), runs, out, rule=rule, overwrite=overwrite, say=console.print
     )
+    if as_json:
+        print_json(to_json(made, [], packed=False))
+        return
     for line in pair_lines(made.manifest.metrics[PAIR]):
         console.print(f"  {line}")
     artifact = made.artifact()

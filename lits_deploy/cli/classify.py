@@ -34,14 +34,15 @@ def classify(
         help="Write report.html, with pictures of suspicious slices; --no-report does not update an earlier one.",
     ),
     segmenter: str | None = run_options.SEGMENTER,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Classify folders of CT slices with a bundle.
 
     A file that cannot be used is a row with its reason. Interrupted or killed, the same command goes on where it was.
     """
     from lits_deploy.api.folders import classify_folder
-    from lits_deploy.cli.console import progress_bar, warn
-    from lits_deploy.cli.summaries import print_summary
+    from lits_deploy.cli.console import print_json, progress_bar, warn
+    from lits_deploy.cli.summaries import print_summary, run_document
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.report.finish import check_drawn
 
@@ -50,7 +51,7 @@ def classify(
     unet = None if segmenter is None else locations.bundle_at(segmenter)
     over = spread.asked_for(devices, on, shard_slices, options, job)
     if (asked := jobs.asked_for(job, shard, scans, out)) is not None:
-        jobs.do_shard(local, asked, task="classify", options=options, pictures=report, segmenter=unet)
+        jobs.do_shard(local, asked, task="classify", options=options, pictures=report, segmenter=unet, as_json=as_json)
     roots = locations.scans_at(scans)
     with locations.results_at(out, options) as (folder, options):
         opened = run_options.bundle_and_scans(local, roots)
@@ -58,7 +59,7 @@ def classify(
             from lits_deploy.sharding.spread import Spread
 
             what = Spread(bundle=opened, scans=roots, out=folder, options=options, report=report, segmenter=unet)
-            spread.do_spread(over, what)
+            spread.do_spread(over, what, named=out, as_json=as_json)
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "classify", stop)
             summary = classify_folder(
@@ -73,5 +74,8 @@ def classify(
             )
         for warning in summary.warnings:
             warn(warning)
-        print_summary(summary)
+        if as_json:
+            print_json(run_document(out, summary))
+        else:
+            print_summary(summary)
         raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.news))

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich import progress
 from rich.console import Console
 from rich.table import Column, Table
@@ -37,11 +38,25 @@ class Plain(Console):
         raise
 
 
-console = Plain(highlight=False, soft_wrap=True)
+class _Results(Plain):
+    """Standard output; in `json_alone` standard error, unless a log is there."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """One line, or a table."""
+        if _documents is None:
+            super().print(*objects, **how)
+        elif not (self.quiet or ((session := current()) and (session.asked.quiet or session.asked.log_format))):
+            errors.print(*objects, **how)
+
+
+console = _Results(highlight=False, soft_wrap=True)
 """Results and summaries: standard output."""
 
 errors = Plain(stderr=True, highlight=False, soft_wrap=True)
 """Progress and warnings: standard error, so that standard output can be piped."""
+
+_documents: list[Any] | None = None
+"""Of a command with --json: what it has to print at its end."""
 
 
 def note(text: str, *, level: int = logging.INFO, kind: str = "note", prefix: str = "") -> None:
@@ -72,7 +87,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequen
         drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*row)
-    if console.is_terminal:
+    if console.is_terminal or _documents is not None:
         console.print(drawn)
         return
     width = console.measure(drawn, options=console.options.update(max_width=10_000)).maximum
@@ -99,8 +114,29 @@ def print_others(others: Mapping[str, int]) -> None:
 
 
 def print_json(document: Any) -> None:
-    """Print JSON whose every character is printable and whose values are exact."""
-    say(*printable_json(document).split("\n"), to=console.file)
+    """Print JSON whose every character is printable and whose values are exact; in `json_alone` at its end."""
+    if _documents is not None:
+        _documents.append(document)
+    elif not console.quiet:
+        say(*printable_json(document).split("\n"), to=console.file)
+
+
+@contextmanager
+def json_alone() -> Iterator[None]:
+    """What a command with --json runs in: standard output gets its document and nothing else, and that only where the
+    command does not end by an error."""
+    global _documents
+    _documents, ended = [], None
+    try:
+        yield
+    except typer.Exit as end:
+        ended = end
+    finally:
+        documents, _documents = _documents or [], None
+    for document in documents:
+        print_json(document)
+    if ended is not None:
+        raise ended
 
 
 class _Words(progress.ProgressColumn):

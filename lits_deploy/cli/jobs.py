@@ -58,13 +58,15 @@ def do_shard(
     options: ClassifyOptions,
     pictures: bool = False,
     segmenter: Path | None = None,
+    as_json: bool = False,
 ) -> NoReturn:
     """Do a shard, and say how it went. Ends with 0 where it is done: a failed file is a row of it, which `merge`
     counts, and an array of jobs is not to try it again."""
     from lits_deploy.bundle import Bundle
-    from lits_deploy.cli.console import progress_bar, warn
+    from lits_deploy.cli.console import print_json, progress_bar, warn
     from lits_deploy.pipeline.context import RunHooks
     from lits_deploy.pipeline.network import check_task
+    from lits_deploy.pipeline.record import counts_of
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.job_folder import JobFolder
     from lits_deploy.sharding.job_options import check_fixed
@@ -85,17 +87,21 @@ def do_shard(
             say=warn,
         )
         summary = run_shard(job, number, work)
-    print_shard(summary)
+    for warning in summary.run.warnings if summary.run else ():
+        warn(warning)
+    if as_json:
+        counts = None if summary.run is None else counts_of(summary.run)
+        print_json({"job": asked.job, "shard": number, "state": summary.state, "counts": counts})
+    else:
+        print_shard(summary)
     raise typer.Exit(stop.exit_code if summary.state == "stopped" else exits.DONE)
 
 
 def print_shard(summary: ShardSummary) -> None:
-    """One line, and warnings."""
-    from lits_deploy.cli.console import console, warn
+    """One line."""
+    from lits_deploy.cli.console import console
 
     run, name = summary.run, f"shard {summary.number}"
-    for warning in run.warnings if run else ():
-        warn(warning)
     if summary.state == "done":
         console.print(f"{name} was done before: nothing to do")
     elif summary.state == "superseded":

@@ -53,6 +53,7 @@ def merge(
     masks: str = run_options.MASKS,
     *,
     options: ClassifyOptions,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Merge the shards of a plan into the output folder that one machine would have written.
 
@@ -60,7 +61,8 @@ def merge(
     after JOB was planned again, and `classify BUNDLE SCANS --out OUT` with the same salt goes on with it, too.
     """
     from lits_deploy.bundle import Bundle
-    from lits_deploy.cli.console import progress_bar, warn
+    from lits_deploy.cli.console import print_json, progress_bar, warn
+    from lits_deploy.cli.summaries import run_document
     from lits_deploy.pipeline.context import RunHooks
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.job_folder import JobFolder
@@ -83,7 +85,11 @@ def merge(
             )
         for warning in (*summary.run.warnings, *said):
             warn(warning)
-        print_merge(summary)
+        if as_json:
+            failures = {str(number): why for number, why in summary.failures.items()}
+            print_json({**run_document(out, summary.run, summary.segmented), "failures": failures})
+        else:
+            print_merge(summary)
         if stop.requested:
             raise typer.Exit(stop.exit_code)
         raise typer.Exit(exits.of_signal(signal.SIGINT) if summary.missing else exits.of_failures(summary.run.news))

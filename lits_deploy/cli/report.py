@@ -19,18 +19,23 @@ def report(
     ),
     ledger: Path | None = typer.Option(None, help="Folder of its ledger, if the run had one elsewhere."),
     group_readable: bool | None = run_options.RunOptions.group_readable,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Draw tables and report.html again from a run's ledger.
 
     Needs neither the scans nor a network: pictures of suspicious slices are in the ledger, and whoever has it can see
     them.
     """
-    from lits_deploy.cli.console import console
+    from lits_deploy.cli.console import console, print_json
     from lits_deploy.report.redraw import redraw
     from lits_deploy.tables import check_formats
 
     wanted = run_options.names(formats)
     check_formats(wanted)
-    for path in redraw(out, formats=wanted, ledger_folder=ledger, group_readable=group_readable):
+    files = redraw(out, formats=wanted, ledger_folder=ledger, group_readable=group_readable)
+    if as_json:
+        print_json({"out": str(out), "files": [str(path) for path in files], "disclaimer": DISCLAIMER})
+        return
+    for path in files:
         console.print(f"→ {path}")
     console.print(DISCLAIMER)

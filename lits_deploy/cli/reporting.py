@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -70,16 +71,18 @@ def reported(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     def extended(command: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(command)
         def run(**given: Any) -> R:
-            from lits_deploy.cli.console import errors
+            from lits_deploy.cli.console import errors, json_alone
             from lits_deploy.events.session import CommandSession, ReportingOptions
 
             asked = ReportingOptions(**{option: given.pop(option) for option in OPTIONS})
             if asked.verbose and asked.quiet:
                 raise UserError("--verbose and --quiet exclude each other.", fix="give one of them")
             _check_folders(asked.log_file, asked.metrics, given)
+            alone = json_alone() if given.get("as_json") else nullcontext()
             if not speaks():
-                return command(**given)
-            with CommandSession(name, asked, show=errors.print, terminal=errors.is_terminal):
+                with alone:
+                    return command(**given)
+            with CommandSession(name, asked, show=errors.print, terminal=errors.is_terminal), alone:
                 return command(**given)
 
         signature = inspect.signature(command)

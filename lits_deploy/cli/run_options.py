@@ -34,7 +34,7 @@ SCANS_OR_JOB = typer.Argument(
     None, help="Folders, files and zips, also s3://…: DICOM, NIfTI, PNG and JPEG. None with --job."
 )
 BUNDLE = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them: folder or zip, also s3://….")
-AS_JSON = typer.Option(False, "--json", help="Print JSON.")
+AS_JSON = typer.Option(False, "--json", help="Print the result as JSON, and all else on standard error.")
 SEGMENTER = typer.Option(
     None, metavar="BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
 )

@@ -39,14 +39,15 @@ def segment(
     masks: str = run_options.MASKS,
     *,
     options: ClassifyOptions,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Segment liver and lesions with a U-Net's bundle: masks that lie on their sources, volumes in ml.
 
     OUT/masks holds a mask of every slice (png), volume (nifti) or DICOM series (nifti, dicom-seg); masks.csv says which
     belongs to which, and why there is none. Interrupted or killed, the same command goes on where it was.
     """
-    from lits_deploy.cli.console import progress_bar, warn
-    from lits_deploy.cli.summaries import print_masks, print_summary
+    from lits_deploy.cli.console import print_json, progress_bar, warn
+    from lits_deploy.cli.summaries import print_masks, print_summary, run_document
     from lits_deploy.pipeline.context import RunHooks
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.segmentation.run import segment_folder
@@ -54,7 +55,7 @@ def segment(
     local = locations.bundle_at(bundle)
     over = spread.asked_for(devices, on, shard_slices, options, job)
     if (asked := jobs.asked_for(job, shard, scans, out)) is not None:
-        jobs.do_shard(local, asked, task="segment", options=options)
+        jobs.do_shard(local, asked, task="segment", options=options, as_json=as_json)
     roots, formats = locations.scans_at(scans), run_options.names(masks)
     with locations.results_at(out, options) as (folder, options):
         opened = run_options.bundle_and_scans(local, roots)
@@ -62,13 +63,16 @@ def segment(
             from lits_deploy.sharding.spread import Spread
 
             what = Spread(bundle=opened, scans=roots, out=folder, task="segment", options=options, masks=formats)
-            spread.do_spread(over, what)
+            spread.do_spread(over, what, named=out, as_json=as_json)
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "segment", stop, last="writing masks")
             hooks = RunHooks(stop=stop, on_progress=show)
             summary = segment_folder(opened, roots, folder, masks=formats, options=options, hooks=hooks)
         for warning in summary.run.warnings:
             warn(warning)
-        print_masks(summary)
-        print_summary(summary.run)
+        if as_json:
+            print_json(run_document(out, summary.run, summary))
+        else:
+            print_masks(summary)
+            print_summary(summary.run)
         raise typer.Exit(stop.exit_code if stop.requested else exits.of_failures(summary.run.news))

@@ -63,10 +63,12 @@ def asked_for(
     return AskedSpread(devices, on, shard_slices)
 
 
-def do_spread(asked: AskedSpread, spread: Spread) -> NoReturn:
-    """Run it, and say how it went."""
+def do_spread(asked: AskedSpread, spread: Spread, *, named: str | None = None, as_json: bool = False) -> NoReturn:
+    """Run it, and say how it went. named: what the user calls its `out`."""
     from lits_deploy.bundle import Bundle
-    from lits_deploy.cli.console import complain, progress_bar
+    from lits_deploy.cli.console import complain, note, print_json, progress_bar, warn
+    from lits_deploy.cli.summaries import run_document
+    from lits_deploy.events.wording import Quoting
     from lits_deploy.pipeline.stop import stop_on_signals
     from lits_deploy.sharding.spread import spread_run
 
@@ -84,7 +86,19 @@ def do_spread(asked: AskedSpread, spread: Spread) -> NoReturn:
             bar.update(drawn, note="merging")
 
         summary = spread_run(spread, hire, on_plan=planning, on_progress=show, on_merge=merging, stop=stop)
-    print_spread(summary)
+    for line in summary.notes:
+        warn(Quoting(line, logged="A worker or the plan has something to say, which standard error has without a log."))
+    for warning in summary.merged.run.warnings:
+        if warning not in summary.notes:
+            warn(warning)
+    for number, why in list(summary.failed.items())[:_SHOWN]:
+        note(Quoting(f"shard {number} failed: {why}", logged=f"shard {number} failed"))
+    if as_json:
+        told = {"workers": summary.workers, "slices": summary.slices, "seconds": summary.seconds}
+        document = run_document(named, summary.merged.run, summary.merged.segmented)
+        print_json({**document, "spread": {**told, "failed": {str(n): why for n, why in summary.failed.items()}}})
+    else:
+        print_spread(summary)
     if stop.requested:
         raise typer.Exit(stop.exit_code)
     if summary.merged.missing:
@@ -111,19 +125,11 @@ def _hire(asked: AskedSpread, options: ClassifyOptions) -> Hire:
 
 
 def print_spread(summary: SpreadSummary) -> None:
-    """Warnings, then what is in the output folder and how fast it came."""
-    from lits_deploy.cli.console import note, warn
+    """What is in the output folder and how fast it came."""
+    from lits_deploy.cli.console import note
     from lits_deploy.cli.summaries import print_masks, print_summary
-    from lits_deploy.events.wording import Quoting
 
     run = summary.merged.run
-    for line in summary.notes:
-        warn(Quoting(line, logged="A worker or the plan has something to say, which standard error has without a log."))
-    for warning in run.warnings:
-        if warning not in summary.notes:
-            warn(warning)
-    for number, why in list(summary.failed.items())[:_SHOWN]:
-        note(Quoting(f"shard {number} failed: {why}", logged=f"shard {number} failed"))
     if summary.merged.segmented is not None:
         print_masks(summary.merged.segmented)
     before = run.slices - summary.slices

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lits_deploy import DISCLAIMER
 
@@ -43,6 +43,26 @@ def print_summary(summary: RunSummary, *, done: str | None = None) -> None:
     if summary.stopped:
         console.print(f"Stopped with {summary.missing:,} files to go: the same command goes on from here.")
     console.print(DISCLAIMER)
+
+
+def run_document(out: str | None, summary: RunSummary, segmented: SegmentSummary | None = None) -> dict[str, Any]:
+    """What `--json` prints of a run: OUT and its files by the user's path, the masks, and run.json."""
+    from lits_deploy.run_json import read_run_json
+
+    place, folder = (out or "results").rstrip("/"), summary.run_json.parent
+    files = [f"{place}/{path.relative_to(folder).as_posix()}" for path in (*summary.tables, summary.run_json)]
+    masks = {} if segmented is None else {"masks": masks_document(segmented)}
+    return {"out": place, "files": files, **masks, "run": read_run_json(summary.run_json)}
+
+
+def masks_document(summary: SegmentSummary) -> dict[str, Any]:
+    """written: the masks are those of this run. files, slices: by format. without: reasons of slices without a mask."""
+    return {
+        "written": summary.written,
+        "files": dict(summary.masks),
+        "slices": dict(summary.slices),
+        "without": dict(summary.without),
+    }
 
 
 def print_masks(summary: SegmentSummary) -> None:

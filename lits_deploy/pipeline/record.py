@@ -109,21 +109,7 @@ def write_run_json(
         "answered_with": [row._asdict() for row in run.ledger.answered_with()],
         "machine": _machine(),
         "options": {**asked, **effort.options},
-        "counts": {
-            "files": summary.files,
-            "files_not_reached": summary.missing,
-            "slices": summary.slices,
-            "abstained": summary.abstained,
-            "excluded": summary.excluded,
-            "slices_now": summary.now,
-            "failed": summary.failed,
-            "acknowledged": summary.acknowledged,
-            "classes": dict(summary.classes),
-            "reasons": dict(summary.reasons),
-            "excluded_reasons": dict(summary.excluded_reasons),
-            "not_scans": dict(summary.others),
-            "workers_replaced": effort.replaced,
-        },
+        "counts": {**counts_of(summary), "workers_replaced": effort.replaced},
         "ignored": {"patterns": ignored.patterns, "hashed_paths": len(ignored.paths)},
         **(
             {"decided": decided(run.artifact, run.options.operating_point)}
@@ -139,6 +125,24 @@ def write_run_json(
     }
     # A log for people: names of devices and classes can be printed.
     write_json(summary.run_json, printable_values(document))
+
+
+def counts_of(summary: RunSummary) -> dict[str, Any]:
+    """Files and slices by what became of them."""
+    return {
+        "files": summary.files,
+        "files_not_reached": summary.missing,
+        "slices": summary.slices,
+        "abstained": summary.abstained,
+        "excluded": summary.excluded,
+        "slices_now": summary.now,
+        "failed": summary.failed,
+        "acknowledged": summary.acknowledged,
+        "classes": dict(summary.classes),
+        "reasons": dict(summary.reasons),
+        "excluded_reasons": dict(summary.excluded_reasons),
+        "not_scans": dict(summary.others),
+    }
 
 
 def timings(session: StartTimes, summary: RunSummary, effort: RunEffort) -> dict[str, Any]:

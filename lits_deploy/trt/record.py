@@ -53,9 +53,12 @@ class EngineRecord:
     def write(self, folder: Path) -> Path:
         """Write the record, atomically."""
         path = folder / f"{self.key.digest}.json"
-        values = dataclasses.asdict(self)
-        write_json(path, {**values, "key": self.key.to_json()})
+        write_json(path, self.to_json())
         return path
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        return {**dataclasses.asdict(self), "key": self.key.to_json()}
 
     @classmethod
     def read(cls, path: Path) -> EngineRecord | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -263,13 +264,18 @@ def test_results_that_cannot_be_uploaded_are_uploaded_by_the_same_command(
     run(*how)
     server.fault(match="(POST|PUT) .*/out/(slices.csv|run.json).*", status=403, code="AccessDenied")
     (scans / "new.png").write_bytes(encoded(grey_pixels(SIZE, 99), "PNG"))
-    said = run(*how, code=2)
+    said = run(*how, "--json", code=2)
+    assert said.startswith("error: ")  # and no document
     assert "The results are on this machine, but s3://" in said
     assert "access denied" in said
     assert "the same command then uploads them" in said
     assert "out/run.json" not in server.keys(bucket)  # what is there is no whole run's
     server.well()
-    assert "0 slices in" in run(*how)
+    done = subprocess.run(command(*how, "--json"), capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    assert told["run"]["counts"]["slices_now"] == 0
+    assert {f"s3://{bucket}/out/{name}" for name in ("slices.csv", "run.json")} <= set(told["files"])
+    assert "uploaded" in done.stderr
     assert server.get(bucket, "out/slices.csv") == (tmp_path / "ledger" / "results" / "slices.csv").read_bytes()
 
 

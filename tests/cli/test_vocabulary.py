@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
+from command_tree import all_commands
 from lits_deploy.cli.app import app
 
 MEANINGS = {
@@ -39,17 +37,7 @@ MEANINGS = {
 """What the help of an option says wherever it occurs; `|`: one of these."""
 
 
-def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Each command that is no group, by its words."""
-    if not hasattr(command, "list_commands"):
-        yield " ".join(words), command
-        return
-    context = command.make_context(words[-1] if words else "lits-deploy", [], resilient_parsing=True)
-    for name in command.list_commands(context):
-        yield from commands(command.get_command(context, name), (*words, name))
-
-
-ALL = dict(commands(typer.main.get_command(app)))
+ALL = all_commands()
 OPTIONS = [
     (words, option, one)
     for words, command in ALL.items()

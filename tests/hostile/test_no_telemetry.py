@@ -29,7 +29,7 @@ OURS = (".cache/lits-deploy/", ".cache/matplotlib/", ".config/matplotlib/")
 QUICK = {
     "verify": "verify bundle",
     "classify": "classify bundle scans --out classified",
-    "segment": "segment unet scans --out segmented --format png",
+    "segment": "segment unet scans --out segmented --masks png",
     "doctor": "doctor",
 }
 LONG = {

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import patients, reporting
+from lits_deploy.cli import patients, reporting, run_options
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import Panelled
 from lits_deploy.errors import UserError
@@ -68,14 +68,16 @@ def _reproduce(
         show_default=False,
     ),
     window: tuple[float, float] | None = options.WINDOW,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
-    given = {name: value for name, value in locals().items() if name != "ctx"}  # first: nothing but the parameters
-    from lits_deploy.cli.console import console
+    given = {name: value for name, value in locals().items() if name not in ("ctx", "as_json")}  # parameters alone
+    from lits_deploy.cli.console import console, print_json
 
     with needs("train"):
         from train.cli.bars import Bars
         from train.device import torch_device, use_amp
         from train.recipes.lab.bench import BenchSettings
+        from train.recipes.lab.page import PAGE
         from train.recipes.lab.reproduce import reproduce
         from train.recipes.lab.scale import parse_scale
 
@@ -102,11 +104,14 @@ def _reproduce(
         except KeyboardInterrupt:
             console.print("stopped; finished trainings and epochs are kept. Go on with the same command.")
             raise
-    if len(results) == 1:
-        _print(results[0])
-    console.print(f"{out / 'report.html'}: every table and figure so far, on one page")
-    console.print(f"{out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs")
-    console.print(DISCLAIMER)
+    if as_json:
+        print_json({"out": str(out), "page": str(out / PAGE), "results": results, "disclaimer": DISCLAIMER})
+    else:
+        if len(results) == 1:
+            _print(results[0])
+        console.print(f"{out / PAGE}: every table and figure so far, on one page")
+        console.print(f"{out}/ID: README.md, tables as CSV and Markdown, figures as PNG, runs")
+        console.print(DISCLAIMER)
     raise typer.Exit(exits.DONE if all(result["finished"] for result in results) else exits.SOME_FAILED)
 
 
@@ -117,21 +122,30 @@ for _id, _summary in (*((recipe.id, recipe.summary) for recipe in RECIPES.values
 
 
 @app.command("list")
-def list_() -> None:
-    """Name the recipes, one a line."""
-    from lits_deploy.cli.console import table
+def list_(as_json: bool = run_options.AS_JSON) -> None:
+    """Name the recipes, one per line."""
+    from lits_deploy.cli.console import print_json, table
 
+    if as_json:
+        print_json([{"id": one.id, "summary": one.summary, "trains": one.trains} for one in RECIPES.values()])
+        return
     rows = [(recipe.id, recipe.summary, "yes" if recipe.trains else "no") for recipe in RECIPES.values()]
     table(("id", "what it makes", "trains"), rows)
 
 
 @app.command()
-def report(out: Path = typer.Argument(..., help="Folder that `reproduce` made.")) -> None:
+def report(
+    out: Path = typer.Argument(..., help="Folder that `reproduce` made."), as_json: bool = run_options.AS_JSON
+) -> None:
     """Gather everything in OUT into one page, OUT/report.html."""
-    from lits_deploy.cli.console import console
+    from lits_deploy.cli.console import console, print_json
     from train.recipes.lab.page import write_page
 
-    console.print(f"{write_page(out)}: one file, to be opened in a browser")
+    page = write_page(out)
+    if as_json:
+        print_json({"page": str(page), "disclaimer": DISCLAIMER})
+        return
+    console.print(f"{page}: one file, to be opened in a browser")
     console.print(DISCLAIMER)
 
 

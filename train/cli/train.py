@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import reporting
+from lits_deploy.cli import reporting, run_options
 from lits_deploy.cli.extras import needs
 from lits_deploy.contract import ResizeKernel
 from lits_deploy.errors import OutputError, UserError
@@ -95,13 +95,14 @@ def train(
         help="With --folds: one more network, trained on all of these patients, for `export --from all`.",
     ),
     resume: bool = typer.Option(False, "--resume", help="Go on with the run in OUT."),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Train a network of the thesis on CT slices.
 
     The defaults are the thesis's (Section 5.2): Adam, 15 epochs, batch 32, flips, colour jitter, random crop to 224.
     """
     given = dict(locals())  # first: nothing but the parameters
-    from lits_deploy.cli.console import console
+    from lits_deploy.cli.console import console, print_json
     from train.models.registry import network
 
     info = network(model)
@@ -143,7 +144,12 @@ def train(
         except KeyboardInterrupt:
             console.print(f"stopped; finished epochs are kept. Go on with the same command and --out {folder} --resume")
             raise
-    if folds is None:
+    if console.quiet:  # another process speaks for all
+        return
+    if as_json:
+        found = {"figures": figures} if folds is None else _out_of_fold(folder)
+        print_json({"run": str(folder), **found, "disclaimer": DISCLAIMER})
+    elif folds is None:
         _summary(figures, folder)
     else:
         _folded(folder, final)
@@ -171,6 +177,15 @@ def _summary(figures: dict[str, Any], folder: Path) -> None:
     console.print(f"next:  lits-deploy export {folder}")
 
 
+def _out_of_fold(folder: Path) -> dict[str, Any]:
+    """Of a folded run's own answers: the figures of all patients, and of each fold's."""
+    from train.folds.figures import by_fold, figures_of
+    from train.out_of_fold import of_run
+
+    answers = of_run(folder)
+    return {"figures": figures_of(answers), "folds": by_fold(answers)}
+
+
 def _folded(folder: Path, final: bool) -> None:
     from lits_deploy.cli.console import console, table
     from lits_deploy.synthetic import MARK
@@ -178,8 +193,6 @@ def _folded(folder: Path, final: bool) -> None:
     from train.folds.figures import by_fold, figures_of
     from train.out_of_fold import of_run
 
-    if console.quiet:  # another process speaks for all
-        return
     answers = of_run(folder)
     shown: dict[str, Callable[[dict[str, Any]], float | None]]
     if answers.task == "segment":

@@ -46,7 +46,10 @@ def inspect(
 
 
 def to_json(bundle: Bundle, problems: list[str], *, packed: bool) -> dict[str, Any]:
-    """path, packed, bundle (SHA-256), schema (of manifest.json), whole, problems, manifest (in today's schema)."""
+    """path, packed, bundle (SHA-256), schema (of manifest.json), whole, problems, manifest (in today's schema).
+
+    Commands that make a bundle print the same of it.
+    """
     return {
         "path": str(bundle.folder),
         "packed": packed,

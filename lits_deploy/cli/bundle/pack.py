@@ -6,18 +6,25 @@ from pathlib import Path
 
 import typer
 
+from lits_deploy.cli import run_options
+
 
 def pack(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
     out: Path | None = typer.Option(None, help="Zip file to write. [default: the bundle's name + .zip, here]"),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT where it exists."),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Make one zip file of a bundle, with the same hashes inside; equal bundles give equal bytes."""
-    from lits_deploy.cli.console import console
+    from lits_deploy.cli.console import console, print_json
     from lits_deploy.files import sha256_file
     from lits_deploy.packing import pack as pack_bundle
 
     path = pack_bundle(bundle, out, overwrite=overwrite)
-    console.print(f"→ {path}, {path.stat().st_size / 1e6:,.1f} MB")
-    console.print(f"{sha256_file(path)}  {path.name}")
+    size, sha256 = path.stat().st_size, sha256_file(path)
+    if as_json:
+        print_json({"path": str(path), "bytes": size, "sha256": sha256})
+        return
+    console.print(f"→ {path}, {size / 1e6:,.1f} MB")
+    console.print(f"{sha256}  {path.name}")
     console.print(f"next:  lits-deploy bundle unpack {path.name}   (there, after sha256sum gave the same)")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from lits_deploy.cli import reporting
+from lits_deploy.cli import reporting, run_options
 from train.choices import Format
 from train.cli import options
 
@@ -21,19 +21,23 @@ def phantom(
         "slices", "--layout", help="slices: training layout; nifti: as LiTS names them; dicom: CT series."
     ),
     workers: int | None = options.PROCESSES,
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Write synthetic CT with liver and lesion masks: the same patients as slices, NIfTI volumes or DICOM series.
 
     Slices are split by patient into train, validate and test. All of it looks like portal-phase CT and holds no
     patient's pixels. A score on it says that a pipeline works, no more.
     """
-    from lits_deploy.cli.console import bar, console
+    from lits_deploy.cli.console import bar, console, print_json
     from train.cli.data.shared import class_table
     from train.phantom import write_phantoms
 
     begun = time.perf_counter()
     with bar("phantom", "patients") as show:
         summary = write_phantoms(out, patients, seed, kind, workers=workers, progress=show)
+    if as_json:
+        print_json({"out": str(out), **summary})
+        return
     counts, people = summary["slices_per_class"], summary["patients"]
     if kind != "slices":
         counts, people = {kind: counts}, {kind: people}

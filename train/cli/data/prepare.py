@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import patients, reporting
+from lits_deploy.cli import patients, reporting, run_options
 from lits_deploy.cli.lazy import exit_codes
 from train.choices import LayoutName, SplitBy
 from train.cli import options
@@ -53,13 +54,15 @@ def prepare(
     fix_orientation: bool = typer.Option(
         False, "--fix-orientation", help="Turn volumes whose pixels clearly lie rotated or mirrored."
     ),
+    as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Turn LiTS volumes, the Kaggle PNGs, MSD Task03_Liver or image and mask folders into the training layout.
 
     Slices become 8-bit grey, 256×256, front up, the patient's right on the left, with labels 0, 1, 2. A volume that
     cannot be used is named with its reason, and the others go on.
     """
-    from lits_deploy.cli.console import bar, console, note
+    from lits_deploy import DISCLAIMER
+    from lits_deploy.cli.console import bar, console, note, print_json, warn
     from train.data.labels import parse_labels
     from train.prepare import PrepareSettings, parse_fractions
     from train.prepare import prepare as prepare_folder
@@ -80,15 +83,20 @@ def prepare(
     except KeyboardInterrupt:
         note("stopped; the volumes done are kept. The same command with --resume goes on.")
         raise
-    _print(summary, out)
-    console.print(f"{out}: {summary.prepared} volumes, {time.perf_counter() - begun:.0f} s")
-    console.print(f"next:  lits-deploy data check {out}")
+    for warning in summary.warnings:
+        warn(warning)
+    if as_json:
+        print_json({"out": str(out), **asdict(summary), "disclaimer": DISCLAIMER})
+    else:
+        _print(summary, out)
+        console.print(DISCLAIMER)
+        console.print(f"{out}: {summary.prepared} volumes, {time.perf_counter() - begun:.0f} s")
+        console.print(f"next:  lits-deploy data check {out}")
     raise typer.Exit(exits.SOME_FAILED if summary.failed else exits.DONE)
 
 
 def _print(summary: PreparedData, out: Path) -> None:
-    from lits_deploy import DISCLAIMER
-    from lits_deploy.cli.console import console, table, warn
+    from lits_deploy.cli.console import console, table
     from train.cli.data.shared import class_table
     from train.prepare.contents import listed
 
@@ -111,12 +119,9 @@ def _print(summary: PreparedData, out: Path) -> None:
         console.print(f"note: {note}")
     if len(summary.notes) > _SHOWN:
         console.print(f"note: {len(summary.notes) - _SHOWN} more in provenance.json")
-    for warning in summary.warnings:
-        warn(warning)
     if summary.failed:
         console.print("")
         table((f"failed ({len(summary.failed)})", "reason"), summary.failed[:_SHOWN])
         if len(summary.failed) > _SHOWN:
             console.print(f"{len(summary.failed) - _SHOWN} more in {out / 'provenance.json'}")
         console.print("Mend them and run the same command with --resume.")
-    console.print(DISCLAIMER)
