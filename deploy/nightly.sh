@@ -6,7 +6,7 @@
 #   LOG_FORMAT LOG_FILE METRICS            likewise, for both commands; METRICS/ is a folder: verify.prom, classify.prom
 #   LITS_DEPLOY                            the program, if it is not on the path
 #
-# Exit codes: those of `lits-deploy` (see its --help): 0 done, 2 an error to mend, 3 the bundle does not hold here,
+# Exit codes: those of `lits-deploy` (see its --help): 0 done, 2 an error you can fix, 3 the bundle does not hold here,
 # 70 a bug, 129, 130 or 143 stopped: the next start goes on. Some files failed (rows with reasons): 4, not 1, for 1 is
 # also what Python ends with where it cannot start.
 set -euo pipefail

@@ -2,7 +2,7 @@
 
     0     done
     1     done, but some files failed (rows with their reasons); of a command that judges: no
-    2     an error to mend, one line that names the fix
+    2     an error you can fix, one line that names the fix
     3     `verify`: the bundle does not hold on this machine
     4     in place of 1 where LITS_DEPLOY_UNATTENDED is set
     70    a bug of ours, with its traceback
@@ -35,7 +35,7 @@ def in_help(*own: str) -> str:
     return f"Exit codes: {', '.join((*own, *_OF_ALL))}."
 
 
-_OF_ALL = ("2 an error to mend", "70 a bug", "129, 130 or 143 stopped by a signal")
+_OF_ALL = ("2 an error you can fix", "70 a bug", "129, 130 or 143 stopped by a signal")
 
 
 def unless_linux() -> None:

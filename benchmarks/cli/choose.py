@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @reporting.reported("choose")
 def choose(
     bundles: list[Path] = typer.Argument(..., metavar="BUNDLE", help="Bundles of classifiers."),
-    latency_ms: float | None = typer.Option(None, help="Most ms that 90 % of the calls may take, batch and all."),
+    latency_ms: float | None = typer.Option(
+        None, help="Most ms that 90 % of the calls may take, each for a whole batch."
+    ),
     min_sensitivity: float | None = typer.Option(None, help="Least share of lesion slices found, such as 0.6."),
     min_specificity: float | None = typer.Option(
         None, help="Least share of slices without a lesion that are not called one, such as 0.8."
@@ -34,7 +36,7 @@ def choose(
     data: Path | None = typer.Option(None, help="Data set whose test split is scored; needed for the accuracy limits."),
     batch: str = typer.Option("1,4,8,16,32", "--batch-sizes", help="Batch sizes to measure, joined by commas."),
     threads: int = typer.Option(0, min=0, help="Threads of every candidate; 0: every core."),
-    quick: bool = typer.Option(False, "--quick", help="About 1.5 seconds a row and at most 96 slices."),
+    quick: bool = typer.Option(False, "--quick", help="About 1.5 seconds per row and at most 96 slices."),
     out: Path | None = typer.Option(None, help="Write everything measured to this JSON file."),
     as_json: bool = run_options.AS_JSON,
 ) -> None:

@@ -43,7 +43,7 @@ def evaluate(
     """Measure a run or a bundle on labelled slices: figures with intervals over patients, plots, one page.
 
     A file that cannot be used is a row with its reason. A run of `train --folds` is measured out of fold: each patient
-    by the network that was trained without it.
+    by the network that was trained without that patient.
     """
     given = locals()  # nothing but the parameters
     from benchmarks.evaluation.report import JSON, write_report

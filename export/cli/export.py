@@ -28,15 +28,17 @@ def export(
     ),
     out: Path | None = typer.Option(None, help="Folder of the bundle. [default: RUN-bundle]"),
     checkpoint: Checkpoint | None = typer.Option(
-        None, help="Best by validate, or the last epoch's. [default: best; of a folded run always the last]"
+        None, help="Best on validate, or the last epoch's. [default: best; for a folded run always the last]"
     ),
     networks: Networks | None = typer.Option(
         None,
         "--from",
-        help="Of a folded run: the network of the fold whose figures are the median; the mean of all in one graph; or "
+        help="For a folded run: the network of the median fold; the mean of all folds' networks in one graph; or "
         "the one that was trained on all patients (train --final). [default: best]",
     ),
-    weights: Path | None = typer.Option(None, help="Export weights of --model, or a checkpoint, instead of a run."),
+    weights: Path | None = typer.Option(
+        None, help="Export these weights of --model, or this checkpoint, instead of a run."
+    ),
     model: str | None = typer.Option(None, help="With --weights: a name that `lits-deploy models` lists."),
     width: int | None = typer.Option(None, help="With --weights: channels of the U-Net's first stage."),
     channels: int | None = typer.Option(
@@ -46,7 +48,7 @@ def export(
         None, min=64, max=512, help="With --weights: side of the slices it was trained on. [default: 256]"
     ),
     window: tuple[float, float] | None = typer.Option(
-        None, metavar="LOW HIGH", help="The window in HU it was trained through, where the run did not record one."
+        None, metavar="LOW HIGH", help="Window in HU that it was trained with, if the run did not record one."
     ),
     data: Path | None = typer.Option(None, help="Take parity slices from this data set's validate split."),
     slices: int = typer.Option(256, min=256, help="Slices that PyTorch and the bundle are compared on."),
@@ -57,40 +59,47 @@ def export(
         " is set on patients that the network has not seen.",
     ),
     cam: bool | None = typer.Option(
-        None, "--cam/--no-cam", help="Also the class-activation map, for reports. [default: where the network has one]"
+        None,
+        "--cam/--no-cam",
+        help="Also export the class-activation map, for reports. [default: if the network has one]",
     ),
     flips: Flips = typer.Option(
-        "none", help="Answer with the mean over mirror images, too: left-right (sides, 2 passes) or all four."
+        "none", help="Average the answer over mirror images: left-right (sides, 2 passes) or all four."
     ),
-    fp16: bool = typer.Option(False, "--fp16", help="Also an FP16 file, judged against the original."),
-    int8: bool = typer.Option(False, "--int8", help="Also INT8 files: one for CPUs, one for TensorRT."),
+    fp16: bool = typer.Option(False, "--fp16", help="Also write an FP16 file, checked against the original."),
+    int8: bool = typer.Option(False, "--int8", help="Also write INT8 files: one for CPUs, one for TensorRT."),
     calibration: str | None = typer.Option(
         None, metavar="DATA[:train]", help="Calibrate on this data set's training patients. [default: the run's own]"
     ),
-    calibration_slices: int = typer.Option(512, min=8, help="Slices to calibrate on, over classes and patients."),
+    calibration_slices: int = typer.Option(
+        512, min=8, help="Slices to calibrate on, spread over classes and patients."
+    ),
     gates: list[str] | None = typer.Option(
-        None, "--gate", metavar="PRECISION.NAME=SHARE", help="Change a limit, such as int8.accuracy=0.98; recorded."
+        None,
+        "--gate",
+        metavar="PRECISION.NAME=SHARE",
+        help="Change a limit of a gate, such as int8.accuracy=0.98; it is recorded.",
     ),
     allow_failing: bool = typer.Option(False, "--allow-failing", help="Keep files that fail their gate, marked."),
     report: Path | None = typer.Option(
         None, "--gate-report", help="Folder for flipped slices (they show patients). [default: OUT-gates]"
     ),
-    trt: bool = typer.Option(False, "--trt", help="Build TensorRT engines, from a bundle too (then without PyTorch)."),
+    trt: bool = typer.Option(False, "--trt", help="Build TensorRT engines, too; from a bundle this needs no PyTorch."),
     precision: str | None = typer.Option(
-        None, help="With --trt: files to build, like fp16,int8. [default: all that are for TensorRT]"
+        None, help="With --trt: precisions to build, such as fp16,int8. [default: all that are for TensorRT]"
     ),
     max_batch: int | None = typer.Option(
-        None, min=1, help="With --trt: slices that an engine takes at most. [default: by the GPU's memory, ≤ 64]"
+        None, min=1, help="With --trt: most slices that an engine takes at once. [default: by the GPU's memory, ≤ 64]"
     ),
     opt_batch: int | None = typer.Option(
-        None, min=1, help="With --trt: slices that it is tuned for. [default: 32, or the most]"
+        None, min=1, help="With --trt: batch size that it is tuned for. [default: 32, or the most]"
     ),
     engine_cache: Path | None = typer.Option(
         None,
         help="With --trt: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",
     ),
     compute_capability: str | None = typer.Option(
-        None, help="With --trt: build for these GPUs instead of the one here, like sm86,sm89 (TensorRT for RTX)."
+        None, help="With --trt: build for these GPUs instead of the one here, such as sm86,sm89 (TensorRT for RTX)."
     ),
     trt_flavour: str | None = typer.Option(None, help="With --trt: auto, tensorrt or rtx. [default: auto]"),
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace a bundle at OUT."),

@@ -23,7 +23,7 @@ def pair(
         ...,
         metavar="RUN RUN",
         help="The two folded runs (`train --folds`) that they were exported from, the classifier's first; the "
-        "lesion rule is fitted on their answers out of fold.",
+        "lesion rule is fitted on their out-of-fold answers.",
     ),
     out: Path = typer.Option(..., help="Folder for the pair."),
     operating_point: str = typer.Option(

@@ -38,7 +38,8 @@ def classify(
 ) -> None:
     """Classify folders of CT slices with a bundle.
 
-    A file that cannot be used is a row with its reason. Interrupted or killed, the same command goes on where it was.
+    A file that cannot be used is a row with its reason. If it is interrupted or killed, the same command continues
+    where it stopped.
     """
     from lits_deploy.api.folders import classify_folder
     from lits_deploy.cli.console import print_json, progress_bar, warn

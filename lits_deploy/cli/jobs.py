@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lits_deploy.pipeline.options import ClassifyOptions
     from lits_deploy.sharding.shard import ShardSummary
 
-JOB = typer.Option(None, "--job", metavar="JOB", help="Do a shard of this plan, in place of SCANS and --out.")
+JOB = typer.Option(None, "--job", metavar="JOB", help="Process a shard of this plan, in place of SCANS and --out.")
 SHARD = typer.Option(
     None,
     "--shard",

@@ -19,7 +19,7 @@ ENDPOINT = typer.Option(
     None,
     "--endpoint",
     metavar="URL",
-    help="Object store of s3:// locations, where it is not Amazon's. [default: $AWS_ENDPOINT_URL_S3 or"
+    help="Object store of s3:// locations, if it is not Amazon's. [default: $AWS_ENDPOINT_URL_S3 or"
     " $AWS_ENDPOINT_URL] Credentials and region are found as the AWS libraries find them.",
 )
 

@@ -57,8 +57,8 @@ def merge(
 ) -> None:
     """Merge the shards of a plan into the output folder that one machine would have written.
 
-    Says which shards are missing or failed; the same command goes on once they are done. OUT can be merged into again
-    after JOB was planned again, and `classify BUNDLE SCANS --out OUT` with the same salt goes on with it, too.
+    Says which shards are missing or failed; the same command continues once they are done. OUT can be merged into again
+    after JOB was planned again, and `classify BUNDLE SCANS --out OUT` with the same salt continues it, too.
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import print_json, progress_bar, warn

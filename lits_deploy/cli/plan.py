@@ -26,7 +26,7 @@ _SUPERSEDED_SHOWN = 10
     *("retry_failed", "salt"),
     salt_file=typer.Option(
         None,
-        help="File that holds the salt of the hashes, outside JOB (mode 600); made if it is not there. Shards and the"
+        help="File that holds the salt of the hashes, outside JOB (mode 600); created if missing. Shards and the"
         " merge need the same. [default: $LITS_DEPLOY_SALT_FILE, or the text in $LITS_DEPLOY_SALT]",
     ),
     workers=typer.Option(None, min=1, help="Processes that read headers. [default: one per core, up to 8]"),
@@ -47,10 +47,10 @@ def plan(
     *,
     options: ClassifyOptions,
 ) -> None:
-    """Cut scans into shards of whole series, for `classify --job` or `segment --job` and then `merge`.
+    """Split scans into shards of whole series, for `classify --job` or `segment --job` and then `merge`.
 
-    Planned again, with more scans or changed ones, finished shards stay; those of which a file has changed are done
-    again. JOB holds paths: it is its owner's alone.
+    If you plan again with more or changed scans, finished shards stay, and shards with a changed file are done again.
+    JOB holds paths, so only its owner can read it.
     """
     from lits_deploy.cli.console import bar, note, print_json, warn
     from lits_deploy.events.wording import Quoting

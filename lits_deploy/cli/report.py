@@ -21,7 +21,7 @@ def report(
     group_readable: bool | None = run_options.RunOptions.group_readable,
     as_json: bool = run_options.AS_JSON,
 ) -> None:
-    """Draw tables and report.html again from a run's ledger.
+    """Redraw tables and report.html from a run's ledger.
 
     Needs neither the scans nor a network: pictures of suspicious slices are in the ledger, and whoever has it can see
     them.

@@ -28,7 +28,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
     "quiet": (
         bool,
         typer.Option(
-            False, "--quiet", "-q", rich_help_panel=PANEL, help="Errors and the result alone: no bar, no warnings."
+            False, "--quiet", "-q", rich_help_panel=PANEL, help="Only errors and the result: no bar, no warnings."
         ),
     ),
     "log_format": (
@@ -37,7 +37,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             None,
             rich_help_panel=PANEL,
             help="One event per line on standard error, with its time in UTC. [default: lines for a person; without a"
-            " terminal also a heartbeat a minute]",
+            " terminal also a heartbeat per minute]",
         ),
     ),
     "log_file": (
@@ -46,7 +46,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             None,
             metavar="FILE",
             rich_help_panel=PANEL,
-            help="Append the events to this file, too: as text, or as --log-format says.",
+            help="Also append the events to this file, as text or as --log-format says.",
         ),
     ),
     "metrics": (
@@ -55,7 +55,7 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
             None,
             metavar="FILE",
             rich_help_panel=PANEL,
-            help="Keep this file in Prometheus's text format: last start, end, success and exit code, counts, rates.",
+            help="Write metrics to this file in Prometheus text format: last start, end and success, counts, rates.",
         ),
     ),
 }

@@ -34,7 +34,7 @@ SCANS_OR_JOB = typer.Argument(
     None, help="Folders, files and zips, also s3://…: DICOM, NIfTI, PNG and JPEG. None with --job."
 )
 BUNDLE = typer.Argument(..., help="Bundle to use, as `lits-deploy export` makes them: folder or zip, also s3://….")
-AS_JSON = typer.Option(False, "--json", help="Print the result as JSON, and all else on standard error.")
+AS_JSON = typer.Option(False, "--json", help="Print the result as one JSON document; all else goes to standard error.")
 SEGMENTER = typer.Option(
     None, metavar="BUNDLE", help="Outline liver and lesions in the report's pictures with this U-Net."
 )
@@ -65,7 +65,7 @@ class RunOptions:
     tune: bool = typer.Option(
         False, "--tune", help="Measure which batch size and threads are fastest here, and remember it for this bundle."
     )
-    recursive: bool = typer.Option(True, help="Look into folders below.")
+    recursive: bool = typer.Option(True, help="Also look into subfolders.")
     follow_links: bool = typer.Option(
         False, "--follow-links", help="Also follow links that lead out of the named folders."
     )
@@ -73,15 +73,15 @@ class RunOptions:
         None,
         "--ignore",
         metavar="PATTERN",
-        help="Acknowledge failures of files whose path matches: rows, no exit 1.",
+        help="Acknowledge failures of files whose path matches: they stay in the tables, but do not cause exit code 1.",
     )
-    ignore_none: bool = typer.Option(False, "--ignore-none", help="Forget the patterns kept in OUT.")
+    ignore_none: bool = typer.Option(False, "--ignore-none", help="Forget the patterns stored in OUT.")
     allow_removed: bool = typer.Option(
         False, "--allow-removed", help="Continue even if scans with results seem to be gone, and drop those results."
     )
     formats: str = typer.Option("csv", "--format", help="Formats of tables: csv, parquet, jsonl, joined by commas.")
     overwrite: bool = typer.Option(False, "--overwrite", help="Drop the results of another run from OUT.")
-    retry_failed: bool = typer.Option(False, "--retry-failed", help="Try failed files again that have not changed.")
+    retry_failed: bool = typer.Option(False, "--retry-failed", help="Retry failed files even if they have not changed.")
     abstain: bool = typer.Option(True, help="Give no class to a slice that the bundle's threshold calls unsure.")
     operating_point: str | None = typer.Option(
         None,
@@ -89,34 +89,37 @@ class RunOptions:
         help="Rule by which a slice is called a lesion: argmax, balanced, sensitivity=S or specificity=S, if the bundle"
         " has a threshold for it (`bundle inspect`). [default: the bundle's]",
     )
-    identify: bool = typer.Option(False, "--identify", help="Write patients and UIDs in clear, not as hashes.")
+    identify: bool = typer.Option(False, "--identify", help="Write patients and UIDs in clear text, not as hashes.")
     pseudonymous: bool = typer.Option(
         False, "--pseudonymous", help="Write salted hashes in place of file paths and of files' SHA-256."
     )
     salt: str | None = typer.Option(
         None,
-        help="Of the hashes, so that runs compare. [default: random, kept in OUT] Other users of the machine see it in"
-        " `ps`, and a short one can be guessed: prefer --salt-file.",
+        help="Salt of the hashes, so that runs compare. Other users of the machine see it in `ps`, and a short one"
+        " can be guessed: prefer --salt-file. [default: random, stored in OUT]",
     )
     any_body_part: bool = typer.Option(
-        False, "--any-body-part", help="Take slices whose DICOM header names another region than the trunk."
+        False, "--any-body-part", help="Accept slices whose DICOM header names a body region other than the trunk."
     )
     trust: str | None = typer.Option(
-        None, metavar="sform|qform", help="Orientation to use where a NIfTI file's two disagree. [default: exclude it]"
+        None,
+        metavar="sform|qform",
+        help="Orientation to use if the two of a NIfTI file disagree. [default: exclude the file]",
     )
     salt_file: Path | None = typer.Option(
-        None, help="File that holds the salt, for its owner alone (mode 600); it may lie outside OUT and serve several."
+        None,
+        help="File with the salt, for its owner alone (mode 600); it may lie outside OUT and serve several runs.",
     )
     group_readable: bool | None = typer.Option(
         None,
         "--group-readable/--no-group-readable",
-        help="Let the files' group read OUT (0750, 0640), not its owner alone (0700, 0600). [default: as OUT was]",
+        help="Let the group read OUT (0750, 0640), not only its owner (0700, 0600). [default: as OUT was]",
     )
     time_limit_s: float = typer.Option(30.0, "--time-limit", help="Seconds that decoding one file may take.")
     memory_limit_mib: int = typer.Option(
         1024, "--memory-limit", help="MiB that decoding a file, loading the network or one slice in it may take."
     )
-    ledger: Path | None = typer.Option(None, help="Local folder for the ledger, where OUT is on a network share.")
+    ledger: Path | None = typer.Option(None, help="Local folder for the ledger, if OUT is on a network share.")
     engine_cache: Path | None = typer.Option(
         None,
         help="With TensorRT: folder of engines. [default: $LITS_DEPLOY_ENGINE_CACHE or ~/.cache/lits-deploy/engines]",

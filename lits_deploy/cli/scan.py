@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def scan(
     scans: list[str] = run_options.SCANS,
     as_json: bool = run_options.AS_JSON,
-    pixels: bool = typer.Option(False, "--pixels", help="Decode the slices, too: finds empty ones and masks."),
+    pixels: bool = typer.Option(False, "--pixels", help="Also decode the slices, which finds empty ones and masks."),
     identify: bool = typer.Option(False, "--identify", help="Name patients, UIDs and files. Off by default."),
     recursive: bool = run_options.RunOptions.recursive,
     follow_links: bool = run_options.RunOptions.follow_links,
@@ -31,10 +31,10 @@ def scan(
     memory_limit_mib: int = typer.Option(1024, "--memory-limit", help="MiB that reading one file may take."),
     endpoint: str | None = locations.ENDPOINT,
 ) -> None:
-    """List studies and series, how they lie, and what would be skipped and why.
+    """List studies and series, their orientation, and what would be skipped and why.
 
-    Reads headers in processes of their own, as `classify` does; no model, nothing is written. Studies and series are
-    numbered in the order of their paths.
+    Reads headers in separate processes, as `classify` does. It needs no model and writes nothing. Studies and series
+    are numbered in the order of their paths.
     """
     given = locals()  # nothing but the parameters
     from lits_deploy.cli.console import bar, print_json

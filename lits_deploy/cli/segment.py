@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the command's help needs no pipeline
     "abstain",
     "operating_point",
     identify=typer.Option(
-        False, "--identify", help="Write patients and UIDs in clear, not as hashes; dicom-seg needs it."
+        False, "--identify", help="Write patients and UIDs in clear text, not as hashes; dicom-seg needs it."
     ),
 )
 def segment(
@@ -41,10 +41,11 @@ def segment(
     options: ClassifyOptions,
     as_json: bool = run_options.AS_JSON,
 ) -> None:
-    """Segment liver and lesions with a U-Net's bundle: masks that lie on their sources, volumes in ml.
+    """Segment liver and lesions with a U-Net's bundle: masks aligned with their sources, volumes in ml.
 
-    OUT/masks holds a mask of every slice (png), volume (nifti) or DICOM series (nifti, dicom-seg); masks.csv says which
-    belongs to which, and why there is none. Interrupted or killed, the same command goes on where it was.
+    OUT/masks holds one mask per slice (png), NIfTI volume (nifti) or DICOM series (nifti, dicom-seg). masks.csv says
+    which mask belongs to which source, and why one is missing. If it is interrupted or killed, the same command
+    continues where it stopped.
     """
     from lits_deploy.cli.console import print_json, progress_bar, warn
     from lits_deploy.cli.summaries import print_masks, print_summary, run_document

@@ -19,14 +19,14 @@ DEVICES = typer.Option(
     None,
     "--devices",
     metavar="all|cuda:0,cuda:1|cpu:2",
-    help="Spread the run over these devices, a process for each; --batch-size, --workers and --threads are of each.",
+    help="Spread the run over these devices, one process each; --batch-size, --workers and --threads apply to each.",
 )
 ON = typer.Option(
     None,
     "--on",
     metavar="ray[://ADDRESS]",
-    help="Spread it over a Ray cluster, whose nodes find the scans at the same paths; without an address over a Ray of"
-    " its own on this machine. Needs the extra `ray`.",
+    help="Spread the run over a Ray cluster whose nodes see the scans at the same paths; without an address, over a"
+    " local Ray on this machine. Needs the extra `ray`.",
 )
 
 SHARD_SLICES = typer.Option(

@@ -27,7 +27,7 @@ def verify(
 ) -> None:
     """Check a bundle's hashes and goldens on this machine, without PyTorch.
 
-    Every file against its hash, then every artifact on every runtime here against the original's outputs.
+    Checks every file against its hash, then every artifact, on every runtime here, against the original's outputs.
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import print_json

@@ -26,17 +26,17 @@ def watch(
         30.0, "--complete-after", min=0.0, help="Seconds without a change after which a study counts as complete."
     ),
     poll: bool = typer.Option(
-        False, "--poll", help="Look again and again, without notices of changes; always so on network shares."
+        False, "--poll", help="Poll the inbox instead of waiting for change notices; network shares are always polled."
     ),
     *,
     options: ClassifyOptions,
-    report: bool = typer.Option(True, help="Draw report.html anew after each study, with pictures."),
+    report: bool = typer.Option(True, help="Redraw report.html after each study, with pictures."),
     segmenter: Path | None = run_options.SEGMENTER,
 ) -> None:
     """Classify the studies of an inbox, each once it is complete, until Ctrl-C.
 
-    A study is an entry of the inbox. Results of a study stay while another one arrives, and after it has been moved
-    away; `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. Killed, the same command goes on.
+    A study is an entry of the inbox. Its results stay when others arrive and after it has been moved away;
+    `lits-deploy classify BUNDLE INBOX --out OUT` keeps only what is there. If it is killed, the same command continues.
     """
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import note

@@ -193,7 +193,7 @@ def test_every_commands_help_names_its_codes(command: str) -> None:
         name = re.search(r"Commands: (\w+)", text)
         assert name is not None
         text = " ".join(CliRunner().invoke(app, [command, name[1], "--help"]).output.split())
-    assert "2 an error to mend, 70 a bug, 129, 130 or 143 stopped by a signal." in text
+    assert "2 an error you can fix, 70 a bug, 129, 130 or 143 stopped by a signal." in text
 
 
 def test_codes_are_told_apart_and_stand_in_the_docs() -> None:

@@ -19,7 +19,7 @@ MEANINGS = {
     "--engine-cache": "folder of engines",
     "--folds": "Train|train",
     "--format": "Formats of tables",
-    "--json": "Print JSON",
+    "--json": "as one JSON document",
     "--layout": "lits|LiTS",
     "--ledger": "ledger",
     "--masks": "Formats of masks",

@@ -36,8 +36,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
-    help="Make the thesis's tables and figures again, printed beside measured: one of them, or `all`. A training that "
-    f"two of them need is done once; interrupted, the same command goes on. {DISCLAIMER}",
+    help="Reproduce the thesis's tables and figures, printed beside measured: one of them, or `all`. A training that "
+    f"two of them need is done once. If it is interrupted, the same command continues. {DISCLAIMER}",
 )
 
 
@@ -49,22 +49,22 @@ def _reproduce(
     out: Path = typer.Option(Path("reproduction"), help="Folder of the results, one for all recipes."),
     scale: str = typer.Option(
         "1",
-        help="Work to do: 1 as in the thesis, 0.1 about a tenth (fewer slices and epochs), or tiny: a smoke test.",
+        help="Amount of work: 1 as in the thesis, 0.1 about a tenth (fewer slices and epochs), or tiny to try it out.",
     ),
     seeds: int = typer.Option(1, min=1, help="Runs of every training; tables show mean and standard deviation."),
     device: str = options.DEVICE,
     budget: Budget = typer.Option(
-        "v100", help="Of table8: the epochs that the thesis's V100 does in its minutes, or minutes here."
+        "v100", help="For table8: the epochs that the thesis's V100 does in its minutes, or minutes on this machine."
     ),
     weight_decay: float | None = typer.Option(
-        None, min=0.0, help="Of fig18 and table8, where the thesis is silent. [default: 0 and 1e-5]"
+        None, min=0.0, help="For fig18 and table8, where the thesis is silent. [default: 0 and 1e-5]"
     ),
     class_weights: Weights = typer.Option("none", help="Weights of the loss."),
     folds: int = typer.Option(
         0,
         metavar="N",
-        help="Of table6, table9 and split: train N folds of the patients and once by slice, too: printed, measured, out"
-        " of fold and by slice, side by side. [default: none]",
+        help="For table6, table9 and split: also train N folds of the patients and once by slice, and show printed,"
+        " measured, out of fold and by slice side by side. [default: none]",
         show_default=False,
     ),
     window: tuple[float, float] | None = options.WINDOW,

@@ -28,7 +28,7 @@ def train(
     out: Path | None = typer.Option(None, help="Folder of the run. [default: runs/MODEL-TIME]"),
     recipe: Recipe = typer.Option(
         "thesis",
-        help="The thesis's settings, or those that did best on patients never seen; single options override either.",
+        help="The thesis's settings, or those that did best on unseen patients; single options override either.",
     ),
     epochs: int | None = typer.Option(None, min=1, help="Passes over the training slices. [thesis: 15]"),
     batch_size: int = typer.Option(32, min=1, help="Slices in a batch."),
@@ -37,15 +37,17 @@ def train(
     optimiser: Optimiser | None = typer.Option(None, help="How weights are updated. [thesis: adam]"),
     augment: Augmentation | None = typer.Option(
         None,
-        help="The thesis's flips, jitter and random crop; upright: small turns and zooms in place of flips, for slices "
-        "that all have one orientation; strong: more of that, shifts, elastic, window and gamma; the crop alone; or "
-        "nothing. [thesis: thesis]",
+        help="The thesis's flips, jitter and random crop; upright: small rotations and zooms in place of flips, for "
+        "slices that all have one orientation; strong: more of these, and shifts, elastic deformation, window and "
+        "gamma; the crop alone; or nothing. [thesis: thesis]",
     ),
     schedule: Schedule | None = typer.Option(
         None, help="Learning rate: constant, or cosine down to 0. [thesis: constant]"
     ),
     class_weights: Weights | None = typer.Option(None, help="Weights of the cross-entropy. [thesis: none]"),
-    sampling: Sampling | None = typer.Option(None, help="Every slice once an epoch, or classes alike. [thesis: all]"),
+    sampling: Sampling | None = typer.Option(
+        None, help="Every slice once per epoch, or every class equally often. [thesis: all]"
+    ),
     average: float | None = typer.Option(
         None, min=0.0, max=0.99999, help="Decay of the moving average of weights; 0: none. [thesis: 0]"
     ),
@@ -62,7 +64,7 @@ def train(
         None,
         min=0.0,
         max=1.0,
-        help="Share of the epochs, the first ones, on slices of half the side, at a quarter of the cost. [thesis: 0]",
+        help="Share of the epochs, the first ones, with slices of half the side at a quarter of the cost. [thesis: 0]",
     ),
     init: Init = typer.Option("default", help="Initial weights: PyTorch's, or Kaiming normal (Section 5.3)."),
     width: int | None = typer.Option(None, min=1, help="Channels of the U-Net's first stage. [default: 64]"),
@@ -71,30 +73,30 @@ def train(
         None,
         min=64,
         max=512,
-        help="Side of the slices that the network is given, here and later; crop, and cost, go with it. [thesis: 256]",
+        help="Side of the slices that the network is given, now and later; crop and cost scale with it. [thesis: 256]",
     ),
     channels: int | None = typer.Option(
-        None, min=1, max=9, help="Slices the network sees at once, neighbours around the one it judges. [thesis: 1]"
+        None, min=1, max=9, help="Slices the network sees at once: neighbours around the one it classifies. [thesis: 1]"
     ),
-    resize: ResizeKernel = typer.Option("box", help="What to do with square slices of another size, here and later."),
-    max_minutes: float | None = typer.Option(None, help="Start no epoch after so many minutes of training."),
+    resize: ResizeKernel = typer.Option("box", help="How square slices of another size are resized, now and later."),
+    max_minutes: float | None = typer.Option(None, help="Start no new epoch after this many minutes of training."),
     seed: int = options.SEED,
     device: str = options.DEVICE,
-    amp: OnOff = typer.Option("auto", help="bf16 autocast; auto: where the hardware has it."),
-    compile_: OnOff = typer.Option("auto", "--compile", help="torch.compile; auto: on a GPU, where it works."),
-    workers: int = typer.Option(0, min=0, help="Processes that fetch slices, where they do not fit on the GPU."),
+    amp: OnOff = typer.Option("auto", help="bf16 autocast; auto: if the hardware has it."),
+    compile_: OnOff = typer.Option("auto", "--compile", help="torch.compile; auto: on a GPU, if it works."),
+    workers: int = typer.Option(0, min=0, help="Processes that load slices, if they do not fit on the GPU."),
     folds: int | None = typer.Option(
         None,
         min=2,
-        help="Train this many networks, each without a part of the patients of train and validate, and keep what they "
-        "answer on these.",
+        help="Train this many networks, each without one fold of the patients of train and validate, and keep its "
+        "answers on that fold.",
     ),
     final: bool = typer.Option(
         False,
         "--final",
         help="With --folds: one more network, trained on all of these patients, for `export --from all`.",
     ),
-    resume: bool = typer.Option(False, "--resume", help="Go on with the run in OUT."),
+    resume: bool = typer.Option(False, "--resume", help="Continue the run in OUT."),
     as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Train a network of the thesis on CT slices.

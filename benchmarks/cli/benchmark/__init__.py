@@ -12,8 +12,14 @@ from lits_deploy.cli.lazy import LazyCommands, group
 
 COMMANDS = {
     "run": ("benchmarks.cli.benchmark.run", "Measure a bundle on this machine; `benchmark BUNDLE` means the same."),
-    "compare": ("benchmarks.cli.benchmark.compare", "Two benchmarks, before and after: exits 1 on a regression."),
-    "page": ("benchmarks.cli.benchmark.page", "One page from several benchmarks, with the frontier over all of them."),
+    "compare": (
+        "benchmarks.cli.benchmark.compare",
+        "Compare two benchmarks, before and after: exits 1 on a regression.",
+    ),
+    "page": (
+        "benchmarks.cli.benchmark.page",
+        "Draw one page from several benchmarks, with the frontier over all of them.",
+    ),
 }
 
 
@@ -37,8 +43,8 @@ class _BenchmarkCommands(LazyCommands):
 app = group(
     COMMANDS,
     "Measure latency, throughput, memory and accuracy of a bundle on this machine, and compare measurements.\n\n"
-    "Scenarios follow MLPerf Inference. Candidates take turns, inputs are distinct, no outlier is dropped, and there "
-    "is no percentile from too few calls.",
+    "Scenarios follow MLPerf Inference. Candidates take turns, inputs are distinct, no outlier is dropped, and too "
+    "few calls give no percentile.",
     base=_BenchmarkCommands,
     subcommand_metavar="BUNDLE [OPTIONS] | COMMAND …",
 )

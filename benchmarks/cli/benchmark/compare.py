@@ -37,7 +37,7 @@ def compare(
     everything: bool = typer.Option(False, "--all", help="Show every figure, not only changes beyond half the limit."),
     as_json: bool = run_options.AS_JSON,
 ) -> None:
-    """Hold two benchmarks against each other.
+    """Compare two benchmarks.
 
     A row that was measured before and is missing or failed after is a regression. Accuracies on two
     test sets are not compared; where a benchmark does not record its test set, they are marked.

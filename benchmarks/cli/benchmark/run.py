@@ -26,12 +26,12 @@ def run(
         None,
         help="single-stream, batch, offline, server, folder, joined by commas. [default: all; with --quick no server]",
     ),
-    server_p99: float = typer.Option(100.0, help="Bound in ms that 99 % of the slices must keep in `server`."),
-    quick: bool = typer.Option(False, "--quick", help="About two seconds a row and at most 96 slices."),
+    server_p99: float = typer.Option(100.0, help="Limit in ms for 99 % of the slices in `server`."),
+    quick: bool = typer.Option(False, "--quick", help="About two seconds per row and at most 96 slices."),
     strict: bool = typer.Option(
         False,
         "--strict",
-        help="A minute and calls enough for p90 (batch 1: p99) a row; thirds within 10 %, else exit 1.",
+        help="A minute per row and enough calls for p90 (batch 1: p99); exit 1 unless thirds agree within 10 %.",
     ),
     out: Path | None = typer.Option(None, help="Folder of the results. [default: benchmark-BUNDLE]"),
     engine_cache: Path | None = run_options.RunOptions.engine_cache,
@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """Measure latency, throughput, memory and accuracy of a bundle on this machine.
 
-    Candidates take turns, inputs are distinct, no outlier is dropped, and there is no percentile from too few calls.
+    Candidates take turns, inputs are distinct, no outlier is dropped, and too few calls give no percentile.
     """
     if quick and strict:
         raise UserError("--quick and --strict exclude each other.", fix="give one of them")

@@ -15,7 +15,7 @@ def pack(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT where it exists."),
     as_json: bool = run_options.AS_JSON,
 ) -> None:
-    """Make one zip file of a bundle, with the same hashes inside; equal bundles give equal bytes."""
+    """Pack a bundle into one zip file, with the same hashes inside; equal bundles give equal bytes."""
     from lits_deploy.cli.console import console, print_json
     from lits_deploy.files import sha256_file
     from lits_deploy.packing import pack as pack_bundle

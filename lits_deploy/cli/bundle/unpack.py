@@ -17,7 +17,7 @@ def unpack(
     overwrite: bool = typer.Option(False, "--overwrite", help="Replace OUT where it is a bundle."),
     as_json: bool = run_options.AS_JSON,
 ) -> None:
-    """Make a bundle of its zip file.
+    """Unpack a bundle from its zip file.
 
     A file that escapes its folder, holds anything that its manifest does not name, or was altered is refused, and
     nothing is left behind.

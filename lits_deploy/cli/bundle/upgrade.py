@@ -16,7 +16,7 @@ def upgrade(
     out: Path = typer.Option(..., help="Folder for the new bundle."),
     as_json: bool = run_options.AS_JSON,
 ) -> None:
-    """Write a bundle of an older schema in today's.
+    """Rewrite a bundle of an older schema in today's.
 
     Not needed to use it: older schemas can still be read. Networks, goldens and card keep their bytes, the manifest
     records the old bundle, and both bundles must verify here. The new bundle has another hash, so it does not continue

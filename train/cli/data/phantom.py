@@ -14,11 +14,11 @@ from train.cli import options
 
 @reporting.reported("data_phantom")
 def phantom(
-    out: Path = typer.Argument(..., help="New or empty folder, or one of phantoms to write again."),
+    out: Path = typer.Argument(..., help="New or empty folder, or an earlier one of phantoms to write again."),
     patients: int = typer.Option(24, min=1, help="Synthetic patients, about 42 slices each; slices need 3 or more."),
     seed: int = typer.Option(0, min=0, help="Another seed, other patients; the same seed, the same bytes."),
     kind: Format = typer.Option(
-        "slices", "--layout", help="slices: training layout; nifti: as LiTS names them; dicom: CT series."
+        "slices", "--layout", help="slices: training layout; nifti: volumes named as in LiTS; dicom: CT series."
     ),
     workers: int | None = options.PROCESSES,
     as_json: bool = run_options.AS_JSON,
@@ -26,7 +26,7 @@ def phantom(
     """Write synthetic CT with liver and lesion masks: the same patients as slices, NIfTI volumes or DICOM series.
 
     Slices are split by patient into train, validate and test. All of it looks like portal-phase CT and holds no
-    patient's pixels. A score on it says that a pipeline works, no more.
+    patient's pixels. A score on it shows that a pipeline works and nothing more.
     """
     from lits_deploy.cli.console import bar, console, print_json
     from train.cli.data.shared import class_table

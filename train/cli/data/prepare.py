@@ -26,7 +26,7 @@ _SHOWN = 20
 @reporting.reported("data_prepare")
 @patients.guarded
 def prepare(
-    src: Path = typer.Argument(..., help="Folder with the raw data; only read."),
+    src: Path = typer.Argument(..., help="Folder with the raw data; it is not changed."),
     out: Path = typer.Argument(..., help="New or empty folder for the training layout."),
     layout: LayoutName = typer.Option(
         ...,
@@ -36,30 +36,30 @@ def prepare(
     window: tuple[float, float] | None = typer.Option(
         None,
         metavar="LOW HIGH",
-        help="Window in HU. Volumes need it (no default); of pictures it says what they were made with.",
+        help="Window in HU. Required for volumes; for pictures it records the window they were made with.",
     ),
     split_by: SplitBy = typer.Option(
-        "patient", help="slice: the thesis's leaky split, which marks the data set and every figure on it."
+        "patient", help="slice: the thesis's leaky split; the data set and every figure on it are marked."
     ),
     fractions: str = typer.Option("70,15,15", help="Shares of train, validate and test."),
     seed: int = typer.Option(0, min=0, help="Another seed, another split."),
     labels: str | None = typer.Option(
         None,
         metavar="VALUE=LABEL,…",
-        help="What the values of masks mean: 0=0,127=1,255=2, or colours such as 000000=0,ff0000=1. 0 background, "
-        "1 liver, 2 lesion.",
+        help="Meaning of mask values: 0=0,127=1,255=2, or colours such as 000000=0,ff0000=1. 0 background, 1 liver, "
+        "2 lesion.",
     ),
     workers: int | None = options.PROCESSES,
-    resume: bool = typer.Option(False, "--resume", help="Go on where it was cut off; also adds new volumes."),
+    resume: bool = typer.Option(False, "--resume", help="Continue where it was interrupted; also adds new volumes."),
     fix_orientation: bool = typer.Option(
-        False, "--fix-orientation", help="Turn volumes whose pixels clearly lie rotated or mirrored."
+        False, "--fix-orientation", help="Reorient volumes that are clearly rotated or mirrored."
     ),
     as_json: bool = run_options.AS_JSON,
 ) -> None:
     """Turn LiTS volumes, the Kaggle PNGs, MSD Task03_Liver or image and mask folders into the training layout.
 
     Slices become 8-bit grey, 256×256, front up, the patient's right on the left, with labels 0, 1, 2. A volume that
-    cannot be used is named with its reason, and the others go on.
+    cannot be used is named with its reason, and the others continue.
     """
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import bar, console, note, print_json, warn
