@@ -101,7 +101,7 @@ def golden_agreement(runtime: Runtime, slices: Slices, expected: npt.NDArray[np.
 
 
 def headline(figures: dict[str, Any] | None) -> float | None:
-    """The one figure that a speed is judged with: accuracy, or a U-Net's mean Dice of liver and tumour."""
+    """The one figure that a speed is measured by: accuracy, or a U-Net's mean Dice of liver and tumour."""
     if figures is None:
         return None
     if "accuracy" in figures:

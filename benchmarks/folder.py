@@ -122,7 +122,7 @@ def end_to_end(inputs: Inputs, scored: Scored, spec: dict[str, Any]) -> dict[str
         labels = read_labels(out, files)
     real = [os.path.realpath(file) for file in files]
     found = np.array([-1 if labels.get(path) is None else labels[path] for path in real])
-    judged = np.array([path in labels for path in real])  # the others were excluded by an input gate
-    wrong = int(((found != scored.classes) & scored.sure & judged).sum())
+    answered_here = np.array([path in labels for path in real])  # the others were excluded by an input gate
+    wrong = int(((found != scored.classes) & scored.sure & answered_here).sum())
     error = f"{wrong} of {len(files)} slices have another class than in the accuracy run" if wrong else None
     return {**row, "error": error}

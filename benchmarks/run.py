@@ -15,7 +15,7 @@ from benchmarks.contenders import Row, score_all
 from benchmarks.inputs import choose_inputs
 from benchmarks.machine import MachineRecord
 from benchmarks.reference import open_reference
-from benchmarks.scenarios import Plan, Scenarios, compare, judge
+from benchmarks.scenarios import Plan, Scenarios, compare, mark_valid
 from benchmarks.telemetry import Telemetry, throttled
 from lits_deploy.bundle import Bundle
 from lits_deploy.machine import cores
@@ -62,7 +62,7 @@ def benchmark(
             notes.append("no end-to-end row: `classify` takes classifiers only")
         after = telemetry.snapshot()
     if plan.mode == "strict":
-        judge([*rows, *offline])
+        mark_valid([*rows, *offline])
     slowed = throttled(before, after)
     return session.document(
         "benchmark",

@@ -218,7 +218,7 @@ def compare(rows: list[Row]) -> None:
             row["speedup"] = row["slices_per_second"] / peer["slices_per_second"]
 
 
-def judge(rows: list[Row]) -> None:
+def mark_valid(rows: list[Row]) -> None:
     """`valid` and why not, by the rules of --strict: thirds of the calls within 10 %, samples enough."""
     for row in rows:
         if row["error"] is not None:

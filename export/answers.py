@@ -50,7 +50,7 @@ class LabelledAnswer:
 
 @dataclass
 class Identity:
-    """A hash of all pictures and labels that were judged, in order: equal for equal data only."""
+    """A hash of all pictures and labels that were compared, in order: equal for equal data only."""
 
     _hash: Any = field(default_factory=hashlib.sha256)
 
@@ -85,11 +85,11 @@ def answers(
         if picture is not None:
             slices.append(picture)
         if len(slices) == runtime.max_batch:
-            yield from _judged(runtime, waiting, slices)
+            yield from _answered(runtime, waiting, slices)
             done += len(waiting)
             on_progress(done)
             waiting, slices = [], []
-    yield from _judged(runtime, waiting, slices)
+    yield from _answered(runtime, waiting, slices)
     on_progress(done + len(waiting))
 
 
@@ -117,7 +117,7 @@ def read_answer(
     return LabelledAnswer(sample=sample, number=number, target=target, mask=mask, key=own_key(picture)), picture
 
 
-def _judged(
+def _answered(
     runtime: Runtime, waiting: list[LabelledAnswer], slices: list[npt.NDArray[np.uint8]]
 ) -> Iterator[LabelledAnswer]:
     parts = _infer(runtime, np.stack(slices)) if slices else []

@@ -21,7 +21,7 @@ from export.answers import LabelledAnswer
 from export.confidence import AbstainRule, expected_calibration_error, negative_log_likelihood
 from export.evidence import Evidence
 from export.held_out import HeldOut
-from export.operating_points import RULES, fit, points_of, unjudged
+from export.operating_points import RULES, fit, points_of, uncheckable
 from export.transfer import taken_over
 from lits_deploy.bundle import Artifact
 from lits_deploy.errors import DataError
@@ -50,7 +50,7 @@ def calibrate(
         return replace(artifact, calibration={"fitted": False, "why": evidence, **known})
     if base is not None and evidence.source == OUT_OF_FOLD:
         return taken_over(artifact, answers, *base)
-    why = unjudged(evidence)
+    why = uncheckable(evidence)
     if why and rule != ARGMAX:
         raise _no_threshold(rule, why)
     rules = (ARGMAX,) if why else tuple(dict.fromkeys([*RULES, rule]))

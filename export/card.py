@@ -81,12 +81,12 @@ def model_card(manifest: Manifest) -> str:
 
 def _gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], left_out: dict[str, Any]) -> list[str]:
     """The section on what each precision cost, and which files failed; nothing where there is only FP32."""
-    judged = [(a.name, a.gate, "in the bundle") for a in artifacts if a.gate]
-    judged += [(name, record["gate"], "left out") for name, record in left_out.items()]
-    if not judged:
+    gated = [(a.name, a.gate, "in the bundle") for a in artifacts if a.gate]
+    gated += [(name, record["gate"], "left out") for name, record in left_out.items()]
+    if not gated:
         return []
     rows, notes = [], []
-    for name, gate, where in judged:
+    for name, gate, where in gated:
         for place, figures in gate["runtimes"].items():
             verdict = "passed" if figures["passed"] and gate["passed"] else f"**failed**, {where}"
             changes = " | ".join(_change(figures, key) for key in ("accuracy", "balanced_accuracy", "lesion_auroc"))
@@ -111,7 +111,7 @@ def _gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], lef
             f"- INT8 ranges come from {calibration_set['slices']} slices of {len(calibration_set['patients'])} "
             f"training patients ({calibration_set['data']}; list and hash in manifest.json)."
         )
-    head = "artifact | judged on | slices | flipped | lesions lost/found | accuracy | balanced | lesion AUROC | gate"
+    head = "artifact | checked on | slices | flipped | lesions lost/found | accuracy | balanced | lesion AUROC | gate"
     return [
         "## What other precisions cost",
         "Against the original in PyTorch, slice by slice: change of each figure. Classes are the most probable ones "
@@ -131,8 +131,8 @@ def _declared(training: dict[str, Any]) -> str:
 
 def _context(channels: int) -> str:
     if channels == 1:
-        return "A slice is judged alone, without its neighbours."
-    return f"The network sees {channels} slices at once, neighbours of their series, and judges the one in the middle."
+        return "A slice is answered alone, without its neighbours."
+    return f"The network sees {channels} slices at once, neighbours of their series, and answers the one in the middle."
 
 
 def _pair(manifest: Manifest) -> list[str]:
@@ -296,7 +296,7 @@ def _rested_on(promise: dict[str, Any], part: str) -> str:
     return (
         f"{whose} ({promise['data']}, {promise['slices']:,} slices of {promise['patients']} patients). "
         f"{part + ' ' * bool(part)}Every threshold "
-        f"was judged on patients that had no part in setting it ({promise['groups']} groups took turns)."
+        f"was checked on patients that had no part in setting it ({promise['groups']} groups took turns)."
     )
 
 

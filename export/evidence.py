@@ -49,7 +49,7 @@ class Evidence:
 
     @property
     def groups(self) -> npt.NDArray[np.int64]:
-        """Slices that set a threshold together or are judged together, int64 [N]: a fold's, else a patient's."""
+        """Slices that set a threshold together or are checked together, int64 [N]: a fold's, else a patient's."""
         return self.of_patient % MOST_GROUPS if self.folds is None else self.folds
 
     @property

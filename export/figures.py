@@ -93,9 +93,9 @@ def by_rule(
     point = point_of(artifact)
     if point.threshold is None:
         return figures
-    judge = SliceDecider(temperature=artifact.temperature, point=point)
+    decider = SliceDecider(temperature=artifact.temperature, point=point)
     return {
-        split: {**told, "rule": point.rule, **_classified(answers[split], judge)} for split, told in figures.items()
+        split: {**told, "rule": point.rule, **_classified(answers[split], decider)} for split, told in figures.items()
     }
 
 
@@ -110,13 +110,13 @@ def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[s
             say(f"  {artifact}: figures not measured: no validate or test split is at hand that it was not trained on")
 
 
-def _classified(good: Sequence[LabelledAnswer], judge: SliceDecider = SliceDecider()) -> dict[str, Any]:
+def _classified(good: Sequence[LabelledAnswer], decider: SliceDecider = SliceDecider()) -> dict[str, Any]:
     patients = len({answer.sample.patient for answer in good})
     if not good:
         return {"slices": 0, "patients": 0}
     logits = np.stack([answer.logits for answer in good if answer.logits is not None])
     summary = classification_summary(
-        [int(answer.target or 0) for answer in good], softmax(logits), labels=judge.decide(logits).labels
+        [int(answer.target or 0) for answer in good], softmax(logits), labels=decider.decide(logits).labels
     )  # by argmax the class of the highest logit, as `evaluate` has it: two probabilities may round to one
     return {"patients": patients, **summary}
 

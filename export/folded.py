@@ -54,13 +54,13 @@ class Folded:
 
 
 def median_fold(answers: OutOfFold) -> tuple[int, list[float]]:
-    """The fold whose figure is the median, the lower of two, and the figure of each: `judged_by`."""
+    """The fold whose figure is the median, the lower of two, and the figure of each: `deciding_figure`."""
     found = [_figure(row) for row in by_fold(answers)]
     order = sorted(range(len(found)), key=lambda place: (found[place], place))
     return order[(len(found) - 1) // 2] + 1, found
 
 
-def judged_by(answers: OutOfFold) -> str:
+def deciding_figure(answers: OutOfFold) -> str:
     """What folds are held against each other by."""
     return "balanced accuracy" if answers.task == "classify" else "mean Dice of liver and tumour"
 

@@ -45,7 +45,7 @@ FEW = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class GateSlice:
     """One slice of a gate: uint8 [C, S, S], its true class, its label map uint8 [S, S] where there is one."""
 
     name: str
@@ -123,7 +123,7 @@ class HeldOut:
         """The unseen slices of a split in the order of `evaluate`, yet without answers; and the hash that it has."""
         if split not in self._read:
             identity = Identity()
-            samples = in_order(self._judged_on(split))
+            samples = in_order(self._gate_samples(split))
             read = [read_answer(sample, self.contract, identity, self.own)[0] for sample in samples]
             if self.original.info.task == "classify":  # the masks gave the classes, and are large
                 read = [replace(answer, mask=None) for answer in read]
@@ -184,9 +184,9 @@ class HeldOut:
 
         Of a folded run's network that was trained on all patients: slices that it was trained on (`note` says so).
         """
-        return tuple(evenly(self._judged_on("validate"), MOST))
+        return tuple(evenly(self._gate_samples("validate"), MOST))
 
-    def _judged_on(self, split: str) -> tuple[Sample, ...]:
+    def _gate_samples(self, split: str) -> tuple[Sample, ...]:
         found = self.unseen(split)
         if found is None:
             return ()
@@ -203,23 +203,23 @@ class HeldOut:
         left_out = found.left_out if found else ()
         if not self.gated:
             why = "it was trained on every validate patient" if left_out else "no validate split was at hand"
-            return f"judged on phantoms alone: {why}; says nothing about patients"
+            return f"checked on phantoms alone: {why}; says nothing about patients"
         notes = [f"{len(left_out)} validate patients that it was trained on are left out"] if left_out else []
         if found is not None and not found.samples:
             notes = [
-                "judged on patients that it was trained on, for there are no others: says what the file changes only"
+                "checked on patients that it was trained on, for there are no others: says what the file changes only"
             ]
         if len(self.gated) < FEW:
-            notes.append(f"judged on {len(self.gated)} slices only")
+            notes.append(f"checked on {len(self.gated)} slices only")
         return "; ".join(notes) or None
 
-    def judged(self) -> Iterator[Judged]:
+    def gate_slices(self) -> Iterator[GateSlice]:
         """The slices of a gate, as far as they can be used."""
         read = {answer.sample: answer for answer in self.read("validate")[0]} if self.gated else {}
         for sample in self.gated:
             answer = read[sample]
             if answer.target is not None and (answer.mask is not None or self.original.info.task == "classify"):
-                yield Judged(
+                yield GateSlice(
                     name=escape(sample.image.stem),
                     patient=sample.patient,
                     target=answer.target,
@@ -229,7 +229,7 @@ class HeldOut:
         for patient in () if self.gated else range(PHANTOM_PATIENTS):
             pictures, labels = self._phantom(patient)
             for z, mask in enumerate(labels):
-                yield Judged(
+                yield GateSlice(
                     name=f"phantom-{patient}_{z:04d}",
                     patient=f"phantom-{patient}",
                     target=class_of(mask),

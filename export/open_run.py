@@ -8,7 +8,7 @@ from export.choices import Checkpoint, Networks
 from export.source import Original, from_run
 from export.source_of_folds import from_folds
 from lits_deploy.errors import UserError
-from train import runs
+from train import runs_folder
 
 
 def original_of(
@@ -19,7 +19,7 @@ def original_of(
 
     Raises DataError where there is nothing to export, UserError for a choice that the run does not have.
     """
-    if runs.is_folded(run):
+    if runs_folder.is_folded(run):
         if checkpoint == "best":
             raise UserError(
                 f"The best checkpoints of {run} were chosen on the patients that the folds are measured on.",

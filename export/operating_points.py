@@ -44,8 +44,8 @@ class FittedPoints:
         """Which slices each rule gives class 2, bool [N] by rule."""
 
         def decide(point: OperatingPoint) -> Decided:
-            judge = SliceDecider(temperature=self.temperature, abstain_below=self.abstain.threshold, point=point)
-            return judge.decide(logits)
+            decider = SliceDecider(temperature=self.temperature, abstain_below=self.abstain.threshold, point=point)
+            return decider.decide(logits)
 
         return marked(self.thresholds, decide)
 
@@ -64,7 +64,7 @@ def fit(target: npt.NDArray[np.int64], logits: Logits, rules: Sequence[str] = RU
 def points_of(evidence: Evidence, fitted: FittedPoints) -> tuple[dict[str, Any], ...]:
     """Each rule of `fitted`, which was fitted on all of the evidence, as `OperatingPoint.from_json` reads it.
 
-    DataError where a fold has no others to set its thresholds on: `unjudged` says so before.
+    DataError where a fold has no others to set its thresholds on: `uncheckable` says so before.
     """
     rules = tuple(fitted.thresholds)
 
@@ -98,8 +98,8 @@ def with_promises(
     return tuple({"rule": rule, "threshold": threshold, **found[rule]} for rule, threshold in thresholds.items())
 
 
-def unjudged(evidence: Evidence) -> str | None:
-    """Why no threshold can be set on other patients than those it is judged on, or None."""
+def uncheckable(evidence: Evidence) -> str | None:
+    """Why no threshold can be set on other patients than those it is checked on, or None."""
     for group in np.unique(evidence.groups):
         rest = evidence.target[evidence.groups != group]
         if not (rest == 2).any() or not (rest != 2).any():

@@ -1,7 +1,7 @@
 """What a rule will find and miss on new patients, estimated on patients that had no part in setting its threshold.
 
 Nested folds: the threshold that decides a fold's slices, and everything it stands on (the temperature), is set on the
-other folds. Their decisions together give sensitivity and specificity. A threshold that is judged on the patients that
+other folds. Their decisions together give sensitivity and specificity. A threshold that is checked on the patients that
 set it looks better than it is: with 4 validation patients a sensitivity of 0.90 was 0.28 on others (docs/log.md).
 
 Intervals are by bootstrap over patients, with the tails that Student's t asks for so few of them ("expanded

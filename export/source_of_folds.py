@@ -10,7 +10,7 @@ import numpy as np
 
 from export.choices import Flips, Networks
 from export.evidence import of_folds
-from export.folded import Folded, dealt, fresh_answers, judged_by, median_fold
+from export.folded import Folded, dealt, deciding_figure, fresh_answers, median_fold
 from export.mean_of_folds import MeanOfFolds
 from export.source import Deployed, Original, from_run
 from lits_deploy.errors import DataError
@@ -43,7 +43,7 @@ def from_folds(run: Path, taken: Networks, data: Path | None = None) -> Original
         "seed": record.seed,
         "fold": fold,
         "epochs": answers.record["epochs"],
-        "judged_by": judged_by(answers),
+        "judged_by": deciding_figure(answers),
         "held_out": figures,
     }
     place = {"best": f"fold-{number}", "average": "", "all": FINAL}[taken]

@@ -1,7 +1,7 @@
 """Every exit code of the program, in one place. Imports nothing: it is needed before anything else is there.
 
     0     done
-    1     done, but some files failed (rows with their reasons); of a command that judges: no
+    1     done, but some files failed (rows with their reasons); of a command that checks: no
     2     an error you can fix, one line that names the fix
     3     `verify`: the bundle does not hold on this machine
     4     in place of 1 where LITS_DEPLOY_UNATTENDED is set

@@ -2,7 +2,7 @@
 
 `run.schema.json` beside this file is a JSON Schema of today's.
 
-    1   counts `unsure` and `withheld`, `withheld_reasons`
+    1   counts `unsure` and `excluded`, `withheld_reasons`
     2   the same as `abstained`, `excluded`, `excluded_reasons`; `tables_schema`: the schema of the tables' columns, of
         which 1 had no `part`, `copy_of` and doubts, and said `abstain` for abstained and excluded slices, and 2 no
         `against_training`

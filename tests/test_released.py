@@ -23,7 +23,7 @@ from lits_deploy.manifest_check import _ARTIFACT, _CONTRACT, _MANIFEST
 from lits_deploy.manifest_history import SCHEMA, STEPS
 from lits_deploy.operating_point import OperatingPoint, point_of
 from lits_deploy.packing import pack, unpack
-from lits_deploy.pipeline.network import judge_of
+from lits_deploy.pipeline.network import decider_of
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.output import LOCK, OutputFolder
 from lits_deploy.pipeline.run import run_folder
@@ -113,7 +113,9 @@ class TestBundles:
     def test_a_bundle_before_there_were_operating_points_gives_the_most_probable_class(self, scans: Path) -> None:
         artifact = Bundle.open(RELEASED / "bundle-2").artifact()
         assert point_of(artifact) == OperatingPoint(rule="argmax")
-        assert judge_of("classify", artifact, ClassifyOptions()).to_json() == {"abstain_below": artifact.abstain_below}
+        assert decider_of("classify", artifact, ClassifyOptions()).to_json() == {
+            "abstain_below": artifact.abstain_below
+        }
         with pytest.raises(BundleError, match=r"fp32 has no operating points: none were fitted at export\. Fix: "):
             point_of(artifact, "balanced")
 

@@ -13,7 +13,7 @@ from lits_deploy.errors import OutputError, UserError
 from train.choices import OnOff
 from train.config import Recipe, TrainConfig
 from train.models.registry import network
-from train.runs import is_folded
+from train.runs_folder import is_folded
 from train.settings import configure
 
 if TYPE_CHECKING:

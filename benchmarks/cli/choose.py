@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli import logging_options, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @exit_codes("0 one is recommended", "1 nothing can be recommended")
-@reporting.reported("choose")
+@logging_options.reported("choose")
 def choose(
     bundles: list[Path] = typer.Argument(..., metavar="BUNDLE", help="Bundles of classifiers."),
     latency_ms: float | None = typer.Option(

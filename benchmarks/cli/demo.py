@@ -8,11 +8,11 @@ from pathlib import Path
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import reporting
+from lits_deploy.cli import logging_options
 from lits_deploy.errors import MissingExtra
 
 
-@reporting.reported("demo")
+@logging_options.reported("demo")
 def demo(
     out: Path = typer.Option(Path("demo-out"), help="Folder for everything the demo makes."),
     patients: int = typer.Option(24, min=6, help="Synthetic patients."),

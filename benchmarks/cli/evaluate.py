@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import patients, reporting, run_options
+from lits_deploy.cli import logging_options, patients, run_options
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.errors import UserError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the command's help needs no numpy
 
 
 @exit_codes("0 done", "1 some files failed")
-@reporting.reported("evaluate")
+@logging_options.reported("evaluate")
 @patients.guarded
 def evaluate(
     subject: Path = typer.Argument(..., metavar="RUN|BUNDLE", help="Folder that `train` or `export` made."),
@@ -50,7 +50,7 @@ def evaluate(
     from benchmarks.report_files import check_out
     from lits_deploy.cli.console import console, print_json
     from lits_deploy.pipeline.options import ClassifyOptions
-    from train.runs import is_folded
+    from train.runs_folder import is_folded
 
     options = run_options.filled(ClassifyOptions, given)
     target = out or Path(f"evaluation-{subject.resolve().name}")

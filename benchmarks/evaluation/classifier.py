@@ -49,14 +49,14 @@ Matrix = npt.NDArray[Any]
 class AnsweredSlices:
     """The slices that were answered: target int64 [N], logits float32 [N, K], and patient and path of each.
 
-    judge: how the bundle reads the logits; neutral for a run.
+    decider: how the bundle reads the logits; neutral for a run.
     """
 
     target: npt.NDArray[np.int64]
     logits: npt.NDArray[np.float32]
     patients: tuple[str, ...]
     paths: tuple[str, ...]
-    judge: SliceDecider = field(default_factory=SliceDecider)
+    decider: SliceDecider = field(default_factory=SliceDecider)
 
     def probabilities(self, temperature: float = 1.0) -> npt.NDArray[np.float32]:
         """Float32 [N, K]."""
@@ -65,17 +65,17 @@ class AnsweredSlices:
     @property
     def labels(self) -> npt.NDArray[np.int64]:
         """The class by the operating point, as if every slice got one, int64 [N]."""
-        return self.judge.decide(self.logits).labels
+        return self.decider.decide(self.logits).labels
 
     @property
     def unsure(self) -> npt.NDArray[np.bool_]:
         """Slices that the abstain threshold leaves without a class, bool [N]."""
-        return self.judge.decide(self.logits).unsure
+        return self.decider.decide(self.logits).unsure
 
 
 def figures_of(answered: AnsweredSlices, classes: Sequence[str], draws: int) -> dict[str, Any]:
     """Every figure of a classifier, those of a sample with their interval; see `run` for the layout."""
-    target, labels, temperature = answered.target, answered.labels, answered.judge.temperature
+    target, labels, temperature = answered.target, answered.labels, answered.decider.temperature
     plain = answered.probabilities()
     resamples = resample(answered.patients, draws=draws)
     matrix = confusion_matrix(target, labels, len(classes))
@@ -262,7 +262,7 @@ def _abstention(answered: AnsweredSlices, resamples: Resamples) -> dict[str, Any
     kept = ~answered.unsure
     drawn = quotient(resamples.sums(kept & right), resamples.sums(kept))
     return {
-        "below": answered.judge.abstain_below,
+        "below": answered.decider.abstain_below,
         "abstained": int((~kept).sum()),
         "coverage": figure(float(kept.mean()), resamples.means(kept)),
         "accuracy_answered": figure(float(right[kept].mean()) if kept.any() else float("nan"), drawn),

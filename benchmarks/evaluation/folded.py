@@ -16,7 +16,7 @@ from benchmarks.evaluation import classifier, unet
 from benchmarks.evaluation.run import AS_TRAINED, Evaluation, Row, made
 from export.bootstrap import DRAWS, about_intervals, finite
 from export.evidence import of_folds
-from export.operating_points import fit, points_of, unjudged
+from export.operating_points import fit, points_of, uncheckable
 from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
 from lits_deploy.synthetic import BESIDE
@@ -156,7 +156,7 @@ def _classified(answers: OutOfFold, contract: InputContract, draws: int) -> tupl
         "notes": [
             AS_TRAINED,
             "The thresholds of the operating points in this table were chosen on these very patients. Those of the "
-            "rules that `export` keeps were judged on patients that had no part in setting them.",
+            "rules that `export` keeps were checked on patients that had no part in setting them.",
         ],
     }
 
@@ -164,7 +164,7 @@ def _classified(answers: OutOfFold, contract: InputContract, draws: int) -> tupl
 def _promises(answers: OutOfFold) -> list[dict[str, Any]]:
     """What each rule that `export` knows would promise, without its threshold; none where folds are too unlike."""
     evidence = of_folds(answers)
-    if evidence.too_little or unjudged(evidence):
+    if evidence.too_little or uncheckable(evidence):
         return []
     points = points_of(evidence, fit(evidence.target, evidence.logits))
     return [{name: value for name, value in point.items() if name != "threshold"} for point in points]

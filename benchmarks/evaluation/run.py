@@ -5,7 +5,7 @@ The document is what evaluation.json holds; tables, plots and the page are drawn
 
     schema, kind "evaluation", task, disclaimer
     subject      what was evaluated: kind, name, model, hashes, artifact, precision, runtime (of a folded run: `folded`)
-    data         name, split, split_by, leaked patients, slices, failed, patients, synthetic, sha256 of what was judged
+    data         name, split, split_by, leaked patients, slices, failed, patients, synthetic, sha256 of its pictures
     marks        sentences that stand beside every figure (phantoms, leaky split, trained on these patients)
     notes        sentences that a reader may want
     intervals    how they were made; `decoration` where there are too few patients
@@ -165,15 +165,15 @@ def _classified(
         logits=np.stack([answer.logits for answer in good if answer.logits is not None]),
         patients=tuple(answer.sample.patient for answer in good),
         paths=tuple(_path(testset, answer) for answer in good),
-        judge=SliceDecider(temperature=subject.temperature, abstain_below=subject.abstain_below, point=subject.point),
+        decider=SliceDecider(temperature=subject.temperature, abstain_below=subject.abstain_below, point=subject.point),
     )
     probabilities = answered.probabilities(subject.temperature)
-    judged = iter(zip(answered.labels, probabilities, answered.unsure, strict=True))
+    decided = iter(zip(answered.labels, probabilities, answered.unsure, strict=True))
     rows = []
     for answer in kept:
         row = _row(testset, answer)
         if answer.reason is None:
-            label, (p0, p1, p2), hidden = next(judged)
+            label, (p0, p1, p2), hidden = next(decided)
             row |= {"label": int(label), "p0": float(p0), "p1": float(p1), "p2": float(p2), "uncertain": bool(hidden)}
         rows.append(row)
     return rows, {

@@ -77,7 +77,7 @@ def _of_bundle(path: Path, options: ClassifyOptions) -> EvaluationSubject:
     chosen, manifest = bundle.artifact(options.artifact), bundle.manifest
     if manifest.segmenter is not None:
         raise UserError(
-            f"{path} is a pair: evaluate does not judge two networks together.",
+            f"{path} is a pair: evaluate does not measure two networks together.",
             fix="its card says what it does out of fold; evaluate the two bundles that it was made of",
         )
     runtime, device = resolve(options.runtime, options.device)

@@ -69,12 +69,12 @@ def _answered(naming: Naming, files: Iterator[PendingFile]) -> Iterator[tuple[Sl
     series = SeriesHeader(kind="dicom")
     for row in files:
         job = DecodeJob.of(row, str)
-        series, where = synthetic_scans.said(row.place, series)
+        series, header = synthetic_scans.said(row.place, series)
         number = int(sha256_bytes(row.place.encode())[:15], 16)  # of this file alone, whichever shard it is in
         p2 = (number % 9973) / 10_000
         p1 = (1 - p2) * 0.75
         label = max(range(3), key=(1 - p1 - p2, p1, p2).__getitem__)
-        facts = naming.facts(job, where)
+        facts = naming.facts(job, header)
         yield (
             SliceRow(row.file, 0, OK, None, label, 1 - p1 - p2, p1, p2, facts=facts, pixels=number),
             FileRow(row.file, OK, None, f"{number:064x}", "-160…240 HU", naming.header(job, series)),

@@ -18,7 +18,7 @@ from lits_deploy.decode.job import DecodeJob, Ended
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.scans import Frame, SeriesHeader
 from lits_deploy.scans.discover import ScanRecord
-from lits_deploy.series.facts import Geometry, Where
+from lits_deploy.series.facts import Geometry, SliceHeader
 
 SLICES = 200
 """Files in a series."""
@@ -92,11 +92,11 @@ def headers() -> Iterator[Callable[[Iterator[DecodeJob]], Iterator[tuple[Ended, 
 def _answers(jobs: Iterator[DecodeJob]) -> Iterator[tuple[Ended, list[Frame]]]:
     series = SeriesHeader(kind="dicom")
     for job in jobs:
-        series, where = said(job.name, series)
-        yield Ended(job, sha256="0" * 64, series=series), [Frame(index=0, where=where)]
+        series, header = said(job.name, series)
+        yield Ended(job, sha256="0" * 64, series=series), [Frame(index=0, header=header)]
 
 
-def said(path: str, last: SeriesHeader) -> tuple[SeriesHeader, Where]:
+def said(path: str, last: SeriesHeader) -> tuple[SeriesHeader, SliceHeader]:
     """What the header of a file says. last: the series of the file before, which is often the same."""
     folder, place = path[-19:-12], int(path[-9:-4])
     if not last.series.endswith(folder):
@@ -110,7 +110,7 @@ def said(path: str, last: SeriesHeader) -> tuple[SeriesHeader, Where]:
             geometry=_GEOMETRY,
             orientation="axial",
         )
-    return last, Where(
+    return last, SliceHeader(
         position=2.5 * place,
         location=2.5 * place,
         number=place + 1,

@@ -207,10 +207,10 @@ def find_scans(folders: Sequence[Path], limit: int | None = None) -> PeerScans:
     known = {file: target for classes, _ in told for file, target in classes.items()}
     part = "" if len(files) == of else f" of {of:,}, evenly spread"
     targets = [known.get(file) for file in files] if known else None
-    judged = sum(file in known for file in files)
+    labelled = sum(file in known for file in files)
     line = f"{'; '.join(name for _, name in told)}: {len(files):,} files{part}"
-    if targets is not None and judged < len(files):
-        line += f" (accuracy on the {judged:,} of the test split)"
+    if targets is not None and labelled < len(files):
+        line += f" (accuracy on the {labelled:,} of the test split)"
     return PeerScans(roots=roots, files=files, targets=targets, line=line)
 
 

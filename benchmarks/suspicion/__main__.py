@@ -35,7 +35,7 @@ from train.folds.folder import read_record
 SCHEMA = 1
 
 
-def judged(series: list[SeriesAnswersInOrder]) -> list[dict[str, Any]]:
+def scored(series: list[SeriesAnswersInOrder]) -> list[dict[str, Any]]:
     """A row for each way of pooling, and one for the way chosen out of fold."""
     rests = [rest for one in series if one.ill and (rest := one.less_its_lesions()) is not None]
     both = [*series, *rests]
@@ -98,7 +98,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         series=len(first),
         series_with_lesion=sum(one.ill for one in first),
         levels=[
-            {"grey_values": name, "lesion_slice_auroc": slice_area(each), "series": judged(each)}
+            {"grey_values": name, "lesion_slice_auroc": slice_area(each), "series": scored(each)}
             for name, each in found.items()
         ],
     )

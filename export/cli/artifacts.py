@@ -8,7 +8,7 @@ from export.card import delta
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.console import console, table
 
-HEADER = ("artifact", "MB", "for", "judged on", "max |Δp|", "flipped", "lesions lost/found", "accuracy", "gate")
+HEADER = ("artifact", "MB", "for", "checked on", "max |Δp|", "flipped", "lesions lost/found", "accuracy", "gate")
 
 
 def show_artifacts(bundle: Bundle) -> None:

@@ -11,8 +11,8 @@ from lits_deploy import DISCLAIMER
 from lits_deploy.errors import UserError
 
 if TYPE_CHECKING:  # the command's help needs none of them
+    from lits_deploy.trt.bundle_engines import EngineOptions
     from lits_deploy.trt.cache import PreparedEngine
-    from lits_deploy.trt.engines import EngineOptions
 
 
 def build(folder: Path, options: EngineOptions, *, as_json: bool = False) -> dict[str, Any]:
@@ -22,8 +22,8 @@ def build(folder: Path, options: EngineOptions, *, as_json: bool = False) -> dic
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import console, table
+    from lits_deploy.trt.bundle_engines import build_engines
     from lits_deploy.trt.cache import EngineCache
-    from lits_deploy.trt.engines import build_engines
 
     built = build_engines(Bundle.open(folder), options, say=console.print, progress=_bar)
     failures = {name: engine for name, engine in built.items() if isinstance(engine, UserError)}

@@ -10,7 +10,7 @@ import typer
 from export.choices import Checkpoint, Flips, Networks
 from export.cli import engines
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli import logging_options, run_options
 from lits_deploy.cli.bundle.inspect import to_json
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import exit_codes
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # the command's help needs no numpy
 
 
 @exit_codes("0 done", "1 a precision failed its gate")
-@reporting.reported("export")
+@logging_options.reported("export")
 def export(
     run: Path | None = typer.Argument(
         None, metavar="RUN|BUNDLE", help="Training run; with --trt a bundle too. [default: the newest in runs/]"
@@ -108,7 +108,7 @@ def export(
     """Turn a training run into a bundle that proves itself.
 
     Preprocessing is inside the graph; the export fails if ONNX Runtime and PyTorch disagree. Other precisions are
-    judged on the validate split, on the runtimes they are for; one that fails its gate is left out and the exit code
+    checked on the validate split, on the runtimes they are for; one that fails its gate is left out and the exit code
     is 1.
     """
     if weights is not None and (networks or checkpoint):
@@ -125,7 +125,7 @@ def export(
     from lits_deploy.bundle_zip import looks_like_bundle
     from lits_deploy.cli.console import console, print_json, progress_bar
     from lits_deploy.operating_point import ARGMAX, parse_rule
-    from lits_deploy.trt.engines import EngineOptions
+    from lits_deploy.trt.bundle_engines import EngineOptions
 
     rule = parse_rule(operating_point)
     options = EngineOptions(
@@ -159,19 +159,19 @@ def export(
         from export.source import open_weights
     from lits_deploy.events.emit import phase
     from lits_deploy.procedure import made_of
-    from train import runs
+    from train import runs_folder
 
     if data is not None:  # asked for by name: never phantoms in its place
         from train.data.layout import read_layout
 
         read_layout(data, ("validate",))
     if weights is None:
-        source = run or runs.newest("best.safetensors", "out_of_fold.npz")
+        source = run or runs_folder.newest("best.safetensors", "out_of_fold.npz")
         if source is None:
             raise DataError(
                 "There is no training run in runs/.", fix="make one with `lits-deploy train`, or name a RUN"
             )
-        kind = f"{networks or 'best'}-bundle" if runs.is_folded(source) else "bundle"
+        kind = f"{networks or 'best'}-bundle" if runs_folder.is_folded(source) else "bundle"
         original = original_of(source, networks=networks, checkpoint=checkpoint, data=data).with_window(window)
         target = out or source.with_name(f"{source.resolve().name}-{kind}")
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli import logging_options, run_options
 from lits_deploy.cli.bundle.inspect import to_json
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import exit_codes
@@ -15,7 +15,7 @@ from lits_deploy.operating_point import ARGMAX, FORMS
 
 
 @exit_codes("0 done")
-@reporting.reported("bundle_pair")
+@logging_options.reported("bundle_pair")
 def pair(
     classifier: Path = typer.Argument(..., help="A classifier's bundle, or its zip file."),
     unet: Path = typer.Argument(..., help="A U-Net's bundle for the same slices, or its zip file."),

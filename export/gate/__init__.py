@@ -5,7 +5,7 @@ comparison   original and all artifacts over the same slices in one pass: figure
 report       flipped slices as CSV and contact sheet, beside the bundle and never in it
 """
 
-from export.gate.comparison import CandidateArtifact, GateVerdict, judge, judge_batch
+from export.gate.comparison import CandidateArtifact, GateVerdict, check_candidates, gate_batch
 from export.gate.limits import DEFAULTS, GateLimits, override
 
-__all__ = ["DEFAULTS", "CandidateArtifact", "GateLimits", "GateVerdict", "judge", "judge_batch", "override"]
+__all__ = ["DEFAULTS", "CandidateArtifact", "GateLimits", "GateVerdict", "check_candidates", "gate_batch", "override"]

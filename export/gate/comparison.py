@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.gate.limits import GateLimits
-from export.held_out import HeldOut, Judged
+from export.held_out import GateSlice, HeldOut
 from export.parity import original_probabilities
 from lits_deploy.bundle import Artifact
 from lits_deploy.parity import Parity
@@ -30,7 +30,7 @@ class Flip:
     p_original, p_artifact: probabilities [3]; of a U-Net the share of pixels by label.
     """
 
-    slice: Judged
+    slice: GateSlice
     original: int
     artifact: int
     p_original: tuple[float, ...]
@@ -60,34 +60,34 @@ class ArtifactComparison:
     _pixels: list[npt.NDArray[np.int64]] = field(default_factory=lambda: [np.zeros((3, 3), np.int64) for _ in "oa"])
     _changed: int = 0
 
-    def add(self, slices: Sequence[Judged], original: Floats, artifact: Floats) -> None:
+    def add(self, slices: Sequence[GateSlice], original: Floats, artifact: Floats) -> None:
         """One batch: probabilities [N, 3] or [N, 3, S, S] of both, float32."""
-        self._deltas.add([judged.name for judged in slices], original, artifact)
+        self._deltas.add([gated.name for gated in slices], original, artifact)
         labels = [original.argmax(axis=1), artifact.argmax(axis=1)]
         shares: list[npt.NDArray[Any]] = [original, artifact]
         if self.task == "segment":
             self._changed += int((labels[0] != labels[1]).sum())
             for place in range(2):
-                for judged, label in zip(slices, labels[place], strict=True):
-                    assert judged.mask is not None
-                    self._pixels[place] += confusion_matrix(judged.mask.ravel(), label.ravel())
+                for gated, label in zip(slices, labels[place], strict=True):
+                    assert gated.mask is not None
+                    self._pixels[place] += confusion_matrix(gated.mask.ravel(), label.ravel())
             shares = [np.stack([(label == c).mean(axis=(1, 2)) for c in range(3)], axis=1) for label in labels]
             labels = [label.max(axis=(1, 2)) for label in labels]
-        for index, judged in enumerate(slices):
+        for index, gated in enumerate(slices):
             before, after = int(labels[0][index]), int(labels[1][index])
-            self._patients.append(judged.patient)
-            self._targets.append(judged.target)
+            self._patients.append(gated.patient)
+            self._targets.append(gated.target)
             for place, label in enumerate((before, after)):
                 self._classes[place].append(label)
                 self._lesion[place].append(float(shares[place][index][LESION]))
             if before != after:
                 p_original, p_artifact = (tuple(map(float, share[index])) for share in shares)
                 self.flips.append(
-                    Flip(slice=judged, original=before, artifact=after, p_original=p_original, p_artifact=p_artifact)
+                    Flip(slice=gated, original=before, artifact=after, p_original=p_original, p_artifact=p_artifact)
                 )
 
     def figures(self) -> dict[str, Any]:
-        """What the manifest records; `judged` holds the figures that `GateLimits` judges, by its names.
+        """What the manifest records; `gated` holds the figures that `GateLimits` checks, by its names.
 
         original, artifact: accuracy, balanced accuracy, lesion sensitivity and specificity, AUROC of the lesion class
         (None where undefined), and a U-Net's Dice per class.
@@ -98,12 +98,12 @@ class ArtifactComparison:
         found = int((lesion & (before != LESION) & (after == LESION)).sum())
         lesions, slices = int(lesion.sum()), len(targets)
         scores = [self._scores(place) for place in range(2)]
-        judged: dict[str, float | None]
+        gated: dict[str, float | None]
         if self.task == "segment":
             falls = [b - a for b, a in zip(scores[0]["dice"], scores[1]["dice"], strict=True) if None not in (a, b)]
-            judged = {"dice": max(falls, default=None)}
+            gated = {"dice": max(falls, default=None)}
         else:
-            judged = {
+            gated = {
                 "flipped": len(self.flips) / max(1, slices),
                 "lesions_lost": lost / max(1, lesions),
                 "lesions_lost_net": (lost - found) / max(1, lesions),
@@ -119,7 +119,7 @@ class ArtifactComparison:
             "original": scores[0],
             "artifact": scores[1],
             "worst_patient": self._worst_patient(targets, before, after),
-            "judged": judged,
+            "judged": gated,
         }
         if self.task == "segment":
             record["pixels_changed"] = self._changed / max(1, int(self._pixels[0].sum()))
@@ -170,7 +170,7 @@ def _number(value: Any) -> float | None:
 _BATCH = {"classify": 8, "segment": 2}
 
 
-def judge_batch(task: str) -> int:
+def gate_batch(task: str) -> int:
     """Slices at once: a U-Net's probabilities are 786 kB a slice, for each candidate."""
     return _BATCH[task]
 
@@ -203,7 +203,7 @@ class GateVerdict:
         return {**self.figures, "passed": self.passed, "failures": self.failures}
 
 
-def judge(
+def check_candidates(
     held: HeldOut,
     candidates: Sequence[CandidateArtifact],
     limits: Mapping[str, GateLimits],
@@ -211,9 +211,9 @@ def judge(
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[GateVerdict]:
     """Verdicts in the order of the candidates. limits: by precision."""
-    task, slices = held.original.info.task, held.judged()
+    task, slices = held.original.info.task, held.gate_slices()
     comparisons = [ArtifactComparison(task) for _ in candidates]
-    size = min([judge_batch(task), *(candidate.runtime.max_batch for candidate in candidates)])
+    size = min([gate_batch(task), *(candidate.runtime.max_batch for candidate in candidates)])
     while part := list(islice(slices, size)):
         pictures = np.stack([one.picture for one in part])
         expected = original_probabilities(held.original, pictures)

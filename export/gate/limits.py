@@ -12,7 +12,7 @@ from lits_deploy.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class GateLimits:
-    """Limits of one precision; None: not judged.
+    """Limits of one precision; None: not checked.
 
     flipped: share of slices that get another class, at most.
     lesions_lost: share of lesion slices that the original finds and the artifact does not, at most.

@@ -55,8 +55,8 @@ class FittedPair:
         seen = as_seen(self.fusion, logits, counts)
 
         def decide(point: OperatingPoint) -> PairDecided:
-            judge = PairDecider(fusion=self.fusion, abstain_below=self.abstain.threshold, point=point)
-            return judge.decide(logits, seen)
+            decider = PairDecider(fusion=self.fusion, abstain_below=self.abstain.threshold, point=point)
+            return decider.decide(logits, seen)
 
         return marked(self.thresholds, decide)
 

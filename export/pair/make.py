@@ -13,7 +13,7 @@ from typing import Any
 
 from export.calibrate import calibration_of
 from export.card import model_card
-from export.operating_points import RULES, unjudged
+from export.operating_points import RULES, uncheckable
 from export.pair.evidence import PairEvidence, read
 from export.pair.figures import measured
 from export.pair.fit import FittedPair, fit, points_of
@@ -52,7 +52,7 @@ def make_pair(
     ours, theirs, evidence = read(*runs)
     for bundle, answers, run in zip((classifier, segmenter), (ours, theirs), runs, strict=True):
         check_exported(bundle, answers, run)
-    if why := evidence.too_little or unjudged(evidence):
+    if why := evidence.too_little or uncheckable(evidence):
         raise DataError(f"No lesion rule can be fitted: {why}.", fix="train both with --folds on more patients")
     say(f"fitting the lesion rule on {len(evidence.target):,} slices of {len(set(evidence.patients))} patients")
     fitted = fit(evidence.target, evidence.logits, evidence.counts, tuple(dict.fromkeys([*RULES, rule])))

@@ -1,4 +1,4 @@
-"""Other precisions into a bundle in the making: calibrate, write, judge, keep what passes, say what does not.
+"""Other precisions into a bundle in the making: calibrate, write, check, keep what passes, say what does not.
 
 Works in the folder that `export.run` fills. Reports with patients' pixels go beside the bundle.
 """
@@ -38,7 +38,7 @@ from lits_deploy.procedure import moved_line
 from lits_deploy.runtime import Device, Runtime, RuntimeOptions
 
 GATED = ("onnxruntime", "openvino")
-"""Runtimes that an artifact is judged on here where they are installed; a TensorRT engine proves itself when built."""
+"""Runtimes that an artifact is checked on here where they are installed; a TensorRT engine proves itself when built."""
 
 SIMULATION = "simulation"
 
@@ -80,7 +80,7 @@ def add_precisions(
     *,
     base_answers: Mapping[str, Sequence[LabelledAnswer]],
 ) -> tuple[Manifest, dict[str, dict[str, Any]]]:
-    """Make and judge every file that is wanted; those that stay out are removed from `folder` again.
+    """Make and check every file that is wanted; those that stay out are removed from `folder` again.
 
     base: manifest so far, its one artifact the FP32 one; base_answers: its answers, by split.
     calibration: as `calibration_slices` chooses them. Returns the manifest with the files that stay, and those
@@ -117,11 +117,11 @@ def add_precisions(
     kept, figures, left_out = list(base.artifacts), {}, {}
     with ExitStack() as stack:
         candidates = [c for artifact in made for c in _open(stack, bundle, artifact)]
-        talk.say(f"judging {', '.join(r.name for r in chosen)} against PyTorch on {held.origin}")
+        talk.say(f"checking {', '.join(r.name for r in chosen)} against PyTorch on {held.origin}")
         if note := held.note():
             talk.say(f"  WARNING: {note}")
         talk.phase("gate", len(held.gated) or 40 * PHANTOM_PATIENTS)
-        verdicts = gate.judge(held, candidates, wanted.limits, progress=talk.progress)
+        verdicts = gate.check_candidates(held, candidates, wanted.limits, progress=talk.progress)
         if wanted.report is not None:
             for path in write_report(wanted.report, verdicts):
                 talk.say(f"  → {path}")
@@ -163,7 +163,7 @@ def calibration_slices(held: HeldOut, wanted: WantedPrecisions) -> CalibrationSe
 
 
 def _artifact(recipe: ArtifactRecipe, base: Artifact, path: Path, record: dict[str, Any]) -> Artifact:
-    """What a recipe has written to `path`, not judged yet. base: the FP32 one; record: how it was quantised."""
+    """What a recipe has written to `path`, not checked yet. base: the FP32 one; record: how it was quantised."""
     return replace(
         base,
         name=recipe.name,
@@ -188,7 +188,7 @@ def _artifact(recipe: ArtifactRecipe, base: Artifact, path: Path, record: dict[s
 def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.CandidateArtifact]:
     """An artifact on every runtime here that it is for; simulated where there is none."""
     wanted = ("logits", "probabilities") if bundle.manifest.task == "classify" else ("probabilities", "labels")
-    most = gate.judge_batch(bundle.manifest.task)
+    most = gate.gate_batch(bundle.manifest.task)
     opened: list[tuple[str, Runtime]] = []
     for name, device in targets():
         if name in GATED and artifact.placed_for(name, device):

@@ -1,6 +1,6 @@
 """The slices that INT8 ranges and the FP16 range check are taken from: training patients only, balanced, on record.
 
-A range seen on a slice that is later used to judge would flatter the artifact, so overlap with validate or test, by
+A range seen on a slice that is later used to check it would flatter the artifact, so overlap with validate or test, by
 patient or by picture, is refused: with the folders at hand, and with what the training noted (`train.data.seen`).
 Knows nothing about graphs. Not to be confused with `export.calibrate`, which fits temperature and abstain threshold.
 """

@@ -122,7 +122,7 @@ def activations(
     """Every float tensor that a node of the graph puts out, on slices uint8 [N, C, S, S], by its name.
 
     histograms: needed by every method but `max`; without them it is faster. Raises UserError where a value is not
-    finite: such a network cannot be judged in any precision.
+    finite: such a network cannot be checked in any precision.
     """
     ort = import_onnxruntime()
     type_of = types(model)

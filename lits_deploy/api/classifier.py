@@ -21,7 +21,7 @@ from lits_deploy.ledger import EXCLUDED, ResultRow
 from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.decide import Answer, MaskDecider
 from lits_deploy.pipeline.inference import Portions
-from lits_deploy.pipeline.network import judge_of
+from lits_deploy.pipeline.network import decider_of
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.activation import NO_MAP, map_source
@@ -49,9 +49,9 @@ class Classifier(OpenedBundle):
     ) -> None:
         """As `OpenedBundle`. Raises BundleError, too, where a map is asked for of a bundle without."""
         super().__init__(bundle, device=device, options=options)
-        judge = judge_of(self.task, self._artifact, self._options)
-        assert not isinstance(judge, MaskDecider)
-        self._judge = judge
+        decider = decider_of(self.task, self._artifact, self._options)
+        assert not isinstance(decider, MaskDecider)
+        self._decider = decider
         self._map: Runtime | None = None
         self._grid: MapGrid | None = None
         if cam:
@@ -92,10 +92,10 @@ class Classifier(OpenedBundle):
         answers: dict[int, Answer] = {}
         if outputs:
             together = [np.concatenate(one) for one in zip(*outputs, strict=True)]
-            answers = dict(zip(looked.outputs, self._judge.answers(*together), strict=True))
+            answers = dict(zip(looked.outputs, self._decider.answers(*together), strict=True))
         cams = self._maps(pixels_of(looked.frames))
         return [
-            self._of_array(frame.index, answers.get(frame.index), frame.withheld, looked.window, cams.get(frame.index))
+            self._of_array(frame.index, answers.get(frame.index), frame.excluded, looked.window, cams.get(frame.index))
             for frame in looked.frames
         ]
 
@@ -143,12 +143,12 @@ class Classifier(OpenedBundle):
         self,
         index: int,
         answer: Answer | None,
-        withheld: str | None,
+        excluded: str | None,
         window: str,
         cam: npt.NDArray[np.float32] | None,
     ) -> SliceAnswer:
         if answer is None:
-            return SliceAnswer(index=index, status=STATUS[EXCLUDED], reason=withheld, window=window)
+            return SliceAnswer(index=index, status=STATUS[EXCLUDED], reason=excluded, window=window)
         second = answer.second
         return SliceAnswer(
             index=index,

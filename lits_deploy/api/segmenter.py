@@ -44,7 +44,7 @@ class Segmenter(OpenedBundle):
                 answers.append(MaskAnswer(index=frame.index, status=STATUS[OK], window=looked.window, labels=mask))
             else:
                 answers.append(
-                    MaskAnswer(index=frame.index, status=STATUS[EXCLUDED], reason=frame.withheld, window=looked.window)
+                    MaskAnswer(index=frame.index, status=STATUS[EXCLUDED], reason=frame.excluded, window=looked.window)
                 )
         return answers
 

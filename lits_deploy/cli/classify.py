@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import jobs, locations, patients, reporting, run_options, spread
+from lits_deploy.cli import jobs, locations, logging_options, patients, run_options, spread
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # the command's help needs no pipeline
 
 
 @exit_codes("0 done", "1 some files failed")
-@reporting.reported("classify")
+@logging_options.reported("classify")
 @patients.guarded
 @run_options.with_run()
 def classify(

@@ -7,12 +7,12 @@ from pathlib import Path
 import typer
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import patients, reporting, run_options
+from lits_deploy.cli import logging_options, patients, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 
 @exit_codes("0 nothing differs", "1 something does (4 with LITS_DEPLOY_UNATTENDED)")
-@reporting.reported("drift")
+@logging_options.reported("drift")
 @patients.guarded
 def drift(
     outs: list[Path] = typer.Argument(..., metavar="OUT", help="OUTs of `classify` or `segment`, the newest last."),

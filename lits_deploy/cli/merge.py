@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import locations, patients, reporting, run_options
+from lits_deploy.cli import locations, logging_options, patients, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -19,7 +19,7 @@ _SHOWN = 10
 
 
 @exit_codes("0 done", "1 some files failed", "130 some shards are missing: the tables hold the others")
-@reporting.reported("merge")
+@logging_options.reported("merge")
 @patients.guarded
 @run_options.with_run(
     *("runtime", "device", "precision", "artifact", "batch_size", "workers", "threads", "tune", "engine_cache"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import locations, patients, reporting, run_options
+from lits_deploy.cli import locations, logging_options, patients, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
@@ -18,7 +18,7 @@ _SUPERSEDED_SHOWN = 10
 
 
 @exit_codes("0 done")
-@reporting.reported("plan")
+@logging_options.reported("plan")
 @patients.guarded
 @run_options.with_run(
     *("device", "batch_size", "threads", "tune", "engine_cache"),  # of whoever does a shard

@@ -7,10 +7,10 @@ from pathlib import Path
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import patients, reporting, run_options
+from lits_deploy.cli import logging_options, patients, run_options
 
 
-@reporting.reported("report")
+@logging_options.reported("report")
 @patients.guarded
 def report(
     out: Path = typer.Argument(..., help="OUT of a `classify` run, finished or not."),

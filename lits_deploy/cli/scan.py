@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import locations, patients, reporting, run_options
+from lits_deploy.cli import locations, logging_options, patients, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @exit_codes("0 done", "1 some files failed")
-@reporting.reported("scan")
+@logging_options.reported("scan")
 @patients.guarded
 def scan(
     scans: list[str] = run_options.SCANS,
@@ -79,7 +79,7 @@ def print_survey(survey: Survey, *, identify: bool, pixels: bool) -> None:
     slices, copies = survey.slices, survey.copies
     besides = f" and {_copies(copies)}" if copies else ""
     console.print(
-        f"{survey.files:,} files, {slices:,} slices{besides}: {slices - skipped:,} to be judged,"
+        f"{survey.files:,} files, {slices:,} slices{besides}: {slices - skipped:,} for the network,"
         f" {skipped:,} skipped; {failed:,} files failed",
     )
     print_others(dict(survey.others.most_common()))
@@ -104,7 +104,7 @@ def _row(one: SeriesSurvey) -> tuple[str, ...]:
         f"{steps.repeated} twice" if steps.repeated else "",
         f"{steps.irregular} irregular distances" if steps.irregular else "",
         f"{sum(one.failed.values())} files failed" if one.failed else "",
-        f"turned: {geometry.turn}" if geometry.turn else "",
+        f"turned: {geometry.reorientation}" if geometry.reorientation else "",
     ]
     return (
         series.kind if series.modality is None else f"{series.kind} {series.modality}",

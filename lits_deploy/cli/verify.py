@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import locations, reporting, run_options
+from lits_deploy.cli import locations, logging_options, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no numpy
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the command's help needs no numpy
 
 
 @exit_codes("0 the bundle holds here", "3 it does not")
-@reporting.reported("verify")
+@logging_options.reported("verify")
 def verify(
     bundle: str = typer.Argument(..., help="Folder that `lits-deploy export` made, or its zip; also s3://…."),
     engine_cache: Path | None = run_options.RunOptions.engine_cache,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lits_deploy.cli import patients, reporting, run_options
+from lits_deploy.cli import logging_options, patients, run_options
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @exit_codes("0 stopped between two studies")
-@reporting.reported("watch")
+@logging_options.reported("watch")
 @patients.guarded
 @run_options.with_run("tune", "recursive", "retry_failed", "allow_removed", "endpoint")
 def watch(
@@ -40,7 +40,7 @@ def watch(
     """
     from lits_deploy import DISCLAIMER
     from lits_deploy.cli.console import note
-    from lits_deploy.cli.watching import Watching
+    from lits_deploy.cli.watch_messages import Watching
     from lits_deploy.events.session import current
     from lits_deploy.events.wording import Quoting
     from lits_deploy.pipeline.context import RunHooks

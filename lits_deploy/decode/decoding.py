@@ -165,7 +165,7 @@ class Decoding:
             elif isinstance(event, Again):
                 coming.pop(event.job, None)
             for end in ended:
-                frames = [*coming.pop(end.job, ()), *end.withheld]
+                frames = [*coming.pop(end.job, ()), *end.excluded]
                 yield end, sorted(frames, key=lambda frame: frame.index)
         if self._stop.requested:
             raise StoppedError

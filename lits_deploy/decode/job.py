@@ -74,7 +74,7 @@ class Ended:
     """All that there is to say of a file, once all its batches have been released.
 
     reason: why it failed, or None. sha256: of its bytes; window, series: what its header says, as far as it was
-    understood. withheld: its slices that are not to be judged, and why; of a job for headers, all its slices.
+    understood. excluded: its slices that are, and why; of a job for headers, all its slices.
     """
 
     job: DecodeJob
@@ -82,7 +82,7 @@ class Ended:
     sha256: str | None = None
     window: str | None = None
     series: SeriesHeader | None = None
-    withheld: tuple[Frame, ...] = ()
+    excluded: tuple[Frame, ...] = ()
 
 
 @dataclass(frozen=True)

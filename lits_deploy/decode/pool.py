@@ -25,7 +25,7 @@ from lits_deploy.decode.spool import Fetched, Spool
 from lits_deploy.errors import LitsError
 from lits_deploy.scans import Frame, SeriesHeader
 from lits_deploy.scans.appearance import is_look
-from lits_deploy.series.facts import Where
+from lits_deploy.series.facts import SliceHeader
 
 _LONG_PATH = 1000  # characters, up to 6 bytes each; a full queue of them must fit a pipe, or the parent would stand
 _ATTEMPTS = 2
@@ -51,7 +51,7 @@ class _JobUnderWay:
     at: int | None = None
     written: int = 0
     released: int = 0
-    withheld: list[Frame] = field(default_factory=list)
+    excluded: list[Frame] = field(default_factory=list)
     ended: Ended | None = None
 
     def message(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class _JobUnderWay:
         """Forget what has come of it."""
         self.attempt += 1
         self.written = self.released = 0
-        self.withheld = []
+        self.excluded = []
 
 
 @dataclass(frozen=True)
@@ -321,13 +321,13 @@ class Pool:
         if "beside" in message:
             work.at, worker.since = message["beside"], monotonic()  # each file has the whole of the time
             return
-        for slot, index, where, checksum, look in message.get("filled", ()):
+        for slot, index, header, checksum, look in message.get("filled", ()):
             worker.leases.remove(slot)
-            frame = Frame(index=index, where=Where(**where), checksum=checksum, look=tuple(look))
+            frame = Frame(index=index, header=SliceHeader(**header), checksum=checksum, look=tuple(look))
             self._slots.fill(slot, Tag(work.job, frame, work, work.attempt))
             work.written += 1
-        for index, reason, where in message.get("held", ()):
-            work.withheld.append(Frame(index=index, withheld=reason, where=Where(**where)))
+        for index, reason, header in message.get("excluded", ()):
+            work.excluded.append(Frame(index=index, excluded=reason, header=SliceHeader(**header)))
         if "ms" not in message:
             worker.hungry, worker.since = True, None
             return
@@ -335,8 +335,8 @@ class Pool:
         worker.jobs.popleft()
         worker.since = monotonic() if worker.jobs else None
         series = None if message.get("series") is None else SeriesHeader.from_json(message["series"])
-        failed = message.get("failed") or (None if work.written or work.withheld else "the file holds no slice")
-        ended = Ended(work.job, failed, message.get("sha256"), message.get("window"), series, tuple(work.withheld))
+        failed = message.get("failed") or (None if work.written or work.excluded else "the file holds no slice")
+        ended = Ended(work.job, failed, message.get("sha256"), message.get("window"), series, tuple(work.excluded))
         if failed:
             self._fail(work, ended)
         else:
@@ -411,12 +411,12 @@ def _makes_sense(worker: _Worker, message: Any) -> bool:
         return not worker.ready
     if "beside" in message and not _is_beside(worker, message["beside"]):
         return False
-    filled, held = message.get("filled", []), message.get("held", [])
+    filled, excluded = message.get("filled", []), message.get("excluded", [])
     if not all(isinstance(entry, list) and len(entry) == 5 and isinstance(entry[2], dict) for entry in filled):
         return False
     if not all(is_look(entry[4]) for entry in filled):
         return False
-    if not all(isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], dict) for entry in held):
+    if not all(isinstance(entry, list) and len(entry) == 3 and isinstance(entry[2], dict) for entry in excluded):
         return False
     mine = bool(worker.jobs) and message.get("file") == worker.jobs[0].job.file
     return mine and worker.leases.issuperset(slot for slot, *_ in filled)

@@ -11,16 +11,16 @@ Started by `decode.pool`, and light: numpy, Pillow and a reader. It talks in JSO
           {"slots": [9, 10]}                                                             slots that were asked for
           a message with "forget": true first drops every unused slot: the parent took them back
     out   {"ready": true}
-          {"file": 7, "filled": [[3, 0, {"position": 12.5}, 1932054, []]], "held": []}   so far; another slot, please
+          {"file": 7, "filled": [[3, 0, {"position": 12.5}, 1932054, []]], "excluded": []}   so far; needs a slot
           {"file": 7, "filled": [[9, 1, {"position": 15.0}, 84021, [270, 31, 38, 112, 195, 1310, 160, 180, 210, 330]]],
-           "held": [[2, "no body in the picture", {"position": 17.5}]], "done": true,
+           "excluded": [[2, "no body in the picture", {"position": 17.5}]], "done": true,
            "sha256": "…", "window": "…", "series": {…}, "ms": 0.6}
           {"file": 7, "failed": "the PNG is truncated", "sha256": "…", "series": null, "ms": 0.2}
           {"file": 7, "memory": true}                                                    and the worker ends
           {"file": 7, "beside": 2}    the neighbour for channel 2 is decoded next: what happens now is its fault
 
-`filled` tells slot and index of a slice, where it lies (`series.Where`), the checksum of its middle channel and how
-that looks, if it is looked at (`scans.appearance`); `held` index, reason and where of one that is not to be judged.
+`filled` has slot and index of a slice, its header (`series.SliceHeader`), the checksum of its middle channel and how
+that looks, if it is looked at (`scans.appearance`); `excluded` index, reason and header of one not for the network.
 
 It never outlives its parent, takes no Ctrl-C, dumps no core (a core would hold a patient's pixels) and gets no more
 memory for a file than its limit.
@@ -104,16 +104,16 @@ class WorkerLink:
 
 
 class _FileReport:
-    """What is to be reported of a file next: slices in slots, and slices that are not to be judged."""
+    """What is to be reported of a file next: slices in slots, and slices that are excluded."""
 
     def __init__(self) -> None:
         self.filled: list[list[Any]] = []
-        self.held: list[list[Any]] = []
+        self.excluded: list[list[Any]] = []
 
     def take(self) -> dict[str, Any]:
         """As a message says it; empty from then on."""
-        said = {"filled": self.filled, "held": self.held}
-        self.filled, self.held = [], []
+        said = {"filled": self.filled, "excluded": self.excluded}
+        self.filled, self.excluded = [], []
         return said
 
 
@@ -154,12 +154,12 @@ class Decoder:
     def decode(self, job: dict[str, Any]) -> None:
         """Decode one file and answer; every failure of the file is an answer, too."""
         answer: dict[str, Any] = {"file": job["file"]}
-        told = _FileReport()
+        report = _FileReport()
         started = perf_counter()
         self._waited = 0.0
         try:
-            window = self._decode_beside(job, answer, told) if "beside" in job else self._decode(job, answer, told)
-            answer |= {**told.take(), "done": True, "window": window}
+            window = self._decode_beside(job, answer, report) if "beside" in job else self._decode(job, answer, report)
+            answer |= {**report.take(), "done": True, "window": window}
         except MemoryError:
             # The heap may be in pieces: a fresh worker tries again, and the next files are not made to pay.
             _limit_memory(None)
@@ -170,10 +170,10 @@ class Decoder:
             if isinstance(error, SliceError):
                 answer["series"] = answer.get("series") or plain(error.series)
         if "failed" in answer:
-            self._link.slots.extendleft(slot for slot, *_ in reversed(told.filled))  # never reported, so still ours
+            self._link.slots.extendleft(slot for slot, *_ in reversed(report.filled))  # never reported, so still ours
         self._link.send(**answer, ms=round(1000 * (perf_counter() - started - self._waited), 3))
 
-    def _decode(self, job: dict[str, Any], answer: dict[str, Any], told: _FileReport) -> str:
+    def _decode(self, job: dict[str, Any], answer: dict[str, Any], report: _FileReport) -> str:
         """Decode a file whose neighbouring slices are in it, or that has none; its window."""
         reader = self.load(job["reader"])
         data = bytes_of(job, reader.MAX_BYTES, self._within)
@@ -186,10 +186,10 @@ class Decoder:
             before = reader.read(data, self._alone, headers_only=True, reading=self._reading)
             frames = in_file(frames, before.frames, channels)
         del data
-        self._decode_frames(frames, job, told)
+        self._decode_frames(frames, job, report)
         return scan.window
 
-    def _decode_beside(self, job: dict[str, Any], answer: dict[str, Any], told: _FileReport) -> str:
+    def _decode_beside(self, job: dict[str, Any], answer: dict[str, Any], report: _FileReport) -> str:
         """Decode a file of one slice, and those beside it unless they are at hand; its window."""
         own = self._one(job, job["reader"])
         answer |= {"sha256": own.sha256, "series": own.series}
@@ -198,7 +198,7 @@ class Decoder:
         frame = own.frame
         if own.pixels is not None:
             frame = replace(frame, pixels=stacked([*self._beside(job, own.pixels)]))
-        self._decode_frames([frame], job, told)
+        self._decode_frames([frame], job, report)
         return own.window
 
     def _beside(self, job: dict[str, Any], own: Slice) -> Iterable[Slice | None]:
@@ -220,22 +220,22 @@ class Decoder:
 
         return self._kept.get(source, decode)
 
-    def _decode_frames(self, frames: Iterable[Frame], job: dict[str, Any], told: _FileReport) -> None:
+    def _decode_frames(self, frames: Iterable[Frame], job: dict[str, Any], report: _FileReport) -> None:
         """Decode the slices into slots, as many as the job asks for; reports whenever it needs another slot."""
         only = None if job.get("only") is None else set(job["only"])
         for frame in frames:
             if only is not None and frame.index not in only:
                 continue
             if frame.pixels is None:
-                told.held.append([frame.index, frame.withheld, frame.where.to_json()])
+                report.excluded.append([frame.index, frame.excluded, frame.header.to_json()])
                 continue
             if not self._link.slots:
-                self._link.send(file=job["file"], **told.take())
+                self._link.send(file=job["file"], **report.take())
                 asked = perf_counter()
                 self._link.wait_for_slot()
                 self._waited += perf_counter() - asked
             seen = self._write(frame, frame.pixels)
-            told.filled.append([self._link.slots.popleft(), frame.index, frame.where.to_json(), *seen])
+            report.filled.append([self._link.slots.popleft(), frame.index, frame.header.to_json(), *seen])
 
     def _write(self, frame: Frame, pixels: Slice) -> tuple[int, Numbers]:
         """Put a slice into the next slot; its checksum, and how it looks."""

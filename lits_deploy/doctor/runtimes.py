@@ -68,7 +68,7 @@ def owners() -> dict[str, str]:
     return {name: version for name in ONNXRUNTIMES if (version := version_of(name))}
 
 
-def judge(row: Check, opened: Runtime, version: str, where: str, began: float, **more: Any) -> Check:
+def check_outputs(row: Check, opened: Runtime, version: str, where: str, began: float, **more: Any) -> Check:
     """The row of an opened runtime that runs the probe network: is its answer the right one?
 
     row: what it is if not; version and where are told in it; began: `time.perf_counter()` when its opening began; more
@@ -105,7 +105,7 @@ def _run_probe(runtime: str, device: str, row: Check) -> Check:
     with kind(model, device=where, wanted=("logits", "probabilities"), **network.OPENED) as opened:
         info = opened.describe()
         providers = list(info.providers)
-        return judge(row, opened, info.version, f"({', '.join(providers)})", began, providers=providers)
+        return check_outputs(row, opened, info.version, f"({', '.join(providers)})", began, providers=providers)
 
 
 def _uninstall(found: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 
 from lits_deploy.doctor import network
 from lits_deploy.doctor.check import Check, first_line, install_command, version_of
-from lits_deploy.doctor.runtimes import judge
+from lits_deploy.doctor.runtimes import check_outputs
 from lits_deploy.errors import MissingExtra
 from lits_deploy.nvidia import is_jetson
 from lits_deploy.runtime.device import Device
@@ -78,7 +78,7 @@ def _on_gpu(library: Library, cuda: Cuda, device: int, name: str) -> Check:
     engine, where = LoadedEngine(library, built.data), Device("cuda", device)
     row = Check(name, "broken", "", _again(library.flavour))
     with TensorRt(engine, cuda, device=where, wanted=("probabilities",), **network.OPENED) as opened:
-        return judge(row, opened, library.version, f"on {gpu.name}", began, gpu=gpu.name)
+        return check_outputs(row, opened, library.version, f"on {gpu.name}", began, gpu=gpu.name)
 
 
 def _again(kind: Flavour) -> str | None:

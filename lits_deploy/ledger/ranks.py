@@ -22,7 +22,7 @@ from typing import Any
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.ledger import schema
 from lits_deploy.ledger.rows import VolumeRow
-from lits_deploy.series import Arranged, Geometry, SliceFacts, Where, arrange
+from lits_deploy.series import Arranged, Geometry, SliceFacts, SliceHeader, arrange
 
 _NAME_DIGITS = 12
 
@@ -52,7 +52,7 @@ class Ranks:
                 self._mark_copy(number)
 
     def _mark_copy(self, volume: int) -> None:
-        """A volume of which another one shows every judged slice is wholly a copy: a folder or series sent twice."""
+        """A volume of which another one shows every answered slice is wholly a copy: a folder or series sent twice."""
         for other, name in self._db.execute(schema.SHOWS_THE_SAME, (volume,)).fetchall():
             if self._db.execute(schema.NOT_IN_IT, (volume, other)).fetchone() is None:
                 self._db.execute("UPDATE volume SET copy_of = ? WHERE id = ?", (name, volume))
@@ -82,7 +82,7 @@ def facts_of(row: tuple[Any, ...]) -> SliceFacts:
         index=index,
         patient=patient,
         geometry=_geometry(info),
-        where=None if facts is None else Where(**json.loads(facts)),
+        header=None if facts is None else SliceHeader(**json.loads(facts)),
         content=content,
         pixels=pixels,
     )
@@ -90,9 +90,9 @@ def facts_of(row: tuple[Any, ...]) -> SliceFacts:
 
 @lru_cache(maxsize=256)
 def _geometry(info: str) -> Geometry:
-    told = json.loads(info).get("geometry") or {}
-    pair, six = told.pop("spacing_mm", None), told.pop("directions", None)
-    return Geometry(**told, spacing_mm=pair and tuple(pair), directions=six and tuple(six))
+    values = json.loads(info).get("geometry") or {}
+    pair, six, by = (values.pop(name, None) for name in ("spacing_mm", "directions", "turn"))
+    return Geometry(**values, spacing_mm=pair and tuple(pair), directions=six and tuple(six), reorientation=by or "")
 
 
 def _volume(first: tuple[Any, ...], each: Arranged, shared: set[str]) -> VolumeRow:

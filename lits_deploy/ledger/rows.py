@@ -37,8 +37,8 @@ def probability_of(log_odds: float) -> float:
 
 class SliceRow(NamedTuple):
     """A slice's answer: file's number, index in it, label 0…2 and probabilities; no label where the network is unsure;
-    or a reason and None. facts: a `series.Where` as JSON (`facts_of` reads it); pixels: checksum of the slice as the
-    network saw it; labels: its mask, compressed, if it was segmented; look: how it looks, if it was looked at
+    or a reason and None. facts: a `series.SliceHeader` as JSON (`facts_of` reads it); pixels: checksum of the slice as
+    the network saw it; labels: its mask, compressed, if it was segmented; look: how it looks, if it was looked at
     (`scans.appearance.packed`); second: of a pair."""
 
     file: int

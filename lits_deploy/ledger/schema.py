@@ -86,7 +86,7 @@ CREATE TEMP TABLE ranked (file INTEGER NOT NULL, idx INTEGER NOT NULL, volume IN
 CREATE INDEX temp.by_pixels ON ranked (pixels, volume) WHERE original IS NULL AND pixels IS NOT NULL;
 CREATE INDEX temp.by_volume ON ranked (volume, rank);
 """
-# A volume that shows the first judged slice of this one, and goes before it. It is of the same patient: only one of
+# A volume that shows the first answered slice of this one, and goes before it. It is of the same patient: only one of
 # nobody known may be a copy of anybody's, so that no patient is hidden by another, or by a copy without a name.
 SHOWS_THE_SAME = """
 SELECT other.id, other.name FROM volume AS own

@@ -16,7 +16,7 @@ MIXED = "mixed"
 """In an identity: in what the machines that answered differed; and a column's value where it did (`sharding.merge`)."""
 
 
-def identity_of(run: RunContext, judge: SliceDecider | PairDecider | MaskDecider) -> dict[str, Any]:
+def identity_of(run: RunContext, decider: SliceDecider | PairDecider | MaskDecider) -> dict[str, Any]:
     """All that changes results; versions do not count, so that a run survives an update."""
     info = run.info
     return {
@@ -27,7 +27,7 @@ def identity_of(run: RunContext, judge: SliceDecider | PairDecider | MaskDecider
         "runtime": info.name,
         "device": info.device.partition(":")[0],
         **({"profile": info.profile} if info.profile else {}),  # another engine, other roundings
-        **judge.to_json(),
+        **decider.to_json(),
         **run.options.reading.to_json(),
     }
 

@@ -26,9 +26,9 @@ class Loop:
     """
 
     def __init__(
-        self, run: NetworkRun, judge: SliceDecider | PairDecider | MaskDecider, *, counts: FileCounts, batch: int
+        self, run: NetworkRun, decider: SliceDecider | PairDecider | MaskDecider, *, counts: FileCounts, batch: int
     ) -> None:
-        self._run, self._judge, self._counts, self._batch = run, judge, counts, batch
+        self._run, self._decider, self._counts, self._batch = run, decider, counts, batch
         self._slices: list[SliceRow] = []
         self._files: list[FileRow] = []
         self._forget: list[int] = []
@@ -77,13 +77,13 @@ class Loop:
 
     def _answered(self, inferred: Inferred) -> None:
         batch, naming = inferred.batch, self._run.naming
-        answers = self._judge.answers(*inferred.outputs)
+        answers = self._decider.answers(*inferred.outputs)
         for tag, pixels, answer in zip(batch.tags, batch.pixels, answers, strict=True):
             if not tag.counts:
                 continue  # its file has failed since, or is being decoded anew
             job, frame = tag.job, tag.frame
             status = answer.status
-            told = naming.facts(job, frame.where), naming.pixels(frame.checksum)
+            told = naming.facts(job, frame.header), naming.pixels(frame.checksum)
             seen = packed(frame.look) if frame.look else None
             self._slices.append(
                 SliceRow(job.file, frame.index, status, *answer[:5], *told, answer.labels, seen, answer.second)
@@ -103,9 +103,9 @@ class Loop:
             self._files.append(FileRow(job.file, FAILED, end.reason, sha256, None, header))
             self.failed += 1
             return
-        for frame in end.withheld:
-            facts = naming.facts(job, frame.where)
-            row = SliceRow(job.file, frame.index, EXCLUDED, frame.withheld, None, None, None, None, facts)
+        for frame in end.excluded:
+            facts = naming.facts(job, frame.header)
+            row = SliceRow(job.file, frame.index, EXCLUDED, frame.excluded, None, None, None, None, facts)
             self._slices.append(row)
         if self._run.keeper is not None:
             self._run.keeper.done(job.file)

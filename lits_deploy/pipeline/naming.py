@@ -21,7 +21,7 @@ from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.scans import SeriesHeader
 from lits_deploy.scans.fetch import is_object, is_there
 from lits_deploy.scans.picture_series import place_of
-from lits_deploy.series.facts import Where
+from lits_deploy.series.facts import SliceHeader
 
 _KEPT_ROWS = 256
 _DAY = 86400.0
@@ -47,9 +47,9 @@ def series_of(job: DecodeJob, series: SeriesHeader | None) -> SeriesHeader | Non
     return dataclasses.replace(series, series=name, study=series.study or name)
 
 
-def where_of(job: DecodeJob, where: Where) -> Where:
-    """Where a slice lies, in clear: as its header says it, for pictures by their path."""
-    return Where(number=_place(job)[1]) if job.kind == "picture" else where
+def slice_header_of(job: DecodeJob, header: SliceHeader) -> SliceHeader:
+    """A slice's position, in clear: as its header says it, for pictures by their path."""
+    return SliceHeader(number=_place(job)[1]) if job.kind == "picture" else header
 
 
 def _key(series: SeriesHeader) -> str:
@@ -103,10 +103,10 @@ class Naming:
             self._rows[key] = self._header(series)
         return self._rows[key]
 
-    def facts(self, job: DecodeJob, where: Where) -> str:
-        """Where a slice lies (`series.Where`), as JSON: identifiers and texts hashed, the clock shifted by hours and
+    def facts(self, job: DecodeJob, header: SliceHeader) -> str:
+        """A slice's header (`series.SliceHeader`) as JSON: identifiers and texts hashed, the clock shifted by hours and
         seconds that only the salt tells."""
-        told = where_of(job, where).to_json()
+        told = slice_header_of(job, header).to_json()
         if "instance" in told:
             told["instance"] = self.names.of("instance", told["instance"])
         if "clock" in told:
@@ -126,6 +126,7 @@ class Naming:
         if series.by_folder:
             info["by_folder"] = True
         info["geometry"] = dataclasses.asdict(series.geometry)
+        info["geometry"]["turn"] = info["geometry"].pop("reorientation")  # as ledgers have called it
         if series.technique:
             info["technique"] = dict(series.technique)
         if self.names.identify:

@@ -22,7 +22,7 @@ from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import Progress
 from lits_deploy.scans import SeriesHeader
-from lits_deploy.series.facts import Where
+from lits_deploy.series.facts import SliceHeader
 
 _BY_PATH, _BY_HEADER = "picture", "dicom"
 
@@ -73,19 +73,19 @@ class Neighbours:
         """What headers and paths say of files of one slice."""
         run, naming = self.run, self.run.naming
 
-        def named(job: DecodeJob, series: SeriesHeader | None, where: Where, sha256: str | None) -> Iterator[_Told]:
+        def named(job: DecodeJob, series: SeriesHeader | None, own: SliceHeader, sha256: str | None) -> Iterator[_Told]:
             header = naming.header(job, series)
             if header is not None:
-                yield job.file, header, naming.facts(job, where), naming.sha256(sha256)
+                yield job.file, header, naming.facts(job, own), naming.sha256(sha256)
 
         for job in self._unread(_BY_PATH):
             if run.stop.requested:
                 raise KeyboardInterrupt
-            yield from named(job, None, Where(), None)
+            yield from named(job, None, SliceHeader(), None)
         files, said = run.ledger.staged(), monotonic()
         for read, (end, frames) in enumerate(run.decoding.files(self._unread(_BY_HEADER)), start=1):
             if end.reason is None and len(frames) == 1:
-                yield from named(end.job, end.series, frames[0].where, end.sha256)
+                yield from named(end.job, end.series, frames[0].header, end.sha256)
             if run.hooks.on_progress is not None and monotonic() - said > defaults.PROGRESS_EVERY_S:
                 said = monotonic()
                 note = f"{read:,} headers read, for neighbouring slices"

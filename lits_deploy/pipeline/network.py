@@ -74,7 +74,7 @@ def open_network(bundle: Bundle, *, task: Task = "classify", options: ClassifyOp
     return open_artifact(bundle, artifact, options, task)
 
 
-def judge_of(task: Task, artifact: Artifact, options: ClassifyOptions) -> SliceDecider | PairDecider | MaskDecider:
+def decider_of(task: Task, artifact: Artifact, options: ClassifyOptions) -> SliceDecider | PairDecider | MaskDecider:
     """What reads the network's output."""
     if task == "segment":
         return MaskDecider()

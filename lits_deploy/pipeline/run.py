@@ -3,7 +3,7 @@
 Discovery, the start of the workers and the loading of the network happen side by side. A run's identity is bundle,
 artifact, contract, runtime, kind of device, an engine's profile, whether it abstains and what it names: the same output
 folder with the same identity goes on where it was, with another it is refused. A classifier's answers are classes
-(`judge`), a U-Net's are masks (`segmentation`); everything else is the same.
+(`decide`), a U-Net's are masks (`segmentation`); everything else is the same.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lits_deploy.pipeline.inference import InferenceThreads
 from lits_deploy.pipeline.intake import discover, jobs_of, take_on
 from lits_deploy.pipeline.loop import Loop
 from lits_deploy.pipeline.naming import Naming, pseudonyms
-from lits_deploy.pipeline.network import judge_of, open_artifact, outputs_of, suitable
+from lits_deploy.pipeline.network import decider_of, open_artifact, outputs_of, suitable
 from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 from lits_deploy.pipeline.output import OutputFolder
 from lits_deploy.pipeline.record import RunEffort, StartTimes, versions
@@ -114,20 +114,20 @@ def run_folder(
         _wait_for_network(run)
 
         # Series: which files are to be answered, in which order, and with which neighbours.
-        judge = judge_of(task, artifact, options)
+        decider = decider_of(task, artifact, options)
         phase("series")
-        intake = take_on(run, identity_of(run, judge))
+        intake = take_on(run, identity_of(run, decider))
         jobs, counts = jobs_of(run), ledger.counts()
         ledger.answer_with(versions(run.info))
         ignored = Ignored.of(ledger, options)
         provenance, answers = provenance_of(run), bool(counts.pending)
         now = ran(ledger.noted(RAN), session.started, listing.names, options, answers=answers)
-        note_run(run, provenance, now, abstain_below=judge.to_json().get("abstain_below"))
+        note_run(run, provenance, now, abstain_below=decider.to_json().get("abstain_below"))
         output.keep = True
 
         # Decode, infer, record.
         batch = options.batch_size or min(defaults.default_batch(run.info.device), run.opened.most)
-        loop = Loop(run, judge, counts=counts, batch=batch)
+        loop = Loop(run, decider, counts=counts, batch=batch)
         session.begun_files = monotonic()
         if answers:
             phase("files", to_do=counts.pending)

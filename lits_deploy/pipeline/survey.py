@@ -11,7 +11,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.decode.decoding import Decoding
 from lits_deploy.decode.job import DecodeJob
 from lits_deploy.ledger import PendingFile
-from lits_deploy.pipeline.naming import series_of, where_of
+from lits_deploy.pipeline.naming import series_of, slice_header_of
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.fetch import is_object
@@ -39,7 +39,9 @@ def survey_folder(
         for end, frames in decoding.files(_jobs(listing, survey, headers=not pixels)):
             job = end.job
             series = None if job.kind == "picture" and end.reason is not None else series_of(job, end.series)
-            slices = [SurveyedSlice(one.index, where_of(job, one.where), one.withheld, one.checksum) for one in frames]
+            slices = [
+                SurveyedSlice(one.index, slice_header_of(job, one.header), one.excluded, one.checksum) for one in frames
+            ]
             survey.add(job.name, series, slices, end.reason, end.sha256)
             on_file(survey)
     survey.others = listing.others

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
-from lits_deploy.series.facts import Geometry, Where
+from lits_deploy.series.facts import Geometry, SliceHeader
 
 Slice = npt.NDArray[np.uint8]
 """A slice as the network takes it: uint8 [C, S, S]."""
@@ -26,7 +26,7 @@ Slice = npt.NDArray[np.uint8]
 NOT_AN_IMAGE = "not an image"
 """How the reason ends of a report, a plan or an index among the images: there is nothing in it to classify."""
 
-_NO_GEOMETRY, _NOWHERE = Geometry(), Where()
+_NO_GEOMETRY, _NO_HEADER = Geometry(), SliceHeader()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class SeriesHeader:
     study, series, patient: their UIDs and Patient ID, each empty where the header has none; of a NIfTI file a hash of
         its content. In clear, so never written: the parent hashes them with the run's salt.
     kind: `dicom`, `nifti` or `picture`. modality: as the header has it (`CT`), or None.
-    geometry: of the source's first slice; its `turn` is how slices were reoriented, a name of `scans.orient`.
+    geometry: of the source's first slice; its `reorientation` is how slices were, a name of `scans.orient`.
     orientation: for people: `axial`, `axial, tilted 12°`, `coronal`, `unknown`.
     technique: with what it was made, as far as a DICOM header says it, in words of fixed lists (`dicom.technique`).
     identifiers: patient, accession number, UIDs … in clear; dropped at once unless the user asks to identify.
@@ -62,20 +62,20 @@ class SeriesHeader:
         return {**vars(self), "geometry": {name: getattr(self.geometry, name) for name in self.geometry.__slots__}}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> SeriesHeader:
+    def from_json(cls, values: Mapping[str, Any]) -> SeriesHeader:
         """The series of what `to_json` gave, whose tuples JSON has made lists of."""
-        geometry: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in told["geometry"].items()}
-        return cls(**{**told, "geometry": Geometry(**geometry)})
+        geometry: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values["geometry"].items()}
+        return cls(**{**values, "geometry": Geometry(**geometry)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
     """One slice of a file.
 
-    index: its place in the file, from 0 (frame of a DICOM file; third index of a NIfTI array).
-    pixels: uint8 [C, S, S] in the contract's window, orientation and size; None if it is not to be judged: `withheld`
-        then says why, and that is the answer's reason. With headers only, pixels are None whatever `withheld` says.
-    where: where it lies in its series. Of a picture the parent says it, by the path.
+    index: in the file, from 0 (frame of a DICOM file; third index of a NIfTI array).
+    pixels: uint8 [C, S, S] in the contract's window, orientation and size; None if it is excluded,
+        then `excluded` is the answer's reason. With headers only, pixels are None whatever `excluded` says.
+    header: its position in its series. Of a picture the parent says it, by the path.
     in_hu: gives the slice's numbers in HU (`scans.appearance`), where its file has HU.
     checksum, look: of the slice as the network sees it, once it has been decoded (`decode.checksum`,
     `scans.appearance`); a look of no numbers: not looked at, or there was nothing to see.
@@ -83,8 +83,8 @@ class Frame:
 
     index: int
     pixels: Slice | None = None
-    withheld: str | None = None
-    where: Where = _NOWHERE
+    excluded: str | None = None
+    header: SliceHeader = _NO_HEADER
     in_hu: Callable[[], tuple[int, ...]] | None = field(default=None, compare=False, repr=False)
     checksum: int | None = None
     look: tuple[int, ...] = ()
@@ -94,7 +94,7 @@ class Frame:
 class Scan:
     """A file that a reader has understood as far as its header.
 
-    series: None for pictures, whose series is told by their paths. window: what results say of the intensity window:
+    series: None for pictures, whose series follows from their paths. window: what results say of the intensity window:
     `unverified` where a file carries no HU, else `LOW…HIGH HU`. frames: its slices in rising index, decoded as they are
     asked for; may raise SliceError (the file has then failed as a whole).
     """

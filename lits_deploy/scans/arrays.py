@@ -21,10 +21,10 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import ContractError, SliceError
 from lits_deploy.scans import Frame, Scan
 from lits_deploy.scans.gates import size_doubt
-from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
+from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_text
 from lits_deploy.scans.image import fitted, gated
 from lits_deploy.scans.neighbours import alone, in_file
-from lits_deploy.series.facts import Where
+from lits_deploy.series.facts import SliceHeader
 
 _NO_RESCALE = Rescale()
 
@@ -38,9 +38,9 @@ def scan_of(array: npt.ArrayLike, contract: InputContract) -> Scan:
     one = alone(contract)
     frames: Iterator[Frame] = (_frame(stored, index, one) for index, stored in enumerate(slices))
     if contract.channels > 1:
-        headers = [Frame(index=index, where=Where(number=index)) for index in range(len(slices))]
+        headers = [Frame(index=index, header=SliceHeader(number=index)) for index in range(len(slices))]
         frames = in_file(frames, headers, contract.channels)
-    return Scan(series=None, window="unverified" if slices.dtype == np.uint8 else window_words(contract), frames=frames)
+    return Scan(series=None, window="unverified" if slices.dtype == np.uint8 else window_text(contract), frames=frames)
 
 
 def checked(array: npt.ArrayLike, contract: InputContract) -> npt.NDArray[Any]:
@@ -79,4 +79,4 @@ def _frame(stored: npt.NDArray[Any], index: int, contract: InputContract) -> Fra
     if stored.dtype == np.uint8:
         return gated(fitted(stored, contract), index)
     pixels, doubt = finish(stored, _NO_RESCALE, "", contract)
-    return Frame(index=index, pixels=pixels, withheld=doubt)
+    return Frame(index=index, pixels=pixels, excluded=doubt)

@@ -1,4 +1,4 @@
-"""What must hold before a slice is judged: the reason why not, else None. A withheld slice is an abstention.
+"""What must hold for a slice to reach the network: the reason why not, else None.
 
 The network answers whatever it is shown, so what is no upright CT slice of a body is kept from it. The limits lie far
 from all real slices that were measured (2026-11-25, `../shared/data`) and nearer to what they must stop:
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.contract import InputContract
-from lits_deploy.scans.orient import Lie
+from lits_deploy.scans.orient import Orientation
 
 DARK, LIGHT = 16, 240
 """Greys up to DARK and from LIGHT on: air and bone of a windowed slice, and all of a mask."""
@@ -96,14 +96,14 @@ def geometry_doubt(
     columns: int,
     spacing_mm: tuple[float, float] | None,
     thickness_mm: float | None,
-    lie: Lie | None,
+    orientation: Orientation | None,
     contract: InputContract,
 ) -> str | None:
-    """Why slices of this geometry are not judged. Matrix and spacing are the source's, between rows and columns."""
-    if lie is None:
+    """Why slices of this geometry are excluded. Matrix and spacing are the source's, between rows and columns."""
+    if orientation is None:
         return "the header does not say how the slices lie"
-    if not lie.axial:
-        return f"not an axial slice ({lie.words})"
+    if not orientation.axial:
+        return f"not an axial slice ({orientation.text})"
     if spacing_mm is None:
         return "the header does not say how large a pixel is"
     across_rows, across_columns = spacing_mm

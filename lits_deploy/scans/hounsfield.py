@@ -1,4 +1,4 @@
-"""From a slice's stored values to what the network takes: HU → gates → window → 8 bit → turn → square → size.
+"""From a slice's stored values to what the network takes: HU → gates → window → 8 bit → reorient → square → size.
 
 That is the contract's order, and training's (`train.prepare.convert`). Integers of up to 16 bits go through a
 table, which gives what computing pixel by pixel gives. Knows nothing about file formats.
@@ -22,7 +22,7 @@ from lits_deploy.scans.appearance import Numbers, of_hu
 from lits_deploy.scans.gates import hu_doubt, sample
 from lits_deploy.scans.image import resized
 from lits_deploy.scans.neighbours import check_alone
-from lits_deploy.scans.orient import squared, turned
+from lits_deploy.scans.orient import reoriented, squared
 
 AIR_HU = -1024.0
 """What padding and what is not a number are taken for."""
@@ -62,17 +62,17 @@ def check_window(contract: InputContract) -> tuple[float, float]:
     return contract.window_hu
 
 
-def window_words(contract: InputContract) -> str:
+def window_text(contract: InputContract) -> str:
     """What results say of the window of a file in HU."""
     return "unknown" if contract.window_hu is None else in_hu(contract.window_hu)
 
 
 def finish(
-    stored: npt.NDArray[Any], rescale: Rescale, turn: str, contract: InputContract
+    stored: npt.NDArray[Any], rescale: Rescale, reorientation: str, contract: InputContract
 ) -> tuple[Slice | None, str | None]:
-    """A slice [rows, columns] of stored values as uint8 [1, S, S], or None and why it is not to be judged.
+    """A slice [rows, columns] of stored values as uint8 [1, S, S], or None and why it is excluded.
 
-    turn: how it has to be turned, a name of `scans.orient`. Raises SliceError where the contract names no window.
+    reorientation: that it needs, a name of `scans.orient`. Raises SliceError where the contract names no window.
     """
     window = check_window(contract)
     check_alone(contract)
@@ -80,7 +80,7 @@ def finish(
         return None, doubt
     grey = windowed(stored, rescale, window)
     air = int(window_to_uint8(np.array([AIR_HU]), window)[0])
-    square = np.ascontiguousarray(squared(turned(grey, turn), air))
+    square = np.ascontiguousarray(squared(reoriented(grey, reorientation), air))
     return np.asarray(resized(Image.fromarray(square), contract), dtype=np.uint8)[np.newaxis], None
 
 

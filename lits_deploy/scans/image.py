@@ -160,7 +160,7 @@ def _grey(image: Image.Image) -> Image.Image:
 def gated(pixels: Slice, index: int = 0) -> Frame:
     """The frame of a picture uint8 [1, S, S] as the network takes it, withheld where it is no CT slice (`gates`)."""
     doubt = grey_doubt(pixels[0])
-    return Frame(index=index, pixels=None if doubt else pixels, withheld=doubt)
+    return Frame(index=index, pixels=None if doubt else pixels, excluded=doubt)
 
 
 def fitted(pixels: npt.NDArray[np.uint8], contract: InputContract) -> Slice:

@@ -55,7 +55,7 @@ def in_file(frames: Iterable[Frame], headers: Iterable[Frame], channels: int) ->
     the last of its neighbours has; memory holds those that others wait for: of a file in order `channels`, no more.
     Frames that are withheld stay as they are.
     """
-    facts = [SliceFacts(path="", index=frame.index, where=frame.where) for frame in headers]
+    facts = [SliceFacts(path="", index=frame.index, header=frame.header) for frame in headers]
     near: dict[int, Sequence[int]] = {}
     for volume in arrange(facts):
         near |= volume.neighbours(channels)

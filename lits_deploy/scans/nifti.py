@@ -4,9 +4,9 @@ nibabel reads the header (NIfTI-1 and -2, both byte orders). Voxels are taken he
 file, so that memory does not grow with the volume and a gzip bomb ends where the header's own size does; only a volume
 whose axial axis is not the slowest is inflated whole, up to MOST_WHOLE.
 A NIfTI header names no modality: what is no CT in HU (masks, label maps, MR) is told by `scans.gates`. Where it does
-not say how the voxels lie (no form code, or the unit matrix, as in LiTS volumes 28 to 47) the slices are withheld: an
+not say how the voxels lie (no form code, or the unit matrix, as in LiTS volumes 28 to 47) the slices are excluded: an
 abdomen turned by 180° looks like one, and a network answers it all the same. `lits-deploy data prepare` tells by the
-pixels, with a liver mask. Where qform and sform both say it and disagree, the slices are withheld unless the user says
+pixels, with a liver mask. Where qform and sform both say it and disagree, the slices are excluded unless the user says
 which of the two to trust (`scans.Reading`).
 """
 
@@ -31,9 +31,9 @@ from lits_deploy.errors import SliceError
 from lits_deploy.files import sha256_bytes
 from lits_deploy.scans import READING, Frame, Reading, Scan, SeriesHeader
 from lits_deploy.scans.gates import geometry_doubt
-from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
-from lits_deploy.scans.orient import Lie, lie_of
-from lits_deploy.series.facts import Geometry, Where
+from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_text
+from lits_deploy.scans.orient import Orientation, orientation_of
+from lits_deploy.series.facts import Geometry, SliceHeader
 
 MAX_BYTES = 800 << 20
 """A thousand slices of 512×512 int16 are 500 MiB; LiTS has none larger."""
@@ -49,7 +49,7 @@ _GZIP = b"\x1f\x8b"
 _SIZES: dict[int, Any] = {348: Nifti1Header, 540: Nifti2Header}
 _MM = {1: 1000.0, 3: 0.001}  # units of length other than mm: metre, micrometre
 
-MOST_TURN_DEG, MOST_STRETCH = 2.0, 0.01
+MOST_ANGLE_DEG, MOST_STRETCH = 2.0, 0.01
 """By how much an axis of the qform may be turned against the same axis of the sform, and differ in length as a share. A
 quaternion in float32 is exact to 0.05° and does not lean, so a gantry's tilt shows in the sform alone."""
 
@@ -58,9 +58,9 @@ quaternion in float32 is exact to 0.05° and does not lean, so a gantry's tilt s
 class NiftiVolume:
     """shape: of the array, first index fastest. axis: index that runs along the slices. offset: of the first voxel.
 
-    lie: of a slice whose columns run along the lower of the two other indices, or None. spacing_mm: between rows and
-    between columns; step_mm: between slices. positions: mm along the normal of the first slice and per slice, or None.
-    doubt: why the header's orientation cannot be believed, or None.
+    orientation: of a slice whose columns run along the lower of the two other indices, or None. spacing_mm: between
+    rows and between columns; step_mm: between slices. positions: mm along the normal, of the first slice and per slice,
+    or None. doubt: why the header's orientation cannot be believed, or None.
     """
 
     shape: tuple[int, int, int]
@@ -68,7 +68,7 @@ class NiftiVolume:
     offset: int
     rescale: Rescale
     axis: int
-    lie: Lie | None
+    orientation: Orientation | None
     spacing_mm: tuple[float, float] | None
     step_mm: float | None
     positions: tuple[float, float] | None
@@ -92,28 +92,30 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
     stream: BinaryIO = gzip.GzipFile(fileobj=io.BytesIO(data)) if packed else io.BytesIO(data)  # type: ignore[assignment]
     volume, block = volume_of(stream, reading)
     series = _series(volume, f"{sha256_bytes(block)[:16]}-{zlib.crc32(data):08x}")
-    doubt = volume.doubt or geometry_doubt(*volume.matrix, volume.spacing_mm, volume.step_mm, volume.lie, contract)
+    doubt = volume.doubt or geometry_doubt(
+        *volume.matrix, volume.spacing_mm, volume.step_mm, volume.orientation, contract
+    )
     try:
         _check_size(volume, len(data), packed)
     except SliceError as error:
         raise SliceError(str(error), series=series) from None
     frames: Iterator[Frame]
     if headers_only or doubt is not None:
-        frames = (_frame(volume, index, withheld=doubt) for index in range(volume.shape[volume.axis]))
+        frames = (_frame(volume, index, excluded=doubt) for index in range(volume.shape[volume.axis]))
     else:
         slices = _streamed(stream, volume, packed) if volume.axis == 2 else _strided(data, stream, volume, packed)
-        frames = _judged(slices, volume, series, contract)
-    return Scan(series=series, window=window_words(contract), frames=frames)
+        frames = _checked(slices, volume, series, contract)
+    return Scan(series=series, window=window_text(contract), frames=frames)
 
 
-def _judged(
+def _checked(
     slices: Iterator[npt.NDArray[Any]], volume: NiftiVolume, series: SeriesHeader, contract: InputContract
 ) -> Iterator[Frame]:
     try:
         check_window(contract)
         for index, stored in enumerate(slices):
-            pixels, doubt = finish(stored, volume.rescale, series.geometry.turn, contract)
-            yield _frame(volume, index, pixels=pixels, withheld=doubt, in_hu=volume.rescale.look(stored))
+            pixels, doubt = finish(stored, volume.rescale, series.geometry.reorientation, contract)
+            yield _frame(volume, index, pixels=pixels, excluded=doubt, in_hu=volume.rescale.look(stored))
     except SliceError as error:
         raise SliceError(str(error), series=series) from error
 
@@ -121,7 +123,7 @@ def _judged(
 def _frame(volume: NiftiVolume, index: int, **what: Any) -> Frame:
     first, step = volume.positions or (0.0, 0.0)
     position = None if volume.positions is None else round(first + index * step, 3)
-    return Frame(index=index, where=Where(position=position, number=index), **what)
+    return Frame(index=index, header=SliceHeader(position=position, number=index), **what)
 
 
 def volume_of(stream: BinaryIO, reading: Reading = READING) -> tuple[NiftiVolume, bytes]:
@@ -225,8 +227,8 @@ def _disagreement(sform: npt.NDArray[np.float64], qform: npt.NDArray[np.float64]
     if np.abs(lengths[0] / lengths[1] - 1).max() > MOST_STRETCH:
         return f"qform and sform give voxels of different sizes {fix}"
     cosines = np.clip((s * q).sum(axis=0) / (lengths[0] * lengths[1]), -1, 1)
-    if (turn := float(np.degrees(np.arccos(cosines.min())))) > MOST_TURN_DEG:
-        return f"qform and sform differ by {turn:.0f}° {fix}"
+    if (angle := float(np.degrees(np.arccos(cosines.min())))) > MOST_ANGLE_DEG:
+        return f"qform and sform differ by {angle:.0f}° {fix}"
     return None
 
 
@@ -241,17 +243,17 @@ def _geometry(header: Any, affine: npt.NDArray[np.float64] | None, axis: int) ->
     if affine is None:
         zooms = [round(abs(float(value)), 4) for value in header["pixdim"][1:4]]
         spacing = (zooms[1], zooms[0]) if min(zooms[:2]) > 0 and all(map(math.isfinite, zooms)) else None
-        return {"lie": None, "spacing_mm": spacing, "step_mm": None, "positions": None}
+        return {"orientation": None, "spacing_mm": spacing, "step_mm": None, "positions": None}
     low, high = (index for index in range(3) if index != axis)
-    lie = lie_of(affine[:, low].tolist(), affine[:, high].tolist())
+    orientation = orientation_of(affine[:, low].tolist(), affine[:, high].tolist())
     lengths = np.linalg.norm(affine[:, :3], axis=0)
     positions = None
-    if lie is not None:
-        normal = np.array(lie.normal)
+    if orientation is not None:
+        normal = np.array(orientation.normal)
         positions = (float(normal @ affine[:, 3]), float(normal @ affine[:, axis]))
     spacing = (round(float(lengths[high]), 4), round(float(lengths[low]), 4))
     return {
-        "lie": lie,
+        "orientation": orientation,
         "spacing_mm": spacing if min(spacing) > 0 else None,
         "step_mm": float(lengths[axis]),
         "positions": positions,
@@ -268,9 +270,9 @@ def _series(volume: NiftiVolume, key: str) -> SeriesHeader:
             rows=rows,
             columns=columns,
             spacing_mm=volume.spacing_mm,
-            turn="" if volume.lie is None else volume.lie.turn,
+            reorientation="" if volume.orientation is None else volume.orientation.reorientation,
         ),
-        orientation="unknown" if volume.lie is None else volume.lie.words,
+        orientation="unknown" if volume.orientation is None else volume.orientation.text,
     )
 
 

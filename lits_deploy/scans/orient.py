@@ -1,8 +1,8 @@
-"""How a slice lies and how it is turned to stand as the contract says: anterior up, patient's right on the left.
+"""A slice's orientation, and how it is reoriented as the contract says: anterior up, patient's right on the left.
 
-The eight turns are the exact ones: rows and columns are swapped or not, and each is reversed or not. No pixel is
-resampled, so every turn has an exact inverse, with which a mask comes back to lie on its source.
-Directions are DICOM's (PS3.3, C.7.6.2.1.1): x to the patient's left, y to the back, z to the head; the standing slice
+The eight reorientations are exact: rows and columns are swapped or not, and each is reversed or not. No pixel is
+resampled, so each has an exact inverse, with which a mask comes back onto its source.
+Directions are DICOM's (PS3.3, C.7.6.2.1.1): x to the patient's left, y to the back, z to the head; the reoriented slice
 has columns that rise along x and rows that rise along y.
 Knows nothing about headers: a reader brings two directions here.
 """
@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 MOST_TILT = 20.0
-"""Degrees that a slice may lean out of the axial plane, or be turned within it, and still be called axial.
+"""Degrees that a slice may lean out of the axial plane, or be rotated within it, and still be called axial.
 
 A gantry tilts by up to 30°, but for the head and the spine; what training saw is upright to within a few degrees.
 """
 
 
-class Turn(NamedTuple):
+class Reorientation(NamedTuple):
     """Swap rows and columns, then reverse the rows, then the columns."""
 
     swap: bool
@@ -33,25 +33,25 @@ class Turn(NamedTuple):
     reverse_columns: bool
 
 
-TURNS = {
-    "": Turn(False, False, False),
-    "flip-rows": Turn(False, True, False),
-    "flip-columns": Turn(False, False, True),
-    "rotate-180": Turn(False, True, True),
-    "transpose": Turn(True, False, False),
-    "rotate-left": Turn(True, True, False),
-    "rotate-right": Turn(True, False, True),
-    "anti-transpose": Turn(True, True, True),
+REORIENTATIONS = {
+    "": Reorientation(False, False, False),
+    "flip-rows": Reorientation(False, True, False),
+    "flip-columns": Reorientation(False, False, True),
+    "rotate-180": Reorientation(False, True, True),
+    "transpose": Reorientation(True, False, False),
+    "rotate-left": Reorientation(True, True, False),
+    "rotate-right": Reorientation(True, False, True),
+    "anti-transpose": Reorientation(True, True, True),
 }
-"""Every turn by its name; `rotate-left` is a quarter turn against the clock."""
+"""By name; `rotate-left` is a quarter turn against the clock."""
 
-INVERSE = {name: name for name in TURNS} | {"rotate-left": "rotate-right", "rotate-right": "rotate-left"}
-"""The turn that undoes a turn."""
+INVERSE = {name: name for name in REORIENTATIONS} | {"rotate-left": "rotate-right", "rotate-right": "rotate-left"}
+"""The reorientation that undoes one."""
 
 
-def turned(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Slices [..., rows, columns] after the turn of that name; a view."""
-    swap, reverse_rows, reverse_columns = TURNS[name]
+def reoriented(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Slices [..., rows, columns] after the reorientation of that name; a view."""
+    swap, reverse_rows, reverse_columns = REORIENTATIONS[name]
     if swap:
         pixels = np.swapaxes(pixels, -1, -2)
     if reverse_rows:
@@ -59,9 +59,9 @@ def turned(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     return pixels[..., ::-1] if reverse_columns else pixels
 
 
-def turned_back(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """Slices [..., rows, columns] as they lay before `turned`; a view."""
-    return turned(pixels, INVERSE[name])
+def restored(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+    """Slices [..., rows, columns] as they were before `reoriented`; a view."""
+    return reoriented(pixels, INVERSE[name])
 
 
 class Margins(NamedTuple):
@@ -96,30 +96,30 @@ def unsquared(pixels: npt.NDArray[Any], rows: int, columns: int) -> npt.NDArray[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lie:
-    """How slices lie.
+class Orientation:
+    """Of slices in the patient.
 
-    turn: name of the turn that makes them stand; empty where they stand already or are not axial.
-    axial: whether they are within MOST_TILT. words: `axial`, `axial, tilted 12°`, `coronal`, `sagittal`, `oblique`.
+    reorientation: name of the one that they need; empty where they need none or are not axial.
+    axial: whether they are within MOST_TILT. text: `axial`, `axial, tilted 12°`, `coronal`, `sagittal`, `oblique`.
     normal: unit vector across the slices, towards the head (of other than axial slices: to its largest component).
     """
 
-    turn: str
+    reorientation: str
     axial: bool
-    words: str
+    text: str
     normal: tuple[float, float, float]
 
 
-def lie_of(along_columns: Sequence[float], along_rows: Sequence[float]) -> Lie | None:
-    """How a slice lies whose columns rise along one direction and whose rows rise along the other.
+def orientation_of(along_columns: Sequence[float], along_rows: Sequence[float]) -> Orientation | None:
+    """Of a slice whose columns rise along one direction and whose rows rise along the other.
 
     Both are x, y, z in DICOM's axes, of any length. None where they are no two directions at right angles (to 3°).
     """
-    return _lie_of(tuple(along_columns), tuple(along_rows))
+    return _orientation_of(tuple(along_columns), tuple(along_rows))
 
 
-@lru_cache(maxsize=64)  # the slices of a series lie alike
-def _lie_of(along_columns: tuple[float, ...], along_rows: tuple[float, ...]) -> Lie | None:
+@lru_cache(maxsize=64)  # the slices of a series have one
+def _orientation_of(along_columns: tuple[float, ...], along_rows: tuple[float, ...]) -> Orientation | None:
     across, down = _unit(along_columns), _unit(along_rows)
     if across is None or down is None or abs(float(across @ down)) > math.sin(math.radians(3)):
         return None
@@ -127,20 +127,22 @@ def _lie_of(along_columns: tuple[float, ...], along_rows: tuple[float, ...]) -> 
     normal /= np.linalg.norm(normal)
     if normal[np.abs(normal).argmax()] < 0:
         normal = -normal
-    name, miss = min(((name, _miss(across, down, turn)) for name, turn in TURNS.items()), key=lambda pair: pair[1])
+    name, miss = min(
+        ((name, _miss(across, down, one)) for name, one in REORIENTATIONS.items()), key=lambda pair: pair[1]
+    )
     tilt = _degrees(float(normal[2]))
     if max(miss, tilt) <= MOST_TILT + 0.01:
-        words = "axial" if tilt < 1 else f"axial, tilted {tilt:.0f}°"
-        return Lie(turn=name, axial=True, words=words, normal=_triple(normal))
-    return Lie(turn="", axial=False, words=_plane(normal, tilt), normal=_triple(normal))
+        text = "axial" if tilt < 1 else f"axial, tilted {tilt:.0f}°"
+        return Orientation(reorientation=name, axial=True, text=text, normal=_triple(normal))
+    return Orientation(reorientation="", axial=False, text=_plane(normal, tilt), normal=_triple(normal))
 
 
-def _miss(across: npt.NDArray[np.float64], down: npt.NDArray[np.float64], turn: Turn) -> float:
-    """Degrees by which the axes of a slice, once turned, miss left and back."""
-    if turn.swap:
+def _miss(across: npt.NDArray[np.float64], down: npt.NDArray[np.float64], by: Reorientation) -> float:
+    """Degrees by which the axes of a slice, once reoriented, miss left and back."""
+    if by.swap:
         across, down = down, across
-    left = -across[0] if turn.reverse_columns else across[0]
-    back = -down[1] if turn.reverse_rows else down[1]
+    left = -across[0] if by.reverse_columns else across[0]
+    back = -down[1] if by.reverse_rows else down[1]
     return max(_degrees(float(left)), _degrees(float(back)))
 
 

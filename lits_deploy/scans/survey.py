@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from lits_deploy.scans import SeriesHeader
-from lits_deploy.series import Arranged, SliceFacts, Where, arrange
+from lits_deploy.series import Arranged, SliceFacts, SliceHeader, arrange
 
 
 class SurveyedSlice(NamedTuple):
     """A slice of a file: its place there, where it lies, why it is skipped (None: it is not), and its checksum."""
 
     idx: int
-    where: Where
+    header: SliceHeader
     reason: str | None = None
     pixels: int | None = None
 
@@ -52,7 +52,7 @@ class SeriesSurvey:
             "kind": series.kind,
             "modality": series.modality,
             "orientation": series.orientation,
-            "turn": geometry.turn,
+            "reorientation": geometry.reorientation,
             "rows": geometry.rows or None,
             "columns": geometry.columns or None,
             "spacing_mm": None if geometry.spacing_mm is None else list(geometry.spacing_mm),
@@ -126,15 +126,15 @@ class Survey:
         own = self._series[series.study, series.series]
         if own.series and own.series[-1] == series:
             series = own.series[-1]  # one record for many files
-        seen = [SurveyedSlice(0, Where(), failure)] if failure is not None else slices
-        for index, where, reason, pixels in seen:
+        seen = [SurveyedSlice(0, SliceHeader(), failure)] if failure is not None else slices
+        for index, header, reason, pixels in seen:
             own.facts.append(
                 SliceFacts(
                     path=path,
                     index=index,
                     patient=series.patient,
                     geometry=series.geometry,
-                    where=where if failure is None else None,
+                    header=header if failure is None else None,
                     content=content,
                     pixels=pixels,
                 )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lits_deploy.scans.orient import lie_of
+from lits_deploy.scans.orient import orientation_of
 
 TOLERANCE = 0.1
 """How far a slice may lie from its place, as a share of the distance of slices; at least TOLERANCE_MM."""
@@ -61,10 +61,10 @@ class VolumeGrid:
 def grid_of(planes: Sequence[Plane]) -> VolumeGrid | str:
     """The grid of these slices, or why they form none."""
     first = planes[0]
-    lie = lie_of(first.along_columns, first.along_rows)
-    if lie is None:
+    orientation = orientation_of(first.along_columns, first.along_rows)
+    if orientation is None:
         return "the header does not say how the slices lie"
-    normal = np.array(lie.normal)
+    normal = np.array(orientation.normal)
     corners = np.array([plane.position for plane in planes], dtype=np.float64)
     heights = corners @ normal
     order = np.argsort(heights, kind="stable")

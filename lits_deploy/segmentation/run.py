@@ -233,7 +233,7 @@ class MaskBook:
 def _counted(source: MaskSource, ledger: Ledger, size: int) -> Iterator[Counted]:
     """The segmented slices of a volume in order."""
     geometry, in_mm = source.geometry, source.arranged.get("in_mm")
-    place = MaskGeometry(size=size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"])
+    place = MaskGeometry(size=size, rows=geometry["rows"], columns=geometry["columns"], reorientation=geometry["turn"])
     for row in source.segmented:
         position = row.position if in_mm else None
         if source.kind == "picture":  # of which no volume is known

@@ -60,7 +60,7 @@ class Segmented:
             return _NO_SERIES
         if self.source.kind != "picture":
             return MaskGeometry(
-                size=self.size, rows=geometry["rows"], columns=geometry["columns"], turn=geometry["turn"]
+                size=self.size, rows=geometry["rows"], columns=geometry["columns"], reorientation=geometry["turn"]
             )
         header = self.headers.get(row.file, "its header was not read")
         if isinstance(header, str):

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lits_deploy.series.copies import copies
-from lits_deploy.series.facts import CRITERIA, Geometry, SliceFacts, Value, Where
+from lits_deploy.series.facts import CRITERIA, Geometry, SliceFacts, SliceHeader, Value
 from lits_deploy.series.identity import groups
 from lits_deploy.series.neighbours import neighbours_of
 from lits_deploy.series.order import By, Steps, natural, ordered, steps_of
@@ -27,9 +27,9 @@ __all__ = [
     "By",
     "Geometry",
     "SliceFacts",
+    "SliceHeader",
     "Steps",
     "Value",
-    "Where",
     "arrange",
     "natural",
     "neighbours_of",
@@ -88,7 +88,7 @@ def arrange(facts: Sequence[SliceFacts], *, named: bool = True, by_folder: bool 
     by_name = sorted(range(len(facts)), key=lambda i: (natural(facts[i].path), facts[i].index))
     found = []
     for group in groups(facts, by_name):
-        there = [i for i in group.members if facts[i].where is not None]
+        there = [i for i in group.members if facts[i].header is not None]
         copy_of, contradictions = copies(facts, there)
         volumes = parts(facts, [i for i in there if i not in copy_of])
         for number, part in enumerate(volumes, start=1):
@@ -114,7 +114,7 @@ def arrange(facts: Sequence[SliceFacts], *, named: bool = True, by_folder: bool 
                     slices=order.indices,
                     coordinates=order.coordinates,
                     copies={i: original for i, original in copy_of.items() if original in own},
-                    failed=tuple(i for i in group.members if facts[i].where is None) if number == 1 else (),
+                    failed=tuple(i for i in group.members if facts[i].header is None) if number == 1 else (),
                     patient=group.patient,
                     variant=group.variant,
                     geometry=group.geometry,

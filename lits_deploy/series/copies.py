@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
-from lits_deploy.series.facts import SliceFacts, Where
+from lits_deploy.series.facts import SliceFacts, SliceHeader
 from lits_deploy.series.order import SAME_MM, apart, ordered
 
 
@@ -14,17 +14,17 @@ def copies(facts: Sequence[SliceFacts], members: Sequence[int]) -> tuple[dict[in
 
     Copies are slices of one SOP instance UID at one position, unless their labels or pixels differ, and slices of equal
     bytes or pixels at one position; of equal bytes also where no header tells a position. The original is that of the
-    shortest path: `1.dcm` before `1 (1).dcm`; it is one that was judged where any was. members: by name.
+    shortest path: `1.dcm` before `1 (1).dcm`; it is one that was answered where any was. members: by name.
     """
     of: dict[int, int] = {}
     doubtful = 0
     by_instance: dict[tuple[str, int], list[int]] = {}
     for i in _shortest_first(facts, members):
-        where = facts[i].where
-        if where is not None and where.instance is not None:
-            by_instance.setdefault((where.instance, facts[i].index), []).append(i)
+        header = facts[i].header
+        if header is not None and header.instance is not None:
+            by_instance.setdefault((header.instance, facts[i].index), []).append(i)
     for same in by_instance.values():
-        if any(apart(facts[same[0]].where or Where(), facts[i].where or Where()) for i in same):
+        if any(apart(facts[same[0]].header or SliceHeader(), facts[i].header or SliceHeader()) for i in same):
             doubtful += len(same) - 1
             continue  # an exporter that gives one UID to all slices: it tells nothing
         originals: list[int] = []
@@ -72,13 +72,13 @@ def _equal(facts: Sequence[SliceFacts], run: Sequence[int], *, by_pixels: bool =
 
 def _alike(one: SliceFacts, other: SliceFacts) -> bool:
     """Whether two of one SOP instance UID and place are the same."""
-    if (one.where or Where()).labels != (other.where or Where()).labels:
+    if (one.header or SliceHeader()).labels != (other.header or SliceHeader()).labels:
         return False
     return one.pixels is None or other.pixels is None or one.pixels == other.pixels
 
 
 def _shortest_first(facts: Sequence[SliceFacts], members: Iterable[int]) -> list[int]:
-    """Those that are to be originals first: one that was judged before one that was not, whatever their paths."""
+    """Those that are to be originals first: one that was answered before one that was not, whatever their paths."""
     return sorted(members, key=lambda i: (facts[i].pixels is None, len(facts[i].path)))
 
 

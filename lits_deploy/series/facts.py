@@ -17,20 +17,20 @@ class Geometry:
     """What makes slices comparable.
 
     rows, columns: of the source. spacing_mm: between rows, between columns. directions: Image Orientation
-    (Patient), six cosines. Both None where no header says it. turn: how slices were
-    reoriented, a name of `scans.orient`.
+    (Patient), six cosines. Both None where no header says it. reorientation: how slices
+    were, a name of `scans.orient`.
     """
 
     rows: int = 0
     columns: int = 0
     spacing_mm: tuple[float, float] | None = None
     directions: tuple[float, ...] | None = None
-    turn: str = ""
+    reorientation: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Where:
-    """Where a slice lies, and what may tell it from another one there; None and missing where no header says it.
+class SliceHeader:
+    """A slice's position, and what may tell it from another one there; None and missing where no header says it.
 
     position: mm along the normal, towards the head. location: Slice Location, mm. number: Instance Number, in-stack
     position or index of a NIfTI slice; of a picture the number in its name. instance: SOP Instance UID. clock: seconds
@@ -45,9 +45,9 @@ class Where:
     labels: Mapping[str, Value] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What is known, as plain values: `Where(**told)` is this again."""
-        told = {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
-        return {**told, "labels": dict(self.labels)} if self.labels else told
+        """What is known, as plain values: `SliceHeader(**values)` is this again."""
+        values = {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+        return {**values, "labels": dict(self.labels)} if self.labels else values
 
 
 _FIELDS = ("position", "location", "number", "instance", "clock")
@@ -59,13 +59,13 @@ Number of one that holds frames."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SliceFacts:
-    """One slice of a file. path: of its file; index: in it. patient: Patient ID, or empty. where: None for a file that
+    """One slice of a file. path: of its file; index: in it. patient: Patient ID, or empty. header: None for a file that
     failed. content: hash of the file's bytes; pixels: checksum of the slice as the network sees it; None: not known."""
 
     path: str
     index: int = 0
     patient: str = ""
     geometry: Geometry = Geometry()
-    where: Where | None = None
+    header: SliceHeader | None = None
     content: str | None = None
     pixels: int | None = None

@@ -56,7 +56,7 @@ def _by_geometry(facts: Sequence[SliceFacts], own: Sequence[int], patient: str, 
         cluster_of[geometry] = near
     names: list[str] = []
     for first in firsts:
-        kind = f"{first.rows}x{first.columns} {first.turn}"
+        kind = f"{first.rows}x{first.columns} {first.reorientation}"
         names.append(f"{kind} {sum(name.startswith(kind + ' ') for name in names)}")
     members: list[list[int]] = [[] for _ in firsts]
     for i in own:
@@ -75,7 +75,7 @@ def _by_geometry(facts: Sequence[SliceFacts], own: Sequence[int], patient: str, 
 
 def comparable(one: Geometry, other: Geometry) -> bool:
     """Whether slices of these may lie in one volume."""
-    if (one.rows, one.columns, one.turn) != (other.rows, other.columns, other.turn):
+    if (one.rows, one.columns, one.reorientation) != (other.rows, other.columns, other.reorientation):
         return False
     near_spacing = _near(one.spacing_mm, other.spacing_mm, SAME_SPACING, relative=True)
     return near_spacing and _near(one.directions, other.directions, SAME_DIRECTION, relative=False)
@@ -90,4 +90,4 @@ def _near(one: Sequence[float] | None, other: Sequence[float] | None, tolerance:
 
 
 def _order(geometry: Geometry) -> tuple[object, ...]:
-    return geometry.rows, geometry.columns, geometry.turn, geometry.spacing_mm or (), geometry.directions or ()
+    return geometry.rows, geometry.columns, geometry.reorientation, geometry.spacing_mm or (), geometry.directions or ()

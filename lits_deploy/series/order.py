@@ -9,7 +9,7 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
-from lits_deploy.series.facts import SliceFacts, Where
+from lits_deploy.series.facts import SliceFacts, SliceHeader
 
 By = Literal["position", "slice location", "instance number", "name"]
 
@@ -23,10 +23,10 @@ IRREGULAR = 0.1
 """By how much a distance may differ from the usual one, as a share."""
 
 _DIGITS = re.compile(r"(\d+)")
-_COORDINATES: tuple[tuple[By, Callable[[Where], float | None]], ...] = (
-    ("position", lambda where: where.position),
-    ("slice location", lambda where: where.location),
-    ("instance number", lambda where: where.number),
+_COORDINATES: tuple[tuple[By, Callable[[SliceHeader], float | None]], ...] = (
+    ("position", lambda header: header.position),
+    ("slice location", lambda header: header.location),
+    ("instance number", lambda header: header.number),
 )
 
 
@@ -58,7 +58,7 @@ def ordered(facts: Sequence[SliceFacts], members: Iterable[int]) -> Ordered:
     some = list(members)
     best: tuple[int, By, dict[int, float]] = (0, "name", {})
     for by, get in _COORDINATES:
-        known = {i: float(value) for i in some if (value := get(facts[i].where or Where())) is not None}
+        known = {i: float(value) for i in some if (value := get(facts[i].header or SliceHeader())) is not None}
         if len(known) > best[0] or (by == "slice location" and len(known) == best[0] and _flat(best[2]) > _flat(known)):
             best = len(known), by, known
     count, by, known = best
@@ -66,9 +66,9 @@ def ordered(facts: Sequence[SliceFacts], members: Iterable[int]) -> Ordered:
     def key(i: int) -> tuple[float | str, ...]:
         if i not in known:
             return (1,)  # by name, as they come
-        where = facts[i].where or Where()
-        number = where.number is None, where.number or 0
-        others = *number, facts[i].index, where.instance or "", facts[i].pixels or 0
+        header = facts[i].header or SliceHeader()
+        number = header.number is None, header.number or 0
+        others = *number, facts[i].index, header.instance or "", facts[i].pixels or 0
         return 0, known[i], *others  # names may be hashed, and so decide nothing among slices at one place
 
     order = sorted(some, key=key)
@@ -85,7 +85,7 @@ def _flat(known: Mapping[int, float]) -> bool:
     return len(known) > 1 and max(known.values()) - min(known.values()) <= SAME_MM
 
 
-def apart(one: Where, other: Where) -> bool:
+def apart(one: SliceHeader, other: SliceHeader) -> bool:
     """Whether two slices lie at different places, as far as their headers tell."""
     both = ((get(one), get(other)) for _, get in _COORDINATES)
     a, b = next(((a, b) for a, b in both if a is not None and b is not None), (0.0, 0.0))

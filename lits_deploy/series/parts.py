@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from lits_deploy.series.facts import CRITERIA, SliceFacts, Value, Where
+from lits_deploy.series.facts import CRITERIA, SliceFacts, SliceHeader, Value
 from lits_deploy.series.order import GAP, SAME_MM, ordered, repeats, steps_of
 
 _DAY = 86400.0
@@ -53,7 +53,7 @@ def parts(facts: Sequence[SliceFacts], members: Sequence[int]) -> list[Part]:
 def _by_label(facts: Sequence[SliceFacts], part: Part, criterion: str, at: Mapping[int, float]) -> list[Part]:
     by_value: dict[Value | None, list[int]] = {}
     for i in part.members:
-        by_value.setdefault((facts[i].where or Where()).labels.get(criterion), []).append(i)
+        by_value.setdefault((facts[i].header or SliceHeader()).labels.get(criterion), []).append(i)
     if len(by_value) < 2:
         return [part]
     again = repeats(at[i] for i in part.members)
@@ -179,7 +179,7 @@ def _label_order(
 ) -> tuple[object, ...]:
     """By the label where it is a number, else as the slices were numbered, or lie; never by the names of files."""
     number = float(value) if isinstance(value, (int, float)) else 0.0
-    numbers = [n for i in group if (n := (facts[i].where or Where()).number) is not None]
+    numbers = [n for i in group if (n := (facts[i].header or SliceHeader()).number) is not None]
     return value is None, number, min(numbers, default=0), min(at[i] for i in group), len(group), str(value)
 
 
@@ -195,12 +195,12 @@ def _join(*labels: str) -> str:
 
 
 def _numbers(facts: Sequence[SliceFacts], members: Iterable[int]) -> dict[int, float]:
-    return _known(facts, members, lambda where: where.number)
+    return _known(facts, members, lambda header: header.number)
 
 
 def _clocks(facts: Sequence[SliceFacts], members: Iterable[int]) -> dict[int, float]:
     """Seconds since the longest pause of the day: a scan may run through midnight."""
-    clocks = _known(facts, members, lambda where: where.clock)
+    clocks = _known(facts, members, lambda header: header.clock)
     times = sorted(set(clocks.values()))
     if len(times) < 2:
         return clocks
@@ -210,6 +210,6 @@ def _clocks(facts: Sequence[SliceFacts], members: Iterable[int]) -> dict[int, fl
 
 
 def _known(
-    facts: Sequence[SliceFacts], members: Iterable[int], get: Callable[[Where], float | None]
+    facts: Sequence[SliceFacts], members: Iterable[int], get: Callable[[SliceHeader], float | None]
 ) -> dict[int, float]:
-    return {i: float(value) for i in members if (value := get(facts[i].where or Where())) is not None}
+    return {i: float(value) for i in members if (value := get(facts[i].header or SliceHeader())) is not None}

@@ -107,4 +107,4 @@ def _told(
     header = naming.header(job, series)
     if failure is not None or not frames:
         return PlannedFile(job.file, header, 1, None)
-    return PlannedFile(job.file, header, len(frames), naming.facts(job, frames[0].where))
+    return PlannedFile(job.file, header, len(frames), naming.facts(job, frames[0].header))

@@ -29,7 +29,7 @@ from lits_deploy.pipeline.context import RunContext, RunHooks
 from lits_deploy.pipeline.identity import note_run, provenance_of
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import discover, take_on
-from lits_deploy.pipeline.network import judge_of
+from lits_deploy.pipeline.network import decider_of
 from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.record import RunEffort, StartTimes
 from lits_deploy.segmentation.run import MaskBook, SegmentSummary, check_masks
@@ -131,10 +131,10 @@ def merge(
         ignored = Ignored.of(run.ledger, options)
         provenance = provenance_of(run, agreement.mixed)
         wanted = _wanted(run, shards)
-        judge = judge_of(record.task, run.artifact, options)
+        decider = decider_of(record.task, run.artifact, options)
         before = run.ledger.noted(RAN)
         now = ran_elsewhere(before, [one.ran for one in (wanted if before else shards.values())], record.names, options)
-        note_run(run, provenance, now, abstain_below=judge.to_json().get("abstain_below"))
+        note_run(run, provenance, now, abstain_below=decider.to_json().get("abstain_below"))
         run.output.keep = True
 
         # Their answers, in place of a network's.

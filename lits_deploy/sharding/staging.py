@@ -46,7 +46,7 @@ class PlanChanges(NamedTuple):
 
 class PlannedFile(NamedTuple):
     """What is known of a file without decoding it: its number, header (None: no series is known), slices, and where its
-    first one lies as JSON (`series.Where`; None: it failed)."""
+    first one lies as JSON (`series.SliceHeader`; None: it failed)."""
 
     id: int
     header: HeaderRow | None

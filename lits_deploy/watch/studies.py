@@ -17,7 +17,7 @@ class StudyLine:
     study: its pseudonym; None for files of the entry that belong to none, or if it holds no scan at all.
     entry: its printable name, or its pseudonym where paths have one. slices, failed, excluded: rows in slices.csv, of
     them failed, of them kept from the network. acknowledged: of the failed ones (`--ignore`).
-    rank, ranked: place of its most suspicious series among all that were judged so far; suspicion: as in studies.csv.
+    rank, ranked: place of its most suspicious series among all that were answered so far; suspicion: as in studies.csv.
     copy_of: a series that its own are wholly copies of, where none of them is ranked.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.suspicion.__main__ import judged
+from benchmarks.suspicion.__main__ import scored
 from benchmarks.suspicion.grey_levels import moved
 from benchmarks.suspicion.page import page
 from benchmarks.suspicion.pools import POOLS, SeriesAnswersInOrder, series_of
@@ -33,7 +33,7 @@ def many() -> list[SeriesAnswersInOrder]:
 
 
 def test_what_allows_for_a_series_own_level_is_chosen_where_levels_differ() -> None:
-    rows = {row["pool"]: row for row in judged(many())}
+    rows = {row["pool"]: row for row in scored(many())}
     assert rows[OWN]["series"]["value"] == 1.0
     assert rows["highest slice"]["series"]["value"] < 0.8
     assert set(rows["chosen out of fold"]["taken"]) == {OWN}
@@ -91,7 +91,7 @@ def test_the_page_has_every_way() -> None:
             "synthetic": True,
             "series": 16,
             "series_with_lesion": 8,
-            "levels": [{"grey_values": "as they are", "lesion_slice_auroc": area, "series": judged(many())}],
+            "levels": [{"grey_values": "as they are", "lesion_slice_auroc": area, "series": scored(many())}],
         }
     )
     assert "SYNTHETIC" in text

@@ -76,7 +76,7 @@ def test_the_page_names_nobody_unless_asked(scans: Path) -> None:
     result = CliRunner().invoke(app, ["scan", str(scans)])
     assert result.exit_code == 1
     assert "1 missing, 1 twice" in result.output
-    assert "to be judged" in result.output
+    assert "for the network" in result.output
     assert "not for clinical use" in result.output
     for word in ("DOE", "JANE", "Doe", "2.25.", "IM1", "volume.nii", "ID-1"):
         assert word not in result.output

@@ -87,7 +87,7 @@ def test_copies_of_a_browser_and_in_a_zip_count_once(tmp_path: Path) -> None:
     one = only(tmp_path)
     assert (one["files"], one["slices"], one["copies"], one["repeated"]) == (3 * COUNT, COUNT, 2 * COUNT, 0)
     page = CliRunner().invoke(app, ["scan", str(tmp_path)]).output
-    assert f"{3 * COUNT} files, {COUNT} slices and {2 * COUNT} copies: {COUNT} to be judged" in page
+    assert f"{3 * COUNT} files, {COUNT} slices and {2 * COUNT} copies: {COUNT} for the network" in page
 
 
 def test_slices_that_an_exporter_gave_one_instance_uid_are_no_copies(tmp_path: Path) -> None:

@@ -271,5 +271,5 @@ def test_how_a_slice_looks_is_checked() -> None:
     work = SimpleNamespace(job=SimpleNamespace(file=1), beside=())
     worker: Any = SimpleNamespace(ready=True, jobs=[work], leases={3})
     for look, sound in (([], True), ([1] * len(GREY), True), ([1], False), (None, False), ([1e9] * len(GREY), False)):
-        message = {"file": 1, "filled": [[3, 0, {}, 7, look]], "held": []}
+        message = {"file": 1, "filled": [[3, 0, {}, 7, look]], "excluded": []}
         assert pool._makes_sense(worker, message) == sound

@@ -175,7 +175,7 @@ OWN_WORDS = {
     "lits_deploy/cli/console.py": {"text", "text.logged if isinstanc"},  # what they were given
     "lits_deploy/events/session.py": {"words", "type(error).__name__"},
     "lits_deploy/events/metrics.py": {"line"},  # the system's word for an errno
-    "lits_deploy/cli/watching.py": {"f'An entry broke its run"},  # places in the code
+    "lits_deploy/cli/watch_messages.py": {"f'An entry broke its run"},  # places in the code
     "lits_deploy/cli/merge.py": {"warning", "f'Missing shards: {len(s"},  # their numbers
     "train/cli/data/prepare.py": {"warning"},
     # Warnings of runs and plans: counts, devices, and what a bundle says of itself.

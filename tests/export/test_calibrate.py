@@ -160,7 +160,7 @@ def test_patients_that_were_trained_on_are_left_out(data: Path) -> None:
     assert "not all its slices were noted" in card(found, fitted(original(data), Overconfident(12.0)).calibration)
     held = HeldOut(found)
     assert len(held.gated) == 63
-    assert held.note() == "1 validate patients that it was trained on are left out; judged on 63 slices only"
+    assert held.note() == "1 validate patients that it was trained on are left out; checked on 63 slices only"
 
 
 def test_nothing_is_fitted_where_every_patient_was_trained_on(data: Path) -> None:
@@ -236,7 +236,7 @@ class TestOperatingPoints:
         assert "## What it will miss **" in text
         assert "Of 100 slices with a lesion it is expected to find " in text
         assert "These are figures of this file on its validate split (set/validate, 72 slices of 8 patients)." in text
-        assert "Every threshold was judged on patients that had no part in setting it (8 groups took turns)." in text
+        assert "Every threshold was checked on patients that had no part in setting it (8 groups took turns)." in text
         assert "| balanced (in force) |" in text
         assert "A slice gets class 2 where the calibrated odds of a lesion, p2 / (p0 + p1), reach " in text
 

@@ -203,14 +203,14 @@ def test_gates_and_int8_ranges_keep_to_the_patients_of_the_fold(run: Path) -> No
     assert folded is not None
     assert folded.layout is not None
     assert own == set(folded.layout.patients("validate"))
-    assert best.note() == "judged on 12 slices only"
+    assert best.note() == "checked on 12 slices only"
     data = best.original.data
     assert data is not None
     chosen = from_training_patients(best, data, count=6).record
     assert not own & set(chosen["patients"])
     assert chosen["data"] == "data, training patients"
     assert "trained on, for there are no others" in (average.note() or "")
-    assert not {one.patient for one in average.judged()} & set(
+    assert not {one.patient for one in average.gate_slices()} & set(
         from_training_patients(average, data, count=6).record["patients"]
     )
 

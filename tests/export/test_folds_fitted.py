@@ -348,6 +348,6 @@ def test_evidence_is_a_classifiers(run: Path) -> None:
 def test_a_rule_decides_by_the_thresholds_that_were_moved(bundles: dict[str, Bundle]) -> None:
     artifact = artifact_of(bundles["average"])
     point = point_of(artifact)
-    judge = SliceDecider(temperature=artifact.temperature, point=point)
+    decider = SliceDecider(temperature=artifact.temperature, point=point)
     logits = np.array([[0, 0, 9], [9, 0, -9]], np.float32) * artifact.temperature
-    assert judge.decide(logits).labels.tolist() == [2, 0]
+    assert decider.decide(logits).labels.tolist() == [2, 0]

@@ -14,7 +14,7 @@ from PIL import Image
 from export.gate import DEFAULTS, CandidateArtifact, GateLimits, GateVerdict, override
 from export.gate.comparison import ArtifactComparison
 from export.gate.report import HEAD, TILE, write_report
-from export.held_out import HeldOut, Judged
+from export.held_out import GateSlice, HeldOut
 from export.source import Deployed, Original
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import UserError
@@ -23,8 +23,8 @@ from train.models.registry import build, network
 PICTURE = np.full((1, 32, 32), 90, np.uint8)
 
 
-def judged(name: str, target: int, patient: str = "000", mask: np.ndarray | None = None) -> Judged:
-    return Judged(name=name, patient=patient, target=target, picture=PICTURE, mask=mask)
+def judged(name: str, target: int, patient: str = "000", mask: np.ndarray | None = None) -> GateSlice:
+    return GateSlice(name=name, patient=patient, target=target, picture=PICTURE, mask=mask)
 
 
 def sure(*classes: int) -> np.ndarray:
@@ -78,7 +78,7 @@ def verdict_of(found: ArtifactComparison) -> GateVerdict:
 
 def test_of_several_slices_the_one_in_the_middle_is_shown(tmp_path: Path) -> None:
     picture = np.array([40, 200, 90], np.uint8)[:, None, None] * np.ones((3, 4, 4), np.uint8)
-    judged = Judged(name="a", patient="p", target=2, picture=picture, mask=None)
+    judged = GateSlice(name="a", patient="p", target=2, picture=picture, mask=None)
     found = ArtifactComparison("classify")
     found.add([judged], np.array([[0.1, 0.2, 0.7]]), np.array([[0.1, 0.7, 0.2]]))
     _, sheet = write_report(tmp_path, [verdict_of(found)])
@@ -189,7 +189,7 @@ def test_without_patients_phantoms_judge_and_the_record_says_so(tmp_path: Path) 
     held = HeldOut(original)
     assert held.origin == "phantoms"
     assert "says nothing about patients" in str(held.note())
-    first = next(held.judged())
+    first = next(held.gate_slices())
     assert first.picture.shape == (1, 256, 256)
     assert first.mask is not None
     assert first.target == first.mask.max()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.evidence import Evidence
-from export.operating_points import RULES, fit, points_of, unjudged
+from export.operating_points import RULES, fit, points_of, uncheckable
 from lits_deploy.operating_point import OUT_OF_FOLD, OperatingPoint
 from lits_deploy.pipeline.decide import SliceDecider
 
@@ -41,8 +41,8 @@ def test_each_fold_is_decided_by_what_was_fitted_on_the_others(rule: str, eviden
         own = evidence.folds == fold
         others = fit(evidence.target[~own], evidence.logits[~own], (rule,))
         point = OperatingPoint(rule=rule, threshold=others.thresholds[rule])
-        judge = SliceDecider(temperature=others.temperature, abstain_below=others.abstain.threshold, point=point)
-        marked[own] = [answer.label == 2 for answer in judge.answers(evidence.logits[own])]
+        decider = SliceDecider(temperature=others.temperature, abstain_below=others.abstain.threshold, point=point)
+        marked[own] = [answer.label == 2 for answer in decider.answers(evidence.logits[own])]
     fitted = fit(evidence.target, evidence.logits)
     told = next(point for point in points_of(evidence, fitted) if point["rule"] == rule)
     assert told["sensitivity"]["value"] == pytest.approx(marked[lesion].mean())
@@ -53,10 +53,10 @@ def test_each_fold_is_decided_by_what_was_fitted_on_the_others(rule: str, eviden
 
 
 def test_evidence_that_cannot_judge_says_why(evidence: Evidence) -> None:
-    assert unjudged(evidence) is None
+    assert uncheckable(evidence) is None
     assert evidence.folds is not None
     alone = dataclasses.replace(evidence, target=np.where(evidence.folds == 1, evidence.target, evidence.target % 2))
-    assert unjudged(alone) == "without one group of patients there are no slices with a lesion, or no others"
+    assert uncheckable(alone) == "without one group of patients there are no slices with a lesion, or no others"
 
 
 def test_without_folds_patients_take_turns_twenty_groups_at_most(evidence: Evidence) -> None:

@@ -154,7 +154,7 @@ def test_bundle_holds_each_precision_with_its_verdict_and_nothing_of_a_patient(b
             figures = figures_of(bundle.manifest.metrics, artifact.name, split)
             assert figures is not None
             assert figures["slices"] == slices
-            assert figures["runtime"] == artifact.parity["runtime"], "the one it was judged on"
+            assert figures["runtime"] == artifact.parity["runtime"], "the one it was checked on"
     line = figures_of(bundle.manifest.metrics, "int8-cpu", "test")
     assert line is not None
     assert f"| int8-cpu | {line['accuracy']:.3f} | " in (bundle.folder / "README.md").read_text()

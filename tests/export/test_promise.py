@@ -1,4 +1,4 @@
-"""Promises: no threshold is judged on patients that set it, and the intervals hold the truth on simulated patients."""
+"""Promises: no threshold is checked on patients that set it, and the intervals hold the truth on simulated patients."""
 
 from __future__ import annotations
 

@@ -104,10 +104,13 @@ def test_argmax_answers_as_it_did_before_there_were_rules(below: float | None) -
 
 @pytest.mark.parametrize("threshold", [1e-20, 0.125, 1.0, 3.0, 1e20])
 def test_class_2_from_the_threshold_on_and_else_the_more_probable_of_the_others(threshold: float) -> None:
-    logits, judge = drawn(1), SliceDecider(temperature=2.0, point=OperatingPoint(rule="balanced", threshold=threshold))
+    logits, decider = (
+        drawn(1),
+        SliceDecider(temperature=2.0, point=OperatingPoint(rule="balanced", threshold=threshold)),
+    )
     z = logits.astype(np.float64) / 2.0
     odds = np.exp(z[:, 2] - z.max(axis=1)) / np.exp(z[:, :2] - z.max(axis=1, keepdims=True)).sum(axis=1)
-    labels = np.array([answer.label for answer in judge.answers(logits)])
+    labels = np.array([answer.label for answer in decider.answers(logits)])
     np.testing.assert_array_equal(labels == 2, odds >= threshold)
     np.testing.assert_array_equal(labels[labels != 2], logits[labels != 2, :2].argmax(axis=1))
     assert len(set(labels)) == 3

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lits_deploy.decode.job import DecodeJob
-from lits_deploy.pipeline.naming import Naming, series_of, where_of
+from lits_deploy.pipeline.naming import Naming, series_of, slice_header_of
 from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.scans import SeriesHeader
-from lits_deploy.series import Geometry, Where
+from lits_deploy.series import Geometry, SliceHeader
 
 NAMES = Naming(names=Pseudonyms(salt=b"salt"))
 SERIES = SeriesHeader(
@@ -32,8 +32,8 @@ def test_a_series_and_a_place_come_through_a_pipe_as_they_were() -> None:
     assert SeriesHeader.from_json(json.loads(json.dumps(SeriesHeader(kind="nifti").to_json()))) == SeriesHeader(
         kind="nifti"
     )
-    at = Where(position=0.0, number=0, labels={"acquisition": 0})
-    assert Where(**json.loads(json.dumps(at.to_json()))) == at
+    at = SliceHeader(position=0.0, number=0, labels={"acquisition": 0})
+    assert SliceHeader(**json.loads(json.dumps(at.to_json()))) == at
 
 
 def job(name: str, kind: str = "dicom", series: SeriesHeader | None = None) -> tuple[DecodeJob, SeriesHeader | None]:
@@ -85,7 +85,7 @@ def test_what_is_written_of_a_series_names_nobody() -> None:
 
 
 def test_what_is_written_of_a_slice_compares_as_before_and_says_no_uid_text_or_time() -> None:
-    at = Where(
+    at = SliceHeader(
         position=12.5,
         number=3,
         instance="1.2.3.4",
@@ -95,7 +95,7 @@ def test_what_is_written_of_a_slice_compares_as_before_and_says_no_uid_text_or_t
     told = json.loads(NAMES.facts(job("a/1.dcm")[0], at))
     assert (told["position"], told["number"], told["labels"]["acquisition"]) == (12.5, 3, 2)
     assert told["labels"]["trigger time"] == 0.5
-    other = json.loads(NAMES.facts(job("a/1.dcm")[0], Where(instance="1.2.3.5")))
+    other = json.loads(NAMES.facts(job("a/1.dcm")[0], SliceHeader(instance="1.2.3.5")))
     assert len({"1.2.3.4", "1.2.3.5", told["instance"], other["instance"]}) == 4
     assert told["labels"]["kernel"] != "DOE"
     later = json.loads(NAMES.facts(job("a/2.dcm")[0], replace(at, clock=36935.75)))
@@ -105,8 +105,8 @@ def test_what_is_written_of_a_slice_compares_as_before_and_says_no_uid_text_or_t
     assert later["instance"] == told["instance"]
     elsewhere = Naming(names=Pseudonyms(salt=b"other")).facts(job("a/1.dcm")[0], at)
     assert json.loads(elsewhere)["clock"] != told["clock"]
-    assert Where(**told).labels.keys() == at.labels.keys()
-    dated = NAMES.facts(job("a/1.dcm")[0], Where(labels={"acquisition": 20240229}))
+    assert SliceHeader(**told).labels.keys() == at.labels.keys()
+    dated = NAMES.facts(job("a/1.dcm")[0], SliceHeader(labels={"acquisition": 20240229}))
     assert "20240229" not in dated
 
 
@@ -115,7 +115,7 @@ def test_pictures_go_by_their_names(tmp_path: Path) -> None:
         one = DecodeJob(1, str(tmp_path / name), "reader", name, "picture", **more)
         series = series_of(one, None)
         assert series is not None
-        return series.series, where_of(one, Where()).number
+        return series.series, slice_header_of(one, SliceHeader()).number
 
     for name in ("volume-9_0002.jpg", "volume-9_0002 (1).jpg", "p12 (3).jpg"):
         (tmp_path / name).touch()

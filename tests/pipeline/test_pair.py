@@ -113,8 +113,8 @@ def test_class_2_is_by_both_and_the_probabilities_are_the_classifiers(threshold:
     logits = logits_of(200)
     counts = np.random.default_rng(2).integers(-1, 900, (200, 2)).astype(np.int32)
     rule = "argmax" if threshold is None else "balanced"
-    judge = PairDecider(fusion=RULE, point=OperatingPoint(rule=rule, threshold=threshold))
-    decided = judge.decide(logits, counts)
+    decider = PairDecider(fusion=RULE, point=OperatingPoint(rule=rule, threshold=threshold))
+    decided = decider.decide(logits, counts)
     np.testing.assert_array_equal(decided.probabilities, softmax(logits, 1.5))
     odds = RULE.log_odds(logits, counts)
     by_both = both_probabilities(logits, 1.5, odds)
@@ -126,7 +126,7 @@ def test_class_2_is_by_both_and_the_probabilities_are_the_classifiers(threshold:
         np.testing.assert_array_equal(decided.labels == 2, odds >= np.log(threshold))
         others = decided.labels != 2
         np.testing.assert_array_equal(decided.labels[others], logits[others, :2].argmax(axis=1))
-    alone = SliceDecider(temperature=1.5, point=judge.point).decide(logits).labels
+    alone = SliceDecider(temperature=1.5, point=decider.point).decide(logits).labels
     assert (alone != decided.labels).any()
 
 

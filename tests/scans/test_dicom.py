@@ -19,8 +19,8 @@ from lits_deploy.pseudonyms import Pseudonyms
 from lits_deploy.scans import Frame, Reading, Scan
 from lits_deploy.scans.dicom import read
 from lits_deploy.scans.dicom.region import REGIONS
-from lits_deploy.scans.orient import TURNS
-from lits_deploy.series import Geometry, Where
+from lits_deploy.scans.orient import REORIENTATIONS
+from lits_deploy.series import Geometry, SliceHeader
 from scan_files import CONTRACT, SIDE, body, ct, ct_dataset, dicom_bytes, enhanced, stands, turned_ct
 
 NAMING = Naming(names=Pseudonyms(salt=b"salt"))
@@ -38,13 +38,13 @@ def coded(value: str, scheme: str, meaning: str) -> Dataset:
     return code
 
 
-def withheld(data: bytes, contract: InputContract = CONTRACT) -> str:
+def excluded(data: bytes, contract: InputContract = CONTRACT) -> str:
     frame = one(data, contract)
     assert frame.pixels is None
-    assert frame.withheld
+    assert frame.excluded
     headers = list(read(data, contract, headers_only=True).frames)
     assert all(f.pixels is None for f in headers)
-    return frame.withheld
+    return frame.excluded
 
 
 def failure(data: bytes, contract: InputContract = CONTRACT) -> SliceError:
@@ -66,20 +66,20 @@ def test_a_slice_is_windowed_and_shrunk_and_its_header_told() -> None:
     assert series.identifiers["patient_name"] == "Doe^Jane"
     assert series.identifiers["series_uid"] == "2.25.2"
     (frame,) = scan.frames
-    assert (frame.index, frame.withheld, frame.where.position) == (0, None, 30.0)
+    assert (frame.index, frame.excluded, frame.header.position) == (0, None, 30.0)
     assert frame.pixels is not None
     assert frame.pixels.shape == (1, 64, 64)
     assert stands(frame.pixels, body())
 
 
-@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("turn", REORIENTATIONS)
 def test_however_it_lies_it_ends_upright(turn: str) -> None:
     scan = read(turned_ct(turn), CONTRACT)
     assert scan.series is not None
-    assert (scan.series.geometry.turn, scan.series.orientation) == (turn, "axial")
+    assert (scan.series.geometry.reorientation, scan.series.orientation) == (turn, "axial")
     (frame,) = scan.frames
     assert stands(frame.pixels, body())
-    assert frame.where.position == 30.0
+    assert frame.header.position == 30.0
 
 
 def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
@@ -89,7 +89,7 @@ def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
     assert scan.series.orientation == "axial, tilted 12°"
     (frame,) = scan.frames
     assert frame.pixels is not None
-    assert frame.where.position == pytest.approx(97.81, abs=0.02)
+    assert frame.header.position == pytest.approx(97.81, abs=0.02)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict
         data = dicom_bytes(dataset)
     else:
         data = ct(**changes)
-    assert reason in withheld(data)
+    assert reason in excluded(data)
     headers = read(data, CONTRACT, headers_only=True)
-    assert [frame.withheld for frame in headers.frames] == [withheld(data)]
+    assert [frame.excluded for frame in headers.frames] == [excluded(data)]
 
 
 @pytest.mark.parametrize(
@@ -152,13 +152,13 @@ def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict
 )
 def test_what_the_pixels_tell_to_be_no_body_in_hu_is_withheld(hu: np.ndarray[Any, Any], reason: str) -> None:
     data = ct(hu)
-    assert reason in withheld(data)
-    assert [frame.withheld for frame in read(data, CONTRACT, headers_only=True).frames] == [None]
+    assert reason in excluded(data)
+    assert [frame.excluded for frame in read(data, CONTRACT, headers_only=True).frames] == [None]
 
 
 def test_derived_by_lossy_compression_is_still_a_slice() -> None:
-    assert one(ct(ImageType=["DERIVED", "PRIMARY", "AXIAL"])).withheld is None
-    assert one(ct(ImageType=None)).withheld is None
+    assert one(ct(ImageType=["DERIVED", "PRIMARY", "AXIAL"])).excluded is None
+    assert one(ct(ImageType=None)).excluded is None
 
 
 def test_a_structured_report_needs_no_pixels_to_be_told() -> None:
@@ -168,13 +168,13 @@ def test_a_structured_report_needs_no_pixels_to_be_told() -> None:
     scan = read(dicom_bytes(report), CONTRACT)
     assert scan.series is not None
     assert (scan.series.modality, scan.series.geometry.rows, scan.series.orientation) == ("SR", 0, "unknown")
-    assert [frame.withheld for frame in scan.frames] == ["modality SR: not an image"]
+    assert [frame.excluded for frame in scan.frames] == ["modality SR: not an image"]
 
 
 def test_too_small_and_never_resized_are_withheld() -> None:
-    assert "too small" in withheld(ct(), InputContract(window_hu=(-160.0, 240.0), size=512, crop=None))
+    assert "too small" in excluded(ct(), InputContract(window_hu=(-160.0, 240.0), size=512, crop=None))
     never = InputContract(window_hu=(-160.0, 240.0), size=64, crop=56, resize="never")
-    assert withheld(ct(), never) == "128×128 pixels: the network takes 64×64 and no other"
+    assert excluded(ct(), never) == "128×128 pixels: the network takes 64×64 and no other"
     same = InputContract(window_hu=(-160.0, 240.0), size=128, crop=None, resize="never")
     assert stands(one(ct(), same).pixels, body())
 
@@ -246,8 +246,8 @@ def test_bits_that_the_header_calls_unused_are_cut_off(padded: bool) -> None:
 )
 def test_a_header_that_names_another_region_excludes_its_slices(said: dict[str, Any], region: str) -> None:
     data = ct(**said)
-    assert withheld(data) == f"another part of the body: {region} (--any-body-part takes it)"
-    assert [frame.withheld for frame in read(data, CONTRACT, reading=Reading(any_body_part=True)).frames] == [None]
+    assert excluded(data) == f"another part of the body: {region} (--any-body-part takes it)"
+    assert [frame.excluded for frame in read(data, CONTRACT, reading=Reading(any_body_part=True)).frames] == [None]
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,11 @@ def test_a_header_that_names_another_region_excludes_its_slices(said: dict[str, 
     ],
 )
 def test_a_header_that_names_the_trunk_or_nothing_excludes_nothing(said: dict[str, Any]) -> None:
-    assert [frame.withheld for frame in read(ct(**said), CONTRACT).frames] == [None]
+    assert [frame.excluded for frame in read(ct(**said), CONTRACT).frames] == [None]
 
 
 def test_only_a_word_of_the_list_leaves_the_header() -> None:
-    reason = withheld(ct(StudyDescription="Kopf von Erika Mustermann"))
+    reason = excluded(ct(StudyDescription="Kopf von Erika Mustermann"))
     assert "Erika" not in reason
     assert any(f": {region} (" in reason for region in REGIONS)
 
@@ -313,7 +313,7 @@ def test_enhanced_ct_has_a_place_and_a_slope_for_every_frame() -> None:
     assert scan.series is not None
     assert (scan.series.orientation, scan.series.geometry.spacing_mm) == ("axial", (2.5, 2.5))
     frames = list(scan.frames)
-    assert [(frame.index, frame.where.position) for frame in frames] == [(0, 100.0), (1, 95.0), (2, 90.0)]
+    assert [(frame.index, frame.header.position) for frame in frames] == [(0, 100.0), (1, 95.0), (2, 90.0)]
     slack = [stands(frame.pixels, hu) for frame, hu in zip(frames, levels, strict=True)]
     assert slack == [True, True, True]
     compressed = list(read(dicom_bytes(enhanced(levels), SYNTAXES["RLE"]), CONTRACT).frames)
@@ -329,18 +329,18 @@ def test_a_frame_that_lies_otherwise_and_one_of_another_type_are_withheld_alone(
     groups[2].CTImageFrameTypeSequence[0].FrameType = ["DERIVED", "PRIMARY", "PERFUSION", "RCBF"]
     frames = list(read(dicom_bytes(dataset), CONTRACT).frames)
     assert frames[0].pixels is not None
-    assert frames[1].withheld == "not an axial slice (coronal)"
-    assert "a derived image" in (frames[2].withheld or "")
+    assert frames[1].excluded == "not an axial slice (coronal)"
+    assert "a derived image" in (frames[2].excluded or "")
     flipped = Dataset()
     flipped.ImageOrientationPatient = [-1, 0, 0, 0, -1, 0]
     groups[1].PlaneOrientationSequence = [flipped]
     frames = list(read(dicom_bytes(dataset), CONTRACT).frames)
-    assert frames[1].withheld == "it lies otherwise than the first frame of its file"
+    assert frames[1].excluded == "its orientation is not that of the first frame of its file"
 
 
 def test_several_frames_without_functional_groups_have_no_place() -> None:
     data = ct(np.concatenate([body(0), body(1)]), Rows=SIDE, NumberOfFrames=2)
-    assert {frame.withheld for frame in read(data, CONTRACT).frames} == {
+    assert {frame.excluded for frame in read(data, CONTRACT).frames} == {
         "one of several frames without a position of its own"
     }
 
@@ -384,8 +384,8 @@ def test_without_a_window_hu_cannot_be_read_and_headers_can() -> None:
     error = failure(ct(), contract)
     assert "--window LOW HIGH" in str(error)
     assert error.series is not None
-    assert [frame.withheld for frame in read(ct(), contract, headers_only=True).frames] == [None]
-    assert withheld(ct(Modality="MR"), contract) == "modality MR: not a CT image"
+    assert [frame.excluded for frame in read(ct(), contract, headers_only=True).frames] == [None]
+    assert excluded(ct(Modality="MR"), contract) == "modality MR: not a CT image"
 
 
 @pytest.mark.parametrize("name", ["RLE", "JPEG-LS", "JPEG 2000"])
@@ -467,7 +467,7 @@ def test_an_empty_element_of_an_unknown_representation_is_empty() -> None:
 
 def test_a_dicomdir_is_an_index() -> None:
     index = ct_dataset(Modality=None, SOPClassUID="1.2.840.10008.1.3.10", PixelData=None)
-    assert withheld(dicom_bytes(index)) == "a DICOM directory: an index, not an image"
+    assert excluded(dicom_bytes(index)) == "a DICOM directory: an index, not an image"
 
 
 def planted() -> Dataset:
@@ -520,7 +520,9 @@ def test_nothing_that_a_header_says_gets_out(
     try:
         scan: Scan = read(data, CONTRACT)
         for frame in scan.frames:
-            said += repr(dataclasses.replace(frame, pixels=None, where=Where())) + NAMING.facts(JOB, frame.where)
+            said += repr(dataclasses.replace(frame, pixels=None, header=SliceHeader())) + NAMING.facts(
+                JOB, frame.header
+            )
         assert scan.series is not None
         said += scan.window + repr(NAMING.header(JOB, scan.series))
     except SliceError as error:
@@ -570,7 +572,7 @@ def test_mutated_files_give_rows_and_nothing_else() -> None:
             del data[int(rng.integers(0, len(data))) :]
         with suppress(SliceError):
             for frame in read(bytes(data), CONTRACT).frames:
-                assert (frame.pixels is None) != (frame.withheld is None)
+                assert (frame.pixels is None) != (frame.excluded is None)
 
 
 def test_meta_information_without_a_transfer_syntax_is_guessed() -> None:

@@ -10,19 +10,19 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from lits_deploy.scans.dicom import read
-from lits_deploy.series import Where
+from lits_deploy.series import SliceHeader
 from scan_files import CONTRACT, body, ct, dicom_bytes, enhanced
 
 
-def where(**changes: Any) -> Where:
+def header(**changes: Any) -> SliceHeader:
     with disable_value_validation():
         data = ct(**changes)
     (frame,) = read(data, CONTRACT, headers_only=True).frames
-    return frame.where
+    return frame.header
 
 
 def test_a_slice_tells_its_place_number_time_and_what_it_is() -> None:
-    assert where(
+    assert header(
         SliceLocation="-12.5",
         InstanceNumber=7,
         AcquisitionNumber=2,
@@ -31,7 +31,7 @@ def test_a_slice_tells_its_place_number_time_and_what_it_is() -> None:
         TemporalPositionIdentifier=3,
         TriggerTime="250.5",
         ImageType=["ORIGINAL", "primary", "Axial  x"],
-    ) == Where(
+    ) == SliceHeader(
         position=30.0,
         location=-12.5,
         number=7,
@@ -48,11 +48,11 @@ def test_a_slice_tells_its_place_number_time_and_what_it_is() -> None:
 
 
 def test_what_is_missing_is_not_there() -> None:
-    bare = where(SOPInstanceUID=None, ImageType=None, ImagePositionPatient=None)
-    assert bare == Where()
+    bare = header(SOPInstanceUID=None, ImageType=None, ImagePositionPatient=None)
+    assert bare == SliceHeader()
     assert bare.to_json() == {}
-    assert Where(**where(InstanceNumber=0).to_json()) == where(InstanceNumber=0)
-    assert where(InstanceNumber=0).number == 0
+    assert SliceHeader(**header(InstanceNumber=0).to_json()) == header(InstanceNumber=0)
+    assert header(InstanceNumber=0).number == 0
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_what_is_missing_is_not_there() -> None:
     ],
 )
 def test_a_clock_is_read_in_every_form_and_nonsense_is_none(time: str, seconds: float | None) -> None:
-    assert where(AcquisitionTime=time).clock == seconds
-    assert where(AcquisitionDateTime="20240229" + time).clock == seconds
+    assert header(AcquisitionTime=time).clock == seconds
+    assert header(AcquisitionDateTime="20240229" + time).clock == seconds
 
 
 def test_nonsense_fails_nothing() -> None:
@@ -78,10 +78,12 @@ def test_nonsense_fails_nothing() -> None:
         assert written in data
         data = data.replace(written, nonsense)
     (frame,) = read(data, CONTRACT, headers_only=True).frames
-    assert frame.where == Where(position=30.0, instance="2.25.3", labels={"image type": "ORIGINAL\\PRIMARY\\AXIAL"})
+    assert frame.header == SliceHeader(
+        position=30.0, instance="2.25.3", labels={"image type": "ORIGINAL\\PRIMARY\\AXIAL"}
+    )
 
 
-def framed(pointers: list[int], *contents: dict[str, Any], **changes: Any) -> list[Where]:
+def framed(pointers: list[int], *contents: dict[str, Any], **changes: Any) -> list[SliceHeader]:
     """Where the frames of an enhanced CT lie whose frame contents are these."""
     dataset = enhanced([body(level) for level in range(len(contents))], **changes)
     indices = []
@@ -95,7 +97,7 @@ def framed(pointers: list[int], *contents: dict[str, Any], **changes: Any) -> li
         for keyword, value in content.items():
             setattr(item, keyword, value)
         group.FrameContentSequence = Sequence([item])
-    return [frame.where for frame in read(dicom_bytes(dataset), CONTRACT, headers_only=True).frames]
+    return [frame.header for frame in read(dicom_bytes(dataset), CONTRACT, headers_only=True).frames]
 
 
 def test_frames_tell_their_own_and_the_dimensions_that_are_no_place() -> None:
@@ -122,14 +124,14 @@ def test_frames_tell_their_own_and_the_dimensions_that_are_no_place() -> None:
     )
     image_type = "ORIGINAL\\PRIMARY\\VOLUME\\NONE"
     assert found == [
-        Where(
+        SliceHeader(
             position=100.0,
             number=2,
             instance="2.25.3",
             clock=36930.5,
             labels={"image type": image_type, "dimension": "9", "temporal position": 9, "acquisition": 5, "file": 77},
         ),
-        Where(
+        SliceHeader(
             position=95.0,
             number=1,
             instance="2.25.3",
@@ -154,10 +156,10 @@ def test_a_frame_whose_spacing_was_rounded_otherwise_is_no_other_frame() -> None
         item = Dataset()
         item.PixelSpacing, item.SliceThickness = [spacing, spacing], 5
         group.PixelMeasuresSequence = Sequence([item])
-    assert [frame.withheld for frame in read(dicom_bytes(dataset), CONTRACT).frames] == [None, None]
+    assert [frame.excluded for frame in read(dicom_bytes(dataset), CONTRACT).frames] == [None, None]
 
 
 def test_frames_without_a_number_of_their_own_have_none() -> None:
     """The file's numbers and places are no frame's: all frames would lie at one place."""
     for frame in read(dicom_bytes(enhanced([body(0), body(1)], InstanceNumber=7, SliceLocation=3)), CONTRACT).frames:
-        assert (frame.where.number, frame.where.location) == (None, None)
+        assert (frame.header.number, frame.header.location) == (None, None)

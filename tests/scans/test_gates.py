@@ -13,11 +13,11 @@ from PIL import Image
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.scans.gates import geometry_doubt, grey_doubt, hu_doubt, sample
 from lits_deploy.scans.image import read
-from lits_deploy.scans.orient import lie_of
+from lits_deploy.scans.orient import orientation_of
 from pictures import encoded, grey_pixels
 from scan_files import CONTRACT, SIDE, WINDOW, body, expected
 
-AXIAL = lie_of((1, 0, 0), (0, 1, 0))
+AXIAL = orientation_of((1, 0, 0), (0, 1, 0))
 
 
 def seen(hu: np.ndarray[Any, Any]) -> str | None:
@@ -69,7 +69,7 @@ def test_empty_pictures_and_masks_are_withheld(grey: np.ndarray[Any, Any], says:
         read(encoded(grey), CONTRACT).frames if len(grey) == 64 else read(encoded(grey[::2, ::2]), CONTRACT).frames
     )
     assert frame.pixels is None
-    assert says in (frame.withheld or "")
+    assert says in (frame.excluded or "")
 
 
 def test_greys_are_counted_in_all_rows_and_limits_are_those_of_the_whole() -> None:
@@ -93,18 +93,18 @@ def test_a_mask_that_went_through_jpeg_is_still_a_mask() -> None:
     buffer = io.BytesIO()
     Image.fromarray(big).save(buffer, "JPEG", quality=75)
     (frame,) = read(buffer.getvalue(), InputContract(window_hu=None)).frames
-    assert "shades of grey" in (frame.withheld or "")
+    assert "shades of grey" in (frame.excluded or "")
 
 
 def test_a_slice_as_a_picture_is_judged_and_headers_decode_nothing() -> None:
     grey = np.rint(expected(body())).astype(np.uint8)
     (frame,) = read(encoded(grey), CONTRACT).frames
-    assert frame.withheld is None
+    assert frame.excluded is None
     assert frame.pixels is not None
     np.testing.assert_array_equal(frame.pixels[0], grey)
     scan = read(encoded(grey), CONTRACT, headers_only=True)
     (frame,) = scan.frames
-    assert (scan.series, scan.window, frame.pixels, frame.withheld) == (None, "unverified", None, None)
+    assert (scan.series, scan.window, frame.pixels, frame.excluded) == (None, "unverified", None, None)
     assert grey_doubt(grey_pixels(64)) is None
 
 
@@ -129,7 +129,7 @@ def test_no_real_slice_is_withheld(shared_data: Path) -> None:
     paths = sorted((shared_data / "lits").rglob("images/*.jpg"))
     assert len(paths) == 4471
     contract = InputContract(window_hu=(-40.0, 160.0))
-    assert [p.name for p in paths if next(read(p.read_bytes(), contract).frames).withheld] == []
+    assert [p.name for p in paths if next(read(p.read_bytes(), contract).frames).excluded] == []
 
 
 def test_no_real_mask_is_judged(shared_data: Path) -> None:
@@ -138,7 +138,7 @@ def test_no_real_mask_is_judged(shared_data: Path) -> None:
     masks += sorted((shared_data / "scans/jpg_chaos_liver/masks").iterdir())
     masks += sorted((shared_data / "scans/lits_jpg512_original/train_masks").iterdir())[::4]
     assert len(masks) > 60
-    assert all(next(read(p.read_bytes(), contract).frames).withheld for p in masks)
+    assert all(next(read(p.read_bytes(), contract).frames).excluded for p in masks)
 
 
 def test_real_slices_of_other_sources_are_judged(shared_data: Path) -> None:
@@ -147,4 +147,4 @@ def test_real_slices_of_other_sources_are_judged(shared_data: Path) -> None:
     pictures += sorted((shared_data / "scans/png_ircad_liver/images").iterdir())
     pictures += sorted((shared_data / "lits/test/images").glob("*.jpg"))[::40]
     assert len(pictures) > 50
-    assert not any(next(read(p.read_bytes(), contract).frames).withheld for p in pictures)
+    assert not any(next(read(p.read_bytes(), contract).frames).excluded for p in pictures)

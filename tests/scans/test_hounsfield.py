@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lits_deploy.contract import InputContract, window_to_uint8
-from lits_deploy.scans.hounsfield import Rescale, finish, window_words, windowed
+from lits_deploy.scans.hounsfield import Rescale, finish, window_text, windowed
 from scan_files import CONTRACT, body
 
 WINDOW = (-40.0, 160.0)
@@ -50,8 +50,8 @@ def test_margins_are_air_through_any_window() -> None:
 
 
 def test_words_for_the_window() -> None:
-    assert window_words(InputContract(window_hu=(-40.0, 160.5))) == "-40…160.5 HU"
-    assert window_words(InputContract(window_hu=None)) == "unknown"
+    assert window_text(InputContract(window_hu=(-40.0, 160.5))) == "-40…160.5 HU"
+    assert window_text(InputContract(window_hu=None)) == "unknown"
 
 
 def test_channels_are_one() -> None:

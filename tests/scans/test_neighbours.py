@@ -12,7 +12,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import ContractError
 from lits_deploy.scans import Frame
 from lits_deploy.scans.neighbours import alone, in_file, stacked
-from lits_deploy.series import Where
+from lits_deploy.series import SliceHeader
 
 
 def plane(value: int) -> np.ndarray:
@@ -40,8 +40,8 @@ def frames(*values: int | None, at: Sequence[float] | None = None) -> list[Frame
         Frame(
             index=index,
             pixels=None if value is None else plane(value),
-            withheld=None if value is not None else "no body",
-            where=Where(position=float(index if at is None else at[index]), number=index),
+            excluded=None if value is not None else "no body",
+            header=SliceHeader(position=float(index if at is None else at[index]), number=index),
         )
         for index, value in enumerate(values)
     ]
@@ -71,7 +71,7 @@ def test_frames_of_a_file_have_those_beside_them() -> None:
 
 def test_what_only_pixels_withhold_gives_way_to_the_next_towards_the_middle() -> None:
     told = frames(1, 2, 3)
-    empty = [told[0], replace(told[1], pixels=None, withheld="no body"), told[2]]
+    empty = [told[0], replace(told[1], pixels=None, excluded="no body"), told[2]]
     headers = [replace(frame, pixels=None) for frame in told]
     assert channels_of(in_file(empty, headers, 3)) == {0: [1, 1, 1], 1: None, 2: [3, 3, 3]}
 
@@ -86,7 +86,7 @@ def test_frames_go_by_position_whatever_their_order_in_the_file(order: tuple[int
 
 def test_frames_of_two_phases_at_the_same_positions_are_not_mixed() -> None:
     told = [
-        replace(frame, where=replace(frame.where, labels={"temporal position": frame.index % 2}))
+        replace(frame, header=replace(frame.header, labels={"temporal position": frame.index % 2}))
         for frame in frames(10, 20, 11, 21, 12, 22, at=(0, 0, 1, 1, 2, 2))
     ]
     found = with_neighbours(told, 3)
@@ -102,7 +102,7 @@ def test_frames_of_a_file_are_not_gathered_in_memory() -> None:
         for drawn in range(1, 1000):
             yield Frame(index=drawn - 1, pixels=plane(drawn % 256))
 
-    stream = in_file(endless(), (Frame(index=k, where=Where(number=k)) for k in range(999)), 5)
+    stream = in_file(endless(), (Frame(index=k, header=SliceHeader(number=k)) for k in range(999)), 5)
     assert next(stream).index == 0
     assert drawn == 3
     kept = stream.gi_frame.f_locals["there"]  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Frame, Reading
 from lits_deploy.scans.nifti import read
-from lits_deploy.scans.orient import TURNS
+from lits_deploy.scans.orient import REORIENTATIONS
 from scan_files import CONTRACT, SIDE, affine, body, nifti, stack, stands
 
 HU = stack(3)
@@ -40,7 +40,7 @@ def failure(data: bytes, contract: InputContract = CONTRACT) -> SliceError:
 def reasons(data: bytes) -> set[str | None]:
     found = frames(data)
     assert all(frame.pixels is None for frame in found)
-    return {frame.withheld for frame in found}
+    return {frame.excluded for frame in found}
 
 
 def test_slices_come_in_order_with_their_positions() -> None:
@@ -49,22 +49,27 @@ def test_slices_come_in_order_with_their_positions() -> None:
     series = scan.series
     assert series is not None
     assert (series.kind, series.modality, series.geometry.rows, series.geometry.columns) == ("nifti", None, SIDE, SIDE)
-    assert (series.geometry.spacing_mm, series.orientation, series.geometry.turn, dict(series.identifiers)) == (
+    assert (
+        series.geometry.spacing_mm,
+        series.orientation,
+        series.geometry.reorientation,
+        dict(series.identifiers),
+    ) == (
         (2.5, 2.5),
         "axial",
         "",
         {},
     )
-    assert [frame.where.position for frame in scan.frames] == [30.0, 35.0, 40.0]
+    assert [frame.header.position for frame in scan.frames] == [30.0, 35.0, 40.0]
     assert upright(nifti(HU))
 
 
-@pytest.mark.parametrize("turn", TURNS)
+@pytest.mark.parametrize("turn", REORIENTATIONS)
 def test_however_the_slices_lie_they_end_upright(turn: str) -> None:
     data = nifti(HU, turn=turn)
     scan = read(data, CONTRACT)
     assert scan.series is not None
-    assert scan.series.geometry.turn == turn
+    assert scan.series.geometry.reorientation == turn
     assert upright(data)
     assert upright(gzip.compress(data))
 
@@ -82,7 +87,7 @@ def test_the_axial_axis_may_be_any(order: tuple[int, int, int], packed: bool) ->
 
 def test_from_head_to_feet_the_positions_fall() -> None:
     data = nifti(HU, affine(step=-5))
-    assert [frame.where.position for frame in frames(data)] == [30.0, 25.0, 20.0]
+    assert [frame.header.position for frame in frames(data)] == [30.0, 25.0, 20.0]
     assert upright(data)
 
 
@@ -131,7 +136,7 @@ def test_slices_that_lie_nobody_knows_how_are_withheld(matrix: np.ndarray[Any, A
     scan = read(data, CONTRACT, headers_only=True)
     assert scan.series is not None
     assert scan.series.orientation == "unknown"
-    assert {frame.where.position for frame in scan.frames} == {None}
+    assert {frame.header.position for frame in scan.frames} == {None}
 
 
 def test_masks_and_magnetic_resonance_are_withheld() -> None:
@@ -233,7 +238,7 @@ def test_an_inflated_volume_in_another_order_is_bounded(monkeypatch: pytest.Monk
 def test_without_a_window_hu_cannot_be_read_and_headers_can() -> None:
     contract = InputContract(window_hu=None, size=64, crop=56)
     assert "--window LOW HIGH" in str(failure(nifti(HU), contract))
-    assert [frame.withheld for frame in read(nifti(HU), contract, headers_only=True).frames] == [None] * 3
+    assert [frame.excluded for frame in read(nifti(HU), contract, headers_only=True).frames] == [None] * 3
 
 
 def test_what_a_header_says_stays_there(capfd: pytest.CaptureFixture[str]) -> None:
@@ -241,7 +246,7 @@ def test_what_a_header_says_stays_there(capfd: pytest.CaptureFixture[str]) -> No
         HU, header={"descrip": b"PLANTED", "aux_file": b"PLANTED", "intent_name": b"PLANTED", "db_name": b"PLANTED"}
     )
     scan = read(data, CONTRACT)
-    said = repr(scan.series) + scan.window + repr([frame.withheld for frame in scan.frames])
+    said = repr(scan.series) + scan.window + repr([frame.excluded for frame in scan.frames])
     captured = capfd.readouterr()
     assert "PLANTED" not in said + captured.out + captured.err
 
@@ -256,7 +261,7 @@ def test_mutated_volumes_give_rows_and_nothing_else() -> None:
             data[at] = rng.integers(0, 256)
         with suppress(SliceError):
             for frame in read(bytes(data), CONTRACT).frames:
-                assert (frame.pixels is None) != (frame.withheld is None)
+                assert (frame.pixels is None) != (frame.excluded is None)
 
 
 def test_one_slice_is_a_volume_too() -> None:
@@ -298,10 +303,10 @@ def test_two_orientations_that_disagree_exclude_unless_one_is_trusted(
     trusted = list(read(data, CONTRACT, reading=Reading(trust="sform")).frames)
     assert all(stands(frame.pixels, level) for frame, level in zip(trusted, HU, strict=True))
     other = read(data, CONTRACT, reading=Reading(trust="qform"))
-    assert [frame.withheld for frame in other.frames] == [None] * 3
+    assert [frame.excluded for frame in other.frames] == [None] * 3
     if reason == "mirror images":
         assert other.series is not None
-        assert other.series.geometry.turn != read(data, CONTRACT).series.geometry.turn  # type: ignore[union-attr]
+        assert other.series.geometry.reorientation != read(data, CONTRACT).series.geometry.reorientation  # type: ignore[union-attr]
 
 
 def test_two_orientations_that_agree_are_read_wherever_their_origins_lie() -> None:

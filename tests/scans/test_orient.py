@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lits_deploy.scans.orient import TURNS, Lie, lie_of, margins, squared, turned, turned_back, unsquared
+from lits_deploy.scans.orient import (
+    REORIENTATIONS,
+    Orientation,
+    margins,
+    orientation_of,
+    reoriented,
+    restored,
+    squared,
+    unsquared,
+)
 
 LEFT, BACK, HEAD = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 
@@ -19,8 +28,8 @@ def minus(direction: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(-value for value in direction)
 
 
-def lie(across: tuple[float, ...], down: tuple[float, ...]) -> Lie:
-    found = lie_of(across, down)
+def lie(across: tuple[float, ...], down: tuple[float, ...]) -> Orientation:
+    found = orientation_of(across, down)
     assert found is not None
     return found
 
@@ -28,21 +37,24 @@ def lie(across: tuple[float, ...], down: tuple[float, ...]) -> Lie:
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
-@given(shapes, st.sampled_from(sorted(TURNS)))
+@given(shapes, st.sampled_from(sorted(REORIENTATIONS)))
 def test_every_turn_comes_back(shape: tuple[int, int], name: str) -> None:
     pixels = np.arange(2 * math.prod(shape)).reshape(2, *shape)
-    np.testing.assert_array_equal(turned_back(turned(pixels, name), name), pixels)
+    np.testing.assert_array_equal(restored(reoriented(pixels, name), name), pixels)
 
 
 def test_the_eight_turns_are_eight_and_named_for_what_they_do() -> None:
     pixels = np.arange(6).reshape(2, 3)
-    assert len({turned(pixels, name).tobytes() + bytes(turned(pixels, name).shape) for name in TURNS}) == 8
-    np.testing.assert_array_equal(turned(pixels, "rotate-left"), np.rot90(pixels))
-    np.testing.assert_array_equal(turned(pixels, "rotate-right"), np.rot90(pixels, 3))
-    np.testing.assert_array_equal(turned(pixels, "rotate-180"), np.rot90(pixels, 2))
-    np.testing.assert_array_equal(turned(pixels, "transpose"), pixels.T)
-    np.testing.assert_array_equal(turned(pixels, "flip-rows"), pixels[::-1])
-    np.testing.assert_array_equal(turned(pixels, "flip-columns"), pixels[:, ::-1])
+    assert (
+        len({reoriented(pixels, name).tobytes() + bytes(reoriented(pixels, name).shape) for name in REORIENTATIONS})
+        == 8
+    )
+    np.testing.assert_array_equal(reoriented(pixels, "rotate-left"), np.rot90(pixels))
+    np.testing.assert_array_equal(reoriented(pixels, "rotate-right"), np.rot90(pixels, 3))
+    np.testing.assert_array_equal(reoriented(pixels, "rotate-180"), np.rot90(pixels, 2))
+    np.testing.assert_array_equal(reoriented(pixels, "transpose"), pixels.T)
+    np.testing.assert_array_equal(reoriented(pixels, "flip-rows"), pixels[::-1])
+    np.testing.assert_array_equal(reoriented(pixels, "flip-columns"), pixels[:, ::-1])
 
 
 @given(shapes, st.integers(-5, 5))
@@ -70,20 +82,20 @@ def test_any_axial_slice_ends_with_left_on_the_right_and_the_back_below(
 ) -> None:
     found = lie(across, down)
     assert found.axial
-    assert found.words == "axial"
+    assert found.text == "axial"
     np.testing.assert_allclose(found.normal, HEAD, atol=1e-12)
     rows, columns = np.mgrid[0:5, 0:7]
     position = np.multiply.outer(np.array(across), columns) + np.multiply.outer(np.array(down), rows)
-    x, y, _ = turned(position, found.turn)
+    x, y, _ = reoriented(position, found.reorientation)
     assert (np.diff(x, axis=1) == 1).all()
     assert (np.diff(y, axis=0) == 1).all()
     assert (np.diff(x, axis=0) == 0).all()
 
 
 def test_the_series_of_this_project_that_runs_from_back_to_front_is_flipped() -> None:
-    assert lie(LEFT, minus(BACK)).turn == "flip-rows"  # ../shared/data/scans/dicom_lits_volume0
-    assert lie(LEFT, BACK).turn == ""
-    assert lie(minus(LEFT), minus(BACK)).turn == "rotate-180"
+    assert lie(LEFT, minus(BACK)).reorientation == "flip-rows"  # ../shared/data/scans/dicom_lits_volume0
+    assert lie(LEFT, BACK).reorientation == ""
+    assert lie(minus(LEFT), minus(BACK)).reorientation == "rotate-180"
 
 
 def tilted(degrees: float) -> tuple[float, float, float]:
@@ -97,19 +109,19 @@ def tilted(degrees: float) -> tuple[float, float, float]:
 def test_a_tilted_gantry_is_axial(degrees: float, words: str | None) -> None:
     found = lie(LEFT, tilted(degrees))
     assert found.axial
-    assert found.turn == ""
-    assert found.words == (words or "axial, tilted 20°")
+    assert found.reorientation == ""
+    assert found.text == (words or "axial, tilted 20°")
     assert found.normal[2] > 0.9
 
 
 def test_others_are_named_and_not_turned() -> None:
-    assert (lie(LEFT, tilted(25)).axial, lie(LEFT, tilted(25)).words) == (False, "oblique")
-    assert lie(LEFT, minus(HEAD)).words == "coronal"
-    assert lie(BACK, minus(HEAD)).words == "sagittal"
+    assert (lie(LEFT, tilted(25)).axial, lie(LEFT, tilted(25)).text) == (False, "oblique")
+    assert lie(LEFT, minus(HEAD)).text == "coronal"
+    assert lie(BACK, minus(HEAD)).text == "sagittal"
     half = (math.sqrt(0.5), math.sqrt(0.5), 0.0)
     in_plane = lie(half, (-half[0], half[1], 0.0))
-    assert (in_plane.axial, in_plane.turn, in_plane.words) == (False, "", "axial, turned in its plane")
-    assert lie(LEFT, minus(HEAD)).turn == ""
+    assert (in_plane.axial, in_plane.reorientation, in_plane.text) == (False, "", "axial, turned in its plane")
+    assert lie(LEFT, minus(HEAD)).reorientation == ""
 
 
 @pytest.mark.parametrize(
@@ -124,8 +136,8 @@ def test_others_are_named_and_not_turned() -> None:
     ],
 )
 def test_what_are_no_two_directions_gives_none(across: tuple[float, ...], down: tuple[float, ...]) -> None:
-    assert lie_of(across, down) is None
+    assert orientation_of(across, down) is None
 
 
 def test_directions_need_no_unit_length() -> None:
-    assert lie((3.0, 0.0, 0.0), (0.0, -0.5, 0.0)).turn == "flip-rows"
+    assert lie((3.0, 0.0, 0.0), (0.0, -0.5, 0.0)).reorientation == "flip-rows"

@@ -56,7 +56,7 @@ def answers(folder: Path) -> list[tuple[str, Frame | str]]:
 
 
 def grey(frame: Frame) -> np.ndarray[Any, Any]:
-    assert frame.pixels is not None, frame.withheld
+    assert frame.pixels is not None, frame.excluded
     return frame.pixels[0].astype(float)
 
 
@@ -86,7 +86,7 @@ def test_lits_volume_0_is_what_others_made_of_it(scans: Path) -> None:
         for number in (24, 52, 62):
             scan = read_dicom(archive.read(f"ScalarVolume_0/IMG{number + 1:04d}.dcm"), contract)
             assert scan.series is not None
-            assert scan.series.geometry.turn == "flip-rows"
+            assert scan.series.geometry.reorientation == "flip-rows"
             ours = grey(next(scan.frames))
             path = scans / f"lits_jpg512_original/train_images/volume-0_slice_{number}.jpg"
             theirs = np.asarray(Image.open(path))[..., 1].astype(float)
@@ -101,7 +101,7 @@ def test_one_volume_as_nifti_and_as_dicom_is_the_same(scans: Path) -> None:
         for index in range(0, 18, 3):
             (frame,) = read_dicom(archive.read(f"ScalarVolume_0/IMG{41 + 2 * index:04d}.dcm"), CONTRACT).frames
             np.testing.assert_array_equal(grey(frame), grey(volume[index]))
-            assert frame.where.position == pytest.approx(volume[index].where.position)
+            assert frame.header.position == pytest.approx(volume[index].header.position)
 
 
 def test_every_hostile_file_is_a_row_that_is_not_judged(scans: Path) -> None:
@@ -110,7 +110,7 @@ def test_every_hostile_file_is_a_row_that_is_not_judged(scans: Path) -> None:
         path.relative_to(scans / "hostile").as_posix() for path in (scans / "hostile").rglob("*") if path.is_file()
     }
     for path, answer in told:
-        assert isinstance(answer, str) or (answer.pixels is None and answer.withheld), path
+        assert isinstance(answer, str) or (answer.pixels is None and answer.excluded), path
 
 
 @pytest.mark.parametrize(

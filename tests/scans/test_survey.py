@@ -8,7 +8,7 @@ from typing import Any
 
 from lits_deploy.scans import SeriesHeader
 from lits_deploy.scans.survey import SeriesSurvey, Survey, SurveyedSlice
-from lits_deploy.series import Geometry, Where
+from lits_deploy.series import Geometry, SliceHeader
 
 
 def series(key: str = "s", study: str = "1", kind: str = "dicom", patient: str = "P") -> SeriesHeader:
@@ -25,7 +25,7 @@ def series(key: str = "s", study: str = "1", kind: str = "dicom", patient: str =
 
 
 def at(*positions: float, reason: str | None = None, **where: Any) -> list[SurveyedSlice]:
-    return [SurveyedSlice(index, Where(position=one, **where), reason) for index, one in enumerate(positions)]
+    return [SurveyedSlice(index, SliceHeader(position=one, **where), reason) for index, one in enumerate(positions)]
 
 
 FILES: list[tuple[Any, ...]] = [
@@ -80,13 +80,13 @@ def test_what_is_asked_before_the_last_file_does_not_stay() -> None:
 
 def test_the_numbers_of_pictures_are_no_millimetres() -> None:
     picture = replace(series(kind="picture"), geometry=Geometry())
-    one = only(surveyed([(f"a_{n}.png", picture, [SurveyedSlice(0, Where(number=n))]) for n in (1, 2)]))
+    one = only(surveyed([(f"a_{n}.png", picture, [SurveyedSlice(0, SliceHeader(number=n))]) for n in (1, 2)]))
     assert (one.volume.steps.step_mm, one.order) == (None, "name")
 
 
 def test_a_file_of_two_volumes_is_a_file_of_both() -> None:
     frames = [
-        SurveyedSlice(2 * n + phase, Where(position=5.0 * n, labels={"dimension": str(phase)}))
+        SurveyedSlice(2 * n + phase, SliceHeader(position=5.0 * n, labels={"dimension": str(phase)}))
         for n in range(4)
         for phase in (0, 1)
     ]

@@ -56,7 +56,7 @@ def test_without_what_it_takes_there_is_a_reason_and_no_volume(
 @pytest.mark.parametrize(("rows", "columns"), [(128, 128), (100, 128), (97, 60), (30, 64)])
 def test_counting_is_what_the_mask_on_its_source_holds(turn: str, rows: int, columns: int) -> None:
     mask = np.random.default_rng(0).integers(0, 3, (64, 64), dtype=np.uint8)
-    place = MaskGeometry(size=64, rows=rows, columns=columns, turn=turn)
+    place = MaskGeometry(size=64, rows=rows, columns=columns, reorientation=turn)
     whole = place.onto_source(mask)
     assert whole.shape == (rows, columns)
     for label in (1, 2):
@@ -66,7 +66,7 @@ def test_counting_is_what_the_mask_on_its_source_holds(turn: str, rows: int, col
 def test_a_mask_of_the_sources_size_is_only_turned() -> None:
     mask = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
     np.testing.assert_array_equal(
-        MaskGeometry(size=64, rows=64, columns=64, turn="rotate-180").onto_source(mask), mask[::-1, ::-1]
+        MaskGeometry(size=64, rows=64, columns=64, reorientation="rotate-180").onto_source(mask), mask[::-1, ::-1]
     )
     np.testing.assert_array_equal(
         MaskGeometry(size=64, rows=128, columns=128).onto_source(mask), np.kron(mask, [[1, 1], [1, 1]])

@@ -11,19 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lits_deploy.series import Arranged, Geometry, SliceFacts, Where, arrange, natural, steps_of
+from lits_deploy.series import Arranged, Geometry, SliceFacts, SliceHeader, arrange, natural, steps_of
 
 AXIAL = Geometry(rows=512, columns=512, spacing_mm=(0.8, 0.8), directions=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
 
 
-def one(n: int, *, path: str | None = None, patient: str = "P", geometry: Geometry = AXIAL, **where: Any) -> SliceFacts:
+def one(
+    n: int, *, path: str | None = None, patient: str = "P", geometry: Geometry = AXIAL, **header: Any
+) -> SliceFacts:
     """Slice n of a volume: 5 mm apart, numbered from the head, with pixels of its own."""
-    given_where: dict[str, Any] = {"position": 5.0 * n, "number": 100 - n, "instance": f"1.{n}"} | where
+    given_where: dict[str, Any] = {"position": 5.0 * n, "number": 100 - n, "instance": f"1.{n}"} | header
     return SliceFacts(
         path=path or f"scan/{n:03d}.dcm",
         patient=patient,
         geometry=geometry,
-        where=Where(**given_where),
+        header=SliceHeader(**given_where),
         content=f"bytes {path or n}",
         pixels=n,
     )
@@ -46,7 +48,7 @@ def test_slices_lie_by_position_whatever_their_names_and_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "by"),
+    ("header", "by"),
     [
         ({"position": None, "location": True}, "slice location"),
         ({"position": None}, "instance number"),
@@ -54,11 +56,11 @@ def test_slices_lie_by_position_whatever_their_names_and_numbers() -> None:
     ],
 )
 def test_without_a_position_slice_location_instance_number_and_names_tell_the_order(
-    where: dict[str, Any], by: str
+    header: dict[str, Any], by: str
 ) -> None:
     facts = []
     for n in range(1, 13):
-        told = where | ({"location": 5.0 * n} if where.get("location") else {})
+        told = header | ({"location": 5.0 * n} if header.get("location") else {})
         facts.append(one(n, path=f"IM{n}", **({"number": n} | told)))
     (found,) = arrange(sorted(facts, key=lambda fact: fact.path))
     ordered = [found.slices.index(i) for i in found.slices]
@@ -96,7 +98,7 @@ def test_rounding_splits_no_series(jitter: dict[str, Any]) -> None:
     "other",
     [
         {"rows": 256},
-        {"turn": "flip"},
+        {"reorientation": "flip"},
         {"spacing_mm": (0.81, 0.81)},
         {"directions": (0.99, 0.141, 0, 0, 1, 0)},
         {"spacing_mm": None},
@@ -413,8 +415,8 @@ def test_shuffled_copied_and_renumbered_a_series_is_the_same(
     assert _told(renamed) == wanted
     if phases > 1:  # else numbers drawn by lot may, once in 10,000 times, look like two phases that take turns
         numbers = [rng.randrange(999) for _ in renamed]
-        wheres = [replace(fact.where or Where(), number=n) for fact, n in zip(renamed, numbers, strict=True)]
-        assert _told([replace(one, where=where) for one, where in zip(renamed, wheres, strict=True)]) == wanted
+        headers = [replace(fact.header or SliceHeader(), number=n) for fact, n in zip(renamed, numbers, strict=True)]
+        assert _told([replace(one, header=header) for one, header in zip(renamed, headers, strict=True)]) == wanted
 
 
 def _told(facts: Sequence[SliceFacts]) -> list[list[int | None]]:

@@ -20,7 +20,7 @@ from lits_deploy.sharding.messages import Start
 from lits_deploy.sharding.ray_driver import Driver
 from tiny_bundle import make_tiny_bundle
 
-TURNS = 200
+REORIENTATIONS = 200
 
 
 class RayError(Exception):
@@ -108,7 +108,7 @@ class Parent:
 
     def messages(self, seconds: float) -> Iterator[dict[str, Any]]:
         self._turns += 1
-        if self.published == self._shards or self._turns > TURNS:
+        if self.published == self._shards or self._turns > REORIENTATIONS:
             raise Finished
         while self._again:
             yield {"again": self._again.pop()}

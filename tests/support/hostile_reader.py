@@ -25,7 +25,7 @@ import numpy as np
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Frame, Reading, Scan
-from lits_deploy.series import Where
+from lits_deploy.series import SliceHeader
 
 MAX_BYTES = 1000
 
@@ -38,7 +38,7 @@ def _frames(data: bytes, contract: InputContract) -> Iterator[Frame]:
     index = 0
     for step in data.decode().split(" then "):
         for pixels in _do(step.split(), contract):
-            yield Frame(index=index, pixels=pixels, where=Where(number=index))
+            yield Frame(index=index, pixels=pixels, header=SliceHeader(number=index))
             index += 1
 
 

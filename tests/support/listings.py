@@ -13,7 +13,7 @@ from lits_deploy.decode.job import DecodeJob, Ended
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.scans import Frame, SeriesHeader
 from lits_deploy.scans.discover import ScanRecord
-from lits_deploy.series.facts import Geometry, Where
+from lits_deploy.series.facts import Geometry, SliceHeader
 from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.plan import PlanSummary, plan_scans
 from lits_deploy.sharding.plan_record import PlanRequest
@@ -84,8 +84,8 @@ def answers_of(
                 continue
             geometry = Geometry(rows=512, columns=512, spacing_mm=(0.7, 0.7), directions=(1, 0, 0, 0, 1, 0))
             series = SeriesHeader(study="s", series=file.series, patient="p", kind=file.kind, geometry=geometry)
-            where = [Where(position=file.at + i, number=i) for i in range(file.frames)]
-            yield Ended(job, series=series), [Frame(index=i, where=one) for i, one in enumerate(where)]
+            where = [SliceHeader(position=file.at + i, number=i) for i in range(file.frames)]
+            yield Ended(job, series=series), [Frame(index=i, header=one) for i, one in enumerate(where)]
 
     @contextmanager
     def opened() -> Iterator[Any]:

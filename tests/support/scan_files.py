@@ -13,7 +13,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 from lits_deploy.contract import InputContract, window_to_uint8
-from lits_deploy.scans.orient import TURNS, turned_back
+from lits_deploy.scans.orient import REORIENTATIONS, restored
 
 Pixels = np.ndarray[Any, Any]
 
@@ -30,7 +30,7 @@ DIRECTIONS = {
             * np.array([[-1 if turn.reverse_columns else 1, -1 if turn.reverse_rows else 1, 1]])
         ).ravel()
     )
-    for name, turn in TURNS.items()
+    for name, turn in REORIENTATIONS.items()
 }
 
 
@@ -121,7 +121,7 @@ def ct(hu: Pixels | None = None, **changes: Any) -> bytes:
 
 def turned_ct(name: str, hu: Pixels | None = None, **changes: Any) -> bytes:
     """A slice that lies so that the turn of that name makes it stand."""
-    source = np.ascontiguousarray(turned_back(body() if hu is None else hu, name))
+    source = np.ascontiguousarray(restored(body() if hu is None else hu, name))
     return ct(source, ImageOrientationPatient=list(DIRECTIONS[name]), **changes)
 
 
@@ -201,7 +201,7 @@ def nifti(
     big_endian: bool = False,
 ) -> bytes:
     """The bytes of a `.nii` that holds slices [z, row, column], stored so that `turn` makes them stand."""
-    voxels = np.ascontiguousarray(turned_back(hu, turn).transpose(2, 1, 0))
+    voxels = np.ascontiguousarray(restored(hu, turn).transpose(2, 1, 0))
     image = kind(voxels, affine(turn) if matrix is None else matrix)
     if big_endian:
         image = kind(voxels, affine(turn) if matrix is None else matrix, image.header.as_byteswapped(">"))

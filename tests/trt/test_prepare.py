@@ -15,7 +15,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError, DeviceError, DeviceOutOfMemory, EngineError, UserError
 from lits_deploy.pipeline.decide import softmax
 from lits_deploy.runtime import Device, RuntimeOptions
-from lits_deploy.trt import engines
+from lits_deploy.trt import bundle_engines
 from lits_deploy.trt import open as open_module
 from lits_deploy.trt import prepare as prepare_module
 from lits_deploy.trt.bindings import GpuIdentity
@@ -302,15 +302,15 @@ def test_where_nothing_fits_the_end_says_how_much_is_missing(box: Bench) -> None
 
 def test_export_tries_smaller_too_but_not_than_was_asked_for(box: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def build_it(**options: Any) -> None:
-        asked = engines.EngineOptions(engine_cache=box.cache.folder, **options)
-        built = engines.build_engines(
+        asked = bundle_engines.EngineOptions(engine_cache=box.cache.folder, **options)
+        built = bundle_engines.build_engines(
             box.bundle, asked, say=box.said.append, progress=lambda _: nullcontext(lambda share, phase: None)
         )
         for engine in built.values():
             if isinstance(engine, UserError):
                 raise engine
 
-    monkeypatch.setattr(engines.EngineOptions, "tools", lambda _: (box.library, ()))
+    monkeypatch.setattr(bundle_engines.EngineOptions, "tools", lambda _: (box.library, ()))
     box.fits = 8
     build_it()
     assert [str(record.key.profile) for record in box.cache.records() if record.proof] == ["1/8/8"]
@@ -343,9 +343,9 @@ def test_an_altered_model_is_refused_before_anything_is_built(box: Bench) -> Non
 
 
 def test_no_gpu_and_no_target_says_both_ways_out(box: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "gpu_here", lambda: False)
+    monkeypatch.setattr(bundle_engines, "gpu_here", lambda: False)
     with pytest.raises(DeviceError, match="--compute-capability sm86,sm89"):
-        engines.EngineOptions().tools()
+        bundle_engines.EngineOptions().tools()
     with pytest.raises(EngineError, match="--trt-flavour rtx"):
         prepare(box.job(cuda=None, targets=("sm86",)), OptimisationProfile())
     with pytest.raises(DeviceError, match="not on the cpu"):

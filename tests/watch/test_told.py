@@ -11,7 +11,7 @@ import pytest
 
 from folder_runs import SIZE
 from lits_deploy.bundle import Bundle
-from lits_deploy.cli.watching import Watching
+from lits_deploy.cli.watch_messages import Watching
 from lits_deploy.events.metrics import METRICS
 from lits_deploy.events.session import CommandSession, ReportingOptions
 from lits_deploy.pipeline.options import Progress

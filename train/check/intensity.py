@@ -59,7 +59,7 @@ class Window:
         return self.low < low and high < self.high
 
 
-def judge_intensity(
+def check_intensity(
     patients: Mapping[str, Greys], window_hu: tuple[float, float] | None
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Figures of the grey levels for the report, and what does not fit the window."""

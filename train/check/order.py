@@ -27,7 +27,7 @@ def stacks(facts: Sequence[SliceExamination]) -> list[tuple[Arranged, list[Slice
     return found
 
 
-def judge_order(root: Path, facts: Sequence[SliceExamination], *, by_slice: bool) -> list[Finding]:
+def check_order(root: Path, facts: Sequence[SliceExamination], *, by_slice: bool) -> list[Finding]:
     """One finding for each doubt of a split, and one for its gaps; by_slice: other splits hold what is missing."""
     doubtful: defaultdict[tuple[str, str], list[list[SliceExamination]]] = defaultdict(list)
     uneven: defaultdict[str, list[tuple[int, list[SliceExamination]]]] = defaultdict(list)
@@ -53,7 +53,7 @@ def judge_order(root: Path, facts: Sequence[SliceExamination], *, by_slice: bool
     return found
 
 
-def judge_copies(root: Path, facts: Sequence[SliceExamination]) -> list[Finding]:
+def check_copies(root: Path, facts: Sequence[SliceExamination]) -> list[Finding]:
     """One finding for each pair of patients, or patient, with slices of equal pixels in one split."""
     first: dict[tuple[str, int], SliceExamination] = {}
     pairs: defaultdict[tuple[str, str, str], list[tuple[SliceExamination, SliceExamination]]] = defaultdict(list)

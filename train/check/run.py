@@ -1,4 +1,4 @@
-"""The whole check of a data set: list, look at every slice in processes, then judge what only the whole set shows."""
+"""The whole check of a data set: list, look at every slice in processes, then check what only the whole set shows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lits_deploy.errors import SliceError, UserError
 from train.check.duplicates import BITS, Copy, find_copies
 from train.check.examine import CONTRACT, Greys, SliceExamination, examine_bunch
 from train.check.findings import Finding, in_order, place_of
-from train.check.intensity import judge_intensity
+from train.check.intensity import check_intensity
 from train.check.lesions import Labels, loose_pixels, still_loose
 from train.check.listing import PictureEntry, PictureListing, list_data
-from train.check.order import judge_copies, judge_order, stacks
+from train.check.order import check_copies, check_order, stacks
 from train.check.report import CheckReport, patient_order
 from train.data.layout import SPLITS, WITHOUT_CLASS
 from train.data.masks import read_labels
@@ -45,15 +45,15 @@ def check_data(
     listing = list_data(root)
     facts, greys = _look(listing.entries, workers, progress)
     copies = _copies(facts)
-    intensity, doubts = judge_intensity(greys, window or listing.window_hu)
+    intensity, doubts = check_intensity(greys, window or listing.window_hu)
     findings = [
         *listing.findings,
         *(Finding("error", kind, place_of(root, path), text) for fact in facts for kind, path, text in fact.problems),
         *_sizes(facts),
         *_leaks(listing),
         *_copy_findings(root, listing, copies),
-        *judge_copies(root, facts),
-        *judge_order(root, facts, by_slice=listing.by_slice),
+        *check_copies(root, facts),
+        *check_order(root, facts, by_slice=listing.by_slice),
         *_empty_patients(facts),
         *_absent_classes(facts),
         *_loose_lesions(root, facts),

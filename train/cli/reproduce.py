@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from lits_deploy import DISCLAIMER, exits
-from lits_deploy.cli import patients, reporting, run_options
+from lits_deploy.cli import logging_options, patients, run_options
 from lits_deploy.cli.extras import needs
 from lits_deploy.cli.lazy import Panelled
 from lits_deploy.errors import UserError
@@ -41,7 +41,7 @@ app = typer.Typer(
 )
 
 
-@reporting.reported("reproduce")
+@logging_options.reported("reproduce")
 @patients.guarded  # its tables name patients, its figures show them
 def _reproduce(
     ctx: typer.Context,

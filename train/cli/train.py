@@ -10,18 +10,18 @@ from typing import Any
 import typer
 
 from lits_deploy import DISCLAIMER
-from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli import logging_options, run_options
 from lits_deploy.cli.extras import needs
 from lits_deploy.contract import ResizeKernel
 from lits_deploy.errors import OutputError, UserError
-from train import runs
+from train import runs_folder
 from train.choices import OnOff
 from train.cli import options
 from train.config import Augmentation, Optimiser, Recipe, Sampling, Schedule, Weights
 from train.models.registry import Init
 
 
-@reporting.reported("train")
+@logging_options.reported("train")
 def train(
     data: Path = typer.Option(Path("data"), help="Folder with train/, validate/ and test/."),
     model: str = typer.Option("resnet18", help="A name that `lits-deploy models` lists."),
@@ -123,13 +123,13 @@ def train(
             raise UserError("Several processes need one folder.", fix="give --out RUN")
         console.quiet = distributed.launched_rank() > 0  # one process speaks for all
     target = torch_device(device)
-    marker = "config.json" if folds is None else runs.FOLDED
-    folder = out or (runs.newest(marker, model=model) if resume else runs.new_folder(model))
+    marker = "config.json" if folds is None else runs_folder.FOLDED
+    folder = out or (runs_folder.newest(marker, model=model) if resume else runs_folder.new_folder(model))
     if folder is None:
         raise OutputError(
             f"There is no run of {model} in runs/ to resume.", fix="give --out RUN, or leave --resume out"
         )
-    if folds is None and runs.is_folded(folder):
+    if folds is None and runs_folder.is_folded(folder):
         raise OutputError(f"{folder} is a folded run.", fix="add --folds, or give another --out")
     resolved = {"device": str(target), "amp": use_amp(amp, target), "compiled": compiled(compile_, target)}
     config = configure(info, given, **resolved)

@@ -201,7 +201,7 @@ class Past:
 
 @dataclass(frozen=True, kw_only=True)
 class Unseen:
-    """The slices of a split that are fit to judge on, or to fit on: of patients that were not trained on.
+    """The slices of a split that are fit to check on, or to fit on: of patients that were not trained on.
 
     left_out: the patients that were, sorted. keys: of the samples, where the training noted any; known: whether it
     noted all.

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from lits_deploy.scans.paths import escape
 from lits_deploy.scans.picture_series import place_of
-from lits_deploy.series import Arranged, SliceFacts, Where, arrange
+from lits_deploy.series import Arranged, SliceFacts, SliceHeader, arrange
 
 Picture = tuple[str, str, str]
 """File name, patient, scan."""
@@ -35,7 +35,7 @@ def arranged(
     contents: hashes of files, by index, where they may be copies.
     """
     facts = [
-        SliceFacts(path=name, where=Where(number=number), content=contents.get(i))
+        SliceFacts(path=name, header=SliceHeader(number=number), content=contents.get(i))
         for i, (name, number) in enumerate(zip(names, numbers, strict=True))
     ]
     (found,) = arrange(facts, named=False)

@@ -22,7 +22,7 @@ from train.config import TrainConfig
 from train.data.layout import Layout, Sample
 from train.folder import BEST, LAST, LOCK, held, listing
 from train.folds.splits import Folds, pooled
-from train.runs import FOLDED, is_folded
+from train.runs_folder import FOLDED, is_folded
 
 FINAL = "final"
 SCHEMA = 1

@@ -4,7 +4,7 @@
 
 Which files belong together (`sources`, `folders`), one patient's slices (`volume`, `pictures`), how they lie
 (`orientation`), one patient written (`convert`), the split (`split`), going on after an interruption (`state`), tables
-that are not believed (`flags`), and the whole (`run`). Trains nothing and judges no data set: `lits-deploy data check`.
+that are not believed (`flags`), and the whole (`run`). Trains nothing and checks no data set: `lits-deploy data check`.
 """
 
 from train.prepare.run import PreparedData, prepare

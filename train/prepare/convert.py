@@ -1,4 +1,4 @@
-"""One scan from source files to prepared slices: read, judge how it lies, window, turn, shrink, write, record.
+"""One scan from source files to prepared slices: read, find its orientation, window, reorient, shrink, write, record.
 
 The order is that of the input contract: HU → window → 8 bit → orient → resize. A scan is whole or absent: where a
 file of it cannot be used, its slices are removed again and its record holds the reason. Runs in a process of its own.
@@ -25,7 +25,7 @@ from train.data.slices import slice_name, write_slice
 from train.data.spread import evenly
 from train.data.technique import beside
 from train.prepare.contents import ScanSource
-from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, judge, shrink, turn
+from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, find_orientation, shrink, turn
 from train.prepare.pictures import read_picture
 from train.prepare.settings import SIZE, PrepareSettings
 from train.prepare.split import split_of
@@ -35,8 +35,8 @@ Pixels = npt.NDArray[np.uint8]
 Written = list[tuple[str, str]]
 """Split and name of slices."""
 
-MOST_JUDGED = 24
-"""Slices on which orientation is judged, evenly spread over those that show much liver."""
+MOST_COMPARED = 24
+"""Slices on which orientation is decided, evenly spread over those that show much liver."""
 
 DARK_HU = -200.0
 """A CT slice of the body always shows air, which is darker."""
@@ -132,8 +132,8 @@ def _from_pictures(job: ConversionJob, template: Maps, contract: InputContract, 
         sides.add(len(labels))
     low, high = job.settings.window_hu or WINDOW_HU
     lookup = window_to_uint8(low + np.arange(256, dtype=np.float32) * (high - low) / 255, WINDOW_HU)
-    judged = _spread(np.array([np.count_nonzero(mask) for mask in masks]))
-    orientation, lies = _orientation(job, template, ((lookup[greys[at]], masks[at]) for at in judged), "")
+    compared = _spread(np.array([np.count_nonzero(mask) for mask in masks]))
+    orientation, lies = _orientation(job, template, ((lookup[greys[at]], masks[at]) for at in compared), "")
     slices: list[tuple[str, int, int, int]] = []
     for index, picture in enumerate(job.source.pictures):
         grey, mask = np.ascontiguousarray(turn(greys[index], lies)), np.ascontiguousarray(turn(masks[index], lies))
@@ -175,13 +175,13 @@ def _orientation(
 ) -> tuple[dict[str, Any], int]:
     """What is recorded about orientation, and how the slices lie that are to be turned.
 
-    shown: slices and labels to judge by. axes: of the header; None: it claims nothing; "": a picture has none.
+    shown: slices and labels to decide by. axes: of the header; None: it claims nothing; "": a picture has none.
     turned: how the slices lay that were turned, or None. Where a header claims nothing, there is nothing to overrule:
     a clear verdict of the pixels is followed. Else only on request.
     """
     pairs = [(shrink(grey), shrink(labels, labels=True)) for grey, labels in shown]
     grey, labels = (np.array([pair[k] for pair in pairs], dtype=np.uint8) for k in (0, 1))
-    verdict = judge(grey, labels, template)
+    verdict = find_orientation(grey, labels, template)
     otherwise = verdict.lies is not None and verdict.lies != UPRIGHT
     turned = verdict.name if otherwise and (job.settings.fix_orientation or axes is None) else None
     if axes is None:
@@ -195,7 +195,7 @@ def _orientation(
 def _doubts(volume: LabelledVolume) -> list[str]:
     """What makes a volume look as if it were no CT in HU; SliceError for one without any contrast."""
     low, high = float("inf"), float("-inf")
-    for level in evenly(range(volume.count), MOST_JUDGED):
+    for level in evenly(range(volume.count), MOST_COMPARED):
         hu = volume.hu(level)
         low, high = min(low, float(hu.min())), max(high, float(hu.max()))
     if low == high:
@@ -212,7 +212,7 @@ def _spread(areas: npt.NDArray[Any]) -> list[int]:
     if areas.max(initial=0) == 0:
         return []
     full = np.flatnonzero(areas >= 0.25 * areas.max())
-    return evenly(full.tolist(), MOST_JUDGED)
+    return evenly(full.tolist(), MOST_COMPARED)
 
 
 def _swaps(lies: int) -> bool:

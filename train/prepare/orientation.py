@@ -26,7 +26,7 @@ Grey = npt.NDArray[np.uint8]
 Maps = npt.NDArray[np.float32]
 
 WINDOW_HU = (-40.0, 160.0)
-"""Window in HU through which a volume is judged, whatever the data set's."""
+"""Window in HU through which its orientation is decided, whatever the data set's."""
 
 LIES = (
     "upright",
@@ -79,7 +79,7 @@ def turn(slices: npt.NDArray[Any], lies: int) -> npt.NDArray[Any]:
     return np.rot90(slices, lies % 4, axes=(-2, -1))
 
 
-def judge(grey: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], template: Maps) -> OrientationVerdict:
+def find_orientation(grey: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], template: Maps) -> OrientationVerdict:
     """Say how slices uint8 [N, 128, 128] through WINDOW_HU lie, by their labels uint8 [N, 128, 128]."""
     areas = (labels > 0).sum(axis=(1, 2)) if len(labels) else np.zeros(0)
     if areas.max(initial=0) < LEAST_LIVER:

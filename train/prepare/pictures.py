@@ -1,7 +1,7 @@
 """Pictures and their mask pictures as slices: the same face as `volume.Volume`, for lits-png and mask folders.
 
 Images are decoded by the code that the edge box decodes with, at the prepared size. Their window cannot be seen; the
-declared one serves to judge orientation. Liver and lesion masks are taken as "any pixel but black": the Kaggle copy
+declared one serves to decide orientation. Liver and lesion masks are taken as "any pixel but black": the Kaggle copy
 holds {0, 1}, others {0, 255}, and a test for "brighter than half" would find the former always empty.
 """
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli import logging_options, run_options
 from lits_deploy.cli.lazy import exit_codes
 from lits_deploy.errors import MissingExtra, UserError
 
 
 @exit_codes("0 done", "1 a row could not be measured or is not steady")
-@reporting.reported("benchmark")
+@logging_options.reported("benchmark")
 def run(
     bundle: Path = typer.Argument(..., help="Folder that `lits-deploy export` made."),
     against: Path | None = typer.Option(None, metavar="RUN", help="Training run to compare with, in PyTorch."),

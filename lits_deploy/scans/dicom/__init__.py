@@ -1,10 +1,10 @@
-"""DICOM slices: CT images in HU → the network's input, everything else withheld with a reason that says what it is.
+"""DICOM slices: CT images in HU → the network's input, everything else excluded, with a reason that says what it is.
 
     header   bytes → elements, under limits         series   elements → series, geometry, HU, header gates
-    pixels   pixel data → stored values             where    elements → what tells slices apart and their order
+    pixels   pixel data → stored values             position elements → what tells slices apart and their order
     this     one after the other, frame by frame
 
-A file that is broken raises SliceError; one that is whole but not an axial CT slice of a body is withheld. Pixels are
+A file that is broken raises SliceError; one that is whole but not an axial CT slice of a body is excluded. Pixels are
 decoded only of frames that their header lets pass.
 """
 
@@ -22,8 +22,8 @@ from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Frame, Reading, Scan, SeriesHeader
 from lits_deploy.scans.dicom.header import Pixels, parse
 from lits_deploy.scans.dicom.pixels import PixelLayout, decode
-from lits_deploy.scans.dicom.series import ParsedHeader, Placed, tell
-from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_words
+from lits_deploy.scans.dicom.series import ParsedFrame, ParsedHeader, interpret
+from lits_deploy.scans.hounsfield import Rescale, check_window, finish, window_text
 
 MAX_BYTES = 640 << 20
 """A thousand uncompressed slices of 512×512 are 500 MiB."""
@@ -32,40 +32,40 @@ MAX_BYTES = 640 << 20
 def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
     """Understand a DICOM file (`scans.Reader`)."""
     header = parse(data)
-    told = tell(header, contract, reading)
-    frames = _placed(told)
-    if not headers_only and any(frame.doubt is None for frame in told.frames):
+    parsed = interpret(header, contract, reading)
+    frames = _without_pixels(parsed)
+    if not headers_only and any(frame.doubt is None for frame in parsed.frames):
         if header.pixels is None:
-            raise SliceError("a CT image without pixel data: the file is truncated", series=told.series)
-        frames = _decoded(told, header.pixels, header.syntax, contract)
-    return Scan(series=told.series, window=window_words(contract), frames=frames)
+            raise SliceError("a CT image without pixel data: the file is truncated", series=parsed.series)
+        frames = _decoded(parsed, header.pixels, header.syntax, contract)
+    return Scan(series=parsed.series, window=window_text(contract), frames=frames)
 
 
-def _placed(told: ParsedHeader) -> Iterator[Frame]:
-    for index, placed in enumerate(told.frames):
-        yield Frame(index=index, withheld=placed.doubt, where=placed.where)
+def _without_pixels(parsed: ParsedHeader) -> Iterator[Frame]:
+    for index, frame in enumerate(parsed.frames):
+        yield Frame(index=index, excluded=frame.doubt, header=frame.header)
 
 
-def _decoded(told: ParsedHeader, pixels: Pixels, syntax: str, contract: InputContract) -> Iterator[Frame]:
-    assert told.layout is not None
+def _decoded(parsed: ParsedHeader, pixels: Pixels, syntax: str, contract: InputContract) -> Iterator[Frame]:
+    assert parsed.layout is not None
     try:
         check_window(contract)
-        layout = told.layout
-        for index, (placed, stored) in enumerate(zip(told.frames, decode(pixels, layout, syntax), strict=True)):
-            yield replace(_judged(placed, stored, layout, told.series, contract), index=index)
+        layout = parsed.layout
+        for index, (frame, stored) in enumerate(zip(parsed.frames, decode(pixels, layout, syntax), strict=True)):
+            yield replace(_checked(frame, stored, layout, parsed.series, contract), index=index)
     except SliceError as error:
-        raise SliceError(str(error), series=told.series) from error
+        raise SliceError(str(error), series=parsed.series) from error
 
 
-def _judged(
-    placed: Placed, stored: npt.NDArray[Any], layout: PixelLayout, series: SeriesHeader, contract: InputContract
+def _checked(
+    parsed: ParsedFrame, stored: npt.NDArray[Any], layout: PixelLayout, series: SeriesHeader, contract: InputContract
 ) -> Frame:
-    frame = Frame(index=0, withheld=placed.doubt, where=placed.where)
-    if placed.doubt is not None or placed.rescale is None:
+    frame = Frame(index=0, excluded=parsed.doubt, header=parsed.header)
+    if parsed.doubt is not None or parsed.rescale is None:
         return frame
-    values = _in_stored_bits(stored, layout, placed.rescale)
-    slice_, doubt = finish(values, placed.rescale, series.geometry.turn, contract)
-    return replace(frame, pixels=slice_, withheld=doubt, in_hu=placed.rescale.look(values))
+    values = _in_stored_bits(stored, layout, parsed.rescale)
+    slice_, doubt = finish(values, parsed.rescale, series.geometry.reorientation, contract)
+    return replace(frame, pixels=slice_, excluded=doubt, in_hu=parsed.rescale.look(values))
 
 
 def _in_stored_bits(stored: npt.NDArray[Any], layout: PixelLayout, rescale: Rescale) -> npt.NDArray[Any]:

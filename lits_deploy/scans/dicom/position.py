@@ -1,4 +1,4 @@
-"""What a DICOM header says of a slice's place and of what may tell it from others there (`lits_deploy.series.Where`).
+"""What a DICOM header says of a slice's position, and of what may tell it from others there (`series.SliceHeader`).
 
 Attributes of the CT Image IOD and, for files of many frames, of the functional groups of Enhanced CT (PS3.3, C.7.6.16).
 What is missing or makes no sense is not there: nothing here fails a file.
@@ -12,21 +12,21 @@ from collections.abc import Sequence
 from pydicom.dataset import Dataset
 
 from lits_deploy.scans.dicom.header import Groups, binary, items, number, tag, text, texts
-from lits_deploy.series.facts import Value, Where
+from lits_deploy.series.facts import SliceHeader, Value
 
 _POSITIONS = {
     tag(keyword)
     for keyword in "ImagePositionPatient SliceLocation StackID InStackPositionNumber PlanePositionSequence"  # noqa: SIM905
     " ImagePositionVolume PlanePositionVolumeSequence".split()
 }
-"""Dimensions that say where a frame lies: positions, Slice Location, Stack ID and In-Stack Position Number."""
+"""Dimensions that give a frame's position: positions, Slice Location, Stack ID and In-Stack Position Number."""
 
 _TIME = re.compile(r"([01]\d|2[0-3]):?(?:([0-5]\d):?(?:([0-5]\d|60)(\.\d{1,6})?)?)?", re.ASCII)
 
 
-class Wheres:
-    """Where the slices of a file lie. many: it has frames, whose functional groups go before the top level; that tells
-    neither number nor place of one of them."""
+class SliceHeaders:
+    """What a file says of its slices. many: it has frames, whose functional groups go before the top level; that says
+    neither number nor position of one of them."""
 
     def __init__(self, top: Dataset, *, many: bool) -> None:
         self._many = many
@@ -45,18 +45,18 @@ class Wheres:
         self._labels: dict[str, Value] = {name: value for name, value in labels.items() if value is not None}
         self._dimensions = _dimensions(top) if many else []
 
-    def of(self, groups: Groups, position: float | None, image_type: Sequence[str]) -> Where:
+    def of(self, groups: Groups, position: float | None, image_type: Sequence[str]) -> SliceHeader:
         """Of one slice. position: in mm along its normal."""
         labels = dict(self._labels)
         if kind := _joined(image_type):
             labels["image type"] = kind
-        place, clock = self._number, None
+        in_stack, clock = self._number, None
         if self._many:
-            place, clock = self._of_frame(groups, labels)
-        return Where(
+            in_stack, clock = self._of_frame(groups, labels)
+        return SliceHeader(
             position=position,
             location=self._location,
-            number=place,
+            number=in_stack,
             instance=self._instance,
             clock=self._clock if clock is None else clock,
             labels=labels,
@@ -83,14 +83,14 @@ class Wheres:
             if found := binary(content, attribute, code):
                 labels[name] = found[0]
         values = binary(content, "DimensionIndexValues", "I") if self._dimensions else ()
-        if told := [str(values[n]) for n in self._dimensions if n < len(values)]:
-            labels["dimension"] = "\\".join(told)
-        places = binary(content, "InStackPositionNumber", "I")
-        return int(places[0]) if places else None, _clock(text(content, "FrameAcquisitionDateTime")[8:])
+        if varying := [str(values[n]) for n in self._dimensions if n < len(values)]:
+            labels["dimension"] = "\\".join(varying)
+        positions = binary(content, "InStackPositionNumber", "I")
+        return int(positions[0]) if positions else None, _clock(text(content, "FrameAcquisitionDateTime")[8:])
 
 
 def _dimensions(top: Dataset) -> Sequence[int]:
-    """Which of a frame's Dimension Index Values may tell it from others at its place."""
+    """Which of a frame's Dimension Index Values may tell it from others at its position."""
     pointers = [binary(item, "DimensionIndexPointer", "H") for item in items(top, "DimensionIndexSequence")]
     return [n for n, at in enumerate(pointers) if len(at) == 2 and int(at[0]) << 16 | int(at[1]) not in _POSITIONS]
 

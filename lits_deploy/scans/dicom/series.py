@@ -1,4 +1,4 @@
-"""What a DICOM header means: the series, where each frame lies, how its values become HU, and whether to judge it.
+"""What a DICOM header means: the series, each frame's position, how its values become HU, and whether to exclude it.
 
 Attributes are those of the CT Image IOD (PS3.3, A.3) and, for files of many frames, of the functional groups of
 Enhanced CT (A.38); a frame's own group goes before the shared one, and that before the top level.
@@ -33,13 +33,13 @@ from lits_deploy.scans.dicom.header import (
     texts,
 )
 from lits_deploy.scans.dicom.pixels import PixelLayout, check_length
-from lits_deploy.scans.dicom.position import Wheres
+from lits_deploy.scans.dicom.position import SliceHeaders
 from lits_deploy.scans.dicom.region import other_region
 from lits_deploy.scans.dicom.technique import technique
 from lits_deploy.scans.gates import geometry_doubt
 from lits_deploy.scans.hounsfield import Rescale
-from lits_deploy.scans.orient import Lie, lie_of
-from lits_deploy.series.facts import Geometry, Where
+from lits_deploy.scans.orient import Orientation, orientation_of
+from lits_deploy.series.facts import Geometry, SliceHeader
 from lits_deploy.series.identity import comparable
 
 MODALITIES = frozenset(
@@ -81,30 +81,30 @@ _HU_UNITS = {"", "HU", "US"}  # US: unspecified, which GDCM, and ITK with it, wr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
-    """A frame's header. where: it lies in its series. rescale: None where no HU can be had.
+class ParsedFrame:
+    """What a frame's header says. rescale: None where no HU can be had.
 
-    lie, spacing_mm (between rows, between columns): None where nothing says it. doubt: why the frame is not to be
-    judged whatever its pixels are, or None.
+    orientation, spacing_mm (between rows, between columns): None where nothing says it. doubt: why the frame is
+    excluded whatever its pixels are, or None.
     """
 
-    lie: Lie | None
+    orientation: Orientation | None
     spacing_mm: tuple[float, float] | None
-    where: Where
+    header: SliceHeader
     rescale: Rescale | None
     doubt: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedHeader:
-    """What a header tells. layout: None where it describes no picture that could be decoded; frames: then just one."""
+    """What a header says. layout: None where it describes no picture that could be decoded; frames: then just one."""
 
     series: SeriesHeader
     layout: PixelLayout | None
-    frames: Sequence[Placed]
+    frames: Sequence[ParsedFrame]
 
 
-def tell(header: Header, contract: InputContract, reading: Reading = READING) -> ParsedHeader:
+def interpret(header: Header, contract: InputContract, reading: Reading = READING) -> ParsedHeader:
     """Series and frames of a parsed file. Raises SliceError, with the series, where image attributes are nonsense
     or claim more frames than the file holds."""
     dataset = header.dataset
@@ -114,11 +114,11 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
     # Before `_series`: where that decodes a text, pydicom replaces the raw bytes.
     region = None if reading.any_body_part else other_region(dataset, own[:1] + shared)
     first = Groups(own[:1] + shared, dataset)
-    lie, spacing = _lie(first), _spacing(first)
-    series = _series(dataset, first, lie, spacing, rows, columns)
+    orientation, spacing = _orientation(first), _spacing(first)
+    series = _series(dataset, first, orientation, spacing, rows, columns)
     if doubt is not None:
-        where = Wheres(dataset, many=False).of(first, _position(first, lie), _image_type(first))
-        only = Placed(lie=lie, spacing_mm=spacing, where=where, rescale=None, doubt=doubt)
+        own_header = SliceHeaders(dataset, many=False).of(first, _position(first, orientation), _image_type(first))
+        only = ParsedFrame(orientation=orientation, spacing_mm=spacing, header=own_header, rescale=None, doubt=doubt)
         return ParsedHeader(series=series, layout=None, frames=[only])
     try:
         layout = _layout(dataset, rows, columns)
@@ -126,18 +126,18 @@ def tell(header: Header, contract: InputContract, reading: Reading = READING) ->
             check_length(header.pixels, layout, header.syntax)
     except SliceError as error:
         raise SliceError(str(error), series=series) from None
-    wheres = Wheres(dataset, many=bool(own) or layout.frames > 1)
+    headers = SliceHeaders(dataset, many=bool(own) or layout.frames > 1)
     frames = []
     for index in range(layout.frames):
         groups = Groups(own[index : index + 1] + shared, dataset)
-        placed = _placed(groups, layout, contract, wheres)
+        frame = _parsed_frame(groups, layout, contract, headers)
         if layout.frames > 1 and not own:
-            placed = _withhold(placed, "one of several frames without a position of its own")
-        elif not comparable(_stance(placed.lie, placed.spacing_mm), _stance(lie, spacing)):
-            placed = _withhold(placed, "it lies otherwise than the first frame of its file")
+            frame = _exclude(frame, "one of several frames without a position of its own")
+        elif not comparable(_comparable(frame.orientation, frame.spacing_mm), _comparable(orientation, spacing)):
+            frame = _exclude(frame, "its orientation is not that of the first frame of its file")
         if region is not None:
-            placed = _withhold(placed, f"another part of the body: {region} (--any-body-part takes it)")
-        frames.append(placed)
+            frame = _exclude(frame, f"another part of the body: {region} (--any-body-part takes it)")
+        frames.append(frame)
     return ParsedHeader(series=series, layout=layout, frames=frames)
 
 
@@ -198,13 +198,13 @@ def _layout(dataset: Dataset, rows: int, columns: int) -> PixelLayout:
     return PixelLayout(frames=frames, rows=rows, columns=columns, allocated=allocated, stored=stored, signed=signed)
 
 
-def _stance(lie: Lie | None, spacing: tuple[float, float] | None) -> Geometry:
+def _comparable(orientation: Orientation | None, spacing: tuple[float, float] | None) -> Geometry:
     """What frames of one file have in common, as far as their pixels go."""
-    return Geometry(spacing_mm=spacing, turn="unknown" if lie is None else lie.turn)
+    return Geometry(spacing_mm=spacing, reorientation="unknown" if orientation is None else orientation.reorientation)
 
 
-def _placed(groups: Groups, layout: PixelLayout, contract: InputContract, wheres: Wheres) -> Placed:
-    lie, spacing = _lie(groups), _spacing(groups)
+def _parsed_frame(groups: Groups, layout: PixelLayout, contract: InputContract, headers: SliceHeaders) -> ParsedFrame:
+    orientation, spacing = _orientation(groups), _spacing(groups)
     values = groups.holding("PixelValueTransformationSequence", "RescaleSlope")
     slope, intercept = number(values, "RescaleSlope"), number(values, "RescaleIntercept")
     unit = text(values, "RescaleType")
@@ -212,28 +212,28 @@ def _placed(groups: Groups, layout: PixelLayout, contract: InputContract, wheres
     rescale, doubt = None, _type_doubt(image_type)
     if doubt is None:
         thickness = number(groups.holding("PixelMeasuresSequence", "SliceThickness"), "SliceThickness")
-        doubt = geometry_doubt(layout.rows, layout.columns, spacing, thickness, lie, contract)
+        doubt = geometry_doubt(layout.rows, layout.columns, spacing, thickness, orientation, contract)
     if slope is None or intercept is None or slope == 0:
         doubt = doubt or "the header does not say how its values become HU"
     elif unit not in _HU_UNITS:
         doubt = doubt or "its values are no HU"
     else:
         rescale = Rescale(slope=slope, intercept=intercept, padding=_padding(groups, layout))
-    where = wheres.of(groups, _position(groups, lie), image_type)
-    return Placed(lie=lie, spacing_mm=spacing, where=where, rescale=rescale, doubt=doubt)
+    header = headers.of(groups, _position(groups, orientation), image_type)
+    return ParsedFrame(orientation=orientation, spacing_mm=spacing, header=header, rescale=rescale, doubt=doubt)
 
 
-def _withhold(placed: Placed, reason: str) -> Placed:
-    return replace(placed, doubt=placed.doubt or reason)
+def _exclude(frame: ParsedFrame, reason: str) -> ParsedFrame:
+    return replace(frame, doubt=frame.doubt or reason)
 
 
 def _image_type(groups: Groups) -> list[str]:
     return texts(groups.holding("CTImageFrameTypeSequence", "FrameType"), "FrameType") or texts(groups.top, "ImageType")
 
 
-def _lie(groups: Groups) -> Lie | None:
+def _orientation(groups: Groups) -> Orientation | None:
     six = _directions(groups)
-    return None if six is None else lie_of(six[:3], six[3:])
+    return None if six is None else orientation_of(six[:3], six[3:])
 
 
 def _directions(groups: Groups) -> tuple[float, ...] | None:
@@ -241,11 +241,11 @@ def _directions(groups: Groups) -> tuple[float, ...] | None:
     return numbers(groups.holding("PlaneOrientationSequence", "ImageOrientationPatient"), "ImageOrientationPatient", 6)
 
 
-def _position(groups: Groups, lie: Lie | None) -> float | None:
+def _position(groups: Groups, orientation: Orientation | None) -> float | None:
     three = numbers(groups.holding("PlanePositionSequence", "ImagePositionPatient"), "ImagePositionPatient", 3)
-    if three is None or lie is None:
+    if three is None or orientation is None:
         return None
-    return round(sum(a * b for a, b in zip(three, lie.normal, strict=True)), 3)
+    return round(sum(a * b for a, b in zip(three, orientation.normal, strict=True)), 3)
 
 
 def _spacing(groups: Groups) -> tuple[float, float] | None:
@@ -265,11 +265,16 @@ def _padding(groups: Groups, layout: PixelLayout) -> tuple[float, float] | None:
 
 
 def _series(
-    dataset: Dataset, first: Groups, lie: Lie | None, spacing: tuple[float, float] | None, rows: int, columns: int
+    dataset: Dataset,
+    first: Groups,
+    orientation: Orientation | None,
+    spacing: tuple[float, float] | None,
+    rows: int,
+    columns: int,
 ) -> SeriesHeader:
     modality = text(dataset, "Modality")
     identifiers = {name: value for name, keyword in _IDENTIFIERS.items() if (value := _readable(dataset, keyword))}
-    directions = None if lie is None else _directions(first)
+    directions = None if orientation is None else _directions(first)
     return SeriesHeader(
         study=identifiers.get("study_uid", ""),
         series=identifiers.get("series_uid", ""),
@@ -281,9 +286,9 @@ def _series(
             columns=columns,
             spacing_mm=spacing,
             directions=None if directions is None else tuple(round(value, 6) for value in directions),
-            turn="" if lie is None else lie.turn,
+            reorientation="" if orientation is None else orientation.reorientation,
         ),
-        orientation="unknown" if lie is None else lie.words,
+        orientation="unknown" if orientation is None else orientation.text,
         technique=technique(dataset, first),
         identifiers=identifiers,
     )

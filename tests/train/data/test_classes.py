@@ -60,7 +60,7 @@ def test_training_evaluation_and_export_see_the_same_classes_at_every_size(data:
     original = Original(
         info=info, module=Deployed(nn.Identity(), contract, info.task), contract=contract, width=2, data=data
     )
-    assert [one.target for one in HeldOut(original).judged()] == wanted
+    assert [one.target for one in HeldOut(original).gate_slices()] == wanted
     entries = tuple(entry for entry in list_data(data).entries if entry.split == "validate")
     assert [fact.target for fact in examine_bunch((0, entries))[1]] == wanted
 

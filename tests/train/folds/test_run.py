@@ -30,7 +30,7 @@ from train.models.registry import build
 from train.out_of_fold import NAME, of_run
 from train.preprocess import Preprocess
 from train.run import train
-from train.runs import FOLDED
+from train.runs_folder import FOLDED
 from train.session import Observer
 
 

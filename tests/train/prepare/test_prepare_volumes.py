@@ -25,7 +25,7 @@ from lits_sources import (
     write_msd,
 )
 from train.prepare import PreparedData, PrepareSettings, prepare
-from train.prepare.orientation import LIES, judge, reference, shrink, turn
+from train.prepare.orientation import LIES, find_orientation, reference, shrink, turn
 
 SETTINGS = PrepareSettings(layout="lits", window_hu=WINDOW)
 FIX = PrepareSettings(layout="lits", window_hu=WINDOW, fix_orientation=True)
@@ -145,7 +145,7 @@ def test_orientation_of_real_slices(shared_data: Path) -> None:
             labels.append(shrink(mask, labels=True))
     images, masks = np.stack(grey), np.stack(labels)
     for lies in (0, 2, 5, 7):
-        assert judge(turn(images, lies), turn(masks, lies), reference()).lies == lies
+        assert find_orientation(turn(images, lies), turn(masks, lies), reference()).lies == lies
 
 
 def test_lits_volume_zero_equals_its_png(shared_data: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import patients, reporting, run_options
+from lits_deploy.cli import logging_options, patients, run_options
 from lits_deploy.cli.lazy import exit_codes
 from train.cli import options
 
@@ -22,7 +22,7 @@ _SHOWN = 5
 
 
 @exit_codes("0 nothing wrong, or warnings and notes only", "1 errors in the data")
-@reporting.reported("data_check")
+@logging_options.reported("data_check")
 @patients.guarded
 def check(
     data: Path = typer.Argument(..., help=options.DATA),

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import typer
 
-from lits_deploy.cli import reporting, run_options
+from lits_deploy.cli import logging_options, run_options
 from train.choices import Format
 from train.cli import options
 
 
-@reporting.reported("data_phantom")
+@logging_options.reported("data_phantom")
 def phantom(
     out: Path = typer.Argument(..., help="New or empty folder, or an earlier one of phantoms to write again."),
     patients: int = typer.Option(24, min=1, help="Synthetic patients, about 42 slices each; slices need 3 or more."),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from lits_deploy import exits
-from lits_deploy.cli import patients, reporting, run_options
+from lits_deploy.cli import logging_options, patients, run_options
 from lits_deploy.cli.lazy import exit_codes
 from train.choices import LayoutName, SplitBy
 from train.cli import options
@@ -23,7 +23,7 @@ _SHOWN = 20
 
 
 @exit_codes("0 done", "1 some volumes failed")
-@reporting.reported("data_prepare")
+@logging_options.reported("data_prepare")
 @patients.guarded
 def prepare(
     src: Path = typer.Argument(..., help="Folder with the raw data; it is not changed."),

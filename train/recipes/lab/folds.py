@@ -19,7 +19,7 @@ from train.out_of_fold import NAME, OutOfFold, read
 from train.recipes.lab.bench import Bench
 from train.recipes.lab.runs import FinishedRun
 from train.recipes.lab.tables import Cell, RecipeColumn
-from train.runs import FOLDED
+from train.runs_folder import FOLDED
 
 FEW = 40
 """Patients in train and validate under which one split of them tells little."""

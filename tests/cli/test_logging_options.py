@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from folder_runs import SIZE, answered
 from lits_deploy import exits
 from lits_deploy.bundle import Bundle
-from lits_deploy.cli import console, reporting
+from lits_deploy.cli import console, logging_options
 from lits_deploy.cli.app import COMMANDS, app
 from lits_deploy.errors import OutputError
 from lits_deploy.events.progress import ProgressFigures
@@ -178,9 +178,9 @@ def test_verbose_and_quiet_exclude_each_other_and_quiet_says_no_warning(
 
 
 def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> None:
-    reporting._check_folders(tmp_path / "log", None, {"bundle": "s3://bucket/bundle"})
+    logging_options._check_folders(tmp_path / "log", None, {"bundle": "s3://bucket/bundle"})
     with pytest.raises(OutputError):
-        reporting._check_folders(None, tmp_path / "a" / "b" / "m", {"bundle": str(tmp_path / "a")})
+        logging_options._check_folders(None, tmp_path / "a" / "b" / "m", {"bundle": str(tmp_path / "a")})
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for option in ("--log-file", "--metrics"):
@@ -212,7 +212,7 @@ def test_no_log_names_what_an_error_names_to_a_person(
 def test_of_several_processes_of_a_training_one_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = []
 
-    @reporting.reported("train")
+    @logging_options.reported("train")
     def command() -> None:
         sessions.append(current())
 
