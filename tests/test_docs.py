@@ -72,3 +72,11 @@ def test_the_reference_is_what_help_prints() -> None:
     text = made.reference()
     assert made.PAGE.read_text(encoding="utf-8") == text, "python scripts/cli_reference.py"
     assert not re.findall(r"<(?:int|float|str|path|bool)[\w \[\]]*>", text)
+
+
+def test_every_column_of_the_tables_is_explained() -> None:
+    from lits_deploy.results import PAIR_SLICES, STUDIES
+
+    formats = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    explained = {name for line in formats.splitlines() if line.startswith("|") for name in re.findall(r"`(\w+)`", line)}
+    assert {*PAIR_SLICES.columns, *STUDIES.columns} - explained == set()

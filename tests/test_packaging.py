@@ -32,11 +32,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_top_level_is_exactly_the_four_packages(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-    top = {name.split("/")[0] for name in names if not name.split("/")[0].endswith(".dist-info")}
+    top = {name.split("/")[0] for name in names if not name.split("/")[0].endswith((".dist-info", ".data"))}
     assert top == {"lits_deploy", "train", "export", "benchmarks"}
     assert all(f"{package}/py.typed" in names for package in top)
     assert "lits_deploy/doctor/probe.onnx" in names
     assert "lits_deploy/run.schema.json" in names
+    assert any(name.endswith(".data/data/share/lits-deploy/deploy/nightly.sh") for name in names)
     developers = ("results/", "peers/", "growth/", "gpu_check", "gpu_parts", "training_speed")
     assert not [name for name in names if name.startswith(tuple(f"benchmarks/{part}" for part in developers))]
     assert sum(info.file_size for info in zipfile.ZipFile(wheel).infolist()) < 3_000_000  # source: no data, no results

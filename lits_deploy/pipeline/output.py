@@ -121,7 +121,12 @@ class OutputFolder:
         there = {**there, "scans": self.ledger.base, "names": self.ledger.noted("names")}
         if differing := [key for key in sorted({*now, *there}) if there.get(key) != now.get(key)]:
             self.ledger.check()  # a damaged one may have lost what it was
-            what = "; ".join(f"{key} {short(there.get(key))} there, {short(now.get(key))} now" for key in differing)
+            what = "; ".join(
+                "other SCANS: an OUT takes the same ones each time"
+                if key == "scans"
+                else f"{key} {short(there.get(key))} there, {short(now.get(key))} now"
+                for key in differing
+            )
             raise OutputError(f"{self.out} holds another run ({what}).", fix="--out elsewhere, or --overwrite")
         return True
 
@@ -201,5 +206,5 @@ class OutputFolder:
 
 def short(value: Any) -> str:
     """A value for a message; a SHA-256 by its first 12 digits."""
-    text = str(value)
+    text = "default" if value is None else str(value)
     return text[:12] if len(text) == 64 else text

@@ -81,12 +81,15 @@ def hu_doubt(hu: npt.NDArray[np.floating[Any]]) -> str | None:
     share = float(body.mean())
     if share < LEAST_BODY:
         return "no body in the slice: nothing but air"
+    few = len(np.unique(hu[::2, ::2])) < LEAST_LEVELS
     if 1 - share < LEAST_AIR:
-        return "no air around the body: cut out, or the values are no HU"
+        if few:
+            return "only a few different values and no air: a mask or label map, not a CT slice"
+        return "no air around the body: cut out, or the values are not HU"
     soft = float(((hu > SOFT_HU[0]) & (hu < SOFT_HU[1])).mean())
     if soft < LEAST_SOFT * share:
-        return "the values are no HU of a body: too little soft tissue"
-    if len(np.unique(hu[::2, ::2])) < LEAST_LEVELS:
+        return "the values are not HU of a body: too little soft tissue"
+    if few:
         return "only a few different values: a mask or label map, not a CT slice"
     return None
 

@@ -67,7 +67,7 @@ def test_headers_tell_series_steps_and_what_would_be_skipped(scans: Path) -> Non
 
 def test_with_pixels_masks_are_told_too(scans: Path) -> None:
     assert told(str(scans), "--pixels")["skipped"] == {
-        "no air around the body: cut out, or the values are no HU": 3,
+        "only a few different values and no air: a mask or label map, not a CT slice": 3,
         "a localizer, not a slice": 1,
     }
 

@@ -201,7 +201,7 @@ def test_another_run_in_the_output_folder_is_refused(bundle: Bundle, scans: Path
         classify(other, scans, out)
     with pytest.raises(OutputError, match="runtime fake there, onnxruntime now"):
         run_folder(bundle, [scans], out, options=ClassifyOptions(runtime="onnxruntime"))
-    with pytest.raises(OutputError, match=r"scans [0-9a-f]{3} there, [0-9a-f]{3} now"):
+    with pytest.raises(OutputError, match=r"other SCANS"):
         classify(bundle, scans / "study-0", out)
     assert (out / "slices.csv").read_bytes() == before
     assert classify(bundle, scans, out).now == 0  # nothing was lost

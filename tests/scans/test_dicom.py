@@ -122,7 +122,7 @@ def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
         pytest.param({"SliceThickness": 20}, "slices of 20 mm are thicker", id="slab"),
         pytest.param({"RescaleSlope": None}, "how its values become HU", id="no slope"),
         pytest.param({"RescaleSlope": 0}, "how its values become HU", id="slope 0"),
-        pytest.param({"RescaleType": "Z_EFF"}, "its values are no HU", id="another unit"),
+        pytest.param({"RescaleType": "Z_EFF"}, "its values are not HU", id="another unit"),
     ],
 )
 def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict[str, Any], reason: str) -> None:
@@ -145,7 +145,7 @@ def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict
     [
         pytest.param(np.full((SIDE, SIDE), -1000, np.int16), "nothing but air", id="air"),
         pytest.param(np.full((SIDE, SIDE), 40, np.int16), "no air around", id="all body"),
-        pytest.param((body() > 0) * np.int16(2), "no air around", id="a mask"),
+        pytest.param((body() > 0) * np.int16(2), "a mask or label map", id="a mask"),
         pytest.param((body() > 0) * np.int16(1025) - 1024, "only a few different values", id="a mask with air"),
         pytest.param(np.where(body() > 0, 2000 + body(), -1000), "too little soft tissue", id="no tissue"),
     ],

@@ -216,7 +216,7 @@ def _parsed_frame(groups: Groups, layout: PixelLayout, contract: InputContract, 
     if slope is None or intercept is None or slope == 0:
         doubt = doubt or "the header does not say how its values become HU"
     elif unit not in _HU_UNITS:
-        doubt = doubt or "its values are no HU"
+        doubt = doubt or "its values are not HU"
     else:
         rescale = Rescale(slope=slope, intercept=intercept, padding=_padding(groups, layout))
     header = headers.of(groups, _position(groups, orientation), image_type)
