@@ -140,7 +140,9 @@ def test_slices_that_lie_nobody_knows_how_are_withheld(matrix: np.ndarray[Any, A
 
 
 def test_masks_and_magnetic_resonance_are_withheld() -> None:
-    assert reasons(nifti((HU > 0).astype(np.uint8))) == {"only a few different values and no air: a mask or label map, not a CT slice"}
+    assert reasons(nifti((HU > 0).astype(np.uint8))) == {
+        "only a few different values and no air: a mask or label map, not a CT slice"
+    }
     mr = np.clip(HU.astype(int) + 1000, 0, None).astype(np.int16)
     assert reasons(nifti(mr)) == {"no air around the body: cut out, or the values are not HU"}
     assert reasons(nifti(np.full_like(HU, -1000))) == {"no body in the slice: nothing but air"}
