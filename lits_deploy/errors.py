@@ -21,9 +21,12 @@ Caught once, in `lits_deploy.program`. Anything else is a bug and keeps its trac
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from lits_deploy.printable import printable
+
+_PLACES = 4  # calls that an error remembers: a helper's helper gets its words from whoever called it
 
 
 class LitsError(Exception):
@@ -36,13 +39,23 @@ class LitsError(Exception):
 class UserError(LitsError):
     """Something the user can mend.
 
-    `message` says what is wrong, `fix` what to do or type next.
+    `message` says what is wrong, `fix` what to do or type next. made_at: the statements that made it, the innermost
+    first, each as file, function and line (`events.wording` looks up their words).
     """
 
     def __init__(self, message: str, *, fix: str | None = None) -> None:
         super().__init__(message if fix is None else f"{message} Fix: {fix}")
         self.message = printable(message)
         self.fix = None if fix is None else printable(fix)
+        self.made_at = _made_at()
+
+
+def _made_at() -> tuple[tuple[str, str, int], ...]:
+    places, frame = list[tuple[str, str, int]](), sys._getframe(2)
+    while frame is not None and len(places) < _PLACES:
+        places.append((frame.f_code.co_filename, frame.f_code.co_name, frame.f_lineno))
+        frame = frame.f_back  # type: ignore[assignment]
+    return tuple(places)
 
 
 class BundleError(UserError):

@@ -61,8 +61,8 @@ OPTIONS: dict[str, tuple[Any, Any]] = {
 }
 """Each with its type; named as the fields of `events.session.ReportingOptions`."""
 
-WATCHED = ("bundle", "inbox")
-"""Folders whose every file counts, so that no log may lie in them."""
+WATCHED = ("bundle", "segmenter", "scans", "inbox")
+"""Arguments that name folders whose every file counts, so that no log may lie in them."""
 
 
 def reported(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
@@ -104,8 +104,9 @@ def speaks() -> bool:
 def _check_folders(log: Path | None, metrics: Path | None, given: Mapping[str, Any]) -> None:
     for option, path in (("--log-file", log), ("--metrics", metrics)):
         for argument in WATCHED:
-            folder = given.get(argument)
-            if path is None or folder is None or "://" in str(folder):
-                continue
-            if Path(folder).resolve() in path.resolve().parents:
-                raise OutputError(f"The file of {option} lies in the {argument}.", fix=f"{option} elsewhere")
+            named = given.get(argument)
+            for folder in filter(None, named if isinstance(named, list) else [named]):
+                if path is None or "://" in str(folder):
+                    continue
+                if Path(folder).resolve() in path.resolve().parents:
+                    raise OutputError(f"The file of {option} lies in the {argument}.", fix=f"{option} elsewhere")

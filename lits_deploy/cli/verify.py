@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,9 @@ from lits_deploy.cli.lazy import exit_codes
 if TYPE_CHECKING:  # the command's help needs no numpy
     from lits_deploy.bundle import Artifact, Bundle
     from lits_deploy.verify import GoldenCheck
+
+
+NOT_HERE = "This bundle must not be used here. Fix: copy it again, or export it again."
 
 
 @exit_codes("0 the bundle holds here", "3 it does not")
@@ -31,6 +35,7 @@ def verify(
     """
     from lits_deploy.bundle import Bundle
     from lits_deploy.cli.console import print_json
+    from lits_deploy.events.emit import emit
     from lits_deploy.verify import verify as verify_bundle
 
     locations.use_endpoint(endpoint)
@@ -43,6 +48,8 @@ def verify(
     else:
         _show(opened, problems, checks, holds)
     if not holds:
+        failed = [f"{one.artifact}/{one.runtime}/{one.device}" for one in checks if not one.passed]
+        emit("error", NOT_HERE, level=logging.ERROR, kind="BundleFails", files=len(problems), checks=failed)
         raise typer.Exit(exits.BUNDLE_FAILS)
 
 
@@ -85,7 +92,7 @@ def _show(opened: Bundle | None, problems: list[str], checks: list[GoldenCheck],
     if holds:
         console.print("verified")
     else:
-        console.print("This bundle must not be used here. Fix: copy it again, or export it again.")
+        console.print(NOT_HERE)
 
 
 def _artifacts(opened: Bundle | None) -> Iterator[tuple[str, Artifact]]:

@@ -12,15 +12,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from lits_deploy import endings, exits
 from lits_deploy.errors import UserError
-from lits_deploy.events.emit import LOGGER, PHASE, emit
+from lits_deploy.events.emit import LOGGER, PHASE, RUN, emit
 from lits_deploy.events.lines import Format, Lines, event_of, figures_of
 from lits_deploy.events.log_file import LogFile
 from lits_deploy.events.metrics import END, HEARTBEAT, START, SUCCESSES, MetricsFile
@@ -64,7 +65,8 @@ class CommandSession:
         self.asked = asked
         self.bars = terminal and not asked.quiet and asked.log_format is None
         self._begun, self._process = time.monotonic(), os.getpid()
-        self._phase = ""
+        self._terminal = terminal
+        self._phase, self._counts = "", dict[str, Any]()
         self._followed: list[Callable[[], ProgressFigures | None]] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -130,8 +132,10 @@ class CommandSession:
         else:
             words = wording(error, text.removeprefix("error: "))
             emit("error", words, level=logging.ERROR, kind=type(error).__name__, raised_at=raised_at(error))
-        # Standard error is a log then. Of a quiet command, errors alone are told; that it was stopped is said as ever.
-        return self.asked.log_format is not None and not (kind == "stopped" and self.asked.quiet)
+        # Standard error is a log then, unless somebody looks at it: a person is told the names as well.
+        # Of a quiet command, errors alone are told; that it was stopped is said as ever.
+        is_log = self.asked.log_format is not None and not self._terminal
+        return is_log and not (kind == "stopped" and self.asked.quiet)
 
     def ended(self, code: int, *, at_once: bool) -> None:
         """Tell the exit code, and listen no more."""
@@ -142,7 +146,7 @@ class CommandSession:
         if at_once:  # the thread that prints may have been broken into
             LOGGER.removeHandler(self._shown)
         level = logging.INFO if code in SUCCESSES else logging.ERROR
-        emit(END, level=level, exit_code=code, seconds=round(time.monotonic() - self._begun, 1))
+        emit(END, level=level, exit_code=code, **self._counts, seconds=round(time.monotonic() - self._begun, 1))
         if at_once:
             return
         _current = None
@@ -170,6 +174,10 @@ class CommandSession:
         """What the command is at."""
         self._phase = name
 
+    def note_run(self, figures: Mapping[str, Any]) -> None:
+        """What a run came to; the end repeats its counts."""
+        self._counts = {name: figures[name] for name in ("slices", "failed", "excluded", "abstained")}
+
 
 _current: CommandSession | None = None
 
@@ -180,7 +188,7 @@ def current() -> CommandSession | None:
 
 
 class _Phases(logging.Handler):
-    """Tells the session which phase begins."""
+    """Tells the session which phase begins, and what a run came to."""
 
     def __init__(self, session: CommandSession) -> None:
         super().__init__()
@@ -189,6 +197,8 @@ class _Phases(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if event_of(record) == PHASE:
             self._session.note_phase(figures_of(record)["phase"])
+        elif event_of(record) == RUN:
+            self._session.note_run(figures_of(record))
 
 
 class _StandardError(logging.Handler):

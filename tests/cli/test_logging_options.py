@@ -87,6 +87,7 @@ def test_as_json_standard_error_is_events_alone_and_names_no_scan(bundle: Bundle
     assert (events[-2]["slices"], events[-2]["failed"], events[-2]["files"]["added"]) == (6, 1, 7)
     assert set(events[-2]["stages"]) >= {"discover_s", "decode_s", "infer_s", "write_s"}
     assert events[-1]["exit_code"] == exits.SOME_FAILED
+    assert [events[-1][name] for name in ("slices", "failed", "excluded", "abstained")] == [6, 1, 0, 0]
     assert "Miller" not in done.stderr
     assert "slice" not in "".join(name for event in events for name in map(str, event.values()) if "/" in name)
     assert "6 slices in" in done.stdout, "the result stays what it is"
@@ -187,6 +188,8 @@ def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> 
         words = ["watch", bundle.folder, inbox, "--out", tmp_path / "out", option]
         assert f"lies in the inbox. Fix: {option} elsewhere" in run(*words, inbox / "x", code=2).stderr
         assert "lies in the bundle" in run(*words, bundle.folder / "x", code=2).stderr
+        words = ["classify", bundle.folder, tmp_path / "none", inbox, "--out", tmp_path / "out", option]
+        assert f"lies in the scans. Fix: {option} elsewhere" in run(*words, inbox / "x", code=2).stderr
         assert not list(inbox.iterdir())
 
 
@@ -206,7 +209,18 @@ def test_no_log_names_what_an_error_names_to_a_person(
     said = run(*swapped, "--log-format", "json", code=2).stderr
     error = next(event for event in map(json.loads, said.splitlines()) if event["event"] == "error")
     assert error["kind"] == "BundleError"
+    assert error["message"] == "There is no {folder}. Fix: check the path of the bundle"
     assert "ller" not in said
+
+
+def test_a_bundle_that_does_not_hold_is_an_error_in_the_log(tmp_path: Path) -> None:
+    altered = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56)
+    (model := next(altered.folder.glob("*.onnx"))).write_bytes(model.read_bytes() + b"x")
+    done = run("verify", altered.folder, "--log-format", "json", code=exits.BUNDLE_FAILS)
+    error = json.loads(done.stderr.splitlines()[1])
+    assert (error["event"], error["level"], error["files"], error["checks"]) == ("error", "error", 1, [])
+    assert error["message"] == "This bundle must not be used here. Fix: copy it again, or export it again."
+    assert run("verify", altered.folder, code=exits.BUNDLE_FAILS).stderr == "", "a person reads it among the results"
 
 
 def test_of_several_processes_of_a_training_one_speaks(monkeypatch: pytest.MonkeyPatch) -> None:

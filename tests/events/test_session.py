@@ -202,6 +202,13 @@ def test_why_it_ends_is_told_once(
         assert not any("Miller" in line for line in shown.lines)
 
 
+def test_a_person_at_a_terminal_is_told_the_names_as_well() -> None:
+    shown = Shown(terminal=True, log_format="json")
+    with shown.session:
+        assert not endings.failed("error", "error: no", ValueError("Miller"))
+        assert "Miller" not in "".join(shown.lines)
+
+
 def test_a_bug_says_where_it_was_and_not_what() -> None:
     shown = Shown(log_format="json")
     with shown.session:

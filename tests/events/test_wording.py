@@ -5,22 +5,26 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lits_deploy import endings
+from lits_deploy import endings, nvidia
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.console import note
-from lits_deploy.errors import OutputError, StorageError, UserError
+from lits_deploy.errors import MissingExtra, OutputError, StorageError, UserError
 from lits_deploy.events.log_file import LogFile
 from lits_deploy.events.session import CommandSession, ReportingOptions
 from lits_deploy.events.wording import Quoting, raised_at, wording
 from lits_deploy.pseudonyms import salt_of
 from lits_deploy.resource_errors import as_user_error
+from lits_deploy.runtime import onnxruntime_
+from lits_deploy.runtime.device import Device
 from lits_deploy.scans.archive import Archive
 from lits_deploy.scans.roots import list_scans
 from lits_deploy.storage import path_or_url
@@ -126,7 +130,7 @@ def test_a_person_is_told_the_name_and_a_log_the_words_of_the_source() -> None:
     except UserError as raised:
         error = raised
     assert PATIENT in str(error)
-    assert wording(error, "") == "{…} bytes of {name} ({…})"
+    assert wording(error, "") == "{…} bytes of {name} ({…}) Fix: another {name}"
     event = json.loads(lines_of(of_the_system, PATIENT, log_format="json")[1])
     assert (event["kind"], event["raised_at"][0].partition(":")[0]) == ("OutputError", "test_wording.py")
     assert event["message"] == "Fix: chmod +r {name}", "the system's words are nowhere in the source"
@@ -143,14 +147,60 @@ def caught(raise_it: Callable[[], object]) -> BaseException:
 
 
 def test_words_come_from_the_statement_that_raised_or_of_its_cause() -> None:
-    assert wording(caught(lambda: of_a_helper("x")), "") == "cannot be listed"
-    assert wording(caught(lambda: told_again("x")), "") == "cannot be listed"
+    assert wording(caught(lambda: of_a_helper("x")), "") == "Fix: mv {path} elsewhere"
+    assert wording(caught(lambda: told_again("x")), "") == "Fix: mv {path} elsewhere"
     missing = caught(lambda: list_scans([nowhere("x")]))
     assert wording(missing, "") == "There is no {what}. Fix: check the path of the scans"
     assert raised_at(missing)[0].startswith("discover.py:")
-    assert wording(OutputError("never raised"), "") == ""
+    assert wording(OutputError("never raised"), "") == "never raised"
     full = OSError(28, "No space left on device", "/in/x")
     assert wording(full, str(as_user_error(full))).startswith("The disk is full. Fix: ")
+
+
+def test_words_that_a_variable_or_a_caller_of_ours_brings_are_told(tmp_path: Path) -> None:
+    open_it = lambda path: wording(caught(lambda: Bundle.open(path)), "")  # noqa: E731
+    assert open_it(tmp_path / PATIENT) == "There is no {folder}. Fix: check the path of the bundle"
+    (tmp_path / f"{PATIENT}.zip").write_bytes(b"PK")
+    near = "There is no {folder}. Fix: is it {…}?"
+    assert open_it(tmp_path / f"{PATIENT}.zap") == near
+    broken = "{path} is not a whole zip file ({error}). Fix: get the file again from whoever packed it"
+    assert open_it(tmp_path / f"{PATIENT}.zip") == broken
+    (run := tmp_path / PATIENT).mkdir()
+    nothing = (
+        "not a bundle (it has no manifest.json). Fix: name a folder that `lits-deploy export` made, or its zip file"
+    )
+    assert open_it(run) == f"{{folder}} is {nothing}"
+    (run / "config.json").touch()
+    assert open_it(run) == "{folder} is a training run, not a bundle. Fix: lits-deploy export {folder}"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "fix"),
+    [
+        (nvidia.NO_GPU, "--device cpu"),
+        (
+            nvidia.Trouble(PATIENT, f"install {PATIENT} or newer, or wheels for CUDA 12 (docs/tensorrt.md names them)"),
+            "install {needed} or newer, or wheels for CUDA {…} (docs/tensorrt.md names them)",
+        ),
+        (nvidia.Trouble("x", f"ask {PATIENT}"), None),
+    ],
+)
+def test_a_fix_that_another_module_of_ours_has_written_is_told(
+    trouble: nvidia.Trouble, fix: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime_, "_foreseen", lambda _: trouble)
+    error = caught(lambda: onnxruntime_._cuda_session(None, onnxruntime_._ONE_NODE, None, Device("cuda"), tf32=False))
+    told = "ONNX Runtime cannot use {device}: {found.found}." + (f" Fix: {fix}" if fix else "")
+    assert (str(error).partition("Fix: ")[2], wording(error, "")) == (trouble.fix, told)
+
+
+def test_what_is_missing_names_its_extra() -> None:
+    def missing() -> None:
+        raise MissingExtra(PATIENT, "cpu")
+
+    assert wording(caught(missing), "") == "{what} is not installed. Fix: pip install 'lits-deploy[{extra}]'"
+    error = caught(lambda: list_scans([nowhere("x")]))
+    assert wording(pickle.loads(pickle.dumps(error)), "") == wording(error, ""), "of a process that does the work"
 
 
 def test_of_a_store_its_failure_is_told() -> None:
@@ -211,7 +261,7 @@ def is_plain(text: ast.expr) -> bool:
         return all(isinstance(part, ast.Constant) or getattr(part, "format_spec", None) for part in text.values)
     return (
         isinstance(text, ast.Constant)
-        or (isinstance(text, ast.Name) and text.id == "DISCLAIMER")
+        or (isinstance(text, ast.Name) and text.id in ("DISCLAIMER", "NOT_HERE"))
         or (isinstance(text, ast.Call) and getattr(text.func, "id", "") == "Quoting")
     )
 
