@@ -15,6 +15,7 @@ from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.results import PROVENANCE, noted_reference
 from lits_deploy.studies import STUDY_COLUMNS, study_rows
 
+_NAMED = 8  # series that an error names
 _NAMES = frozenset({"rank", "study", "series", "identifiers", *PROVENANCE})  # of a run that is gone, under its salt
 
 
@@ -43,8 +44,10 @@ class SeriesRows:
         volumes, rows = ledger.volumes(), list(ledger.rows_by_volume())
         series = {row.volume for row in rows if row.volume is not None and row.status != FAILED}
         if len(series) > 1:
+            first = {row.volume: row.path for row in reversed(rows) if row.volume in series}
+            named = ", ".join(sorted(first.values())[:_NAMED]) + (", …" if len(first) > _NAMED else "")
             raise UserError(
-                f"{len(series)} series lie {run.listing.where}: one at a time.",
+                f"{len(series)} series lie {run.listing.where}: one at a time. A file of each: {named}.",
                 fix="name the files of one, or lits_deploy.classify_folder for all",
             )
         own = [row for row in rows if row.volume in series]

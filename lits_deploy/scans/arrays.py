@@ -50,6 +50,7 @@ def checked(array: npt.ArrayLike, contract: InputContract) -> npt.NDArray[Any]:
         raise ContractError(
             f"An array of {list(slices.shape)} holds no slices.", fix="one slice [H, W], or a series [N, H, W]"
         )
+    _check_axes(slices.shape)
     rows, columns = slices.shape[-2:]
     if slices.dtype == np.uint8:
         if rows != columns:
@@ -69,6 +70,21 @@ def checked(array: npt.ArrayLike, contract: InputContract) -> npt.NDArray[Any]:
     if (doubt := size_doubt(max(rows, columns), contract)) is not None:
         raise ContractError(f"{doubt}.", fix="give the slices as the scanner made them")
     return slices.reshape(-1, rows, columns)
+
+
+def _check_axes(shape: tuple[int, ...]) -> None:
+    """Refuse pictures in colour, and volumes as nibabel gives them, whose rows would be taken for slices.
+
+    The latter have as many "slices" as rows, and these are not square, as no scanner makes them. A volume whose axes
+    are all equal cannot be told.
+    """
+    if len(shape) == 3 and shape[-1] in (3, 4):
+        raise ContractError(f"{list(shape)} is a colour picture.", fix="Image.open(path).convert('L')")
+    if len(shape) == 3 and shape[0] == shape[1] != shape[2]:
+        raise ContractError(
+            f"{list(shape)}: the slices seem to lie along the last axis.",
+            fix="np.moveaxis(array, -1, 0), then orient them as displayed; a cropped series: pad it to squares",
+        )
 
 
 def _holds_hu(dtype: np.dtype[Any]) -> bool:

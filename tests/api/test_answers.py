@@ -159,8 +159,9 @@ def test_a_series_is_named_as_a_text_a_file_or_several(clf: ld.Classifier, scans
 
 
 def test_several_series_and_none_are_told_in_a_line(clf: ld.Classifier, scans: Path, tmp_path: Path) -> None:
-    with pytest.raises(ld.UserError, match=r"3 series lie .*one at a time.*classify_folder"):
+    with pytest.raises(ld.UserError, match=r"3 series lie .*one at a time.*classify_folder") as caught:
         clf.predict_series(scans)
+    assert all(f"{name}/" in caught.value.message.partition("A file of each: ")[2] for name in ("dicom", "pictures"))
     with pytest.raises(ld.UserError, match="No scans"):
         clf.predict_series(tmp_path)
     with pytest.raises(ld.UserError, match="No scans were named"):

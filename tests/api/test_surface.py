@@ -82,6 +82,13 @@ def test_a_bundle_is_a_text_a_path_a_zip_or_opened(bundle: ld.Bundle, tmp_path: 
         (np.zeros(64, np.uint8), r"An array of \[64\] holds no slices. Fix: one slice \[H, W\]"),
         (np.zeros((1, 1, 64, 64), np.uint8), "holds no slices"),
         (np.zeros((2, 0, 64), np.uint8), "holds no slices"),
+        (np.zeros((64, 64, 3), np.uint8), r"\[64, 64, 3\] is a colour picture. Fix: Image.open\(path\).convert\('L'\)"),
+        (np.zeros((64, 48, 4), np.float32), "is a colour picture"),
+        (
+            np.zeros((512, 512, 18), np.int16),
+            r"\[512, 512, 18\]: the slices seem to lie along the last axis. Fix: np.moveaxis\(array, -1, 0\), then",
+        ),
+        (np.zeros((512, 512, 700), np.float32), "along the last axis"),
         (np.zeros((64, 48), np.uint8), "48×64 pixels are not square. Fix: pad"),
         (np.zeros((20, 20), np.int16), "20×20 pixels: too small for 64×64"),
         (np.zeros((64, 64), np.uint16), "uint16 holds neither windowed slices"),
