@@ -19,7 +19,7 @@ SAYS_NOTHING = set(
     " look lie turn turned where within one points numbers misc util utils helpers".split()
 )
 ENDINGS = re.compile(r"(?:ings?|ed|er|es|s|e)$")
-MOST_PARAMETERS = 13
+MOST_PARAMETERS = 9  # self among them; the Python API names its options, as commands do
 
 
 def test_no_two_classes_have_one_name() -> None:
@@ -61,7 +61,7 @@ def test_a_function_takes_few_arguments() -> None:
     long = {
         f"{path}: {node.name}": count
         for path, tree in TREES.items()
-        if "cli" not in path.parts
+        if not {"cli", "api", "api.py"} & set(path.parts)
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef)
         and (count := len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])) > MOST_PARAMETERS
