@@ -70,7 +70,7 @@ def test_variables_of_other_commands_and_of_none_are_let_pass(scans: Path) -> No
 
 
 def test_command_line_before_environment_before_file(tmp_path: Path, scans: Path) -> None:
-    asked = config(tmp_path, "[data.phantom]\npatients = 2\nformat = 'nifti'\nseed = 1\n")
+    asked = config(tmp_path, "[data.phantom]\npatients = 2\nlayout = 'nifti'\nseed = 1\n")
     words = ["--config", asked, "data", "phantom", str(tmp_path / "out"), "--patients", "1"]
     result = runner.invoke(app, words, env={"LITS_DEPLOY_DATA_PHANTOM_SEED": "5"})
     assert result.exit_code == 0, result.output

@@ -91,7 +91,7 @@ def test_a_night_of_commands(world: Path) -> None:
     (world / "out" / "report.html").unlink()
     run(world, "report out")
     assert (world / "out" / "report.html").is_file()
-    run(world, "segment unet scans --out masks --format png")
+    run(world, "segment unet scans --out masks --masks png")
     assert len(list((world / "masks" / "masks").rglob("*.png"))) == 2
 
 

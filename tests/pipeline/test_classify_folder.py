@@ -418,7 +418,7 @@ def test_a_manifest_changed_is_another_bundle(bundle: Bundle, tmp_path: Path) ->
 
 def test_what_is_decided_of_headers_is_part_of_the_run(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     classify(bundle, scans, tmp_path / "out")
-    with pytest.raises(OutputError, match=r"another run \(any_body_part None there, True now"):
+    with pytest.raises(OutputError, match=r"another run \(any_body_part default there, True now"):
         classify(bundle, scans, tmp_path / "out", reading=Reading(any_body_part=True))
 
 

@@ -161,7 +161,7 @@ def test_another_rule_is_another_run_and_the_bundles_own_is_not(tmp_path: Path) 
     assert run(out, "sensitivity=0.90") == own, "goes on: it is the same rule"
     for rule in ("argmax", "balanced"):
         with pytest.raises(
-            OutputError, match=r"another run \(operating_point sensitivity=0\.9 there, (None|balanced) now"
+            OutputError, match=r"another run \(operating_point sensitivity=0\.9 there, (default|balanced) now"
         ):
             run(out, rule)
     argmax = run(tmp_path / "argmax", "argmax")

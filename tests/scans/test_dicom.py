@@ -144,7 +144,7 @@ def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict
     ("hu", "reason"),
     [
         pytest.param(np.full((SIDE, SIDE), -1000, np.int16), "nothing but air", id="air"),
-        pytest.param(np.full((SIDE, SIDE), 40, np.int16), "no air around", id="all body"),
+        pytest.param(np.full((SIDE, SIDE), 40, np.int16), "and no air", id="all body"),
         pytest.param((body() > 0) * np.int16(2), "a mask or label map", id="a mask"),
         pytest.param((body() > 0) * np.int16(1025) - 1024, "only a few different values", id="a mask with air"),
         pytest.param(np.where(body() > 0, 2000 + body(), -1000), "too little soft tissue", id="no tissue"),

@@ -74,7 +74,7 @@ def _gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.setattr(module, name, really(getattr(module, name)))
     monkeypatch.setattr(feed, "DataLoader", really(lambda *args, **options: list(DataLoader(*args, **options))))
     monkeypatch.setattr(TrainingSession, "_say_absent", lambda _: None)
-    monkeypatch.setattr(loop.Meter, "result", lambda _: {})
+    monkeypatch.setattr(loop.EpochMeter, "result", lambda _: {})
     monkeypatch.setattr(Tensor, "pin_memory", pin)
     caches: list[Any] = [augment._basis, augment._noise]
     for cache in caches:

@@ -54,13 +54,13 @@ from lits_deploy.model_file import ModelFile
 from lits_deploy.trt.build import build
 from lits_deploy.trt.engine import LoadedEngine
 from lits_deploy.trt.flavour import load
-from lits_deploy.trt.key import Profile
+from lits_deploy.trt.key import OptimisationProfile
 from lits_deploy.trt.prepare import inspect
 from lits_deploy.errors import DeviceError
 
 library = load("tensorrt")
 for call in (
-    lambda: build(library, ModelFile("none.onnx", b"\\x08\\x09"), Profile()),
+    lambda: build(library, ModelFile("none.onnx", b"\\x08\\x09"), OptimisationProfile()),
     lambda: LoadedEngine(library, b"engine"),
     lambda: inspect(library, b"engine"),
 ):
