@@ -132,7 +132,7 @@ def test_one_fold_holds_nobody_out(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds nobody out"):
         CliRunner().invoke(app, words, catch_exceptions=False)
     shown = " ".join(CliRunner().invoke(app, ["reproduce", "table9", "--help"]).output.split())
-    assert re.search(r"--folds K .*out of fold and by slice side by side", shown)
+    assert re.search(r"--folds N .*out of fold and by slice side by side", shown)
 
 
 @pytest.mark.slow
