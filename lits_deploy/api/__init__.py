@@ -2,7 +2,7 @@
 
     paths        bundles, scans and folders as callers name them
     answers      what is said of a slice, and of a series
-    opened       a bundle's network, open for arrays: what classifier and segmenter share
+    open_network a bundle's network, open for arrays: what classifier and segmenter share
     classifier   arrays and series → classes; segmenter: arrays and series → masks
     series       one series, read from files: what both take of the run that answers it
     folders      folders of scans → tables, as `classify`, `segment` and `scan` do it

@@ -10,6 +10,6 @@ What follows a run that has answered its slices:
 
     after       pictures of the suspicious slices, and the page
     peaks       pixels that are kept on their way, lest they be decoded again
-    drawn       has the pictures made and puts them into the ledger
+    picture_pass has the pictures made and puts them into the ledger
     redraw      tables and page once more, from the ledger alone
 """

@@ -1,6 +1,6 @@
 """Masks of a U-Net, from the ledger back onto their sources: pictures, NIfTI volumes, DICOM SEG, and volumes in ml.
 
-    place       a mask [S, S] of the network → [rows, columns] of its source
+    geometry    a mask [S, S] of the network → [rows, columns] of its source
     volumes     how many ml of liver and tumour a series holds
     sources     what the ledger knows of each series' slices; headers: what their files say, read again by workers
     pictures, nifti, grid, dicom_seg    one format each; grid: how DICOM slices lie in space

@@ -2,7 +2,7 @@
 
     job_folder  JOB's layout: the plan, its record, and the ledgers of shards that are published
     plan, cut   scans are listed once, and whole series are cut into shards
-    listed      rows of a plan as a `scans.listing.Listing`
+    plan_listing rows of a plan as a `scans.listing.Listing`
     shard       one shard through the ordinary pipeline, and its ledger published in one step
     merge       published shards → the output folder that one machine would have written
     scheduler   hands shards out to a crew of workers: `devices` of this machine or a `ray_cluster`
