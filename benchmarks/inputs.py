@@ -20,7 +20,7 @@ from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract, Task, window_to_uint8
 from lits_deploy.errors import ContractError, DataError, SliceError
 from lits_deploy.goldens import read_golden
-from lits_deploy.synthetic import BESIDE, MARK, is_synthetic
+from lits_deploy.synthetic import CAVEAT, MARK, is_synthetic
 from train.data.layout import SPLITS, Layout, Sample, layout_for
 from train.data.load import fitted_slice, load_sample
 from train.data.masks import class_of, fitted_mask, load_labelled
@@ -127,7 +127,7 @@ def from_layout(bundle: Bundle, data: Path, most: int, split: str = "test") -> I
     targets, labels = [known.target for known in labelled], [known.mask for known in labelled]
     unreadable = min(len(samples), most) - len(picked)
     notes = [f"{unreadable} files of {data.name}/{split} could not be used"] if unreadable else []
-    notes += [BESIDE] if layout.synthetic else []
+    notes += [CAVEAT] if layout.synthetic else []
     whole = len(layout.splits) == len(SPLITS)
     notes += _past_notes(bundle, data, picked, loaded)
     return Inputs(
@@ -175,7 +175,7 @@ def from_phantoms(bundle: Bundle, count: int) -> Inputs:
         targets=np.array(targets, dtype=np.int64),
         masks=np.stack(labels) if bundle.manifest.task == "segment" else None,
         about=_about(name, count, digest, patients=patient, synthetic=True),
-        notes=(BESIDE,),
+        notes=(CAVEAT,),
     )
 
 

@@ -19,7 +19,7 @@ from lits_deploy.files import write_json
 from lits_deploy.operating_point import OUT_OF_FOLD, OperatingPoint, promised
 from lits_deploy.printable import say
 from lits_deploy.program import run_program
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 from lits_deploy.witnesses import pair_lines
 
 SCHEMA = 1
@@ -53,7 +53,7 @@ def main() -> int:
     given = parser.parse_args()
     record = measure((given.classifier, given.segmenter))
     if record["synthetic"]:
-        say(BESIDE)
+        say(CAVEAT)
     for text in pair_lines(record["figures"]):
         say(text)
     for point in record["operating_points"]:

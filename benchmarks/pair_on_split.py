@@ -32,7 +32,7 @@ from lits_deploy.printable import say
 from lits_deploy.program import run_program
 from lits_deploy.scans.paths import escape
 from lits_deploy.series import natural
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 from lits_deploy.witnesses import FIGURES, WITNESSES, figure_text
 from train.data.layout import Sample, layout_for
 from train.data.masks import load_class
@@ -104,7 +104,7 @@ def main() -> int:
     given = parser.parse_args()
     record = measure(given)
     if record["synthetic"]:
-        say(BESIDE)
+        say(CAVEAT)
     say(f"{record['data']}/{record['split']}: {record['slices']:,} slices of {record['patients']} patients")
     for name, title in WITNESSES.items():
         say(f"{title}: " + ", ".join(f"{label} {figure_text(record[name][key])}" for key, label in FIGURES.items()))

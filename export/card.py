@@ -27,7 +27,7 @@ from lits_deploy.procedure import (
     span,
     taught_by_all,
 )
-from lits_deploy.synthetic import BESIDE, is_synthetic
+from lits_deploy.synthetic import CAVEAT, is_synthetic
 from lits_deploy.witnesses import FIGURES, WITNESSES, figure_text, looks_line, pair_figures, pair_lines
 from train.data.layout import SPLITS
 
@@ -227,7 +227,7 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
             if folded
             else "Figures are of that same split."
         ),
-        *(["", f"**{BESIDE}**"] if is_synthetic(record) else []),
+        *(["", f"**{CAVEAT}**"] if is_synthetic(record) else []),
         "",
         *_table(head + " | wanted", rows),
     ]
@@ -281,7 +281,7 @@ def _measured_too(artifact: Artifact, metrics: dict[str, Any]) -> list[str]:
     if test is None or test.get("rule", ARGMAX) != artifact.operating_point:
         return []
     line = lesions_line(test, abstains=artifact.abstain_below is not None)
-    beside = f"{BESIDE} " if test["synthetic"] and not is_synthetic(artifact.promise) else ""
+    beside = f"{CAVEAT} " if test["synthetic"] and not is_synthetic(artifact.promise) else ""
     return ["", f"{beside}This very file: {line[:1].lower()}{line[1:]}"] if line else []
 
 
@@ -372,7 +372,7 @@ def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training:
         split_by = {"patient": ", split by patient", None: ", how it was split is not known"}.get(told["split_by"], "")
         lines += [f"On {measured_on(told)}{split_by}.{note}", ""]
         if told["synthetic"]:
-            lines += [f"**{BESIDE}**", ""]
+            lines += [f"**{CAVEAT}**", ""]
         if "rule" in told:
             lines += [f"Class 2 is given by {told['rule']}; the AUROC does not depend on it.", ""]
         lines += [*_figures_table(rows), ""]
@@ -389,7 +389,7 @@ def _procedure(found: dict[str, Any], metrics: dict[str, Any], rule: str) -> lis
     ]
     lines = ["", "### The procedure, out of fold", "", f"Of no file: this way of training, {procedure_on(found)}.", ""]
     if found["synthetic"]:
-        lines += [f"**{BESIDE}**", ""]
+        lines += [f"**{CAVEAT}**", ""]
     if rule != ARGMAX:
         told = (
             f"Classes are the most probable ones here; what {rule} finds and misses is said under “What it will miss”."

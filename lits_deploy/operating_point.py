@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lits_deploy.errors import BundleError, UserError
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 
 ARGMAX, BALANCED = "argmax", "balanced"
 HELD = ("sensitivity", "specificity")
@@ -167,7 +167,7 @@ def promised(point: OperatingPoint, record: Mapping[str, Any]) -> str | None:
     )
     if rests := rests_on(record):
         text += f" {rests}"
-    return f"{BESIDE} {text}" if record.get("synthetic") is True else text
+    return f"{CAVEAT} {text}" if record.get("synthetic") is True else text
 
 
 def rests_on(record: Mapping[str, Any]) -> str:

@@ -1,10 +1,10 @@
-"""Synthetic data: how it is known, and what stands beside every figure measured on it."""
+"""Synthetic data: how it is known, and the caveat of every figure measured on it."""
 
 from __future__ import annotations
 
 MARK = "SYNTHETIC"
 
-BESIDE = f"{MARK}: measured on phantoms, not on patients. Such figures say that a pipeline works, and no more."
+CAVEAT = f"{MARK}: measured on phantoms, not on patients. Such figures say that a pipeline works, and no more."
 
 
 def is_synthetic(declared: object) -> bool:

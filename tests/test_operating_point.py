@@ -8,7 +8,7 @@ import pytest
 
 from lits_deploy.errors import BundleError, UserError
 from lits_deploy.operating_point import OperatingPoint, Share, by_patient, parse_rule, point_of, promised
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 from tiny_bundle import make_tiny_bundle
 from tiny_points import POINTS, PROMISE
 
@@ -61,7 +61,7 @@ def test_the_sentence_says_what_it_will_miss_and_on_whom_that_rests() -> None:
     )
     few = promised(point, {**PROMISE, "source": "validate", "patients": 4, "with_lesion": 4, "synthetic": True})
     assert few is not None
-    assert few.startswith(f"{BESIDE} Of 100 slices with a lesion")
+    assert few.startswith(f"{CAVEAT} Of 100 slices with a lesion")
     assert few.endswith(
         "Estimated on 4 patients (4 with a lesion), who also helped to choose the network: on others it may do worse. "
         "So few patients give little more than a hint."

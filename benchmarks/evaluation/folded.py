@@ -19,7 +19,7 @@ from export.evidence import of_folds
 from export.operating_points import fit, points_of, uncheckable
 from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 from train.folds.figures import by_fold
 from train.folds.folder import FoldsRecord, read_record
 from train.out_of_fold import OutOfFold, of_run
@@ -63,7 +63,7 @@ def evaluate_folds(run: Path, *, draws: int = DRAWS) -> Evaluation:
             "synthetic": answers.record["synthetic"],
             "sha256": answers.record["listing"],
         },
-        "marks": [BESIDE] if answers.record["synthetic"] else [],
+        "marks": [CAVEAT] if answers.record["synthetic"] else [],
         "notes": [*_NOTES, *content.pop("notes")],
         "intervals": about_intervals(patients, draws),
         **content,

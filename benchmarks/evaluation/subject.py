@@ -27,7 +27,7 @@ from lits_deploy.pipeline.defaults import default_batch
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import Runtime
 from lits_deploy.runtime.device import Device
-from lits_deploy.synthetic import BESIDE, is_synthetic
+from lits_deploy.synthetic import CAVEAT, is_synthetic
 from train.data.layout import SPLITS, Sample
 from train.data.seen import Past, of_bundle
 
@@ -208,7 +208,7 @@ def open_testset(root: Path, split: str, subject: EvaluationSubject) -> TestSet:
     leaked = sorted(set(layout.leaks()) & patients)
     by_slice = leaked or layout.declared.get("split_by") == "slice"
     split_by = "slice" if by_slice else "patient" if len(layout.splits) == len(SPLITS) else None
-    marks = [BESIDE] if layout.synthetic else []
+    marks = [CAVEAT] if layout.synthetic else []
     notes = []
     if by_slice:
         who = f" ({len(leaked)} of {len(patients)} patients here are in another split too)" if leaked else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 from lits_deploy.witnesses import figure_text
 
 NOTES = (
@@ -23,7 +23,7 @@ def page(record: dict[str, Any]) -> str:
         "",
         f"`python -m benchmarks.suspicion RUN`: {record['network']}, {record['folds']} folds of {record['data']}, "
         f"{record['series']} series, {few} of them without a lesion. AUROC out of fold, 95 % intervals by bootstrap "
-        "over patients." + (f" {BESIDE}" if record["synthetic"] else ""),
+        "over patients." + (f" {CAVEAT}" if record["synthetic"] else ""),
         "",
         *NOTES,
     ]

@@ -12,7 +12,7 @@ from lits_deploy.scans.fetch import is_object
 
 
 class NeighbourSource(NamedTuple):
-    """Where a neighbour of a file lies; as in Job."""
+    """The path of a neighbour of a file; as in DecodeJob."""
 
     path: str
     member: int | None
@@ -27,8 +27,8 @@ class DecodeJob:
     `member`); name: as discovery found it; kind, reader: of file, and the module that reads it. mtime_ns: of the zip
     when it was listed: of another one the member's number may mean another file; of any object.
     headers: tell of its slices and decode none; only: the indices of the slices to decode (None: all).
-    beside: of a file of one slice the files, of the same kind, that become its channels (None: itself in the middle,
-    elsewhere none to be used); empty where its neighbours are slices of its own.
+    neighbours: of a file of one slice the files, of the same kind, that become its channels (None: itself in the
+    middle, elsewhere none to be used); empty where its neighbours are slices of its own.
     """
 
     file: int
@@ -40,7 +40,7 @@ class DecodeJob:
     mtime_ns: int | None = None
     headers: bool = False
     only: tuple[int, ...] | None = None
-    beside: tuple[NeighbourSource | None, ...] = ()
+    neighbours: tuple[NeighbourSource | None, ...] = ()
 
     @classmethod
     def of(
@@ -65,7 +65,7 @@ class DecodeJob:
 
     @property
     def source(self) -> NeighbourSource:
-        """Where it lies, for a job that it is a neighbour of."""
+        """Its path, for a job that it is a neighbour of."""
         return NeighbourSource(self.path, self.member, self.mtime_ns)
 
 

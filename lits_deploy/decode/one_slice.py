@@ -1,4 +1,4 @@
-"""Files of one slice, decoded whole, and the last few of them kept: each is the neighbour of those beside it.
+"""Files of one slice, decoded whole, and the last few of them cached: each is its neighbours' neighbour.
 
 Runs in the decode workers, and is as light. A file that cannot be used is an answer, too; only a lack of memory is not.
 """
@@ -18,8 +18,8 @@ from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Frame, Reader, Reading, SeriesHeader, Slice
 from lits_deploy.scans.containment import Within, open_scan
 
-LEAST_KEPT = 8
-"""Decoded files that a worker keeps, 64 KB each: enough for the channels of a slice, and for files a little astray."""
+CACHE_SIZE = 8
+"""Least files, 64 KB each, in a worker's cache: enough for the channels of a slice, and for files a little astray."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class OneSlice:
         return None if self.frame is None else self.frame.pixels
 
 
-class Kept:
+class FileCache:
     """The last `most` files, by source; the one that was not asked for longest goes first."""
 
     def __init__(self, most: int) -> None:

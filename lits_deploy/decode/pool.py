@@ -2,7 +2,7 @@
 
 A file whose worker dies gets a second try in a fresh one: the death may have come from outside. A second death, or more
 time than the limit, is a failure of that file; the files behind it in the worker's queue go to others. Where it happens
-over a neighbour of the file (`DecodeJob.beside`), the file is decoded once more without that neighbour.
+over a neighbour of the file (`DecodeJob.neighbours`), the file is decoded once more without that neighbour.
 Everything here runs in one thread and waits for nobody.
 """
 
@@ -38,13 +38,13 @@ class _JobUnderWay:
 
     sent: the job as workers are told it; fetched: whose objects they read (`decode.spool`), until they are done with.
     attempt: counts up where it begins anew or fails, so that an earlier one's slices are known. died: how many decoders
-    over which neighbour (None: over the file itself); at: the neighbour that is decoded now; beside: those still used.
+    over which neighbour (None: over the file itself); at: the neighbour that is decoded now; neighbours: still used.
     written: slices in slots; released: of them; ended: what is said once all are.
     """
 
     job: DecodeJob
     sent: DecodeJob
-    beside: tuple[NeighbourSource | None, ...]
+    neighbours: tuple[NeighbourSource | None, ...]
     fetched: Fetched | None = None
     attempt: int = 0
     died: Counter[int | None] = field(default_factory=Counter)
@@ -62,7 +62,7 @@ class _JobUnderWay:
             "mtime_ns": job.mtime_ns,
             "headers": job.headers or None,
             "only": job.only,
-            "beside": self.beside or None,
+            "neighbours": self.neighbours or None,
         }
         told = {key: value for key, value in extra.items() if value is not None}
         return {"file": job.file, "path": job.path, "reader": job.reader, **told}
@@ -70,7 +70,7 @@ class _JobUnderWay:
     @property
     def letters(self) -> int:
         """Of all paths in the message."""
-        return len(self.sent.path) + sum(len(source.path) for source in self.beside if source is not None)
+        return len(self.sent.path) + sum(len(source.path) for source in self.neighbours if source is not None)
 
     def begin_anew(self) -> None:
         """Forget what has come of it."""
@@ -280,11 +280,11 @@ class Pool:
         if self._spool is None:
             jobs = list(islice(self._jobs, self._lot))
             self.input_ended = len(jobs) < self._lot
-            return (_JobUnderWay(job, job, job.beside) for job in jobs)
+            return (_JobUnderWay(job, job, job.neighbours) for job in jobs)
         fetched = self._spool.take(self._lot)
         self.input_ended = self._spool.ended
         told = ((one, one.sent) for one in fetched)
-        return (_JobUnderWay(one.job, sent, sent.beside, one) for one, sent in told)
+        return (_JobUnderWay(one.job, sent, sent.neighbours, one) for one, sent in told)
 
     def _done_with(self, work: _JobUnderWay) -> None:
         """No worker reads a job's objects any more."""
@@ -318,8 +318,8 @@ class Pool:
         if message.get("memory"):
             worker.swollen = True
             return
-        if "beside" in message:
-            work.at, worker.since = message["beside"], monotonic()  # each file has the whole of the time
+        if "neighbour" in message:
+            work.at, worker.since = message["neighbour"], monotonic()  # each file has the whole of the time
             return
         for slot, index, header, checksum, look in message.get("filled", ()):
             worker.leases.remove(slot)
@@ -368,7 +368,7 @@ class Pool:
                 self._fail(work, Ended(work.job, reason))
             else:
                 if work.died[at] >= attempts:
-                    work.beside = tuple(None if place == at else source for place, source in enumerate(work.beside))
+                    work.neighbours = tuple(None if n == at else source for n, source in enumerate(work.neighbours))
                 work.begin_anew()
                 self.events.append(Again(work.job))
                 self._again.append(work)
@@ -409,7 +409,7 @@ def _makes_sense(worker: _Worker, message: Any) -> bool:
         return False
     if "ready" in message:
         return not worker.ready
-    if "beside" in message and not _is_beside(worker, message["beside"]):
+    if "neighbour" in message and not _is_neighbour(worker, message["neighbour"]):
         return False
     filled, excluded = message.get("filled", []), message.get("excluded", [])
     if not all(isinstance(entry, list) and len(entry) == 5 and isinstance(entry[2], dict) for entry in filled):
@@ -422,7 +422,7 @@ def _makes_sense(worker: _Worker, message: Any) -> bool:
     return mine and worker.leases.issuperset(slot for slot, *_ in filled)
 
 
-def _is_beside(worker: _Worker, place: Any) -> bool:
-    """True for the place of a neighbour of the worker's first job."""
-    beside = worker.jobs[0].beside if worker.jobs else ()
-    return isinstance(place, int) and 0 <= place < len(beside) and beside[place] is not None
+def _is_neighbour(worker: _Worker, channel: Any) -> bool:
+    """True for the channel of a neighbour of the worker's first job."""
+    sources = worker.jobs[0].neighbours if worker.jobs else ()
+    return isinstance(channel, int) and 0 <= channel < len(sources) and sources[channel] is not None

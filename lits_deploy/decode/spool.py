@@ -58,12 +58,12 @@ class _Object:
 
 @dataclass(eq=False)
 class Fetched:
-    """A job and its objects, there or on their way. own: the job's; near: its neighbours' (`DecodeJob.beside`)."""
+    """A job and its objects, there or on their way. own: the job's; neighbours: theirs (`DecodeJob.neighbours`)."""
 
     job: DecodeJob
     objects: list[_Object] = field(default_factory=list)
     own: _Object | None = None
-    near: tuple[_Object | None, ...] = ()
+    neighbours: tuple[_Object | None, ...] = ()
 
     @property
     def is_ready(self) -> bool:
@@ -81,8 +81,8 @@ class Fetched:
         if self.own is None:
             return self.job
         path, member, serial = self.own.there
-        usable = (None if one is None or one.reason else one.there for one in self.near)
-        return replace(self.job, path=path, member=member, mtime_ns=serial, beside=tuple(usable))
+        usable = (None if one is None or one.reason else one.there for one in self.neighbours)
+        return replace(self.job, path=path, member=member, mtime_ns=serial, neighbours=tuple(usable))
 
 
 class Spool:
@@ -181,8 +181,7 @@ class Spool:
         """A job whose objects are on their way; None where there is no room for them."""
         if not is_object(job.path):
             return Fetched(job)
-        near = [source for source in job.beside if source is not None]
-        wanted = list(dict.fromkeys([job.source, *near]))
+        wanted = list(dict.fromkeys([job.source, *filter(None, job.neighbours)]))
         with self._room:
             new = [source for source in wanted if source not in self._objects]
             if len(new) > len(self._free):
@@ -194,8 +193,8 @@ class Spool:
             objects = [self._objects[source] for source in wanted]
             for one in objects:
                 one.users += 1
-        beside = tuple(source and self._objects[source] for source in job.beside)
-        return Fetched(job, objects, objects[0], beside)
+        neighbours = tuple(source and self._objects[source] for source in job.neighbours)
+        return Fetched(job, objects, objects[0], neighbours)
 
     def _run(self, one: _Object) -> None:
         """In a thread: fetch an object."""

@@ -6,8 +6,8 @@ Started by `decode.pool`, and light: numpy, Pillow and a reader. It talks in JSO
           "member": 12, "mtime_ns": …  with it: the 12th entry of the zip at that path, last changed then
           "headers": true             with it: tell of the slices, decode none
           "only": [40, 41]            with it: no other slices of the file than these
-          "beside": [["…", null, null], null, …]  with it: path, member and mtime_ns of the files that become channels
-                                      of its one slice, null in the middle and where none is (`scans.neighbours`)
+          "neighbours": [["…", null, null], null, …]   with it: path, member and mtime_ns of the files that become
+                                      channels of its one slice, null in the middle and where none is
           {"slots": [9, 10]}                                                             slots that were asked for
           a message with "forget": true first drops every unused slot: the parent took them back
     out   {"ready": true}
@@ -17,7 +17,7 @@ Started by `decode.pool`, and light: numpy, Pillow and a reader. It talks in JSO
            "sha256": "…", "window": "…", "series": {…}, "ms": 0.6}
           {"file": 7, "failed": "the PNG is truncated", "sha256": "…", "series": null, "ms": 0.2}
           {"file": 7, "memory": true}                                                    and the worker ends
-          {"file": 7, "beside": 2}    the neighbour for channel 2 is decoded next: what happens now is its fault
+          {"file": 7, "neighbour": 2}  the neighbour for channel 2 is decoded next: what happens now is its fault
 
 `filled` has slot and index of a slice, its header (`series.SliceHeader`), the checksum of its middle channel and how
 that looks, if it is looked at (`scans.appearance`); `excluded` index, reason and header of one not for the network.
@@ -47,7 +47,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lits_deploy import private
 from lits_deploy.contract import InputContract
 from lits_deploy.decode.checksum import checksum
-from lits_deploy.decode.one_slice import LEAST_KEPT, Kept, OneSlice, bytes_of, check, decode_one, plain, reason_of
+from lits_deploy.decode.one_slice import CACHE_SIZE, FileCache, OneSlice, bytes_of, check, decode_one, plain, reason_of
 from lits_deploy.decode.slots import map_slots
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import Reader, Reading, Slice
@@ -140,7 +140,7 @@ class Decoder:
         self._alone = alone(contract)
         self._memory = map_slots(fd, slots, contract.shape)
         self._readers: dict[str, Reader] = {}
-        self._kept = Kept(max(LEAST_KEPT, 2 * contract.channels))
+        self._cache = FileCache(max(CACHE_SIZE, 2 * contract.channels))
         self._waited = 0.0
 
     def load(self, name: str) -> Reader:
@@ -158,7 +158,7 @@ class Decoder:
         started = perf_counter()
         self._waited = 0.0
         try:
-            window = self._decode_beside(job, answer, report) if "beside" in job else self._decode(job, answer, report)
+            window = self._decode_one(job, answer, report) if "neighbours" in job else self._decode(job, answer, report)
             answer |= {**report.take(), "done": True, "window": window}
         except MemoryError:
             # The heap may be in pieces: a fresh worker tries again, and the next files are not made to pay.
@@ -189,26 +189,26 @@ class Decoder:
         self._decode_frames(frames, job, report)
         return scan.window
 
-    def _decode_beside(self, job: dict[str, Any], answer: dict[str, Any], report: _FileReport) -> str:
-        """Decode a file of one slice, and those beside it unless they are at hand; its window."""
+    def _decode_one(self, job: dict[str, Any], answer: dict[str, Any], report: _FileReport) -> str:
+        """Decode a file of one slice, and its neighbours unless they are cached; its window."""
         own = self._one(job, job["reader"])
         answer |= {"sha256": own.sha256, "series": own.series}
         if own.frame is None:
             raise SliceError(own.failed or "")
         frame = own.frame
         if own.pixels is not None:
-            frame = replace(frame, pixels=stacked([*self._beside(job, own.pixels)]))
+            frame = replace(frame, pixels=stacked([*self._channels(job, own.pixels)]))
         self._decode_frames([frame], job, report)
         return own.window
 
-    def _beside(self, job: dict[str, Any], own: Slice) -> Iterable[Slice | None]:
+    def _channels(self, job: dict[str, Any], own: Slice) -> Iterable[Slice | None]:
         """The channels of a slice, uint8 [1, S, S] each; None for a neighbour that cannot be used."""
-        for place, beside in enumerate(job["beside"]):
-            if beside is None:
-                yield own if place == len(job["beside"]) // 2 else None
+        for channel, neighbour in enumerate(job["neighbours"]):
+            if neighbour is None:
+                yield own if channel == len(job["neighbours"]) // 2 else None
             else:
-                source = dict(zip(("path", "member", "mtime_ns"), beside, strict=True))
-                yield self._one(source, job["reader"], said={"file": job["file"], "beside": place}).pixels
+                source = dict(zip(("path", "member", "mtime_ns"), neighbour, strict=True))
+                yield self._one(source, job["reader"], said={"file": job["file"], "neighbour": channel}).pixels
 
     def _one(self, source: Mapping[str, Any], reader: str, *, said: dict[str, Any] | None = None) -> OneSlice:
         """A file of one slice. said: to the parent, before it is read and decoded."""
@@ -218,7 +218,7 @@ class Decoder:
                 self._link.send(**said)
             return decode_one(source, self.load(reader), self._alone, reading=self._reading, within=self._within)
 
-        return self._kept.get(source, decode)
+        return self._cache.get(source, decode)
 
     def _decode_frames(self, frames: Iterable[Frame], job: dict[str, Any], report: _FileReport) -> None:
         """Decode the slices into slots, as many as the job asks for; reports whenever it needs another slot."""

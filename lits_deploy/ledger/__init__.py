@@ -12,7 +12,7 @@
     look    how a slice looks, in numbers, of one in four (`scans.appearance`): what `drift` compares series by
     second  what a pair says of a slice besides: its U-Net's pixels of liver and tumour, the odds of a lesion by both
     picture a small picture of a suspicious slice with its contours (`report.pictures`), for a page without the scans
-    beside  only where answers depend on other files, too: who stood beside a file (`ledger.neighbours`)
+    beside  only where answers depend on other files, too: a file's neighbours, as a digest (`ledger.neighbours`)
     ctime   when a file's inode last changed, of those that are known (`ledger.altered`)
     volume, ranked  (temporary) which slices belong together, and in which order (`ledger.ranks`)
     found   (temporary) what this start's discovery saw: `adopt` makes it the list of files, `pending` reads it

@@ -30,8 +30,8 @@ CREATE TEMP TABLE IF NOT EXISTS taken (theirs INTEGER PRIMARY KEY, file INTEGER 
 DELETE FROM temp.taken;
 INSERT INTO taken SELECT own.id, file.id FROM {_SAME_FILES} WHERE file.status = 0 AND {_UNCHANGED}
 """
-# Answers here of which the other ledger says otherwise who stands beside their files, or of which a file that may stand
-# beside theirs is to do.
+# Answers here whose files have other neighbours by the other ledger, or of which a file that may be a neighbour is to
+# do.
 _STALE = f"""
 SELECT file.id FROM {_SAME_FILES} LEFT JOIN shard.header AS header ON header.id = own.header
 LEFT JOIN main.beside AS here ON here.file = file.id LEFT JOIN shard.beside AS there ON there.file = own.id
@@ -69,7 +69,7 @@ FROM taken JOIN shard.second AS own ON own.file = theirs
 _SINCE = {"look": _LOOKS, "second": _SECONDS}
 """Tables that a ledger of an older schema has not (`schema.ADDED`), and what carries their rows over."""
 _HAS = "SELECT 1 FROM shard.sqlite_master WHERE name = ?"
-_BESIDE = """
+_NEIGHBOURS = """
 INSERT OR REPLACE INTO main.beside SELECT taken.file, digest FROM taken JOIN shard.beside AS own ON own.file = theirs
 """
 _UNSEALED = "SELECT id FROM main.file WHERE id IN (SELECT file FROM taken) AND digest IS NULL"
@@ -127,10 +127,10 @@ class Absorb:
         """File → its shard, of files that this start's listing has."""
         return {file: shard for file in files for (shard,) in self._db.execute(_SHARD_OF, (file,))}
 
-    def take(self, path: Path, *, beside: bool) -> Taken:
+    def take(self, path: Path, *, neighbours: bool) -> Taken:
         """Carry over the answers of the files that are to do, in one transaction.
 
-        path: of the other ledger, which nobody writes to. beside: they depend on other files (`ledger.neighbours`),
+        path: of the other ledger, which nobody writes to. neighbours: they depend on other files (`ledger.neighbours`),
         and those that hold no more are carried over again. Raises LedgerDamage where rows of the other ledger are not
         those that were written; nothing has changed then.
         """
@@ -140,8 +140,8 @@ class Absorb:
         with self._attached(path), self._transaction():
             self._changed()
             stale: list[int] = []
-            if beside:
-                self._db.execute(schema.BESIDE_TABLE)
+            if neighbours:
+                self._db.execute(schema.NEIGHBOUR_TABLE)
                 stale = [file for (file,) in self._db.execute(_STALE)]
             for file in stale:
                 self._run(schema.DO_AGAIN, file)
@@ -150,8 +150,8 @@ class Absorb:
             for table, statement in _SINCE.items():
                 if self._db.execute(_HAS, (table,)).fetchone():
                     self._run(statement)
-            if beside:
-                self._run(_BESIDE)
+            if neighbours:
+                self._run(_NEIGHBOURS)
             if stale:
                 self._run(schema.DROP_HEADERS)
             unsealed = [file for (file,) in self._db.execute(_UNSEALED)]

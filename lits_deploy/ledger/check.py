@@ -53,7 +53,7 @@ def tables(db: sqlite3.Connection, version: int = schema.SCHEMA) -> str | None:
 @cache
 def _described() -> dict[str, str]:
     db = sqlite3.connect(":memory:")
-    for script in (schema.TABLES, schema.BESIDE):
+    for script in (schema.TABLES, schema.NEIGHBOURS):
         db.executescript(script)
     described = dict(db.execute(_TABLES))
     db.close()

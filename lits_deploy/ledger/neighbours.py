@@ -1,10 +1,10 @@
-"""Files of one slice whose answers depend on the files beside them; `pipeline.neighbours` says which these are.
+"""Files of one slice whose answers depend on neighbouring files; `pipeline.neighbours` says which these are.
 
     ahead   (temporary) header and facts of files that are not done, of whoever has read their headers
-    turn    (temporary) the files in the order of work, each with the numbers of those beside it
-    beside  who stood beside a file when that was last planned, as a digest: an answer holds for these alone
+    queue   (temporary) the files in the order of work, each with the numbers of its neighbours
+    beside  the neighbours of a file when they were last planned, as a digest: an answer holds for these alone
 
-All is on disk but one series. Ledgers in which nothing stands beside anything have none of it.
+All is on disk but one series. Ledgers in which no file has neighbours have none of it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from lits_deploy.ledger.ranks import by_token
 from lits_deploy.ledger.rows import PENDING, HeaderRow, PendingFile
 from lits_deploy.series import Arranged
 
-Near = tuple[int | None, ...]
-"""Numbers of the files beside a file, None for itself."""
+FileNumbers = tuple[int | None, ...]
+"""Numbers of a file's neighbours, None for itself."""
 
 
 class SliceFile(NamedTuple):
-    """A file of one slice: its number, path as it is written, whether it is to be done, and who stood beside it."""
+    """A file of one slice: its number, path as it is written, whether it is to be done, its neighbours' digest."""
 
     file: int
     path: str
@@ -34,10 +34,10 @@ class SliceFile(NamedTuple):
 
 
 class PlannedNeighbours(NamedTuple):
-    """Who stands beside a file, as numbers (empty: nobody) and as a digest; again: its answer holds no more."""
+    """A file's neighbours, as numbers (empty: none) and as a digest; again: its answer holds no more."""
 
     file: int
-    near: Near
+    neighbours: FileNumbers
     digest: str
     again: bool
 
@@ -47,7 +47,7 @@ class NeighbourTable:
 
     def __init__(self, db: sqlite3.Connection, transaction: Callable[[], AbstractContextManager[None]]) -> None:
         self._db, self._transaction = db, transaction
-        self._db.executescript(schema.BESIDE)
+        self._db.executescript(schema.NEIGHBOURS)
 
     def unread(self, kind: str, page: int) -> Iterator[PendingFile]:
         """The files of a kind, pending or failed, of which nothing is known; `put` may be called meanwhile."""
@@ -68,30 +68,30 @@ class NeighbourTable:
             yield [SliceFile(row[4], row[5], row[10] == PENDING, row[11] or "") for row in rows], volumes
 
     def settle(self, plan: Iterable[PlannedNeighbours]) -> None:
-        """Note who stands beside whom in the order of work, and have done again what does not hold."""
+        """Note the neighbours of each file in the order of work, and have done again what does not hold."""
         with self._transaction():
-            self._db.execute("DELETE FROM turn")
+            self._db.execute("DELETE FROM queue")
             for one in plan:
-                near = json.dumps(one.near) if one.near else ""
-                self._db.execute("INSERT INTO turn (file, near) VALUES (?, ?)", (one.file, near))
+                numbers = json.dumps(one.neighbours) if one.neighbours else ""
+                self._db.execute("INSERT INTO queue (file, neighbours) VALUES (?, ?)", (one.file, numbers))
                 self._db.execute("INSERT OR REPLACE INTO beside VALUES (?, ?)", (one.file, one.digest))
                 for statement in schema.DO_AGAIN.split(";\n") if one.again else ():
                     self._db.execute(statement, (one.file,))
             for statement in schema.SETTLE.split(";\n"):
                 self._db.execute(statement)
 
-    def pending(self, page: int) -> Iterator[tuple[PendingFile, Near]]:
-        """The files to do, `page` at a time, with those beside them; files may be recorded meanwhile."""
+    def pending(self, page: int) -> Iterator[tuple[PendingFile, FileNumbers]]:
+        """The files to do, `page` at a time, with their neighbours; files may be recorded meanwhile."""
         after = -(1 << 62)
-        while rows := self._db.execute(schema.PENDING_TURNS, (after, page)).fetchall():
-            yield from ((PendingFile._make(row[:7]), _near(row[7])) for row in rows)
+        while rows := self._db.execute(schema.QUEUED, (after, page)).fetchall():
+            yield from ((PendingFile._make(row[:7]), _numbers(row[7])) for row in rows)
             after = rows[-1][8]
 
-    def near(self, file: int) -> Near:
-        """The numbers of the files beside a file."""
-        row = self._db.execute("SELECT near FROM turn WHERE file = ?", (file,)).fetchone()
-        return () if row is None else _near(row[0])
+    def of(self, file: int) -> FileNumbers:
+        """The numbers of a file's neighbours."""
+        row = self._db.execute("SELECT neighbours FROM queue WHERE file = ?", (file,)).fetchone()
+        return () if row is None else _numbers(row[0])
 
 
-def _near(text: str) -> Near:
+def _numbers(text: str) -> FileNumbers:
     return tuple(json.loads(text)) if text else ()

@@ -134,12 +134,13 @@ ROWS_BY_RANK = ROWS.format(
     order=BY_RANK,
 )
 
-BESIDE_TABLE = "CREATE TABLE IF NOT EXISTS beside (file INTEGER PRIMARY KEY, digest TEXT NOT NULL)"
-BESIDE = f"""
-{BESIDE_TABLE};
+# The table's name is stored: `ALTER TABLE` would rewrite its description, which `check.tables` compares.
+NEIGHBOUR_TABLE = "CREATE TABLE IF NOT EXISTS beside (file INTEGER PRIMARY KEY, digest TEXT NOT NULL)"
+NEIGHBOURS = f"""
+{NEIGHBOUR_TABLE};
 CREATE TEMP TABLE ahead (id INTEGER PRIMARY KEY, token TEXT NOT NULL, study TEXT NOT NULL, patient TEXT NOT NULL,
     info TEXT NOT NULL, facts TEXT NOT NULL, sha256 TEXT);
-CREATE TEMP TABLE turn (number INTEGER PRIMARY KEY, file INTEGER NOT NULL UNIQUE, near TEXT NOT NULL);
+CREATE TEMP TABLE queue (number INTEGER PRIMARY KEY, file INTEGER NOT NULL UNIQUE, neighbours TEXT NOT NULL);
 """
 UNREAD = f"{PENDING_FILES} WHERE kind = ? AND status != 1 AND found.reason IS NULL AND path > ? ORDER BY path LIMIT ?"
 MEMBERS = """
@@ -162,15 +163,15 @@ UPDATE file SET status = 0, reason = NULL, sha256 = NULL, window = NULL, header 
 DROP_HEADERS = "DELETE FROM header WHERE id NOT IN (SELECT header FROM file WHERE header IS NOT NULL)"
 # What stands alone goes first: it may be long.
 SETTLE = f"""
-INSERT INTO turn SELECT -id, id, '' FROM file WHERE status = 0 AND id NOT IN (SELECT file FROM turn);
+INSERT INTO queue SELECT -id, id, '' FROM file WHERE status = 0 AND id NOT IN (SELECT file FROM queue);
 {DROP_HEADERS};
 DELETE FROM beside WHERE file NOT IN (SELECT id FROM file)
 """
-PENDING_TURNS = """
+QUEUED = """
 SELECT file.id, file.path, found.place, found.kind, found.container, found.member, found.mtime_ns,
-       turn.near, turn.number
-FROM turn JOIN file ON file.id = turn.file JOIN found USING (path)
-WHERE file.status = 0 AND turn.number > ? ORDER BY turn.number LIMIT ?
+       queue.neighbours, queue.number
+FROM queue JOIN file ON file.id = queue.file JOIN found USING (path)
+WHERE file.status = 0 AND queue.number > ? ORDER BY queue.number LIMIT ?
 """
 
 DOUBTFUL = """

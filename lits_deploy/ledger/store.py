@@ -150,7 +150,7 @@ class Ledger(LedgerFile):
         return self.counts()
 
     @cached_property
-    def beside(self) -> NeighbourTable:
+    def neighbours(self) -> NeighbourTable:
         """What else answers depend on than their own files."""
         return NeighbourTable(self._db, self._transaction)
 

@@ -1,10 +1,10 @@
-"""Who is beside whom, for networks of several channels: headers are read first, `lits_deploy.series` arranges.
+"""Neighbouring slices, for networks of several channels: headers are read first, `lits_deploy.series` arranges.
 
 Slices of one file have their neighbours there (`scans.neighbours.in_file`); this is about files of one slice. A picture
 says all of it in its path, a DICOM file in its header; files that are done have told theirs. All files of the run's
 scope take part, done, failed or pending; one whose header cannot be read stands alone.
-An answer holds for the files that stood beside its own: it is made again where others do now, and where one of them is
-to be done, because it changed, is new or failed.
+A result depends on its neighbours: it is made again where they are other files now, and where one of them is to do, for
+it changed, is new or failed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from time import monotonic
 from lits_deploy.decode.job import DecodeJob, NeighbourSource
 from lits_deploy.files import canonical_json, sha256_bytes
 from lits_deploy.ledger import HeaderRow
-from lits_deploy.ledger.neighbours import Near, PlannedNeighbours
+from lits_deploy.ledger.neighbours import FileNumbers, PlannedNeighbours
 from lits_deploy.pipeline import defaults
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.options import Progress
@@ -35,39 +35,39 @@ _Told = tuple[int, HeaderRow, str, str | None]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Plans a run's files once the ledger has adopted them, and then gives them out with those beside them."""
+    """Plans a run's files once the ledger has adopted them, and then gives them out with their neighbours."""
 
     run: RunContext
     _recent: dict[int, NeighbourSource] = field(default_factory=dict, repr=False)
 
     def plan(self) -> None:
-        """Read the headers that are not known, and have the ledger know who is beside whom.
+        """Read the headers that are not known, and have the ledger know who neighbours whom.
 
         Raises KeyboardInterrupt when asked to stop: the same run goes on from there.
         """
-        beside, told = self.run.ledger.beside, self._told()
+        table, told = self.run.ledger.neighbours, self._told()
         while some := list(islice(told, _LOT)):
-            beside.put(some)
-        beside.settle(self._planned())
+            table.put(some)
+        table.settle(self._planned())
 
     def jobs(self) -> Iterator[DecodeJob]:
-        """The files to do with those beside them, series by series and along each."""
-        for row, near in self.run.ledger.beside.pending(defaults.PAGE):
+        """The files to do with their neighbours, series by series and along each."""
+        for row, numbers in self.run.ledger.neighbours.pending(defaults.PAGE):
             job = DecodeJob.of(row, self.run.listing.real_path)
             self._recent[row.file] = job.source
-            yield replace(job, beside=self._sources(near))
+            yield replace(job, neighbours=self._sources(numbers))
             while len(self._recent) > _RECENT:  # the oldest first
                 del self._recent[next(iter(self._recent))]
 
     def of(self, file: int) -> tuple[NeighbourSource | None, ...]:
-        """The files that become the channels of a file of one slice (`DecodeJob.beside`)."""
-        return self._sources(self.run.ledger.beside.near(file))
+        """The files that become the channels of a file of one slice (`DecodeJob.neighbours`)."""
+        return self._sources(self.run.ledger.neighbours.of(file))
 
-    def _sources(self, near: Near) -> tuple[NeighbourSource | None, ...]:
-        wanted = {number for number in near if number is not None and number not in self._recent}
+    def _sources(self, numbers: FileNumbers) -> tuple[NeighbourSource | None, ...]:
+        wanted = {number for number in numbers if number is not None and number not in self._recent}
         for row in self.run.ledger.staged_files(sorted(wanted)):
             self._recent[row.file] = DecodeJob.of(row, self.run.listing.real_path).source
-        return tuple(None if number is None else self._recent[number] for number in near)
+        return tuple(None if number is None else self._recent[number] for number in numbers)
 
     def _told(self) -> Iterator[_Told]:
         """What headers and paths say of files of one slice."""
@@ -92,18 +92,18 @@ class Neighbours:
                 run.hooks.on_progress(Progress(files=files, done=0, failed=0, slices=0, seconds=0.0, note=note))
 
     def _unread(self, kind: str) -> Iterator[DecodeJob]:
-        for row in self.run.ledger.beside.unread(kind, defaults.PAGE):
+        for row in self.run.ledger.neighbours.unread(kind, defaults.PAGE):
             yield DecodeJob.of(row, self.run.listing.real_path, headers=True)
 
     def _planned(self) -> Iterator[PlannedNeighbours]:
         ledger, channels = self.run.ledger, self.run.contract.channels
-        for members, volumes in ledger.beside.arranged(named=ledger.named):
+        for members, volumes in ledger.neighbours.arranged(named=ledger.named):
             for volume in volumes:
                 for i, others in volume.neighbours(channels).items():
-                    near = [None if other == i else members[other] for other in others]
-                    if not any(near):
-                        near = []
-                    paths = canonical_json([one and one.path for one in near])
-                    digest = sha256_bytes(paths.encode())[:16] if near else ""
-                    again = digest != members[i].digest or any(one and one.pending for one in near)
-                    yield PlannedNeighbours(members[i].file, tuple(one and one.file for one in near), digest, again)
+                    files = [None if other == i else members[other] for other in others]
+                    if not any(files):
+                        files = []
+                    paths = canonical_json([one and one.path for one in files])
+                    digest = sha256_bytes(paths.encode())[:16] if files else ""
+                    again = digest != members[i].digest or any(one and one.pending for one in files)
+                    yield PlannedNeighbours(members[i].file, tuple(one and one.file for one in files), digest, again)

@@ -15,7 +15,7 @@ from lits_deploy.procedure import procedure_line, procedure_on
 from lits_deploy.report import pair
 from lits_deploy.report.view import ReportPicture, ReportView, SeriesView
 from lits_deploy.studies import SeriesSummary
-from lits_deploy.synthetic import BESIDE, MARK
+from lits_deploy.synthetic import CAVEAT, MARK
 
 DASH = "–"
 SCANS_SHOWN = 5
@@ -177,7 +177,7 @@ def tested(view: ReportView) -> str | None:
     if test.get("rule", ARGMAX) != _decided(view).get("rule", ARGMAX):
         return None  # measured under another rule than this run's
     line = lesions_line(test, abstains=view.about["abstain_below"] is not None)
-    return f"{BESIDE} {line}" if line and test["synthetic"] else line
+    return f"{CAVEAT} {line}" if line and test["synthetic"] else line
 
 
 def promised(view: ReportView) -> str | None:

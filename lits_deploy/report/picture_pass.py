@@ -138,9 +138,9 @@ def _decoded(run: RunContext, missing: Iterable[Key]) -> dict[Key, Slice]:
     for file, index in sorted(missing):
         only.setdefault(file, []).append(index)
     ledger, real_path = run.output.ledger, run.listing.real_path
-    neighbours = Neighbours(run) if run.contract.channels > 1 else None
+    neighbours_of = Neighbours(run).of if run.contract.channels > 1 else lambda _: ()
     jobs = [
-        DecodeJob.of(row, real_path, only=tuple(only[row.file]), beside=neighbours.of(row.file) if neighbours else ())
+        DecodeJob.of(row, real_path, only=tuple(only[row.file]), neighbours=neighbours_of(row.file))
         for row in ledger.staged_files(only)
     ]
     if not jobs:  # no worker is waited for, where all was done before

@@ -192,7 +192,7 @@ def _absorbed(run: MergeRun, job: JobFolder, shards: Sequence[PublishedShard]) -
         if run.stop.requested:
             break
         try:
-            taken = run.ledger.absorb.take(one.path, beside=run.contract.channels > 1)
+            taken = run.ledger.absorb.take(one.path, neighbours=run.contract.channels > 1)
         except LedgerDamage as error:
             raise damaged(job, one.entry, str(error)) from error
         let_go(job, one)

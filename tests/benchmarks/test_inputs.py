@@ -15,7 +15,7 @@ from benchmarks.peers.lineup import find_scans
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import ContractError, DataError, UserError
 from lits_deploy.files import sha256_bytes
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
 from train.data.layout import read_layout
@@ -126,7 +126,7 @@ def test_without_data_phantoms_and_where_they_do_not_fit_goldens(bundle: Bundle,
     assert phantoms.slices.shape == (5, 1, 256, 256)
     assert phantoms.targets is not None
     assert phantoms.masks is None
-    assert phantoms.notes == (BESIDE,)
+    assert phantoms.notes == (CAVEAT,)
     assert phantoms.line().endswith("5 SYNTHETIC slices")
     goldens = choose_inputs(make_tiny_bundle(tmp_path / "small", size=64, crop=56), None)
     assert goldens.targets is None

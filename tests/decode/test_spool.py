@@ -49,9 +49,9 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Store], Spool]]:
         one.close()
 
 
-def job(name: str, *beside: str | None) -> DecodeJob:
-    near = tuple(None if one is None else NeighbourSource(f"s3://b/{one}", None, 7) for one in beside)
-    return DecodeJob(1, f"s3://b/{name}", READER, name=name, mtime_ns=7, beside=near)
+def job(name: str, *names: str | None) -> DecodeJob:
+    neighbours = tuple(None if one is None else NeighbourSource(f"s3://b/{one}", None, 7) for one in names)
+    return DecodeJob(1, f"s3://b/{name}", READER, name=name, mtime_ns=7, neighbours=neighbours)
 
 
 def taken(of: Spool, count: int) -> list[Fetched]:
@@ -85,10 +85,10 @@ def test_neighbours_are_fetched_once_and_told_apart_from_what_lay_there(make: Ca
     of = make(store)
     of.begin(iter([job("a", None, None, "b"), job("b", "a", None, "c"), job("c", "b", None, "d")]))
     one, two, three = taken(of, 3)
-    assert [near and content(near.path) for near in one.sent.beside] == [None, None, b"b"]
-    assert [near and content(near.path) for near in two.sent.beside] == [b"a", None, b"c"]
-    assert [near and content(near.path) for near in three.sent.beside] == [b"b", None, None]
-    assert one.sent.beside[2] == NeighbourSource(two.sent.path, None, two.sent.mtime_ns)
+    assert [other and content(other.path) for other in one.sent.neighbours] == [None, None, b"b"]
+    assert [other and content(other.path) for other in two.sent.neighbours] == [b"a", None, b"c"]
+    assert [other and content(other.path) for other in three.sent.neighbours] == [b"b", None, None]
+    assert one.sent.neighbours[2] == NeighbourSource(two.sent.path, None, two.sent.mtime_ns)
     assert sorted(store.asked) == ["a", "b", "c", "d"]
     assert three.reason is None
     serials = {one.sent.mtime_ns, two.sent.mtime_ns, three.sent.mtime_ns}

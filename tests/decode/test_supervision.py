@@ -171,7 +171,7 @@ def test_workers_that_cannot_start_are_told_with_their_words(
 
 @pytest.mark.parametrize(
     "nonsense",
-    [{"file": 99, "filled": [0, 1, 2], "ms": 1}, {"file": 1, "beside": 0}, [1]],
+    [{"file": 99, "filled": [0, 1, 2], "ms": 1}, {"file": 1, "neighbour": 0}, [1]],
     ids=["slots", "neighbour", "list"],
 )
 def test_a_worker_that_talks_nonsense_is_replaced(
@@ -268,7 +268,7 @@ def test_queues_are_deep_enough_never_to_run_dry() -> None:
 
 def test_how_a_slice_looks_is_checked() -> None:
     """It goes into the ledger as it is said."""
-    work = SimpleNamespace(job=SimpleNamespace(file=1), beside=())
+    work = SimpleNamespace(job=SimpleNamespace(file=1), neighbours=())
     worker: Any = SimpleNamespace(ready=True, jobs=[work], leases={3})
     for look, sound in (([], True), ([1] * len(GREY), True), ([1], False), (None, False), ([1e9] * len(GREY), False)):
         message = {"file": 1, "filled": [[3, 0, {}, 7, look]], "excluded": []}

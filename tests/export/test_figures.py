@@ -33,7 +33,7 @@ from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.page import page
 from lits_deploy.report.view import view
 from lits_deploy.runtime import RuntimeInfo
-from lits_deploy.synthetic import BESIDE
+from lits_deploy.synthetic import CAVEAT
 from tiny_bundle import make_tiny_bundle, with_manifest
 from tiny_data import make_tiny_data
 from tiny_network import train_tiny_network
@@ -125,16 +125,16 @@ def test_figures_of_phantoms_say_synthetic_wherever_they_stand(
     bundle: Bundle, evaluations: dict[str, Evaluation], tmp_path: Path
 ) -> None:
     card = " ".join((bundle.folder / "README.md").read_text().split())
-    assert card.count(BESIDE) == 4, "test, validate, calibration and what it will miss"
+    assert card.count(CAVEAT) == 4, "test, validate, calibration and what it will miss"
     inspected = " ".join(CliRunner().invoke(app, ["bundle", "inspect", str(bundle.folder)]).output.split())
-    assert BESIDE in inspected
+    assert CAVEAT in inspected
     assert "phantoms/test, 35 slices of 2 patients (1 more could not be used), SYNTHETIC" in inspected
     assert "72 slices of phantoms/validate (SYNTHETIC)" in inspected
     text = report(bundle, tmp_path)
-    assert f"{BESIDE} Measured on 35 slices of 2 phantoms it had not seen" in text
+    assert f"{CAVEAT} Measured on 35 slices of 2 phantoms it had not seen" in text
     assert "35 slices of 2 patients (1 more could not be used), SYNTHETIC: accuracy" in text
     assert "fitted on 72 slices of 4 patients, SYNTHETIC" in text
-    assert evaluations["test"].document["marks"][0] == BESIDE
+    assert evaluations["test"].document["marks"][0] == CAVEAT
     assert evaluations["test"].document["data"]["synthetic"] is True
 
 

@@ -35,7 +35,7 @@ from scan_files import WINDOW, body, ct, dicom_bytes, enhanced, nifti
 from tiny_bundle import make_tiny_bundle
 
 GREYS = ("picture",)
-"""Pictures that `hostile_reader` makes: their names tell their places, their content what happens."""
+"""Pictures that `hostile_reader` makes: their names give their order, their content what happens."""
 
 
 class Seeing(FakeRuntime):
@@ -53,7 +53,7 @@ class Seeing(FakeRuntime):
         return super()._infer(mixed.astype(np.uint8))
 
     @property
-    def beside(self) -> dict[int, tuple[int, ...]]:
+    def neighbours(self) -> dict[int, tuple[int, ...]]:
         """Value of a slice → of its channels; each slice came once."""
         middle = self.shape[0] // 2
         assert len({row[middle] for row in self.seen}) == len(self.seen)
@@ -76,7 +76,7 @@ def greys(folder: Path, *values: int, start: int = 1, series: str = "s", **other
     return tricks(folder, **{f"{series}_{k}": f"grey {value}" for k, value in enumerate(values, start)} | others)
 
 
-def test_pictures_have_those_beside_them_in_their_series(bundle: Bundle, tmp_path: Path) -> None:
+def test_pictures_have_their_neighbours_in_their_series(bundle: Bundle, tmp_path: Path) -> None:
     greys(tmp_path / "scans", *range(10, 22))  # s_10 comes before s_2 by name
     greys(tmp_path / "scans", 101, 102, series="t")
     greys(tmp_path / "scans/other", 201, start=3)
@@ -85,7 +85,7 @@ def test_pictures_have_those_beside_them_in_their_series(bundle: Bundle, tmp_pat
     classify(bundle, tmp_path / "scans", tmp_path / "out", network, read=GREYS)
     expected = {value: (max(value - 1, 10), value, min(value + 1, 21)) for value in range(10, 22)}
     expected |= {101: (101, 101, 102), 102: (101, 102, 102), 201: (201,) * 3, 77: (77,) * 3}
-    assert network.beside == expected
+    assert network.neighbours == expected
     assert set(outcome(tmp_path / "out").values()) == {"ok"}
 
 
@@ -106,7 +106,7 @@ def test_a_neighbour_that_cannot_be_used_is_replaced(tmp_path: Path) -> None:
     scans = greys(tmp_path / "scans", 1, 2, s_3="fail", s_4="wrong shape", s_5="grey 5", s_6="slices 2", s_7="grey 7")
     network = Seeing(5)
     classify(five, scans, tmp_path / "out", network, read=GREYS)
-    assert network.beside == {1: (1, 1, 1, 2, 2), 2: (1, 1, 2, 2, 2), 5: (5, 5, 5, 5, 7), 7: (5, 7, 7, 7, 7)}
+    assert network.neighbours == {1: (1, 1, 1, 2, 2), 2: (1, 1, 2, 2, 2), 5: (5, 5, 5, 5, 7), 7: (5, 7, 7, 7, 7)}
     assert {path: reason for path, reason in outcome(tmp_path / "out").items() if reason != "ok"} == {
         "s_3.test": "broken on purpose",
         "s_4.test": "the decoder failed (TypeError)",
@@ -123,7 +123,7 @@ def test_a_neighbour_that_ends_its_decoder_costs_itself_alone(bundle: Bundle, tm
         limits: dict[str, Any] = {"time_limit_s": 0.6, "memory_limit_mib": 64}
         summary = classify(bundle, scans, out, network, read=GREYS, workers=workers, **limits)
         assert (summary.slices, summary.failed) == (7, 1)
-        assert network.beside == {
+        assert network.neighbours == {
             1: (1, 1, 2),
             2: (1, 2, 3),
             3: (2, 3, 3),
@@ -141,7 +141,7 @@ def test_a_decoder_that_dies_once_over_a_neighbour_costs_no_channel(bundle: Bund
     network = Seeing()
     summary = classify(bundle, scans, tmp_path / "out", network, read=GREYS, workers=1)
     assert (summary.slices, summary.failed) == (3, 0)
-    assert network.beside == {1: (1, 1, 2), 2: (1, 2, 0), 0: (2, 0, 0)}
+    assert network.neighbours == {1: (1, 1, 2), 2: (1, 2, 0), 0: (2, 0, 0)}
 
 
 def volume(count: int = 5) -> list[np.ndarray[Any, Any]]:
@@ -227,7 +227,7 @@ def stop_after_a_volume(stop: Stop, progress: Progress) -> None:
         stop.request()
 
 
-def test_slices_are_done_again_when_what_is_beside_them_changes(bundle: Bundle, tmp_path: Path) -> None:
+def test_slices_are_done_again_when_their_neighbours_change(bundle: Bundle, tmp_path: Path) -> None:
     scans, out = greys(tmp_path / "scans", *range(10, 20)), tmp_path / "out"
     classify(bundle, scans, out, read=GREYS)
 
@@ -235,7 +235,7 @@ def test_slices_are_done_again_when_what_is_beside_them_changes(bundle: Bundle, 
         change()
         network = Seeing()
         classify(bundle, scans, out, network, read=GREYS, **more)
-        assert set(network.beside) == expected
+        assert set(network.neighbours) == expected
         classify(bundle, scans, tmp_path / "fresh", read=GREYS, overwrite=True)
         assert (out / "slices.csv").read_bytes() == (tmp_path / "fresh/slices.csv").read_bytes()
 
@@ -255,12 +255,12 @@ def test_parts_of_a_folder_have_their_neighbours_there(bundle: Bundle, tmp_path:
     for only in ({"one"}, {"two"}):
         network = Seeing()
         classify(bundle, inbox, tmp_path / "out", network, read=GREYS, only=only)
-        seen.append(network.beside)
+        seen.append(network.neighbours)
     greys(inbox / "one", 12, start=3)
     network = Seeing()
     classify(bundle, inbox, tmp_path / "out", network, read=GREYS, only={"one"})
     assert seen == [{10: (10, 10, 11), 11: (10, 11, 11)}, {20: (20, 20, 21), 21: (20, 21, 21)}]
-    assert network.beside == {11: (10, 11, 12), 12: (11, 12, 12)}
+    assert network.neighbours == {11: (10, 11, 12), 12: (11, 12, 12)}
     assert len(rows(tmp_path / "out")) == 5
 
 
@@ -317,11 +317,11 @@ def test_pictures_are_drawn_over_what_the_network_saw(
     finish = reporter(bundle, options, segmenter=unet)
     with read_tricks_as(*GREYS):
         run_folder(bundle, [scans], tmp_path / "out", options=options, runtime=network, hooks=RunHooks(finish=finish))
-    assert {227, 240} < set(drawing.beside), "of both kinds of files"
+    assert {227, 240} < set(drawing.neighbours), "of both kinds of files"
     half = channels // 2
-    assert drawing.beside == {value: network.beside[value][1 - half : 2 + half] for value in drawing.beside}
+    assert drawing.neighbours == {value: network.neighbours[value][1 - half : 2 + half] for value in drawing.neighbours}
     with Ledger(tmp_path / "out") as ledger:
-        assert len(list(ledger.pictures())) == len(drawing.beside)
+        assert len(list(ledger.pictures())) == len(drawing.neighbours)
 
 
 def test_a_segmenter_that_sees_more_than_the_classifier_is_refused(bundle: Bundle, tmp_path: Path) -> None:
@@ -337,5 +337,5 @@ def test_masks_are_of_the_slice_in_the_middle(tmp_path: Path) -> None:
     options = ClassifyOptions(salt=SALT)
     with read_tricks_as(*GREYS):
         run_folder(unet, [scans], tmp_path / "out", task="segment", options=options, runtime=network)
-    assert network.beside == {50: (50, 50, 70), 70: (50, 70, 80), 80: (70, 80, 80)}
+    assert network.neighbours == {50: (50, 50, 70), 70: (50, 70, 80), 80: (70, 80, 80)}
     assert [row["label"] for row in rows(tmp_path / "out")] == ["0", "1", "1"]

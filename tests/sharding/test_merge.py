@@ -127,12 +127,12 @@ def test_a_merge_that_is_killed_goes_on_where_it_was(
     do_shards(bundle, job)
     take, taken = Absorb.take, list[Path]()
 
-    def dies(self: Absorb, path: Path, *, beside: bool) -> Taken:
+    def dies(self: Absorb, path: Path, *, neighbours: bool) -> Taken:
         if len(taken) % 2:
             taken.append(path)
             raise KeyboardInterrupt
         taken.append(path)
-        return take(self, path, beside=beside)
+        return take(self, path, neighbours=neighbours)
 
     with monkeypatch.context() as patch:
         patch.setattr(Absorb, "take", dies)

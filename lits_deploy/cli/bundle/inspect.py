@@ -135,7 +135,7 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
     """Figures of the files themselves, of each on each split; what only training measured is said to be that."""
     from lits_deploy.measured import IN_TRAINING, figures_line, figures_of, measured_on
     from lits_deploy.procedure import procedure_of, taught_by_all
-    from lits_deploy.synthetic import BESIDE, is_synthetic
+    from lits_deploy.synthetic import CAVEAT, is_synthetic
 
     dataset, lines = _dict(training.get("dataset")), []
     measured, procedure = False, procedure_of(metrics)
@@ -158,8 +158,8 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
             )
             continue
         told = next(iter(found.values()))
-        if told["synthetic"] and BESIDE not in lines:
-            lines.insert(0, BESIDE)
+        if told["synthetic"] and CAVEAT not in lines:
+            lines.insert(0, CAVEAT)
         lines.append(f"{whose}on {measured_on(told)}{note}")
         lines += [f"  {name} ({told['runtime']}): {figures_line(told)}" for name, told in found.items()]
         measured = True
