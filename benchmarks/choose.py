@@ -165,8 +165,8 @@ def _reason(ranked: list[Row], bad: list[Row], limits: ChoiceLimits) -> str:
     within = f" within the limits ({', '.join(asked)})" if asked else ""
     if not ranked:
         nearest = next((row for row in bad if row["error"] is None), None)
-        near = "" if nearest is None else f" Nearest: {title(nearest)}: {nearest['verdict']}."
-        return f"Nothing that was measured can be recommended{within}; the verdicts say why.{near}"
+        hint = "" if nearest is None else f" Nearest: {title(nearest)}: {nearest['verdict']}."
+        return f"Nothing that was measured can be recommended{within}; the verdicts say why.{hint}"
     best = ranked[0]
     fast = sum(_rate(row) >= (1 - ALIKE) * _rate(best) for row in ranked)
     alike = f"the highest balanced accuracy, then smallest, of {fast} about equally fast ones"

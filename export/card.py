@@ -281,8 +281,8 @@ def _measured_too(artifact: Artifact, metrics: dict[str, Any]) -> list[str]:
     if test is None or test.get("rule", ARGMAX) != artifact.operating_point:
         return []
     line = lesions_line(test, abstains=artifact.abstain_below is not None)
-    beside = f"{CAVEAT} " if test["synthetic"] and not is_synthetic(artifact.promise) else ""
-    return ["", f"{beside}This very file: {line[:1].lower()}{line[1:]}"] if line else []
+    caveat = f"{CAVEAT} " if test["synthetic"] and not is_synthetic(artifact.promise) else ""
+    return ["", f"{caveat}This very file: {line[:1].lower()}{line[1:]}"] if line else []
 
 
 def _rested_on(promise: dict[str, Any], part: str) -> str:

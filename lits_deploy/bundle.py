@@ -289,6 +289,6 @@ def _no_bundle(folder: Path) -> BundleError:
         there = [path.name for path in folder.parent.iterdir() if (path / MANIFEST).is_file() or path.suffix == ".zip"]
     except OSError:
         there = []
-    near = difflib.get_close_matches(folder.name, there, n=1) or (there if len(there) == 1 else [])
-    fix = f"is it {folder.parent / near[0]}?" if near else "check the path of the bundle"
+    close = difflib.get_close_matches(folder.name, there, n=1) or (there if len(there) == 1 else [])
+    fix = f"is it {folder.parent / close[0]}?" if close else "check the path of the bundle"
     return BundleError(f"There is no {folder}.", fix=fix)

@@ -54,15 +54,15 @@ def scans(tmp_path: Path) -> Path:
 
 def out_of(kind: str, out: Path, *, ledger: Path | None = None) -> Path:
     """An OUT as that version left it; ledger: the folder of `--ledger`."""
-    source, beside = RELEASED / kind, ledger or out
-    for folder in {out, beside}:
+    source, target = RELEASED / kind, ledger or out
+    for folder in {out, target}:
         folder.mkdir(mode=0o700, parents=True)
-    db = sqlite3.connect(beside / FILE_NAME)
+    db = sqlite3.connect(target / FILE_NAME)
     db.execute("PRAGMA journal_mode = WAL")
     db.executescript((source / "ledger.sql").read_text(encoding="utf-8"))
     db.close()
-    shutil.copy(source / "salt", beside / SALT_FILE)
-    (beside / LOCK).touch()
+    shutil.copy(source / "salt", target / SALT_FILE)
+    (target / LOCK).touch()
     for name in ("slices.csv", "studies.csv"):
         shutil.copy(source / name, out)
     run = json.loads((source / "run.json").read_text(encoding="utf-8"))

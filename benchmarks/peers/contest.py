@@ -147,7 +147,7 @@ def summary(contest: Contest, rounds: list[dict[str, Result]]) -> list[Result]:
                 }
                 for batch in models[0]["slices_per_second"]
             }
-        elif bare := next((e.name for e in contest.entries if e.bare and e.beside(entry)), None):
+        elif bare := next((e.name for e in contest.entries if e.bare and e.same_file(entry)), None):
             rates = [results[bare]["model"]["slices_per_second"][str(CPU_BATCH)] for results in rounds]
             row["overhead"] = overhead(row, rates) | time_spent(folders[-1])
         rows.append(row)

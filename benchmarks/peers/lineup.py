@@ -58,7 +58,7 @@ class LineupEntry:
         """True for a library's own calls one after another: what our overhead is over."""
         return self.module == _BARE and self.mode != "throughput"
 
-    def beside(self, other: LineupEntry) -> bool:
+    def same_file(self, other: LineupEntry) -> bool:
         """The same file on the same library."""
         return (self.library, self.artifact) == (other.library, other.artifact)
 

@@ -13,7 +13,7 @@ from lits_deploy.fusion import lesion_log_odds, no_liver_log_odds, probability
 from lits_deploy.studies import NEIGHBOURS, suspicion
 from train.out_of_fold import OutOfFold
 
-BESIDE_A_LESION = 2
+MARGIN = 2
 """Slices on either side of a lesion that are left out with it."""
 
 Floats = npt.NDArray[np.float64]
@@ -65,8 +65,8 @@ class SeriesAnswersInOrder:
 
     def __init__(self, patient: str, fold: int, odds: Floats, liver: Bools, lesion: Bools) -> None:
         self.patient, self.fold, self.odds, self.liver, self.lesion = patient, fold, odds, liver, lesion
-        near = np.convolve(lesion, np.ones(2 * BESIDE_A_LESION + 1), "same") > 0
-        self.rest = ~near
+        around = np.convolve(lesion, np.ones(2 * MARGIN + 1), "same") > 0
+        self.rest = ~around
 
     @property
     def ill(self) -> bool:

@@ -120,8 +120,8 @@ def artifacts_of(
     calibration, promise = calibration_of(evidence, temperature, fitted.abstain), evidence.promise()
     found = []
     for name, artifact in ours.items():
-        beside = name if name in theirs else "fp32"
-        if beside != name:
+        other = name if name in theirs else "fp32"
+        if other != name:
             say(f"note: the U-Net has no {name}: its fp32 stands beside the classifier's {name}")
         taken_over = {} if name == "fp32" else {"taken_over": {"from": "fp32", "moved_by_slices": 0}}
         found.append(
@@ -133,7 +133,7 @@ def artifacts_of(
                 operating_point=rule,
                 operating_points=points,
                 promise=promise,
-                fusion={**fitted.fusion.record(), "segmenter": beside},
+                fusion={**fitted.fusion.record(), "segmenter": other},
             )
         )
     return tuple(found)

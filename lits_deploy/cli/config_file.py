@@ -84,8 +84,8 @@ def refuse_unknown_variables(command: Any, prefix: str, environment: Mapping[str
     for name in sorted(environment):
         word = name.removeprefix(start)
         if name.startswith(start) and word not in known and not OF_KUBERNETES.fullmatch(word):
-            near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-            fix = f"did you mean {known[near[0]]}?" if near else "unset it; docs/cli.md lists the options"
+            close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+            fix = f"did you mean {known[close[0]]}?" if close else "unset it; docs/cli.md lists the options"
             raise UserError(f"The environment variable {printable(name)} sets no option.", fix=fix)
 
 
@@ -106,5 +106,5 @@ def _parsed(path: Path, text: bytes) -> dict[str, Any]:
 
 
 def _meant(word: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+    close = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(known))}"

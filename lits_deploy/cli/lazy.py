@@ -112,8 +112,8 @@ class LazyCommands(TyperGroup):
         """The command that the first word names; a usage error suggests the one that was meant."""
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self.commands_here:
-            near = difflib.get_close_matches(name, self.commands_here, n=2, cutoff=0.6)
-            meant = f" Did you mean {' or '.join(f'`{word}`' for word in near)}?" if near else ""
+            close = difflib.get_close_matches(name, self.commands_here, n=2, cutoff=0.6)
+            meant = f" Did you mean {' or '.join(f'`{word}`' for word in close)}?" if close else ""
             ctx.fail(f"No such command `{name}`.{meant}")
         found = super().resolve_command(ctx, args)
         prefix = f"{ctx.auto_envvar_prefix}_{name}".upper().replace("-", "_")

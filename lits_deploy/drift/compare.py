@@ -95,9 +95,9 @@ def promise(reference: DriftReference | None) -> str:
     series = reference.series
     if not marked_of(series):
         return f"Of its {series} training series too little is kept to say which others are unlike them."
-    known, beside = len(reference.numbers), f" ({MARK})" if reference.synthetic else ""
+    known, mark = len(reference.numbers), f" ({MARK})" if reference.synthetic else ""
     return (
-        f"Series unlike its {series} training series{beside} are marked, by {known} numbers of each; of 100 series "
+        f"Series unlike its {series} training series{mark} are marked, by {known} numbers of each; of 100 series "
         f"that are like them, about {100 * rate(series):.0f} are marked by chance."
     )
 

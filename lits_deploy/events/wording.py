@@ -77,7 +77,7 @@ def _words(error: UserError, name: str, position: int | None, said: str) -> str:
     at = [error.made_at[0], *takewhile(_is_ours, error.made_at[1:])]
     found = list(islice(_templates(value, at), _MOST))
     if isinstance(value, ast.Attribute):  # a record that a module which is imported here has filled
-        found += _texts_near(error.made_at[0][0])
+        found += _texts_of_folder(error.made_at[0][0])
     fitting = [one for one in found if any(map(str.isalpha, "".join(_literals(one)))) and _fits(one, said)]
     return "".join(max(fitting, key=lambda one: len("".join(_literals(one)))) if fitting else ())
 
@@ -136,7 +136,7 @@ def _constants(filename: str, name: str) -> Iterator[str]:
             yield value
 
 
-def _texts_near(filename: str) -> Iterator[Template]:
+def _texts_of_folder(filename: str) -> Iterator[Template]:
     """All texts of more than a word in a file, and in the modules that it imports names from."""
     imports = [one for one in ast.walk(_tree(filename) or _NOTHING) if isinstance(one, ast.ImportFrom)]
     modules = [sys.modules.get(one.module or "") for one in imports]

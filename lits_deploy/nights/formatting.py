@@ -34,10 +34,10 @@ def counted(night: Night) -> str:
     text = f"{night.series:,} series. Below, each of {studies} counts once, by its longest series."
     if night.reference is None or not night.series or not (share := rate(night.reference.series)):
         return text
-    beside = f" ({MARK})" if night.reference.synthetic else ""
+    mark = f" ({MARK})" if night.reference.synthetic else ""
     return (
         f"{night.marked:,} of {night.series:,} series that could be compared one by one "
-        f"{'is' if night.marked == 1 else 'are'} unlike the {night.reference.series:,} training series{beside}; about "
+        f"{'is' if night.marked == 1 else 'are'} unlike the {night.reference.series:,} training series{mark}; about "
         f"{share * night.series:.1f} would be marked by chance. Below, each of {studies} counts once, by its longest "
         "series."
     )

@@ -199,11 +199,11 @@ def compared(view: ReportView) -> str:
         return f"No series was compared with those that it was trained on: {why[0][0]}." if why else ""
     assert view.reference is not None
     known = view.reference.series
-    beside = f", {MARK}" if view.reference.synthetic else ""
+    mark = f", {MARK}" if view.reference.synthetic else ""
     share = rate(known)
     text = (
         f"{unlike:,} of {amount(unlike + like, 'series', 'series')} {'is' if unlike == 1 else 'are'} unlike the "
-        f"{known:,} training series{beside}. Even if all were like them, about {share * (unlike + like):.1f} would be "
+        f"{known:,} training series{mark}. Even if all were like them, about {share * (unlike + like):.1f} would be "
         f"marked by chance (1 in {1 / share:.0f})."
     )
     rest = sum(view.compared.values()) - unlike - like

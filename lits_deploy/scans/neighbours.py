@@ -1,4 +1,4 @@
-"""Neighbouring slices as channels: which slices stand beside a slice, and how they become one input.
+"""Neighbouring slices as channels: which slices are the neighbours of a slice, and how they become one input.
 
 Channel c of C is the slice c − C // 2 further along its volume, as `lits_deploy.series` says; the middle one is the
 slice itself. Where a neighbour cannot be used, the next one towards the middle takes its place, at last the slice
@@ -41,10 +41,10 @@ def stacked(slices: Sequence[Slice | None]) -> Slice:
 def replaced(channels: Sequence[T], usable: Sequence[bool]) -> list[T]:
     """The channels, each that is not usable by the next one towards the middle; the middle one stays."""
     middle, filled = len(channels) // 2, list(channels)
-    for places in (range(middle - 1, -1, -1), range(middle + 1, len(channels))):
+    for indices in (range(middle - 1, -1, -1), range(middle + 1, len(channels))):
         last = channels[middle]
-        for place in places:
-            last = filled[place] = filled[place] if usable[place] else last
+        for index in indices:
+            last = filled[index] = filled[index] if usable[index] else last
     return filled
 
 
@@ -56,12 +56,12 @@ def in_file(frames: Iterable[Frame], headers: Iterable[Frame], channels: int) ->
     Frames that are withheld stay as they are.
     """
     facts = [SliceFacts(path="", index=frame.index, header=frame.header) for frame in headers]
-    near: dict[int, Sequence[int]] = {}
+    channels_of: dict[int, Sequence[int]] = {}
     for volume in arrange(facts):
-        near |= volume.neighbours(channels)
+        channels_of |= volume.neighbours(channels)
     complete: defaultdict[int, list[int]] = defaultdict(list)
     needed: dict[int, int] = {}
-    for index, others in near.items():
+    for index, others in channels_of.items():
         complete[max(others)].append(index)
         needed |= {other: max(needed.get(other, 0), *others) for other in others}
     there: dict[int, Frame] = {}
@@ -69,7 +69,7 @@ def in_file(frames: Iterable[Frame], headers: Iterable[Frame], channels: int) ->
         there[frame.index] = frame
         for index in complete[frame.index]:
             middle = there[index]
-            slices = [there[other].pixels for other in near[index]]
+            slices = [there[other].pixels for other in channels_of[index]]
             yield middle if middle.pixels is None else replace(middle, pixels=stacked(slices))
         for index in [index for index in there if needed[index] <= frame.index]:
             del there[index]

@@ -75,15 +75,15 @@ def grid_of(planes: Sequence[Plane]) -> VolumeGrid | str:
         step, places = normal * first.thickness, np.zeros(1, dtype=np.int64)
     else:
         gap = float(np.median(gaps))
-        near = max(TOLERANCE * gap, TOLERANCE_MM)
-        if gap <= TOLERANCE_MM or gaps.min() <= near:
+        tolerance = max(TOLERANCE * gap, TOLERANCE_MM)
+        if gap <= TOLERANCE_MM or gaps.min() <= tolerance:
             return TWO_AT_ONE_PLACE
         # Counted from slice to slice: a rounded distance adds up over hundreds of slices.
         places = np.zeros(len(planes), dtype=np.int64)
         places[order[1:]] = np.cumsum(np.rint(gaps / gap).astype(np.int64).clip(min=1))
         step = (corners[order[-1]] - corners[order[0]]) / places[order[-1]]
         off = corners - corners[order[0]] - places[:, np.newaxis] * step
-        if np.abs(off).max() > near:
+        if np.abs(off).max() > tolerance:
             return "the slices do not lie at even distances"
         if places.max() >= (MOST_GAPS + 1) * len(planes):
             return "too many slices are missing between those that are there"

@@ -3,7 +3,7 @@
     facts       what headers say of a slice           identity    patient and geometry: which slices are comparable
     copies      the same slice twice                  parts       phases and reconstructions under one series UID
     order       position, Slice Location, Instance Number, name; steps, gaps
-    neighbours  the slices beside a slice, for networks of several channels
+    neighbours  the neighbours of a slice, for networks of several channels
 
 `arrange` asks them all. Nobody else sorts slices: readers, ledger, tables, report, `scan` and training go through it.
 Knows nothing about files, pixels or tables, and takes the slices of one series UID (or folder) at a time.
@@ -71,9 +71,9 @@ class Arranged:
     def neighbours(self, channels: int) -> dict[int, tuple[int, ...]]:
         """For each slice and copy the slices that become its channels (`neighbours_of`)."""
         found = {}
-        for place, one in enumerate(self.slices):
-            near = neighbours_of(place, len(self.slices), channels) if self.neighboured else [place] * channels
-            found[one] = tuple(self.slices[i] for i in near)
+        for index, one in enumerate(self.slices):
+            others = neighbours_of(index, len(self.slices), channels) if self.neighboured else [index] * channels
+            found[one] = tuple(self.slices[i] for i in others)
         for copy, original in self.copies.items():
             found[copy] = tuple(copy if one == original else one for one in found[original])
         return found

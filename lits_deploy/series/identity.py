@@ -49,11 +49,11 @@ def _by_geometry(facts: Sequence[SliceFacts], own: Sequence[int], patient: str, 
     firsts: list[Geometry] = []
     cluster_of: dict[Geometry, int] = {}
     for geometry in distinct:
-        near = next((n for n, first in enumerate(firsts) if comparable(geometry, first)), None)
-        if near is None:
-            near = len(firsts)
+        cluster = next((n for n, first in enumerate(firsts) if comparable(geometry, first)), None)
+        if cluster is None:
+            cluster = len(firsts)
             firsts.append(geometry)
-        cluster_of[geometry] = near
+        cluster_of[geometry] = cluster
     names: list[str] = []
     for first in firsts:
         kind = f"{first.rows}x{first.columns} {first.reorientation}"
@@ -77,11 +77,11 @@ def comparable(one: Geometry, other: Geometry) -> bool:
     """Whether slices of these may lie in one volume."""
     if (one.rows, one.columns, one.reorientation) != (other.rows, other.columns, other.reorientation):
         return False
-    near_spacing = _near(one.spacing_mm, other.spacing_mm, SAME_SPACING, relative=True)
-    return near_spacing and _near(one.directions, other.directions, SAME_DIRECTION, relative=False)
+    same_spacing = _similar(one.spacing_mm, other.spacing_mm, SAME_SPACING, relative=True)
+    return same_spacing and _similar(one.directions, other.directions, SAME_DIRECTION, relative=False)
 
 
-def _near(one: Sequence[float] | None, other: Sequence[float] | None, tolerance: float, *, relative: bool) -> bool:
+def _similar(one: Sequence[float] | None, other: Sequence[float] | None, tolerance: float, *, relative: bool) -> bool:
     if one is None or other is None:
         return one is other
     return all(

@@ -154,8 +154,8 @@ def _fits(group: Sequence[float], volume: Sequence[float]) -> bool:
 
 
 def _there(position: float, taken: Sequence[float]) -> bool:
-    near = bisect_left(taken, position - SAME_MM)
-    return near < len(taken) and taken[near] <= position + SAME_MM
+    first = bisect_left(taken, position - SAME_MM)
+    return first < len(taken) and taken[first] <= position + SAME_MM
 
 
 def _better(part: Part, volumes: Sequence[Sequence[int]], at: Mapping[int, float]) -> bool:

@@ -93,8 +93,8 @@ def test_who_takes_part(bundle: Bundle) -> None:
     assert all(entry.ours == entry.name.startswith("ours ") for entry in entries)
     by_name = {entry.name: entry for entry in entries}
     for ours, bare in (("ours onnxruntime", "onnxruntime"), ("ours openvino", "openvino latency")):
-        beside = [entry.name for entry in entries if entry.bare and entry.beside(by_name[f"{ours} fp32"])]
-        assert beside == [f"{bare} fp32"]
+        names = [entry.name for entry in entries if entry.bare and entry.same_file(by_name[f"{ours} fp32"])]
+        assert names == [f"{bare} fp32"]
 
 
 def row(name: str, wall: list[float], *, library: str = "openvino cpu", precision: str = "fp32") -> dict[str, Any]:

@@ -161,8 +161,8 @@ def test_words_that_a_variable_or_a_caller_of_ours_brings_are_told(tmp_path: Pat
     open_it = lambda path: wording(caught(lambda: Bundle.open(path)), "")  # noqa: E731
     assert open_it(tmp_path / PATIENT) == "There is no {folder}. Fix: check the path of the bundle"
     (tmp_path / f"{PATIENT}.zip").write_bytes(b"PK")
-    near = "There is no {folder}. Fix: is it {…}?"
-    assert open_it(tmp_path / f"{PATIENT}.zap") == near
+    text = "There is no {folder}. Fix: is it {…}?"
+    assert open_it(tmp_path / f"{PATIENT}.zap") == text
     broken = "{path} is not a whole zip file ({error}). Fix: get the file again from whoever packed it"
     assert open_it(tmp_path / f"{PATIENT}.zip") == broken
     (run := tmp_path / PATIENT).mkdir()

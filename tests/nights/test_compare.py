@@ -44,14 +44,14 @@ def test_all_that_is_tested_is_one_family() -> None:
     training = sample(range(21), "training")
     own = sample(range(100, 108), middle=25)
     (alone,) = compare([(own, training)], false_share=0.05, smallest=False)
-    beside = compare(
+    together = compare(
         [(own, training), *[(sample(range(n, n + 8)), training) for n in range(200, 280, 8)]], false_share=0.05
     )
     first = {one.name: one for one in alone.findings}
-    for one in beside[0].findings:
+    for one in together[0].findings:
         assert one.p == first[one.name].p
         assert one.p <= one.adjusted
-    assert beside[0].findings[3].adjusted != first[beside[0].findings[3].name].adjusted
+    assert together[0].findings[3].adjusted != first[together[0].findings[3].name].adjusted
 
 
 def test_what_differs_by_less_than_a_step_is_equal() -> None:

@@ -90,11 +90,11 @@ def test_a_run_of_a_classifier_that_sees_neighbours_and_a_u_net_that_does_not(tm
     for channels in (1, 3):
         pair = make_tiny_pair(tmp_path / f"pair{channels}", fusion=everywhere, channels=channels)
         run(pair, scans, tmp_path / f"out{channels}")
-    alone, beside = table(tmp_path / "out1"), table(tmp_path / "out3")
-    assert {row["p2"] for row in alone} != {row["p2"] for row in beside}
+    alone, pair = table(tmp_path / "out1"), table(tmp_path / "out3")
+    assert {row["p2"] for row in alone} != {row["p2"] for row in pair}
     assert any(int(row["tumour_pixels"]) for row in alone)
     for name in ("path", "liver_pixels", "tumour_pixels"):
-        assert [row[name] for row in alone] == [row[name] for row in beside]
+        assert [row[name] for row in alone] == [row[name] for row in pair]
 
 
 def test_liver_counts_lesions_too() -> None:

@@ -166,8 +166,8 @@ def test_phases_at_the_same_positions_are_parts_each_with_its_own_neighbours(tol
     assert [each.name for each in found] == [f"part 1 of 2: {told} 1", f"part 2 of 2: {told} 2"]
     for phase, each in enumerate(found):
         assert named(facts, each) == [f"{n}-{phase}" for n in range(6)]
-        near = each.neighbours(3)
-        assert [[facts[i].path for i in near[i]] for i in each.slices][1] == [f"{n}-{phase}" for n in (0, 1, 2)]
+        others = each.neighbours(3)
+        assert [[facts[i].path for i in others[i]] for i in each.slices][1] == [f"{n}-{phase}" for n in (0, 1, 2)]
 
 
 def test_phases_that_lie_half_a_step_apart_are_parts_too() -> None:
@@ -237,7 +237,7 @@ def test_what_nothing_tells_apart_is_doubtful_and_has_no_neighbours() -> None:
     ]
     (found,) = arrange(facts)
     assert found.doubts == ("slices lie at one position, and nothing tells them apart",)
-    assert all(near == (i, i, i) for i, near in found.neighbours(3).items())
+    assert all(others == (i, i, i) for i, others in found.neighbours(3).items())
 
 
 @pytest.mark.parametrize("by", ["clock", "number"])
@@ -446,7 +446,7 @@ def test_every_slice_is_in_one_volume_whatever_headers_say(facts: list[SliceFact
     everyone = sorted(i for each in found for i in (*each.slices, *each.copies, *each.failed))
     assert everyone == list(range(len(facts)))
     for each in found:
-        near = each.neighbours(3)
-        assert set(near) == {*each.slices, *each.copies}
-        assert all(beside[1] == i for i, beside in near.items())
+        others = each.neighbours(3)
+        assert set(others) == {*each.slices, *each.copies}
+        assert all(channels[1] == i for i, channels in others.items())
         assert len({facts[i].patient for i in each.slices if facts[i].patient}) <= 1

@@ -83,8 +83,8 @@ def find_copies(codes: Sequence[bytes | None], splits: Sequence[int], people: Se
             other = person[first] != person[second]
             first, second = first[other], second[other]
             different = _distance(bits, first, second)
-            near = different <= MOST_DIFFERENT
-            for a, b, count in zip(first[near], second[near], different[near], strict=True):
+            alike = different <= MOST_DIFFERENT
+            for a, b, count in zip(first[alike], second[alike], different[alike], strict=True):
                 pair = (int(index[a]), int(index[b]))
                 found[min(pair), max(pair)] = int(count)
         if len(found) >= MOST_COPIES:

@@ -38,13 +38,13 @@ def still_loose(loose: Mapping[int, Bools], load: Callable[[int], Labels | None]
     while changed:
         changed = False
         for position in sorted(left):
-            for near in (position - 1, position + 1):
-                labels = load(near) if 0 <= near < count else None
+            for neighbour in (position - 1, position + 1):
+                labels = load(neighbour) if 0 <= neighbour < count else None
                 if labels is None or labels.shape != left[position].shape:
                     continue
                 holding = labels > 0
-                if near in left:
-                    holding &= ~left[near]
+                if neighbour in left:
+                    holding &= ~left[neighbour]
                 rest = _without(left[position], holding)
                 if rest.sum() < left[position].sum():
                     left[position], changed = rest, True

@@ -31,7 +31,7 @@ Slices = tuple[Tensor, Tensor, Tensor | None]
 class SliceDataset(Dataset[Slices]):
     """All slices of a split: `images` uint8 [N, 1, S, S], `targets` int64 [N], `masks` uint8 [N, S, S] or None.
 
-    `targets` is the class of every slice, whatever the task. `beside` int64 [N, C]: the slices that are each one's
+    `targets` is the class of every slice, whatever the task. `neighbours` int64 [N, C]: the slices that are each one's
     channels. Indexed by a tensor of indices, it gives those slices with their neighbours, uint8 [n, C, S, S].
     decoded: a data set that holds all of these slices (and masks) already; they are copied from there, and no file is
     read.
@@ -47,7 +47,7 @@ class SliceDataset(Dataset[Slices]):
     ) -> None:
         self.samples, self.contract = tuple(samples), contract
         self.images, self.targets, self.masks = self._read(masks) if decoded is None else self._taken(decoded, masks)
-        self.beside = torch.tensor(self._beside(contract.channels), dtype=torch.int64)
+        self.neighbours = torch.tensor(self._neighbours(contract.channels), dtype=torch.int64)
 
     def _read(self, masks: bool) -> Slices:
         with ThreadPoolExecutor(cores()) as pool:
@@ -61,7 +61,7 @@ class SliceDataset(Dataset[Slices]):
         )
 
     def _taken(self, decoded: SliceDataset, masks: bool) -> Slices:
-        index = {sample.image: place for place, sample in enumerate(decoded.samples)}
+        index = {sample.image: i for i, sample in enumerate(decoded.samples)}
         chosen = torch.tensor([index[sample.image] for sample in self.samples], dtype=torch.int64)
         assert decoded.masks is not None or not masks
         taken = decoded.masks[chosen] if masks and decoded.masks is not None else None
@@ -75,14 +75,14 @@ class SliceDataset(Dataset[Slices]):
             return image, load_class(sample), None
         return image, *load_labelled(sample, self.contract.size)
 
-    def _beside(self, channels: int) -> list[list[int]]:
+    def _neighbours(self, channels: int) -> list[list[int]]:
         """Indices of each slice's channels, as `train.data.load.load_sample` chooses them."""
         if channels == 1:
-            return [[place] for place in range(len(self))]
+            return [[i] for i in range(len(self))]
         usable = [grey_doubt(image[0].numpy()) is None for image in self.images]
-        index = {sample.image: place for place, sample in enumerate(self.samples)}
-        rows = ([index[path] for path in sample.beside(channels)] for sample in self.samples)
-        return [replaced(row, [usable[place] for place in row]) for row in rows]
+        index = {sample.image: i for i, sample in enumerate(self.samples)}
+        rows = ([index[path] for path in sample.neighbours(channels)] for sample in self.samples)
+        return [replaced(row, [usable[i] for i in row]) for row in rows]
 
     @property
     def class_counts(self) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ class SliceDataset(Dataset[Slices]):
 
     def __getitem__(self, indices: Tensor) -> Slices:
         masks = None if self.masks is None else self.masks[indices]
-        return gathered(self.images, self.beside[indices]), self.targets[indices], masks
+        return gathered(self.images, self.neighbours[indices]), self.targets[indices], masks
 
     @property
     def bytes(self) -> int:
@@ -102,9 +102,9 @@ class SliceDataset(Dataset[Slices]):
         return self.images.nbytes + (0 if self.masks is None else self.masks.nbytes)
 
 
-def gathered(images: Tensor, beside: Tensor) -> Tensor:
+def gathered(images: Tensor, neighbours: Tensor) -> Tensor:
     """Slices with their neighbours: of uint8 [N, 1, S, S] those that int64 [n, C] names, uint8 [n, C, S, S]."""
-    return images[:, 0][beside]
+    return images[:, 0][neighbours]
 
 
 def class_weights(targets: Tensor) -> Tensor:

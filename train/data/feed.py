@@ -94,7 +94,7 @@ class Feed:
         self.resident = fits(data, device) if resident is None else resident
         if self.resident:
             masks = None if data.masks is None else data.masks.to(device)
-            self._held = (data.images.to(device), data.beside.to(device), data.targets.to(device), masks)
+            self._held = (data.images.to(device), data.neighbours.to(device), data.targets.to(device), masks)
 
     def plan(self, epoch: int, least: int = 1) -> list[PlannedBatch]:
         """What this process has of each batch.
@@ -147,10 +147,10 @@ class Feed:
     def _slices(self, plan: list[PlannedBatch]) -> Iterator[Slices]:
         chosen = [torch.from_numpy(planned.indices) for planned in plan]
         if self.resident:
-            images, beside, targets, masks = self._held
+            images, neighbours, targets, masks = self._held
             for indices in chosen:
                 there = sent(indices, self.device)
-                yield gathered(images, beside[there]), targets[there], None if masks is None else masks[there]
+                yield gathered(images, neighbours[there]), targets[there], None if masks is None else masks[there]
             return
         loader: DataLoader[Any] = DataLoader(
             self.data,

@@ -46,7 +46,7 @@ class Sample:
     """One slice: its picture, its mask or its given class, its patient.
 
     scan: number of its volume without leading zeros, or what targets.csv or its name tell of it.
-    row, place: the pictures of its volume, in order, and its own place there; empty where no order can be told.
+    row, index: the pictures of its volume, in order, and its own index there; empty where no order can be told.
     """
 
     image: Path
@@ -55,12 +55,12 @@ class Sample:
     patient: str
     scan: str = ""
     row: tuple[Path, ...] = field(default=(), compare=False, repr=False)
-    place: int = field(default=0, compare=False, repr=False)
+    index: int = field(default=0, compare=False, repr=False)
 
-    def beside(self, channels: int) -> tuple[Path, ...]:
+    def neighbours(self, channels: int) -> tuple[Path, ...]:
         """The pictures that become its channels, its own in the middle."""
         row = self.row or (self.image,)
-        return tuple(row[near] for near in neighbours_of(self.place, len(row), channels))
+        return tuple(row[i] for i in neighbours_of(self.index, len(row), channels))
 
 
 @dataclass(frozen=True)
@@ -249,8 +249,8 @@ def _read_split(folder: Path, people: dict[int, str]) -> tuple[Sample, ...]:
         samples.append(sample)
     for volume in volumes([(one.image.name, one.patient, one.scan) for one in samples]):
         row = tuple(samples[i].image for i in volume.slices) if volume.neighboured else ()
-        for place, i in enumerate(volume.slices):
-            samples[i] = replace(samples[i], row=row, place=place if row else 0)
+        for index, i in enumerate(volume.slices):
+            samples[i] = replace(samples[i], row=row, index=index if row else 0)
     return tuple(samples)
 
 

@@ -38,7 +38,7 @@ def load_sample(
     own = load(sample.image) if data is None else load_slice(data, alone(contract))
     if contract.channels == 1:
         return own
-    return stacked([own if p == sample.image else _usable(p, load) for p in sample.beside(contract.channels)])
+    return stacked([own if p == sample.image else _usable(p, load) for p in sample.neighbours(contract.channels)])
 
 
 def read_slice(sample: Sample, contract: InputContract) -> Slice:
@@ -59,5 +59,5 @@ def _usable(path: Path, load: Load) -> Slice | None:
 
 def fitted_slice(volume: npt.NDArray[np.uint8], index: int, contract: InputContract) -> Slice:
     """Slice `index` of a volume uint8 [Z, S, S] with its neighbours there: uint8 [C, size, size]."""
-    near = neighbours_of(index, len(volume), contract.channels)
-    return np.concatenate([fitted(volume[place], contract) for place in near])
+    channels = neighbours_of(index, len(volume), contract.channels)
+    return np.concatenate([fitted(volume[i], contract) for i in channels])

@@ -29,7 +29,7 @@ _KEYWORDS = {
 _MOST_BYTES = 1 << 20
 
 
-def beside(image: Path) -> dict[str, str | float]:
+def of_volume(image: Path) -> dict[str, str | float]:
     """What the JSON beside a NIfTI file says of it, for dataset.json; nothing where there is none that can be read."""
     path = image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")
     try:

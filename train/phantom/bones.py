@@ -80,8 +80,8 @@ def paint_ribs(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     grid = canvas.grid
     block = grid.block((-170, -130, 58), (170, 130, 420))
     deep = trunk.cavity[block] - 4.6
-    near = np.flatnonzero(np.abs(deep) < 9)
-    x, y, z, deep_near = (field.ravel()[near] for field in (*grid.at(block), deep))
+    voxels = np.flatnonzero(np.abs(deep) < 9)
+    x, y, z, deep_there = (field.ravel()[voxels] for field in (*grid.at(block), deep))
     angle = np.arctan2(np.abs(x), y)
     way = np.clip(angle / (0.76 * np.pi), 0, 1)
     # Ribs fall from the spine to the side, their cartilage rises again to the breastbone.
@@ -89,13 +89,13 @@ def paint_ribs(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     order = _at(slope, tuple(level + 4 for level in _CENTRES[5:]), _INDEX[5:])
     number = np.rint(order)
     rib = np.clip(17 - number, 1, 12).astype(np.intp)
-    bone = (np.sqrt(((order - number) * (25 / 5.2)) ** 2 + (deep_near / 4.2) ** 2) - 1) * 4.2
+    bone = (np.sqrt(((order - number) * (25 / 5.2)) ** 2 + (deep_there / 4.2) ** 2) - 1) * 4.2
     past = angle > _RIB_ENDS[rib - 1]
     missing = (number < 5) | (slope > 402) | (angle < 0.1) | (past & (rib >= 11)) | ((angle > 0.95 * np.pi) & (rib > 7))
     bone[missing] = 50
     ribs, gristle = np.full((2, deep.size), 50, np.float32)
-    ribs[near[~past]] = bone[~past]
-    gristle[near[past]] = bone[past] - 1.2
+    ribs[voxels[~past]] = bone[~past]
+    gristle[voxels[past]] = bone[past] - 1.2
     ribs, gristle = ribs.reshape(deep.shape), gristle.reshape(deep.shape)
     paint_bone(canvas, block, ribs, patient, shell_mm=1.5, marrow=190)
     rim = np.clip(gristle / 2.5 + 1, 0, 1)

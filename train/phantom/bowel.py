@@ -52,11 +52,11 @@ class Loops(Tubes):
         top, bottom = min(p[1] - p[3] for p in path), max(p[1] + p[3] for p in path)
         self.contents.append((hu, top + gas * (bottom - top) if gas > 0 else -1e3, stool))
         for here, there, start, end in self.pieces(path, 7.0):
-            near = tube_distance(*self.grid.at(here), start, end)
+            distance = tube_distance(*self.grid.at(here), start, end)
             first, second, owner = self.field[there], self.second[there], self.owner[there]
-            np.minimum(second, np.maximum(first, near), out=second, where=owner != number)
-            owner[near < first] = number
-            np.minimum(first, near, out=first)
+            np.minimum(second, np.maximum(first, distance), out=second, where=owner != number)
+            owner[distance < first] = number
+            np.minimum(first, distance, out=first)
 
 
 def paint_bowel(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.Generator) -> None:
@@ -67,9 +67,9 @@ def paint_bowel(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.G
     _lay_small_bowel(loops, patient, rng)
     shape = np.maximum(loops.field, (loops.field - loops.second) * 0.5 + 0.6) + canvas.mottle[block] * 0.8
     shape = np.maximum(shape, np.maximum(trunk.cavity[block] + 2.5, trunk.below[block] + 3))
-    near = np.flatnonzero(shape < 3)
+    voxels = np.flatnonzero(shape < 3)
     fields = (shape, loops.owner, canvas.grain[block], canvas.mottle[block], canvas.grid.y[block])
-    depth, owner, grain, mottle, y = (field.ravel()[near] for field in fields)
+    depth, owner, grain, mottle, y = (field.ravel()[voxels] for field in fields)
     content, gas_above, crumbs = np.array(loops.contents, np.float32).T[:, owner]
     content += grain * (5 + 0.06 * np.abs(content))
     content += crumbs * (22 * mottle - 240 * np.clip(grain - 1.1, 0, 2))
@@ -77,7 +77,7 @@ def paint_bowel(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.G
     wall_mm = 2.0 + 0.7 * np.clip(mottle, -1, 1)
     lumen = np.clip(0.5 - (depth + wall_mm) / edge, 0, 1)
     hu = patient.tissue.bowel_wall + lumen * (content - patient.tissue.bowel_wall)
-    canvas.paint_at(block, near, np.clip(0.5 - depth / edge, 0, 1), hu)
+    canvas.paint_at(block, voxels, np.clip(0.5 - depth / edge, 0, 1), hu)
 
 
 def _lay_colon(loops: Loops, patient: Patient, rng: np.random.Generator) -> None:

@@ -44,16 +44,16 @@ class Canvas:
         self, block: Block, distance: F32, value: F32 | float, *, amount: float = 1.0, take_liver: bool = True
     ) -> None:
         """Like `paint` for slender things: visits only the voxels they touch, no blur through the slice."""
-        near = np.flatnonzero(distance < self.edge_mm)
-        part = amount * np.clip(0.5 - distance.ravel()[near] / self.edge_mm, 0, 1)
-        self.paint_at(block, near, part, value.ravel()[near] if isinstance(value, np.ndarray) else value, take_liver)
+        flat = np.flatnonzero(distance < self.edge_mm)
+        part = amount * np.clip(0.5 - distance.ravel()[flat] / self.edge_mm, 0, 1)
+        self.paint_at(block, flat, part, value.ravel()[flat] if isinstance(value, np.ndarray) else value, take_liver)
 
     def paint_at(
-        self, block: Block, near: npt.NDArray[np.intp], part: F32, value: F32 | float, take_liver: bool = True
+        self, block: Block, flat: npt.NDArray[np.intp], part: F32, value: F32 | float, take_liver: bool = True
     ) -> None:
-        """Blend `value` HU in by `part` at the voxels `near`, flat indices into `block`: float32 [voxels] each."""
+        """Blend `value` HU in by `part` at `flat`, indices into `block`: float32 [voxels] each."""
         hu, liver = self.hu[block], self.liver[block]
-        index = np.unravel_index(near, hu.shape)
+        index = np.unravel_index(flat, hu.shape)
         old = hu[index]
         hu[index] = old + part * (value - old)
         if take_liver:

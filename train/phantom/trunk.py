@@ -120,10 +120,10 @@ def _paint_through(canvas: Canvas, distance: F32, value: F32 | float, *, amount:
 def _paint_wall(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     """Muscle with fat between the layers of the flank, between the gluteal muscles and around the erectors."""
     grid, edge = canvas.grid, canvas.edge_mm
-    near = np.flatnonzero((trunk.outline < edge) & (trunk.cavity > -edge))
+    voxels = np.flatnonzero((trunk.outline < edge) & (trunk.cavity > -edge))
 
     fields = (grid.x, grid.y, grid.z, trunk.outline, trunk.cavity, grid.lumps[0], canvas.grain)
-    x, y, z, outline, cavity, bump, grain = (field.ravel()[near] for field in fields)
+    x, y, z, outline, cavity, bump, grain = (field.ravel()[voxels] for field in fields)
     wide = np.abs(x)
     depth = cavity - outline + 1e-3
     layer = -outline / depth
@@ -136,7 +136,7 @@ def _paint_wall(canvas: Canvas, trunk: Trunk, patient: Patient) -> None:
     faded = 0.05 * np.maximum(np.abs(z - 70) - 85, 0)
     gaps = np.maximum(gaps, np.clip(1.3 - 0.9 * sheath - faded, 0, 0.8))
     hu = patient.tissue.muscle + (4 + 6 * patient.age) * grain - 150 * gaps
-    canvas.paint_at(EVERYWHERE, near, np.clip(0.5 - outline / edge, 0, 1), hu)
+    canvas.paint_at(EVERYWHERE, voxels, np.clip(0.5 - outline / edge, 0, 1), hu)
 
 
 def _ramp(values: F32, zero: float, one: float) -> F32:

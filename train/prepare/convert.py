@@ -23,7 +23,7 @@ from train.data.in_hu import InHu
 from train.data.masks import class_of, largest_label
 from train.data.slices import slice_name, write_slice
 from train.data.spread import evenly
-from train.data.technique import beside
+from train.data.technique import of_volume
 from train.prepare.contents import ScanSource
 from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, find_orientation, shrink, turn
 from train.prepare.pictures import read_picture
@@ -117,7 +117,7 @@ def _from_volume(job: ConversionJob, template: Maps, contract: InputContract, wr
         "spacing_mm": None if spacing is None else [round(value, 4) for value in spacing],
         "source_size": volume.side,
         "hu": in_hu.numbers(),
-        "technique": beside(job.source.image),
+        "technique": of_volume(job.source.image),
         "slices": _columns(slices),
     }
 

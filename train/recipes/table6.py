@@ -58,7 +58,7 @@ def table6(bench: Bench) -> None:
     notes = f"Seconds were measured on {devices}.", thesis_numbers.TABLE6_MISPRINT, thesis_numbers.TABLE6_RESNET152
     bench.table("table6", "Table 6: parameters, runtime and test accuracy", columns, runs.items(), *notes)
     bench.note(thesis_numbers.TABLE6_RESNET152)
-    side_by_side(bench, (_beside(name, found) for name, found in runs.items()))
+    side_by_side(bench, (_compared(name, found) for name, found in runs.items()))
 
     def figure(name: str, title: str, networks: tuple[str, ...], split: str) -> None:
         shown = {network: runs[network] for network in networks}
@@ -74,7 +74,7 @@ def table6(bench: Bench) -> None:
     figure("fig15", "Figure 15: test accuracy and test loss of ResNet18 and VGG19", two, "test")
 
 
-def _beside(name: str, runs: list[FinishedRun]) -> ComparedNetwork:
+def _compared(name: str, runs: list[FinishedRun]) -> ComparedNetwork:
     accuracy = {CLASSIFIER[0].title: thesis_numbers.TABLE6[name].accuracy}
     return ComparedNetwork(
         label=thesis_numbers.NAMES[name], runs=runs, printed=accuracy, given={"init": runs[0].config.init}

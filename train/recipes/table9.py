@@ -38,7 +38,7 @@ def table9(bench: Bench) -> None:
     """
     runs = bench.train("unet", epochs=len(thesis_numbers.TABLE9))
     _table(bench, runs)
-    side_by_side(bench, [_beside(runs)])
+    side_by_side(bench, [_compared(runs)])
     panels = []
     for figure, title in WORDS.items():
         lines = []
@@ -56,7 +56,7 @@ def table9(bench: Bench) -> None:
     _pictures(bench, runs[0], show(bench.data, largest(tumours, 2)))
 
 
-def _beside(runs: list[FinishedRun]) -> ComparedNetwork:
+def _compared(runs: list[FinishedRun]) -> ComparedNetwork:
     figures = [Figure(title=f"{WORDS[name]} {REGIONS[k]} (%)", name=name, index=k) for name, k in FIGURES]
     last = {figure.title: value for figure, value in zip(figures, thesis_numbers.TABLE9[-1], strict=True)}
     given = {"epochs": len(thesis_numbers.TABLE9)}

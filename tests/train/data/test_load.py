@@ -32,9 +32,9 @@ def test_a_sample_is_loaded_with_the_slices_beside_it(data: Path) -> None:
     samples = read_layout(data).splits["train"]
     one = [load_slice(sample.image, alone(THREE)) for sample in samples]
     expected = {0: (0, 0, 1), 1: (0, 1, 2), 3: (2, 3, 3), 4: (4, 4, 5)}  # four slices a patient
-    for index, beside in expected.items():
+    for index, channels in expected.items():
         got = load_sample(samples[index], THREE)
-        assert np.array_equal(got, np.concatenate([one[near] for near in beside]))
+        assert np.array_equal(got, np.concatenate([one[i] for i in channels]))
     assert np.array_equal(load_sample(samples[2], alone(THREE)), one[2])
     assert load_sample(samples[2], THREE, samples[3].image.read_bytes())[1].tolist() == one[3][0].tolist()
 
@@ -62,7 +62,7 @@ def test_an_empty_neighbour_is_none_as_in_the_pipeline(tmp_path: Path) -> None:
 
 def test_a_name_without_a_number_stands_alone(tmp_path: Path) -> None:
     sample = Sample(tmp_path / "a.png", None, 0, "p")
-    assert sample.beside(3) == (sample.image,) * 3
+    assert sample.neighbours(3) == (sample.image,) * 3
 
 
 def test_the_data_set_holds_each_slice_once_and_gives_the_same(data: Path) -> None:
@@ -101,4 +101,4 @@ def test_slices_of_two_patients_are_never_neighbours(tmp_path: Path) -> None:
         rows.append(f"{name},0,{place // 2}")
     (data / "train" / "targets.csv").write_text("\n".join(rows))
     samples = read_layout(data).splits["train"]
-    assert all(sample.beside(3) == (sample.image,) * 3 for sample in samples)
+    assert all(sample.neighbours(3) == (sample.image,) * 3 for sample in samples)

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from train.data.technique import KEY, beside, joined, noted
+from train.data.technique import KEY, joined, noted, of_volume
 
 HEADER = {"Manufacturer": "SIEMENS", "ConvolutionKernel": ["Br40d", "2"], "KVP": 120, "SliceThickness": 2.5}
 WORDS = {"scanner": "Siemens", "kernel": "standard", "voltage": "120 kV", "thickness_mm": 2.5}
 
 
 @pytest.mark.parametrize("name", ["volume-3.nii", "volume-3.nii.gz"])
-def test_what_dcm2niix_writes_beside_a_volume_reaches_a_bundle_as_words(name: str, tmp_path: Path) -> None:
+def test_what_dcm2niix_writes_of_a_volume_reaches_a_bundle_as_words(name: str, tmp_path: Path) -> None:
     (tmp_path / "volume-3.json").write_text(json.dumps({**HEADER, "PatientName": "MILLER^GERTRUDE"}))
-    found = beside(tmp_path / name)
+    found = of_volume(tmp_path / name)
     assert found == {"Manufacturer": "Siemens", "ConvolutionKernel": "standard", "KVP": 120.0, "SliceThickness": 2.5}
     declared = json.loads(json.dumps(joined([("3", found), ("4", {})])))
     assert noted(declared, "3") == WORDS
@@ -47,5 +47,5 @@ def test_no_other_text_leaves_dataset_json(said: Any, found: dict[str, str]) -> 
 @pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, "3"])
 def test_a_broken_file_says_nothing(text: str, tmp_path: Path) -> None:
     (tmp_path / "volume-3.json").write_text(text)
-    assert beside(tmp_path / "volume-3.nii.gz") == {}
-    assert beside(tmp_path / "volume-4.nii.gz") == {}
+    assert of_volume(tmp_path / "volume-3.nii.gz") == {}
+    assert of_volume(tmp_path / "volume-4.nii.gz") == {}

@@ -60,7 +60,7 @@ def test_what_nothing_puts_in_order_has_no_neighbours(tmp_path: Path, twins: tup
         save(images / name, grey_pixels(SIZE, seed))
     (images.parent / "targets.csv").write_text("\n".join(["file,target,patient", *(f"{name},0,p" for name in twins)]))
     found = read_layout(tmp_path, ("train",)).splits["train"]
-    assert [one.beside(3) for one in found] == [(one.image,) * 3 for one in found]
+    assert [one.neighbours(3) for one in found] == [(one.image,) * 3 for one in found]
     (volume,) = volumes([(name, "p", "s") for name in twins])
     assert volume.doubts
 

@@ -19,7 +19,7 @@ def test_folders_and_their_order_do_not_matter(tmp_path: Path) -> None:
         for path in sorted(second.glob(f"train/{kind}/volume-000*")):
             path.rename(second / "validate" / kind / path.name)
     pools = [pooled(read_layout(root)) for root in (first, second)]
-    names = [[(s.image.name, s.patient, len(s.row), s.place) for s in pool] for pool in pools]
+    names = [[(s.image.name, s.patient, len(s.row), s.index) for s in pool] for pool in pools]
     assert names[0] == names[1]
     listings = [pool_listing(read_layout(root)) for root in (first, second)]
     assert listings[0] == listings[1]

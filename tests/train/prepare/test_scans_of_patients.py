@@ -82,7 +82,7 @@ def test_scans_stay_apart_and_patients_together(
     assert sorted(number for numbers in done.dataset["patients"].values() for number in numbers) == [0, 2, 4, 5]
     for samples in layout.splits.values():
         for sample in samples:
-            assert {path.name[:10] for path in sample.beside(3)} == {f"volume-{int(sample.scan):03d}"}
+            assert {path.name[:10] for path in sample.neighbours(3)} == {f"volume-{int(sample.scan):03d}"}
     for scan in WHO:
         for level in range(LEVELS):
             (path,) = layout.root.glob(f"*/images/volume-{scan:03d}_{level:04d}.png")
@@ -127,7 +127,7 @@ def test_a_table_of_targets_may_tell_scans(tmp_path: Path) -> None:
     (root / "test" / "targets.csv").write_text("\n".join(["file,target,patient,scan", *rows]))
     samples = read_layout(root).splits["test"]
     assert [sample.scan for sample in samples] == ["a", "a", "b", "b"]
-    numbers = [[int(path.stem[-1]) for path in sample.beside(3)] for sample in samples]
+    numbers = [[int(path.stem[-1]) for path in sample.neighbours(3)] for sample in samples]
     assert numbers == [[0, 0, 1], [0, 1, 1], [2, 2, 3], [2, 3, 3]]
 
 
