@@ -5,7 +5,7 @@
               liver_pixels tumour_pixels p_lesion, behind copy_of
     studies   one row a series, the most suspicious first: see `studies`
     volumes   one row a series that was segmented: ml of liver, lesions included, and of tumour (`segmentation.volumes`)
-    masks     one row a slice and format: its mask's file, and its place there, or why it has none
+    masks     one row a slice and format: its mask's file, and the frame there, or why it has none
 
 p0…p2 are calibrated: the artifact's temperature is applied. A pair's are its classifier's, and class 2 is by p_lesion,
 the probability of a lesion by both networks (`fusion`); liver_pixels, lesions included, and tumour_pixels are its
@@ -34,7 +34,7 @@ from lits_deploy.studies import STUDY_COLUMNS, STUDY_FLOATS, STUDY_INTEGERS, stu
 from lits_deploy.tables import FORMATS as FORMATS
 from lits_deploy.tables import ResultTable, Row
 
-SCHEMA = 3
+SCHEMA = 4
 """Of the tables' columns and words: `tables_schema` in run.json, where each is told (`run_json`)."""
 
 PROVENANCE = ("run_id", "bundle", "model", "artifact", "precision", "runtime", "contract")
@@ -98,8 +98,8 @@ VOLUMES = ResultTable(
 )
 MASKS = ResultTable(
     name="masks",
-    columns=("path", "index", "study", "series", "part", "format", "mask", "place", "reason", *PROVENANCE),
-    integers={"index": 32, "place": 32, "part": 32},
+    columns=("path", "index", "study", "series", "part", "format", "mask", "mask_index", "reason", *PROVENANCE),
+    integers={"index": 32, "mask_index": 32, "part": 32},
 )
 ALL = (SLICES, STUDIES, VOLUMES, MASKS)
 """Every table that a run may write."""

@@ -69,8 +69,8 @@ def _answered(naming: Naming, files: Iterator[PendingFile]) -> Iterator[tuple[Sl
     series = SeriesHeader(kind="dicom")
     for row in files:
         job = DecodeJob.of(row, str)
-        series, header = synthetic_scans.said(row.place, series)
-        number = int(sha256_bytes(row.place.encode())[:15], 16)  # of this file alone, whichever shard it is in
+        series, header = synthetic_scans.said(row.source, series)
+        number = int(sha256_bytes(row.source.encode())[:15], 16)  # of this file alone, whichever shard it is in
         p2 = (number % 9973) / 10_000
         p1 = (1 - p2) * 0.75
         label = max(range(3), key=(1 - p1 - p2, p1, p2).__getitem__)

@@ -35,12 +35,12 @@ class Segmenter(OpenedBundle):
         """The mask of each slice, in their order. slices, and what is raised: as for `Classifier.predict`."""
         looked = self._looked_at(slices)
         rows, columns = np.shape(slices)[-2:]
-        place = MaskGeometry(size=self.bundle.manifest.contract.size, rows=rows, columns=columns)
+        geometry = MaskGeometry(size=self.bundle.manifest.contract.size, rows=rows, columns=columns)
         answers = []
         for frame in looked.frames:
             if frame.index in looked.outputs:
                 (labels,) = looked.outputs[frame.index]
-                mask = place.onto_source(labels[0])
+                mask = geometry.onto_source(labels[0])
                 answers.append(MaskAnswer(index=frame.index, status=STATUS[OK], window=looked.window, labels=mask))
             else:
                 answers.append(

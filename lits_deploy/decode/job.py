@@ -51,12 +51,12 @@ class DecodeJob:
         **more: Any,
     ) -> DecodeJob:
         """The job for a file of a discovery. real_path: the operating system's path of a path as discovery found it."""
-        path = real_path(row.container or row.place)
+        path = real_path(row.container or row.source)
         return cls(
             row.file,
             path,
             readers[row.kind],
-            name=row.place,
+            name=row.source,
             kind=row.kind,
             member=row.member,
             mtime_ns=row.mtime_ns if row.member is not None or is_object(path) else None,

@@ -22,7 +22,7 @@ class DoubtfulFile(NamedTuple):
     the ledger has of its hash (None: it failed before it could be read)."""
 
     path: str
-    place: str
+    source: str
     container: str | None
     member: int | None
     sha256: str | None

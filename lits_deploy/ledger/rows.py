@@ -108,7 +108,7 @@ class SourceRow(NamedTuple):
 
     file: int
     path: str
-    place: str
+    source: str
     kind: str
     container: str | None
     member: int | None
@@ -129,7 +129,7 @@ class PendingFile(NamedTuple):
 
     file: int
     path: str
-    place: str
+    source: str
     kind: str
     container: str | None
     member: int | None

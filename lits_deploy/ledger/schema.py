@@ -38,7 +38,7 @@ CREATE TABLE ctime (file INTEGER PRIMARY KEY, ctime_ns INTEGER NOT NULL);{LOOK_T
 """
 FOUND = """
 CREATE TEMP TABLE found (
-    path TEXT PRIMARY KEY, place TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
+    path TEXT PRIMARY KEY, source TEXT NOT NULL, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, reason TEXT,
     kind TEXT NOT NULL, container TEXT, member INTEGER, part TEXT, ctime_ns INTEGER NOT NULL,
     altered INTEGER NOT NULL DEFAULT 0, unlisted INTEGER NOT NULL, shard INTEGER) WITHOUT ROWID;
 CREATE TEMP TABLE scope (part TEXT PRIMARY KEY, path TEXT NOT NULL) WITHOUT ROWID;
@@ -46,7 +46,7 @@ CREATE TEMP TABLE named (part TEXT NOT NULL, written TEXT NOT NULL, PRIMARY KEY 
 CREATE TEMP TABLE within (written TEXT PRIMARY KEY, part TEXT NOT NULL) WITHOUT ROWID;
 """
 STAGE = """
-INSERT OR IGNORE INTO found (path, part, place, size, mtime_ns, reason, kind, container, member, ctime_ns, unlisted,
+INSERT OR IGNORE INTO found (path, part, source, size, mtime_ns, reason, kind, container, member, ctime_ns, unlisted,
     shard) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 ADOPT = """
@@ -60,8 +60,8 @@ INSERT OR IGNORE INTO within SELECT path, part FROM scope WHERE path IN (SELECT 
     OR path IN (SELECT path FROM file) OR path IN (SELECT part FROM file);
 CREATE TEMP TABLE gone AS SELECT file.id FROM file LEFT JOIN found ON found.path = file.path
     WHERE (found.path IS NULL AND (NOT :scoped OR coalesce(file.part, file.path) IN (SELECT written FROM within
-           WHERE part IN (SELECT coalesce(part, place) FROM found)
-             AND part NOT IN (SELECT coalesce(part, place) FROM found WHERE unlisted))))
+           WHERE part IN (SELECT coalesce(part, source) FROM found)
+             AND part NOT IN (SELECT coalesce(part, source) FROM found WHERE unlisted))))
        OR found.size != file.size OR found.mtime_ns != file.mtime_ns OR found.altered OR found.reason IS NOT NULL
        OR file.status = 0 OR (:retry AND file.status = 2 AND found.path IS NOT NULL);
 DELETE FROM slice WHERE file IN (SELECT id FROM gone);
@@ -124,7 +124,7 @@ LEFT JOIN file AS original ON original.id = ranked.original
 LEFT JOIN second ON second.file = slice.file AND second.idx = slice.idx{join}
 WHERE file.status != 0 ORDER BY {order}
 """
-PENDING_FILES = "SELECT id, path, place, kind, container, member, found.mtime_ns FROM file JOIN found USING (path)"
+PENDING_FILES = "SELECT id, path, source, kind, container, member, found.mtime_ns FROM file JOIN found USING (path)"
 BY_PATH = "file.path, slice.idx"
 BY_RANK = "ranked.volume, ranked.rank, file.path, slice.idx"
 ROWS_BY_PATH = ROWS.format(look="", join="", order=BY_PATH)
@@ -168,18 +168,18 @@ INSERT INTO queue SELECT -id, id, '' FROM file WHERE status = 0 AND id NOT IN (S
 DELETE FROM beside WHERE file NOT IN (SELECT id FROM file)
 """
 QUEUED = """
-SELECT file.id, file.path, found.place, found.kind, found.container, found.member, found.mtime_ns,
+SELECT file.id, file.path, found.source, found.kind, found.container, found.member, found.mtime_ns,
        queue.neighbours, queue.number
 FROM queue JOIN file ON file.id = queue.file JOIN found USING (path)
 WHERE file.status = 0 AND queue.number > ? ORDER BY queue.number LIMIT ?
 """
 
 DOUBTFUL = """
-SELECT found.path, found.place, found.container, found.member, file.sha256
+SELECT found.path, found.source, found.container, found.member, file.sha256
 FROM found JOIN file USING (path) JOIN ctime ON ctime.file = file.id
 WHERE file.status != 0 AND found.reason IS NULL
   AND found.size = file.size AND found.mtime_ns = file.mtime_ns AND found.ctime_ns != ctime.ctime_ns
-ORDER BY found.place
+ORDER BY found.source
 """
 SETTLE_CTIME = """
 DELETE FROM ctime WHERE file NOT IN (SELECT id FROM file);
@@ -201,8 +201,8 @@ SELECT count(*) FROM (SELECT file.part FROM file LEFT JOIN found USING (path)
     GROUP BY file.part HAVING count(found.path) = 0)
 """
 
-FAILED_PLACES = """
-SELECT file.path, coalesce(found.place, file.path) FROM file LEFT JOIN found USING (path)
+FAILED_SOURCES = """
+SELECT file.path, coalesce(found.source, file.path) FROM file LEFT JOIN found USING (path)
 WHERE file.status = 2 OR file.id IN (SELECT file FROM slice WHERE status = 2)
 """
 ACKNOWLEDGED = """

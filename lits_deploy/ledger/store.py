@@ -101,12 +101,12 @@ class Ledger(LedgerFile):
     def folders_found(self, folders: Collection[str]) -> set[str]:
         """Those of the folders below which discovery found something."""
         found = set[str]()
-        for (place,) in self._db.execute("SELECT place FROM found"):
-            at = place.find("/")
+        for (source,) in self._db.execute("SELECT source FROM found"):
+            at = source.find("/")
             while at >= 0:
-                if place[:at] in folders:
-                    found.add(place[:at])
-                at = place.find("/", at + 1)
+                if source[:at] in folders:
+                    found.add(source[:at])
+                at = source.find("/", at + 1)
         return found
 
     def new(self) -> int:
@@ -263,7 +263,7 @@ class Ledger(LedgerFile):
         """The slices of the files that this start found, volume by volume, in order along each; streamed."""
         self.rank()
         query = (
-            "SELECT file.id, file.path, found.place, found.kind, found.container, found.member, found.mtime_ns,"
+            "SELECT file.id, file.path, found.source, found.kind, found.container, found.member, found.mtime_ns,"
             " file.sha256, ranked.volume, coalesce(slice.idx, 0), coalesce(slice.status, file.status),"
             " coalesce(slice.reason, file.reason), ranked.position, ranked.original IS NOT NULL,"
             " mask.labels IS NOT NULL FROM file JOIN found USING (path) LEFT JOIN slice ON slice.file = file.id"
@@ -355,9 +355,9 @@ class Ledger(LedgerFile):
         query = "SELECT (SELECT count(*) FROM file WHERE status = 2) + (SELECT count(*) FROM slice WHERE status = 2)"
         return int(self._db.execute(query).fetchone()[0])
 
-    def failed_places(self) -> Iterator[tuple[str, str]]:
+    def failed_sources(self) -> Iterator[tuple[str, str]]:
         """Files with failed rows: path as it is written, and as this start's discovery found it, if it did."""
-        return iter(self._db.execute(schema.FAILED_PLACES))
+        return iter(self._db.execute(schema.FAILED_SOURCES))
 
     def acknowledge(self, holds: Callable[[str], bool]) -> None:
         """Say of which files, by their paths as they are written, failures count as acknowledged from now on."""

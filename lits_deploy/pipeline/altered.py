@@ -44,7 +44,7 @@ def note_altered(ledger: Ledger, listing: Listing, naming: Naming, stop: Stop) -
 
 
 def _sha256(file: DoubtfulFile, listing: Listing) -> str | None:
-    path = os.fsencode(listing.real_path(file.container or file.place))
+    path = os.fsencode(listing.real_path(file.container or file.source))
     try:
         if file.member is not None:
             return last_opened(path, listing.within).sha256(file.member)

@@ -46,8 +46,8 @@ class Ignored:
         as acknowledged; and which of the patterns, from 1, match none."""
         matching, idle = _compiled(options.ignore), set(range(1, len(options.ignore) + 1))
         paths = set(self.paths)
-        for path, place in ledger.failed_places() if matching else ():
-            if matched := [n for n, one in enumerate(matching, start=1) if one.match(place)]:
+        for path, source in ledger.failed_sources() if matching else ():
+            if matched := [n for n, one in enumerate(matching, start=1) if one.match(source)]:
                 idle.difference_update(matched)
                 paths.update([path] if options.pseudonymous else ())
         ignored = replace(self, paths=frozenset(paths))

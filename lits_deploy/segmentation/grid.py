@@ -2,7 +2,7 @@
 
 Axes are DICOM's (PS3.3, C.7.6.2.1.1): x to the patient's left, y to the back, z to the head, in mm. The grid's third
 axis runs towards the head. Slices may be shifted against each other by the same amount each (a tilted gantry): the
-grid then leans. Places without a slice stay empty; slices at uneven distances have no grid.
+grid then leans. Indices without a slice stay empty; slices at uneven distances have no grid.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy.typing as npt
 from lits_deploy.scans.orient import orientation_of
 
 TOLERANCE = 0.1
-"""How far a slice may lie from its place, as a share of the distance of slices; at least TOLERANCE_MM."""
+"""How far a slice may lie from its position on the grid, as a share of the distance of slices; at least TOLERANCE_MM."""
 
 TOLERANCE_MM = 0.05
-TWO_AT_ONE_PLACE = "several slices at one place"
+TWO_AT_ONE_POSITION = "several slices at one position"
 MOST_GAPS = 3
-"""Times more places than slices, and the files that are there are no series of slices."""
+"""Times more indices than slices, and the files that are there are no series of slices."""
 
 Vector = npt.NDArray[np.float64]
 
@@ -42,20 +42,20 @@ class Plane:
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeGrid:
-    """A regular grid. affine: (column, row, place, 1) → mm in DICOM's axes, float64 [4, 4].
+    """A regular grid. affine: (column, row, index, 1) → mm in DICOM's axes, float64 [4, 4].
 
-    places: of each slice given, from 0; count: of places. leans: the third axis is not at right angles to the slices.
+    indices: of each slice given, from 0; count: of indices. leans: the third axis is not at right angles to the slices.
     """
 
     affine: Vector
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     count: int
     leans: bool
 
     @property
     def empty(self) -> list[int]:
-        """Places without a slice."""
-        return sorted(set(range(self.count)) - set(self.places))
+        """Indices without a slice."""
+        return sorted(set(range(self.count)) - set(self.indices))
 
 
 def grid_of(planes: Sequence[Plane]) -> VolumeGrid | str:
@@ -72,20 +72,20 @@ def grid_of(planes: Sequence[Plane]) -> VolumeGrid | str:
     if len(planes) == 1:
         if not first.thickness:
             return "one slice whose header does not say how thick it is"
-        step, places = normal * first.thickness, np.zeros(1, dtype=np.int64)
+        step, indices = normal * first.thickness, np.zeros(1, dtype=np.int64)
     else:
         gap = float(np.median(gaps))
         tolerance = max(TOLERANCE * gap, TOLERANCE_MM)
         if gap <= TOLERANCE_MM or gaps.min() <= tolerance:
-            return TWO_AT_ONE_PLACE
+            return TWO_AT_ONE_POSITION
         # Counted from slice to slice: a rounded distance adds up over hundreds of slices.
-        places = np.zeros(len(planes), dtype=np.int64)
-        places[order[1:]] = np.cumsum(np.rint(gaps / gap).astype(np.int64).clip(min=1))
-        step = (corners[order[-1]] - corners[order[0]]) / places[order[-1]]
-        off = corners - corners[order[0]] - places[:, np.newaxis] * step
+        indices = np.zeros(len(planes), dtype=np.int64)
+        indices[order[1:]] = np.cumsum(np.rint(gaps / gap).astype(np.int64).clip(min=1))
+        step = (corners[order[-1]] - corners[order[0]]) / indices[order[-1]]
+        off = corners - corners[order[0]] - indices[:, np.newaxis] * step
         if np.abs(off).max() > tolerance:
             return "the slices do not lie at even distances"
-        if places.max() >= (MOST_GAPS + 1) * len(planes):
+        if indices.max() >= (MOST_GAPS + 1) * len(planes):
             return "too many slices are missing between those that are there"
     across, down = (np.array(axis) / np.linalg.norm(axis) for axis in (first.along_columns, first.along_rows))
     affine = np.eye(4)
@@ -93,7 +93,7 @@ def grid_of(planes: Sequence[Plane]) -> VolumeGrid | str:
     affine[:3, 3] = corners[order[0]]
     sideways = step - normal * float(step @ normal)
     leans = float(np.linalg.norm(sideways)) > TOLERANCE_MM
-    return VolumeGrid(affine=affine, places=tuple(map(int, places)), count=int(places.max()) + 1, leans=leans)
+    return VolumeGrid(affine=affine, indices=tuple(map(int, indices)), count=int(indices.max()) + 1, leans=leans)
 
 
 def to_ras(affine: Vector) -> Vector:

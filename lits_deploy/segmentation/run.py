@@ -232,8 +232,8 @@ class MaskBook:
 
 def _counted(source: MaskSource, ledger: Ledger, size: int) -> Iterator[Counted]:
     """The segmented slices of a volume in order."""
-    geometry, in_mm = source.geometry, source.arranged.get("in_mm")
-    place = MaskGeometry(size=size, rows=geometry["rows"], columns=geometry["columns"], reorientation=geometry["turn"])
+    facts, in_mm = source.geometry, source.arranged.get("in_mm")
+    geometry = MaskGeometry(size=size, rows=facts["rows"], columns=facts["columns"], reorientation=facts["turn"])
     for row in source.segmented:
         position = row.position if in_mm else None
         if source.kind == "picture":  # of which no volume is known
@@ -242,18 +242,18 @@ def _counted(source: MaskSource, ledger: Ledger, size: int) -> Iterator[Counted]
         data = ledger.mask(row.file, row.idx)
         assert data is not None
         mask = unpacked(data, size)
-        yield Counted(position=position, liver=place.count(mask, 1), tumour=place.count(mask, 2))
+        yield Counted(position=position, liver=geometry.count(mask, 1), tumour=geometry.count(mask, 2))
 
 
 def _mask_rows(found: Sequence[tuple[str, MaskRow]], volumes: Mapping[int, VolumeRow]) -> Iterator[tuple[Any, ...]]:
     """The rows of the mask table without provenance, by path, index and format."""
 
     def order(pair: tuple[str, MaskRow]) -> tuple[str, int, str, str, int]:
-        name, (row, mask, place, _) = pair
-        return row.path, row.idx if row.path else 0, name, mask or "", place or 0
+        name, (row, mask, frame, _) = pair
+        return row.path, row.idx if row.path else 0, name, mask or "", frame or 0
 
-    for name, (row, mask, place, reason) in sorted(found, key=order):
+    for name, (row, mask, frame, reason) in sorted(found, key=order):
         of = None if row.volume is None else volumes[row.volume]
         where = (row.path, row.idx) if row.path else (None, None)
         part = None if of is None else json.loads(of.arranged)["number"]
-        yield (*where, of and of.study, of and of.name, part, name, mask, place, reason)
+        yield (*where, of and of.study, of and of.name, part, name, mask, frame, reason)

@@ -14,7 +14,7 @@ from itertools import pairwise
 from statistics import median
 
 MOST_BRIDGED = 2.5
-SAME_PLACE_MM = 0.01
+SAME_POSITION_MM = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +49,8 @@ def volumes(slices: Sequence[Counted], kind: str | None, spacing_mm: Sequence[fl
         return Volumes(reason="the header does not say where the slices lie")
     if len(positions) == 1:
         return Volumes(reason="one slice alone does not say how thick it is")
-    if any(after - before < SAME_PLACE_MM for before, after in pairwise(positions)):
-        return Volumes(reason="several slices at one place")
+    if any(after - before < SAME_POSITION_MM for before, after in pairwise(positions)):
+        return Volumes(reason="several slices at one position")
     usual, extents = stretches(positions)
     pixel_ml = spacing_mm[0] * spacing_mm[1] / 1000.0
     return Volumes(

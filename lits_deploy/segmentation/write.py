@@ -21,7 +21,7 @@ from lits_deploy.segmentation.dicom_seg import Algorithm
 from lits_deploy.segmentation.dicom_source import dataset_of, plane_of
 from lits_deploy.segmentation.folder import MaskFolder
 from lits_deploy.segmentation.geometry import MaskGeometry
-from lits_deploy.segmentation.grid import TWO_AT_ONE_PLACE, Plane, grid_of
+from lits_deploy.segmentation.grid import TWO_AT_ONE_POSITION, Plane, grid_of
 from lits_deploy.segmentation.names import mask_name
 from lits_deploy.segmentation.pictures import png_of
 from lits_deploy.segmentation.sources import Headed, MaskSource, why_not
@@ -29,18 +29,18 @@ from lits_deploy.segmentation.sources import Headed, MaskSource, why_not
 MOST_VOXELS = 300 << 20
 """Labels of one volume in memory: 1,200 slices of 512×512, which take highdicom to about 850 MiB (800: 550 MiB)."""
 
-_NO_PLACE = "a picture does not say where it lies: only as png"
+_NO_GEOMETRY = "a picture does not say where it lies: only as png"
 _NO_SERIES = "nothing is known of its series"
 _TOO_LARGE = f"more than {MOST_VOXELS >> 20} million labels in one volume"
 
 
 class MaskRow(NamedTuple):
-    """A slice's mask in one format: its file in OUT and its place there (slice of a volume, frame of a segment), or why
-    it has none; with both, the slice is empty there. A row without a path is an empty place of a volume."""
+    """A slice's mask in one format: its file in OUT and the frame there (slice of a volume, frame of a segment), or why
+    it has none; with both, the slice is empty there. A row without a path is an empty frame of a volume."""
 
     row: SourceRow
     mask: str | None = None
-    place: int | None = None
+    frame: int | None = None
     reason: str | None = None
 
 
@@ -53,7 +53,7 @@ class Segmented:
     ledger: Ledger
     size: int
 
-    def place(self, row: SourceRow) -> MaskGeometry | str:
+    def geometry(self, row: SourceRow) -> MaskGeometry | str:
         """Where a slice's mask lies on it, or why that is not known."""
         geometry = self.source.geometry
         if self.source.row is None:
@@ -86,13 +86,13 @@ class PngWriter:
     def write(self, series: Segmented, folder: MaskFolder) -> Iterator[MaskRow]:
         """Write the masks; a row for every slice. Raises OutputError."""
         for row in series.source.slices:
-            place = series.place(row) if row.masked else ""
-            if isinstance(place, str):
-                yield MaskRow(row, reason=why_not(row) or place)
+            geometry = series.geometry(row) if row.masked else ""
+            if isinstance(geometry, str):
+                yield MaskRow(row, reason=why_not(row) or geometry)
                 continue
             suffix = f".{row.idx:04d}.png"
             name = f"{self.name}/{mask_name(row.path, suffix)}"
-            data = png_of(place.onto_source(series.packed(row)))
+            data = png_of(geometry.onto_source(series.packed(row)))
             yield MaskRow(row, mask=folder.write(name, row.path, suffix, data))
 
 
@@ -108,7 +108,7 @@ class NiftiWriter:
     def write(self, series: Segmented, folder: MaskFolder) -> Iterator[MaskRow]:
         """See PngWriter."""
         if not series.source.segmented or series.source.kind not in ("nifti", "dicom"):
-            yield from _without(series.source.slices, _NO_PLACE if series.source.row else _NO_SERIES)
+            yield from _without(series.source.slices, _NO_GEOMETRY if series.source.row else _NO_SERIES)
         elif series.source.kind == "nifti":
             for _, rows in groupby(sorted(series.source.slices, key=lambda row: row.file), key=lambda row: row.file):
                 yield from self._file(series, list(rows), folder)
@@ -148,12 +148,12 @@ class NiftiWriter:
             yield from _without([row for row, _, _ in placed], grid)
             return
         labels = np.zeros((geometry["columns"], geometry["rows"], grid.count), np.uint8, order="F")
-        for (row, _, _), number in zip(placed, grid.places, strict=True):
+        for (row, _, _), number in zip(placed, grid.indices, strict=True):
             if row.masked:
                 labels[..., number] = _on_source(series, row).T
         own, suffix = series.source.file_name, ".nii.gz"
         name = folder.write(f"nifti/{own}{suffix}", own, suffix, nifti.on_grid(grid, labels))
-        for (row, _, _), number in zip(placed, grid.places, strict=True):
+        for (row, _, _), number in zip(placed, grid.indices, strict=True):
             yield MaskRow(row, name, number, why_not(row))
         nobody = placed[0][0]._replace(path="", masked=False)
         yield from (MaskRow(nobody, name, number, "no slice lies there") for number in grid.empty)
@@ -168,7 +168,7 @@ class SegWriter:
     name: str = field(default="dicom-seg", init=False)
 
     def needs(self, source: MaskSource) -> bool:
-        """A SEG repeats what its source says of patient, study and place."""
+        """A SEG repeats what its source says of patient, study and geometry."""
         return source.kind == "dicom" and bool(source.segmented)
 
     def write(self, series: Segmented, folder: MaskFolder) -> Iterator[MaskRow]:
@@ -193,17 +193,17 @@ class SegWriter:
     ) -> Iterator[MaskRow]:
         rows = [row for row, _, _ in part]
         many = len({row.file for row in rows}) < len(rows)
-        places = [row.idx if many else number for number, row in enumerate(rows)]
+        frames = [row.idx if many else number for number, row in enumerate(rows)]
         with quiet():  # pydicom's remarks quote headers, and come when a value is first looked at
-            made = self._made(series, part, many, places) if any(row.masked for row in rows) else ""
+            made = self._made(series, part, many, frames) if any(row.masked for row in rows) else ""
         if isinstance(made, str):
             yield from _without(rows, made)
             return
         name = folder.write(f"dicom-seg/{own}.dcm", own, ".dcm", made)
-        yield from (MaskRow(row, name, place, why_not(row)) for row, place in zip(rows, places, strict=True))
+        yield from (MaskRow(row, name, frame, why_not(row)) for row, frame in zip(rows, frames, strict=True))
 
     def _made(
-        self, series: Segmented, part: list[tuple[SourceRow, Plane, Headed]], many: bool, places: Sequence[int]
+        self, series: Segmented, part: list[tuple[SourceRow, Plane, Headed]], many: bool, frames: Sequence[int]
     ) -> bytes | str:
         """The bytes of a SEG, or why there is none."""
         rows, geometry = [row for row, _, _ in part], series.source.geometry
@@ -215,14 +215,14 @@ class SegWriter:
             if (reason := next(filter(None, map(dicom_seg.missing, datasets)), None)) is not None:
                 return reason
             if len({plane.position for _, plane, _ in part}) < len(part):
-                return TWO_AT_ONE_PLACE
+                return TWO_AT_ONE_POSITION
             count = int(datasets[0].NumberOfFrames) if many else len(rows)
             if count * geometry["rows"] * geometry["columns"] > MOST_VOXELS:
                 return _TOO_LARGE
             labels = np.zeros((count, geometry["rows"], geometry["columns"]), np.uint8)
-            for row, place in zip(rows, places, strict=True):
+            for row, frame in zip(rows, frames, strict=True):
                 if row.masked:
-                    labels[place] = _on_source(series, row)
+                    labels[frame] = _on_source(series, row)
             uid = dicom_seg.instance_uid(datasets, labels, self.algorithm)
             return dicom_seg.seg_of(datasets, labels, self.algorithm, uid, self.stamp(uid))
         except (MemoryError, LitsError):
@@ -262,9 +262,9 @@ def _distance(rows: Sequence[SourceRow]) -> float:
 
 
 def _on_source(series: Segmented, row: SourceRow) -> npt.NDArray[np.uint8]:
-    place = series.place(row)
-    assert isinstance(place, MaskGeometry)
-    return place.onto_source(series.packed(row))
+    geometry = series.geometry(row)
+    assert isinstance(geometry, MaskGeometry)
+    return geometry.onto_source(series.packed(row))
 
 
 def _without(rows: Sequence[SourceRow], reason: str) -> Iterator[MaskRow]:

@@ -125,7 +125,7 @@ def plan_scans(
             keep=lambda rows: job.keep_said(key, rows),
         )
         phase("shards")
-        staging.place()
+        staging.order()
         if callable(shard_slices):
             shard_slices = None if before else shard_slices(staging.slices())
         now = _planned(job, staging, before or new, noted(new, listing), shard_slices, stay)
@@ -201,7 +201,7 @@ def _list(staging: Staging, listing: Listing, stop: Stop, on_progress: Say) -> N
 
 
 def _series(staging: Staging) -> Iterator[list[PlannedRow]]:
-    for _, group in groupby(staging.placed(), key=itemgetter(0)):
+    for _, group in groupby(staging.ordered(), key=itemgetter(0)):
         yield [row for _, row in group]
 
 

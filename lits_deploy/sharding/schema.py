@@ -24,7 +24,7 @@ CREATE TABLE stale (series TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE header (id INTEGER PRIMARY KEY, token TEXT, study TEXT, patient TEXT, info TEXT);
 CREATE TABLE told (id INTEGER PRIMARY KEY, header INTEGER, slices INTEGER, facts TEXT);
 CREATE TABLE unread (id INTEGER PRIMARY KEY, picture INTEGER);
-CREATE TABLE placed (first INTEGER, rank INTEGER, id INTEGER, series TEXT, slices INTEGER)
+CREATE TABLE ordered (first INTEGER, rank INTEGER, id INTEGER, series TEXT, slices INTEGER)
 """
 _SAME = " AND ".join(f"found.{name} IS old.{name}" for name in FILE.split(", ") if name != "ctime_ns")
 KNOWN = f"""
@@ -77,15 +77,15 @@ FROM told JOIN header ON header.id = told.header JOIN found ON found.id = told.i
 WHERE {_NOT_KEPT.format("told")} ORDER BY token, told.id
 """
 ALONE = f"""
-INSERT INTO placed SELECT id, 0, id, NULL, slices FROM told WHERE header IS NULL AND {_NOT_KEPT.format("told")}
+INSERT INTO ordered SELECT id, 0, id, NULL, slices FROM told WHERE header IS NULL AND {_NOT_KEPT.format("told")}
 UNION ALL SELECT id, 0, id, NULL, 0 FROM found WHERE reason IS NOT NULL AND {_NOT_KEPT.format("found")}
 """
 CARRIED = """
-INSERT INTO placed SELECT min(id) OVER (PARTITION BY series), rank, id, series, slices FROM known
+INSERT INTO ordered SELECT min(id) OVER (PARTITION BY series), rank, id, series, slices FROM known
 WHERE series IS NOT NULL AND shard IN (SELECT shard FROM dirty) AND id NOT IN (SELECT id FROM told)
 """
-PLACED = f"""
-SELECT first, 0, series, rank, path, {FILE}, slices FROM placed JOIN found USING (id) ORDER BY first, rank, id
+ORDERED = f"""
+SELECT first, 0, series, rank, path, {FILE}, slices FROM ordered JOIN found USING (id) ORDER BY first, rank, id
 """
 OF_SHARD = f"""
 SELECT shard, series, rank, path, {FILE}, slices FROM known JOIN found USING (id) WHERE shard = ? ORDER BY known.old

@@ -6,7 +6,7 @@
     earlier  what headers said to a planning that did not end
     dirty    shards of the earlier plan that count no more; stale: series whose order is to be settled anew
     header, told   what headers say of files
-    placed   files by series and rank: what the cut goes through
+    ordered  files by series and rank: what the cut goes through
 
 Everything large is sorted by SQLite, which spills to disk, and gone through once. The database is a temporary one of
 SQLite: its file has no name, so a process that is killed leaves nothing of patients behind.
@@ -158,7 +158,7 @@ class Staging:
             self._headers[header] = int(cursor.lastrowid or 0)
         return self._headers[header]
 
-    def place(self) -> None:
+    def order(self) -> None:
         """All is told: put the files that go into new shards in the order of their series."""
         self._db.execute(schema.ALONE)
         self._db.execute(schema.CARRIED)
@@ -168,16 +168,16 @@ class Staging:
                 for i in (*volume.slices, *volume.failed):
                     rank[i] = len(rank)
                 rank |= {copy: rank[original] for copy, original in volume.copies.items()}
-            placed = ((first, rank[i], row[4], row[0], row[10]) for i, row in enumerate(rows))
-            self._db.executemany("INSERT INTO placed VALUES (?, ?, ?, ?, ?)", placed)
+            ordered = ((first, rank[i], row[4], row[0], row[10]) for i, row in enumerate(rows))
+            self._db.executemany("INSERT INTO ordered VALUES (?, ?, ?, ?, ?)", ordered)
 
     def slices(self) -> int:
-        """How many there are in the files that are placed, as far as headers say."""
-        return int(self._db.execute("SELECT ifnull(sum(max(1, slices)), 0) FROM placed").fetchone()[0])
+        """How many there are in the files that are ordered, as far as headers say."""
+        return int(self._db.execute("SELECT ifnull(sum(max(1, slices)), 0) FROM ordered").fetchone()[0])
 
-    def placed(self) -> Iterator[tuple[int, PlannedRow]]:
+    def ordered(self) -> Iterator[tuple[int, PlannedRow]]:
         """Those files, series by series in the order of their first paths; with each a number of its series."""
-        for row in self._db.execute(schema.PLACED):
+        for row in self._db.execute(schema.ORDERED):
             yield row[0], _planned(row[1:])
 
     def doubtful(self) -> list[int]:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lits_deploy.bundle import Bundle
 from masked import errors_in, make_unet, needs_dciodvfy, segment, table
-from worlds import SERIES, Series, labels_at, lps_places
+from worlds import SERIES, Series, labels_at, lps_positions
 
 hd = pytest.importorskip("highdicom")
 
@@ -69,10 +69,10 @@ def test_volumes_lie_in_the_patient(out: Path, series: Series) -> None:
     labels = np.asanyarray(image.dataobj)
     assert labels.dtype == np.uint8
     assert labels.shape == (series.columns, series.rows, series.count)
-    wrong = float((labels != labels_at(lps_places(image.affine, labels.shape))).mean())
+    wrong = float((labels != labels_at(lps_positions(image.affine, labels.shape))).mean())
     assert wrong < 2e-4  # rounding in the header moves an edge by a pixel here and there
     for number, row in found.items():
-        np.testing.assert_array_equal(labels[..., int(row["place"])].T, series.labels(number))
+        np.testing.assert_array_equal(labels[..., int(row["mask_index"])].T, series.labels(number))
     assert image.header["qform_code"] == (0 if series.shift else 1)
 
 
@@ -94,8 +94,8 @@ def test_a_seg_lies_on_its_source_and_in_the_patient(out: Path, series: Series) 
     for frame, pixels in zip(seg.PerFrameFunctionalGroupsSequence, seg.pixel_array, strict=True):
         label = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         corner = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
-        places = corner + series.spacing * (i * across + j * down)
-        assert float((pixels.astype(bool) != (labels_at(places) == label)).mean()) < 2e-4
+        positions = corner + series.spacing * (i * across + j * down)
+        assert float((pixels.astype(bool) != (labels_at(positions) == label)).mean()) < 2e-4
 
 
 def test_a_seg_says_what_it_is_and_whose_and_no_more(out: Path) -> None:

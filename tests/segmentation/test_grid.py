@@ -33,13 +33,13 @@ def grid(series: Series, **changes: object) -> VolumeGrid:
 
 
 @pytest.mark.parametrize("series", SERIES, ids=lambda series: series.name)
-def test_the_affine_leads_from_index_to_place(series: Series) -> None:
+def test_the_affine_leads_from_index_to_position(series: Series) -> None:
     found = grid(series)
-    assert found.places == tuple(range(series.count))
+    assert found.indices == tuple(range(series.count))
     for number in range(series.count):
         for row, column in ((0, 0), (series.rows - 1, 3), (7, series.columns - 1)):
-            place = found.affine @ (column, row, number, 1)
-            np.testing.assert_allclose(place[:3], series.places(number)[row, column], atol=1e-9)
+            position = found.affine @ (column, row, number, 1)
+            np.testing.assert_allclose(position[:3], series.positions(number)[row, column], atol=1e-9)
     assert found.leans == bool(series.shift)
 
 
@@ -48,20 +48,20 @@ def test_the_order_of_files_does_not_matter() -> None:
     order = [3, 0, 5, 1, 4, 2]
     shuffled = grid_of([planes(series)[number] for number in order])
     assert isinstance(shuffled, VolumeGrid)
-    assert shuffled.places == tuple(order)
+    assert shuffled.indices == tuple(order)
     np.testing.assert_allclose(shuffled.affine, grid(series).affine)
 
 
-def test_a_missing_slice_leaves_its_place_empty() -> None:
+def test_a_missing_slice_leaves_its_index_empty() -> None:
     found = grid(SERIES[0], without=(2, 3))
-    assert (found.places, found.count, found.empty) == ((0, 1, 4, 5), 6, [2, 3])
+    assert (found.indices, found.count, found.empty) == ((0, 1, 4, 5), 6, [2, 3])
     np.testing.assert_allclose(found.affine, grid(SERIES[0]).affine)
 
 
 def test_rounded_positions_of_a_long_series_still_fit() -> None:
     series = Series(name="long", count=500, step=0.8)
     moved = {number: (0.0, 0.0, 0.004 * (-1) ** number) for number in range(500)}
-    assert grid(series, moved=moved).places == tuple(range(500))
+    assert grid(series, moved=moved).indices == tuple(range(500))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_rounded_positions_of_a_long_series_still_fit() -> None:
     [
         ({"moved": {2: (0, 0, 1.3)}}, "the slices do not lie at even distances"),
         ({"moved": {2: (3, 0, 0)}}, "the slices do not lie at even distances"),
-        ({"moved": {2: (0, 0, 4)}}, "several slices at one place"),
+        ({"moved": {2: (0, 0, 4)}}, "several slices at one position"),
         ({"moved": {5: (0, 0, 400)}}, "too many slices are missing between those that are there"),
     ],
 )

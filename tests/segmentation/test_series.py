@@ -53,7 +53,7 @@ def test_a_missing_file_leaves_an_empty_slice_that_is_listed(bundle: Bundle, tmp
     np.testing.assert_array_equal(labels[..., 3].T, SERIES.labels(3))
     rows = masks(tmp_path / "out", "nifti")
     (nobody,) = [row for row in table(tmp_path / "out", "masks") if not row["path"]]
-    assert (nobody["index"], nobody["place"], nobody["reason"]) == ("", "2", "no slice lies there")
+    assert (nobody["index"], nobody["mask_index"], nobody["reason"]) == ("", "2", "no slice lies there")
     assert nobody["mask"] == rows[file_of(0), 0]["mask"]
     assert len(seg_of(tmp_path / "out").get_source_image_uids()) == 5
     assert summary.slices == dict.fromkeys(ALL, 5)
@@ -109,8 +109,8 @@ def test_slices_at_one_place_have_pictures_only(bundle: Bundle, tmp_path: Path) 
     (tmp_path / "scans" / "ct" / "other").write_bytes(other)
     summary = segment(bundle, tmp_path / "scans", tmp_path / "out", *ALL)
     assert summary.masks == {"png": 7, "nifti": 0, "dicom-seg": 0}
-    assert summary.without == {f"{kind}: several slices at one place": 7 for kind in ("nifti", "dicom-seg")}
-    assert table(tmp_path / "out", "volumes")[0]["reason"] == "several slices at one place"
+    assert summary.without == {f"{kind}: several slices at one position": 7 for kind in ("nifti", "dicom-seg")}
+    assert table(tmp_path / "out", "volumes")[0]["reason"] == "several slices at one position"
 
 
 def test_a_series_that_is_there_twice_counts_once(bundle: Bundle, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_file_of_many_frames_has_its_masks_frame_by_frame(bundle: Bundle, tmp_
     for number, hu in enumerate(levels):
         np.testing.assert_array_equal(found[number], labels_of(hu))
     row = masks(tmp_path / "out", "dicom-seg")["many.dcm", 2]
-    assert row["place"] == "2"
+    assert row["mask_index"] == "2"
     if shutil.which("dciodvfy"):
         assert errors_in(tmp_path / "out" / row["mask"]) == []
 

@@ -42,7 +42,7 @@ def test_slices_stand_for_the_way_to_their_neighbours_but_not_across_a_hole() ->
         (counted(1, 2), "dicom", None, "the header does not say how large a pixel is"),
         (counted(1, None), "dicom", SPACING, "the header does not say where the slices lie"),
         (counted(1), "dicom", SPACING, "one slice alone does not say how thick it is"),
-        (counted(1, 2, 2), "dicom", SPACING, "several slices at one place"),
+        (counted(1, 2, 2), "dicom", SPACING, "several slices at one position"),
     ],
 )
 def test_without_what_it_takes_there_is_a_reason_and_no_volume(
@@ -56,11 +56,11 @@ def test_without_what_it_takes_there_is_a_reason_and_no_volume(
 @pytest.mark.parametrize(("rows", "columns"), [(128, 128), (100, 128), (97, 60), (30, 64)])
 def test_counting_is_what_the_mask_on_its_source_holds(turn: str, rows: int, columns: int) -> None:
     mask = np.random.default_rng(0).integers(0, 3, (64, 64), dtype=np.uint8)
-    place = MaskGeometry(size=64, rows=rows, columns=columns, reorientation=turn)
-    whole = place.onto_source(mask)
+    geometry = MaskGeometry(size=64, rows=rows, columns=columns, reorientation=turn)
+    whole = geometry.onto_source(mask)
     assert whole.shape == (rows, columns)
     for label in (1, 2):
-        assert place.count(mask, label) == int((whole >= label).sum())
+        assert geometry.count(mask, label) == int((whole >= label).sum())
 
 
 def test_a_mask_of_the_sources_size_is_only_turned() -> None:

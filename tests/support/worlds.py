@@ -31,9 +31,9 @@ SPACING = 2.0
 LIVER_HU, LESION_HU = 90.0, 150.0  # from here on
 
 
-def hu_at(places: Pixels) -> Pixels:
-    """HU, float64 [...], at places [..., 3]."""
-    x, y, z = (places[..., axis] for axis in range(3))
+def hu_at(positions: Pixels) -> Pixels:
+    """HU, float64 [...], at positions [..., 3]."""
+    x, y, z = (positions[..., axis] for axis in range(3))
     hu = np.full(x.shape, -1000.0)
     body = (x / 105) ** 2 + (y / 80) ** 2 < 1
     texture = np.sin(x / 7 + z / 9) * np.cos(y / 5)
@@ -45,9 +45,9 @@ def hu_at(places: Pixels) -> Pixels:
     return np.rint(hu)
 
 
-def labels_at(places: Pixels) -> Pixels:
-    """The labels that the network should give at places [..., 3]: uint8 [...]."""
-    return labels_of(hu_at(places))
+def labels_at(positions: Pixels) -> Pixels:
+    """The labels that the network should give at positions [..., 3]: uint8 [...]."""
+    return labels_of(hu_at(positions))
 
 
 def labels_of(hu: Pixels) -> Pixels:
@@ -94,7 +94,7 @@ class Series:
         """Unit vectors."""
         return tuple(np.array(axis, float) / np.linalg.norm(axis) for axis in (self.across, self.down))  # type: ignore[return-value]
 
-    def places(self, number: int) -> Pixels:
+    def positions(self, number: int) -> Pixels:
         """Places of the pixels of a slice, [rows, columns, 3]."""
         across, down = self.axes
         j, i = np.mgrid[: self.rows, : self.columns][..., np.newaxis]
@@ -106,7 +106,7 @@ class Series:
 
     def hu(self, number: int) -> Pixels:
         """HU of a slice, int16 [rows, columns]."""
-        return hu_at(self.places(number)).astype(np.int16)
+        return hu_at(self.positions(number)).astype(np.int16)
 
     def labels(self, number: int) -> Pixels:
         """What the network should say of a slice, on its source."""
@@ -187,13 +187,13 @@ def volume(axes: str, shape: Sequence[int], *, step: float = 4.0, kind: Any = ni
     for axis, letter in enumerate(axes):
         affine[:3, axis] = np.array(columns[letter]) * (step if letter in "SI" else SPACING)
     affine[:3, 3] = np.array([0.0, 0.0, 5.0]) - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    image = kind(hu_at(lps_places(affine, shape)).astype(np.int16), affine)
+    image = kind(hu_at(lps_positions(affine, shape)).astype(np.int16), affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = b"Secret"
     return image
 
 
-def lps_places(affine: Pixels, shape: Sequence[int]) -> Pixels:
+def lps_positions(affine: Pixels, shape: Sequence[int]) -> Pixels:
     """Places, in DICOM's axes, of all voxels of a NIfTI array: [*shape, 3]."""
     index = np.stack(np.meshgrid(*map(np.arange, shape[:3]), indexing="ij"), axis=-1)
     return nib.affines.apply_affine(affine, index) * (-1, -1, 1)
