@@ -73,7 +73,7 @@ def agree(held: HeldOut, folds: list[Original], talk: ExportProgress) -> Agreeme
         own, theirs = original_probabilities(held.original, part), [original_probabilities(one, part) for one in folds]
         mean = np.mean(theirs, axis=0)
         same.append(_share(own, mean))
-        others = [np.mean([p for place, p in enumerate(theirs) if place != k], axis=0) for k in range(len(theirs))]
+        others = [np.mean([p for n, p in enumerate(theirs) if n != k], axis=0) for k in range(len(theirs))]
         each.append([_share(one, rest) for one, rest in zip(theirs, others, strict=True)])
         deltas.append(np.abs(own - mean).mean(axis=tuple(range(1, own.ndim))))
         talk.progress(len(part))

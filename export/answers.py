@@ -123,21 +123,21 @@ def _answered(
     parts = _infer(runtime, np.stack(slices)) if slices else []
     logits = _joined([part.logits for part in parts])
     labels = _joined([part.labels for part in parts])
-    place = 0
+    index = 0
     for answer in waiting:
         if answer.reason is not None:
             yield answer
             continue
-        row = None if logits is None else logits[place]
+        row = None if logits is None else logits[index]
         finite = row is None or bool(np.isfinite(row).all())
         yield replace(
             answer,
             reason=None if finite else NOT_FINITE,
             logits=row if finite else None,
             mask=None if labels is None else answer.mask,
-            labels=None if labels is None else labels[place],
+            labels=None if labels is None else labels[index],
         )
-        place += 1
+        index += 1
 
 
 def _infer(runtime: Runtime, batch: npt.NDArray[np.uint8]) -> list[Outputs]:

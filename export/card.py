@@ -87,11 +87,11 @@ def _gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], lef
         return []
     rows, notes = [], []
     for name, gate, where in gated:
-        for place, figures in gate["runtimes"].items():
+        for target, figures in gate["runtimes"].items():
             verdict = "passed" if figures["passed"] and gate["passed"] else f"**failed**, {where}"
             changes = " | ".join(_change(figures, key) for key in ("accuracy", "balanced_accuracy", "lesion_auroc"))
             rows.append(
-                f"| {name} | {place}, {gate['origin']} | {figures['slices']} | {figures['flipped']} | "
+                f"| {name} | {target}, {gate['origin']} | {figures['slices']} | {figures['flipped']} | "
                 f"{figures['lesions_lost']} / {figures['lesions_found']} of {figures['lesion_slices']} | {changes} "
                 f"| {verdict} |"
             )
@@ -101,11 +101,11 @@ def _gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], lef
             notes.append(f"- {name}: limits were changed by hand ({'; '.join(gate['overridden'])}).")
         if gate["failures"]:
             notes.append(f"- **{name} failed** ({where}): {'; '.join(gate['failures'])}.")
-        for place, figures in gate["runtimes"].items():
+        for target, figures in gate["runtimes"].items():
             if "dice" in figures["original"]:
                 pairs = zip(figures["original"]["dice"], figures["artifact"]["dice"], strict=True)
                 dice = ", ".join(f"{number(before)} → {number(after)}" for before, after in pairs)
-                notes.append(f"- {name} on {place}: Dice per class {dice}.")
+                notes.append(f"- {name} on {target}: Dice per class {dice}.")
     if calibration_set:
         notes.append(
             f"- INT8 ranges come from {calibration_set['slices']} slices of {len(calibration_set['patients'])} "

@@ -37,12 +37,12 @@ def cost(held: HeldOut, path: Path, folder: Path) -> dict[str, Any]:
         graph.write_onnx(dataclasses.replace(original, module=one), single)
         runtimes = [stack.enter_context(_open(held, file, batch)) for file in (path, single)]
         info = runtimes[0].describe()
-        for turn in range(ROUNDS + 1):
-            for place, runtime in enumerate(runtimes):
+        for number in range(ROUNDS + 1):
+            for n, runtime in enumerate(runtimes):
                 began = time.perf_counter()
                 runtime.infer(slices)
-                if turn:  # the first one warms up
-                    best[place] = min(best[place], time.perf_counter() - began)
+                if number:  # the first one warms up
+                    best[n] = min(best[n], time.perf_counter() - began)
     mine, single_ms = (1000 * seconds / batch for seconds in best)
     return {
         "ms_per_slice": mine,

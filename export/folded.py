@@ -56,7 +56,7 @@ class Folded:
 def median_fold(answers: OutOfFold) -> tuple[int, list[float]]:
     """The fold whose figure is the median, the lower of two, and the figure of each: `deciding_figure`."""
     found = [_figure(row) for row in by_fold(answers)]
-    order = sorted(range(len(found)), key=lambda place: (found[place], place))
+    order = sorted(range(len(found)), key=lambda n: (found[n], n))
     return order[(len(found) - 1) // 2] + 1, found
 
 

@@ -46,11 +46,11 @@ def from_folds(run: Path, taken: Networks, data: Path | None = None) -> Original
         "judged_by": deciding_figure(answers),
         "held_out": figures,
     }
-    place = {"best": f"fold-{number}", "average": "", "all": FINAL}[taken]
+    folder = {"best": f"fold-{number}", "average": "", "all": FINAL}[taken]
     return dataclasses.replace(
         original,
         data=at,
-        training={**original.training, "run": "/".join(filter(None, (run.resolve().name, place))), "folds": known},
+        training={**original.training, "run": "/".join(filter(None, (run.resolve().name, folder))), "folds": known},
         folded=Folded(
             run=run,
             taken=taken,

@@ -120,12 +120,12 @@ def training_series(
     portraits = []
     for samples in scans_of(layout):
         pictures, looks = [], []
-        for place, sample in enumerate(samples):
+        for index, sample in enumerate(samples):
             progress(1)
             if (pixels := _usable(sample.image, load)) is not None:
                 pictures.append(path_of(layout, sample))
                 if chosen(checksum(pixels)) and (seen := look(pixels)):
-                    looks.append((place, packed(seen)))
+                    looks.append((index, packed(seen)))
         numbers = by_looks(looks, ordered=bool(samples[0].row))
         numbers |= _declared(layout, samples[0]) | (answered.numbers(pictures) if answered else {})
         made_with = technique.noted(layout.declared, samples[0].scan)

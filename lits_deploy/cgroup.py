@@ -36,13 +36,13 @@ def memory_limit(mount: Path = MOUNT, own: Path = OWN) -> tuple[int, int] | None
 
     Of several limits the one that leaves least. mount, own: as in `cpu_quota`.
     """
-    places = [(group, "memory.max", "memory.current", "inactive_file") for group in _groups("", mount, own)]
-    places += [
+    files = [(group, "memory.max", "memory.current", "inactive_file") for group in _groups("", mount, own)]
+    files += [
         (group, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         for group in _groups("memory", mount, own)
     ]
     found = []
-    for folder, most, used, droppable in places:
+    for folder, most, used, droppable in files:
         with suppress(OSError, ValueError):
             limit = int(_text(folder / most))  # "max" is no number
             now = int(_text(folder / used))

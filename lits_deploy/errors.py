@@ -26,7 +26,7 @@ from typing import Any
 
 from lits_deploy.printable import printable
 
-_PLACES = 4  # calls that an error remembers: a helper's helper gets its words from whoever called it
+_CALLS = 4  # calls that an error remembers: a helper's helper gets its words from whoever called it
 
 
 class LitsError(Exception):
@@ -51,11 +51,11 @@ class UserError(LitsError):
 
 
 def _made_at() -> tuple[tuple[str, str, int], ...]:
-    places, frame = list[tuple[str, str, int]](), sys._getframe(2)
-    while frame is not None and len(places) < _PLACES:
-        places.append((frame.f_code.co_filename, frame.f_code.co_name, frame.f_lineno))
+    calls, frame = list[tuple[str, str, int]](), sys._getframe(2)
+    while frame is not None and len(calls) < _CALLS:
+        calls.append((frame.f_code.co_filename, frame.f_code.co_name, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
-    return tuple(places)
+    return tuple(calls)
 
 
 class BundleError(UserError):

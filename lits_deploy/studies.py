@@ -130,8 +130,8 @@ def ranked(found: Iterable[SeriesSummary]) -> list[SeriesSummary]:
 
     ordered = sorted(found, key=order, reverse=True)
     counted = (s for s in ordered if s.suspicion is not None and s.copy_of is None)
-    for place, summary in enumerate(counted, start=1):
-        summary.rank = place
+    for rank, summary in enumerate(counted, start=1):
+        summary.rank = rank
     return ordered
 
 
@@ -221,7 +221,7 @@ def _summary(volume: VolumeRow | None, rows: Sequence[ResultRow], *, copies: int
 
 
 def _portrait(summary: SeriesSummary, rows: Sequence[ResultRow]) -> Portrait:
-    looks = ((place, row.look) for place, row in enumerate(rows) if row.look is not None)
+    looks = ((index, row.look) for index, row in enumerate(rows) if row.look is not None)
     answered = [(row.p0, row.p1, row.p2) for row in rows if row.p2 is not None]
     probabilities = np.array(answered, np.float64).reshape(-1, 3)
     return portrait(summary.info, summary.arranged, looks, probabilities, summary.abstained)
@@ -237,9 +237,9 @@ def longest_run(flags: Sequence[bool | None]) -> tuple[int, int] | None:
     """(first, last + 1) of the longest run of True; None (abstained) neither begins, ends nor breaks one."""
     best: tuple[int, int] | None = None
     start = last = None
-    for place, flag in enumerate([*flags, False]):
+    for index, flag in enumerate([*flags, False]):
         if flag:
-            start, last = (place if start is None else start), place
+            start, last = (index if start is None else start), index
         elif flag is False and start is not None and last is not None:
             if best is None or last + 1 - start > best[1] - best[0]:
                 best = (start, last + 1)

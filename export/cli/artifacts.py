@@ -19,12 +19,12 @@ def show_artifacts(bundle: Bundle) -> None:
     listed += [(name, record["bytes"], {}, record["gate"], "left out") for name, record in left_out.items()]
     rows: list[tuple[str, ...]] = []
     notes: list[str] = []
-    for name, size, parity, gate, placed in listed:
-        head = (name, f"{size / 1e6:.1f}", placed)
+    for name, size, parity, gate, runtimes in listed:
+        head = (name, f"{size / 1e6:.1f}", runtimes)
         if not gate:
             rows.append((*head, "PyTorch", delta(parity["max_delta"]), str(parity["flipped"]), "", "", "original"))
-        for place, figures in gate.get("runtimes", {}).items():
-            rows.append((*head, place, *_figures(figures, segment), _verdict(gate, figures, name in left_out)))
+        for target, figures in gate.get("runtimes", {}).items():
+            rows.append((*head, target, *_figures(figures, segment), _verdict(gate, figures, name in left_out)))
         notes += [f"{name}: {line}" for line in (*gate.get("failures", ()), gate.get("note")) if line]
     table((*HEADER[:-2], "lesion Dice" if segment else "accuracy", "gate"), rows, right=("MB", "max |Δp|", "flipped"))
     for note in notes:

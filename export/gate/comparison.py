@@ -67,19 +67,19 @@ class ArtifactComparison:
         shares: list[npt.NDArray[Any]] = [original, artifact]
         if self.task == "segment":
             self._changed += int((labels[0] != labels[1]).sum())
-            for place in range(2):
-                for gated, label in zip(slices, labels[place], strict=True):
+            for which in range(2):
+                for gated, label in zip(slices, labels[which], strict=True):
                     assert gated.mask is not None
-                    self._pixels[place] += confusion_matrix(gated.mask.ravel(), label.ravel())
+                    self._pixels[which] += confusion_matrix(gated.mask.ravel(), label.ravel())
             shares = [np.stack([(label == c).mean(axis=(1, 2)) for c in range(3)], axis=1) for label in labels]
             labels = [label.max(axis=(1, 2)) for label in labels]
         for index, gated in enumerate(slices):
             before, after = int(labels[0][index]), int(labels[1][index])
             self._patients.append(gated.patient)
             self._targets.append(gated.target)
-            for place, label in enumerate((before, after)):
-                self._classes[place].append(label)
-                self._lesion[place].append(float(shares[place][index][LESION]))
+            for which, label in enumerate((before, after)):
+                self._classes[which].append(label)
+                self._lesion[which].append(float(shares[which][index][LESION]))
             if before != after:
                 p_original, p_artifact = (tuple(map(float, share[index])) for share in shares)
                 self.flips.append(
@@ -97,7 +97,7 @@ class ArtifactComparison:
         lost = int((lesion & (before == LESION) & (after != LESION)).sum())
         found = int((lesion & (before != LESION) & (after == LESION)).sum())
         lesions, slices = int(lesion.sum()), len(targets)
-        scores = [self._scores(place) for place in range(2)]
+        scores = [self._scores(which) for which in range(2)]
         gated: dict[str, float | None]
         if self.task == "segment":
             falls = [b - a for b, a in zip(scores[0]["dice"], scores[1]["dice"], strict=True) if None not in (a, b)]
@@ -125,8 +125,8 @@ class ArtifactComparison:
             record["pixels_changed"] = self._changed / max(1, int(self._pixels[0].sum()))
         return record
 
-    def _scores(self, place: int) -> dict[str, Any]:
-        targets, classes = np.array(self._targets), np.array(self._classes[place])
+    def _scores(self, which: int) -> dict[str, Any]:
+        targets, classes = np.array(self._targets), np.array(self._classes[which])
         matrix = confusion_matrix(targets, classes)
         lesion = targets == LESION
         scores = {
@@ -134,10 +134,10 @@ class ArtifactComparison:
             "balanced_accuracy": _number(balanced_accuracy(matrix)),
             "lesion_sensitivity": _share(classes[lesion] == LESION),
             "lesion_specificity": _share(classes[~lesion] != LESION),
-            "lesion_auroc": _number(auroc(lesion, np.nan_to_num(np.array(self._lesion[place])))),
+            "lesion_auroc": _number(auroc(lesion, np.nan_to_num(np.array(self._lesion[which])))),
         }
         if self.task == "segment":
-            scores["dice"] = segmentation_summary_of(self._pixels[place])["dice"]
+            scores["dice"] = segmentation_summary_of(self._pixels[which])["dice"]
         return scores
 
     def _worst_patient(
@@ -177,10 +177,10 @@ def gate_batch(task: str) -> int:
 
 @dataclass(frozen=True)
 class CandidateArtifact:
-    """An artifact, open on a runtime that returns probabilities. place: the runtime as the reports call it."""
+    """An artifact, open on a runtime that returns probabilities. target: the runtime as the reports call it."""
 
     artifact: Artifact
-    place: str
+    target: str
     runtime: Runtime
 
 

@@ -30,7 +30,7 @@ def write_report(folder: Path, verdicts: Sequence[GateVerdict]) -> list[Path]:
     written = []
     for artifact in dict.fromkeys(verdict.candidate.artifact.name for verdict in verdicts):
         of_it = [verdict for verdict in verdicts if verdict.candidate.artifact.name == artifact]
-        flips = [(verdict.candidate.place, flip) for verdict in of_it for flip in _ordered(verdict.flips)]
+        flips = [(verdict.candidate.target, flip) for verdict in of_it for flip in _ordered(verdict.flips)]
         table = folder / f"gate-{artifact}-flipped.csv"
         write_text(table, _table(flips))
         written.append(table)
@@ -57,9 +57,9 @@ def _table(flips: Sequence[tuple[str, Flip]]) -> str:
         ["slice", "patient", "runtime", "target", "original", "artifact", "lesion_lost"]
         + [f"p{label}_{which}" for which in ("original", "artifact") for label in range(3)]
     )
-    for place, flip in flips:
+    for runtime, flip in flips:
         writer.writerow(
-            [flip.slice.name, flip.slice.patient, place, flip.slice.target]
+            [flip.slice.name, flip.slice.patient, runtime, flip.slice.target]
             + [flip.original, flip.artifact, int(flip.lesion_lost)]
             + [f"{p:.6f}" for p in (*flip.p_original, *flip.p_artifact)]
         )
@@ -75,7 +75,7 @@ def _sheet(artifact: str, flips: Sequence[tuple[str, Flip]]) -> Image.Image:
     name = printable(artifact)
     draw.text((8, 6), f"{name}: {len(flips)} flipped slices{more} (true class: original > artifact)", fill=255)
     draw.text((8, 22), DISCLAIMER, fill=160)
-    for index, (place, flip) in enumerate(shown):
+    for index, (runtime, flip) in enumerate(shown):
         x, y = 8 + index % COLUMNS * (TILE + 8), HEAD + index // COLUMNS * (TILE + TEXT + 8)
         middle = flip.slice.picture[len(flip.slice.picture) // 2]
         sheet.paste(Image.fromarray(middle).resize((TILE, TILE), Image.Resampling.BOX), (x, y))
@@ -83,5 +83,5 @@ def _sheet(artifact: str, flips: Sequence[tuple[str, Flip]]) -> Image.Image:
         p = f"p {max(flip.p_original):.3f} > {max(flip.p_artifact):.3f}"
         draw.text((x, y + TILE + 2), printable(flip.slice.name)[:25], fill=230)
         draw.text((x, y + TILE + 15), f"{verdict}{'  LESION LOST' if flip.lesion_lost else ''}", fill=255)
-        draw.text((x, y + TILE + 28), f"{p}  {printable(place.split(' ')[0])[:12]}", fill=160)
+        draw.text((x, y + TILE + 28), f"{p}  {printable(runtime.split(' ')[0])[:12]}", fill=160)
     return sheet

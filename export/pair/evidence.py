@@ -53,8 +53,8 @@ def joined(classifier: OutOfFold, segmenter: OutOfFold) -> PairEvidence:
             f"of patient {printable(patient)}.",
             fix="train both with --folds on the same data",
         )
-    place = {key: row for row, key in enumerate(theirs)}
-    matched = segmenter.rows(np.array([place[key] for key in ours], np.intp))
+    row_of = {key: row for row, key in enumerate(theirs)}
+    matched = segmenter.rows(np.array([row_of[key] for key in ours], np.intp))
     if (classifier.fold != matched.fold).any():
         patients = sorted(set(classifier.patient[classifier.fold != matched.fold].tolist()))
         raise DataError(

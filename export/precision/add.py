@@ -207,7 +207,7 @@ def _open(stack: ExitStack, bundle: Bundle, artifact: Artifact) -> list[gate.Can
             options=RuntimeOptions(memory_limit_mib=AMPLE_MIB),
         )
         opened.append((SIMULATION, simulated))
-    return [gate.CandidateArtifact(artifact, place, stack.enter_context(runtime)) for place, runtime in opened]
+    return [gate.CandidateArtifact(artifact, target, stack.enter_context(runtime)) for target, runtime in opened]
 
 
 def _finish(
@@ -222,10 +222,10 @@ def _finish(
 
     lead: the verdict that its parity tells. ranges: of the activations that FP16 holds in it; None where it holds none.
     """
-    failures = [f"{verdict.candidate.place}: {line}" for verdict in verdicts for line in verdict.failures]
+    failures = [f"{verdict.candidate.target}: {line}" for verdict in verdicts for line in verdict.failures]
     runtimes, passed = artifact.runtimes, not failures
     if not passed and lead.passed and runtimes:  # it is for several runtimes, and stays for those it passes on
-        bad = {verdict.candidate.place.split()[0] for verdict in verdicts if not verdict.passed}
+        bad = {verdict.candidate.target.split()[0] for verdict in verdicts if not verdict.passed}
         runtimes = tuple(name for name in runtimes if name not in bad)
         passed = True
     if ranges is not None and not ranges["passed"]:
@@ -233,7 +233,7 @@ def _finish(
         failures.append(f"FP16 range: |{ranges['tensor']}| reaches {largest} (≤ {ranges['limit']:.0f})")
         passed = False
     notes = [held.note()]
-    if any(verdict.candidate.place == SIMULATION for verdict in verdicts):
+    if any(verdict.candidate.target == SIMULATION for verdict in verdicts):
         notes.append("simulated in floating point, for its runtime was not here; an engine proves itself when built")
     if lead.figures["lesion_slices"] == 0:
         notes.append("no lesion slice among them")
@@ -244,7 +244,7 @@ def _finish(
         "overridden": [line for line in wanted.overridden if line.startswith(f"{artifact.precision}.")],
         "origin": held.origin,
         "note": "; ".join(note for note in notes if note) or None,
-        "runtimes": {verdict.candidate.place: verdict.to_json() for verdict in verdicts},
+        "runtimes": {verdict.candidate.target: verdict.to_json() for verdict in verdicts},
         **({} if ranges is None else {"range": ranges}),
     }
     worst = max(compare(verdict.candidate.runtime, *held.goldens, 1.0).max_delta for verdict in verdicts)

@@ -80,7 +80,7 @@ def from_training_patients(held: HeldOut, data: Path, *, count: int = COUNT) -> 
 
     with ThreadPoolExecutor(cores()) as pool:
         classes = list(pool.map(load_class, train))
-        chosen = [train[place] for place in balanced(classes, [sample.patient for sample in train], count)]
+        chosen = [train[i] for i in balanced(classes, [sample.patient for sample in train], count)]
         slices = np.stack(list(pool.map(lambda sample: _load(sample, original.contract), chosen)))
     foreign = {value for value in sample_keys(held_back, held.contract, held.own) if value is not None}
     if original.seen is not None:
@@ -139,8 +139,8 @@ def _shares(have: dict[Any, int], count: int) -> dict[Any, int]:
     while left:
         open_ones = [key for key in shares if shares[key] < have[key]]
         each, rest = divmod(left, len(open_ones))
-        for place, key in enumerate(open_ones):
-            more = min(each + (place < rest), have[key] - shares[key])
+        for n, key in enumerate(open_ones):
+            more = min(each + (n < rest), have[key] - shares[key])
             shares[key] += more
             left -= more
     return shares

@@ -53,19 +53,19 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
         return cast[name, to]
 
     for index, node in enumerate(graph.node):
-        for place, name in enumerate(node.input):
+        for n, name in enumerate(node.input):
             if index in keep and name in produced_half:
-                node.input[place] = name if name in results else as_type(name, TensorProto.FLOAT)
+                node.input[n] = name if name in results else as_type(name, TensorProto.FLOAT)
             elif index not in keep and name in weights:
-                node.input[place] = _half_weight(graph, weights[name])
+                node.input[n] = _half_weight(graph, weights[name])
             elif index not in keep and name in produced_half and name in results:
-                node.input[place] = f"{name}_half"
+                node.input[n] = f"{name}_half"
             elif index not in keep and name not in produced_half and type_of.get(name) == TensorProto.FLOAT:
-                node.input[place] = as_type(name, TensorProto.FLOAT16)
+                node.input[n] = as_type(name, TensorProto.FLOAT16)
         nodes.append(node)
-        for place, name in enumerate(node.output if index not in keep else ()):
+        for n, name in enumerate(node.output if index not in keep else ()):
             if name in produced_half and name in results:  # the graph's outputs stay FP32, under their own name
-                node.output[place] = f"{name}_half"
+                node.output[n] = f"{name}_half"
                 nodes.append(
                     helper.make_node("Cast", [f"{name}_half"], [name], name=f"cast_{name}", to=TensorProto.FLOAT)
                 )

@@ -48,8 +48,8 @@ def to_int8(
     for index in weighted(half):
         if half.graph.node[index].name in names:
             quantiser.weight(half.graph.node[index])
-    for index, place in targets + shortcuts:
-        quantiser.activation(half.graph.node[index], place)
+    for index, n in targets + shortcuts:
+        quantiser.activation(half.graph.node[index], n)
     quantiser.finish()
     drop_unused_weights(half)
     onnx.checker.check_model(half, full_check=True)
@@ -67,8 +67,8 @@ class _Quantiser:
         self._weights = {tensor.name: tensor for tensor in self.graph.initializer}
         self._constant("int8_zero", np.zeros((), np.int8))
 
-    def activation(self, node: onnx.NodeProto, place: int) -> None:
-        name = node.input[place]
+    def activation(self, node: onnx.NodeProto, n: int) -> None:
+        name = node.input[n]
         if name not in self._pairs:
             low, high = self.ranges[name.removesuffix("_fp16")]
             scale = max(max(-low, high) / LARGEST, SMALLEST_SCALE)
@@ -81,7 +81,7 @@ class _Quantiser:
                 ),
             ]
             self._pairs[name] = f"{name}_dq"
-        node.input[place] = self._pairs[name]
+        node.input[n] = self._pairs[name]
 
     def weight(self, node: onnx.NodeProto) -> None:
         name = node.input[1]
@@ -122,9 +122,9 @@ class _Quantiser:
 
 def per_channel(weight: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float16]]:
     """(int8 weight of the same shape, FP16 scale per channel along `axis`); an empty channel keeps a scale above 0."""
-    others = tuple(place for place in range(weight.ndim) if place != axis)
+    others = tuple(n for n in range(weight.ndim) if n != axis)
     scale = np.maximum(np.abs(weight).max(axis=others) / LARGEST, SMALLEST_SCALE).astype(np.float16)
-    shape = [-1 if place == axis else 1 for place in range(weight.ndim)]
+    shape = [-1 if n == axis else 1 for n in range(weight.ndim)]
     levels = np.rint(weight / scale.astype(np.float32).reshape(shape))
     return np.clip(levels, -LARGEST, LARGEST).astype(np.int8), scale
 

@@ -28,8 +28,8 @@ def weighted(model: onnx.ModelProto) -> list[int]:
 def heads(model: onnx.ModelProto) -> list[int]:
     """Indices of the layers that no other layer with a weight follows: the last one; of averaged networks, each's."""
     layers, found = weighted(model), []
-    for place, index in enumerate(layers):
-        if not after(model, [index]) & set(layers[place + 1 :]):
+    for n, index in enumerate(layers, start=1):
+        if not after(model, [index]) & set(layers[n:]):
             found.append(index)
     return found
 
@@ -73,7 +73,7 @@ def residual_inputs(model: onnx.ModelProto) -> list[tuple[int, int]]:
     found = []
     for index, node in enumerate(model.graph.node):
         if node.op_type == "Add" and all(name in maker for name in node.input):
-            older = min(range(2), key=lambda place: maker[node.input[place]])
+            older = min(range(2), key=lambda n: maker[node.input[n]])
             found.append((index, older))
     return found
 

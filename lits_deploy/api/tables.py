@@ -39,15 +39,15 @@ def read_results(out: AnyPath, table: TableName = "slices") -> pyarrow.Table:
         import pyarrow  # noqa: F401 - before anything is fetched
     except ImportError as error:
         raise MissingExtra("pyarrow", "cpu") from error
-    shape, place = _table(table), path_or_url(fspath(out))
+    shape, where = _table(table), path_or_url(fspath(out))
     with TemporaryDirectory(prefix="lits-deploy-") as fetched:
-        folder = place if isinstance(place, Path) else Path(fetched)
-        store = None if isinstance(place, Path) else store_at(place)
+        folder = where if isinstance(where, Path) else Path(fetched)
+        store = None if isinstance(where, Path) else store_at(where)
         _fetch(store, folder / RUN_JSON)
         written = {str(name) for name in read_run_json(folder / RUN_JSON).get("tables", ())}
         kind = next((kind for kind in _BEST if shape.path(folder, kind).name in written), None)
         if kind is None:
-            raise OutputError(f"{place} has no table `{table}`.", fix=f"it has {', '.join(sorted(written)) or 'none'}")
+            raise OutputError(f"{where} has no table `{table}`.", fix=f"it has {', '.join(sorted(written)) or 'none'}")
         _fetch(store, shape.path(folder, kind))
         return _read(folder, kind, shape)
 
@@ -59,7 +59,7 @@ def _fetch(store: Store | None, path: Path) -> None:
             store.get(path.name, path)
         except FileNotFoundError as error:
             raise OutputError(
-                f"{store.location} has no {path.name}.", fix="run the command that made it once more"
+                f"{store.where} has no {path.name}.", fix="run the command that made it once more"
             ) from error
 
 

@@ -52,8 +52,8 @@ def results_at(out: str | None, options: ClassifyOptions) -> Iterator[tuple[Path
     from lits_deploy.cli.console import console
     from lits_deploy.storage.results import ResultsFolder
 
-    place = path_or_url("results" if out is None else out)
-    results = ResultsFolder(place, options.ledger, overwrite=options.overwrite)
+    where = path_or_url("results" if out is None else out)
+    results = ResultsFolder(where, options.ledger, overwrite=options.overwrite)
     ended: typer.Exit | None = None
     try:
         yield results.folder, options
@@ -62,7 +62,7 @@ def results_at(out: str | None, options: ClassifyOptions) -> Iterator[tuple[Path
     if (sent := results.send()) is not None:
         gone = f", {sent.gone:,} taken away" if sent.gone else ""
         console.print(
-            f"→ {place} ({sent.put:,} file{'' if sent.put == 1 else 's'} uploaded, {sent.same:,} there already{gone})"
+            f"→ {where} ({sent.put:,} file{'' if sent.put == 1 else 's'} uploaded, {sent.same:,} there already{gone})"
         )
     if ended is not None:
         raise ended

@@ -148,9 +148,9 @@ def with_run(*lacks: str, **own: Any) -> Callable[[Callable[..., R]], Callable[.
             return command(**given, options=of_command(asked))
 
         parameters = dict(inspect.signature(command).parameters)
-        place = list(parameters).index("options")
+        index = list(parameters).index("options")
         listed = [one for name, one in parameters.items() if name != "options"]
-        vars(run)["__signature__"] = inspect.Signature([*listed[:place], *shared, *listed[place:]])
+        vars(run)["__signature__"] = inspect.Signature([*listed[:index], *shared, *listed[index:]])
         run.__annotations__ = {name: kind for name, kind in command.__annotations__.items() if name != "options"}
         return run
 

@@ -49,10 +49,10 @@ def run_document(out: str | None, summary: RunSummary, segmented: SegmentSummary
     """What `--json` prints of a run: OUT and its files by the user's path, the masks, and run.json."""
     from lits_deploy.run_json import read_run_json
 
-    place, folder = (out or "results").rstrip("/"), summary.run_json.parent
-    files = [f"{place}/{path.relative_to(folder).as_posix()}" for path in (*summary.tables, summary.run_json)]
+    location, folder = (out or "results").rstrip("/"), summary.run_json.parent
+    files = [f"{location}/{path.relative_to(folder).as_posix()}" for path in (*summary.tables, summary.run_json)]
     masks = {} if segmented is None else {"masks": masks_document(segmented)}
-    return {"out": place, "files": files, **masks, "run": read_run_json(summary.run_json)}
+    return {"out": location, "files": files, **masks, "run": read_run_json(summary.run_json)}
 
 
 def masks_document(summary: SegmentSummary) -> dict[str, Any]:

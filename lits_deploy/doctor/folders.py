@@ -30,15 +30,15 @@ LOCAL_LEDGER = "classify --ledger FOLDER, on a local disk; results may stay wher
 
 
 def out_folder(folder: str) -> list[Check]:
-    """Rows for the place of output: space, kind of file system, whether it can be written and keep a ledger; and one
+    """Rows for the folder of output: space, kind of file system, whether it can be written and keep a ledger; and one
     for the ledger of a run that lies there: is it what was written?"""
     try:
-        place = _existing(Path(folder))
-        disk = _disk("output", folder, place)
+        existing = _existing(Path(folder))
+        disk = _disk("output", folder, existing)
     except OSError as error:
         fix = "--out elsewhere, or mend the mount"
         return [Check("output", "broken", f"{folder} cannot be read: {_why(error)}", fix)]
-    return [disk, *([_ledger(place)] if disk.state != "broken" else []), *_ledger_there(Path(folder))]
+    return [disk, *([_ledger(existing)] if disk.state != "broken" else []), *_ledger_there(Path(folder))]
 
 
 def cache_folder() -> list[Check]:
@@ -88,13 +88,13 @@ def is_network(kind: str) -> bool:
     return NETWORK.match(kind) is not None
 
 
-def _disk(name: str, said: str, place: Path, *, fix: str = "--out elsewhere") -> Check:
-    kind, usage = file_system(place), shutil.disk_usage(place)
+def _disk(name: str, said: str, path: Path, *, fix: str = "--out elsewhere") -> Check:
+    kind, usage = file_system(path), shutil.disk_usage(path)
     found = f"{said}: {usage.free / 1e9:,.1f} of {usage.total / 1e9:,.1f} GB free, {kind}"
     details = {"free_bytes": usage.free, "total_bytes": usage.total, "file_system": kind, "network": is_network(kind)}
     row = Check(name, "ok", found, details=details)
     try:
-        with tempfile.TemporaryFile(dir=place, prefix=".lits-deploy-doctor-") as stream:
+        with tempfile.TemporaryFile(dir=path, prefix=".lits-deploy-doctor-") as stream:
             stream.write(b"\0" * 4096)
             stream.flush()
             os.fsync(stream.fileno())
@@ -105,11 +105,11 @@ def _disk(name: str, said: str, place: Path, *, fix: str = "--out elsewhere") ->
     return row
 
 
-def _ledger(place: Path) -> Check:
+def _ledger(path: Path) -> Check:
     """The ledger as `classify` keeps it: a lock, a database in WAL mode, rows, and the same rows when opened again."""
-    kind, version = file_system(place), f"SQLite {sqlite3.sqlite_version}"
+    kind, version = file_system(path), f"SQLite {sqlite3.sqlite_version}"
     try:
-        with tempfile.TemporaryDirectory(dir=place, prefix=".lits-deploy-doctor-") as folder:
+        with tempfile.TemporaryDirectory(dir=path, prefix=".lits-deploy-doctor-") as folder:
             problem = _try_ledger(Path(folder))
     except OSError as error:  # NFS keeps a removed file under another name for as long as someone has it open
         problem = f"its files cannot be handled: {_why(error)}"
@@ -169,10 +169,10 @@ def _try_ledger(folder: Path) -> str | None:
 
 def _existing(path: Path) -> Path:
     """The folder itself, or the nearest one above it that is there: where `mkdir` would start."""
-    place = next(place for place in (path, *path.parents) if place.exists())
-    if not place.is_dir():
-        raise NotADirectoryError(20, f"{place.name} is a file")
-    return place
+    folder = next(one for one in (path, *path.parents) if one.exists())
+    if not folder.is_dir():
+        raise NotADirectoryError(20, f"{folder.name} is a file")
+    return folder
 
 
 def _why(error: OSError) -> str:

@@ -1,7 +1,7 @@
 """A series in some twenty numbers and a few words: how its slices look, how they lie, and how they were answered.
 
     by look    medians over the slices that were looked at (`scans.appearance`), one in four; and how two of
-               these numbers rise along the series, as their correlation with the place
+               these numbers rise along the series, as their correlation with the index
     by header  what the file says: spacing, and with what it was made (`scans.dicom.technique`)
     answers    probabilities and abstentions; they depend on the network, the others do not
 
@@ -72,9 +72,9 @@ def by_looks(looks: Looks, *, ordered: bool = True) -> dict[str, float]:
     table = np.array([one[: len(names)] for one in seen], np.float64)
     found = dict(zip(names, np.median(table, axis=0).tolist(), strict=True))
     del found["mean"]  # between `middle` and `light`: its rise alone says something of its own
-    places = np.array([place for place, _ in looks], np.float64)
+    indices = np.array([index for index, _ in looks], np.float64)
     for name, of in (("rise", "hollow"), ("climb", "mean")) if ordered else ():
-        if (correlation := _correlation(places, table[:, names.index(of)])) is not None:
+        if (correlation := _correlation(indices, table[:, names.index(of)])) is not None:
             found[name] = correlation
     return found
 
@@ -111,7 +111,7 @@ def _by_header(info: Mapping[str, Any], arranged: Mapping[str, Any], numbers: Ma
     return {name: value for name, value in found.items() if value > 0}
 
 
-def _correlation(places: Column, values: Column) -> float | None:
-    if np.ptp(places) == 0 or np.ptp(values) == 0:
+def _correlation(indices: Column, values: Column) -> float | None:
+    if np.ptp(indices) == 0 or np.ptp(values) == 0:
         return None
-    return float(np.corrcoef(places, values)[0, 1])
+    return float(np.corrcoef(indices, values)[0, 1])

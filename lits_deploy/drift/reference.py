@@ -98,7 +98,7 @@ def reference_of(
     """What is kept of these series; of more than MOST_SERIES an even selection."""
     if len(portraits) > MOST_SERIES:
         kept = np.linspace(0, len(portraits) - 1, MOST_SERIES).round().astype(int).tolist()
-        portraits = [portraits[place] for place in kept]
+        portraits = [portraits[index] for index in kept]
     rows = [[one.numbers.get(number.name, np.nan) for number in NUMBERS] for one in portraits]
     rows.sort(key=lambda row: [np.inf if np.isnan(value) else value for value in row])  # in no order of patients
     columns = np.array(rows, np.float64).reshape(-1, len(NUMBERS)).T

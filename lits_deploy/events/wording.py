@@ -20,7 +20,7 @@ from pathlib import Path
 from lits_deploy.errors import StorageError, UserError
 from lits_deploy.printable import printable
 
-Place = tuple[str, str, int]
+CodeLine = tuple[str, str, int]
 """File, function and line."""
 
 _MOST = 500  # wordings of one text that are tried
@@ -82,8 +82,8 @@ def _words(error: UserError, name: str, position: int | None, said: str) -> str:
     return "".join(max(fitting, key=lambda one: len("".join(_literals(one)))) if fitting else ())
 
 
-def _templates(value: ast.expr, at: Sequence[Place]) -> Iterator[Template]:
-    """What an expression in the innermost of these places may say."""
+def _templates(value: ast.expr, at: Sequence[CodeLine]) -> Iterator[Template]:
+    """What an expression in the innermost of these lines may say."""
     if isinstance(value, ast.Constant) and isinstance(value.value, str):
         yield (value.value,)
     elif isinstance(value, ast.JoinedStr):
@@ -102,16 +102,16 @@ def _templates(value: ast.expr, at: Sequence[Place]) -> Iterator[Template]:
         yield from _of_name(value.id, at)
 
 
-def _or_hole(value: ast.expr, at: Sequence[Place]) -> list[Template]:
+def _or_hole(value: ast.expr, at: Sequence[CodeLine]) -> list[Template]:
     return list(islice(_templates(value, at), _MOST)) or [(_hole(value),)]
 
 
-def _joined(parts: Sequence[ast.expr], at: Sequence[Place]) -> Iterator[Template]:
+def _joined(parts: Sequence[ast.expr], at: Sequence[CodeLine]) -> Iterator[Template]:
     each = [_or_hole(part, at) for part in parts]
     yield from (tuple(chain.from_iterable(one)) for one in islice(product(*each), _MOST))
 
 
-def _of_name(name: str, at: Sequence[Place]) -> Iterator[Template]:
+def _of_name(name: str, at: Sequence[CodeLine]) -> Iterator[Template]:
     """What a variable may say: as its function, its module or its caller gives it."""
     function = _function(at[0])
     for node in ast.walk(function) if function else ():
@@ -146,15 +146,15 @@ def _texts_of_folder(filename: str) -> Iterator[Template]:
                 yield from (one for one in _templates(node, ()) if " " in "".join(_literals(one)).strip())
 
 
-def _is_ours(place: Place) -> bool:
-    path = Path(place[0])
+def _is_ours(code: CodeLine) -> bool:
+    path = Path(code[0])
     return path.is_relative_to(_SOURCE) and path.relative_to(_SOURCE).parts[0] in _PACKAGES
 
 
-def _calls(place: Place, names: set[str] | None) -> Iterator[ast.Call]:
-    """The calls at a place that may have gone to one of these functions (None: to any), the innermost first."""
-    line = place[2]
-    for node in reversed(list(ast.walk(_tree(place[0]) or _NOTHING))):
+def _calls(code: CodeLine, names: set[str] | None) -> Iterator[ast.Call]:
+    """The calls in a line that may have gone to one of these functions (None: to any), the innermost first."""
+    line = code[2]
+    for node in reversed(list(ast.walk(_tree(code[0]) or _NOTHING))):
         if isinstance(node, ast.Call) and node.lineno <= line <= (node.end_lineno or node.lineno):
             called = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if names is None or called in names or called == "__init__":
@@ -168,9 +168,9 @@ def _argument(call: ast.Call, name: str, position: int | None) -> ast.expr | Non
     return named
 
 
-def _function(place: Place) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
-    """The innermost function of that name around a place."""
-    filename, name, line = place
+def _function(code: CodeLine) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+    """The innermost function of that name around a line."""
+    filename, name, line = code
     around = [
         node
         for node in ast.walk(_tree(filename) or _NOTHING)

@@ -41,8 +41,8 @@ class Strips:
         findings = [one for one in self.comparison.findings if one.number is not None]
         height = _TOP + _ROW * len(findings) + 30
         body = [_axis(height)]
-        for place, finding in enumerate(findings):
-            body.append(self._row(finding, _TOP + _ROW * place))
+        for index, finding in enumerate(findings):
+            body.append(self._row(finding, _TOP + _ROW * index))
         told = escape(f"{self.comparison.own.name} beside {self.comparison.other.name}, {len(findings)} numbers")
         return Markup(
             f'<svg class="plot wide" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
@@ -66,10 +66,10 @@ class Strips:
         )
 
 
-def _dots(places: Column, middle: int, colour: str, radius: float) -> str:
-    shown = places if len(places) <= MOST_DOTS else np.quantile(places, np.linspace(0, 1, MOST_DOTS))
+def _dots(xs: Column, middle: int, colour: str, radius: float) -> str:
+    shown = xs if len(xs) <= MOST_DOTS else np.quantile(xs, np.linspace(0, 1, MOST_DOTS))
     return "".join(
-        f'<circle class="dot {colour}" cx="{_x(float(place)):.1f}" cy="{middle}" r="{radius}"/>' for place in shown
+        f'<circle class="dot {colour}" cx="{_x(float(x)):.1f}" cy="{middle}" r="{radius}"/>' for x in shown
     )
 
 

@@ -20,7 +20,7 @@ from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pseudonyms import Pseudonyms, salt_of
 from lits_deploy.scans import SeriesHeader
 from lits_deploy.scans.fetch import is_object, is_there
-from lits_deploy.scans.picture_series import place_of
+from lits_deploy.scans.picture_series import series_and_number
 from lits_deploy.series.facts import SliceHeader
 
 _KEPT_ROWS = 256
@@ -40,7 +40,7 @@ def series_of(job: DecodeJob, series: SeriesHeader | None) -> SeriesHeader | Non
     Where a header names no series, its folder does; where it names no study, its series is one.
     """
     if series is None and job.kind == "picture":
-        return _place(job)[0]
+        return _series_and_number(job)[0]
     if series is None or (series.study and series.series):
         return series
     name = series.series or f"{job.name.rpartition('/')[0]}/"
@@ -49,7 +49,7 @@ def series_of(job: DecodeJob, series: SeriesHeader | None) -> SeriesHeader | Non
 
 def slice_header_of(job: DecodeJob, header: SliceHeader) -> SliceHeader:
     """A slice's position, in clear: as its header says it, for pictures by their path."""
-    return SliceHeader(number=_place(job)[1]) if job.kind == "picture" else header
+    return SliceHeader(number=_series_and_number(job)[1]) if job.kind == "picture" else header
 
 
 def _key(series: SeriesHeader) -> str:
@@ -58,9 +58,9 @@ def _key(series: SeriesHeader) -> str:
 
 
 @lru_cache(maxsize=64)  # asked of a file's slices and, a batch later, of its end
-def _place(job: DecodeJob) -> tuple[SeriesHeader, int | None]:
+def _series_and_number(job: DecodeJob) -> tuple[SeriesHeader, int | None]:
     folder = os.path.dirname(job.path)  # noqa: PTH120
-    return place_of(job.name, lambda name: job.member is None and _is_there(os.path.join(folder, name)))  # noqa: PTH118
+    return series_and_number(job.name, lambda name: job.member is None and _is_there(os.path.join(folder, name)))  # noqa: PTH118
 
 
 def _is_there(path: str) -> bool:

@@ -35,16 +35,16 @@ def peaks(rows: Sequence[ResultRow]) -> list[ResultRow]:
     """Up to SLICES of a series' answered slices: by lesion probability, apart from each other, none below WORTH but the
     first. Failed and excluded slices have no picture, and keep no distance."""
     answered = [row for row in rows if row.lesion is not None and row.file is not None]
-    return [answered[place] for place in places([row.lesion or 0.0 for row in answered])]
+    return [answered[index] for index in highest([row.lesion or 0.0 for row in answered])]
 
 
-def places(p2: Sequence[float]) -> list[int]:
-    """The same of lesion probabilities along a series: places of the peaks, the highest first."""
+def highest(p2: Sequence[float]) -> list[int]:
+    """The same of lesion probabilities along a series: indices of the peaks, the highest first."""
     gap = max(1, round(len(p2) / SPREAD))
     taken: list[int] = []
-    for place in sorted(range(len(p2)), key=lambda place: (-p2[place], place)):
-        if len(taken) == SLICES or (taken and p2[place] < WORTH):
+    for index in sorted(range(len(p2)), key=lambda index: (-p2[index], index)):
+        if len(taken) == SLICES or (taken and p2[index] < WORTH):
             break
-        if all(abs(place - other) >= gap for other in taken):
-            taken.append(place)
+        if all(abs(index - other) >= gap for other in taken):
+            taken.append(index)
     return taken

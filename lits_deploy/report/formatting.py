@@ -109,8 +109,8 @@ def ends_of(series: SeriesView) -> tuple[str, str]:
 
     Slices are numbered as beside pictures, from 1.
     """
-    if series.in_mm and series.places is not None:
-        left, right = f"feet {signed(series.places[0], 0)} mm", f"{signed(series.places[1], 0)} mm head"
+    if series.in_mm and series.extent is not None:
+        left, right = f"feet {signed(series.extent[0], 0)} mm", f"{signed(series.extent[1], 0)} mm head"
     else:
         left, right = "slice 1", f"slice {series.summary.slices:,}"
     if series.profile.share == 100:
@@ -141,9 +141,9 @@ def strip_told(series: SeriesView) -> str:
     )
 
 
-def place_of(series: SeriesView, picture: ReportPicture) -> str:
+def position_of(series: SeriesView, picture: ReportPicture) -> str:
     """Where a pictured slice lies along its series."""
-    text = f"slice {picture.place + 1} of {series.summary.slices:,}"
+    text = f"slice {picture.index + 1} of {series.summary.slices:,}"
     position = picture.row.position
     return text if position is None or not series.in_mm else f"{text}, z {signed(position, 1)} mm"
 

@@ -18,8 +18,8 @@
     everything.textContent = visible().some(isOpen) ? "Close all" : "Open all";
   };
   const visible = () => toggles.filter((toggle) => !toggle.closest("tbody").hidden);
-  toggles.forEach((toggle, place) => {
-    open(toggle, place === 0);
+  toggles.forEach((toggle, index) => {
+    open(toggle, index === 0);
     toggle.addEventListener("click", () => { open(toggle, !isOpen(toggle)); nameEverything(); });
   });
   everything.addEventListener("click", () => {

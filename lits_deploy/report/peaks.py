@@ -56,7 +56,7 @@ class Peaks:
         order = sorted(coming.lesion)
         values = [coming.lesion[index] for index in order]
         wanted = {
-            index: coming.pixels[index] for place in choose.places(values) if (index := order[place]) in coming.pixels
+            index: coming.pixels[index] for peak in choose.highest(values) if (index := order[peak]) in coming.pixels
         }
         score = suspicion(values)
         assert score is not None

@@ -42,9 +42,9 @@ def ribbon(profile: SeriesProfile) -> Markup:
     return Markup("".join(parts))
 
 
-def marks(profile: SeriesProfile, places: Sequence[int]) -> Markup:
+def marks(profile: SeriesProfile, indices: Sequence[int]) -> Markup:
     """Vertical lines at the slices that have pictures."""
-    lines = (f"M{profile.column_of(place) + 0.5} 0V{HEIGHT}" for place in sorted(places))
+    lines = (f"M{profile.column_of(index) + 0.5} 0V{HEIGHT}" for index in sorted(indices))
     return Markup(f'<path class="mark" d="{"".join(lines)}"/>')
 
 

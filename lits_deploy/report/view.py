@@ -55,10 +55,10 @@ _KIND_OF = {FAILED: "failed", EXCLUDED: "excluded", ABSTAINED: "abstained"}
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPicture:
-    """A pictured slice: its row, its place in the series from 0, the JPEG, and the contours over it."""
+    """A pictured slice: its row, its index in the series, the JPEG, and the contours over it."""
 
     row: ResultRow
-    place: int
+    index: int
     jpeg: bytes
     side: int
     contours: Contours
@@ -66,13 +66,13 @@ class ReportPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesView:
-    """A series as the page shows it. label: what its paths have in common; places: (first, last) position along it;
+    """A series as the page shows it. label: what its paths have in common; extent: (first, last) position along it;
     against: how it compares with the series that the network was trained on.
     second: what a pair's U-Net found in it."""
 
     summary: SeriesSummary
     label: str
-    places: tuple[float, float] | None
+    extent: tuple[float, float] | None
     profile: SeriesProfile
     pictures: tuple[ReportPicture, ...] = ()
     against: Against = field(default_factory=Against)
@@ -239,7 +239,7 @@ def _series(
     return SeriesView(
         summary=summary,
         label=label or f"series {summary.name}",
-        places=(positions[0], positions[-1]) if positions else None,
+        extent=(positions[0], positions[-1]) if positions else None,
         profile=profile(rows),
         pictures=pictures.of(rows),
         against=against(reference, summary.portrait),
@@ -256,11 +256,11 @@ class _Pictures:
     def of(self, rows: Sequence[ResultRow]) -> tuple[ReportPicture, ...]:
         """Those of a series, along it."""
         found = []
-        for place, row in enumerate(rows):
+        for index, row in enumerate(rows):
             if row.file is not None and (picture := self._by_slice.get((row.file, row.idx))):
                 contours = from_json(picture.contours)
                 found.append(
-                    ReportPicture(row=row, place=place, jpeg=picture.jpeg, side=picture.side, contours=contours)
+                    ReportPicture(row=row, index=index, jpeg=picture.jpeg, side=picture.side, contours=contours)
                 )
         return tuple(found)
 

@@ -70,14 +70,14 @@ class Discovery:
         if not self.roots:
             raise UserError("No scans were named.", fix="name files or folders")
         self._folders, self._files = set[str](), set[str]()
-        for place, root in enumerate(self.roots, start=1):
+        for number, root in enumerate(self.roots, start=1):
             if root.is_dir():
                 self._folders.add(os.path.realpath(root))
             elif root.exists():  # a linked file keeps its own name
                 self._files.add(os.path.join(os.path.realpath(root.parent), root.name))  # noqa: PTH118
             else:
                 # Where names are hidden the path may be a patient's.
-                which = f": number {place} of the {len(self.roots)} named" if len(self.roots) > 1 else ""
+                which = f": number {number} of the {len(self.roots)} named" if len(self.roots) > 1 else ""
                 what = f"such file or folder{which}" if self.hidden else f"{root}"
                 raise UserError(f"There is no {what}.", fix="check the path of the scans")
         self.names = [escape(root.resolve().name) for root in self.roots]

@@ -74,10 +74,10 @@ class ObjectDiscovery:
         self._bucket = f"{SCHEME}{where[0].bucket}"
         self._store, _ = object_at(self._bucket)
         self._folders, self._files = set[str](), set[str]()  # keys, with a slash in front
-        for place, one in enumerate(where, start=1):
+        for number, one in enumerate(where, start=1):
             kind = self._store.kind(one.key)
             if kind is None:
-                which = f": number {place} of the {len(self.roots)} named" if len(self.roots) > 1 else ""
+                which = f": number {number} of the {len(self.roots)} named" if len(self.roots) > 1 else ""
                 what = f"such file or folder{which}" if self.hidden else f"{one}"
                 raise UserError(f"There is no {what}.", fix="check the location of the scans")
             (self._files if kind == "file" else self._folders).add(f"/{one.key}")

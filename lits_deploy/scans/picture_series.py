@@ -27,7 +27,7 @@ def original_of(name: str) -> str | None:
     return None if found is None else found["name"] + found["suffix"]
 
 
-def place_of(path: str, is_there: Callable[[str], bool] = lambda _: False) -> tuple[SeriesHeader, int | None]:
+def series_and_number(path: str, is_there: Callable[[str], bool] = lambda _: False) -> tuple[SeriesHeader, int | None]:
     """The series of a picture, and its number there (None without one); path: escaped, relative, with `/`.
 
     is_there: whether a file of that name lies in the same folder. `p12 (3).jpg` may be a copy of `p12.jpg`, or the

@@ -192,8 +192,8 @@ class Survey:
                 {
                     "study": number,
                     "series": [
-                        {"series": f"{number}.{place}", **one.to_json(identify=identify)}
-                        for place, one in enumerate(study, start=1)
+                        {"series": f"{number}.{rank}", **one.to_json(identify=identify)}
+                        for rank, one in enumerate(study, start=1)
                     ],
                 }
                 for number, study in enumerate(self.studies(), start=1)

@@ -86,7 +86,7 @@ def _flat(known: Mapping[int, float]) -> bool:
 
 
 def apart(one: SliceHeader, other: SliceHeader) -> bool:
-    """Whether two slices lie at different places, as far as their headers tell."""
+    """Whether two slices lie at different positions, as far as their headers tell."""
     both = ((get(one), get(other)) for _, get in _COORDINATES)
     a, b = next(((a, b) for a, b in both if a is not None and b is not None), (0.0, 0.0))
     return abs(a - b) > SAME_MM
@@ -116,20 +116,20 @@ class Steps:
 
 def steps_of(positions: Iterable[float]) -> Steps:
     """The steps of a series, its positions in any order."""
-    places: list[float] = []
+    distinct: list[float] = []
     count = 0
     for position in sorted(positions):
         count += 1
-        if not places or position - places[-1] > SAME_MM:
-            places.append(position)
-    repeated = count - len(places)
-    if len(places) < 2:
+        if not distinct or position - distinct[-1] > SAME_MM:
+            distinct.append(position)
+    repeated = count - len(distinct)
+    if len(distinct) < 2:
         return Steps(repeated=repeated)
-    distances = [b - a for a, b in pairwise(places)]
+    distances = [b - a for a, b in pairwise(distinct)]
     step = median(distances)
     return Steps(
         step_mm=round(step, 3),
-        extent_mm=round(places[-1] - places[0], 3),
+        extent_mm=round(distinct[-1] - distinct[0], 3),
         missing=sum(round(distance / step) - 1 for distance in distances if distance > GAP * step),
         repeated=repeated,
         irregular=sum(abs(distance / step - max(1, round(distance / step))) > IRREGULAR for distance in distances),

@@ -118,9 +118,9 @@ def _by_interleaving(part: Part, by: str, key: Mapping[int, float], at: Mapping[
     runs = [order[start:end] for start, end in pairwise([0, *cuts, len(order)])]
     if part.label or len(runs) < 2 or min(map(len, runs)) < _LEAST:
         return [part]
-    places = [sorted(at[i] for i in run) for run in runs]
-    if any(found.missing or found.irregular for found in map(steps_of, places)) or any(
-        _fits(one, other) for number, one in enumerate(places) for other in places[:number]
+    positions = [sorted(at[i] for i in run) for run in runs]
+    if any(found.missing or found.irregular for found in map(steps_of, positions)) or any(
+        _fits(one, other) for number, one in enumerate(positions) for other in positions[:number]
     ):
         return [part]
     return [
@@ -131,13 +131,13 @@ def _by_interleaving(part: Part, by: str, key: Mapping[int, float], at: Mapping[
 def _cut(run: Sequence[int], key: Mapping[int, float], at: Mapping[int, float]) -> int | None:
     """Where the last slice's volume begins in a run that has its position already, None where `key` does not tell.
 
-    Phases need not have one extent: a later one may begin where no slice was, so the largest jump is the place.
+    Phases need not have one extent: a later one may begin where no slice was, so it begins at the largest jump.
     """
     twin = max(n for n, i in enumerate(run[:-1]) if abs(at[i] - at[run[-1]]) <= SAME_MM)
     steps = [abs(at[i] - at[before]) for before, i in pairwise(run)]
     usual = GAP * median(steps)
-    places = [n for n in range(twin + 1, len(run)) if key[run[n]] != key[run[n - 1]]]
-    return max(places, key=lambda n: (steps[n - 1] if steps[n - 1] > usual else 0.0, n), default=None)
+    ends = [n for n in range(twin + 1, len(run)) if key[run[n]] != key[run[n - 1]]]
+    return max(ends, key=lambda n: (steps[n - 1] if steps[n - 1] > usual else 0.0, n), default=None)
 
 
 def _fits(group: Sequence[float], volume: Sequence[float]) -> bool:

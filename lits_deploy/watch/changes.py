@@ -172,12 +172,12 @@ def file_system(folder: Path) -> str:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return ""
-    place = folder.resolve()
+    path = folder.resolve()
     best, kind = -1, ""
     for line in mounts:
         before, _, after = line.partition(" - ")
         point = Path(_OCTAL.sub(lambda found: chr(int(found[1], 8)), before.split()[4]))
-        if (point == place or point in place.parents) and len(point.parts) >= best:
+        if (point == path or point in path.parents) and len(point.parts) >= best:
             best, kind = len(point.parts), after.split()[0]
     return kind
 

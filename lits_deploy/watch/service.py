@@ -314,7 +314,7 @@ class _Watch:
                 logged = f"A run failed ({type(error).__name__}): {wording(error, known.message)} {again}"
                 self._say_once("run", Quoting(f"A run failed: {known.message} {again}", logged=logged))
             else:
-                self._put_off(names, states, _place(error))
+                self._put_off(names, states, _origin(error))
         else:
             self._failures = 0
             self._said.pop("run", None)
@@ -358,6 +358,6 @@ def _pause(times: int) -> float:
     return float(min(PUT_OFF_S[0] * 2 ** (times - 1), PUT_OFF_S[1]))
 
 
-def _place(error: Exception) -> str:
+def _origin(error: Exception) -> str:
     """Type of an error and where it came from; not what it says, which may quote a name."""
     return f"{type(error).__name__} at {', '.join(raised_at(error, 4))}, which is a bug."

@@ -27,7 +27,7 @@ SERIES = SeriesHeader(
 )
 
 
-def test_a_series_and_a_place_come_through_a_pipe_as_they_were() -> None:
+def test_a_series_and_a_number_come_through_a_pipe_as_they_were() -> None:
     assert SeriesHeader.from_json(json.loads(json.dumps(SERIES.to_json()))) == SERIES
     assert SeriesHeader.from_json(json.loads(json.dumps(SeriesHeader(kind="nifti").to_json()))) == SeriesHeader(
         kind="nifti"
@@ -111,7 +111,7 @@ def test_what_is_written_of_a_slice_compares_as_before_and_says_no_uid_text_or_t
 
 
 def test_pictures_go_by_their_names(tmp_path: Path) -> None:
-    def place(name: str, **more: Any) -> tuple[str, int | None]:
+    def read(name: str, **more: Any) -> tuple[str, int | None]:
         one = DecodeJob(1, str(tmp_path / name), "reader", name, "picture", **more)
         series = series_of(one, None)
         assert series is not None
@@ -119,14 +119,14 @@ def test_pictures_go_by_their_names(tmp_path: Path) -> None:
 
     for name in ("volume-9_0002.jpg", "volume-9_0002 (1).jpg", "p12 (3).jpg"):
         (tmp_path / name).touch()
-    assert place("volume-9_0002.jpg") == ("/volume-9_#", 2)
-    assert place("volume-9_0002 (1).jpg") == ("/volume-9_#", 2)
-    assert place("volume-9_0002 (1) (2).jpg") == ("/volume-9_#", 2)
-    assert place("volume-9_0002 (1).jpg", member=4) == ("/volume-9_0002 (#)", 1), "in a zip it is not looked for"
-    assert place("volume-9_0004 (1).jpg") == ("/volume-9_0004 (#)", 1), "no original lies beside it"
-    assert place("p12 (3).jpg") == ("/p12 (#)", 3), "the third slice of patient 12"
-    assert place("scan (3).png") == ("/scan (#)", 3)
-    assert place("a.png") == ("/*", None)
+    assert read("volume-9_0002.jpg") == ("/volume-9_#", 2)
+    assert read("volume-9_0002 (1).jpg") == ("/volume-9_#", 2)
+    assert read("volume-9_0002 (1) (2).jpg") == ("/volume-9_#", 2)
+    assert read("volume-9_0002 (1).jpg", member=4) == ("/volume-9_0002 (#)", 1), "in a zip it is not looked for"
+    assert read("volume-9_0004 (1).jpg") == ("/volume-9_0004 (#)", 1), "no original lies beside it"
+    assert read("p12 (3).jpg") == ("/p12 (#)", 3), "the third slice of patient 12"
+    assert read("scan (3).png") == ("/scan (#)", 3)
+    assert read("a.png") == ("/*", None)
 
 
 def test_where_paths_are_hashed_the_checksum_of_pixels_is_keyed_too() -> None:

@@ -25,10 +25,10 @@ def test_peaks_are_the_highest_of_those_worth_a_look() -> None:
 
 def test_peaks_of_a_long_series_are_not_neighbours() -> None:
     lesion = [0.9 - abs(k - 100) / 200 for k in range(200)]
-    places = [int(row.position or 0) for row in peaks(rows(0, *lesion))]
-    assert places[0] == 100
-    assert len(places) == SLICES
-    assert min(abs(a - b) for a in places for b in places if a != b) >= 5
+    positions = [int(row.position or 0) for row in peaks(rows(0, *lesion))]
+    assert positions[0] == 100
+    assert len(positions) == SLICES
+    assert min(abs(a - b) for a in positions for b in positions if a != b) >= 5
 
 
 def test_the_most_suspicious_series_come_first_and_not_all_of_them() -> None:

@@ -154,7 +154,7 @@ def test_slices_have_the_numbers_of_the_tables(tmp_path: Path) -> None:
     for series in shown.series:
         assert series.pictures
         for picture in series.pictures:
-            assert formatting.place_of(series, picture).startswith(f"slice {numbers[picture.row.path]} of 20")
+            assert formatting.position_of(series, picture).startswith(f"slice {numbers[picture.row.path]} of 20")
     assert ("study-000/IM0002.dcm", 20, 20) in shown.reasons["failed"][0].listed
 
 

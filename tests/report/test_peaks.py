@@ -16,7 +16,7 @@ from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.run import run_folder
 from lits_deploy.report.after import reporter
-from lits_deploy.report.choose import SERIES, SLICES, places
+from lits_deploy.report.choose import SERIES, SLICES, highest
 from lits_deploy.report.peaks import MOST, Peaks
 from tiny_bundle import make_tiny_bundle
 
@@ -40,7 +40,7 @@ def test_the_peaks_of_a_volume_are_kept_with_their_pixels_in_any_order() -> None
         kept = Peaks()
         kept.done(give(kept, 7, p2, order=order))
         found.append({key: int(slice_.max()) for key, slice_ in kept.pixels.items()})
-    assert found[0] == found[1] == {(7, place): place for place in places(p2)}
+    assert found[0] == found[1] == {(7, index): index for index in highest(p2)}
     assert len(found[0]) == SLICES
 
 

@@ -65,7 +65,7 @@ def test_a_long_series_keeps_its_peaks_in_few_columns() -> None:
     assert len(shown.columns) <= MOST_COLUMNS
     assert shown.slices == len(rows)
     column = shown.columns[shown.column_of(4321)]
-    assert (column.p2, column.what, column.place) == (0.97, 2, 4321)
+    assert (column.p2, column.what, column.index) == (0.97, 2, 4321)
     assert shown.width == len(shown.columns)
 
 

@@ -19,21 +19,21 @@ class Finding:
     """What was found, where, and what to do.
 
     kind: a fixed word for programs, such as `near-duplicate`.
-    place: a file relative to the data set, `patient N`, a split, or `data set`.
+    location: a file relative to the data set, `patient N`, a split, or `data set`.
     message: one plain line that ends with what to do.
     """
 
     severity: Severity
     kind: str
-    place: str
+    location: str
     message: str
 
 
 def in_order(findings: list[Finding]) -> list[Finding]:
-    """Errors first, then by kind and place: the same data gives the same list."""
-    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.kind, f.place, f.message))
+    """Errors first, then by kind and location: the same data gives the same list."""
+    return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), f.kind, f.location, f.message))
 
 
-def place_of(root: Path, path: Path) -> str:
+def name_of(root: Path, path: Path) -> str:
     """A file's name in findings: relative to the data set, on one printable line."""
     return escape(path.relative_to(root).as_posix())

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from lits_deploy.errors import DataError
 from lits_deploy.scans.kinds import told
 from lits_deploy.scans.paths import escape
-from train.check.findings import Finding, Severity, place_of
+from train.check.findings import Finding, Severity, name_of
 from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of, plain, read_declared, window_of
 from train.data.tables import read_table
 
@@ -85,8 +85,8 @@ def _valid(read: Callable[[dict[str, Any]], T], declared: dict[str, Any], found:
 def _list_split(root: Path, split: str, people: dict[int, str], found: list[Finding]) -> list[PictureEntry]:
     folder = root / split
 
-    def tell(kind: str, place: str, text: str, severity: Severity = "error") -> None:
-        found.append(Finding(severity, kind, place, text))
+    def tell(kind: str, location: str, text: str, severity: Severity = "error") -> None:
+        found.append(Finding(severity, kind, location, text))
 
     files = _files(folder / "images")
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
@@ -108,24 +108,24 @@ def _list_split(root: Path, split: str, people: dict[int, str], found: list[Find
     entries = []
     there = {escape(image.name) for image in images}
     for image in images:
-        place, mask = place_of(root, image), masks.get(image.stem)
+        location, mask = name_of(root, image), masks.get(image.stem)
         if rows is None and mask is None:
-            tell("no-mask", place, f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture")
+            tell("no-mask", location, f"has no mask: add {split}/masks/{escape(image.stem)}.png, or remove the picture")
         if rows is not None and image.name not in rows:
             text = f"has no row in {split}/targets.csv: add file,target[,patient], or remove the picture"
-            tell("no-target", place, text)
+            tell("no-target", location, text)
         target, given, given_scan = (rows or {}).get(image.name, (None, "", ""))
         patient, scan = patient_and_scan(image.name, given, given_scan, people, there)
         patient = plain(escape(patient))
         if not patient:
             text = "tells no patient: name slices volume-VVV_SSSS, or add a patient column to targets.csv"
-            tell("no-patient", place, text)
+            tell("no-patient", location, text)
         entries.append(PictureEntry(split=split, image=image, mask=mask, target=target, patient=patient, scan=scan))
     for mask in (masks[stem] for stem in masks.keys() - {image.stem for image in images}):
-        tell("no-image", place_of(root, mask), "is a mask without a picture: add the picture, or remove the mask")
+        tell("no-image", name_of(root, mask), "is a mask without a picture: add the picture, or remove the mask")
     if missing := sorted(set(rows or ()) - {image.name for image in images}):
         text = f"{len(missing):,} rows name no picture ({missing[0]!r} first): remove them, or add the pictures"
-        tell("no-image", place_of(root, table), text, "warning")
+        tell("no-image", name_of(root, table), text, "warning")
     return entries
 
 
@@ -137,25 +137,25 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read_rows(root: Path, table: Path, found: list[Finding]) -> dict[str, tuple[int | None, str, str]]:
-    place = place_of(root, table)
+    location = name_of(root, table)
     try:
         read = read_table(table, ("file", "target"))
     except DataError as error:
-        found.append(_of_file(table, "targets", place, error))
+        found.append(_of_file(table, "targets", location, error))
         return {}
     if read.guessed:
         text = "is neither UTF-8 nor says what it is, and was read as Windows-1252: look at its names"
-        found.append(Finding("note", "targets", place, text))
+        found.append(Finding("note", "targets", location, text))
     rows: dict[str, tuple[int | None, str, str]] = {}
     for line, file, row in read.rows:
         target = int(row["target"]) if row["target"] in ("0", "1", "2") else None
         if target is None:
             text = f"line {line}: the target {row['target']!r} is not 0, 1 or 2: mend it"
-            found.append(Finding("error", "targets", place, text))
+            found.append(Finding("error", "targets", location, text))
         rows[file] = (target, row.get("patient", ""), row.get("scan", ""))
     return rows
 
 
-def _of_file(path: Path, kind: str, place: str, error: DataError) -> Finding:
+def _of_file(path: Path, kind: str, location: str, error: DataError) -> Finding:
     text = error.message.removeprefix(str(path)).strip().removesuffix(".")
-    return Finding("error", kind, place, f"{text}: {error.fix}")
+    return Finding("error", kind, location, f"{text}: {error.fix}")

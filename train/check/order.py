@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lits_deploy.series import Arranged, steps_of
 from train.check.examine import SliceExamination
-from train.check.findings import Finding, place_of
+from train.check.findings import Finding, name_of
 from train.data.layout import SPLITS
 from train.data.volumes import volumes
 
@@ -41,7 +41,7 @@ def check_order(root: Path, facts: Sequence[SliceExamination], *, by_slice: bool
     found = []
     for (_, doubt), here in doubtful.items():
         text = f"{doubt} ({_scans(here)}), so they have no neighbours: name them volume-VVV_SSSS, or part them"
-        found.append(Finding("warning", "order", place_of(root, here[0][0].entry.image), text))
+        found.append(Finding("warning", "order", name_of(root, here[0][0].entry.image), text))
     for gaps in [] if by_slice else uneven.values():
         most, worst = max(gaps, key=lambda gap: gap[0])
         text = (
@@ -49,7 +49,7 @@ def check_order(root: Path, facts: Sequence[SliceExamination], *, by_slice: bool
             f" {sum(missing for missing, _ in gaps):,} are missing, {most:,} of them here, and neighbours lie further"
             " apart there: ignore this if the scan itself has gaps"
         )
-        found.append(Finding("note", "gaps", place_of(root, worst[0].entry.image), text))
+        found.append(Finding("note", "gaps", name_of(root, worst[0].entry.image), text))
     return found
 
 
@@ -68,10 +68,10 @@ def check_copies(root: Path, facts: Sequence[SliceExamination]) -> list[Finding]
         original, copy = copies[0]
         whose = f"patient {one or '?'}" if one == other else f"patients {one or '?'} and {other or '?'}"
         text = (
-            f"the same pixels as {place_of(root, original.entry.image)}; {len(copies):,} such"
+            f"the same pixels as {name_of(root, original.entry.image)}; {len(copies):,} such"
             f" {'pair' if len(copies) == 1 else 'pairs'} of {whose}: they count twice, remove one of each"
         )
-        found.append(Finding("warning", "copy", place_of(root, copy.entry.image), text))
+        found.append(Finding("warning", "copy", name_of(root, copy.entry.image), text))
     return found
 
 

@@ -12,7 +12,7 @@ JSON schema, one object:
     intensity       {"window_hu": [low, high] or null, "share_at_0", "share_at_255": of all pixels,
                     "darkest_tenth_grey", and with a window "darkest_tenth_hu", "peaks_hu": [...],
                     "liver_hu": {"median_of_patients", "lowest_patient", "highest_patient", "p5", "p95", "patients"}}
-    findings        [{"severity": "error" | "warning" | "note", "kind", "place", "message"}], errors first
+    findings        [{"severity": "error" | "warning" | "note", "kind", "location", "message"}], errors first
     disclaimer
 """
 

@@ -11,7 +11,7 @@ from lits_deploy.contract import CLASSES
 from lits_deploy.errors import SliceError, UserError
 from train.check.duplicates import BITS, Copy, find_copies
 from train.check.examine import CONTRACT, Greys, SliceExamination, examine_bunch
-from train.check.findings import Finding, in_order, place_of
+from train.check.findings import Finding, in_order, name_of
 from train.check.intensity import check_intensity
 from train.check.lesions import Labels, loose_pixels, still_loose
 from train.check.listing import PictureEntry, PictureListing, list_data
@@ -48,7 +48,7 @@ def check_data(
     intensity, doubts = check_intensity(greys, window or listing.window_hu)
     findings = [
         *listing.findings,
-        *(Finding("error", kind, place_of(root, path), text) for fact in facts for kind, path, text in fact.problems),
+        *(Finding("error", kind, name_of(root, path), text) for fact in facts for kind, path, text in fact.problems),
         *_sizes(facts),
         *_leaks(listing),
         *_copy_findings(root, listing, copies),
@@ -115,8 +115,8 @@ def _leaks(listing: PictureListing) -> Iterator[Finding]:
         yield Finding("warning", "split-by-slice", "data set", text)
         return
     for name, splits in leaks.items():
-        places = ", ".join(f"{split} ({splits[split]:,} slices)" for split in SPLITS if splits[split])
-        text = f"stands in {places}: keep the patient in one split, or mark dataset.json split_by: slice"
+        found = ", ".join(f"{split} ({splits[split]:,} slices)" for split in SPLITS if splits[split])
+        text = f"stands in {found}: keep the patient in one split, or mark dataset.json split_by: slice"
         yield Finding("error", "patient-leak", f"patient {name}", text)
 
 
@@ -136,7 +136,7 @@ def _copy_findings(root: Path, listing: PictureListing, copies: list[Copy]) -> I
         groups[a.split, a.patient, b.split, b.patient].append(copy)
     for (split_a, name_a, split_b, name_b), pairs in groups.items():
         best = min(pairs, key=lambda pair: (pair.bits, pair.first, pair.second))
-        first, second = (place_of(root, listing.entries[i].image) for i in (best.first, best.second))
+        first, second = (name_of(root, listing.entries[i].image) for i in (best.first, best.second))
         text = (
             f"the same picture as {first} ({best.bits} of {BITS:,} bits differ); {len(pairs):,} such"
             f" {'pair' if len(pairs) == 1 else 'pairs'} of patient {name_a or '?'} in {split_a} and patient"
@@ -194,4 +194,4 @@ def _loose_in(root: Path, stack: Facts) -> Iterator[Finding]:
             f"{int(left[worst].sum()):,} lesion pixels lie outside the liver, here and in {len(left) - 1:,} more"
             f" slices of patient {entry.patient or '?'}: look at the masks"
         )
-        yield Finding("warning", "lesion-outside-liver", place_of(root, entry.mask or entry.image), text)
+        yield Finding("warning", "lesion-outside-liver", name_of(root, entry.mask or entry.image), text)

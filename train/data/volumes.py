@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from lits_deploy.scans.paths import escape
-from lits_deploy.scans.picture_series import place_of
+from lits_deploy.scans.picture_series import series_and_number
 from lits_deploy.series import Arranged, SliceFacts, SliceHeader, arrange
 
 Picture = tuple[str, str, str]
@@ -23,7 +23,7 @@ def named(name: str, there: Collection[str] = ()) -> tuple[str, int | None]:
 
     there: names in its folder, escaped: `s_5 (1).png` has the number of `s_5.png`, where that is there.
     """
-    series, number = place_of(escape(name), there.__contains__)
+    series, number = series_and_number(escape(name), there.__contains__)
     return series.series.lstrip("/"), number
 
 

@@ -41,7 +41,7 @@ def check(root: Path, **options: Any) -> CheckReport:
 
 
 def found(report: CheckReport) -> list[tuple[str, str, str]]:
-    return [(f.severity, f.kind, f.place) for f in report.findings]
+    return [(f.severity, f.kind, f.location) for f in report.findings]
 
 
 def only(report: CheckReport, kind: str) -> Finding:
@@ -92,7 +92,7 @@ def test_json_is_plain_and_complete(data: Path) -> None:
     told = json.loads(json.dumps(check(data).to_json(), allow_nan=False))
     assert (told["errors"], told["warnings"], told["slices"]) == (1, 0, 3 * SLICES)
     assert told["splits"]["train"]["slices_per_class"] == list(check(data).splits["train"].per_class)
-    assert set(told["findings"][0]) == {"severity", "kind", "place", "message"}
+    assert set(told["findings"][0]) == {"severity", "kind", "location", "message"}
     assert "not for clinical use" in told["disclaimer"]
 
 
@@ -115,7 +115,7 @@ def test_patient_in_two_splits_is_an_error_unless_marked(data: Path) -> None:
     level = body(1)
     save_slice(data / "test", stem, window_to_uint8(level.hu[3], WINDOW), level.labels[3])
     leak = only(check(data), "patient-leak")
-    assert (leak.severity, leak.place) == ("error", "patient 0")
+    assert (leak.severity, leak.location) == ("error", "patient 0")
     assert "train (12 slices), test (1 slices)" in leak.message
 
     (data / "dataset.json").write_text(json.dumps({"window_hu": WINDOW, "split_by": "slice"}))
@@ -153,7 +153,7 @@ def test_copy_under_another_patients_name_is_found(data: Path, how: str) -> None
     labels = resized(np.asarray(Image.open(image(data, "train", liver_level(0), "masks"))), pixels.shape[0]).clip(0, 2)
     save_slice(data / "test", "volume-777_0001", pixels, labels)
     copy = only(check(data), "near-duplicate")
-    assert (copy.severity, copy.place) == ("error", "test/images/volume-777_0001.png")
+    assert (copy.severity, copy.location) == ("error", "test/images/volume-777_0001.png")
     assert f"train/images/{original.name}" in copy.message
     assert "patient 0 in train and patient 777 in test" in copy.message
 
@@ -181,7 +181,7 @@ def test_copies_within_a_split_are_no_leak_but_count_twice(data: Path, stem: str
     assert [finding.kind for finding in report.findings] == kinds
     assert copy.severity == "warning"
     assert f"1 such pair of {whose}: they count twice" in copy.message
-    assert {copy.place, copy.message.split()[4].rstrip(";")} >= {"train/images/volume-000_0005.png"}
+    assert {copy.location, copy.message.split()[4].rstrip(";")} >= {"train/images/volume-000_0005.png"}
 
 
 def rename(data: Path, split: str, new: Callable[[int], str]) -> None:
@@ -194,14 +194,14 @@ def rename(data: Path, split: str, new: Callable[[int], str]) -> None:
 def test_what_has_no_order_is_said_once_a_split(data: Path) -> None:
     rename(data, "train", lambda level: f"volume-000_{level // 2:0{2 + level % 2}d}.png")  # 00 and 000 are one number
     doubt = only(check(data), "order")
-    assert (doubt.severity, doubt.place) == ("warning", "train/images/volume-000_00.png")
+    assert (doubt.severity, doubt.location) == ("warning", "train/images/volume-000_00.png")
     assert "slices lie at one position, and nothing tells them apart (1 scan, 12 slices)" in doubt.message
 
 
 def test_gaps_are_a_note_unless_other_splits_fill_them(data: Path) -> None:
     rename(data, "train", lambda level: f"volume-000_{2 * level + 6 * (level > 7)}.png")
     gap = only(check(data), "gaps")
-    assert (gap.severity, gap.place) == ("note", "train/images/volume-000_0.png")
+    assert (gap.severity, gap.location) == ("note", "train/images/volume-000_0.png")
     assert "(1 scan, 12 slices): by their numbers 3 are missing" in gap.message
     (data / "dataset.json").write_text(json.dumps({"window_hu": WINDOW, "split_by": "slice"}))
     assert [finding.kind for finding in check(data).findings] == ["split-by-slice"]
@@ -367,8 +367,8 @@ def test_many_troubles_at_once_all_come_out(data: Path) -> None:
 def test_strange_file_names_stay_on_one_line(data: Path) -> None:
     image(data).rename(data / "train" / "images" / "volume-000_0005\nerror: x.png")
     report = check(data)
-    assert all("\n" not in f.place + f.message for f in report.findings)
-    assert only(report, "no-mask").place == "train/images/volume-000_0005\\x0aerror: x.png"
+    assert all("\n" not in f.location + f.message for f in report.findings)
+    assert only(report, "no-mask").location == "train/images/volume-000_0005\\x0aerror: x.png"
 
 
 # masks
@@ -445,7 +445,7 @@ def test_other_windows_rightly_declared_are_fine(tmp_path: Path, window: tuple[f
 )
 def test_wrong_window_is_found(tmp_path: Path, made_with: tuple[float, float], declared: tuple[float, float]) -> None:
     wrong = only(check(make_phantom_data(tmp_path, made_with=made_with, declared=declared)), "window")
-    assert (wrong.severity, wrong.place) == ("error", "data set")
+    assert (wrong.severity, wrong.location) == ("error", "data set")
     assert "give the window that the slices were made with" in wrong.message.lower()
 
 

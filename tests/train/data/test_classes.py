@@ -92,7 +92,7 @@ def test_a_class_that_a_split_lacks_is_said(tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         (root / "validate" / kind / "volume-001_0002.png").unlink()
     (finding,) = (finding for finding in check_data(root, workers=1).findings if finding.kind == "class-absent")
-    assert (finding.severity, finding.place) == ("warning", "validate")
+    assert (finding.severity, finding.location) == ("warning", "validate")
     assert finding.message.startswith("holds no slice of class 2 (liver with lesion): the best epoch")
     said: list[str] = []
 

@@ -112,7 +112,7 @@ def test_two_scans_of_a_patient_in_two_splits_are_a_leak(tmp_path: Path) -> None
     root = make_tiny_data(tmp_path / "data", patients=(1, 1, 1))
     (root / "dataset.json").write_text(json.dumps({"patient_of": {"2": 0}}))
     assert read_layout(root).leaks() == ["000"]
-    assert [one.place for one in check_data(root, workers=1).findings if one.kind == "patient-leak"] == ["patient 0"]
+    assert [one.location for one in check_data(root, workers=1).findings if one.kind == "patient-leak"] == ["patient 0"]
     (root / "dataset.json").write_text(json.dumps({"patient_of": {"2": "someone"}}))
     assert read_layout(root).patients("test") == ["someone"]
     (root / "dataset.json").write_text(json.dumps({"patient_of": [2, 0]}))
@@ -201,5 +201,5 @@ def test_liver_of_another_scan_holds_no_lesion(tmp_path: Path) -> None:
     lesion = np.zeros((256, 256), np.uint8)
     lesion[110:120, 110:120] = 2
     save_png(masks / "volume-000_0001.png", lesion)
-    places = [one.place for one in check_data(root, workers=1).findings if one.kind == "lesion-outside-liver"]
-    assert places == ["train/masks/volume-000_0001.png"]
+    found = [one.location for one in check_data(root, workers=1).findings if one.kind == "lesion-outside-liver"]
+    assert found == ["train/masks/volume-000_0001.png"]

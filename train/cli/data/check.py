@@ -76,7 +76,7 @@ def _print(report: CheckReport) -> None:
         key = (finding.severity, finding.kind)
         shown[key] += 1
         if shown[key] <= _SHOWN:
-            console.print(f"{finding.severity}: {finding.place}: {finding.message}")
+            console.print(f"{finding.severity}: {finding.location}: {finding.message}")
         elif shown[key] == total[key]:
             console.print(
                 f"{finding.severity}: {total[key] - _SHOWN:,} more of kind {finding.kind} (--json has them all)"
