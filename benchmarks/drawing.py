@@ -98,7 +98,7 @@ class Plot:
     series: Sequence[PlotSeries] = ()
     size: tuple[float, float] = (560.0, 330.0)
 
-    def place(self, x: float, y: float) -> tuple[float, float]:
+    def xy(self, x: float, y: float) -> tuple[float, float]:
         """Where a point is drawn."""
         (width, height), across, up = self.size, self.x.share(x), self.y.share(y)
         return (
@@ -119,11 +119,11 @@ class Plot:
             f'<rect class="area" x="{LEFT}" y="{TOP}" width="{right - LEFT}" height="{bottom - TOP}"/>',
         ]
         for value, text in self.x.labels():
-            px, _ = self.place(value, self.y.low)
+            px, _ = self.xy(value, self.y.low)
             parts.append(f'<line class="grid" x1="{px}" y1="{TOP}" x2="{px}" y2="{bottom}"/>')
             parts.append(f'<text x="{px}" y="{bottom + 15}" text-anchor="middle">{escape(text)}</text>')
         for value, text in self.y.labels():
-            _, py = self.place(self.x.low, value)
+            _, py = self.xy(self.x.low, value)
             parts.append(f'<line class="grid" x1="{LEFT}" y1="{py}" x2="{right}" y2="{py}"/>')
             parts.append(f'<text x="{LEFT - 6}" y="{py + 3.5:.1f}" text-anchor="end">{escape(text)}</text>')
         middle, centre = (TOP + bottom) / 2, (LEFT + right) / 2
@@ -136,13 +136,13 @@ class Plot:
 
     def polyline(self, points: Points, kind: str, title: str = "") -> str:
         """Joined points, as markup."""
-        text = " ".join("{},{}".format(*self.place(*point)) for point in points)
+        text = " ".join("{},{}".format(*self.xy(*point)) for point in points)
         return f'<polyline class="{kind}" points="{text}"><title>{escape(title)}</title></polyline>'
 
     def _drawn(self, series: PlotSeries) -> list[str]:
         drawn = [self.polyline(series.points, f"line {series.style}", series.label)] if series.line else []
         for rank, (point, radius) in enumerate(zip(series.points, series.radius, strict=False)):
-            x, y = self.place(*point)
+            x, y = self.xy(*point)
             title = f"<title>{escape(series.titles[rank])}</title>" if series.titles else ""
             kind = f"{series.mark} {series.style}"
             drawn.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="{radius:.3g}">{title}</circle>')

@@ -266,11 +266,11 @@ def _one_by_one(
 ) -> None:
     """Each contestant in turns with the first alone, so that what one of them costs in time loses no other's row."""
     os.environ[ENVIRONMENT] = str(given.work / "engines")
-    place = ("onnxruntime", "cpu") if given.dry else (runtime, given.sizes.device)
+    target = ("onnxruntime", "cpu") if given.dry else (runtime, given.sizes.device)
     flavours = [] if flavour is None else [flavour_named(flavour)]
     record: dict[str, Any] = {"rows": [], "folder": []}
     for name, width in networks:
-        subject = _subject(given, name, width, modes=modes, here=[place] if runtime else [], flavours=flavours)
+        subject = _subject(given, name, width, modes=modes, here=[target] if runtime else [], flavours=flavours)
         eager, *others = subject.contestants
         if not others:
             raise DeviceError("Nothing here runs the exported files.", fix="its wheels in --wheels DIR")

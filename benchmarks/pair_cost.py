@@ -58,11 +58,11 @@ class Pattern(Fusion):
     """Looks at a share of all slices that go by, whatever they show."""
 
     share: float
-    places: cycle[int] = field(default_factory=lambda: cycle(range(SERIES)), compare=False)
+    indices: cycle[int] = field(default_factory=lambda: cycle(range(SERIES)), compare=False)
 
     def looks(self, logits: Logits) -> npt.NDArray[np.bool_]:
         """The first slices of each SERIES."""
-        return np.array([next(self.places) < self.share * SERIES for _ in logits])
+        return np.array([next(self.indices) < self.share * SERIES for _ in logits])
 
 
 def original(name: str, width: int | None, channels: int) -> Original:
@@ -143,10 +143,10 @@ def timed(
         )
         pair = stack.enter_context(PairRuntime(opened(paths[0], "logits", CPU_BATCH), second, rule))
         rates: dict[str, list[float]] = {"classifier": [], "pair": []}
-        for turn in range(given.rounds + 1):
-            for name, network_ in [("classifier", alone), ("pair", pair)][:: 1 if turn % 2 else -1]:
-                rate = passes(network_, slices, given.seconds if turn else 0.0)
-                if turn:  # the first warms up
+        for number in range(given.rounds + 1):
+            for name, network_ in [("classifier", alone), ("pair", pair)][:: 1 if number % 2 else -1]:
+                rate = passes(network_, slices, given.seconds if number else 0.0)
+                if number:  # the first warms up
                     rates[name].append(rate)
     ratios = [both / one for one, both in zip(rates["classifier"], rates["pair"], strict=True)]
     return {

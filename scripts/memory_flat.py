@@ -26,9 +26,9 @@ EVERY_S = 0.05
 def linked(sources: list[Path], folder: Path, count: int) -> Path:
     """`count` links in folders of 500."""
     for number, source in enumerate(itertools.islice(itertools.cycle(sources), count)):
-        place = folder / f"study-{number // 500:04d}"
-        place.mkdir(parents=True, exist_ok=True)
-        (place / f"slice-{number:06d}{source.suffix}").symlink_to(source)
+        study = folder / f"study-{number // 500:04d}"
+        study.mkdir(parents=True, exist_ok=True)
+        (study / f"slice-{number:06d}{source.suffix}").symlink_to(source)
     return folder
 
 

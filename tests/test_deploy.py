@@ -57,13 +57,13 @@ def nightly(program: Path, **variables: str | Path) -> subprocess.CompletedProce
 
 
 def test_a_night_verifies_and_then_classifies(bundle: Bundle, scans: Path, program: Path, tmp_path: Path) -> None:
-    places = {"BUNDLE": bundle.folder, "SCANS": scans, "OUT": tmp_path / "out", "METRICS": tmp_path}
-    done = nightly(program, **places)
+    paths = {"BUNDLE": bundle.folder, "SCANS": scans, "OUT": tmp_path / "out", "METRICS": tmp_path}
+    done = nightly(program, **paths)
     assert done.returncode == 0, done.stderr
     assert done.stdout.index("verified") < done.stdout.index("3 slices in")
     assert len((tmp_path / "out" / "slices.csv").read_text().splitlines()) == 4
     (scans / "bad.png").write_bytes(b"not a picture")
-    done = nightly(program, **places)  # the next night goes on
+    done = nightly(program, **paths)  # the next night goes on
     assert done.returncode == 4, "one failed file is a row"
     assert "3 before" in done.stdout
     for command, code in (("verify", 0), ("classify", 4)):

@@ -180,8 +180,8 @@ class TestTensorRt:
         known, answers = network.slices(), network.EXPECTED.copy()
 
         def compute(slices: np.ndarray) -> dict[str, np.ndarray]:
-            places = [int((known == one).reshape(len(known), -1).all(axis=1).argmax()) for one in slices]
-            return {"logits": answers[places], "probabilities": answers[places]}
+            indices = [int((known == one).reshape(len(known), -1).all(axis=1).argmax()) for one in slices]
+            return {"logits": answers[indices], "probabilities": answers[indices]}
 
         def build(use_gpu: Callable[[], None]) -> SimpleNamespace:
             use_gpu()
@@ -243,8 +243,8 @@ class TestTensorRt:
 
     def test_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(trt.flavours, "installed", lambda _: False)
-        places = [(None, False), (0, False), (0, True)]
-        rows = {place: row for place in places for row in self._row(*place, monkeypatch)}
+        cases = [(None, False), (0, False), (0, True)]
+        rows = {case: row for case in cases for row in self._row(*case, monkeypatch)}
         assert {row.state for row in rows.values()} == {"missing"}
         assert rows[None, False].fix is None
         assert rows[0, False].fix == "pip install 'lits-deploy[trt]'"

@@ -324,9 +324,9 @@ def copies_of(folder: Path, rows: list[tuple[str, HeaderRow, str, int]]) -> dict
 
 def test_a_copy_without_a_name_hides_no_patient(tmp_path: Path) -> None:
     told = '{"kind":"dicom"}'
-    places = (("a nobody's copy", ""), ("a long way to P1", "P1"), ("p2", "P2"))
-    headers = {place: HeaderRow(place, place, patient, told) for place, patient in places}
-    rows = [(f"{place}/{k}", header, f'{{"position":{k}}}', k) for place, header in headers.items() for k in (1, 2)]
+    patients = (("a nobody's copy", ""), ("a long way to P1", "P1"), ("p2", "P2"))
+    headers = {token: HeaderRow(token, token, patient, told) for token, patient in patients}
+    rows = [(f"{token}/{k}", header, f'{{"position":{k}}}', k) for token, header in headers.items() for k in (1, 2)]
     nobody, first, second = headers
     assert copies_of(tmp_path / "out", rows) == {first: None, second: None, nobody: second}
 

@@ -98,7 +98,7 @@ def in_algorithm(model: onnx.ModelProto, tensor: TensorProto) -> None:
     model.training_info.add().algorithm.CopyFrom(graph_with(tensor))
 
 
-PLACES: list[Callable[[onnx.ModelProto, TensorProto], None]] = [
+CARRIERS: list[Callable[[onnx.ModelProto, TensorProto], None]] = [
     in_initializer,
     in_node,
     in_list,
@@ -114,14 +114,14 @@ PLACES: list[Callable[[onnx.ModelProto, TensorProto], None]] = [
 ]
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
+@pytest.mark.parametrize("put", CARRIERS, ids=lambda put: put.__name__)
 def test_external_data_is_found_wherever_a_tensor_can_stand(
-    place: Callable[[onnx.ModelProto, TensorProto], None],
+    put: Callable[[onnx.ModelProto, TensorProto], None],
 ) -> None:
     harmless, hostile = tiny_graph(CONTRACT), tiny_graph(CONTRACT)
-    place(harmless, plain())
+    put(harmless, plain())
     ModelFile("m.onnx", harmless.SerializeToString())
-    place(hostile, outside())
+    put(hostile, outside())
     with pytest.raises(BundleError, match="external data") as caught:
         ModelFile("m.onnx", hostile.SerializeToString())
     assert caught.value.fix

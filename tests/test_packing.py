@@ -373,12 +373,12 @@ class TestHostile:
     def test_any_flipped_byte_is_refused_or_harmless(self, original: Bundle, here: Path) -> None:
         """Either an error for the user, or the same bundle (dates and the like are nobody's truth)."""
         whole = pack(original.folder, Path("whole.zip")).read_bytes()
-        places = np.random.default_rng(1).integers(0, len(whole), 120).tolist()
-        places += range(len(whole) - 120, len(whole))  # the end of the table of contents
+        offsets = np.random.default_rng(1).integers(0, len(whole), 120).tolist()
+        offsets += range(len(whole) - 120, len(whole))  # the end of the table of contents
         whole_ones = 0
-        for place in places:
+        for offset in offsets:
             data = bytearray(whole)
-            data[place] ^= 0x55
+            data[offset] ^= 0x55
             Path("x.zip").write_bytes(data)
             try:
                 assert unpack(Path("x.zip"), Path("out")).sha256 == original.sha256
@@ -386,8 +386,8 @@ class TestHostile:
             except UserError:
                 assert not Path("out").exists()
             shutil.rmtree("out", ignore_errors=True)
-            assert everything(here) == ["whole.zip", "x.zip"], place
-        assert whole_ones < len(places) / 4
+            assert everything(here) == ["whole.zip", "x.zip"], offset
+        assert whole_ones < len(offsets) / 4
 
 
 def test_problems_of_a_packed_bundle(original: Bundle, entries: Entries, here: Path) -> None:

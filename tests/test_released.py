@@ -259,12 +259,12 @@ class TestUpgrade:
             upgrade(RELEASED / "bundle-1", tmp_path / "new")
         assert list(tmp_path.iterdir()) == []
 
-    @pytest.mark.parametrize("place", ["there", "bundle/inside"])
-    def test_where_it_may_not_go(self, tmp_path: Path, place: str) -> None:
+    @pytest.mark.parametrize("name", ["there", "bundle/inside"])
+    def test_where_it_may_not_go(self, tmp_path: Path, name: str) -> None:
         bundle = Path(shutil.copytree(RELEASED / "bundle-1", tmp_path / "bundle"))
         (tmp_path / "there").mkdir()
         with pytest.raises(OutputError, match=r"exists already|inside the bundle"):
-            upgrade(bundle, tmp_path / place)
+            upgrade(bundle, tmp_path / name)
         assert Bundle.open(bundle).problems() == []
 
 

@@ -131,7 +131,7 @@ def _earlier(path: Path, layout: Layout) -> list[dict[str, Any]]:
     """Descriptions of the data that a resumed run was trained on before, as far as they differ from today's."""
     record = json.loads(path.read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = [*record.get("earlier_datasets", ()), record["dataset"]]
-    return [one for place, one in enumerate(found) if one != layout.describe() and one not in found[:place]]
+    return [one for n, one in enumerate(found) if one != layout.describe() and one not in found[:n]]
 
 
 def listing(layout: Layout) -> dict[str, str]:

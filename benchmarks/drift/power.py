@@ -81,10 +81,10 @@ def portraits(scans: Iterator[ShiftedScan], plants: dict[str, Plant], seed: int 
 def portrait_of(scan: ShiftedScan) -> Portrait:
     """A scan in the numbers that `classify` keeps of it."""
     looks = []
-    for place, (grey, hu) in enumerate(zip(scan.slices, scan.hu, strict=True)):
+    for index, (grey, hu) in enumerate(zip(scan.slices, scan.hu, strict=True)):
         in_hu = partial(of_hu, hu, np.asarray) if scan.measured else None
         if seen := look(np.ascontiguousarray(grey), in_hu):
-            looks.append((place, packed(seen)))
+            looks.append((index, packed(seen)))
     numbers = by_looks(looks)
     if scan.spacing_mm is not None:
         step, row, column = scan.spacing_mm
@@ -98,8 +98,8 @@ def alone(found: Portraits) -> dict[str, dict[str, Any]]:
     usual, rows = found["nothing"], {}
     for name, shifted in found.items():
         reasons = Counter[str]()
-        for place, own in enumerate(shifted):
-            result = against(reference_of(usual[:place] + usual[place + 1 :]), own)
+        for index, own in enumerate(shifted):
+            result = against(reference_of(usual[:index] + usual[index + 1 :]), own)
             if result.marked:
                 reasons[result.deviations[0].number.what] += 1
         most = reasons.most_common(1)
@@ -114,10 +114,10 @@ def nights(found: Portraits, count: int, rounds: int, seed: int = 0) -> dict[str
     hits, marks = Counter[str](), Counter[str]()
     for _ in range(rounds):
         order = rng.permutation(len(usual)).tolist()
-        others = [usual[place] for place in order[count:]]
+        others = [usual[index] for index in order[count:]]
         rest, reference = sample_of("training", others, "c"), reference_of(others)
         for name, shifted in found.items():
-            series = [shifted[place] for place in order[:count]]
+            series = [shifted[index] for index in order[:count]]
             marks[name] += sum(against(reference, one).marked for one in series)
             night = sample_of("night", series, "c")
             (comparison,) = compare([(night, rest)], false_share=FALSE_SHARE, smallest=False)

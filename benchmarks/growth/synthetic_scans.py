@@ -69,14 +69,14 @@ class SyntheticScans:
     def __iter__(self) -> Iterator[ScanRecord]:
         series = -(-self.count // SLICES)
         step = next(step for step in (7919, 7907, 7901) if series % step)  # through all of them in another order
-        for turn in range(series):
-            number = turn * step % series
-            for place in range(min(SLICES, self.count - number * SLICES)):
-                yield self._found(number, (place * 67) % SLICES if number < self.count // SLICES else place)
+        for n in range(series):
+            number = n * step % series
+            for index in range(min(SLICES, self.count - number * SLICES)):
+                yield self._found(number, (index * 67) % SLICES if number < self.count // SLICES else index)
 
-    def _found(self, series: int, place: int) -> ScanRecord:
-        path = f"site-{series % 7}/patient-{series // 4:07d}/series-{series:07d}/IM{place:05d}.dcm"
-        return ScanRecord(path, 526_338 + place, 1_700_000_000_000_000_000 + place, None, "dicom", ctime_ns=1 + place)
+    def _found(self, series: int, index: int) -> ScanRecord:
+        path = f"site-{series % 7}/patient-{series // 4:07d}/series-{series:07d}/IM{index:05d}.dcm"
+        return ScanRecord(path, 526_338 + index, 1_700_000_000_000_000_000 + index, None, "dicom", ctime_ns=1 + index)
 
     def real_path(self, path: str) -> str:
         """Where it would lie."""
@@ -98,7 +98,7 @@ def _answers(jobs: Iterator[DecodeJob]) -> Iterator[tuple[Ended, list[Frame]]]:
 
 def said(path: str, last: SeriesHeader) -> tuple[SeriesHeader, SliceHeader]:
     """What the header of a file says. last: the series of the file before, which is often the same."""
-    folder, place = path[-19:-12], int(path[-9:-4])
+    folder, index = path[-19:-12], int(path[-9:-4])
     if not last.series.endswith(folder):
         patient = str(int(folder) // 4)
         last = SeriesHeader(
@@ -111,10 +111,10 @@ def said(path: str, last: SeriesHeader) -> tuple[SeriesHeader, SliceHeader]:
             orientation="axial",
         )
     return last, SliceHeader(
-        position=2.5 * place,
-        location=2.5 * place,
-        number=place + 1,
-        instance=f"{last.series}.{place}",
-        clock=36_000.0 + place,
+        position=2.5 * index,
+        location=2.5 * index,
+        number=index + 1,
+        instance=f"{last.series}.{index}",
+        clock=36_000.0 + index,
         labels={"image type": "ORIGINAL\\PRIMARY\\AXIAL", "kernel": "B30f", "acquisition": 1},
     )

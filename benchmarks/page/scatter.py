@@ -61,11 +61,11 @@ def scatter(
     plot = Plot(x=x, y=y, x_name=x_name, y_name=y_name, title=title)
     edge = frontier(points, lower_x_is_better=lower_x_is_better, lower_y_is_better=lower_y_is_better)
     body = [plot.polyline([(p.x, p.y) for p in edge], "edge")] if len(edge) > 1 else []
-    places = {id(point): plot.place(point.x, point.y) for point in points}
+    drawn = {id(point): plot.xy(point.x, point.y) for point in points}
     keys: list[str] = []
-    taken = [(px - 6, py - 6, px + 6, py + 6) for px, py in places.values()]
+    taken = [(px - 6, py - 6, px + 6, py + 6) for px, py in drawn.values()]
     for point in sorted(points, key=lambda p: (p not in edge, -p.y)):
-        px, py = places[id(point)]
+        px, py = drawn[id(point)]
         body.append(mark(px, py, point.colour, point.shape, point.title))
         label = _label(plot, px, py, point.label, taken)
         if label is None:  # a number there, and the label below the drawing

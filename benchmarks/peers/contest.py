@@ -73,8 +73,8 @@ class Contest:
 
     def folder_job(self, entry: LineupEntry, files: Sequence[str], setting: Setting | None = None) -> Result:
         """Files to CSV, once."""
-        with tempfile.TemporaryDirectory(prefix="lits-deploy-peers-") as place:
-            out = Path(place) / "out"
+        with tempfile.TemporaryDirectory(prefix="lits-deploy-peers-") as temporary:
+            out = Path(temporary) / "out"
             if entry.ours:
                 roots = self.scans.roots if list(files) == self.scans.files else [Path(file) for file in files]
                 spec = spec_of(self.bundle, self.threads, entry.artifact, entry.runtime, self.device)
@@ -97,11 +97,11 @@ class Contest:
     def rounds(self, count: int, say: Callable[[str], None]) -> list[dict[str, Result]]:
         """`count` rounds: name → {"folder": …, "model": …}; a candidate that fails once is out of all of them."""
         done: list[dict[str, Result]] = []
-        for turn in range(count):
+        for number in range(count):
             results: dict[str, Result] = {}
-            first = turn % max(1, len(self.entries))
+            first = number % max(1, len(self.entries))
             for entry in self.entries[first:] + self.entries[:first]:
-                say(f"round {turn + 1} of {count}: {entry.name}")
+                say(f"round {number + 1} of {count}: {entry.name}")
                 try:
                     results[entry.name] = {"folder": self.folder_job(entry, self.scans.files)}
                     if not entry.ours:

@@ -36,8 +36,8 @@ def answers_at_one_level(
         taught = {sample.patient for sample in split["train"]}
         wanted = float(np.mean([levels[patient] for patient in taught if patient in levels]))
         data = SliceDataset(split["validate"], record.config.contract, masks=False, decoded=decoded)
-        for place, sample in enumerate(data.samples):
-            data.images[place] = moved(data.images[place], wanted - levels.get(sample.patient, wanted))
+        for index, sample in enumerate(data.samples):
+            data.images[index] = moved(data.images[index], wanted - levels.get(sample.patient, wanted))
         last = fold_folder(run, number) / LAST
         logits = answered(record.config, last, data, torch.device("cpu"), Observer())["logits"]
         paths = (escape(sample.image.relative_to(layout.root).as_posix()) for sample in data.samples)
@@ -56,8 +56,8 @@ def levels_of(layout: Layout, record: FoldsRecord) -> dict[str, dict[str, float]
     data = SliceDataset(pooled(layout), record.config.contract, masks=True)
     assert data.masks is not None
     found: dict[str, dict[str, float]] = {"soft tissue": {}, "liver by the truth": {}}
-    for patient, places in _by_patient(data):
-        images, masks = data.images[places][:, 0], data.masks[places]
+    for patient, indices in _by_patient(data):
+        images, masks = data.images[indices][:, 0], data.masks[indices]
         soft = images[(images >= SOFT_TISSUE[0]) & (images < SOFT_TISSUE[1])]
         found["soft tissue"][patient] = float(soft.float().median())
         if (masks == 1).any():
@@ -68,4 +68,4 @@ def levels_of(layout: Layout, record: FoldsRecord) -> dict[str, dict[str, float]
 def _by_patient(data: SliceDataset) -> Iterator[tuple[str, list[int]]]:
     patients = [sample.patient for sample in data.samples]
     for patient in sorted(set(patients)):
-        yield patient, [place for place, name in enumerate(patients) if name == patient]
+        yield patient, [index for index, name in enumerate(patients) if name == patient]

@@ -93,7 +93,7 @@ def series_of(answers: OutOfFold, logits: npt.NDArray[np.float32]) -> list[Serie
     found = []
     keys = zip(answers.patient.tolist(), answers.scan.tolist(), strict=True)
     for (patient, _), rows in groupby(enumerate(keys), key=lambda row: row[1]):
-        at = np.array([place for place, _ in rows])
+        at = np.array([index for index, _ in rows])
         found.append(
             SeriesAnswersInOrder(patient, int(answers.fold[at[0]]), odds[at], liver[at], answers.target[at] == 2)
         )

@@ -88,9 +88,9 @@ def of_system(root: Path = Path("/")) -> dict[str, Any]:
 
         clocks = [core.current for core in psutil.cpu_freq(percpu=True)]
         temperatures = {
-            f"{name} {one.label or place}": one.current
+            f"{name} {one.label or number}": one.current
             for name, sensors in psutil.sensors_temperatures().items()
-            for place, one in enumerate(sensors, start=1)
+            for number, one in enumerate(sensors, start=1)
             if one.current > 0  # a zone that is asleep says 0 or less
         }
     throttles = sum(counts) if counts else None

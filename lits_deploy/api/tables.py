@@ -59,7 +59,7 @@ def _fetch(store: Store | None, path: Path) -> None:
             store.get(path.name, path)
         except FileNotFoundError as error:
             raise OutputError(
-                f"{store.where} has no {path.name}.", fix="run the command that made it once more"
+                f"{store.location} has no {path.name}.", fix="run the command that made it once more"
             ) from error
 
 

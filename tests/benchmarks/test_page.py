@@ -40,8 +40,8 @@ def test_labels_do_not_lie_on_each_other_and_are_escaped() -> None:
     drawn = scatter([point(10, 0.8, "a<b"), point(10.01, 0.8001, "near")], x_name="x", y_name="y", title="t")
     assert "a&lt;b" in drawn
     assert "<b" not in drawn
-    places = re.findall(r'class="mark" x="([\d.]+)" y="([\d.]+)"', drawn)
-    assert len(places) == len(set(places)) == 2
+    marks = re.findall(r'class="mark" x="([\d.]+)" y="([\d.]+)"', drawn)
+    assert len(marks) == len(set(marks)) == 2
     assert "<polyline" in distribution([("one", [1.0, 2.0, 3.0])], x_name="ms", title="t").svg()
 
 

@@ -113,10 +113,10 @@ def test_settings_of_other_commands_are_not_looked_at(tmp_path: Path, scans: Pat
 
 
 def test_completion_names_commands_and_options() -> None:
-    for words, place, answer in (("lits-deploy cla", 1, "classify"), ("lits-deploy classify --ba", 2, "--batch-size")):
+    for words, index, answer in (("lits-deploy cla", 1, "classify"), ("lits-deploy classify --ba", 2, "--batch-size")):
         done = subprocess.run(
             [sys.executable, "-m", "lits_deploy"],
-            env={"_LITS_DEPLOY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(place)},
+            env={"_LITS_DEPLOY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)},
             capture_output=True,
             text=True,
         )

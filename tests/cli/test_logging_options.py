@@ -130,7 +130,7 @@ def test_each_end_is_in_the_metrics_and_the_last_success_stays(bundle: Bundle, s
     said = ended(exits.BUG, *words, "--log-format", "json", "--log-file", log, plant=fault)
     assert "Miller" not in said + log.read_text(), "a key error quotes the key"
     bug = next(event for event in map(json.loads, said.splitlines()) if event["event"] == "bug")
-    assert any(place.startswith("run.py:") for place in bug["traceback"])
+    assert any(line.startswith("run.py:") for line in bug["traceback"])
 
 
 @pytest.mark.parametrize(("numbers", "code"), [([signal.SIGTERM], 143), ([signal.SIGHUP, signal.SIGINT], 130)])

@@ -139,8 +139,8 @@ def test_the_order_is_said_and_by_what(missing: tuple[str, ...], order: str, tmp
 
 
 def test_gaps_and_irregular_distances_are_said(tmp_path: Path) -> None:
-    places = [30, 35, 40, 50, 55, 62]
-    write(tmp_path, ImagePositionPatient=lambda n: [-160, -160, places[n]])
+    positions = [30, 35, 40, 50, 55, 62]
+    write(tmp_path, ImagePositionPatient=lambda n: [-160, -160, positions[n]])
     one = only(tmp_path)
     assert (one["missing"], one["irregular"], one["step_mm"], one["extent_mm"]) == (1, 1, 5.0, 32.0)
     page = CliRunner().invoke(app, ["scan", str(tmp_path)]).output

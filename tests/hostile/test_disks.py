@@ -176,8 +176,8 @@ def test_tables_do_not_depend_on_the_order_of_arguments(bundle: Bundle, tmp_path
         (scans / f"study-1/{number}.dcm").write_bytes(dicom_file(hu_slice(number), number=number))
     one, two = scans / "study-0", scans / "study-1"
     tables = set()
-    for place, (roots, batch, workers) in enumerate([([one, two], 1, 1), ([two, one], 7, 3), ([two, one, one], 32, 2)]):
-        out = tmp_path / f"out{place}"
+    for n, (roots, batch, workers) in enumerate([([one, two], 1, 1), ([two, one], 7, 3), ([two, one, one], 32, 2)]):
+        out = tmp_path / f"out{n}"
         classify(bundle, list(roots), out, batch_size=batch, workers=workers)
         tables.add((out / "slices.csv").read_bytes() + (out / "studies.csv").read_bytes())
     assert len(tables) == 1

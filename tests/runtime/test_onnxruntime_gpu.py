@@ -145,7 +145,7 @@ def test_there_is_one_way_to_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime's own provider, though the library has it, is neither a place nor a name."""
     monkeypatch.setattr(onnxruntime_, "import_onnxruntime", lambda: FakeOrt([CUDA]))
     monkeypatch.setitem(backends._ON_GPU, "onnxruntime", lambda: None)
-    assert [place for place in targets() if place[1] != "cpu"] == [("onnxruntime", "cuda:0")]
+    assert [target for target in targets() if target[1] != "cpu"] == [("onnxruntime", "cuda:0")]
     with pytest.raises(UserError, match="`onnxruntime-tensorrt` is not a runtime") as caught:
         resolve("onnxruntime-tensorrt", "auto")
     assert caught.value.fix == "use one of: auto, onnxruntime, openvino, tensorrt"

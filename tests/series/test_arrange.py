@@ -248,10 +248,10 @@ def test_a_phase_of_a_smaller_extent_keeps_its_slices(by: str, down: bool) -> No
     told = [(phase, n) for phase, extent in enumerate([short, long]) for n in extent]
     facts = [
         replace(
-            one(n, path=f"{n}-{phase}", instance=f"{n}.{phase}", **({"number": None} | {by: place})),
-            pixels=place,
+            one(n, path=f"{n}-{phase}", instance=f"{n}.{phase}", **({"number": None} | {by: number})),
+            pixels=number,
         )
-        for place, (phase, n) in enumerate(told)
+        for number, (phase, n) in enumerate(told)
     ]
     assert [named(facts, each) for each in arrange(facts)] == [
         [f"{n}-{phase}" for n in sorted(extent)] for phase, extent in enumerate([short, long])

@@ -17,7 +17,7 @@ from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.runtime.device import Device
-from lits_deploy.sharding import targets as places_module
+from lits_deploy.sharding import targets as targets_module
 from lits_deploy.sharding.crew import Joined, Left
 from lits_deploy.sharding.devices import Devices
 from lits_deploy.sharding.messages import Start
@@ -32,7 +32,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight cores, none of them limited."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(machine, "cores", lambda: 8)
-    monkeypatch.setattr(places_module, "_TOPOLOGY", Path("/nonexistent"))
+    monkeypatch.setattr(targets_module, "_TOPOLOGY", Path("/nonexistent"))
 
 
 @pytest.mark.usefixtures("cores")
@@ -48,19 +48,19 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_devices_by_name(text: str, expected: list[tuple[str, str, tuple[int, ...]]]) -> None:
-    assert [(place.name, place.device, place.cores) for place in targets(text)] == expected
+    assert [(target.name, target.device, target.cores) for target in targets(text)] == expected
 
 
 @pytest.mark.usefixtures("cores")
 def test_more_children_than_cores_share_them() -> None:
-    assert sorted(core for place in targets("cpu:10") for core in place.cores)[:2] == [0, 0]
-    assert all(len(place.cores) == 1 for place in targets("cpu:10"))
+    assert sorted(core for target in targets("cpu:10") for core in target.cores)[:2] == [0, 0]
+    assert all(len(target.cores) == 1 for target in targets("cpu:10"))
 
 
 @pytest.mark.usefixtures("cores")
 def test_a_quota_of_time_is_shared_as_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cores", lambda: 4)
-    assert [(place.cores, place.threads, place.workers) for place in targets("cpu:2")] == [((), 2, 1)] * 2
+    assert [(target.cores, target.threads, target.workers) for target in targets("cpu:2")] == [((), 2, 1)] * 2
 
 
 def test_cores_of_a_socket_go_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_cores_of_a_socket_go_together(monkeypatch: pytest.MonkeyPatch, tmp_path
         (folder / "core_id").write_text(f"{own}\n")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(4)))
     monkeypatch.setattr(machine, "cores", lambda: 4)
-    monkeypatch.setattr(places_module, "_TOPOLOGY", tmp_path)
-    assert [place.cores for place in targets("cpu:2")] == [(0, 2), (1, 3)]
+    monkeypatch.setattr(targets_module, "_TOPOLOGY", tmp_path)
+    assert [target.cores for target in targets("cpu:2")] == [(0, 2), (1, 3)]
 
 
 @pytest.mark.parametrize("text", ["", "gpu", "cpu:0", "cpu:65", "cuda", "cpu,cuda:0", "cuda:0,all", "cuda:0,cuda:0"])
@@ -82,34 +82,34 @@ def test_what_is_no_device_is_refused(text: str) -> None:
 
 
 def test_all_is_the_cpu_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places_module, "resolve", lambda runtime, device: ("openvino", Device("cpu")))
-    assert [place.device for place in targets("all")] == ["cpu"]
+    monkeypatch.setattr(targets_module, "resolve", lambda runtime, device: ("openvino", Device("cpu")))
+    assert [target.device for target in targets("all")] == ["cpu"]
 
 
 def test_all_is_every_gpu_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places_module, "resolve", lambda runtime, device: ("onnxruntime", Device("cuda")))
+    monkeypatch.setattr(targets_module, "resolve", lambda runtime, device: ("onnxruntime", Device("cuda")))
     monkeypatch.setattr(nvidia, "count", lambda: 4)
     full = nvidia.Trouble("it is full", "end other programs")
     monkeypatch.setattr(nvidia, "memory_trouble", lambda index=0: full if index == 2 else None)
-    assert [place.device for place in targets("all")] == ["cuda:0", "cuda:1", "cuda:3"]
+    assert [target.device for target in targets("all")] == ["cuda:0", "cuda:1", "cuda:3"]
 
 
 def test_gpus_of_one_model_work_together(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(places_module, "resolve", lambda runtime, device: ("onnxruntime", Device("cuda")))
+    monkeypatch.setattr(targets_module, "resolve", lambda runtime, device: ("onnxruntime", Device("cuda")))
     monkeypatch.setattr(nvidia, "count", lambda: 4)
     monkeypatch.setattr(nvidia, "memory_trouble", lambda index=0: None)
     monkeypatch.setattr(nvidia, "gpu_name", lambda index: "T4" if index == 1 else "L4")
-    assert [place.device for place in targets("all")] == ["cuda:0", "cuda:2", "cuda:3"]
+    assert [target.device for target in targets("all")] == ["cuda:0", "cuda:2", "cuda:3"]
     assert "cuda:1 is no L4" in caplog.text
     with pytest.raises(DeviceError, match="names GPUs of several models"):
         targets("cuda:0,cuda:1")
 
 
 def test_threads_and_workers_that_the_user_asked_for_stay() -> None:
-    place = Target(name="cpu:0", device="cpu", threads=2, workers=1)
-    given = place.options(ClassifyOptions(threads=5, workers=3, tune=True))
+    target = Target(name="cpu:0", device="cpu", threads=2, workers=1)
+    given = target.options(ClassifyOptions(threads=5, workers=3, tune=True))
     assert (given.device, given.threads, given.workers, given.tune) == ("cpu", 5, 3, False)
-    given = place.options(ClassifyOptions())
+    given = target.options(ClassifyOptions())
     assert (given.threads, given.workers) == (2, 1)
 
 

@@ -29,11 +29,11 @@ def looks(
     own = {name: value * (1 + 0.06 * rng.normal()) for name, value in USUAL.items()}
     own = {name: value + (changes or {}).get(name, 0) for name, value in own.items()}
     made = []
-    for place in range(count):
-        rise = (changes or {}).get("rise", 0.08) * (place / count - 0.5)
+    for index in range(count):
+        rise = (changes or {}).get("rise", 0.08) * (index / count - 0.5)
         row = {name: value * (1 + 0.02 * rng.normal()) for name, value in own.items()}
         row |= {"hollow": row["hollow"] * (1 + rise), "mean": row["mean"] * (1 + 0.2 * rise)}
-        made.append((place, packed(tuple(round(row[name]) for name in (GREY + HU if hu else GREY)))))
+        made.append((index, packed(tuple(round(row[name]) for name in (GREY + HU if hu else GREY)))))
     return made
 
 
@@ -71,10 +71,10 @@ def night(
             info = {"kind": "nifti", "modality": None, "orientation": "axial", "technique": dict(technique or {})}
             header = HeaderRow(f"series{seed}-{number}", f"study{seed}", "", canonical_json(info))
             files.append(FileRow(row.file, OK, None, "ab" * 32, "w", header))
-            for place, look in looks(seed, 24 - number, changes=changes):
-                facts = canonical_json({"position": 5.0 * place})
+            for index, look in looks(seed, 24 - number, changes=changes):
+                facts = canonical_json({"position": 5.0 * index})
                 p2 = 0.1 + 0.3 * np.random.default_rng([seed, place]).random()
-                slices.append(SliceRow(row.file, place, OK, None, 1, 0.5, 0.5 - p2, p2, facts, None, None, look))
+                slices.append(SliceRow(row.file, index, OK, None, 1, 0.5, 0.5 - p2, p2, facts, None, None, look))
         ledger.record(slices, files)
         about = {
             **ABOUT_TINY,

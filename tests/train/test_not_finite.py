@@ -195,7 +195,7 @@ def test_a_class_that_train_lacks_ends_no_training(tmp_path: Path, capsys: pytes
             (data / split / "images").mkdir(parents=True, exist_ok=True)
             image.rename(data / split / "images" / image.name)
         names = sorted(path.name for path in (data / split / "images").iterdir())
-        rows = [f"{name},{target if place else 0 if split == 'train' else 2}" for place, name in enumerate(names)]
+        rows = [f"{name},{target if n else 0 if split == 'train' else 2}" for n, name in enumerate(names)]
         (data / split / "targets.csv").write_text("\n".join(["file,target", *rows, ""]))
     config = TrainConfig(
         model="resnet18",

@@ -80,7 +80,7 @@ def test_a_listing_knows_names_sizes_and_classes(copies: tuple[Path, Path]) -> N
     for target in (0, 1):
         table.write_text("file,target\n" + "".join(f"{name},{target}\n" for name in names))
         given.append(listing(read_layout(data))["train"])
-    table.write_text("file,target,scan\n" + "".join(f"{name},1,s{place}\n" for place, name in enumerate(names)))
+    table.write_text("file,target,scan\n" + "".join(f"{name},1,s{n}\n" for n, name in enumerate(names)))
     given.append(listing(read_layout(data))["train"])
     assert len({*given, first["train"], second["train"]}) == 5
 

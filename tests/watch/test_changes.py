@@ -105,8 +105,8 @@ def test_without_watchfiles_the_extra_is_named_and_polling_works(
 
 def test_the_file_system_is_that_of_the_innermost_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mounts = "\n".join(
-        f"1 1 0:1 / {place} rw - {kind} source rw"
-        for place, kind in (("/", "ext4"), ("/mnt", "xfs"), (r"/mnt/in\040box", "cifs"), ("/mnt/in", "tmpfs"))
+        f"1 1 0:1 / {point} rw - {kind} source rw"
+        for point, kind in (("/", "ext4"), ("/mnt", "xfs"), (r"/mnt/in\040box", "cifs"), ("/mnt/in", "tmpfs"))
     )
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: mounts)
     assert file_system(Path("/mnt/in box/study")) == "cifs"

@@ -74,23 +74,23 @@ class Augment:
                 masks = labels[:, 0].to(torch.uint8)
             return self._intensities(moved, column), masks
         if self.crop is not None or self.flips:
-            rows, columns = self._places(column, images.shape[-1])
+            rows, columns = self._sources(column, images.shape[-1])
             index = torch.arange(len(images), device=images.device)[:, None, None]
             images = images.movedim(1, -1)[index, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
             if masks is not None:
                 masks = masks[index, rows[:, :, None], columns[:, None, :]]
         return self._intensities(images, column), masks
 
-    def _places(self, column: dict[str, Tensor], size: int) -> list[Tensor]:
+    def _sources(self, column: dict[str, Tensor], size: int) -> list[Tensor]:
         """Source rows and columns of every output pixel, int64 [N, side] each."""
         side = self.crop or size
         found = []
         for axis in ("y", "x"):
             start = (column[f"crop_{axis}"] * (size - side + 1)).long()
-            places = start[:, None] + torch.arange(side, device=start.device)
+            lines = start[:, None] + torch.arange(side, device=start.device)
             if self.flips:  # of the slice, before the crop
-                places = torch.where(column[f"flip_{axis}"][:, None] < 0.5, size - 1 - places, places)
-            found.append(places)
+                lines = torch.where(column[f"flip_{axis}"][:, None] < 0.5, size - 1 - lines, lines)
+            found.append(lines)
         return found
 
     def _grid(self, column: dict[str, Tensor], control: Tensor, size: int) -> Tensor:
@@ -101,16 +101,16 @@ class Augment:
         cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
         line = torch.arange(side, device=angle.device) - (side - 1) / 2
         y, x = line[None, :, None], line[None, None, :]
-        places = []
+        read_at = []
         for name, across, along in (("x", cosine, -sine), ("y", sine, cosine)):
-            place = across[:, None, None] * x + along[:, None, None] * y
+            source = across[:, None, None] * x + along[:, None, None] * y
             if self.crop is not None:
-                place = place + ((size - side) * (column[f"crop_{name}"] - 0.5))[:, None, None]
-            place = place + (self.shift * _around(column[f"shift_{name}"]))[:, None, None]
+                source = source + ((size - side) * (column[f"crop_{name}"] - 0.5))[:, None, None]
+            source = source + (self.shift * _around(column[f"shift_{name}"]))[:, None, None]
             if self.flips:
-                place = torch.where(column[f"flip_{name}"][:, None, None] < 0.5, -place, place)
-            places.append(place)
-        grid = torch.stack(places, dim=1)
+                source = torch.where(column[f"flip_{name}"][:, None, None] < 0.5, -source, source)
+            read_at.append(source)
+        grid = torch.stack(read_at, dim=1)
         if self.elastic:
             control = self.elastic * _around(control).reshape(-1, 2, _GRID, _GRID)
             basis = _basis(side, grid.device)

@@ -58,7 +58,7 @@ def paint_lesions(
     lesions: list[Lesion] = []
 
     def add(room: Bool, levels: Bool, diameter: float, contrast: float) -> None:
-        lesion = _place(canvas, rng, room, levels, diameter, contrast)
+        lesion = _put(canvas, rng, room, levels, diameter, contrast)
         if lesion is not None:
             _paint_lesion(canvas, rng, lesion, inner, marks)
             lesions.append(lesion)
@@ -101,7 +101,7 @@ def _draw_plain(patient: Patient, rng: np.random.Generator, height_mm: float, le
     return diameter, -min(max(rng.uniform(dark_from, dark_to), plain), 60)
 
 
-def _place(
+def _put(
     canvas: Canvas, rng: np.random.Generator, room: Bool, levels: Bool, diameter: float, contrast: float
 ) -> Lesion | None:
     """Put a lesion where `room` holds most of it, on one of `levels`; None where no place was found."""

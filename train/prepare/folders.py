@@ -80,8 +80,8 @@ def _slices_of(
         problem = None if mask is not None else f"{image.name} has no mask {image.stem}.png"
         number = int(match[2]) if match else -1
         picture = SourcePicture(image=image, masks=() if mask is None else (mask,), number=number, split=split)
-        series, place = named(image.name, there)
-        scan = scan or (match[1] if match else escape(image.stem) if place is None else series)
+        series, slice_number = named(image.name, there)
+        scan = scan or (match[1] if match else escape(image.stem) if slice_number is None else series)
         found.append(((plain(patient), plain(scan)), picture, problem))
     used = {path for _, picture, _ in found for path in picture.masks}
     orphans = sorted(path.stem for path in masks.values() if path not in used)

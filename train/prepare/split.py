@@ -17,10 +17,10 @@ FEWEST_PATIENTS = 3
 
 def split_of(seed: int, name: str, fractions: Sequence[float]) -> str:
     """The split of a name alone."""
-    place, edge = _place(seed, name) * sum(fractions), 0.0
+    number, edge = _uniform(seed, name) * sum(fractions), 0.0
     for split, share in zip(SPLITS, fractions, strict=True):
         edge += share
-        if place < edge:
+        if number < edge:
             return split
     return SPLITS[-1]
 
@@ -46,10 +46,10 @@ def split_patients(
             continue
         # The first by hash if what is missing lies before the fullest split, else the last: it was nearest to it.
         nearest = min if SPLITS.index(split) < SPLITS.index(fullest) else max
-        found[nearest(free[fullest], key=lambda patient: _place(seed, patient))] = split
+        found[nearest(free[fullest], key=lambda patient: _uniform(seed, patient))] = split
     return found
 
 
-def _place(seed: int, name: str) -> float:
+def _uniform(seed: int, name: str) -> float:
     """A number in 0…1 from seed and name."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{name}".encode()).digest()[:7], "big") / 2**56

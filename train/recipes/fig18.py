@@ -58,7 +58,7 @@ def correlation(x: Sequence[float | None], y: Sequence[float | None]) -> float |
 
 
 def _columns(bench: Bench, runs: Sequence[FinishedRun], first: int, last: int) -> None:
-    told = [(str(place), *pair) for place, pair in enumerate(zip(*thesis_numbers.TABLE7, strict=True), start=1)]
+    told = [(str(epoch), *pair) for epoch, pair in enumerate(zip(*thesis_numbers.TABLE7, strict=True), start=1)]
     found = [[run.percent("validate", "class_accuracy", k) for run in runs] for k in (1, 2)]
     epochs = range(first, last + 1)
     measured = [(str(epoch), *([curve[epoch - 1] for curve in curves] for curves in found)) for epoch in epochs]

@@ -104,8 +104,8 @@ def test_turns_and_zooms_are_as_large_as_said() -> None:
     turned = dataclasses.replace(NOTHING, turn=15.0)
     _, labels = turned(images, masks, numbers(0, list(range(32))))
     assert labels is not None
-    places = torch.stack([torch.nonzero(label).float().mean(dim=0) - 127.5 for label in labels])
-    angles = torch.rad2deg(torch.atan2(places[:, 0], places[:, 1])) % 360
+    centres = torch.stack([torch.nonzero(label).float().mean(dim=0) - 127.5 for label in labels])
+    angles = torch.rad2deg(torch.atan2(centres[:, 0], centres[:, 1])) % 360
     began = torch.rad2deg(torch.atan2(torch.tensor(120 - 127.5), torch.tensor(100 - 127.5))) % 360
     assert 10 < (angles - began).abs().max() < 16
 

@@ -95,10 +95,10 @@ def test_slices_of_two_patients_are_never_neighbours(tmp_path: Path) -> None:
     data = make_tiny_data(tmp_path / "data", slices=2)
     images = data / "train" / "images"
     rows = ["file,target,patient"]
-    for place, path in enumerate(sorted(images.iterdir())):
-        name = f"slice-{place % 2}-of-{place // 2}.png"  # the patient's number stands last
+    for n, path in enumerate(sorted(images.iterdir())):
+        name = f"slice-{n % 2}-of-{n // 2}.png"  # the patient's number stands last
         path.rename(images / name)
-        rows.append(f"{name},0,{place // 2}")
+        rows.append(f"{name},0,{n // 2}")
     (data / "train" / "targets.csv").write_text("\n".join(rows))
     samples = read_layout(data).splits["train"]
     assert all(sample.neighbours(3) == (sample.image,) * 3 for sample in samples)

@@ -166,9 +166,9 @@ KILLS = (
 
 
 def test_killed_in_every_fold_it_goes_on_to_the_same_bits(data: Path, run: Path, tmp_path: Path) -> None:
-    for place, kill in enumerate(KILLS):
+    for n, kill in enumerate(KILLS):
         with pytest.raises(KeyboardInterrupt):
-            train_folds(config(data), tmp_path / "run", 2, final=True, resume=place > 0, observer=Killed(*kill))
+            train_folds(config(data), tmp_path / "run", 2, final=True, resume=n > 0, observer=Killed(*kill))
     train_folds(config(data), tmp_path / "run", 2, final=True, resume=True)
     same(tmp_path / "run", run)
 

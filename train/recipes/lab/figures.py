@@ -126,13 +126,13 @@ def save(figure: Figure, path: Path, title: str, foot: str) -> None:
 
 def curves(axes: Axes, panel: Panel) -> None:
     """A panel's lines; of several seeds the mean, and a band from lowest to highest."""
-    for place, line in enumerate(panel.lines):
+    for n, line in enumerate(panel.lines):
         # runs that minutes ended may differ in epochs
         values = np.array(list(zip_longest(*line.curves)), np.float64).T
         epochs = np.arange(panel.first, panel.first + values.shape[1])
         style = "--" if line.dashed else "-"
         mean = np.array([np.nan if np.isnan(column).all() else np.nanmean(column) for column in values.T])
-        mark = MARKERS[place % len(MARKERS)]
+        mark = MARKERS[n % len(MARKERS)]
         label = plottable(line.label)
         axes.plot(epochs, mean, style, marker=mark, markersize=4.5, linewidth=1.6, color=line.colour, label=label)
         if len(values) > 1:
