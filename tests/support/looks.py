@@ -73,7 +73,7 @@ def night(
             files.append(FileRow(row.file, OK, None, "ab" * 32, "w", header))
             for index, look in looks(seed, 24 - number, changes=changes):
                 facts = canonical_json({"position": 5.0 * index})
-                p2 = 0.1 + 0.3 * np.random.default_rng([seed, place]).random()
+                p2 = 0.1 + 0.3 * np.random.default_rng([seed, index]).random()
                 slices.append(SliceRow(row.file, index, OK, None, 1, 0.5, 0.5 - p2, p2, facts, None, None, look))
         ledger.record(slices, files)
         about = {

@@ -25,7 +25,7 @@ from train.data.slices import slice_name, write_slice
 from train.data.spread import evenly
 from train.data.technique import of_volume
 from train.prepare.contents import ScanSource
-from train.prepare.orientation import LIES, UPRIGHT, WINDOW_HU, Maps, find_orientation, shrink, turn
+from train.prepare.orientation import ORIENTATIONS, UPRIGHT, WINDOW_HU, Maps, find_orientation, reorient, shrink
 from train.prepare.pictures import read_picture
 from train.prepare.settings import SIZE, PrepareSettings
 from train.prepare.split import split_of
@@ -90,7 +90,7 @@ def _from_volume(job: ConversionJob, template: Maps, contract: InputContract, wr
     areas = np.array([np.count_nonzero(volume.labels(level)) for level in range(volume.count)])
     notes = _doubts(volume)
     shown = ((window_to_uint8(volume.hu(level), WINDOW_HU), volume.labels(level)) for level in _spread(areas))
-    orientation, lies = _orientation(job, template, shown, volume.axes)
+    recorded, orientation = _orientation(job, template, shown, volume.axes)
     volume.not_finite = 0
     in_hu = InHu()
     slices: list[tuple[str, int, int, int]] = []
@@ -98,21 +98,21 @@ def _from_volume(job: ConversionJob, template: Maps, contract: InputContract, wr
     assert window is not None
     for level in range(volume.count):
         hu = volume.hu(level)
-        grey = np.ascontiguousarray(turn(window_to_uint8(hu, window), lies))
+        grey = np.ascontiguousarray(reorient(window_to_uint8(hu, window), orientation))
         image = np.asarray(resized(Image.fromarray(grey), contract), dtype=np.uint8)
         in_hu.add(image, hu)
-        mask = largest_label(turn(volume.labels(level), lies), SIZE)
+        mask = largest_label(reorient(volume.labels(level), orientation), SIZE)
         slices.append((_write(job, level, image, mask, None, written), level, volume.index(level), class_of(mask)))
     if volume.not_finite:
         notes.append(f"{volume.not_finite:,} voxels are NaN or infinite: taken as air or as densest")
     spacing = volume.spacing_mm
     if spacing is not None:
         step, row, column = spacing
-        row, column = (column, row) if _swaps(lies) else (row, column)
+        row, column = (column, row) if _swaps(orientation) else (row, column)
         spacing = (step, row * volume.side / SIZE, column * volume.side / SIZE)
     return {
         "files": [_described(job.src, path) for path in job.source.files],
-        "orientation": orientation,
+        "orientation": recorded,
         "notes": [*volume.notes, *notes],
         "spacing_mm": None if spacing is None else [round(value, 4) for value in spacing],
         "source_size": volume.side,
@@ -133,16 +133,16 @@ def _from_pictures(job: ConversionJob, template: Maps, contract: InputContract, 
     low, high = job.settings.window_hu or WINDOW_HU
     lookup = window_to_uint8(low + np.arange(256, dtype=np.float32) * (high - low) / 255, WINDOW_HU)
     compared = _spread(np.array([np.count_nonzero(mask) for mask in masks]))
-    orientation, lies = _orientation(job, template, ((lookup[greys[at]], masks[at]) for at in compared), "")
+    recorded, orientation = _orientation(job, template, ((lookup[greys[at]], masks[at]) for at in compared), "")
     slices: list[tuple[str, int, int, int]] = []
     for index, picture in enumerate(job.source.pictures):
-        grey, mask = np.ascontiguousarray(turn(greys[index], lies)), np.ascontiguousarray(turn(masks[index], lies))
+        grey, mask = (np.ascontiguousarray(reorient(of[index], orientation)) for of in (greys, masks))
         split = _write(job, picture.number, grey, mask, picture.split, written)
         slices.append((split, picture.number, index, class_of(mask)))
     constant = sum(bool(grey.min() == grey.max()) for grey in greys)
     return {
         "files": files,
-        "orientation": orientation,
+        "orientation": recorded,
         "notes": [*job.source.notes, *([f"{constant} slices are one flat grey"] if constant else [])],
         "spacing_mm": None,
         "source_size": sorted(sides)[0] if len(sides) == 1 else sorted(sides),
@@ -173,23 +173,23 @@ def _write(job: ConversionJob, number: int, image: Pixels, mask: Pixels, came: s
 def _orientation(
     job: ConversionJob, template: Maps, shown: Iterable[tuple[Pixels, Pixels]], axes: str | None
 ) -> tuple[dict[str, Any], int]:
-    """What is recorded about orientation, and how the slices lie that are to be turned.
+    """What is recorded about orientation, and from which one the slices are to be reoriented.
 
     shown: slices and labels to decide by. axes: of the header; None: it claims nothing; "": a picture has none.
-    turned: how the slices lay that were turned, or None. Where a header claims nothing, there is nothing to overrule:
+    turned: the orientation before, or None. Where a header claims nothing, there is nothing to overrule:
     a clear verdict of the pixels is followed. Else only on request.
     """
     pairs = [(shrink(grey), shrink(labels, labels=True)) for grey, labels in shown]
     grey, labels = (np.array([pair[k] for pair in pairs], dtype=np.uint8) for k in (0, 1))
     verdict = find_orientation(grey, labels, template)
-    otherwise = verdict.lies is not None and verdict.lies != UPRIGHT
-    turned = verdict.name if otherwise and (job.settings.fix_orientation or axes is None) else None
+    otherwise = verdict.index is not None and verdict.index != UPRIGHT
+    before = verdict.name if otherwise and (job.settings.fix_orientation or axes is None) else None
     if axes is None:
-        basis = "pixels" if verdict.lies is not None else f"assumed {''.join(ASSUMED_AXES)}"
+        basis = "pixels" if verdict.index is not None else f"assumed {''.join(ASSUMED_AXES)}"
     else:
         basis = f"header {axes}" if axes else "as it came"
-    found = {"basis": basis, "pixels": verdict.name, "score": verdict.score, "lead": verdict.lead, "turned": turned}
-    return found, LIES.index(turned or LIES[UPRIGHT])
+    found = {"basis": basis, "pixels": verdict.name, "score": verdict.score, "lead": verdict.lead, "turned": before}
+    return found, ORIENTATIONS.index(before or ORIENTATIONS[UPRIGHT])
 
 
 def _doubts(volume: LabelledVolume) -> list[str]:
@@ -215,8 +215,8 @@ def _spread(areas: npt.NDArray[Any]) -> list[int]:
     return evenly(full.tolist(), MOST_COMPARED)
 
 
-def _swaps(lies: int) -> bool:
-    return (lies % 2 == 1) != (lies >= 4)
+def _swaps(orientation: int) -> bool:
+    return (orientation % 2 == 1) != (orientation >= 4)
 
 
 def _described(src: Path, path: Path) -> list[str]:

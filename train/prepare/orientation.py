@@ -1,9 +1,9 @@
-"""How a volume lies on its slices, told from its pixels: upright, or which of the seven other ways.
+"""A volume's orientation on its slices, by its pixels: upright, or which of the seven others.
 
 Headers of LiTS copies are often wrong or missing, so the pixels are compared with what an abdomen looks like. The
 reference is the mean of synthetic patients, no real one: grey level, dense pixels and liver on slices that show much
-liver. A volume is turned in all eight ways (four quarter turns, each also mirrored) and the way that correlates best
-wins, if it wins clearly.
+liver. A volume is reoriented in all eight ways (four quarter turns, each also mirrored), and what correlates best wins,
+if it wins clearly.
 
 It needs a liver mask: without one an abdomen is too symmetric to be told from its mirror image, and the verdict is
 "unsure". It cannot see a volume whose slices are numbered from head to foot: a slice looks the same then.
@@ -28,7 +28,7 @@ Maps = npt.NDArray[np.float32]
 WINDOW_HU = (-40.0, 160.0)
 """Window in HU through which its orientation is decided, whatever the data set's."""
 
-LIES = (
+ORIENTATIONS = (
     "upright",
     "turned by 90° clockwise",
     "turned by 180°",
@@ -38,9 +38,9 @@ LIES = (
     "transposed the other way",
     "mirrored left to right",
 )
-"""How slices lie; `turn` with the same index makes them upright."""
+"""Of slices; `reorient` with the same index makes them upright."""
 
-_STANDING, _SIDEWAYS = (0, 2, 5, 7), (1, 3, 4, 6)  # by whether `turn` swaps rows and columns
+_STANDING, _SIDEWAYS = (0, 2, 5, 7), (1, 3, 4, 6)  # by whether `reorient` swaps rows and columns
 
 UPRIGHT, UNSURE = 0, "unsure"
 
@@ -60,41 +60,41 @@ _SEED, _PATIENTS, _SLICES = 77, 8, 6  # the reference
 
 @dataclass(frozen=True, kw_only=True)
 class OrientationVerdict:
-    """lies: index into LIES of the best way, or None where unsure; score: its correlation sum; lead: over the next."""
+    """index: into ORIENTATIONS, of the best, or None where unsure; score: its correlation sum; lead: over the next."""
 
-    lies: int | None
+    index: int | None
     score: float
     lead: float
 
     @property
     def name(self) -> str:
         """In words."""
-        return UNSURE if self.lies is None else LIES[self.lies]
+        return UNSURE if self.index is None else ORIENTATIONS[self.index]
 
 
-def turn(slices: npt.NDArray[Any], lies: int) -> npt.NDArray[Any]:
-    """Make slices [..., n, n] upright that lie in the way `LIES[lies]`; a view."""
-    if lies >= 4:
+def reorient(slices: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Make slices [..., n, n] upright whose orientation is `ORIENTATIONS[orientation]`; a view."""
+    if orientation >= 4:
         slices = np.swapaxes(slices, -1, -2)
-    return np.rot90(slices, lies % 4, axes=(-2, -1))
+    return np.rot90(slices, orientation % 4, axes=(-2, -1))
 
 
 def find_orientation(grey: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8], template: Maps) -> OrientationVerdict:
     """Say how slices uint8 [N, 128, 128] through WINDOW_HU lie, by their labels uint8 [N, 128, 128]."""
     areas = (labels > 0).sum(axis=(1, 2)) if len(labels) else np.zeros(0)
     if areas.max(initial=0) < LEAST_LIVER:
-        return OrientationVerdict(lies=None, score=0.0, lead=0.0)
+        return OrientationVerdict(index=None, score=0.0, lead=0.0)
     found = _maps(grey, labels)
     if found is None:
-        return OrientationVerdict(lies=None, score=0.0, lead=0.0)
+        return OrientationVerdict(index=None, score=0.0, lead=0.0)
     maps, height, width = found
-    scores = np.array([_agreement(turn(maps, lies), template) for lies in range(len(LIES))])
+    scores = np.array([_agreement(reorient(maps, n), template) for n in range(len(ORIENTATIONS))])
     if max(height, width) >= CLEARLY_WIDER * min(height, width):  # lying on the back, nobody is taller than wide
         scores[list(_SIDEWAYS if width > height else _STANDING)] = 0.0
     best = int(scores.argmax())
     lead = float(scores[best] - np.delete(scores, best).max())
     sure = scores[best] >= LEAST_SCORE and lead >= LEAST_LEAD
-    return OrientationVerdict(lies=best if sure else None, score=round(float(scores[best]), 3), lead=round(lead, 3))
+    return OrientationVerdict(index=best if sure else None, score=round(float(scores[best]), 3), lead=round(lead, 3))
 
 
 def shrink(slice_: npt.NDArray[np.uint8], *, labels: bool = False) -> Grey:

@@ -22,7 +22,7 @@ from train.data.slices import LABELS, Progress, count_classes, drop_leftovers, r
 from train.prepare.contents import ScanSource, SourceContents, listed
 from train.prepare.convert import ConversionJob, convert, names_of
 from train.prepare.flags import check_flags
-from train.prepare.orientation import LIES, UNSURE, UPRIGHT, reference
+from train.prepare.orientation import ORIENTATIONS, UNSURE, UPRIGHT, reference
 from train.prepare.patients import numbered, remembered, splits_before, title
 from train.prepare.settings import VOLUME_LAYOUTS, PrepareSettings, check_folders
 from train.prepare.sources import find_sources
@@ -44,7 +44,7 @@ class PreparedData:
     """What came of it.
 
     dataset: what dataset.json holds. failed: (scan, reason). kept: scans that an earlier start had done.
-    orientation: ways the slices lie, with the scans, told by their pixels; turned: those that were turned.
+    orientation: of the slices, with the scans, by their pixels; reoriented: those that were.
     warnings: what the user should know; notes: what was left out or read another way.
     """
 
@@ -53,7 +53,7 @@ class PreparedData:
     kept: int
     failed: tuple[tuple[str, str], ...]
     orientation: dict[str, list[str]]
-    turned: dict[str, list[str]]
+    reoriented: dict[str, list[str]]
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -233,7 +233,7 @@ def _summary(
         kept=kept,
         failed=tuple((_title(record), record["reason"]) for record in records if record["status"] == "failed"),
         orientation=_by_title(ready, "pixels"),
-        turned=_by_title(ready, "turned"),
+        reoriented=_by_title(ready, "turned"),
         warnings=tuple(_warnings(ready, dataset, settings)),
         notes=(*found.notes, *check_flags(found.tables, records), *_remarks(ready, settings)),
     )
@@ -259,7 +259,7 @@ def _warnings(records: Sequence[Record], dataset: dict[str, Any], settings: Prep
     for split, numbers in dataset["patients"].items():
         if not numbers:
             yield f"{split} is empty: training needs all three splits (another --seed, --fractions, or more patients)."
-    lying = [r for r in records if r["orientation"]["pixels"] not in (LIES[UPRIGHT], UNSURE)]
+    lying = [r for r in records if r["orientation"]["pixels"] not in (ORIENTATIONS[UPRIGHT], UNSURE)]
     if left := [_title(r) for r in lying if not r["orientation"]["turned"]]:
         count, way = f"the pixels of {len(left)} volumes do not lie upright", "--fix-orientation turns them."
         yield Quoting(f"{count} ({listed(left)}): {way}", logged=f"{count}: {way}")

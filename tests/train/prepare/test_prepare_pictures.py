@@ -28,7 +28,7 @@ from train.data.layout import read_layout
 from train.prepare import PreparedData, PrepareSettings, prepare
 from train.prepare.contents import SourcePicture
 from train.prepare.folders import source_of
-from train.prepare.orientation import LIES, turn
+from train.prepare.orientation import ORIENTATIONS, reorient
 
 PNG = PrepareSettings(layout="lits-png", window_hu=WINDOW)
 MASKS = PrepareSettings(layout="masks", window_hu=WINDOW)
@@ -136,7 +136,7 @@ def test_a_broken_slice_fails_its_volume_alone(tmp_path: Path) -> None:
 def test_turned_pictures_are_found_and_turned_back(tmp_path: Path) -> None:
     patient = phantom_patient(2)
     mirrored = type(patient)(
-        2, *(turn(pixels, LIES.index("mirrored left to right")) for pixels in (patient.hu, patient.labels))
+        2, *(reorient(pixels, ORIENTATIONS.index("mirrored left to right")) for pixels in (patient.hu, patient.labels))
     )
     raw = write_png(tmp_path / "raw", [mirrored])
     done, _ = run(raw, PNG)

@@ -25,7 +25,7 @@ from lits_sources import (
     write_msd,
 )
 from train.prepare import PreparedData, PrepareSettings, prepare
-from train.prepare.orientation import LIES, find_orientation, reference, shrink, turn
+from train.prepare.orientation import ORIENTATIONS, find_orientation, reference, reorient, shrink
 
 SETTINGS = PrepareSettings(layout="lits", window_hu=WINDOW)
 FIX = PrepareSettings(layout="lits", window_hu=WINDOW, fix_orientation=True)
@@ -44,11 +44,11 @@ def shown(patient: Patient) -> np.ndarray[Any, Any]:
     return window_to_uint8(patient.hu, WINDOW)
 
 
-def lain(patient: Patient, lies: str) -> Patient:
+def lain(patient: Patient, name: str) -> Patient:
     """The patient stored so that its slices lie in another way than its header says."""
-    back = {"turned by 90° clockwise": LIES[3], "turned by 90° counter-clockwise": LIES[1]}.get(lies, lies)
-    index = LIES.index(back)  # the others undo themselves
-    return Patient(patient.number, turn(patient.hu, index), turn(patient.labels, index), patient.spacing_mm)
+    index = ORIENTATIONS.index(name)
+    index = {1: 3, 3: 1}.get(index, index)  # the others undo themselves
+    return Patient(patient.number, reorient(patient.hu, index), reorient(patient.labels, index), patient.spacing_mm)
 
 
 def run(raw: Path, settings: PrepareSettings = SETTINGS) -> tuple[PreparedData, Path]:
@@ -104,21 +104,21 @@ def test_disagreeing_affines_are_paired_voxel_by_voxel(tmp_path: Path) -> None:
     assert any("affines of image and mask disagree" in note for note in done.notes)
 
 
-@pytest.mark.parametrize("lies", LIES[1:])
-def test_a_volume_that_lies_otherwise_is_reported_and_turned_on_request(tmp_path: Path, lies: str) -> None:
+@pytest.mark.parametrize("name", ORIENTATIONS[1:])
+def test_a_volume_that_lies_otherwise_is_reported_and_turned_on_request(tmp_path: Path, name: str) -> None:
     patient = phantom_patient(1)
-    raw = write_lits(tmp_path / "raw", [lain(patient, lies)])
+    raw = write_lits(tmp_path / "raw", [lain(patient, name)])
     done, out = run(raw)
-    assert done.orientation == {lies: ["1"]}
-    assert done.turned == {}
+    assert done.orientation == {name: ["1"]}
+    assert done.reoriented == {}
     assert any("do not lie upright (1)" in warning for warning in done.warnings)
     assert not np.array_equal(stack(out, 1), shown(patient))
     fixed = prepare(raw, tmp_path / "fixed", FIX, workers=1)
-    assert fixed.turned == {lies: ["1"]}
+    assert fixed.reoriented == {name: ["1"]}
     assert not any("upright" in warning for warning in fixed.warnings)
     assert np.array_equal(stack(tmp_path / "fixed", 1), shown(patient))
     assert np.array_equal(stack(tmp_path / "fixed", 1, "masks"), patient.labels)
-    assert records(tmp_path / "fixed")["1"]["orientation"]["turned"] == lies
+    assert records(tmp_path / "fixed")["1"]["orientation"]["turned"] == name
 
 
 def test_fix_orientation_leaves_upright_and_unclear_volumes_alone(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ def test_orientation_of_real_slices(shared_data: Path) -> None:
             grey.append(shrink(load_png(path)))
             labels.append(shrink(mask, labels=True))
     images, masks = np.stack(grey), np.stack(labels)
-    for lies in (0, 2, 5, 7):
-        assert find_orientation(turn(images, lies), turn(masks, lies), reference()).lies == lies
+    for index in (0, 2, 5, 7):
+        assert find_orientation(reorient(images, index), reorient(masks, index), reference()).index == index
 
 
 def test_lits_volume_zero_equals_its_png(shared_data: Path, tmp_path: Path) -> None:
