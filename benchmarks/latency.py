@@ -169,12 +169,12 @@ def measure(lanes: list[Lane], feed: SliceFeed, batch: int, effort: MeasuringEff
             _warm_up(lane, feed, batch, effort)
     running = [lane for lane in lanes if lane.error is None]
     rounds = max(2, min([ROUNDS, *(lane.calls_left(effort) // 2 for lane in running)]))
-    for turn in range(rounds):
-        first = turn % max(1, len(running))
+    for number in range(rounds):
+        first = number % max(1, len(running))
         for lane in running[first:] + running[:first]:
             if lane.error is None:
                 with _guarded(lane):
-                    _block(lane, feed, batch, math.ceil(lane.calls_left(effort) / (rounds - turn)))
+                    _block(lane, feed, batch, math.ceil(lane.calls_left(effort) / (rounds - number)))
 
 
 @contextmanager

@@ -168,8 +168,8 @@ class SpeedComparison:
             trials[self.workers] = self.rate("plain", 0.0)
         self.workers = max(trials, key=trials.__getitem__)
         rates: dict[str, list[float]] = {candidate: [] for candidate in candidates}
-        for turn in range(rounds):
-            shift = turn % len(candidates)
+        for number in range(rounds):
+            shift = number % len(candidates)
             for candidate in candidates[shift:] + candidates[:shift]:
                 rates[candidate].append(self.rate(candidate, seconds))
         peers = [candidate for candidate in candidates if candidate.startswith("plain")]

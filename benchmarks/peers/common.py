@@ -67,8 +67,8 @@ def model_job(script: Script, spec: Spec) -> dict[str, Any]:
     latencies: dict[str, Any] = {}
     labels: list[int] = []
     for batch in spec["batches"]:
-        for turn in range(WARM_UP):
-            script.classify(slices[turn : turn + batch])
+        for first in range(WARM_UP):
+            script.classify(slices[first : first + batch])
         seconds: list[float] = []
         started = perf_counter()
         if together is not None:

@@ -36,7 +36,7 @@ class Watching:
             note=note,
             broke=self._broke,
             ready=self._systemd.ready,
-            turn=self._turn,
+            idle=self._idle,
             run=self._run,
         )
 
@@ -66,7 +66,7 @@ class Watching:
     def _broke(self, entry: str, why: str) -> None:
         emit("entry_broke", f"An entry broke its run: {why}", level=logging.WARNING, plain=_broke_line(entry, why))
 
-    def _turn(self, find: Callable[[], Queue]) -> None:
+    def _idle(self, find: Callable[[], Queue]) -> None:
         ran, self._progress = self._entries, None
         if ran or self._clock() >= self._next_look:
             self._entries, self._next_look = 0, self._clock() + LOOK_S

@@ -132,7 +132,7 @@ class Decoding:
                     yield pool.events.popleft()
                 if not book.any_out and not pool.events and (self._stop.requested or not pool.busy):
                     return
-                self.turn(_LOOK_S)
+                self.wait(_LOOK_S)
                 more = pool.count < self._settings.most_workers and not (pool.input_ended or pool.starving)
                 if more and starved is not None and starved():
                     pool.grow()
@@ -170,7 +170,7 @@ class Decoding:
         if self._stop.requested:
             raise StoppedError
 
-    def turn(self, timeout: float) -> None:
+    def wait(self, timeout: float) -> None:
         """Wait for something to happen, at most `timeout` seconds, and deal with it."""
         before = monotonic()
         deadline = self._pool.next_deadline()

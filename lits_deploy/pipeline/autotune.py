@@ -177,8 +177,8 @@ def measure(open_network: Open, *, device: str, stop: Stop | None = None) -> lis
         with open_network(max(sizes), threads) as network:
             noise = np.random.default_rng(0).integers(0, 256, (max(sizes), *network.shape), dtype=np.uint8)
             sizes = [size for size in sizes if size <= network.max_batch] or [network.max_batch]
-            for turn in range(PASSES):
-                for size in sizes if turn % 2 == 0 else list(reversed(sizes)):
+            for number in range(PASSES):
+                for size in sizes if number % 2 == 0 else list(reversed(sizes)):
                     if stop is not None and stop.requested:
                         raise KeyboardInterrupt
                     with suppress(DeviceOutOfMemory):

@@ -150,7 +150,7 @@ def _wait_for_network(run: NetworkRun) -> None:
     while run.network.opened is None:
         if run.stop.requested:
             raise KeyboardInterrupt
-        run.decoding.turn(0.5)
+        run.decoding.wait(0.5)
         run.check_network()
 
 

@@ -82,8 +82,8 @@ def kind_of(series: SeriesView) -> str:
         return "pictures"
     names = {"dicom": "DICOM", "nifti": "NIfTI"}
     first = " ".join(str(part) for part in (names.get(str(info.get("kind")), ""), info.get("modality")) if part)
-    turned = str(info.get("orientation") or "")
-    return ", ".join(part for part in (first, turned if turned != "unknown" else "") if part) or "series"
+    orientation = str(info.get("orientation") or "")
+    return ", ".join(part for part in (first, orientation if orientation != "unknown" else "") if part) or "series"
 
 
 def series_facts(s: SeriesSummary) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ from lits_deploy.sharding.ray_cargo import publish, rows_of, shipped
 from lits_deploy.sharding.ray_node import NodeWorker
 from lits_deploy.sharding.ray_slots import Slot, most_common, slots_of
 
-TURN_S, LOOK_EVERY_S, TELL_EVERY_S = 0.2, 5.0, 1.0
+WAIT_S, LOOK_EVERY_S, TELL_EVERY_S = 0.2, 5.0, 1.0
 """Of the loop; of looking for nodes that have come; of asking workers where they are."""
 
 ALONE_S = 60.0
@@ -114,7 +114,7 @@ class Driver:
                 for member in self._members.values():
                     member.actor.stop.remote()
             waits = any(member.doing is not None for member in self._members.values())
-            for message in self._link.messages(0.0 if waits else TURN_S):
+            for message in self._link.messages(0.0 if waits else WAIT_S):
                 self._obey(message)
             if not stopping and monotonic() - self._looked > LOOK_EVERY_S:
                 self._look()
@@ -177,7 +177,7 @@ class Driver:
         waited = {member.doing: member for member in self._members.values() if member.doing is not None}
         if not waited:
             return
-        ready, _ = self._ray.wait(list(waited), num_returns=len(waited), timeout=TURN_S)
+        ready, _ = self._ray.wait(list(waited), num_returns=len(waited), timeout=WAIT_S)
         for reference in ready:
             member = waited[reference]
             member.doing = None

@@ -30,7 +30,7 @@ BUNDLES = "bundles"
 KEPT_DAYS = 7
 """Bundles that nobody has used for so long leave a node."""
 
-_TURN_S = 0.5
+_WAIT_S = 0.5
 
 
 class NodeWorker:
@@ -97,7 +97,7 @@ class NodeWorker:
         assert child is not None
         while child.out is not None:
             streams = [stream for stream in (child.out, child.err) if stream is not None]
-            ready = select.select(streams, [], [], _TURN_S)[0]
+            ready = select.select(streams, [], [], _WAIT_S)[0]
             if child.err in ready:
                 child.read_err()
             if child.out not in ready:

@@ -30,7 +30,7 @@ IN_A_ROW, ALONE = 3, 10
 """Deaths of a worker, or refusals of a machine, with no success between them, after which it gets no more: a bad one
 fails fast, and would else go through all shards while the good ones are at one. ALONE: where there is no good one."""
 
-TURN_S = 0.25
+WAIT_S = 0.25
 """Longest wait for something to happen."""
 
 
@@ -239,7 +239,7 @@ def work_off(
                 stopping = True
                 scheduler.close()
                 crew.stop()
-            for event in crew.wait(TURN_S):
+            for event in crew.wait(WAIT_S):
                 take(event)
             for worker in scheduler.idle():
                 number = None if stop.requested else scheduler.take(worker)

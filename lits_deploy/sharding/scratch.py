@@ -84,8 +84,8 @@ def _check_ours(root: Path) -> None:
 
 
 def _locked(root: Path, name: str) -> tuple[Path, int]:
-    for turn in count():
-        folder = root / (f"{name}-{turn}" if turn else name)
+    for number in count():
+        folder = root / (f"{name}-{number}" if number else name)
         if (descriptor := take_lock(lock_file(folder))) is not None:
             return folder, descriptor
     raise AssertionError

@@ -75,7 +75,7 @@ class Queue:
 class WatchNotices:
     """What a watch tells: a study that is done, and anything else that a person should know, in one line.
 
-    broke: an entry, by name or pseudonym, and why it broke its run. ready: the start has succeeded. turn: the watch is
+    broke: an entry, by name or pseudonym, and why it broke its run. ready: the start has succeeded. idle: the watch is
     alive and idle, told several times a minute; gets what finds the queue, which costs a look at every entry. run: a
     run over so many entries begins.
     """
@@ -84,7 +84,7 @@ class WatchNotices:
     note: Callable[[str], None] = lambda _: None
     broke: Callable[[str, str], None] = lambda entry, why: None
     ready: Callable[[], None] = lambda: None
-    turn: Callable[[Callable[[], Queue]], None] = lambda _: None
+    idle: Callable[[Callable[[], Queue]], None] = lambda _: None
     run: Callable[[int], None] = lambda _: None
 
 
@@ -279,7 +279,7 @@ class _Watch:
         self._talk.ready()
         rescan = self._clock() + RESCAN_S
         while not self._stop.requested:
-            self._talk.turn(self._queue)
+            self._talk.idle(self._queue)
             now = self._clock()
             names: set[str] | None = None  # a run takes long: what came meanwhile is looked for everywhere
             if not self._run(now):

@@ -135,9 +135,9 @@ def test_one_slice_is_a_list_of_one(clf: ld.Classifier, pictures: Any, table: An
 
 
 def test_an_array_in_any_layout_is_left_as_it_is(clf: ld.Classifier, volume: Any) -> None:
-    turned = np.asfortranarray(volume)
-    turned.flags.writeable = False
-    assert clf.predict(turned) == clf.predict(volume)
+    fortran = np.asfortranarray(volume)
+    fortran.flags.writeable = False
+    assert clf.predict(fortran) == clf.predict(volume)
 
 
 @pytest.mark.parametrize("folder", ["pictures", "dicom", "nifti"])

@@ -60,9 +60,9 @@ def test_candidates_take_turns_and_the_order_moves_on() -> None:
     assert [len(lane.seconds) for lane in lanes] == [12, 12, 12]
     blocks = [name for name, _ in groupby(log, key=lambda entry: entry[0])]
     assert blocks[:3] == ["a", "b", "c"]  # warm-up
-    turns = "".join(blocks[3:])
+    order = "".join(blocks[3:])
     assert len(lanes[0].blocks) == 6
-    assert turns.startswith("abcbcacab")
+    assert order.startswith("abcbcacab")
     assert all(sum(lane.blocks) == 12 for lane in lanes)
 
 

@@ -131,12 +131,12 @@ def test_who_leaves_early_can_read_on(tmp_path: Path) -> None:
 def test_a_wake_from_another_thread_is_noticed_at_once(tmp_path: Path) -> None:
     tricks(tmp_path, slow="slow 5")
     with started(time_limit_s=60, workers=1) as decoding:
-        turns, timers = 0, [threading.Timer(1 + 0.01 * k, decoding.wake) for k in range(100)]
+        waits, timers = 0, [threading.Timer(1 + 0.01 * k, decoding.wake) for k in range(100)]
         for timer in timers:
             timer.start()
         for event in decoding.run(jobs(tmp_path, "slow")):
-            turns += event is None
-            if turns > 30:  # one every half second without
+            waits += event is None
+            if waits > 30:  # one every half second without
                 break
         assert any(timer.is_alive() for timer in timers)
         for timer in timers:

@@ -21,7 +21,7 @@ from lits_deploy.scans.dicom import read
 from lits_deploy.scans.dicom.region import REGIONS
 from lits_deploy.scans.orient import REORIENTATIONS
 from lits_deploy.series import Geometry, SliceHeader
-from scan_files import CONTRACT, SIDE, body, ct, ct_dataset, dicom_bytes, enhanced, stands, turned_ct
+from scan_files import CONTRACT, SIDE, body, ct, ct_dataset, dicom_bytes, enhanced, reoriented_ct, stands
 
 NAMING = Naming(names=Pseudonyms(salt=b"salt"))
 JOB = DecodeJob(1, "x", "reader", "folder/x", "dicom")
@@ -72,11 +72,11 @@ def test_a_slice_is_windowed_and_shrunk_and_its_header_told() -> None:
     assert stands(frame.pixels, body())
 
 
-@pytest.mark.parametrize("turn", REORIENTATIONS)
-def test_however_it_lies_it_ends_upright(turn: str) -> None:
-    scan = read(turned_ct(turn), CONTRACT)
+@pytest.mark.parametrize("name", REORIENTATIONS)
+def test_however_it_lies_it_ends_upright(name: str) -> None:
+    scan = read(reoriented_ct(name), CONTRACT)
     assert scan.series is not None
-    assert (scan.series.geometry.reorientation, scan.series.orientation) == (turn, "axial")
+    assert (scan.series.geometry.reorientation, scan.series.orientation) == (name, "axial")
     (frame,) = scan.frames
     assert stands(frame.pixels, body())
     assert frame.header.position == 30.0

@@ -64,12 +64,12 @@ def test_slices_come_in_order_with_their_positions() -> None:
     assert upright(nifti(HU))
 
 
-@pytest.mark.parametrize("turn", REORIENTATIONS)
-def test_however_the_slices_lie_they_end_upright(turn: str) -> None:
-    data = nifti(HU, turn=turn)
+@pytest.mark.parametrize("name", REORIENTATIONS)
+def test_however_the_slices_lie_they_end_upright(name: str) -> None:
+    data = nifti(HU, reorientation=name)
     scan = read(data, CONTRACT)
     assert scan.series is not None
-    assert scan.series.geometry.reorientation == turn
+    assert scan.series.geometry.reorientation == name
     assert upright(data)
     assert upright(gzip.compress(data))
 

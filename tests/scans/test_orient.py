@@ -38,12 +38,12 @@ shapes = st.tuples(st.integers(1, 9), st.integers(1, 9))
 
 
 @given(shapes, st.sampled_from(sorted(REORIENTATIONS)))
-def test_every_turn_comes_back(shape: tuple[int, int], name: str) -> None:
+def test_every_reorientation_comes_back(shape: tuple[int, int], name: str) -> None:
     pixels = np.arange(2 * math.prod(shape)).reshape(2, *shape)
     np.testing.assert_array_equal(restored(reoriented(pixels, name), name), pixels)
 
 
-def test_the_eight_turns_are_eight_and_named_for_what_they_do() -> None:
+def test_the_eight_reorientations_are_eight_and_named_for_what_they_do() -> None:
     pixels = np.arange(6).reshape(2, 3)
     assert (
         len({reoriented(pixels, name).tobytes() + bytes(reoriented(pixels, name).shape) for name in REORIENTATIONS})
@@ -114,7 +114,7 @@ def test_a_tilted_gantry_is_axial(degrees: float, words: str | None) -> None:
     assert found.normal[2] > 0.9
 
 
-def test_others_are_named_and_not_turned() -> None:
+def test_others_are_named_and_not_reoriented() -> None:
     assert (lie(LEFT, tilted(25)).axial, lie(LEFT, tilted(25)).text) == (False, "oblique")
     assert lie(LEFT, minus(HEAD)).text == "coronal"
     assert lie(BACK, minus(HEAD)).text == "sagittal"

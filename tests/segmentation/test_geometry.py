@@ -43,10 +43,10 @@ def masks_of(out: Path, series: Series, kind: str) -> dict[int, dict[str, str]]:
     return {names[row["path"].split("/")[1]]: row for row in rows}
 
 
-def test_the_world_tells_all_turns_apart() -> None:
+def test_the_world_tells_all_orientations_apart() -> None:
     seen = SERIES[0].labels(2)
-    turns = [np.rot90(side, k) for side in (seen, seen.T) for k in range(4)]
-    assert len({turn.tobytes() for turn in turns}) == 8
+    views = [np.rot90(side, k) for side in (seen, seen.T) for k in range(4)]
+    assert len({view.tobytes() for view in views}) == 8
     assert set(np.unique(seen)) == {0, 1, 2}
 
 

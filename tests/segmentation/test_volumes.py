@@ -52,18 +52,18 @@ def test_without_what_it_takes_there_is_a_reason_and_no_volume(
     assert (held.liver_ml, held.tumour_ml, held.reason) == (None, None, reason)
 
 
-@pytest.mark.parametrize("turn", ["", "flip-rows", "transpose", "rotate-left"])
+@pytest.mark.parametrize("reorientation", ["", "flip-rows", "transpose", "rotate-left"])
 @pytest.mark.parametrize(("rows", "columns"), [(128, 128), (100, 128), (97, 60), (30, 64)])
-def test_counting_is_what_the_mask_on_its_source_holds(turn: str, rows: int, columns: int) -> None:
+def test_counting_is_what_the_mask_on_its_source_holds(reorientation: str, rows: int, columns: int) -> None:
     mask = np.random.default_rng(0).integers(0, 3, (64, 64), dtype=np.uint8)
-    geometry = MaskGeometry(size=64, rows=rows, columns=columns, reorientation=turn)
+    geometry = MaskGeometry(size=64, rows=rows, columns=columns, reorientation=reorientation)
     whole = geometry.onto_source(mask)
     assert whole.shape == (rows, columns)
     for label in (1, 2):
         assert geometry.count(mask, label) == int((whole >= label).sum())
 
 
-def test_a_mask_of_the_sources_size_is_only_turned() -> None:
+def test_a_mask_of_the_sources_size_is_only_reoriented() -> None:
     mask = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
     np.testing.assert_array_equal(
         MaskGeometry(size=64, rows=64, columns=64, reorientation="rotate-180").onto_source(mask), mask[::-1, ::-1]

@@ -20,7 +20,7 @@ from lits_deploy.sharding.messages import Start
 from lits_deploy.sharding.ray_driver import Driver
 from tiny_bundle import make_tiny_bundle
 
-REORIENTATIONS = 200
+MOST_LOOKS = 200
 
 
 class RayError(Exception):
@@ -92,7 +92,7 @@ class Parent:
         self.sent: list[dict[str, Any]] = []
         self.stop = Stop()
         self._todo, self._idle, self._again = list(range(shards)), list[str](), list[str]()
-        self._turns = self.published = 0
+        self._looks = self.published = 0
         self._shards, self.at = shards, dict[str, int]()
 
     def send(self, **message: Any) -> None:
@@ -107,8 +107,8 @@ class Parent:
                 self._again.append(worker)
 
     def messages(self, seconds: float) -> Iterator[dict[str, Any]]:
-        self._turns += 1
-        if self.published == self._shards or self._turns > REORIENTATIONS:
+        self._looks += 1
+        if self.published == self._shards or self._looks > MOST_LOOKS:
             raise Finished
         while self._again:
             yield {"again": self._again.pop()}

@@ -55,8 +55,8 @@ def noise_patient(number: int, *, size: int = 256, slices: int = 4, seed: int = 
 def as_stored(displayed: npt.NDArray[Any], axes: str = "RAS") -> npt.NDArray[Any]:
     """Displayed slices [Z, rows, columns] as a NIfTI array whose axes run to `axes`."""
     ras = np.transpose(displayed[:, ::-1, ::-1], (2, 1, 0))
-    turn = ornt_transform(axcodes2ornt(("R", "A", "S")), axcodes2ornt(tuple(axes)))
-    return np.ascontiguousarray(nibabel.orientations.apply_orientation(ras, turn))
+    change = ornt_transform(axcodes2ornt(("R", "A", "S")), axcodes2ornt(tuple(axes)))
+    return np.ascontiguousarray(nibabel.orientations.apply_orientation(ras, change))
 
 
 def affine_of(axes: str, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:

@@ -21,16 +21,16 @@ WINDOW = (-160.0, 240.0)
 CONTRACT = InputContract(window_hu=WINDOW, size=64, crop=56)
 SIDE, SPACING = 128, 2.5  # a field of view of 320 mm
 
-# A turn's name → Image Orientation (Patient) of a slice that stands after that turn.
+# A reorientation's name → Image Orientation (Patient) of a slice that is upright after it.
 DIRECTIONS = {
     name: tuple(
         float(value)
         for value in (
-            np.array([[1, 0, 0], [0, 1, 0]])[:: -1 if turn.swap else 1]
-            * np.array([[-1 if turn.reverse_columns else 1, -1 if turn.reverse_rows else 1, 1]])
+            np.array([[1, 0, 0], [0, 1, 0]])[:: -1 if how.swap else 1]
+            * np.array([[-1 if how.reverse_columns else 1, -1 if how.reverse_rows else 1, 1]])
         ).ravel()
     )
-    for name, turn in REORIENTATIONS.items()
+    for name, how in REORIENTATIONS.items()
 }
 
 
@@ -119,8 +119,8 @@ def ct(hu: Pixels | None = None, **changes: Any) -> bytes:
     return dicom_bytes(ct_dataset(hu, **changes))
 
 
-def turned_ct(name: str, hu: Pixels | None = None, **changes: Any) -> bytes:
-    """A slice that lies so that the turn of that name makes it stand."""
+def reoriented_ct(name: str, hu: Pixels | None = None, **changes: Any) -> bytes:
+    """A slice that the reorientation of that name makes upright."""
     source = np.ascontiguousarray(restored(body() if hu is None else hu, name))
     return ct(source, ImageOrientationPatient=list(DIRECTIONS[name]), **changes)
 
@@ -182,7 +182,7 @@ def stack(levels: int = 3, side: int = SIDE) -> Pixels:
 
 
 def affine(name: str = "", *, step: float = 5.0, spacing: float = SPACING, z0: float = 30.0) -> Pixels:
-    """NIfTI affine (RAS) of a volume whose slices lie as `turned_ct` writes them."""
+    """NIfTI affine (RAS) of a volume whose slices lie as `reoriented_ct` writes them."""
     six = np.array(DIRECTIONS[name])
     matrix = np.eye(4)
     matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = six[:3] * spacing, six[3:] * spacing, (0, 0, step)
@@ -194,17 +194,17 @@ def nifti(
     hu: Pixels,
     matrix: Pixels | None = None,
     *,
-    turn: str = "",
+    reorientation: str = "",
     kind: Any = nib.Nifti1Image,
     header: dict[str, Any] | None = None,
     code: int = 1,
     big_endian: bool = False,
 ) -> bytes:
-    """The bytes of a `.nii` that holds slices [z, row, column], stored so that `turn` makes them stand."""
-    voxels = np.ascontiguousarray(restored(hu, turn).transpose(2, 1, 0))
-    image = kind(voxels, affine(turn) if matrix is None else matrix)
+    """The bytes of a `.nii` that holds slices [z, row, column], stored so that `reorientation` makes them upright."""
+    voxels = np.ascontiguousarray(restored(hu, reorientation).transpose(2, 1, 0))
+    image = kind(voxels, affine(reorientation) if matrix is None else matrix)
     if big_endian:
-        image = kind(voxels, affine(turn) if matrix is None else matrix, image.header.as_byteswapped(">"))
+        image = kind(voxels, affine(reorientation) if matrix is None else matrix, image.header.as_byteswapped(">"))
     image.header.set_xyzt_units("mm")
     image.set_qform(image.affine, code=code)
     image.set_sform(image.affine, code=code)

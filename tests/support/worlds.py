@@ -153,7 +153,7 @@ class Series:
         return target
 
 
-def turned_about(axis: int, degrees: float) -> Pixels:
+def rotated_about(axis: int, degrees: float) -> Pixels:
     """A rotation matrix about x, y or z."""
     a = np.radians(degrees)
     first, second = [(1, 2), (2, 0), (0, 1)][axis]
@@ -163,7 +163,7 @@ def turned_about(axis: int, degrees: float) -> Pixels:
     return matrix
 
 
-_OBLIQUE = turned_about(0, 8) @ turned_about(2, 5) @ turned_about(1, -3)
+_OBLIQUE = rotated_about(0, 8) @ rotated_about(2, 5) @ rotated_about(1, -3)
 SERIES = (
     Series(name="head-first"),
     Series(name="flipped", down=(0, -1, 0)),

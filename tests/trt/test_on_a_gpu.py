@@ -82,7 +82,7 @@ def test_tensorrt_builds_proves_and_runs_ragged_batches(
     if not installed(flavour):
         pytest.skip(f"{flavour.title} is not installed")
     monkeypatch.setenv(ENVIRONMENT, str(tmp_path / "engines"))
-    for turn in range(2):
+    for n in range(2):
         with open_tensorrt(
             bundle,
             bundle.artifact(),
@@ -95,7 +95,7 @@ def test_tensorrt_builds_proves_and_runs_ragged_batches(
                 batch = slices(count)
                 expected = tiny_logits(batch, bundle.manifest.contract)
                 np.testing.assert_allclose(opened.infer(batch).logits, expected, atol=1e-3)
-        assert len(caplog.messages) == 2, (turn, caplog.messages)  # built and proven by the first, found by the second
+        assert len(caplog.messages) == 2, (n, caplog.messages)  # built and proven by the first, found by the second
     (record,) = EngineCache().records()
     assert record.proof is not None
     assert record.as_built["source"] in ("inspector", "build log")

@@ -1,4 +1,4 @@
-"""What a watch says of itself: its queue, its turns, and events without the names of entries."""
+"""What a watch says of itself: its queue, its idling, and events without the names of entries."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_service_says_when_it_is_ready_idle_and_at_work(bundle: Bundle, tmp_
 
     talk = {
         "ready": lambda: calls.append("ready"),
-        "turn": lambda find: calls.append(find()),
+        "idle": lambda find: calls.append(find()),
         "run": lambda entries: calls.append(entries),
     }
     steps = [(1.0, lambda: put(inbox, "Miller")), (40.0, nothing), (1.0, nothing)]
@@ -95,7 +95,7 @@ def test_a_failed_run_and_an_entry_that_is_set_aside_are_counted(
 
     monkeypatch.setattr(service, "run_folder", breaks)
     steps = [(2000.0, nothing) for _ in range(12)]
-    watched = Watched(bundle, inbox, tmp_path / "out", *steps, talk={"turn": lambda find: queues.append(find())})
+    watched = Watched(bundle, inbox, tmp_path / "out", *steps, talk={"idle": lambda find: queues.append(find())})
     assert max(queue.failures for queue in queues) >= 1
     assert queues[-1] == Queue(all=1, to_do=1, set_aside=1, failures=queues[-1].failures)
     assert [note for note in watched.notes if note.startswith("Entry Miller broke its run: ValueError at ")]
@@ -114,8 +114,8 @@ def test_events_of_a_watch_have_no_entry_and_heartbeats_its_queue(
         session.beat()
         watching.on_progress(Progress(files=0, done=0, failed=0, slices=0, seconds=0.0))
         talk.ready()
-        talk.turn(lambda: idle)
-        talk.turn(lambda: 1 / 0)  # type: ignore[arg-type,return-value] # not counted again within seconds
+        talk.idle(lambda: idle)
+        talk.idle(lambda: 1 / 0)  # type: ignore[arg-type,return-value] # not counted again within seconds
         session.beat()
         talk.run(1)
         watching.on_progress(Progress(files=4, done=1, failed=1, slices=6, seconds=2.0, note="short"))
@@ -123,11 +123,11 @@ def test_events_of_a_watch_have_no_entry_and_heartbeats_its_queue(
         talk.study(StudyLine(entry="Miller", study="0a1b", slices=3, rank=1, ranked=2, suspicion=0.5))
         talk.broke("Smith", "ValueError at x.py:1, which is a bug.")
         now[0] += 1
-        talk.turn(lambda: Queue(all=2, to_do=0, set_aside=0, failures=0))
+        talk.idle(lambda: Queue(all=2, to_do=0, set_aside=0, failures=0))
         now[0] += 4.9
-        talk.turn(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+        talk.idle(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
         now[0] += 0.2
-        talk.turn(lambda: idle)
+        talk.idle(lambda: idle)
         session.beat()
     assert "Miller" in capsys.readouterr().out
     events = [json.loads(line) for line in lines]

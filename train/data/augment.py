@@ -18,7 +18,7 @@ from torch import Tensor
 
 from train.device import sent
 
-_MOVES = ("flip_x", "flip_y", "crop_x", "crop_y", "turn", "zoom", "shift_x", "shift_y")
+_MOVES = ("flip_x", "flip_y", "crop_x", "crop_y", "rotation", "zoom", "shift_x", "shift_y")
 _COLUMNS = (*_MOVES, "brightness", "contrast", "level", "gamma")
 _GRID = 5
 """Control points of the elastic displacement along each side."""
@@ -39,7 +39,7 @@ class Augment:
 
     crop: side in pixels, None for U-Net (whole slices). jitter: relative range of brightness and contrast; the thesis
     gives none, ±0.2 is our choice (hue and saturation do nothing to grey). flips: off, left stays left, which tells
-    a short training the liver from the spleen. turn: largest rotation in degrees; zoom: largest relative change of
+    a short training the liver from the spleen. rotation: largest, in degrees; zoom: largest relative change of
     size; shift: largest displacement in pixels; elastic: largest displacement of a control point in pixels; level:
     largest shift of the window in grey levels of 255; gamma: largest change of log2 of the exponent. noise:
     largest standard deviation of added Gaussian noise in grey levels; blur: largest share of the mean of 3×3 pixels;
@@ -49,7 +49,7 @@ class Augment:
     crop: int | None
     jitter: float = 0.2
     flips: bool = True
-    turn: float = 0.0
+    rotation: float = 0.0
     zoom: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
@@ -66,7 +66,7 @@ class Augment:
         values = sent(torch.from_numpy(numbers.astype(np.float32)), images.device)
         column = dict(zip(_COLUMNS, values.T, strict=False))
         column |= dict(zip(_LATER, values[:, -len(_LATER) :].T, strict=True))
-        if self.turn or self.zoom or self.shift or self.elastic:
+        if self.rotation or self.zoom or self.shift or self.elastic:
             grid = self._grid(column, values[:, len(_COLUMNS) : -len(_LATER)], images.shape[-1])
             moved = F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
             if masks is not None:
@@ -96,7 +96,7 @@ class Augment:
     def _grid(self, column: dict[str, Tensor], control: Tensor, size: int) -> Tensor:
         """Where each output pixel is read, float32 [N, side, side, 2] as (x, y), −1…1 over the slice's edges."""
         side = self.crop or size
-        angle = torch.deg2rad(self.turn * _around(column["turn"]))
+        angle = torch.deg2rad(self.rotation * _around(column["rotation"]))
         scale = 1.0 / (1.0 + self.zoom * _around(column["zoom"]))
         cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
         line = torch.arange(side, device=angle.device) - (side - 1) / 2
@@ -183,11 +183,11 @@ def named(name: str, crop: int | None) -> Augment | None:
     """The augmentation that `--augment` names; None for `none`."""
     return {
         "thesis": Augment(crop=crop),
-        "upright": Augment(crop=crop, flips=False, turn=10.0, zoom=0.15),
+        "upright": Augment(crop=crop, flips=False, rotation=10.0, zoom=0.15),
         "strong": Augment(
             crop=crop,
             flips=False,
-            turn=15.0,
+            rotation=15.0,
             zoom=0.25,
             shift=12.0,
             elastic=6.0,

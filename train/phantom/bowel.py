@@ -106,9 +106,9 @@ def _lay_small_bowel(loops: Loops, patient: Patient, rng: np.random.Generator) -
         distance = np.sqrt((apart * apart).sum(axis=2).min(axis=1))
         points = [tries[int(np.argmax(distance - 100.0 * bad))]]
         placed = np.concatenate([placed, points])
-        heading, turn, radius = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.7), rng.uniform(8.0, 13.5)
+        heading, bend, radius = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.7), rng.uniform(8.0, 13.5)
         for step in range(3):
-            way = heading + turn * step
+            way = heading + bend * step
             ahead = np.array([np.cos(way), 0.8 * np.sin(way), 0.35 * rng.normal()])
             points.append(points[-1] + ahead * rng.uniform(10, 20))
         reach = (150, 320) if rng.random() < patient.oral_contrast else (12, 45) if rng.random() < 0.5 else (55, 85)

@@ -47,14 +47,14 @@ def paint_heart(canvas: Canvas, patient: Patient, rng: np.random.Generator) -> N
     x, y, z = (field - rng.normal(0, 3) for field in grid.at(block))
     z = z + 0.18 * x
     lump, grain = grid.lumps[1][block], canvas.grain[block]
-    ventricles = ellipsoid(x, y, z, (34, -36, 254), (55, 38, 44), turn=-0.5)
-    whole = join(ventricles, ellipsoid(x, y, z, (-12, -22, 266), (34, 40, 44), turn=0.2), 22.0) + lump * 3
+    ventricles = ellipsoid(x, y, z, (34, -36, 254), (55, 38, 44), yaw=-0.5)
+    whole = join(ventricles, ellipsoid(x, y, z, (-12, -22, 266), (34, 40, 44), yaw=0.2), 22.0) + lump * 3
     whole = np.maximum(whole, 209 + 0.05 * y - z)
     canvas.paint(block, whole - 6, FAT_HU)
     canvas.paint(block, np.abs(whole - 6) - 0.7, 40.0, amount=0.7)
     canvas.paint(block, whole, (108 if patient.phase != "unenhanced" else 45) + grain * 3)
-    left = ellipsoid(x, y, z, (45, -26, 254), (37, 17, 31), turn=-0.6) + lump * 2 + grain
-    right = ellipsoid(x, y, z, (20, -55, 250), (40, 19, 34), turn=-0.5) + lump * 3 + grain
+    left = ellipsoid(x, y, z, (45, -26, 254), (37, 17, 31), yaw=-0.6) + lump * 2 + grain
+    right = ellipsoid(x, y, z, (20, -55, 250), (40, 19, 34), yaw=-0.5) + lump * 3 + grain
     canvas.paint(block, meet(right, whole + 3.5, 4.0), (tissue.vein + tissue.artery) / 2, edge_mm=4.0)
     canvas.paint(block, ellipsoid(x, y, z, (-26, -26, 266), (20, 27, 32)), tissue.vein, edge_mm=5.0)
     canvas.paint(block, left, tissue.artery, edge_mm=4.0)

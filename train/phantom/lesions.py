@@ -142,7 +142,7 @@ def _paint_lesion(canvas: Canvas, rng: np.random.Generator, lesion: Lesion, inne
     uneven = np.exp(rng.normal(0, 0.12, 3))
     uneven *= radius / np.cbrt(uneven.prod())
     rx, ry, rz = (float(r / scale) for r, scale in zip(uneven, grid.frame.scale, strict=True))
-    body = ellipsoid(*grid.at(block), (x0, y0, z0 + drift), (rx, ry, rz), turn=rng.uniform(0, np.pi))
+    body = ellipsoid(*grid.at(block), (x0, y0, z0 + drift), (rx, ry, rz), yaw=rng.uniform(0, np.pi))
     body += grid.lumps[int(rng.integers(0, 3))][block] * (0.28 * radius)
     body += canvas.mottle[block] * min(0.07 * radius, 1.2)
     part = inside(body, grid, lesion.edge_mm)

@@ -60,7 +60,7 @@ def paint_liver(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.G
     grow = 1.0 + 0.06 * float(np.clip(rng.normal(), -2, 2))
     reach, low = rng.uniform(-18, 30), rng.uniform(-14, 12)
     right = ellipsoid(x, y, z, (-74, -4, 150), (86 * grow, 98 * grow, 98 * grow), tilt=0.10)
-    left = ellipsoid(x, y, z, (8 + reach, -54, 182), (78, 36 * grow, 40 * grow), turn=rng.normal(-0.1, 0.06), tilt=0.28)
+    left = ellipsoid(x, y, z, (8 + reach, -54, 182), (78, 36 * grow, 40 * grow), yaw=rng.normal(-0.1, 0.06), tilt=0.28)
     body = join(join(right, left, 26.0), ellipsoid(x, y, z, (-14, 4, 180), (20, 17, 28)), 12.0)
     body += grid.lumps[0][block] * 4 + grid.lumps[2][block] * 5
     body = meet(body, (_underside(x, y, low) + grid.lumps[1][block] * 9 - z) * 0.84, 14.0)
@@ -107,7 +107,7 @@ def _paint_gall_bladder(canvas: Canvas, patient: Patient, rng: np.random.Generat
     x, y, z = canvas.grid.at(block)
     size = rng.uniform(0.8, 1.25)
     at = (-48 + rng.normal(0, 4), -44 + rng.normal(0, 4), 118 + rng.normal(0, 5))
-    bag = ellipsoid(x, y, z, at, (13 * size, 18 * size, 30 * size), turn=0.5, tilt=-0.3)
+    bag = ellipsoid(x, y, z, at, (13 * size, 18 * size, 30 * size), yaw=0.5, tilt=-0.3)
     bag = meet(bag + canvas.grid.lumps[0][block] * 2, z - _underside(x, y, low) - 16, 6.0)
     canvas.paint(block, bag - 3.0, FAT_HU, amount=0.7)
     canvas.paint(block, bag - 1.2, patient.tissue.bowel_wall - 15)
@@ -135,8 +135,8 @@ def paint_spleen(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random.
     x, y, z = canvas.grid.at(block)
     grow = 1.0 + 0.12 * float(np.clip(rng.normal(), -2, 2))
     cx, cy, cz = 104 + rng.normal(0, 3), 34 + rng.normal(0, 4), 172 + rng.normal(0, 6)
-    body = ellipsoid(x, y, z, (cx, cy, cz), (46 * grow, 64 * grow, 58 * grow), turn=-0.55, tilt=0.12)
-    hollow = ellipsoid(x, y, z, (cx - 44, cy - 34, cz - 4), (32, 36, 70), turn=-0.5)
+    body = ellipsoid(x, y, z, (cx, cy, cz), (46 * grow, 64 * grow, 58 * grow), yaw=-0.55, tilt=0.12)
+    hollow = ellipsoid(x, y, z, (cx - 44, cy - 34, cz - 4), (32, 36, 70), yaw=-0.5)
     body = _fitted(meet(body + canvas.grid.lumps[1][block] * 5, -hollow, 10.0), trunk, block)
     canvas.paint(block, body - 2.0, FAT_HU, amount=0.85)
     mottled = 14.0 if patient.phase == "arterial" else 1.5
@@ -152,16 +152,16 @@ def paint_kidneys(canvas: Canvas, trunk: Trunk, patient: Patient, rng: np.random
         x = x * side
         grow = 1.0 + 0.07 * float(np.clip(rng.normal(), -2, 2))
         cx, cy = 64 + rng.normal(0, 3), 40 + rng.normal(0, 3)
-        body = ellipsoid(x, y, z, (cx, cy, level), (27 * grow, 31 * grow, 55 * grow), turn=-0.45, tilt=0.16)
+        body = ellipsoid(x, y, z, (cx, cy, level), (27 * grow, 31 * grow, 55 * grow), yaw=-0.45, tilt=0.16)
         body = meet(body + grid.lumps[0][block] * 3.5, trunk.cavity[block] + 4, 4.0)
         bed = join(body - 4.5, ellipsoid(x, y, z, (40, 58, level - 4), (40, 31, 74)), 12.0)
         canvas.paint(block, meet(bed, trunk.cavity[block] + 1, 3.0), FAT_HU)
         pyramids = np.clip(0.5 + canvas.mottle[block] * 0.9, 0, 1) * np.clip((-body - 5.5) / 2, 0, 1)
         hu = tissue.cortex + pyramids * (tissue.medulla - tissue.cortex)
         canvas.paint(block, body, hu + canvas.grain[block] * 4)
-        sinus = ellipsoid(x, y, z, (cx - 17, cy - 9, level), (17, 12, 26), turn=-0.45) + canvas.mottle[block] * 1.6
+        sinus = ellipsoid(x, y, z, (cx - 17, cy - 9, level), (17, 12, 26), yaw=-0.45) + canvas.mottle[block] * 1.6
         canvas.paint(block, sinus, FAT_HU + 25 + canvas.grain[block] * 25, amount=0.95)
-        pelvis = ellipsoid(x, y, z, (cx - 15, cy - 8, level - 4), (10, 4.5, 12), turn=-0.45)
+        pelvis = ellipsoid(x, y, z, (cx - 15, cy - 8, level - 4), (10, 4.5, 12), yaw=-0.45)
         canvas.paint(block, pelvis, 12.0 if patient.phase == "arterial" else tissue.vein, amount=0.9)
 
 

@@ -24,17 +24,17 @@ Path = Sequence[Bead]
 """A tube."""
 
 
-def ellipsoid(x: F32, y: F32, z: F32, centre: Point, radii: Point, *, turn: float = 0.0, tilt: float = 0.0) -> F32:
+def ellipsoid(x: F32, y: F32, z: F32, centre: Point, radii: Point, *, yaw: float = 0.0, tilt: float = 0.0) -> F32:
     """Approximate signed distance to an ellipsoid.
 
-    turn rotates it in the axial plane (radians, from x towards y), tilt leans its z axis towards x.
+    yaw rotates it in the axial plane (radians, from x towards y), tilt leans its z axis towards x.
     """
     dx, dy, dz = x - centre[0], y - centre[1], z - centre[2]
     if tilt:
         c, s = float(np.cos(tilt)), float(np.sin(tilt))
         dx, dz = c * dx - s * dz, s * dx + c * dz
-    if turn:
-        c, s = float(np.cos(turn)), float(np.sin(turn))
+    if yaw:
+        c, s = float(np.cos(yaw)), float(np.sin(yaw))
         dx, dy = c * dx + s * dy, c * dy - s * dx
     rx, ry, rz = (1 / radius for radius in radii)
     dx, dy, dz = dx * rx, dy * ry, dz * rz

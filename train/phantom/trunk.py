@@ -95,8 +95,8 @@ def _diaphragm(grid: PhantomGrid) -> F32:
     field = np.full(grid.shape, -FAR, np.float32)
     x, y, z = grid.at(block)
     z = np.maximum(z, 105)
-    right = ellipsoid(x, y, z, (-70, -12, 105), (90, 97, 122), turn=-0.12)
-    left = ellipsoid(x, y, z, (70, -6, 105), (86, 92, 110), turn=0.12)
+    right = ellipsoid(x, y, z, (-70, -12, 105), (90, 97, 122), yaw=-0.12)
+    left = ellipsoid(x, y, z, (70, -6, 105), (86, 92, 110), yaw=0.12)
     middle = ellipsoid(x, y, z, (0, -34, 105), (78, 76, 98))
     field[block] = join(join(right, left, 18.0), middle, 18.0)
     return field

@@ -94,5 +94,5 @@ def grow_tree(
         side /= max(float(np.linalg.norm(side)), 1e-6)
         for sign, size in ((1.0, shrink), (-1.0, shrink * rng.uniform(0.75, 1.0))):
             angle = rng.uniform(0.33, 0.72)  # radians
-            turned = np.cos(angle) * heading + sign * np.sin(angle) * side
-            branches.append((end, turned, r * size, max(length * rng.uniform(0.62, 0.85), 6.0)))
+            direction = np.cos(angle) * heading + sign * np.sin(angle) * side
+            branches.append((end, direction, r * size, max(length * rng.uniform(0.62, 0.85), 6.0)))

@@ -84,9 +84,9 @@ def test_no_promise_rests_on_patients_that_set_the_rule(evidence: PairEvidence) 
     """What a fold's slices are said to be does not change with their own truth."""
     fold = evidence.groups == 1
     scores, looked = nested_scores(evidence)
-    turned = evidence.target.copy()
-    turned[fold] = turned[fold][::-1]
-    others, still = nested_scores(PairEvidence(**{**vars(evidence), "target": turned}))
+    reversed_ = evidence.target.copy()
+    reversed_[fold] = reversed_[fold][::-1]
+    others, still = nested_scores(PairEvidence(**{**vars(evidence), "target": reversed_}))
     for name in scores:
         np.testing.assert_array_equal(scores[name][fold], others[name][fold])
     np.testing.assert_array_equal(looked[fold], still[fold])

@@ -93,7 +93,7 @@ def test_the_mask_moves_with_the_picture(name: str) -> None:
         assert inside > 45, "the bright disc is where its mask is"
 
 
-def test_turns_and_zooms_are_as_large_as_said() -> None:
+def test_rotations_and_zooms_are_as_large_as_said() -> None:
     images, masks = pictures(32)
     zoomed = dataclasses.replace(NOTHING, zoom=0.25)
     _, labels = zoomed(images, masks, numbers(0, list(range(32))))
@@ -101,8 +101,8 @@ def test_turns_and_zooms_are_as_large_as_said() -> None:
     sizes = torch.sqrt(labels.flatten(1).sum(1) / masks.flatten(1).sum(1))
     assert 0.74 <= sizes.min() < 0.85
     assert 1.15 < sizes.max() <= 1.26
-    turned = dataclasses.replace(NOTHING, turn=15.0)
-    _, labels = turned(images, masks, numbers(0, list(range(32))))
+    rotated = dataclasses.replace(NOTHING, rotation=15.0)
+    _, labels = rotated(images, masks, numbers(0, list(range(32))))
     assert labels is not None
     centres = torch.stack([torch.nonzero(label).float().mean(dim=0) - 127.5 for label in labels])
     angles = torch.rad2deg(torch.atan2(centres[:, 0], centres[:, 1])) % 360

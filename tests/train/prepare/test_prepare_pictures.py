@@ -133,7 +133,7 @@ def test_a_broken_slice_fails_its_volume_alone(tmp_path: Path) -> None:
     assert any("1 masks without a slice of volumes 9" in note for note in done.notes)
 
 
-def test_turned_pictures_are_found_and_turned_back(tmp_path: Path) -> None:
+def test_reoriented_pictures_are_found_and_reoriented_back(tmp_path: Path) -> None:
     patient = phantom_patient(2)
     mirrored = type(patient)(
         2, *(reorient(pixels, ORIENTATIONS.index("mirrored left to right")) for pixels in (patient.hu, patient.labels))

@@ -105,7 +105,7 @@ def test_disagreeing_affines_are_paired_voxel_by_voxel(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ORIENTATIONS[1:])
-def test_a_volume_that_lies_otherwise_is_reported_and_turned_on_request(tmp_path: Path, name: str) -> None:
+def test_a_volume_that_lies_otherwise_is_reported_and_reoriented_on_request(tmp_path: Path, name: str) -> None:
     patient = phantom_patient(1)
     raw = write_lits(tmp_path / "raw", [lain(patient, name)])
     done, out = run(raw)
@@ -129,7 +129,7 @@ def test_fix_orientation_leaves_upright_and_unclear_volumes_alone(tmp_path: Path
         assert np.array_equal(stack(tmp_path / "out", patient.number), shown(patient))
 
 
-def test_turned_spacing_is_of_the_turned_rows(tmp_path: Path) -> None:
+def test_reoriented_spacing_is_of_the_reoriented_rows(tmp_path: Path) -> None:
     patient = phantom_patient(1)
     lying = lain(Patient(1, patient.hu, patient.labels, (4.0, 0.7, 0.9)), "transposed")
     prepare(write_lits(tmp_path / "raw", [lying]), tmp_path / "out", FIX, workers=1)
