@@ -67,3 +67,15 @@ def test_a_function_takes_few_arguments() -> None:
         and (count := len([*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs])) > MOST_PARAMETERS
     }
     assert long == {}
+
+
+def test_no_identifier_is_a_private_word() -> None:
+    """A path, position, rank, index, orientation or neighbour is called so."""
+    used = {
+        (str(path), name)
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        for name in (getattr(node, key, None) for key in ("id", "arg", "attr", "name"))
+        if name in {"beside", "near", "place", "places", "turn", "turned", "lies"}
+    }
+    assert used == set()

@@ -28,7 +28,7 @@ def minus(direction: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(-value for value in direction)
 
 
-def lie(across: tuple[float, ...], down: tuple[float, ...]) -> Orientation:
+def oriented(across: tuple[float, ...], down: tuple[float, ...]) -> Orientation:
     found = orientation_of(across, down)
     assert found is not None
     return found
@@ -80,7 +80,7 @@ AXES = [
 def test_any_axial_slice_ends_with_left_on_the_right_and_the_back_below(
     across: tuple[float, ...], down: tuple[float, ...]
 ) -> None:
-    found = lie(across, down)
+    found = oriented(across, down)
     assert found.axial
     assert found.text == "axial"
     np.testing.assert_allclose(found.normal, HEAD, atol=1e-12)
@@ -93,9 +93,9 @@ def test_any_axial_slice_ends_with_left_on_the_right_and_the_back_below(
 
 
 def test_the_series_of_this_project_that_runs_from_back_to_front_is_flipped() -> None:
-    assert lie(LEFT, minus(BACK)).reorientation == "flip-rows"  # ../shared/data/scans/dicom_lits_volume0
-    assert lie(LEFT, BACK).reorientation == ""
-    assert lie(minus(LEFT), minus(BACK)).reorientation == "rotate-180"
+    assert oriented(LEFT, minus(BACK)).reorientation == "flip-rows"  # ../shared/data/scans/dicom_lits_volume0
+    assert oriented(LEFT, BACK).reorientation == ""
+    assert oriented(minus(LEFT), minus(BACK)).reorientation == "rotate-180"
 
 
 def tilted(degrees: float) -> tuple[float, float, float]:
@@ -107,7 +107,7 @@ def tilted(degrees: float) -> tuple[float, float, float]:
     ("degrees", "words"), [(0.4, "axial"), (12, "axial, tilted 12°"), (20, "axial, tilted 20°"), (-20, None)]
 )
 def test_a_tilted_gantry_is_axial(degrees: float, words: str | None) -> None:
-    found = lie(LEFT, tilted(degrees))
+    found = oriented(LEFT, tilted(degrees))
     assert found.axial
     assert found.reorientation == ""
     assert found.text == (words or "axial, tilted 20°")
@@ -115,13 +115,13 @@ def test_a_tilted_gantry_is_axial(degrees: float, words: str | None) -> None:
 
 
 def test_others_are_named_and_not_reoriented() -> None:
-    assert (lie(LEFT, tilted(25)).axial, lie(LEFT, tilted(25)).text) == (False, "oblique")
-    assert lie(LEFT, minus(HEAD)).text == "coronal"
-    assert lie(BACK, minus(HEAD)).text == "sagittal"
+    assert (oriented(LEFT, tilted(25)).axial, oriented(LEFT, tilted(25)).text) == (False, "oblique")
+    assert oriented(LEFT, minus(HEAD)).text == "coronal"
+    assert oriented(BACK, minus(HEAD)).text == "sagittal"
     half = (math.sqrt(0.5), math.sqrt(0.5), 0.0)
-    in_plane = lie(half, (-half[0], half[1], 0.0))
+    in_plane = oriented(half, (-half[0], half[1], 0.0))
     assert (in_plane.axial, in_plane.reorientation, in_plane.text) == (False, "", "axial, turned in its plane")
-    assert lie(LEFT, minus(HEAD)).reorientation == ""
+    assert oriented(LEFT, minus(HEAD)).reorientation == ""
 
 
 @pytest.mark.parametrize(
@@ -140,4 +140,4 @@ def test_what_are_no_two_directions_gives_none(across: tuple[float, ...], down: 
 
 
 def test_directions_need_no_unit_length() -> None:
-    assert lie((3.0, 0.0, 0.0), (0.0, -0.5, 0.0)).reorientation == "flip-rows"
+    assert oriented((3.0, 0.0, 0.0), (0.0, -0.5, 0.0)).reorientation == "flip-rows"
