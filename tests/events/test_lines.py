@@ -12,7 +12,7 @@ from lits_deploy.events.emit import LOGGER, emit, phase
 from lits_deploy.events.lines import Lines, event_of, figures_of
 
 
-class Kept(logging.Handler):
+class Recorder(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
@@ -22,8 +22,8 @@ class Kept(logging.Handler):
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
-    handler = Kept()
+def kept(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    handler = Recorder()
     monkeypatch.setattr(LOGGER, "handlers", [handler])
     monkeypatch.setattr(LOGGER, "level", logging.DEBUG)
     LOGGER.manager._clear_cache()  # type: ignore[attr-defined] # of which levels are told
@@ -35,7 +35,7 @@ def line(kind: Any, record: logging.LogRecord) -> str:
     return Lines(kind, "classify").format(record)
 
 
-def test_an_event_has_time_level_command_name_message_and_figures(kept: Kept) -> None:
+def test_an_event_has_time_level_command_name_message_and_figures(kept: Recorder) -> None:
     emit("heartbeat", "a few words", level=logging.INFO, done=3, share=0.25, note="two words", empty="")
     (record,) = kept.records
     assert line("text", record) == (
@@ -54,7 +54,7 @@ def test_an_event_has_time_level_command_name_message_and_figures(kept: Kept) ->
     }
 
 
-def test_a_phase_and_what_others_say_by_logging(kept: Kept) -> None:
+def test_a_phase_and_what_others_say_by_logging(kept: Recorder) -> None:
     phase("files", to_do=2)
     logging.getLogger("lits_deploy.bundle").warning("note: %s is ignored", "x")
     logging.getLogger("lits_deploy.bundle").info("said")
@@ -66,7 +66,7 @@ def test_a_phase_and_what_others_say_by_logging(kept: Kept) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])
-def test_whatever_is_in_it_it_is_one_printable_line(kept: Kept, kind: str) -> None:
+def test_whatever_is_in_it_it_is_one_printable_line(kept: Recorder, kind: str) -> None:
     emit("warning", "two\nlines \x1b[31m\u202e", level=logging.WARNING, note='a\nb"c', million=2_500_000.0)
     told = line(kind, kept.records[0])
     assert told.isprintable()
