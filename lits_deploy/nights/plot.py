@@ -68,9 +68,7 @@ class Strips:
 
 def _dots(xs: Column, middle: int, colour: str, radius: float) -> str:
     shown = xs if len(xs) <= MOST_DOTS else np.quantile(xs, np.linspace(0, 1, MOST_DOTS))
-    return "".join(
-        f'<circle class="dot {colour}" cx="{_x(float(x)):.1f}" cy="{middle}" r="{radius}"/>' for x in shown
-    )
+    return "".join(f'<circle class="dot {colour}" cx="{_x(float(x)):.1f}" cy="{middle}" r="{radius}"/>' for x in shown)
 
 
 def _x(deviations: float) -> float:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from lits_deploy.scans.orient import orientation_of
 
 TOLERANCE = 0.1
-"""How far a slice may lie from its position on the grid, as a share of the distance of slices; at least TOLERANCE_MM."""
+"""How far a slice may lie from its position there, as a share of the distance of slices; at least TOLERANCE_MM."""
 
 TOLERANCE_MM = 0.05
 TWO_AT_ONE_POSITION = "several slices at one position"
