@@ -81,7 +81,7 @@ def spec_of(
     device: str = "auto",
     engine_cache: Path | None = None,
 ) -> dict[str, Any]:
-    """What a fresh process is told of a bundle: the arguments of `open_runtime`, as JSON."""
+    """What a fresh process gets of a bundle: the arguments of `open_runtime`, as JSON."""
     return {
         "bundle": str(bundle.folder.resolve()),
         "artifact": artifact,

@@ -44,7 +44,7 @@ def steps(out: Path, patients: int, epochs: int, seed: int) -> list[tuple[str, l
             ["benchmark", bundle, "--against", run, "--data", data, "--quick", "--out", out / "benchmark"],
         ),
     ]
-    return [(what, [str(word) for word in words]) for what, words in lines]
+    return [(what, [str(word) for word in arguments]) for what, arguments in lines]
 
 
 def run_demo(
@@ -61,14 +61,14 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     seconds: dict[str, float] = {}
     write_json(out / RECORD, {"finished": False})
-    for index, (what, words) in enumerate(steps(out, patients, epochs, seed), start=1):
-        for line in ("", f"[{index}/6] {what}", f"$ lits-deploy {' '.join(words)}"):
+    for index, (what, arguments) in enumerate(steps(out, patients, epochs, seed), start=1):
+        for line in ("", f"[{index}/6] {what}", f"$ lits-deploy {' '.join(arguments)}"):
             say(line)
         began = time.perf_counter()
-        done = subprocess.run([sys.executable, "-m", "lits_deploy", *words], check=False)
-        seconds[words[0]] = time.perf_counter() - began
+        done = subprocess.run([sys.executable, "-m", "lits_deploy", *arguments], check=False)
+        seconds[arguments[0]] = time.perf_counter() - began
         if done.returncode:
-            raise UserError(f"`lits-deploy {words[0]}` ended with {done.returncode}.", fix="see its message above")
+            raise UserError(f"`lits-deploy {arguments[0]}` ended with {done.returncode}.", fix="see its message above")
     figures = score(out / "results" / "slices.csv", out / "data" / "test" / "masks")
     result = {"finished": True, "figures": figures, "aims": AIMS, "seconds": seconds}
     write_json(out / RECORD, result)

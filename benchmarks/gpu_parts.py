@@ -220,8 +220,8 @@ def tests(given: Given) -> None:
     options = ["-q", "-p", "no:cacheprovider", "-m", "gpu or tensorrt", "-o", "filterwarnings="]
     done = subprocess.run([sys.executable, "-m", "pytest", *options, *files], stdout=subprocess.PIPE, text=True)
     say(*done.stdout.splitlines())
-    told = (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
-    given.keep({"tests": told, "error": None if done.returncode == 0 else f"tests fail: {told}"})
+    last = (done.stdout.strip().splitlines() or ["no output"])[-1].strip("= ")
+    given.keep({"tests": last, "error": None if done.returncode == 0 else f"tests fail: {last}"})
 
 
 def wheels(given: Given) -> None:

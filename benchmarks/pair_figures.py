@@ -57,8 +57,8 @@ def main() -> int:
     for text in pair_lines(record["figures"]):
         say(text)
     for point in record["operating_points"]:
-        told = promised(OperatingPoint.from_json(point), {"source": OUT_OF_FOLD})
-        say(f"{point['rule']}: {told}")
+        promise = promised(OperatingPoint.from_json(point), {"source": OUT_OF_FOLD})
+        say(f"{point['rule']}: {promise}")
     if given.out is not None:
         write_json(given.out, record)
     return 0

@@ -13,7 +13,7 @@ from benchmarks.page import page
 from benchmarks.report import all_rows, machine_line, markdown_table, notes, tables, value_of
 from benchmarks.same_slices import KEY
 from lits_deploy.errors import DataError, OutputError
-from lits_deploy.files import write_json, write_text, write_words
+from lits_deploy.files import write_json, write_printable, write_text
 from lits_deploy.spreadsheet import CsvWriter
 
 
@@ -86,7 +86,7 @@ def write_report(document: dict[str, Any], out: Path) -> list[str]:
     with writing(out):
         write_json(out / JSON, document)
         write_text(out / CSV, csv_text(document))
-        write_words(out / MARKDOWN, markdown(document))
+        write_printable(out / MARKDOWN, markdown(document))
         write_text(out / PAGE, page([document]))
     return [JSON, CSV, MARKDOWN, PAGE]
 

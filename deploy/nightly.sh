@@ -24,13 +24,13 @@ cache=()
 logs=()
 [[ -z ${LOG_FORMAT:-} ]] || logs+=(--log-format "$LOG_FORMAT")
 [[ -z ${LOG_FILE:-} ]] || logs+=(--log-file "$LOG_FILE")
-metrics() { [[ -z ${METRICS:-} ]] || told=(--metrics "$METRICS/$1.prom"); }
-told=()
+metrics() { [[ -z ${METRICS:-} ]] || metrics_options=(--metrics "$METRICS/$1.prom"); }
+metrics_options=()
 export LITS_DEPLOY_UNATTENDED=1
 metrics verify
-"$program" verify "$BUNDLE" "${cache[@]}" "${logs[@]}" "${told[@]}"
+"$program" verify "$BUNDLE" "${cache[@]}" "${logs[@]}" "${metrics_options[@]}"
 
 options=(--out "$OUT" --runtime "${RUNTIME:-auto}" --device "${DEVICE:-auto}" --format "${FORMATS:-csv}" "${cache[@]}")
 [[ -z ${PRECISION:-} ]] || options+=(--precision "$PRECISION")
 metrics classify
-exec "$program" classify "$BUNDLE" "$SCANS" "${options[@]}" "${logs[@]}" "${told[@]}"
+exec "$program" classify "$BUNDLE" "$SCANS" "${options[@]}" "${logs[@]}" "${metrics_options[@]}"

@@ -2,7 +2,7 @@
 folds' networks, which were measured.
 
 Its answers are held against the mean of the folds' on slices that none of them was trained on (test, whose truth is not
-looked at); where these are few, on those of training patients, too. How far a network may be off is told by the folds:
+looked at); where these are few, on those of training patients, too. How far off a network may be is set by the folds:
 each is held against the mean of the others.
 """
 
@@ -62,11 +62,11 @@ class Agreement:
         }
 
 
-def agree(held: HeldOut, folds: list[Original], talk: ExportProgress) -> Agreement:
+def agree(held: HeldOut, folds: list[Original], observer: ExportProgress) -> Agreement:
     """Hold the original against the mean of the folds; DataError where it is further off than the folds allow."""
     task = held.original.info.task
     origin, slices = _slices(held, MOST[task])
-    talk.phase("agreement with the folds", len(slices))
+    observer.phase("agreement with the folds", len(slices))
     same, each, deltas = [], [], []
     for start in range(0, len(slices), _BATCH[task]):
         part = slices[start : start + _BATCH[task]]
@@ -76,7 +76,7 @@ def agree(held: HeldOut, folds: list[Original], talk: ExportProgress) -> Agreeme
         others = [np.mean([p for n, p in enumerate(theirs) if n != k], axis=0) for k in range(len(theirs))]
         each.append([_share(one, rest) for one, rest in zip(theirs, others, strict=True)])
         deltas.append(np.abs(own - mean).mean(axis=tuple(range(1, own.ndim))))
-        talk.progress(len(part))
+        observer.progress(len(part))
     found = Agreement(
         slices=len(slices),
         origin=origin,

@@ -30,14 +30,14 @@ def export(
     cam: bool | None = None,
     wanted: WantedPrecisions | None = None,
     overwrite: bool = False,
-    talk: ExportProgress | None = None,
+    observer: ExportProgress | None = None,
 ) -> Bundle:
     """Make the bundle `out` of a training run; it appears in one rename, after the parity gate has passed.
 
     networks: of a folded run: best, average or all. checkpoint: best by validate, or last. data: the data set, where it
     is not where the run was trained. window: in HU, where the run recorded none. operating_point: argmax, balanced,
     sensitivity=S or specificity=S. cam: with the class-activation map [where the network has one]. wanted: other
-    precisions, such as `export.precision.add.WantedPrecisions(int8=True)`. talk: is told how it goes.
+    precisions, such as `export.precision.add.WantedPrecisions(int8=True)`. observer: follows the progress.
     Raises DataError, OutputError where `out` exists, ParityError where graph and original differ, UserError,
     MissingExtra without PyTorch.
     """
@@ -55,4 +55,4 @@ def export(
     original = original.with_window(window).with_flips(flips)
     if original.has_cam if cam is None else cam:
         original = original.with_cam()
-    return made(original, Path(out), overwrite=overwrite, wanted=wanted, operating_point=rule, talk=talk)
+    return made(original, Path(out), overwrite=overwrite, wanted=wanted, operating_point=rule, observer=observer)

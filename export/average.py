@@ -32,20 +32,20 @@ _BATCH = 16
 
 
 def moved_to_average(
-    held: HeldOut, artifact: Artifact, answers: Answers, networks: Sequence[Original], talk: ExportProgress
+    held: HeldOut, artifact: Artifact, answers: Answers, networks: Sequence[Original], observer: ExportProgress
 ) -> Artifact:
     """The artifact of an average, fitted out of fold, with numbers for its own answers (by split); `networks`: those
     that it is the average of, which answer mirror images where it does."""
     chosen = evenly(unseen(answers), MOST)
-    talk.phase("average against its networks", len(chosen) * len(networks))
+    observer.phase("average against its networks", len(chosen) * len(networks))
     after = np.array([answer.logits for answer in chosen], np.float32)
-    done = moved_to(artifact, FOLDS, np.stack([_logits(held, one, chosen, talk) for one in networks]), after)
+    done = moved_to(artifact, FOLDS, np.stack([_logits(held, one, chosen, observer) for one in networks]), after)
     moved = bool(done.calibration["taken_over"]["moved_by_slices"])
     return done if moved else replace(done, promise={**done.promise, MOVED: False})
 
 
 def _logits(
-    held: HeldOut, network: Original, answers: Sequence[LabelledAnswer], talk: ExportProgress
+    held: HeldOut, network: Original, answers: Sequence[LabelledAnswer], observer: ExportProgress
 ) -> npt.NDArray[np.float32]:
     """Float32 [N, 3] of a classifier."""
     found = [np.zeros((0, len(held.contract.classes)), np.float32)]
@@ -53,5 +53,5 @@ def _logits(
         part = np.stack([held.load(answer.sample) for answer in answers[start : start + _BATCH]])
         with torch.inference_mode():
             found.append(network.module(torch.from_numpy(part))[0].numpy())
-        talk.progress(len(part))
+        observer.progress(len(part))
     return np.concatenate(found)

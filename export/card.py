@@ -342,10 +342,10 @@ def _weights(training: dict[str, Any]) -> list[str]:
 def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training: dict[str, Any]) -> list[str]:
     """Figures of every file on every split, measured on the file itself; the test split first."""
     found = {
-        (a.name, split): told
+        (a.name, split): row
         for split in ("test", "validate")
         for a in artifacts
-        if (told := figures_of(metrics, a.name, split))
+        if (row := figures_of(metrics, a.name, split))
     }
     procedure, rule = procedure_of(metrics), artifacts[0].operating_point
     lines = ["### This file, on patients that it has not seen", ""] if procedure else []
@@ -361,20 +361,20 @@ def _figures(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training:
     if any(a.calibration.get("fitted") for a in artifacts):
         held_out += " Its temperature and thresholds were set on them too, among the patients of all folds."
     for split, note in (("test", ""), ("validate", held_out if procedure else chosen)):
-        rows = {name: told for (name, of), told in found.items() if of == split}
+        rows = {name: row for (name, of), row in found.items() if of == split}
         if not rows and split == "validate" and taught_by_all(training):
             lines += ["On patients of train and validate: none. All of them taught it.", ""]
             continue
         if not rows:
             lines += [f"On the {split} split: not measured: not at hand, or trained on.", ""]
             continue
-        told = next(iter(rows.values()))
-        split_by = {"patient": ", split by patient", None: ", how it was split is not known"}.get(told["split_by"], "")
-        lines += [f"On {measured_on(told)}{split_by}.{note}", ""]
-        if told["synthetic"]:
+        row = next(iter(rows.values()))
+        split_by = {"patient": ", split by patient", None: ", how it was split is not known"}.get(row["split_by"], "")
+        lines += [f"On {measured_on(row)}{split_by}.{note}", ""]
+        if row["synthetic"]:
             lines += [f"**{CAVEAT}**", ""]
-        if "rule" in told:
-            lines += [f"Class 2 is given by {told['rule']}; the AUROC does not depend on it.", ""]
+        if "rule" in row:
+            lines += [f"Class 2 is given by {row['rule']}; the AUROC does not depend on it.", ""]
         lines += [*_figures_table(rows), ""]
     if is_synthetic(training.get("dataset")):
         lines += ["The network was trained on phantoms, too.", ""]
@@ -391,10 +391,10 @@ def _procedure(found: dict[str, Any], metrics: dict[str, Any], rule: str) -> lis
     if found["synthetic"]:
         lines += [f"**{CAVEAT}**", ""]
     if rule != ARGMAX:
-        told = (
+        text = (
             f"Classes are the most probable ones here; what {rule} finds and misses is said under “What it will miss”."
         )
-        lines += [told, ""]
+        lines += [text, ""]
     lines += _table("figure | all patients | 95 % interval over patients | lowest and highest fold", rows)
     if agreement := agreement_of(metrics):
         lines += ["", f"This file was let through because it agrees with the folds: it {agreement_line(agreement)}."]
@@ -404,17 +404,17 @@ def _procedure(found: dict[str, Any], metrics: dict[str, Any], rule: str) -> lis
 
 
 def _figures_table(rows: dict[str, dict[str, Any]]) -> list[str]:
-    if all("dice" in told for told in rows.values()):
+    if all("dice" in row for row in rows.values()):
         head = "artifact | Dice: 0, 1, 2 | IoU: 0, 1, 2 | pixel error | measured on"
         body = [
-            f"| {name} | {', '.join(map(number, told['dice']))} | {', '.join(map(number, told['iou']))} "
-            f"| {number(told['pixel_error'])} | {told['runtime']} |"
-            for name, told in rows.items()
+            f"| {name} | {', '.join(map(number, row['dice']))} | {', '.join(map(number, row['iou']))} "
+            f"| {number(row['pixel_error'])} | {row['runtime']} |"
+            for name, row in rows.items()
         ]
     else:
         head = f"artifact | {' | '.join(CLASSIFIER.values())} | measured on"
         body = [
-            f"| {name} | {' | '.join(number(told[key]) for key in CLASSIFIER)} | {told['runtime']} |"
-            for name, told in rows.items()
+            f"| {name} | {' | '.join(number(row[key]) for key in CLASSIFIER)} | {row['runtime']} |"
+            for name, row in rows.items()
         ]
     return _table(head, body)

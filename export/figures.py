@@ -34,7 +34,7 @@ BATCH = default_batch("cpu")
 
 
 def measure(
-    held: HeldOut, runtime: Runtime, talk: ExportProgress | None = None
+    held: HeldOut, runtime: Runtime, observer: ExportProgress | None = None
 ) -> tuple[dict[str, dict[str, Any]], dict[str, tuple[LabelledAnswer, ...]]]:
     """Run the splits through an artifact, once: its figures by split, as they go into the manifest, and a classifier's
     answers by split, in order, those alone that have logits.
@@ -50,7 +50,7 @@ def measure(
     """
     found: dict[str, dict[str, Any]] = {}
     answered: dict[str, tuple[LabelledAnswer, ...]] = {}
-    talk = talk or ExportProgress()
+    observer = observer or ExportProgress()
     for split in MEASURED:
         unseen = held.unseen(split)
         if unseen is None or not held.fits(split):
@@ -59,10 +59,10 @@ def measure(
         read, data_sha256 = held.read(split)
 
         def tell(now: int, before: list[int] = before) -> None:
-            talk.progress(now - before[0])
+            observer.progress(now - before[0])
             before[0] = now
 
-        talk.phase(f"figures on {split}", len(read))
+        observer.phase(f"figures on {split}", len(read))
         stream = answers(runtime, held.pictured(split), on_progress=tell)
         if held.original.info.task == "classify":
             answered[split] = tuple(answer for answer in stream if answer.logits is not None)
@@ -95,7 +95,7 @@ def by_rule(
         return figures
     decider = SliceDecider(temperature=artifact.temperature, point=point)
     return {
-        split: {**told, "rule": point.rule, **_classified(answers[split], decider)} for split, told in figures.items()
+        split: {**row, "rule": point.rule, **_classified(answers[split], decider)} for split, row in figures.items()
     }
 
 
@@ -103,9 +103,9 @@ def say_measured(say: Callable[[str], None], figures: dict[str, dict[str, dict[s
     """A line for each artifact and split."""
     for artifact, splits in figures.items():
         for split in splits:
-            told = figures_of({ARTIFACTS: figures}, artifact, split)
-            assert told is not None
-            say(f"  {artifact} on {measured_on(told)}: {figures_line(told)}")
+            row = figures_of({ARTIFACTS: figures}, artifact, split)
+            assert row is not None
+            say(f"  {artifact} on {measured_on(row)}: {figures_line(row)}")
         if not splits:
             say(f"  {artifact}: figures not measured: no validate or test split is at hand that it was not trained on")
 

@@ -21,7 +21,7 @@ from train.meter import EpochMeter
 from train.session import Observer
 
 
-def with_flipped_answers(original: Original, flips: Flips, talk: ExportProgress) -> Original:
+def with_flipped_answers(original: Original, flips: Flips, observer: ExportProgress) -> Original:
     """The original of a folded run with its answers out of fold, and its evidence, as `flips` has them.
 
     DataError where the data set is not at hand, or not the one that the folds were trained on.
@@ -38,7 +38,7 @@ def with_flipped_answers(original: Original, flips: Flips, talk: ExportProgress)
         folded.run,
         read_record(folded.run),
         read_layout(folded.layout.root),
-        _FoldProgress(talk),
+        _FoldProgress(observer),
         partial(Flipped, flips=flips),
         flips=flips,
     )
@@ -52,15 +52,15 @@ def with_flipped_answers(original: Original, flips: Flips, talk: ExportProgress)
 class _FoldProgress(Observer):
     """Passes over the slices, as an export shows its work."""
 
-    def __init__(self, talk: ExportProgress) -> None:
-        self.talk, self.done = talk, 0
+    def __init__(self, observer: ExportProgress) -> None:
+        self.observer, self.done = observer, 0
 
     def start(self, what: str, slices: int) -> None:
         """A fold's patients."""
         self.done = 0
-        self.talk.phase(f"{what}, with mirror images", slices)
+        self.observer.phase(f"{what}, with mirror images", slices)
 
     def batch(self, meter: EpochMeter) -> None:
         """So many more slices."""
-        self.talk.progress(meter.slices - self.done)
+        self.observer.progress(meter.slices - self.done)
         self.done = meter.slices

@@ -42,7 +42,7 @@ class Folded:
     answers: OutOfFold
 
     def named(self, split: str) -> str:
-        """What a reader is told a split of `layout` is."""
+        """What readers see a split of `layout` called."""
         assert self.layout is not None
         name = self.layout.root.resolve().name
         if split == "test":

@@ -102,7 +102,7 @@ class HeldOut:
         return self.original.folded.layout if self.original.folded else None
 
     def named(self, split: str) -> str:
-        """What a reader is told that a split at hand is."""
+        """What readers see a split at hand called."""
         folded, found = self.original.folded, self.unseen(split)
         assert found is not None
         if folded is not None and folded.layout is not None:

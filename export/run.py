@@ -29,7 +29,7 @@ from export.training_series import kept_of_training
 from lits_deploy import __version__
 from lits_deploy.bundle import CARD, GOLDEN, SEEN, Artifact, Bundle, Manifest, write_manifest
 from lits_deploy.drift.reference import REFERENCE
-from lits_deploy.files import sha256_file, write_bytes, write_words
+from lits_deploy.files import sha256_file, write_bytes, write_printable
 from lits_deploy.measured import ARTIFACTS, IN_TRAINING
 from lits_deploy.model_file import ModelFile
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, point_of, promised
@@ -65,7 +65,7 @@ def export(
     slices: int = parity.MINIMUM,
     wanted: WantedPrecisions | None = None,
     operating_point: str = ARGMAX,
-    talk: ExportProgress | None = None,
+    observer: ExportProgress | None = None,
 ) -> Bundle:
     """Write the bundle `out`; it appears in one rename, after the parity gate has passed.
 
@@ -77,21 +77,21 @@ def export(
     """
     check_free(out, overwrite=overwrite)
     limit_threads()
-    talk, flips = talk or ExportProgress(), original.module.flips
+    observer, flips = observer or ExportProgress(), original.module.flips
     if original.folded is not None and flips != "none":
-        original = with_flipped_answers(original, flips, talk)
+        original = with_flipped_answers(original, flips, observer)
     with workplace(out, 0) as folder:
-        _fill(HeldOut(original), folder, max(slices, parity.MINIMUM), wanted, operating_point, talk)
+        _fill(HeldOut(original), folder, max(slices, parity.MINIMUM), wanted, operating_point, observer)
         replace_bundle(out, folder)
     return Bundle.open(out)
 
 
 def _fill(
-    held: HeldOut, folder: Path, count: int, wanted: WantedPrecisions | None, rule: str, talk: ExportProgress
+    held: HeldOut, folder: Path, count: int, wanted: WantedPrecisions | None, rule: str, observer: ExportProgress
 ) -> None:
     original = held.original
     chosen = calibration_slices(held, wanted) if wanted else None  # first: it may be refused
-    began, say = time.perf_counter(), talk.say
+    began, say = time.perf_counter(), observer.say
     say(f"exporting {original.info.name} ({original.parameters:,} parameters) to ONNX")
     graph.write_onnx(original, folder / MODEL)
     size = (folder / MODEL).stat().st_size
@@ -99,10 +99,10 @@ def _fill(
 
     origin, named = held.parity(count)
     say(f"comparing PyTorch and ONNX Runtime on {len(named[0])} slices ({origin})")
-    talk.phase("parity", len(named[0]))
+    observer.phase("parity", len(named[0]))
     with _runtime(original, folder / MODEL) as runtime:
         info = runtime.describe()
-        compared = parity.gate(original, runtime, named, FP32_TOLERANCE, progress=talk.progress)
+        compared = parity.gate(original, runtime, named, FP32_TOLERANCE, progress=observer.progress)
         say(f"  -[✓] max |Δp| {compared.max_delta:.1e} (≤ {FP32_TOLERANCE:.0e}), no slice flipped")
     for split in MEASURED:
         if warning := _trained_on(held, split):
@@ -116,7 +116,7 @@ def _fill(
     np.savez_compressed(folder / GOLDEN, slices=golden, probabilities=expected)  # names that `verify` reads
 
     with _runtime(original, folder / MODEL, (ANSWER[original.info.task],), max_batch=BATCH) as runtime:
-        of_file, answers = measure(held, runtime, talk)
+        of_file, answers = measure(held, runtime, observer)
     artifact = Artifact(
         name="fp32",
         file=MODEL,
@@ -136,16 +136,16 @@ def _fill(
     artifact = calibrate(held, artifact, answers, rule)
     folded = original.folded
     if folded is not None and folded.taken == "average" and artifact.calibration["fitted"]:
-        artifact = moved_to_average(held, artifact, answers, networks_of(folded, original.module.flips), talk)
+        artifact = moved_to_average(held, artifact, answers, networks_of(folded, original.module.flips), observer)
     figures = {"fp32": by_rule(of_file, answers, artifact)}
     say_measured(say, figures)
-    metrics = _of_folds(held, folder, talk)
+    metrics = _of_folds(held, folder, observer)
     say(_calibrated(artifact))
     if moved := moved_line(artifact.calibration):
         say(f"  {moved}")
     if sentence := promised(point_of(artifact), artifact.promise):
         say(f"  class 2 by {artifact.operating_point}: {sentence}")
-    reference = kept_of_training(held, artifact, answers.get("validate", ()), talk)
+    reference = kept_of_training(held, artifact, answers.get("validate", ()), observer)
     files = {GOLDEN: sha256_file(folder / GOLDEN)}
     if seen := _seen(held, artifact):
         write_bytes(folder / SEEN, seen.to_bytes())
@@ -169,29 +169,29 @@ def _fill(
         export=_made_with(),
     )
     if wanted and chosen:
-        manifest, more = add_precisions(held, folder, manifest, chosen, wanted, talk, base_answers=answers)
+        manifest, more = add_precisions(held, folder, manifest, chosen, wanted, observer, base_answers=answers)
         figures |= more
     manifest = replace(manifest, metrics={ARTIFACTS: figures, IN_TRAINING: original.metrics, **metrics})
-    write_words(folder / CARD, model_card(manifest))
+    write_printable(folder / CARD, model_card(manifest))
     write_manifest(folder, replace(manifest, files={**manifest.files, CARD: sha256_file(folder / CARD)}))
 
 
-def _of_folds(held: HeldOut, folder: Path, talk: ExportProgress) -> dict[str, Any]:
+def _of_folds(held: HeldOut, folder: Path, observer: ExportProgress) -> dict[str, Any]:
     """What a bundle of a folded run has beside the figures of its files; nothing for another."""
     folded = held.original.folded
     if folded is None:
         return {}
     found: dict[str, Any] = {PROCEDURE: procedure(folded.answers)}
-    told = procedure_of(found)
-    assert told is not None
-    talk.say(f"the procedure, {procedure_on(told)}")
-    talk.say(f"  {procedure_line(told)}")
+    figures = procedure_of(found)
+    assert figures is not None
+    observer.say(f"the procedure, {procedure_on(figures)}")
+    observer.say(f"  {procedure_line(figures)}")
     if folded.taken == "average":
         found[COST] = cost(held, folder / MODEL, folder)
-        talk.say(f"  the average takes {cost_line(found[COST])}")
+        observer.say(f"  the average takes {cost_line(found[COST])}")
     if folded.taken == "all":
-        found[AGREEMENT] = agree(held, networks_of(folded, held.original.module.flips), talk).to_json()
-        talk.say(f"  -[✓] {agreement_line(found[AGREEMENT])}")
+        found[AGREEMENT] = agree(held, networks_of(folded, held.original.module.flips), observer).to_json()
+        observer.say(f"  -[✓] {agreement_line(found[AGREEMENT])}")
     return found
 
 

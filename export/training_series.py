@@ -66,7 +66,7 @@ class SeriesAnswers:
 
 
 def kept_of_training(
-    held: HeldOut, artifact: Artifact, answers: Sequence[LabelledAnswer], talk: ExportProgress
+    held: HeldOut, artifact: Artifact, answers: Sequence[LabelledAnswer], observer: ExportProgress
 ) -> DriftReference | None:
     """The reference that a bundle keeps; None where its training series are not at hand, or of another window.
 
@@ -75,12 +75,14 @@ def kept_of_training(
     found = held.unseen("validate")
     layout = None if found is None else found.layout
     if layout is None or "train" not in layout.splits or layout.window_hu not in (None, held.contract.window_hu):
-        talk.say("nothing is kept of its training series: they are not at hand, or of another window")
+        observer.say("nothing is kept of its training series: they are not at hand, or of another window")
         return None
     answered = _answered(held.original, layout, artifact, answers)
-    talk.phase("training series", count(layout))
-    reference = training_series(layout, held.passing, answered, progress=talk.progress)
-    talk.say(f"kept of its {reference.series} training series: {len(reference.numbers)} numbers of each, for `drift`")
+    observer.phase("training series", count(layout))
+    reference = training_series(layout, held.passing, answered, progress=observer.progress)
+    observer.say(
+        f"kept of its {reference.series} training series: {len(reference.numbers)} numbers of each, for `drift`"
+    )
     return reference
 
 
@@ -131,7 +133,7 @@ def training_series(
         made_with = technique.noted(layout.declared, samples[0].scan)
         if isinstance(thickness := made_with.pop("thickness_mm", None), float):
             numbers["thickness_mm"] = thickness
-        portraits.append(Portrait(numbers=numbers, words={name: str(word) for name, word in made_with.items()}))
+        portraits.append(Portrait(numbers=numbers, technique={name: str(word) for name, word in made_with.items()}))
     described = layout.describe()
     return reference_of(
         portraits,

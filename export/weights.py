@@ -2,7 +2,7 @@
 
 Takes a state dict, or a dictionary that holds one (`state_dict`, `model`, …), in a PyTorch file or in safetensors;
 names with the prefixes of DataParallel, torch.compile, averages and other wrappers; checkpoints of ours. What was done
-to the file's content is told (`Weights.done`). Knows nothing of networks: `export.fit` does.
+to the file's content is recorded (`Weights.done`). Knows nothing of networks: `export.fit` does.
 """
 
 from __future__ import annotations

@@ -82,11 +82,11 @@ def _on_gpu(*names: str) -> Iterator[str]:
         else:
             yield name
     if nvidia.gpu_here() and len(troubles) == len(names):
-        _tell("; ".join(dict.fromkeys(trouble.found for trouble in troubles)), troubles[0].fix)
+        _warn("; ".join(dict.fromkeys(trouble.found for trouble in troubles)), troubles[0].fix)
 
 
 @functools.cache  # once in a process
-def _tell(found: str, fix: str) -> None:
+def _warn(found: str, fix: str) -> None:
     line = f"note: running on the CPU, not on the NVIDIA GPU: {found}. Fix: {fix}"
     logging.getLogger(__name__).warning(printable(line))
 

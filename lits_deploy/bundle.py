@@ -45,7 +45,7 @@ from lits_deploy.manifest import (
     hash_line,
     is_litter,
     read_manifest,
-    tell_litter,
+    warn_of_litter,
 )
 from lits_deploy.manifest_history import SCHEMA
 from lits_deploy.model_file import MOST_MODEL, ModelFile
@@ -212,7 +212,7 @@ class Bundle:
         foreign = present - set(self.digests())
         litter = {name for name in foreign if is_litter(name)}
         if litter:
-            tell_litter(self.folder, frozenset(litter))
+            warn_of_litter(self.folder, frozenset(litter))
         if refused := sorted(foreign - litter):
             more = f", nor are {len(refused) - 1} more" if len(refused) > 1 else ""
             raise BundleError(

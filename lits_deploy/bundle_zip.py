@@ -29,7 +29,7 @@ from lits_deploy.manifest import (
     digests_of,
     is_litter,
     read_manifest,
-    tell_litter,
+    warn_of_litter,
 )
 from lits_deploy.manifest_check import is_plain_name
 from lits_deploy.manifest_history import UPDATE
@@ -158,7 +158,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> tuple[str, dict[str, zipfi
         if not folder:
             members[plain[1]] = info
     if litter:
-        tell_litter(path, frozenset(litter))
+        warn_of_litter(path, frozenset(litter))
     if len(tops) != 1:
         raise _refused(path, "it is empty" if not tops else f"it has {len(tops)} folders at its top, not one")
     return tops.pop(), members

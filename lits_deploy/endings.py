@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         """Somebody who keeps a record of how a command went."""
 
         def failed(self, kind: Kind, text: str, error: BaseException | None) -> bool:
-            """Why it ends. text: the line or traceback for standard error; True: it has been told there already."""
+            """Why it ends. text: the line or traceback for standard error; True: it has been printed there already."""
 
         def ended(self, code: int, *, at_once: bool) -> None:
             """The exit code. at_once: in a signal handler, with the rest of the program where it was."""
@@ -40,7 +40,7 @@ def awaited() -> bool:
 
 
 def witness(one: Witness | None) -> None:
-    """Have it told; None: nobody any more."""
+    """Have it notified; None: nobody any more."""
     global _witness
     _witness = one
 

@@ -120,7 +120,7 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_words(path: Path, text: str) -> None:
+def write_printable(path: Path, text: str) -> None:
     """Write text for people to read, atomically: every line printable."""
     write_text(path, printable(text, multiline=True))
 

@@ -41,8 +41,8 @@ _SIMD = {
 
 def processor_class() -> str:
     """Architecture and instruction sets of the processor: where they are equal, a runtime rounds alike."""
-    told = proc_value("cpuinfo", "flags") or proc_value("cpuinfo", "Features") or ""
-    return " ".join((platform.machine(), *sorted(_SIMD & {*told.split()})))
+    flags = proc_value("cpuinfo", "flags") or proc_value("cpuinfo", "Features") or ""
+    return " ".join((platform.machine(), *sorted(_SIMD & {*flags.split()})))
 
 
 def allowed_cores() -> int:

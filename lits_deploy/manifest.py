@@ -212,7 +212,7 @@ def is_litter(name: str) -> bool:
 
 
 @functools.cache  # however often a command opens the bundle
-def tell_litter(bundle: Path, names: frozenset[str]) -> None:
+def warn_of_litter(bundle: Path, names: frozenset[str]) -> None:
     """Log, once, what is ignored in it."""
     what = ", ".join(printable(name) for name in sorted(names))
     logging.getLogger(__name__).warning("note: %s in %s is ignored: it is not the bundle's", what, bundle)

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from lits_deploy import endings, exits, signals
 
-_UNTOLD = (exits.DONE, exits.SOME_FAILED, exits.SOME_FAILED_UNATTENDED, exits.BUNDLE_FAILS)
+_UNREPORTED = (exits.DONE, exits.SOME_FAILED, exits.SOME_FAILED_UNATTENDED, exits.BUNDLE_FAILS)
 """Codes of a `main` that returned. The others have had their line, perhaps of the very output that fails to get out."""
 
 _OBJECTS = 50_000
@@ -58,19 +58,19 @@ def _code_of(error: BaseException) -> int:
 
     number = signals.received()
     if any(isinstance(one, KeyboardInterrupt) for one in _chain(error)):
-        _tell("stopped", "stopped", error)
+        _report("stopped", "stopped", error)
         return exits.of_signal(number or 2)  # a library's own KeyboardInterrupt counts as Ctrl-C
     if isinstance(error, BrokenPipeError) and _reader_is_gone():
         return exits.BROKEN_PIPE
     if (known := as_user_error(error)) is not None:
-        _tell("error", f"error: {known}", error)
+        _report("error", f"error: {known}", error)
         return exits.USER_ERROR
     if number is not None:  # a helper process that the same signal ended
-        _tell("stopped", "stopped", error)
+        _report("stopped", "stopped", error)
         return exits.of_signal(number)
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return exits.DONE
-    _tell("bug", "".join(traceback.format_exception(error)).rstrip("\n"), error)
+    _report("bug", "".join(traceback.format_exception(error)).rstrip("\n"), error)
     return exits.BUG
 
 
@@ -91,7 +91,7 @@ def _note_thread(died: threading.ExceptHookArgs) -> None:
         return
     _thread_died = True
     text = "".join(traceback.format_exception(died.exc_type, died.exc_value, died.exc_traceback)).rstrip("\n")
-    _tell("bug", text, died.exc_value)
+    _report("bug", text, died.exc_value)
 
 
 def _flushed(code: int) -> int:
@@ -102,7 +102,7 @@ def _flushed(code: int) -> int:
         try:
             stream.flush()
         except (OSError, ValueError) as error:
-            if stream is sys.stdout and code in _UNTOLD:
+            if stream is sys.stdout and code in _UNREPORTED:
                 code = _code_of(error)
             with suppress(OSError, ValueError):  # what is left in it must not fail once more when Python ends
                 null = os.open(os.devnull, os.O_WRONLY)
@@ -121,7 +121,7 @@ def _reader_is_gone() -> bool:
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
-def _tell(kind: endings.Kind, text: str, error: BaseException | None) -> None:
+def _report(kind: endings.Kind, text: str, error: BaseException | None) -> None:
     """Print it, unless a log does."""
     if not endings.failed(kind, text, error):
         _say(text)

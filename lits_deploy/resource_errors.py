@@ -47,7 +47,7 @@ def device_is_full(error: BaseException) -> bool:
 
 
 def no_room(what: str, error: BaseException, *, free: int | None = None, fix: str = "") -> DeviceError:
-    """The end where a device has no memory for `what`: how much was asked for and is missing, as far as it is told.
+    """The end where a device has no memory for `what`: how much was asked for and is missing, as far as that is known.
 
     error: the library's, or a DeviceOutOfMemory with its words; free: bytes that the device has now.
     """

@@ -35,7 +35,7 @@ from lits_deploy.tables import FORMATS as FORMATS
 from lits_deploy.tables import ResultTable, Row
 
 SCHEMA = 4
-"""Of the tables' columns and words: `tables_schema` in run.json, where each is told (`run_json`)."""
+"""Of the tables' columns and words: `tables_schema` in run.json, where each is listed (`run_json`)."""
 
 PROVENANCE = ("run_id", "bundle", "model", "artifact", "precision", "runtime", "contract")
 COLUMNS = (

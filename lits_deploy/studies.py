@@ -179,7 +179,7 @@ def study_rows(
             *(arranged.get(name) for name in ("step_mm", "missing", "repeated", "irregular")),
             "; ".join(arranged.get("doubts", ())) or None,
             s.copy_of,
-            against(reference, s.portrait).told,
+            against(reference, s.portrait).sentence,
             s.reason,
             None if identifiers is None else json.dumps(identifiers, ensure_ascii=False, sort_keys=True),
         )

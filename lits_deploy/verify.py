@@ -45,7 +45,7 @@ def verify(folder: Path, *, engine_cache: Path | None = None) -> tuple[list[str]
 
 
 def shown(bundle: Bundle, name: str) -> str:
-    """What an artifact is called here: those of a pair's U-Net are told from the classifier's."""
+    """What an artifact is called here: those of a pair's U-Net differ from the classifier's."""
     return bundle.prefix + name
 
 

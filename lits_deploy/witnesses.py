@@ -28,8 +28,8 @@ def pair_figures(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     if not isinstance(found, dict) or not all(is_count(found.get(key)) for key in _COUNTS):
         return None
     each = [found.get(name) for name in WITNESSES]
-    told = [one.get(key) if isinstance(one, dict) else None for one in each for key in FIGURES]
-    return found if all(map(_figure, [*told, found.get("looks"), found.get("lesions_seen")])) else None
+    figures = [one.get(key) if isinstance(one, dict) else None for one in each for key in FIGURES]
+    return found if all(map(_figure, [*figures, found.get("looks"), found.get("lesions_seen")])) else None
 
 
 def pair_lines(found: Mapping[str, Any]) -> list[str]:

@@ -24,31 +24,31 @@ use.**
 
 def reference() -> str:
     """The page."""
-    parts = [HEAD, *(_section(words, text) for words, text in helps())]
+    parts = [HEAD, *(_section(names, text) for names, text in helps())]
     return "\n".join(parts)
 
 
 def helps() -> Iterator[tuple[list[str], str]]:
     """Words of each command, groups before their members, and its help."""
     runner = CliRunner()
-    for words in _commands(typer.main.get_command(app), []):
-        result = runner.invoke(app, [*words, "--help"])
+    for names in _commands(typer.main.get_command(app), []):
+        result = runner.invoke(app, [*names, "--help"])
         if result.exit_code:
-            raise SystemExit(f"`{' '.join(words)} --help` ended with {result.exit_code}: {result.output}")
-        yield words, result.output
+            raise SystemExit(f"`{' '.join(names)} --help` ended with {result.exit_code}: {result.output}")
+        yield names, result.output
 
 
-def _commands(command: Any, words: list[str]) -> Iterator[list[str]]:
-    yield words
+def _commands(command: Any, names: list[str]) -> Iterator[list[str]]:
+    yield names
     if hasattr(command, "list_commands"):
-        context = command.make_context(words[-1] if words else "lits-deploy", [], resilient_parsing=True)
+        context = command.make_context(names[-1] if names else "lits-deploy", [], resilient_parsing=True)
         for name in command.list_commands(context):
-            yield from _commands(command.get_command(context, name), [*words, name])
+            yield from _commands(command.get_command(context, name), [*names, name])
 
 
-def _section(words: list[str], text: str) -> str:
+def _section(names: list[str], text: str) -> str:
     lines = (f"    {line}".rstrip() for line in text.strip("\n").split("\n"))
-    return f"{'#' * min(2 + (len(words) > 1), 3)} {' '.join(['lits-deploy', *words])}\n\n" + "\n".join(lines) + "\n"
+    return f"{'#' * min(2 + (len(names) > 1), 3)} {' '.join(['lits-deploy', *names])}\n\n" + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

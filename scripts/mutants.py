@@ -186,7 +186,7 @@ def try_all(root: Path, mutants: Sequence[Mutant], *, jobs: int = 2) -> Counter[
     any."""
     states = Counter[str]()
 
-    def told(mutant: Mutant, state: str, note: str, seconds: float = 0.0) -> None:
+    def report(mutant: Mutant, state: str, note: str, seconds: float = 0.0) -> None:
         states[state] += 1
         note = f"  ({note})" if note else ""
         print(f"{state:<9} {seconds:5.1f} s  {mutant.file}: {mutant.name}{note}", flush=True)
@@ -195,7 +195,7 @@ def try_all(root: Path, mutants: Sequence[Mutant], *, jobs: int = 2) -> Counter[
     tests = set[str]()
     for mutant in mutants:
         if (why := problem(root, mutant)) is not None:
-            told(mutant, STALE, why)
+            report(mutant, STALE, why)
         else:
             waiting.put(mutant)
             tests.update(mutant.tests)
@@ -213,7 +213,7 @@ def try_all(root: Path, mutants: Sequence[Mutant], *, jobs: int = 2) -> Counter[
                 while not stopped.is_set():
                     mutant, started = waiting.get_nowait(), time.monotonic()
                     state, note = copy.try_out(mutant)
-                    told(mutant, state, note, time.monotonic() - started)
+                    report(mutant, state, note, time.monotonic() - started)
 
         with ThreadPoolExecutor(len(copies)) as pool:
             try:
@@ -229,11 +229,11 @@ def try_all(root: Path, mutants: Sequence[Mutant], *, jobs: int = 2) -> Counter[
 def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     """Exit code: 0 where every mutant was killed (or its tests skip here), else 1."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("words", nargs="*", metavar="WORD", help="only entries whose name or file holds one of these")
+    parser.add_argument("terms", nargs="*", metavar="WORD", help="only entries whose name or file holds one of these")
     parser.add_argument("--jobs", type=int, default=2, help="copies of the checkout that are tried side by side")
     asked = parser.parse_args(arguments)
     entries = [(entry, f"{entry.name} {entry.file}") for entry in read_tables(root)]
-    mutants = [entry for entry, text in entries if not asked.words or any(word in text for word in asked.words)]
+    mutants = [entry for entry, text in entries if not asked.terms or any(word in text for word in asked.terms)]
     if not mutants:
         raise SystemExit("no such mutant in tests/mutants")
     started = time.monotonic()

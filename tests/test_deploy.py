@@ -39,7 +39,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def scans(tmp_path: Path) -> Path:
     folder = tmp_path / "scans of tonight"
     for index in range(3):
-        save(folder / f"{index}.png", grey_pixels(64, index))  # a flat one would be withheld: no body in it
+        save(folder / f"{index}.png", grey_pixels(64, index))  # a flat one would be excluded: no body in it
     return folder
 
 
@@ -350,8 +350,8 @@ def test_the_ray_cluster_file_is_what_ray_takes() -> None:
     util.validate_config(cluster)
 
 
-def _takes(words: list[str]) -> None:
+def _takes(arguments: list[str]) -> None:
     """Our command line knows every option among these."""
-    shown = CliRunner().invoke(app, [words[0], "--help"], env={"COLUMNS": "200"}).output
-    assert words[0] == "classify"
-    assert [word for word in words if word.startswith("--") and word not in shown] == []
+    shown = CliRunner().invoke(app, [arguments[0], "--help"], env={"COLUMNS": "200"}).output
+    assert arguments[0] == "classify"
+    assert [word for word in arguments if word.startswith("--") and word not in shown] == []

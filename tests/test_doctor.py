@@ -495,14 +495,14 @@ def test_a_check_imports_nothing_that_the_environment_puts_in_its_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = "from lits_deploy.doctor.check import Check\n"
-    code += "def told(): return [Check('told', 'ok', 'it ran')]"
+    code += "def said(): return [Check('said', 'ok', 'it ran')]"
     monkeypatch.syspath_prepend(fake_module(tmp_path / "ours", "harmless", code))
     decoys = tmp_path / "decoys"
     decoys.mkdir()
     for name in ("sitecustomize", "json"):
         (decoys / f"{name}.py").write_text(f"import os\nos.mkdir({str(tmp_path / f'imported {name}')!r})\n")
     monkeypatch.setenv("PYTHONPATH", str(decoys))
-    (found,) = run([ChildJob("machine", "told", "harmless:told")])
+    (found,) = run([ChildJob("machine", "said", "harmless:said")])
     assert not list(tmp_path.glob("imported *"))
     assert found.found == "it ran"
 

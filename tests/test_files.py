@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lits_deploy.files import atomic_path, write_bytes, write_json, write_words
+from lits_deploy.files import atomic_path, write_bytes, write_json, write_printable
 
 
 def test_all_bytes_are_on_the_disk_before_the_file_takes_its_name(
@@ -45,11 +45,11 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"table.csv": b"old"}
 
 
-def test_json_and_words_for_people_are_printable_and_json_is_exact(tmp_path: Path) -> None:
+def test_json_and_text_for_people_are_printable_and_json_is_exact(tmp_path: Path) -> None:
     hostile = {"a\x1b[2J": "\u202e\udcff\n"}
     write_json(tmp_path / "a.json", hostile)
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert text.replace("\n", "").isprintable()
     assert json.loads(text) == hostile
-    write_words(tmp_path / "card.md", "# a\x1b[2J\n\nb\u202e\n")
+    write_printable(tmp_path / "card.md", "# a\x1b[2J\n\nb\u202e\n")
     assert (tmp_path / "card.md").read_text(encoding="utf-8") == "# a\\x1b[2J\n\nb\\xe2\\x80\\xae\n"

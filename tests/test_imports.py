@@ -122,8 +122,8 @@ def test_a_night_without_a_report_loads_no_reader_and_no_page(tmp_path: Path) ->
     """Decode workers read the files; what the program itself loads would stay in memory all night."""
     bundle = make_tiny_bundle(tmp_path / "bundle", size=64, crop=56).folder
     scans = folder_of_slices(tmp_path / "scans", 2)
-    words = ["classify", str(bundle), str(scans), "--out", str(tmp_path / "out"), "--no-report"]
-    loaded = modules_after(f"from lits_deploy.cli.app import run\nassert run({words!r}) == 0")
+    arguments = ["classify", str(bundle), str(scans), "--out", str(tmp_path / "out"), "--no-report"]
+    loaded = modules_after(f"from lits_deploy.cli.app import run\nassert run({arguments!r}) == 0")
     assert "lits_deploy.pipeline.run" in loaded
     assert not loaded & {
         "pydicom",

@@ -281,8 +281,8 @@ def record_all(ledger: Ledger, rows: list[tuple[str, HeaderRow, str, int]]) -> N
 
 
 def test_a_copy_leads_to_its_original_and_a_series_that_is_wholly_one_to_that_series(tmp_path: Path) -> None:
-    told = '{"kind":"dicom"}'
-    first, again, other = (HeaderRow(token, token, "", told) for token in ("s1", "s2", "s3"))
+    info = '{"kind":"dicom"}'
+    first, again, other = (HeaderRow(token, token, "", info) for token in ("s1", "s2", "s3"))
     with Ledger(tmp_path) as ledger:
         record_all(
             ledger,
@@ -299,9 +299,9 @@ def test_a_copy_leads_to_its_original_and_a_series_that_is_wholly_one_to_that_se
 
 
 def test_a_series_of_another_patient_is_no_copy(tmp_path: Path) -> None:
-    told = '{"kind":"dicom"}'
+    info = '{"kind":"dicom"}'
     with Ledger(tmp_path) as ledger:
-        headers = [HeaderRow(token, token, patient, told) for token, patient in (("s1", "A"), ("s2", "B"), ("s3", ""))]
+        headers = [HeaderRow(token, token, patient, info) for token, patient in (("s1", "A"), ("s2", "B"), ("s3", ""))]
         record_all(
             ledger, [(f"{header.token}/{k}", header, f'{{"position":{k}}}', k) for header in headers for k in (1, 2)]
         )
@@ -323,9 +323,9 @@ def copies_of(folder: Path, rows: list[tuple[str, HeaderRow, str, int]]) -> dict
 
 
 def test_a_copy_without_a_name_hides_no_patient(tmp_path: Path) -> None:
-    told = '{"kind":"dicom"}'
+    info = '{"kind":"dicom"}'
     patients = (("a nobody's copy", ""), ("a long way to P1", "P1"), ("p2", "P2"))
-    headers = {token: HeaderRow(token, token, patient, told) for token, patient in patients}
+    headers = {token: HeaderRow(token, token, patient, info) for token, patient in patients}
     rows = [(f"{token}/{k}", header, f'{{"position":{k}}}', k) for token, header in headers.items() for k in (1, 2)]
     nobody, first, second = headers
     assert copies_of(tmp_path / "out", rows) == {first: None, second: None, nobody: second}
@@ -333,8 +333,8 @@ def test_a_copy_without_a_name_hides_no_patient(tmp_path: Path) -> None:
 
 def test_a_doubtful_copy_does_not_hide_the_series_itself(tmp_path: Path) -> None:
     """The copy lost what tells two phases apart, and holds more slices than either."""
-    told = '{"kind":"dicom"}'
-    clear, lost = HeaderRow("s1", "s", "P", told), HeaderRow("s2", "s", "P", told)
+    info = '{"kind":"dicom"}'
+    clear, lost = HeaderRow("s1", "s", "P", info), HeaderRow("s2", "s", "P", info)
     rows = [
         (f"the series/{phase}-{k}", clear, f'{{"labels":{{"acquisition":{phase}}},"position":{k}}}', 10 * phase + k)
         for phase in (1, 2)
@@ -345,7 +345,7 @@ def test_a_doubtful_copy_does_not_hide_the_series_itself(tmp_path: Path) -> None
 
 
 def test_a_copied_series_is_one_whatever_was_excluded_from_it(tmp_path: Path) -> None:
-    told = '{"kind":"dicom"}'
+    info = '{"kind":"dicom"}'
     with Ledger(tmp_path) as ledger:
         adopt(ledger, *(found(f"{folder}/{k}") for folder in ("a", "again") for k in range(4)))
         for number, path, *_ in list(ledger.pending(99)):
@@ -353,7 +353,7 @@ def test_a_copied_series_is_one_whatever_was_excluded_from_it(tmp_path: Path) ->
             row = slice_of(number)._replace(facts=f'{{"position":{k}}}', pixels=int(k))
             if k in "03":
                 row = row._replace(status=EXCLUDED, reason="empty", label=None, p0=None, p1=None, p2=None, pixels=None)
-            ledger.record([row], [FileRow(number, OK, None, path, "w", HeaderRow(folder, folder, "P", told))])
+            ledger.record([row], [FileRow(number, OK, None, path, "w", HeaderRow(folder, folder, "P", info))])
         first, again = sorted(ledger.volumes().values(), key=lambda volume: volume.copy_of is not None)
         assert (first.copy_of, again.copy_of) == (None, first.name)
 

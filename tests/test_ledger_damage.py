@@ -37,8 +37,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger.stage([*FOUND, ScanRecord("volume.nii", 9, 9)])
         ledger.adopt({"bundle": "b"}, BASE)
         ((number, *_),) = ledger.pending(9)
-        told = [(f'{{"position":{k}}}', k, b"mask %d" % k, LOOKS[k % 2], SECONDS[k % 2]) for k in range(9)]
-        slices = [SliceRow(number, k, OK, None, 1, 0.2, 0.5, 0.3, *told[k]) for k in range(9)]
+        columns = [(f'{{"position":{k}}}', k, b"mask %d" % k, LOOKS[k % 2], SECONDS[k % 2]) for k in range(9)]
+        slices = [SliceRow(number, k, OK, None, 1, 0.2, 0.5, 0.3, *columns[k]) for k in range(9)]
         ledger.record(
             slices, [FileRow(number, OK, None, "cd", "w", HeaderRow("nifti", "study", "", '{"kind":"nifti"}'))]
         )
@@ -66,10 +66,10 @@ def tables(folder: Path) -> tuple[bytes, ...]:
     return tuple((folder / f"{name}.csv").read_bytes() for name in ("slices", "studies"))
 
 
-def test_flipped_bytes_are_told_or_change_nothing(whole: Path, tmp_path: Path) -> None:
+def test_flipped_bytes_are_reported_or_change_nothing(whole: Path, tmp_path: Path) -> None:
     good, wanted = (whole / FILE_NAME).read_bytes(), tables(whole)
     used = [at for at, byte in enumerate(good) if byte]
-    told = []
+    messages = []
     for seed in range(60):
         dice, data = random.Random(seed), bytearray(good)
         at = dice.choice(used)
@@ -84,9 +84,9 @@ def test_flipped_bytes_are_told_or_change_nothing(whole: Path, tmp_path: Path) -
         try:
             assert resume(folder) == wanted, (seed, length, at)
         except OutputError as error:
-            told.append(str(error))
-    assert len(told) > 20
-    assert all("--overwrite" in text and "\n" not in text for text in told)
+            messages.append(str(error))
+    assert len(messages) > 20
+    assert all("--overwrite" in text and "\n" not in text for text in messages)
 
 
 ALTERED = (
@@ -130,7 +130,7 @@ ALTERED = (
 
 
 @pytest.mark.parametrize("statement", ALTERED)
-def test_rows_altered_by_hand_are_told_before_a_table_is_made(whole: Path, tmp_path: Path, statement: str) -> None:
+def test_rows_altered_by_hand_are_reported_before_a_table_is_made(whole: Path, tmp_path: Path, statement: str) -> None:
     out = copy_of(whole, tmp_path / "out")
     db = sqlite3.connect(out / FILE_NAME)
     with db:
@@ -144,7 +144,7 @@ def test_rows_altered_by_hand_are_told_before_a_table_is_made(whole: Path, tmp_p
 
 
 @pytest.mark.parametrize("change", ["jpeg = x'00'", "contours = '{}'", "idx = idx + 1"])
-def test_an_altered_picture_is_told(whole: Path, tmp_path: Path, change: str) -> None:
+def test_an_altered_picture_is_reported(whole: Path, tmp_path: Path, change: str) -> None:
     out = tmp_path / "out"
     make_ledger(out, series=SERIES, slices=SLICES).close()
     redraw(out)
@@ -183,7 +183,9 @@ def test_a_log_that_was_left_tells_of_a_kill(whole: Path, tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(("said", "altered"), [(b"label INTEGER", b"libel INTEGER"), (b"p1 REAL, p2", b"p2 REAL, p1")])
-def test_a_table_that_is_described_otherwise_is_told(whole: Path, tmp_path: Path, said: bytes, altered: bytes) -> None:
+def test_a_table_that_is_described_otherwise_is_damage(
+    whole: Path, tmp_path: Path, said: bytes, altered: bytes
+) -> None:
     out = copy_of(whole, tmp_path / "out")
     data = (out / FILE_NAME).read_bytes()
     assert data.count(said) == 1

@@ -31,8 +31,8 @@ def adopt(
     ledger.stage(files)
     ledger.adopt(IDENTITY, "/scans", retry_failed=retry_failed)
     unread = {row.path: row.file for row in ledger.neighbours.unread("dicom", 2)}
-    told = ((unread[path], HEADER, facts(position), None) for path, position in positions.items() if path in unread)
-    ledger.neighbours.put(told)
+    rows = ((unread[path], HEADER, facts(position), None) for path, position in positions.items() if path in unread)
+    ledger.neighbours.put(rows)
     ledger.neighbours.settle(_planned(ledger))
     return ledger.counts()
 

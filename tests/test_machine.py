@@ -102,15 +102,15 @@ class TestCores:
         from lits_deploy.backends import open_runtime
         from tiny_bundle import make_tiny_bundle
 
-        told: list[int] = []
+        threads: list[int] = []
 
         class Core(openvino.Core):  # type: ignore[misc, name-defined]
             def compile_model(self, network: Any, device: str, options: dict[str, Any]) -> Any:
-                told.append(options["INFERENCE_NUM_THREADS"])
+                threads.append(options["INFERENCE_NUM_THREADS"])
                 return super().compile_model(network, device, options)
 
         def session(model: Any, options: Any, **more: Any) -> Any:
-            told.append(options.intra_op_num_threads)
+            threads.append(options.intra_op_num_threads)
             return real(model, options, **more)
 
         real = onnxruntime.InferenceSession
@@ -121,7 +121,7 @@ class TestCores:
         bundle = make_tiny_bundle(tmp_path / "bundle")
         for runtime in ("openvino", "onnxruntime"):
             open_runtime(bundle, runtime=runtime, device="cpu").close()
-        assert told == [3, 3]
+        assert threads == [3, 3]
 
     def test_pytorch_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         torch = pytest.importorskip("torch")
@@ -172,11 +172,11 @@ def test_nothing_else_counts_cores() -> None:
         *("lits_deploy/doctor/host.py", "benchmarks/machine.py"),  # print it
         "lits_deploy/sharding/targets.py",  # which cores, not how many
     }
-    words = ("sched_getaffinity", "cpu_count", "process_cpu_count", "ThreadPoolExecutor()", "ProcessPoolExecutor()")
+    calls = ("sched_getaffinity", "cpu_count", "process_cpu_count", "ThreadPoolExecutor()", "ProcessPoolExecutor()")
     found = {
         path.relative_to(root).as_posix()
         for package in ("lits_deploy", "train", "export", "benchmarks")
         for path in (root / package).rglob("*.py")
-        if any(word in path.read_text(encoding="utf-8") for word in words)
+        if any(word in path.read_text(encoding="utf-8") for word in calls)
     }
     assert found <= may

@@ -73,7 +73,7 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
-def test_each_mutant_is_told_for_what_it_is_and_the_checkout_stays(
+def test_each_mutant_is_reported_for_what_it_is_and_the_checkout_stays(
     checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert mutants.main(["--jobs", "1"], root=checkout) == 1
@@ -95,7 +95,7 @@ def test_each_mutant_is_told_for_what_it_is_and_the_checkout_stays(
     assert not [*checkout.rglob("__pycache__"), *checkout.rglob(".venv")]
 
 
-def test_killed_ones_alone_are_a_success_and_tests_that_fail_anyway_are_told(checkout: Path) -> None:
+def test_killed_ones_alone_are_a_success_and_tests_that_fail_anyway_are_reported(checkout: Path) -> None:
     assert mutants.main(["killed", "skips", "--jobs", "1"], root=checkout) == 0
     (checkout / "lits_deploy/guard.py").write_text(GUARD.replace("value < 5", "1; value < 5"))
     with pytest.raises(SystemExit, match=r"fail without any fault: .*test_in_a_process"):

@@ -36,8 +36,8 @@ def test_what_is_no_rule_is_one_line(text: str) -> None:
 
 
 def test_the_rule_in_force_or_another_that_the_file_has(tmp_path: Path) -> None:
-    told = {"operating_point": "sensitivity=0.9", "operating_points": POINTS, "promise": PROMISE}
-    artifact = make_tiny_bundle(tmp_path / "bundle", size=64, crop=56, **told).artifact()
+    rule = {"operating_point": "sensitivity=0.9", "operating_points": POINTS, "promise": PROMISE}
+    artifact = make_tiny_bundle(tmp_path / "bundle", size=64, crop=56, **rule).artifact()
     assert point_of(artifact) == point_of(artifact, "sensitivity=0.90")
     assert point_of(artifact).threshold == 0.125
     assert point_of(artifact, "argmax").identity() == {}
@@ -84,7 +84,7 @@ def test_shares_that_round_to_none_or_all_keep_a_digit(share: Share, text: str) 
     assert share.rest.rest.per_hundred() == text
 
 
-def test_patients_are_told_in_words() -> None:
+def test_patients_are_given_in_a_sentence() -> None:
     assert by_patient(OperatingPoint.from_json(POINTS[1])) == (
         "In 18 of 19 patients with a lesion at least one slice of it was marked; in 1 of 2 patients without one some "
         "slice was marked by mistake."

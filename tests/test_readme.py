@@ -58,10 +58,10 @@ def test_links_lead_somewhere() -> None:
 def test_the_commands_print_what_is_shown(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LITS_DEPLOY")}
     for command, shown in console(README):
-        words = shlex.split(command)
-        assert words[0] == "lits-deploy"
+        arguments = shlex.split(command)
+        assert arguments[0] == "lits-deploy"
         done = subprocess.run(
-            [sys.executable, "-m", "lits_deploy", *words[1:]],
+            [sys.executable, "-m", "lits_deploy", *arguments[1:]],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

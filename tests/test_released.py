@@ -145,8 +145,8 @@ class TestBundles:
         said = CliRunner().invoke(app, ["bundle", "inspect", str(packed)])
         assert said.exit_code == 0, said.output
         assert (f"{schema}, read as {SCHEMA}" in said.output) == (schema < SCHEMA)
-        told = CliRunner().invoke(app, ["bundle", "inspect", str(folder), "--json"])
-        assert json.loads(told.output)["schema"] == schema
+        inspected = CliRunner().invoke(app, ["bundle", "inspect", str(folder), "--json"])
+        assert json.loads(inspected.output)["schema"] == schema
 
     @pytest.mark.parametrize(
         ("change", "says"),
@@ -202,8 +202,8 @@ class TestBundles:
         monkeypatch.setattr(manifest_history, "STEPS", {**STEPS, SCHEMA: step})
         values = manifest_history.todays(json.loads((RELEASED / "bundle-1/manifest.json").read_bytes()))
         assert values["schema"] == SCHEMA + 1
-        told = [(one["temperature"], one["operating_point"], one["more"]) for one in values["artifacts"]]
-        assert told == [(1.5, "argmax", True)]
+        artifacts = [(one["temperature"], one["operating_point"], one["more"]) for one in values["artifacts"]]
+        assert artifacts == [(1.5, "argmax", True)]
         assert len(manifest_history.unknown_since(1)) == SCHEMA
 
 

@@ -44,20 +44,20 @@ def test_a_run_says_when_and_how_it_ended_and_what_joined_and_left(
 ) -> None:
     out = tmp_path / "out"
     summary = classify(bundle, scans, out)
-    told = checked_record(out)
-    started, ended = (datetime.fromisoformat(told[name]) for name in ("started", "ended"))
+    record = checked_record(out)
+    started, ended = (datetime.fromisoformat(record[name]) for name in ("started", "ended"))
     assert started <= ended
     assert ended.utcoffset() == started.utcoffset()
-    assert (told["exit_code"], told["added"], told["removed"], told["resumed"]) == (exits.DONE, 12, 0, False)
-    assert (read_run_json(out / "run.json"), summary.exit_code) == (told, exits.DONE)
+    assert (record["exit_code"], record["added"], record["removed"], record["resumed"]) == (exits.DONE, 12, 0, False)
+    assert (read_run_json(out / "run.json"), summary.exit_code) == (record, exits.DONE)
 
     next(scans.rglob("*.png")).unlink()
     (scans / "new.png").write_bytes(encoded(grey_pixels(SIZE, 40)))
     (scans / "broken.png").write_bytes(b"")
     (scans / "notes.txt").write_text("")
     classify(bundle, scans, out, ignore=("no such file",))
-    told = checked_record(out)
-    assert (told["exit_code"], told["added"], told["removed"], told["resumed"]) == (exits.SOME_FAILED, 2, 1, True)
+    found = checked_record(out)
+    assert (found["exit_code"], found["added"], found["removed"], found["resumed"]) == (exits.SOME_FAILED, 2, 1, True)
     monkeypatch.setenv(exits.UNATTENDED, "1")
     classify(bundle, scans, out)
     assert checked_record(out)["exit_code"] == exits.SOME_FAILED_UNATTENDED
@@ -73,16 +73,16 @@ def test_a_stopped_run_has_the_code_of_its_signal(bundle: Bundle, scans: Path, t
         stop.request()
 
     summary = classify(bundle, scans, tmp_path / "out", stop=stop, on_progress=ask, batch_size=1)
-    told = checked_record(tmp_path / "out")
-    assert (told["exit_code"], summary.exit_code) == (143, 143)
+    record = checked_record(tmp_path / "out")
+    assert (record["exit_code"], summary.exit_code) == (143, 143)
 
 
 def test_a_segmentation_fits(tmp_path: Path) -> None:
     Series(name="ct", count=4, step=2.0).write(tmp_path / "scans")
     segment(make_unet(tmp_path / "unet"), tmp_path / "scans", tmp_path / "out")
-    told = checked_record(tmp_path / "out")
-    assert told["exit_code"] == exits.DONE
-    assert "decided" not in told
+    record = checked_record(tmp_path / "out")
+    assert record["exit_code"] == exits.DONE
+    assert "decided" not in record
 
 
 def test_a_merge_fits_and_says_whether_it_is_whole(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_merge_fits_and_says_whether_it_is_whole(bundle: Bundle, scans: Path, 
     assert checked_record(out)["exit_code"] == exits.USER_ERROR
     do_shards(bundle, job, list(range(1, shards)), pictures=False)
     merged(job, out)
-    told = checked_record(out)
-    assert (told["exit_code"], told["merged"]["missing"]) == (exits.DONE, [])
+    record = checked_record(out)
+    assert (record["exit_code"], record["merged"]["missing"]) == (exits.DONE, [])
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_what_does_not_fit_is_noticed(
     bundle: Bundle, scans: Path, tmp_path: Path, change: dict[str, object], says: str
 ) -> None:
     summary = classify(bundle, scans, tmp_path / "out")
-    told = json.loads(summary.run_json.read_text())
-    summary.run_json.write_text(json.dumps({**told, **change}))
+    record = json.loads(summary.run_json.read_text())
+    summary.run_json.write_text(json.dumps({**record, **change}))
     with pytest.raises(jsonschema.ValidationError, match=says):
         checked_record(tmp_path / "out")
-    assert unnamed({**told, "counts": {**told["counts"], "more": 1}, "new": 1}, SCHEMA) == ["new", "counts.more"]
+    assert unnamed({**record, "counts": {**record["counts"], "more": 1}, "new": 1}, SCHEMA) == ["new", "counts.more"]

@@ -47,7 +47,7 @@ def train(
     patients.
 
     model: a name that `lits-deploy models` lists. window: in HU, where the data set does not declare one.
-    observer: is told how it goes (`train.session.Observer`). settings: `size`, `channels` and fields of
+    observer: follows the progress (`train.session.Observer`). settings: `size`, `channels` and fields of
     `train.config.TrainConfig` (epochs, lr, seed …) in place of the recipe's.
     Raises DataError for unusable data, OutputError where `out` holds another run, UserError for settings that do not go
     together, MissingExtra without PyTorch.

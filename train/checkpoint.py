@@ -47,12 +47,12 @@ def save(
 
 def _write(path: Path, tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
     side = path.with_suffix(".json")
-    with atomic_path(side) as words:
-        words.write_bytes((printable_json(record, sort_keys=True, allow_nan=False) + "\n").encode())
+    with atomic_path(side) as written:
+        written.write_bytes((printable_json(record, sort_keys=True, allow_nan=False) + "\n").encode())
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={"record": json.dumps(record)})
             temporary.chmod(0o644)  # safetensors makes files that nobody else may read
-            for made in (words, temporary):  # a full disk shows here, while the old pair is whole
+            for made in (written, temporary):  # a full disk shows here, while the old pair is whole
                 with made.open("rb+") as stream:
                     os.fsync(stream.fileno())
             side.unlink(missing_ok=True)

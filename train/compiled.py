@@ -17,8 +17,8 @@ class Compiled:
 
     An epoch's last batch is mostly smaller, and would be compiled anew: a minute for one step. What torch.compile lacks
     (a C++ compiler, Triton) shows in the first forward or backward pass, so both are tried before the first step on
-    slices of a shape. Where that fails and the network alone does not, say is told why and the network is used as it is
-    from then on; without say, UserError is raised. What the network itself raises is raised.
+    slices of a shape. Where that fails and the network alone does not, say gets the reason and the network is used as
+    it is from then on; without say, UserError is raised. What the network itself raises is raised.
     """
 
     def __init__(self, model: nn.Module, *, whole: int, say: Callable[[str], None] | None) -> None:

@@ -2,7 +2,7 @@
 
 A folder without `last.safetensors` holds no finished epoch: whatever command begins there may take it, so that one that
 failed at once can be repeated as it should have been. Whether an epoch was trained, on which data and with which
-settings, is told by the checkpoint's record; config.json is for people and for `export`.
+settings, is in the checkpoint's record; config.json is for people and for `export`.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from train.preprocess import Preprocess
 class Observer:
     """What a run tells while it goes on; the command line draws it, tests ignore it.
 
-    part: what is going on where a run has parts, such as `fold 2 of 5`; it belongs to all that is told.
+    part: what is going on where a run has parts, such as `fold 2 of 5`; it belongs to all that is shown.
     """
 
     part = ""

@@ -119,8 +119,8 @@ def promises(document: dict[str, Any]) -> Table:
     for point in document["figures"]["promises"]:
         found, spared = (Share.from_json(point[name]) for name in ("sensitivity", "specificity"))
         p = Patients(**point["patients"])
-        told = (f"{p.found} of {p.with_lesion}", f"{p.marked} of {p.without}")
-        rows.append([point["rule"], found.per_hundred(), spared.rest.per_hundred(), *told])
+        patients = (f"{p.found} of {p.with_lesion}", f"{p.marked} of {p.without}")
+        rows.append([point["rule"], found.per_hundred(), spared.rest.per_hundred(), *patients])
     return [
         "rule",
         "found of 100 lesion slices",

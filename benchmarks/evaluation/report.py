@@ -37,7 +37,7 @@ def page(document: dict[str, Any]) -> str:
         statements=statements(document),
         plots=plots(document),
         bar=bar,
-        words=formatting,
+        formatting=formatting,
         dash=DASH,
         filters={
             "number": number,
@@ -61,7 +61,7 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
     figures = document["figures"]
     liver, lesion, chance = figures["liver"], figures["classes"][2], figures["without_looking"]
     ranks = figures["patient_level"]["auroc"]
-    told = (
+    ranking = (
         f" Ranking whole patients by their highest lesion probability gives AUROC {number(ranks)}; "
         "guessing gives 0.500."
     )
@@ -82,7 +82,7 @@ def _of_classifier(document: dict[str, Any]) -> list[dict[str, Any]]:
             lesion["auroc"],
             f"It calls {_of_100(lesion['sensitivity'])} of 100 lesion slices a lesion{by_fold}, and "
             f"{_of_100(_rest(lesion['specificity']))} of 100 others, too. Of 100 slices that it calls a lesion, "
-            f"{_of_100(lesion['precision'])} have one.{'' if ranks is None else told}"
+            f"{_of_100(lesion['precision'])} have one.{'' if ranks is None else ranking}"
             + _weakest(document, "lesion_auroc"),
             chance["lesion_auroc"],
         ),

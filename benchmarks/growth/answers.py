@@ -47,7 +47,7 @@ def publish(job: JobFolder, record: JobRecord, entry: ShardEntry, options: Class
             answered = _answered(naming, ledger.pending(_LOT))
             while lot := list(islice(answered, _LOT)):
                 ledger.record([one for one, _ in lot], [one for _, one in lot])
-            told = ShardRecord(
+            shard_record = ShardRecord(
                 job=record.id,
                 number=entry.number,
                 digest=entry.digest,
@@ -55,7 +55,7 @@ def publish(job: JobFolder, record: JobRecord, entry: ShardEntry, options: Class
                 hardware={"processor": "made up"},
                 finished="2026-01-01T00:00:00+00:00",
             )
-            ledger.note(SHARD, told.to_text())
+            ledger.note(SHARD, shard_record.to_text())
             ledger.note(MANIFEST, synthetic_scans.manifest())
             when = "2026-01-01T00:00:00+00:00"
             ledger.note(RAN, canonical_json({"first": when, "last": when, "scans": [], "machine": "made up"}))

@@ -32,7 +32,7 @@ def main() -> int:
     asked = parser.parse_args()
     before = peak_resident_bytes()
     begun, computed = perf_counter(), process_time()
-    told = STEPS[asked.step](asked.entries, asked.folder)
+    figures = STEPS[asked.step](asked.entries, asked.folder)
     measured = {
         "step": asked.step,
         "entries": asked.entries,
@@ -41,7 +41,7 @@ def main() -> int:
         "peak_mb": peak_resident_bytes() / 1e6,
         "peak_before_mb": before / 1e6,
     }
-    say(json.dumps({**measured, **told}))
+    say(json.dumps({**measured, **figures}))
     return 0
 
 

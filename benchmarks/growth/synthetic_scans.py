@@ -44,8 +44,8 @@ def manifest() -> str:
         tolerance=1e-5,
     )
     contract = InputContract(window_hu=(-160.0, 240.0))
-    told = Manifest(task="classify", model={"name": "none"}, contract=contract, artifacts=(artifact,), files={})
-    return canonical_json(told.to_json())
+    document = Manifest(task="classify", model={"name": "none"}, contract=contract, artifacts=(artifact,), files={})
+    return canonical_json(document.to_json())
 
 
 @dataclass

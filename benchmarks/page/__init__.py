@@ -178,16 +178,16 @@ def _facts(document: Document) -> list[tuple[str, str]]:
 
 
 def _readings(values: dict[str, Any]) -> str:
-    told = []
+    parts = []
     if values.get("cpu_mhz"):
-        told.append(f"cores {min(values['cpu_mhz']):,.0f} to {max(values['cpu_mhz']):,.0f} MHz")
+        parts.append(f"cores {min(values['cpu_mhz']):,.0f} to {max(values['cpu_mhz']):,.0f} MHz")
     if values.get("temperatures_c"):
         hottest = max(values["temperatures_c"], key=lambda name: values["temperatures_c"][name])
-        told.append(f"hottest {hottest} {values['temperatures_c'][hottest]:.0f} °C")
+        parts.append(f"hottest {hottest} {values['temperatures_c'][hottest]:.0f} °C")
     if gpu := values.get("gpu"):
-        told.append(
+        parts.append(
             ", ".join(f"GPU {key.replace('_', ' ')} {value}" for key, value in gpu.items() if value is not None)
         )
     if values.get("power_mode"):
-        told.append(f"power mode {values['power_mode']}")
-    return "; ".join(told) or "this machine tells none"
+        parts.append(f"power mode {values['power_mode']}")
+    return "; ".join(parts) or "this machine tells none"

@@ -84,9 +84,9 @@ def key(colour: str, shape: str = "square") -> Markup:
 
 def mark(x: float, y: float, colour: str, shape: str, title: str = "") -> str:
     """One of SHAPES as markup."""
-    told, kind = f"<title>{escape(title)}</title>" if title else "", f'class="dot {colour}"'
+    caption, kind = f"<title>{escape(title)}</title>" if title else "", f'class="dot {colour}"'
     if shape == "disc":
-        return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="5">{told}</circle>'
+        return f'<circle {kind} cx="{x:.1f}" cy="{y:.1f}" r="5">{caption}</circle>'
     path = {
         "square": (-4.5, "h9 v9 h-9z", -4.5),
         "diamond": (0, "l6,6 -6,6 -6,-6z", -6),
@@ -95,7 +95,7 @@ def mark(x: float, y: float, colour: str, shape: str, title: str = "") -> str:
         "wedge": (0, "l6,-10 -12,0z", 6),
     }
     across, drawn, up = path[shape]
-    return f'<path {kind} d="M{x + across:.1f},{y + up:.1f} {drawn}">{told}</path>'
+    return f'<path {kind} d="M{x + across:.1f},{y + up:.1f} {drawn}">{caption}</path>'
 
 
 def _label(plot: Plot, x: float, y: float, text: str, taken: list[Box]) -> str | None:

@@ -17,7 +17,7 @@ from benchmarks.peers.lineup import find_scans, lineup
 from benchmarks.peers.table import lines
 from lits_deploy.bundle import Bundle
 from lits_deploy.errors import BundleError
-from lits_deploy.files import write_json, write_words
+from lits_deploy.files import write_json, write_printable
 from lits_deploy.machine import cores
 from lits_deploy.printable import say, say_error
 from lits_deploy.program import run_program
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     say(*text)
     stem = f"peers-{given.name or machine_name(document['machine'])}"
     write_json(given.out / f"{stem}.json", document)
-    write_words(given.out / f"{stem}.md", "\n".join(text) + "\n")
+    write_printable(given.out / f"{stem}.md", "\n".join(text) + "\n")
     say(f"wrote {given.out / stem}.json and .md")
     return 0
 

@@ -161,7 +161,7 @@ def _onnx_entries(artifact: Artifact, kind: str) -> list[LineupEntry]:
 
 
 def peer_spec(entry: LineupEntry, bundle: Bundle, run: Path | None, threads: int, device: str) -> dict[str, Any]:
-    """What a peer's process is told, less the job."""
+    """What a peer's process gets, less the job."""
     if bundle.folder.is_file():
         raise UserError(f"Peers read files, not {bundle.folder}.", fix=f"lits-deploy bundle unpack {bundle.folder}")
     artifact = bundle.artifact(entry.artifact)
@@ -203,12 +203,12 @@ def find_scans(folders: Sequence[Path], limit: int | None = None) -> PeerScans:
     if limit is not None and limit < of:
         files = evenly(files, limit)
         roots = [Path(file) for file in files]
-    told = [_targets(root) for root in named]
-    known = {file: target for classes, _ in told for file, target in classes.items()}
+    per_root = [_targets(root) for root in named]
+    known = {file: target for classes, _ in per_root for file, target in classes.items()}
     part = "" if len(files) == of else f" of {of:,}, evenly spread"
     targets = [known.get(file) for file in files] if known else None
     labelled = sum(file in known for file in files)
-    line = f"{'; '.join(name for _, name in told)}: {len(files):,} files{part}"
+    line = f"{'; '.join(name for _, name in per_root)}: {len(files):,} files{part}"
     if targets is not None and labelled < len(files):
         line += f" (accuracy on the {labelled:,} of the test split)"
     return PeerScans(roots=roots, files=files, targets=targets, line=line)

@@ -46,8 +46,8 @@ def adapted(model: onnx.ModelProto, size: int, classes: Sequence[str]) -> onnx.M
         [*graph.initializer, *(numpy_helper.from_array(value, name) for name, value in arrays.items())],
     )
     graph.CopyFrom(changed)
-    told = {"task": "classify", "stride": "1", "batch": "1", "channels": "3", "imgsz": str([size, size])}
-    helper.set_model_props(model, {**told, "names": str(dict(enumerate(classes))), "args": str({"dynamic": True})})
+    fields = {"task": "classify", "stride": "1", "batch": "1", "channels": "3", "imgsz": str([size, size])}
+    helper.set_model_props(model, {**fields, "names": str(dict(enumerate(classes))), "args": str({"dynamic": True})})
     return model
 
 

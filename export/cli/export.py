@@ -210,13 +210,13 @@ def export(
             phase(name)
             bar.reset(task, description=name, total=total)
 
-        talk = ExportProgress(
+        observer = ExportProgress(
             say=console.print,
             phase=begin,
             progress=lambda n: bar.update(task, advance=n),
         )
         bundle = export_run(
-            original, target, overwrite=overwrite, slices=slices, wanted=wanted, operating_point=rule, talk=talk
+            original, target, overwrite=overwrite, slices=slices, wanted=wanted, operating_point=rule, observer=observer
         )
     if not as_json:
         if wanted:

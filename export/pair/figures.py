@@ -29,7 +29,7 @@ def measured(evidence: PairEvidence, draws: int = DRAWS) -> dict[str, Any]:
     """For `metrics.pair` of the manifest.
 
     slices, patients, with_lesion: counts; series, series_with_lesion: of scans; classifier, segmenter, pair: each with
-    lesion_auroc, sensitivity (at a specificity of 0.95, chosen on the slices that it is told of) and series_auroc, as
+    lesion_auroc, sensitivity (at a specificity of 0.95, chosen on the slices that it is given for) and series_auroc, as
     value, low, high; looks: share of the slices at which the U-Net looked, and lesions_seen of those with a lesion.
     """
     scores, looked = nested_scores(evidence)

@@ -21,7 +21,7 @@ from lits_deploy import __version__
 from lits_deploy.bundle import CARD, Artifact, Bundle, Manifest, with_segmenter, write_manifest
 from lits_deploy.contract import unshared
 from lits_deploy.errors import BundleError, ContractError, DataError
-from lits_deploy.files import sha256_file, write_words
+from lits_deploy.files import sha256_file, write_printable
 from lits_deploy.operating_point import ARGMAX
 from lits_deploy.packing import check_free, copy_files, replace_bundle, workplace
 from lits_deploy.verify import verify
@@ -68,7 +68,7 @@ def make_pair(
             with (folder / new).open("xb") as stream:
                 stream.writelines(segmenter.blocks(old))
         manifest = _manifest(classifier, inner, artifacts, figures, segmenter.sha256, (ours, theirs))
-        write_words(folder / CARD, model_card(manifest))
+        write_printable(folder / CARD, model_card(manifest))
         files = {**manifest.files, CARD: sha256_file(folder / CARD)}
         write_manifest(folder, replace(manifest, files=files))
         _check(folder)

@@ -76,7 +76,7 @@ def add_precisions(
     base: Manifest,
     calibration: CalibrationSet,
     wanted: WantedPrecisions,
-    talk: ExportProgress,
+    observer: ExportProgress,
     *,
     base_answers: Mapping[str, Sequence[LabelledAnswer]],
 ) -> tuple[Manifest, dict[str, dict[str, Any]]]:
@@ -87,28 +87,28 @@ def add_precisions(
     that do not in `left_out`; and the figures of the former, by name and split (`export.figures`).
     """
     for line in wanted.overridden:
-        talk.say(f"gate limit changed: {line}")
+        observer.say(f"gate limit changed: {line}")
     data, slices = calibration.record, calibration.slices
-    talk.say(
+    observer.say(
         f"reading activations on {data['slices']} slices of {data['data']}"
         + (f", {len(data['patients'])} patients" if "patients" in data else "")
     )
     model = without_cam(onnx.load_from_string(Bundle(folder, base, "").read(base.artifacts[0]).data))
-    talk.phase("calibration", len(slices))
-    seen = activations(model, slices, histograms=wanted.int8, progress=talk.progress)
+    observer.phase("calibration", len(slices))
+    seen = activations(model, slices, histograms=wanted.int8, progress=observer.progress)
     ranges = {**overflow(model, seen), "data": data["data"], "slices": data["slices"]}
     chosen = recipes(with_fp16=wanted.fp16, with_int8=wanted.int8)
     made = []
     for recipe in chosen:
         path, record = folder / recipe.file, recipe.record
         if recipe.precision == "int8":
-            talk.phase(f"ranges of {recipe.name}", min(SLICES, len(slices)) * len(METHODS))
-            record = {**record, **choose_ranges(recipe, model, seen, slices, path, progress=talk.progress)}
+            observer.phase(f"ranges of {recipe.name}", min(SLICES, len(slices)) * len(METHODS))
+            record = {**record, **choose_ranges(recipe, model, seen, slices, path, progress=observer.progress)}
             tried = ", ".join(
                 f"{name} {delta:.1e}" for name, delta in sorted(record["tried"].items(), key=itemgetter(1))
             )
             way = f"`{record['ranges']}` (mean |Δp| on {record['tried_on']} of those slices: {tried})"
-            talk.say(f"  {recipe.name}: ranges by {way}")
+            observer.say(f"  {recipe.name}: ranges by {way}")
         else:
             onnx.save_model(recipe.make(model, seen), str(path))
         made.append(_artifact(recipe, base.artifacts[0], path, record))
@@ -117,14 +117,14 @@ def add_precisions(
     kept, figures, left_out = list(base.artifacts), {}, {}
     with ExitStack() as stack:
         candidates = [c for artifact in made for c in _open(stack, bundle, artifact)]
-        talk.say(f"checking {', '.join(r.name for r in chosen)} against PyTorch on {held.origin}")
+        observer.say(f"checking {', '.join(r.name for r in chosen)} against PyTorch on {held.origin}")
         if note := held.note():
-            talk.say(f"  WARNING: {note}")
-        talk.phase("gate", len(held.gated) or 40 * PHANTOM_PATIENTS)
-        verdicts = gate.check_candidates(held, candidates, wanted.limits, progress=talk.progress)
+            observer.say(f"  WARNING: {note}")
+        observer.phase("gate", len(held.gated) or 40 * PHANTOM_PATIENTS)
+        verdicts = gate.check_candidates(held, candidates, wanted.limits, progress=observer.progress)
         if wanted.report is not None:
             for path in write_report(wanted.report, verdicts):
-                talk.say(f"  → {path}")
+                observer.say(f"  → {path}")
         for recipe, artifact in zip(chosen, made, strict=True):
             own = [verdict for verdict in verdicts if verdict.candidate.artifact is artifact]
             # It is fitted and measured on the first runtime that it passes on, else on the first.
@@ -134,14 +134,14 @@ def add_precisions(
                 left_out[done.name] = {"bytes": done.bytes, "gate": done.gate}
                 (folder / done.file).unlink()
                 continue
-            own_figures, answers = measure(held, lead.candidate.runtime, talk)
+            own_figures, answers = measure(held, lead.candidate.runtime, observer)
             first = base.artifacts[0]
             done = calibrate(held, done, answers, first.operating_point, base=(first, base_answers))
             if moved := moved_line(done.calibration):
-                talk.say(f"  {done.name}: temperature and thresholds {moved}")
+                observer.say(f"  {done.name}: temperature and thresholds {moved}")
             figures[done.name] = by_rule(own_figures, answers, done)
             kept.append(done)
-        say_measured(talk.say, figures)
+        say_measured(observer.say, figures)
     with_int8 = calibration.record if wanted.int8 else {}
     return replace(base, artifacts=tuple(kept), left_out=left_out, calibration_set=with_int8), figures
 

@@ -8,5 +8,5 @@
     folders      folders of scans → tables, as `classify`, `segment` and `scan` do it
     tables       the tables that a run wrote, read again
 
-`lits_deploy/__init__.py` names what is public. Changes to that are told in CHANGELOG.md.
+`lits_deploy/__init__.py` names what is public. CHANGELOG.md lists changes to that.
 """

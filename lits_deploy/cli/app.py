@@ -99,12 +99,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no → gets a ?, not a traceback
     command = typer.main.get_command(app)
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     if COMPLETE in os.environ:  # the shell asks what may follow
-        command.main(words, prog_name="lits-deploy")
+        command.main(given, prog_name="lits-deploy")
     # Not `app()`: Typer would end with 1, which means failed files, where it is interrupted or a pipe breaks.
     try:
-        with command.make_context("lits-deploy", words) as context:
+        with command.make_context("lits-deploy", given) as context:
             command.invoke(context)
     except typer.Exit as end:
         return end.exit_code

@@ -47,7 +47,7 @@ def read_config(path: Path, commands: Mapping[str, Any]) -> dict[str, Any]:
     return tables
 
 
-def defaults(table: Mapping[str, Any], command: Any, words: str, path: Path) -> dict[str, Any]:
+def defaults(table: Mapping[str, Any], command: Any, name: str, path: Path) -> dict[str, Any]:
     """A command's table by the names that its parameters have in Python; a group's by its members, as they are.
 
     path: the file that the table is of. Raises UserError for a key that is no option of the command.
@@ -64,7 +64,7 @@ def defaults(table: Mapping[str, Any], command: Any, words: str, path: Path) -> 
     found = {}
     for key, value in table.items():
         if key not in known or isinstance(value, dict):
-            raise UserError(f"{path}: `{words}` has no --{printable(key)}.", fix=_meant(key, known))
+            raise UserError(f"{path}: `{name}` has no --{printable(key)}.", fix=_meant(key, known))
         found[known[key]] = value
     return found
 

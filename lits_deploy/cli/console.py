@@ -139,7 +139,7 @@ def json_alone() -> Iterator[None]:
         raise ended
 
 
-class _Words(progress.ProgressColumn):
+class _PlainColumn(progress.ProgressColumn):
     """A task's text by a template as rich's TextColumn takes it, without markup."""
 
     def __init__(self, template: str) -> None:
@@ -152,9 +152,9 @@ class _Words(progress.ProgressColumn):
 
 def progress_bar(unit: str = "slices") -> progress.Progress:
     """A bar with description, count, rate (task field `rate`, per second) and time left; nothing drawn when piped."""
-    rate = _Words("{task.fields[rate]:.1f} " + unit + "/s")
-    words = _Words("{task.fields[note]}")
-    return _bar(progress.MofNCompleteColumn(), rate, progress.TimeRemainingColumn(), words)
+    rate = _PlainColumn("{task.fields[rate]:.1f} " + unit + "/s")
+    note = _PlainColumn("{task.fields[note]}")
+    return _bar(progress.MofNCompleteColumn(), rate, progress.TimeRemainingColumn(), note)
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def bar(what: str, unit: str = "slices", *, resumed: bool = False) -> Iterator[C
 
 def phase_bar() -> progress.Progress:
     """A bar with description, time and the name of the phase (task field `phase`); gone when it is done."""
-    return _bar(progress.TimeElapsedColumn(), _Words("{task.fields[phase]}"), transient=True)
+    return _bar(progress.TimeElapsedColumn(), _PlainColumn("{task.fields[phase]}"), transient=True)
 
 
 class _Bar(progress.Progress):
@@ -210,6 +210,6 @@ class _Bar(progress.Progress):
 
 
 def _bar(*columns: progress.ProgressColumn, transient: bool = False) -> progress.Progress:
-    first = (_Words("{task.description}"), progress.BarColumn(bar_width=24), progress.TaskProgressColumn())
+    first = (_PlainColumn("{task.description}"), progress.BarColumn(bar_width=24), progress.TaskProgressColumn())
     drawn = errors.is_terminal if (session := current()) is None else session.bars
     return _Bar(*first, *columns, console=errors, transient=transient, disable=not drawn)

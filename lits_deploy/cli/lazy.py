@@ -121,8 +121,8 @@ class LazyCommands(TyperGroup):
         if not ctx.resilient_parsing:  # completion
             refuse_unknown_variables(found[1], prefix, os.environ)
         if ctx.default_map and name in ctx.default_map:
-            words, path = f"{ctx.command_path} {name}", ctx.find_root().params["config"]
-            ctx.default_map = {**ctx.default_map, name: defaults(ctx.default_map[name], found[1], words, path)}
+            full_name, path = f"{ctx.command_path} {name}", ctx.find_root().params["config"]
+            ctx.default_map = {**ctx.default_map, name: defaults(ctx.default_map[name], found[1], full_name, path)}
         return found
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

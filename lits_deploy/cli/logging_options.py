@@ -66,7 +66,7 @@ WATCHED = ("bundle", "segmenter", "scans", "inbox")
 
 
 def reported(name: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """A command with OPTIONS, whose events are told as they say. name: of the command in them."""
+    """A command with OPTIONS, whose events are written as they say. name: of the command in them."""
 
     def extended(command: Callable[..., R]) -> Callable[..., R]:
         @functools.wraps(command)

@@ -108,8 +108,8 @@ def print_merge(summary: MergeSummary) -> None:
     for number in [number for number in summary.missing if number in summary.failures][:_SHOWN]:
         note(Quoting(f"shard {number} failed: {summary.failures[number]}", logged=f"shard {number} failed"))
     if summary.missing:
-        told = ", ".join(map(str, summary.missing[:_SHOWN])) + (" …" if len(summary.missing) > _SHOWN else "")
+        numbers = ", ".join(map(str, summary.missing[:_SHOWN])) + (" …" if len(summary.missing) > _SHOWN else "")
         note(
-            f"Missing shards: {len(summary.missing):,} ({told}), with {summary.run.missing:,} files. The tables hold"
+            f"Missing shards: {len(summary.missing):,} ({numbers}), with {summary.run.missing:,} files. The tables hold"
             " the others, and the same command goes on once they are done."
         )

@@ -94,9 +94,9 @@ def do_spread(asked: AskedSpread, spread: Spread, *, named: str | None = None, a
     for number, why in list(summary.failed.items())[:_SHOWN]:
         note(Quoting(f"shard {number} failed: {why}", logged=f"shard {number} failed"))
     if as_json:
-        told = {"workers": summary.workers, "slices": summary.slices, "seconds": summary.seconds}
+        figures = {"workers": summary.workers, "slices": summary.slices, "seconds": summary.seconds}
         document = run_document(named, summary.merged.run, summary.merged.segmented)
-        print_json({**document, "spread": {**told, "failed": {str(n): why for n, why in summary.failed.items()}}})
+        print_json({**document, "spread": {**figures, "failed": {str(n): why for n, why in summary.failed.items()}}})
     else:
         print_spread(summary)
     if stop.requested:

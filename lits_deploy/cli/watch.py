@@ -52,19 +52,19 @@ def watch(
 
     systemd = Systemd()
     watching = Watching(systemd)
-    talk = watching.talk()
+    notices = watching.notices()
     if (session := current()) is not None:
         session.follow(watching.figures)
     opened = run_options.bundle_and_scans(bundle, [inbox], "INBOX")
-    finish = drawn_after(opened, options, report, segmenter, talk.note)
+    finish = drawn_after(opened, options, report, segmenter, notices.note)
     note(DISCLAIMER)
     if not report and not options.overwrite and (out / REPORT).exists():
         line = f"note: --no-report does not update {out / REPORT}; lits-deploy report {out} does"
-        talk.note(Quoting(line, logged="--no-report does not update the report that is there; lits-deploy report does"))
+        note(Quoting(line, logged="--no-report does not update the report that is there; lits-deploy report does"))
     with stop_on_signals() as stop:
         hooks = RunHooks(stop=stop, on_progress=watching.on_progress, finish=finish)
         how = WatchOptions(quiet_s=quiet_s, poll=poll)
-        summary = watch_folder(opened, inbox, out, options=options, watch=how, hooks=hooks, talk=talk)
+        summary = watch_folder(opened, inbox, out, options=options, watch=how, hooks=hooks, notices=notices)
     systemd.stopping()
     note("Stopped: the same command goes on from here.")
     raise typer.Exit(stop.exit_code if summary.stopped else 0)

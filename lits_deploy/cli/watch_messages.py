@@ -29,7 +29,7 @@ class Watching:
         self._entries = 0
         self._next_look = 0.0
 
-    def talk(self) -> WatchNotices:
+    def notices(self) -> WatchNotices:
         """What the watch is to call."""
         return WatchNotices(
             study=self._study,
@@ -60,8 +60,8 @@ class Watching:
     def _study(self, line: StudyLine) -> None:
         console.print(str(line))
         # Without the entry: it may be called after a patient.
-        told = {name: value for name, value in asdict(line).items() if name != "entry" and value is not None}
-        emit(STUDY, level=logging.INFO, **told)
+        fields = {name: value for name, value in asdict(line).items() if name != "entry" and value is not None}
+        emit(STUDY, level=logging.INFO, **fields)
 
     def _broke(self, entry: str, why: str) -> None:
         emit("entry_broke", f"An entry broke its run: {why}", level=logging.WARNING, plain=_broke_line(entry, why))
@@ -75,9 +75,9 @@ class Watching:
                 emit(QUEUE, **asdict(queue))
             if ran:
                 phase("idle")
-        queue_told = self._queue
-        assert queue_told is not None
-        self._systemd.idle(f"Watching: {_entries(queue_told.all)}, {queue_told.to_do:,} to do")
+        current = self._queue
+        assert current is not None
+        self._systemd.idle(f"Watching: {_entries(current.all)}, {current.to_do:,} to do")
 
     def _run(self, entries: int) -> None:
         self._entries = entries

@@ -34,7 +34,7 @@ class OneSlice:
 
     @property
     def pixels(self) -> Slice | None:
-        """Uint8 [1, S, S]; None if it failed or is withheld."""
+        """Uint8 [1, S, S]; None if it failed or is excluded."""
         return None if self.frame is None else self.frame.pixels
 
 

@@ -36,7 +36,7 @@ _FAILED_STARTS = 5  # in a row, before the installation is blamed
 class _JobUnderWay:
     """A job on its way.
 
-    sent: the job as workers are told it; fetched: whose objects they read (`decode.spool`), until they are done with.
+    sent: the job as workers get it; fetched: whose objects they read (`decode.spool`), until they are done with.
     attempt: counts up where it begins anew or fails, so that an earlier one's slices are known. died: how many decoders
     over which neighbour (None: over the file itself); at: the neighbour that is decoded now; neighbours: still used.
     written: slices in slots; released: of them; ended: what is said once all are.
@@ -64,8 +64,8 @@ class _JobUnderWay:
             "only": job.only,
             "neighbours": self.neighbours or None,
         }
-        told = {key: value for key, value in extra.items() if value is not None}
-        return {"file": job.file, "path": job.path, "reader": job.reader, **told}
+        given = {key: value for key, value in extra.items() if value is not None}
+        return {"file": job.file, "path": job.path, "reader": job.reader, **given}
 
     @property
     def letters(self) -> int:
@@ -283,8 +283,8 @@ class Pool:
             return (_JobUnderWay(job, job, job.neighbours) for job in jobs)
         fetched = self._spool.take(self._lot)
         self.input_ended = self._spool.ended
-        told = ((one, one.sent) for one in fetched)
-        return (_JobUnderWay(one.job, sent, sent.neighbours, one) for one, sent in told)
+        pairs = ((one, one.sent) for one in fetched)
+        return (_JobUnderWay(one.job, sent, sent.neighbours, one) for one, sent in pairs)
 
     def _done_with(self, work: _JobUnderWay) -> None:
         """No worker reads a job's objects any more."""

@@ -28,8 +28,8 @@ main(settings)
 _STDERR_KEPT = 4096
 
 
-def _told(settings: DecodeSettings, fd: int, slots: int) -> str:
-    """What a worker is told when it starts, as `decode.worker.main` reads it."""
+def _setup(settings: DecodeSettings, fd: int, slots: int) -> str:
+    """What a worker gets when it starts, as `decode.worker.main` reads it."""
     return json.dumps(
         {
             "contract": settings.contract.to_json(),
@@ -52,7 +52,7 @@ class WorkerProcess:
     def __init__(self, settings: DecodeSettings, fd: int, slots: int, files: Sequence[int] = ()) -> None:
         one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
         # -I: neither PYTHON… variables nor the current folder; UTF-8 mode as here, so that file names mean the same.
-        command = [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _BOOT, _told(settings, fd, slots)]
+        command = [sys.executable, "-I", "-X", f"utf8={sys.flags.utf8_mode}", "-c", _BOOT, _setup(settings, fd, slots)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -33,7 +33,7 @@ THREADS = 32
 _LOOK_S = 0.2
 
 MOST = 800 << 20
-"""Bytes of the largest file that any reader takes; of a larger one nothing but its size is told to the reader."""
+"""Bytes of the largest file that any reader takes; of a larger one the reader gets nothing but its size."""
 
 
 @dataclass(eq=False)
@@ -77,7 +77,7 @@ class Fetched:
 
     @property
     def sent(self) -> DecodeJob:
-        """The same job as a worker is told it."""
+        """The same job as a worker gets it."""
         if self.own is None:
             return self.job
         path, member, serial = self.own.there

@@ -71,7 +71,7 @@ def owners() -> dict[str, str]:
 def check_outputs(row: Check, opened: Runtime, version: str, where: str, began: float, **more: Any) -> Check:
     """The row of an opened runtime that runs the probe network: is its answer the right one?
 
-    row: what it is if not; version and where are told in it; began: `time.perf_counter()` when its opening began; more
+    row: what it is if not; version and where are shown in it; began: `time.perf_counter()` when its opening began; more
     goes into the details.
     """
     from lits_deploy.doctor import network

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.drift.features import NUMBERS, Number
-from lits_deploy.drift.portrait import LEAST_LOOKS, WORDS, Portrait
+from lits_deploy.drift.portrait import LEAST_LOOKS, TECHNIQUE, Portrait
 from lits_deploy.drift.reference import DriftReference
 from lits_deploy.synthetic import MARK
 
@@ -28,7 +28,7 @@ FARTHEST, MOST_ALARMS, LEAST_ALARMS = 2, 0.10, 0.02
 LEAST_ALARMS. The farthest alone would be too few: it may be an odd one of the training data, which then hides all that
 is not odder."""
 
-MOST_TOLD, TOLD_FROM = 3, 2.0
+MOST_NAMED, NAMED_FROM = 3, 2.0
 """Deviations that a sentence tells of, and from how many standard deviations on."""
 
 
@@ -42,7 +42,7 @@ class Deviation:
     low: float
     high: float
 
-    def told(self) -> str:
+    def clause(self) -> str:
         """As a clause with figures."""
         n = self.number
         unit = f" {n.unit}" if n.unit else ""
@@ -55,7 +55,7 @@ class Against:
     """What came of it.
 
     why_not: why it was not compared, or None. nearer: how many of the `series` of the reference are nearer to all
-    others than this one. marked: it is unlike them. deviations: its numbers, the farthest first. words: clauses about
+    others than this one. marked: it is unlike them. deviations: its numbers, the farthest first. clauses: about
     what no training series has.
     """
 
@@ -64,18 +64,18 @@ class Against:
     nearer: int = 0
     marked: bool = False
     deviations: tuple[Deviation, ...] = ()
-    words: tuple[str, ...] = ()
+    clauses: tuple[str, ...] = ()
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """In one sentence, for a table and a page."""
         if self.why_not is not None:
             return f"not compared: {self.why_not}"
         if not self.marked:
             return "like the training series"
         first, *others = self.deviations
-        clauses = [first, *(one for one in others[: MOST_TOLD - 1] if abs(one.deviations) >= TOLD_FROM)]
-        return f"unlike the training series: {'; '.join([*(one.told() for one in clauses), *self.words])}"
+        clauses = [first, *(one for one in others[: MOST_NAMED - 1] if abs(one.deviations) >= NAMED_FROM)]
+        return f"unlike the training series: {'; '.join([*(one.clause() for one in clauses), *self.clauses])}"
 
 
 def marked_of(series: int) -> int:
@@ -127,7 +127,7 @@ def against(reference: DriftReference | None, portrait: Portrait) -> Against:
         nearer=nearer,
         marked=series + 1 - nearer <= marked_of(series),
         deviations=tuple(sorted(found, key=lambda one: -abs(one.deviations))),
-        words=tuple(_words(reference, portrait)),
+        clauses=tuple(_unseen(reference, portrait)),
     )
 
 
@@ -148,9 +148,9 @@ def deviations(numbers: Sequence[Number], table: npt.NDArray[np.float64]) -> npt
     return np.where(there, (filled - mean) / spread, np.nan)
 
 
-def _words(reference: DriftReference, portrait: Portrait) -> Iterator[str]:
+def _unseen(reference: DriftReference, portrait: Portrait) -> Iterator[str]:
     """What the header of a series says that no training series' does, where theirs say anything."""
-    for name, word in portrait.words.items():
-        known = reference.words.get(name, {})
+    for name, word in portrait.technique.items():
+        known = reference.technique.get(name, {})
         if sum(known.values()) >= LEAST_SERIES and word not in known:
-            yield f"its {WORDS[name]} is {word}, as in no training series"
+            yield f"its {TECHNIQUE[name]} is {word}, as in no training series"

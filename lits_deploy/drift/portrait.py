@@ -25,13 +25,13 @@ LEAST_LOOKS = 6
 """Slices that must have been looked at: fewer say more about where they happen to lie than about their series."""
 
 LEAST_ANSWERS = 20
-"""Answered slices that a share is told of."""
+"""Answered slices that a share is given for."""
 
 ORDERED = ("position", "number in the name")
-"""What must have told a series' order for its rises to mean anything: names count from the feet, as in training."""
+"""What must have given a series' order for its rises to mean anything: names count from the feet, as in training."""
 
-WORDS = {"scanner": "scanner", "kernel": "kernel", "voltage": "tube voltage"}
-"""Words of a series, as `technique` has them → what they are called."""
+TECHNIQUE = {"scanner": "scanner", "kernel": "kernel", "voltage": "tube voltage"}
+"""What is compared of `scans.dicom.technique` → what it is called."""
 
 Looks = Sequence[tuple[int, bytes]]
 """Place along the series and packed look of each slice that was looked at."""
@@ -39,10 +39,10 @@ Looks = Sequence[tuple[int, bytes]]
 
 @dataclass(frozen=True, kw_only=True)
 class Portrait:
-    """A series in numbers (of `numbers.NUMBERS`) and words (of WORDS), as far as they are known."""
+    """A series in numbers (of `numbers.NUMBERS`) and technique (of TECHNIQUE), as far as they are known."""
 
     numbers: Mapping[str, float] = field(default_factory=dict)
-    words: Mapping[str, str] = field(default_factory=dict)
+    technique: Mapping[str, str] = field(default_factory=dict)
 
 
 def portrait(
@@ -57,7 +57,7 @@ def portrait(
     numbers = by_looks(list(looks), ordered=arranged.get("by") in ORDERED)
     numbers |= _by_header(info, arranged, numbers) | by_answers(probabilities, unsure)
     technique = info.get("technique") or {}
-    return Portrait(numbers=numbers, words={name: str(technique[name]) for name in WORDS if name in technique})
+    return Portrait(numbers=numbers, technique={name: str(technique[name]) for name in TECHNIQUE if name in technique})
 
 
 def by_looks(looks: Looks, *, ordered: bool = True) -> dict[str, float]:

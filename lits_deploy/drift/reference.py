@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lits_deploy.drift.features import NUMBERS, Column
-from lits_deploy.drift.portrait import WORDS, Portrait
+from lits_deploy.drift.portrait import TECHNIQUE, Portrait
 from lits_deploy.manifest_check import is_count, is_number
 from lits_deploy.synthetic import is_synthetic
 
@@ -30,14 +30,14 @@ _DIGITS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class DriftReference:
-    """numbers: one row a series, NaN where it is not known; by name, float64 [N]. words: how many series have each.
+    """numbers: one row a series, NaN where it is not known; by name, float64 [N]. technique: how many series have each.
 
     data: name of the data set; synthetic: of phantoms. answers: where the numbers that depend on the network come from,
     or None: there are none.
     """
 
     numbers: Mapping[str, Column]
-    words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    technique: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     data: str = ""
     synthetic: bool = False
     answers: str | None = None
@@ -59,7 +59,7 @@ class DriftReference:
                 name: [None if np.isnan(value) else float(f"{value:.{_DIGITS}g}") for value in column]
                 for name, column in self.numbers.items()
             },
-            "words": {name: dict(sorted(found.items())) for name, found in self.words.items()},
+            "words": {name: dict(sorted(found.items())) for name, found in self.technique.items()},
         }
 
     @classmethod
@@ -67,25 +67,25 @@ class DriftReference:
         """The reference of a record; None where it is none, or one that this version does not read."""
         if not isinstance(record, dict) or record.get("schema") != SCHEMA or not is_count(record.get("series")):
             return None
-        numbers, words, count = record.get("numbers"), record.get("words"), record["series"]
+        numbers, technique, count = record.get("numbers"), record.get("words"), record["series"]
         sound = (
             count <= MOST_SERIES
             and isinstance(numbers, dict)
             and all(isinstance(column, list) and len(column) == count for column in numbers.values())
             and all(value is None or is_number(value) for column in numbers.values() for value in column)
-            and isinstance(words, dict)
-            and all(isinstance(found, dict) and all(map(is_count, found.values())) for found in words.values())
+            and isinstance(technique, dict)
+            and all(isinstance(found, dict) and all(map(is_count, found.values())) for found in technique.values())
             and isinstance(record.get("data"), str)
             and isinstance(record.get("answers"), str | None)
         )
         if not sound:
             return None
         assert isinstance(numbers, dict)
-        assert isinstance(words, dict)
+        assert isinstance(technique, dict)
         known = {number.name for number in NUMBERS}
         return cls(
             numbers={name: np.array(column, np.float64) for name, column in numbers.items() if name in known},
-            words={name: found for name, found in words.items() if name in WORDS},
+            technique={name: found for name, found in technique.items() if name in TECHNIQUE},
             data=record["data"],
             synthetic=is_synthetic(record),
             answers=record["answers"],
@@ -102,10 +102,10 @@ def reference_of(
     rows = [[one.numbers.get(number.name, np.nan) for number in NUMBERS] for one in portraits]
     rows.sort(key=lambda row: [np.inf if np.isnan(value) else value for value in row])  # in no order of patients
     columns = np.array(rows, np.float64).reshape(-1, len(NUMBERS)).T
-    words = {name: Counter(one.words[name] for one in portraits if name in one.words) for name in WORDS}
+    technique = {name: Counter(one.technique[name] for one in portraits if name in one.technique) for name in TECHNIQUE}
     return DriftReference(
         numbers={n.name: column for n, column in zip(NUMBERS, columns, strict=True) if not np.isnan(column).all()},
-        words={name: dict(found) for name, found in words.items() if found},
+        technique={name: dict(found) for name, found in technique.items() if found},
         data=data,
         synthetic=synthetic,
         answers=answers,

@@ -74,7 +74,7 @@ Labels = tuple[tuple[str, str], ...]
 class MetricsFile(logging.Handler):
     """Keeps the figures of a command's events, and writes them.
 
-    Raises OutputError where the file cannot be written, or holds something else. What cannot be written later is told
+    Raises OutputError where the file cannot be written, or holds something else. What cannot be written later is noted
     once, and the command goes on.
     """
 
@@ -82,7 +82,7 @@ class MetricsFile(logging.Handler):
         super().__init__()
         self._path, self._command = path.absolute(), command
         self._samples: dict[str, dict[Labels, float]] = {}
-        self._told = False
+        self._warned = False
         self.set("info", 1, version=__version__)
         for name, value in _kept(path, command).items():
             self.set(name, value)
@@ -112,7 +112,7 @@ class MetricsFile(logging.Handler):
         elif event == END:
             self._end(figures["exit_code"], record.created)
         if event in WRITTEN_AT:
-            self._write_or_tell(record.created)
+            self._write_or_warn(record.created)
 
     def write(self, now: float) -> None:
         """Write what there is. Raises OSError. now: seconds of Unix time."""
@@ -140,12 +140,12 @@ class MetricsFile(logging.Handler):
                 lines += [self._sample(name, labels, value) for labels, value in samples.items()]
         return "\n".join(lines) + "\n"
 
-    def _write_or_tell(self, now: float) -> None:
+    def _write_or_warn(self, now: float) -> None:
         try:
             self.write(now)
         except OSError as error:
-            if not self._told:
-                self._told = True
+            if not self._warned:
+                self._warned = True
                 line = f"The metrics cannot be written ({error.strerror})."
                 emit("warning", line, level=logging.WARNING, plain=f"warning: {line}")
 

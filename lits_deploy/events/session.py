@@ -1,4 +1,4 @@
-"""One command: its start, a heartbeat a minute, and its end, told to standard error, a log and a file of metrics.
+"""One command: its start, a heartbeat a minute, and its end, written to standard error, a log and a file of metrics.
 
 Standard error is for a person unless `--log-format` asks for lines of a log: warnings are plain lines then, and of the
 others there are heartbeats alone, where no terminal shows a bar. Heartbeats come from a thread that sleeps in between
@@ -48,7 +48,7 @@ class ReportingOptions:
 
     @property
     def level(self) -> int:
-        """The least level that is told."""
+        """The least level that is written."""
         return logging.ERROR if self.quiet else logging.DEBUG if self.verbose else logging.INFO
 
 
@@ -130,10 +130,10 @@ class CommandSession:
         elif kind == "stopped":
             emit("stopped", level=logging.WARNING)
         else:
-            words = wording(error, text.removeprefix("error: "))
-            emit("error", words, level=logging.ERROR, kind=type(error).__name__, raised_at=raised_at(error))
-        # Standard error is a log then, unless somebody looks at it: a person is told the names as well.
-        # Of a quiet command, errors alone are told; that it was stopped is said as ever.
+            message = wording(error, text.removeprefix("error: "))
+            emit("error", message, level=logging.ERROR, kind=type(error).__name__, raised_at=raised_at(error))
+        # Standard error is a log then, unless somebody looks at it: a person sees the names as well.
+        # Of a quiet command, errors alone are written; that it was stopped is said as ever.
         is_log = self.asked.log_format is not None and not self._terminal
         return is_log and not (kind == "stopped" and self.asked.quiet)
 

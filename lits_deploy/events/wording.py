@@ -1,6 +1,6 @@
 """What a log says of an error: its text as it stands in our source code.
 
-`There is no {folder}. Fix: check the path of the bundle` is told, and no value: any may be a path or an identifier. So
+`There is no {folder}. Fix: check the path of the bundle` is kept, and no value: any may be a path or an identifier. So
 whoever raises an error has nothing to remember, and what a library or a file's name brought into a message goes into no
 log. An error knows the statements that made it (`UserError.made_at`). Where these have a variable, the texts that the
 function gives it are looked up, and those that its caller passes in; of several, the one that fits what was said.
@@ -40,17 +40,17 @@ class Quoting(str):
         return line
 
 
-def wording(error: BaseException | None, told: str) -> str:
-    """An error without its values; "" where its source is not there. told: the line for a person, which is the wording
+def wording(error: BaseException | None, line: str) -> str:
+    """An error without its values; "" where its source is not there. line: the line for a person, which is the wording
     of what is no error of ours: `resource_errors` writes it, without paths."""
     if not isinstance(error, UserError):
-        return told
+        return line
     if isinstance(error, StorageError):
         return f"The store: {error.why}."
-    words = [_words(error, "message", 0, error.message)]
-    if error.fix is not None and (fix := _words(error, "fix", None, error.fix)):
-        words.append(f"Fix: {fix}")
-    return " ".join(filter(None, words)) or wording(error.__cause__, "")
+    parts = [_text(error, "message", 0, error.message)]
+    if error.fix is not None and (fix := _text(error, "fix", None, error.fix)):
+        parts.append(f"Fix: {fix}")
+    return " ".join(filter(None, parts)) or wording(error.__cause__, "")
 
 
 def raised_at(error: BaseException | None, most: int = 1) -> list[str]:
@@ -67,7 +67,7 @@ Template = tuple[str, ...]
 """Texts of the source and holes."""
 
 
-def _words(error: UserError, name: str, position: int | None, said: str) -> str:
+def _text(error: UserError, name: str, position: int | None, said: str) -> str:
     """The wording of an argument of the error: that which fits what was said, and has the fewest holes to fill."""
     call = next(_calls(error.made_at[0], {one.__name__ for one in type(error).__mro__}), None)
     value = None if call is None else _argument(call, name, position)

@@ -3,7 +3,7 @@
     taken   (temporary) the files that are carried over, by their numbers there and here
 
 Rows are carried over as they are, with their digests, one ledger in one transaction: memory does not grow with them. A
-file is told by its path as it is written, size and time, so both ledgers have to name things alike (`rows.NAMES`).
+file is known by its path as it is written, size and time, so both ledgers have to name things alike (`rows.NAMES`).
 Knows nothing of shards but their numbers, and of identities nothing at all: `sharding.merge` says which ledgers fit.
 """
 
@@ -95,13 +95,13 @@ class Taken(NamedTuple):
 def notes_of(path: Path, keys: Iterable[str]) -> dict[str, str]:
     """Values that another ledger has noted. Raises LedgerDamage where they are not as they were written."""
     with _reading(), closing(sqlite3.connect(check.at_rest(path), uri=True)) as db:
-        told = {}
+        notes = {}
         for key in keys:
             for value, seal in db.execute("SELECT value, digest FROM meta WHERE key = ?", (key,)):
                 if seal != digest.of(key, value):
                     raise LedgerDamage(f"damaged (its note `{key}` is not as it was written)")
-                told[key] = value
-        return told
+                notes[key] = value
+        return notes
 
 
 class LedgerDamage(Exception):  # noqa: N818 - reads better where it is raised
@@ -192,4 +192,4 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except check.Unreadable as error:
-        raise LedgerDamage(f"damaged ({check.words(error)})") from error
+        raise LedgerDamage(f"damaged ({check.damage(error)})") from error

@@ -34,7 +34,7 @@ def is_damage(db: sqlite3.Connection, error: BaseException | None) -> bool:
         return True
 
 
-def words(error: BaseException) -> str:
+def damage(error: BaseException) -> str:
     """What an error says of a damaged file, without what it quotes from it."""
     return printable(str(error).partition(" with text ")[0].partition(" - near ")[0])
 
@@ -124,7 +124,7 @@ def examine(path: Path, *, at_rest: bool = False) -> tuple[str, str] | None:
     except Unreadable as error:
         if not is_damage(db, error):
             raise
-        found = words(error)
+        found = damage(error)
     finally:
         db.close()
     return (

@@ -41,7 +41,7 @@ _FILE, _SLICE, _MASK, _LOOK, _SECOND = slice(2, 11), slice(11, 20), 20, 21, slic
 
 def of(*cells: Any) -> bytes:
     """The digest of a row, 16 bytes; of text, numbers, bytes and None as SQLite gives them back."""
-    return hashlib.blake2b(_told(cells), digest_size=_BYTES).digest()
+    return hashlib.blake2b(_encoded(cells), digest_size=_BYTES).digest()
 
 
 class DigestedRow(NamedTuple):
@@ -76,8 +76,8 @@ def _sealed(db: sqlite3.Connection, query: str, *values: int | None) -> Iterator
         for row in group:
             if digest is None:
                 noted, status = row[1], row[2]
-                digest = hashlib.blake2b(_told(row[_FILE]), digest_size=_BYTES)
-            digest.update(_told(row[_SLICE]))
+                digest = hashlib.blake2b(_encoded(row[_FILE]), digest_size=_BYTES)
+            digest.update(_encoded(row[_SLICE]))
             if row[_MASK] is not None:
                 digest.update(of(row[_MASK]))
             if row[_LOOK] is not None:  # a slice without one has the digest that it had in schema 5
@@ -96,7 +96,7 @@ def run_id(db: sqlite3.Connection, identity: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _told(cells: tuple[Any, ...]) -> bytes:
+def _encoded(cells: tuple[Any, ...]) -> bytes:
     # ascii() tells 1 from 1.0 and '1', is exact for floats, and is the same in every Python: repr() is not, as which
     # characters it escapes follows Unicode's version.
     return ascii(cells).encode("ascii")

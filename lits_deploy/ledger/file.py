@@ -46,7 +46,7 @@ class LedgerFile:
         except check.Unreadable as error:
             damaged = check.is_damage(self._db, error)
             self._db.close()
-            raise (self._damaged(check.words(error)) if damaged else self._unkept(error)) from error
+            raise (self._damaged(check.damage(error)) if damaged else self._unkept(error)) from error
         except OutputError:
             self._db.close()
             raise
@@ -110,7 +110,7 @@ class LedgerFile:
         except check.Unreadable as error:
             if not check.is_damage(self._db, error):
                 raise
-            raise self._damaged(check.words(error)) from error
+            raise self._damaged(check.damage(error)) from error
         if found is not None:
             raise self._damaged(found)
         self._checked = True
@@ -125,7 +125,7 @@ class LedgerFile:
         else:
             self.close()
         if error is not None and damaged:
-            raise self._damaged(check.words(error)) from error
+            raise self._damaged(check.damage(error)) from error
 
     def set_mode(self, mode: int) -> None:
         """Give the ledger and what SQLite keeps beside it a mode."""

@@ -56,9 +56,9 @@ class NeighbourTable:
             yield from map(PendingFile._make, rows)
             after = rows[-1][1]
 
-    def put(self, told: Iterable[tuple[int, HeaderRow, str, str | None]]) -> None:
+    def put(self, files: Iterable[tuple[int, HeaderRow, str, str | None]]) -> None:
         """Number, header, facts (`SliceRow`) and hash of files of one slice."""
-        rows = ((file, *header, facts, sha256) for file, header, facts, sha256 in told)
+        rows = ((file, *header, facts, sha256) for file, header, facts, sha256 in files)
         with self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO ahead VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 

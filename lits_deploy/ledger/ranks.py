@@ -104,7 +104,7 @@ def _volume(first: tuple[Any, ...], each: Arranged, shared: set[str]) -> VolumeR
         name = sha256_bytes(f"{token}/{each.patient}/{each.variant}".encode())[:_NAME_DIGITS]
     if study in shared and each.patient:  # two patients under one study UID stay two
         study = sha256_bytes(f"{study}/{each.patient}".encode())[:_NAME_DIGITS]
-    told = {
+    document = {
         "part": each.name,
         "number": each.part if each.parts > 1 else None,
         "by": "number in the name" if kind == "picture" and each.by == "instance number" else each.by,
@@ -112,7 +112,7 @@ def _volume(first: tuple[Any, ...], each: Arranged, shared: set[str]) -> VolumeR
         "doubts": each.doubts,
         **asdict(each.steps),
     }
-    return VolumeRow(name, study, first[3], canonical_json(told))
+    return VolumeRow(name, study, first[3], canonical_json(document))
 
 
 def _ranked(rows: list[tuple[Any, ...]], each: Arranged, volume: int) -> Iterator[tuple[Any, ...]]:

@@ -144,8 +144,8 @@ class Ledger(LedgerFile):
                 self._db.execute(statement, asked)
             self.altered.settle()
             digest.write(self._db, digest.of_all(self._db, fresh=True))
-            told = canonical_json(identity)
-            self._keep({"identity": told, "base": base, "run_id": digest.run_id(self._db, told)})
+            text = canonical_json(identity)
+            self._keep({"identity": text, "base": base, "run_id": digest.run_id(self._db, text)})
         self._ranked = False
         return self.counts()
 

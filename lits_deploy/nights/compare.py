@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lits_deploy.drift.features import BY_NAME, Column, Number
-from lits_deploy.drift.portrait import LEAST_LOOKS, WORDS
+from lits_deploy.drift.portrait import LEAST_LOOKS, TECHNIQUE
 from lits_deploy.errors import MissingExtra
 from lits_deploy.nights.night import SeriesSample
 from lits_deploy.nights.smallest import smallest_shift
@@ -122,8 +122,8 @@ def _tested(stats: Any, own: SeriesSample, other: SeriesSample) -> list[FeatureF
         mine, theirs = own.numbers[name], other.numbers[name]
         if min(len(mine), len(theirs)) >= LEAST:
             found.append(_number(stats, BY_NAME[name], mine, theirs))
-    for name, what in WORDS.items():
-        mine_of, theirs_of = own.words.get(name, {}), other.words.get(name, {})
+    for name, what in TECHNIQUE.items():
+        mine_of, theirs_of = own.technique.get(name, {}), other.technique.get(name, {})
         counts = sum(mine_of.values()), sum(theirs_of.values())
         if min(counts) < LEAST:
             continue

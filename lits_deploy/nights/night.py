@@ -13,7 +13,7 @@ import numpy as np
 from lits_deploy.bundle import Bundle
 from lits_deploy.drift.compare import against
 from lits_deploy.drift.features import ANSWERED, AS_SEEN, NUMBERS, Column
-from lits_deploy.drift.portrait import WORDS, Portrait
+from lits_deploy.drift.portrait import TECHNIQUE, Portrait
 from lits_deploy.drift.reference import REFERENCE, DriftReference
 from lits_deploy.errors import BundleError, OutputError
 from lits_deploy.ledger import ABOUT, FILE_NAME
@@ -27,14 +27,14 @@ TRAINING = "training"
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSample:
-    """Series to compare with others. numbers: float64 [≤ series] by name, those that are known; words: how many series
-    have each. contract: hash of how the network sees slices; answered_by: what its answers depend on. Either is empty
-    where nobody knows: then what depends on it is not compared."""
+    """Series to compare with others. numbers: float64 [≤ series] by name, those that are known; technique: how many
+    series have each. contract: hash of how the network sees slices; answered_by: what its answers depend on. Either is
+    empty where nobody knows: then what depends on it is not compared."""
 
     name: str
     series: int
     numbers: Mapping[str, Column]
-    words: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    technique: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     contract: str = ""
     answered_by: str = ""
 
@@ -117,7 +117,7 @@ def training_of(reference: DriftReference | None, contract: str, bundle: str) ->
         name=TRAINING,
         series=reference.series,
         numbers=numbers,
-        words=reference.words,
+        technique=reference.technique,
         contract=contract,
         answered_by=bundle if reference.answers else "",
     )
@@ -129,14 +129,14 @@ def sample_of(name: str, portraits: Sequence[Portrait], contract: str = "", answ
         number.name: np.array([one.numbers[number.name] for one in portraits if number.name in one.numbers], np.float64)
         for number in NUMBERS
     }
-    words: dict[str, Counter[str]] = {
-        word: Counter(one.words[word] for one in portraits if word in one.words) for word in WORDS
+    technique: dict[str, Counter[str]] = {
+        word: Counter(one.technique[word] for one in portraits if word in one.technique) for word in TECHNIQUE
     }
     return SeriesSample(
         name=name,
         series=len(portraits),
         numbers={name: column for name, column in columns.items() if len(column)},
-        words={word: dict(found) for word, found in words.items() if found},
+        technique={word: dict(found) for word, found in technique.items() if found},
         contract=contract,
         answered_by=answered_by,
     )
@@ -149,17 +149,17 @@ def pooled(samples: Sequence[SeriesSample]) -> SeriesSample:
         return values.pop() if len(values) == 1 else ""
 
     numbers: dict[str, list[Column]] = {}
-    words: dict[str, Counter[str]] = {}
+    technique: dict[str, Counter[str]] = {}
     for sample in samples:
         for name, column in sample.numbers.items():
             numbers.setdefault(name, []).append(column)
-        for word, found in sample.words.items():
-            words.setdefault(word, Counter()).update(found)
+        for word, found in sample.technique.items():
+            technique.setdefault(word, Counter()).update(found)
     return SeriesSample(
         name=samples[0].name if len(samples) == 1 else f"{len(samples)} nights before",
         series=sum(sample.series for sample in samples),
         numbers={name: np.concatenate(columns) for name, columns in numbers.items()},
-        words={word: dict(found) for word, found in words.items()},
+        technique={word: dict(found) for word, found in technique.items()},
         contract=same({sample.contract for sample in samples}),
         answered_by=same({sample.answered_by for sample in samples}),
     )

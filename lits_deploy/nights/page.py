@@ -26,7 +26,7 @@ def page(nights: Nights) -> str:
     """The whole page as text."""
     shown = [(one, Strips(one)) for one in nights.comparisons]
     return render(
-        Path(__file__).parent, d=nights, shown=shown, words=formatting, most=f"{MOST:g}", names=_names(nights)
+        Path(__file__).parent, d=nights, shown=shown, formatting=formatting, most=f"{MOST:g}", names=_names(nights)
     )
 
 

@@ -43,10 +43,10 @@ class Strips:
         body = [_axis(height)]
         for index, finding in enumerate(findings):
             body.append(self._row(finding, _TOP + _ROW * index))
-        told = escape(f"{self.comparison.own.name} beside {self.comparison.other.name}, {len(findings)} numbers")
+        label = escape(f"{self.comparison.own.name} beside {self.comparison.other.name}, {len(findings)} numbers")
         return Markup(
             f'<svg class="plot wide" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img" '
-            f'aria-label="{told}">{"".join(body)}</svg>'
+            f'aria-label="{label}">{"".join(body)}</svg>'
         )
 
     def _row(self, finding: FeatureFinding, top: int) -> str:

@@ -91,13 +91,13 @@ def look_at(folders: Sequence[Path], *, bundle: Bundle | None = None, false_shar
 
 
 def _finding(one: FeatureFinding) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         name: getattr(one, name) for name in ("name", "word", "own", "other", "p", "adjusted", "found")
     }
     if one.number is None:
-        return {**told, "series": list(one.counts)}
+        return {**fields, "series": list(one.counts)}
     return {
-        **told,
+        **fields,
         "series": list(one.counts),
         "range": [one.low, one.high],
         "deviations": one.deviations,

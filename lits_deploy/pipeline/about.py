@@ -63,12 +63,12 @@ def ran_elsewhere(
     before: the one of the ledger, or None: then there are others. first, last: of all of them; machine: theirs, each
     once.
     """
-    told = [*([] if before is None else [json.loads(before)]), *others]
-    machines = dict.fromkeys(one for each in told if each["machine"] for one in each["machine"].split(_AND))
+    records = [*([] if before is None else [json.loads(before)]), *others]
+    machines = dict.fromkeys(one for each in records if each["machine"] for one in each["machine"].split(_AND))
     shown = [*list(machines)[:MACHINES_SHOWN], *(["others"] if len(machines) > MACHINES_SHOWN else [])]
     return {
-        "first": min(each["first"] for each in told),
-        "last": max(each["last"] for each in told),
+        "first": min(each["first"] for each in records),
+        "last": max(each["last"] for each in records),
         "scans": list(scans) if options.identify and not options.pseudonymous else [],
         "machine": None if options.pseudonymous else _AND.join(shown),
     }

@@ -46,8 +46,8 @@ def conclude(
     run.decoding.close()
     session.finished = monotonic()
     spent = effort()
-    told = (*_warnings(run), *spent.warnings, *_idle(run, idle))
-    summary = _summary(run, intake, spent, tables, told, incomplete)
+    warnings = (*_warnings(run), *spent.warnings, *_idle(run, idle))
+    summary = _summary(run, intake, spent, tables, warnings, incomplete)
     write_run_json(
         run,
         summary=summary,

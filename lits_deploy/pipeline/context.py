@@ -120,7 +120,7 @@ class NetworkRun(RunContext):
         return self.opened.info
 
     def check_network(self) -> None:
-        """Raise what broke it: one that cannot be opened is told at once."""
+        """Raise what broke it: one that cannot be opened is reported at once."""
         list(self.network.take())
 
     def end_network(self) -> None:

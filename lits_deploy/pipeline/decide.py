@@ -101,7 +101,7 @@ class DecisionSettings:
         """Class of each row, and which rows are unsure.
 
         best: int [N], the most probable class; log_odds: gives those of a lesion, float64 [N], where the point has a
-        threshold. A slice that reaches it is never unsure: what the rule finds is not withheld, and the promise does
+        threshold. A slice that reaches it is never unsure: what the rule finds is not abstained, and the promise does
         not depend on abstention.
         """
         labels, marked = best, np.zeros(len(logits), dtype=np.bool_)
@@ -153,7 +153,7 @@ class PairDecided(NamedTuple):
 class PairDecider(DecisionSettings):
     """How a pair's logits and pixels are read.
 
-    Classes and doubts go by the probabilities of both networks (`both_probabilities`); those that are told are the
+    Classes and doubts go by the probabilities of both networks (`both_probabilities`); those that are shown are the
     classifier's.
     """
 

@@ -1,4 +1,4 @@
-"""What a run is told by: the identity that an output folder goes on with, and what its tables repeat of it."""
+"""What a run is known by: the identity that an output folder goes on with, and what its tables repeat of it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def identity_of(run: RunContext, decider: SliceDecider | PairDecider | MaskDecid
 
 def provenance_of(run: RunContext, mixed: Sequence[str] = ()) -> dict[str, str]:
     """The columns that are the same in every row (`results.PROVENANCE`). mixed: those that would not be."""
-    told = {
+    values = {
         "run_id": run.ledger.run_id,
         "bundle": run.bundle.sha256[:12],
         "model": str(run.bundle.manifest.model.get("name", "")),
@@ -43,7 +43,7 @@ def provenance_of(run: RunContext, mixed: Sequence[str] = ()) -> dict[str, str]:
         "runtime": run.info.name,
         "contract": run.contract.sha256[:12],
     }
-    return {name: MIXED if name in mixed else told[name] for name in PROVENANCE}
+    return {name: MIXED if name in mixed else values[name] for name in PROVENANCE}
 
 
 def note_run(run: RunContext, provenance: dict[str, str], ran: dict[str, Any], *, abstain_below: float | None) -> None:

@@ -41,7 +41,7 @@ def discover(run: RunContext) -> None:
     ledger, listing, records = run.ledger, run.listing, iter(run.listing)
     while some := list(islice(records, _STAGE)):
         ledger.stage(some, run.naming.path)
-        run.check_network()  # one that cannot be opened is told at once, not after a million files
+        run.check_network()  # one that cannot be opened is reported at once, not after a million files
         if run.stop.requested:
             raise KeyboardInterrupt
     if not ledger.staged() and listing.only is None and not ledger.counts().all:  # or `check_removed` says more

@@ -83,10 +83,10 @@ class Loop:
                 continue  # its file has failed since, or is being decoded anew
             job, frame = tag.job, tag.frame
             status = answer.status
-            told = naming.facts(job, frame.header), naming.pixels(frame.checksum)
+            columns = naming.facts(job, frame.header), naming.pixels(frame.checksum)
             seen = packed(frame.look) if frame.look else None
             self._slices.append(
-                SliceRow(job.file, frame.index, status, *answer[:5], *told, answer.labels, seen, answer.second)
+                SliceRow(job.file, frame.index, status, *answer[:5], *columns, answer.labels, seen, answer.second)
             )
             self.slices += status != FAILED
             if self._run.keeper is not None and answer.lesion is not None:

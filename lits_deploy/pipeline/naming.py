@@ -106,16 +106,16 @@ class Naming:
     def facts(self, job: DecodeJob, header: SliceHeader) -> str:
         """A slice's header (`series.SliceHeader`) as JSON: identifiers and texts hashed, the clock shifted by hours and
         seconds that only the salt tells."""
-        told = slice_header_of(job, header).to_json()
-        if "instance" in told:
-            told["instance"] = self.names.of("instance", told["instance"])
-        if "clock" in told:
-            told["clock"] = round((told["clock"] + self._shift) % _DAY, 6)
-        for name, value in told.get("labels", {}).items():
+        fields = slice_header_of(job, header).to_json()
+        if "instance" in fields:
+            fields["instance"] = self.names.of("instance", fields["instance"])
+        if "clock" in fields:
+            fields["clock"] = round((fields["clock"] + self._shift) % _DAY, 6)
+        for name, value in fields.get("labels", {}).items():
             # A long whole number is no count but a date or an id.
-            telling = isinstance(value, str) or (isinstance(value, int) and abs(value) >= _LONG)
-            told["labels"][name] = self.names.of("label", str(value)) if telling else value
-        return canonical_json(told)
+            identifying = isinstance(value, str) or (isinstance(value, int) and abs(value) >= _LONG)
+            fields["labels"][name] = self.names.of("label", str(value)) if identifying else value
+        return canonical_json(fields)
 
     @cached_property
     def _shift(self) -> int:

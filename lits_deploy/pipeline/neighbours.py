@@ -1,7 +1,7 @@
 """Neighbouring slices, for networks of several channels: headers are read first, `lits_deploy.series` arranges.
 
 Slices of one file have their neighbours there (`scans.neighbours.in_file`); this is about files of one slice. A picture
-says all of it in its path, a DICOM file in its header; files that are done have told theirs. All files of the run's
+says all of it in its path, a DICOM file in its header; of files that are done it is known. All files of the run's
 scope take part, done, failed or pending; one whose header cannot be read stands alone.
 A result depends on its neighbours: it is made again where they are other files now, and where one of them is to do, for
 it changed, is new or failed.
@@ -26,11 +26,11 @@ from lits_deploy.series.facts import SliceHeader
 
 _BY_PATH, _BY_HEADER = "picture", "dicom"
 
-_LOT = 1000  # files told to the ledger at once
+_LOT = 1000  # files noted in the ledger at once
 
 _RECENT = 256  # files whose paths are remembered: each is its neighbours' neighbour, and they follow it
 
-_Told = tuple[int, HeaderRow, str, str | None]
+_Row = tuple[int, HeaderRow, str, str | None]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Neighbours:
 
         Raises KeyboardInterrupt when asked to stop: the same run goes on from there.
         """
-        table, told = self.run.ledger.neighbours, self._told()
-        while some := list(islice(told, _LOT)):
+        table, parsed = self.run.ledger.neighbours, self._parsed()
+        while some := list(islice(parsed, _LOT)):
             table.put(some)
         table.settle(self._planned())
 
@@ -69,11 +69,11 @@ class Neighbours:
             self._recent[row.file] = DecodeJob.of(row, self.run.listing.real_path).source
         return tuple(None if number is None else self._recent[number] for number in numbers)
 
-    def _told(self) -> Iterator[_Told]:
+    def _parsed(self) -> Iterator[_Row]:
         """What headers and paths say of files of one slice."""
         run, naming = self.run, self.run.naming
 
-        def named(job: DecodeJob, series: SeriesHeader | None, own: SliceHeader, sha256: str | None) -> Iterator[_Told]:
+        def named(job: DecodeJob, series: SeriesHeader | None, own: SliceHeader, sha256: str | None) -> Iterator[_Row]:
             header = naming.header(job, series)
             if header is not None:
                 yield job.file, header, naming.facts(job, own), naming.sha256(sha256)

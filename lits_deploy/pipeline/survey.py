@@ -1,6 +1,6 @@
 """A survey of scans: headers read by decode workers, under the limits of a run, without a network.
 
-With `pixels`, slices are decoded as in a run, so that what only the pixels tell (an empty slice, a mask) is told, too.
+With `pixels`, slices are decoded as in a run, so that what only the pixels show (an empty slice, a mask) counts, too.
 """
 
 from __future__ import annotations

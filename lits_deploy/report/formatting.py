@@ -99,8 +99,8 @@ def series_facts(s: SeriesSummary) -> list[tuple[str, str]]:
     steps = {name: arranged.get(name) or 0 for name in ("missing", "repeated", "irregular")}
     if any(steps.values()):
         missing, repeated, irregular = steps.values()
-        told = ((missing, "missing"), (repeated, "repeated"), (irregular, "irregularly spaced"))
-        found.append(("distances", ", ".join(f"{n:,} {what}" for n, what in told if n)))
+        counts = ((missing, "missing"), (repeated, "repeated"), (irregular, "irregularly spaced"))
+        found.append(("distances", ", ".join(f"{n:,} {what}" for n, what in counts if n)))
     return found
 
 
@@ -130,7 +130,7 @@ def breakable(text: str) -> Markup:
     return Markup(_BREAKS.sub(r"\1<wbr>", str(escape(text))))  # none of these stands in an escaped character
 
 
-def strip_told(series: SeriesView) -> str:
+def strip_text(series: SeriesView) -> str:
     """A strip in words, for those who do not see it."""
     s = series.summary
     if not s.answered:
@@ -153,7 +153,7 @@ def answer_of(view: ReportView, picture: ReportPicture) -> str:
     return "abstained" if picture.row.label is None else view.classes[picture.row.label]
 
 
-def overlay_told(view: ReportView) -> str:
+def overlay_text(view: ReportView) -> str:
     """What is drawn over the pictures, in a sentence or two."""
     overlay = view.overlay
     if overlay is None:
@@ -182,8 +182,8 @@ def tested(view: ReportView) -> str | None:
 
 def promised(view: ReportView) -> str | None:
     """What the run's rule is expected to miss on new patients; None where its bundle promised nothing."""
-    told = _decided(view)
-    return " ".join(text for key in ("promised", "by_patient") if (text := told.get(key))) or None
+    decision = _decided(view)
+    return " ".join(text for key in ("promised", "by_patient") if (text := decision.get(key))) or None
 
 
 def _decided(view: ReportView) -> dict[str, Any]:
@@ -296,6 +296,6 @@ def facts(view: ReportView) -> list[tuple[str, str]]:
         changed = {name for row in later for name in row.versions.items() ^ first.versions.items()}
         names = sorted({name for name, _ in changed})
         for row in view.answered:
-            told = ", ".join(f"{name} {row.versions[name]}" for name in names if name in row.versions)
-            found.append((f"Answered {amount(row.slices, 'slice')}", told))
+            versions = ", ".join(f"{name} {row.versions[name]}" for name in names if name in row.versions)
+            found.append((f"Answered {amount(row.slices, 'slice')}", versions))
     return found

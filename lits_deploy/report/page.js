@@ -29,13 +29,13 @@
   });
 
   // Filter by text and by status.
-  const words = new Map(bodies.map((body) => [body, body.textContent.toLowerCase()]));
+  const texts = new Map(bodies.map((body) => [body, body.textContent.toLowerCase()]));
   const filter = () => {
     const wanted = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const body of bodies) {
       const fits = (!status.value || body.dataset.tags.split(" ").includes(status.value))
-        && wanted.every((word) => words.get(body).includes(word));
+        && wanted.every((word) => texts.get(body).includes(word));
       body.hidden = !fits;
       shown += fits;
     }
@@ -112,7 +112,7 @@
   let set = [], at = 0;
   const show = () => {
     stage.replaceChildren(...[...set[at].childNodes].map((node) => node.cloneNode(true)));
-    $(".told", dialog).textContent = $("img", set[at]).alt;
+    $(".caption", dialog).textContent = $("img", set[at]).alt;
     $("#before").disabled = at === 0;
     $("#next").disabled = at === set.length - 1;
   };

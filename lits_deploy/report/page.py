@@ -38,7 +38,7 @@ def page(shown: ReportView) -> str:
     return render(
         folder,
         v=shown,
-        words=formatting,
+        formatting=formatting,
         both=pair,
         strip=strip,
         script=script,

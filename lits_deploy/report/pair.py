@@ -13,11 +13,11 @@ def facts(about: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     pair = (about or {}).get("pair")
     if not pair:
         return []
-    told = [("Second network", pair["network"]), ("It looks", pair["looks"])]
-    return [*told, *(("Witnesses", line) for line in pair["out_of_fold"])]
+    rows = [("Second network", pair["network"]), ("It looks", pair["looks"])]
+    return [*rows, *(("Witnesses", line) for line in pair["out_of_fold"])]
 
 
-def picture_told(row: ResultRow) -> str | None:
+def picture_text(row: ResultRow) -> str | None:
     """What both networks say of a pictured slice."""
     if row.log_odds is None or row.lesion is None:
         return None
@@ -27,7 +27,7 @@ def picture_told(row: ResultRow) -> str | None:
     return f"{both}; U-Net: {row.tumour:,} tumour pixels of {row.liver:,} liver pixels"
 
 
-def series_told(rows: Sequence[ResultRow]) -> str | None:
+def series_text(rows: Sequence[ResultRow]) -> str | None:
     """What the U-Net found in a series."""
     if all(row.log_odds is None for row in rows):
         return None

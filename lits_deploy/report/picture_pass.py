@@ -97,8 +97,8 @@ def check_segmenter(bundle: Bundle, segmenter: Bundle) -> None:
 
     ours, theirs = bundle.manifest.contract, segmenter.manifest.contract
     if differing := unshared(ours, theirs):
-        told = ", ".join(f"{name} {getattr(theirs, name)} for {getattr(ours, name)}" for name in differing)
-        raise ContractError(f"The segmenter sees slices otherwise ({told}).", fix="train both with one contract")
+        differences = ", ".join(f"{name} {getattr(theirs, name)} for {getattr(ours, name)}" for name in differing)
+        raise ContractError(f"The segmenter sees slices otherwise ({differences}).", fix="train both with one contract")
 
 
 def wanted_pictures(ledger: Ledger) -> dict[Key, ResultRow]:

@@ -50,10 +50,10 @@ class MapGrid:
     @classmethod
     def of(cls, model: Mapping[str, Any], *, size: int, crop: int | None) -> MapGrid | None:
         """The grid that a bundle's `manifest.model` tells of; None where it tells of none."""
-        told = model.get("cam")
-        if not told:
+        grid = model.get("cam")
+        if not grid:
             return None
-        return cls(size=size, crop=crop or size, first=float(told["first"]), step=float(told["step"]))
+        return cls(size=size, crop=crop or size, first=float(grid["first"]), step=float(grid["step"]))
 
 
 def thumbnail(pixels: npt.NDArray[np.uint8]) -> tuple[bytes, int]:

@@ -33,7 +33,7 @@ from lits_deploy.ledger import (
     ResultRow,
 )
 from lits_deploy.report.choose import Key
-from lits_deploy.report.pair import series_told
+from lits_deploy.report.pair import series_text
 from lits_deploy.report.pictures import Contours, from_json
 from lits_deploy.report.profile import SeriesProfile, profile
 from lits_deploy.results import noted_reference
@@ -243,7 +243,7 @@ def _series(
         profile=profile(rows),
         pictures=pictures.of(rows),
         against=against(reference, summary.portrait),
-        second=series_told(rows),
+        second=series_text(rows),
     )
 
 

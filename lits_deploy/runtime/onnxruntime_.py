@@ -78,7 +78,7 @@ def _tried() -> Trouble | None:
     except DeviceError as error:
         return Trouble(error.message.rstrip("."), error.fix or "lits-deploy doctor")
     except Exception as error:  # ONNX Runtime's exceptions share no base class
-        return Trouble(f"ONNX Runtime cannot compute on it: {_in_words(error)}", "lits-deploy doctor")
+        return Trouble(f"ONNX Runtime cannot compute on it: {_message(error)}", "lits-deploy doctor")
     return None
 
 
@@ -105,8 +105,8 @@ def _cuda_session(ort: Any, model: ModelFile, options: Any, device: Device, *, t
         session = ort.InferenceSession(model.source, options, providers=providers, enable_fallback=False)
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         if memory.is_lack(error):
-            raise no_room(f"{model.name} on {device}", DeviceOutOfMemory(_in_words(error))) from error
-        raise _unusable(ort, device, _in_words(error)) from error
+            raise no_room(f"{model.name} on {device}", DeviceOutOfMemory(_message(error))) from error
+        raise _unusable(ort, device, _message(error)) from error
     if session.get_providers()[0] != _CUDA:
         raise _unusable(ort, device, f"it chose {session.get_providers()[0]} in place of {_CUDA}")
     return session
@@ -121,7 +121,7 @@ def _cpu_session(ort: Any, model: ModelFile, options: Any, limit_mib: int) -> An
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         if memory.is_lack(error):
             raise memory.too_large(model.name, limit_mib) from error
-        raise BundleError(f"ONNX Runtime cannot load {model.name}: {_in_words(error)}", fix="export again") from error
+        raise BundleError(f"ONNX Runtime cannot load {model.name}: {_message(error)}", fix="export again") from error
 
 
 def _unusable(ort: Any, device: Device, why: str) -> DeviceError:
@@ -240,14 +240,12 @@ class OnnxRuntime(Runtime):
             if not theirs:
                 raise  # a bug of ours
             if memory.is_lack(error):
-                raise DeviceOutOfMemory(_in_words(error)) from error
+                raise DeviceOutOfMemory(_message(error)) from error
             if self._bound is not None:  # the network ran where it was made: it may be the device that fails
                 raise DeviceError(
-                    f"ONNX Runtime cannot run {self._file} on {self._device}: {_in_words(error)}", fix="--device cpu"
+                    f"ONNX Runtime cannot run {self._file} on {self._device}: {_message(error)}", fix="--device cpu"
                 ) from error
-            raise BundleError(
-                f"ONNX Runtime cannot run {self._file}: {_in_words(error)}", fix="export again"
-            ) from error
+            raise BundleError(f"ONNX Runtime cannot run {self._file}: {_message(error)}", fix="export again") from error
         return Outputs(**dict(zip(self._wanted, values, strict=True)))
 
     def describe(self) -> RuntimeInfo:
@@ -266,7 +264,7 @@ class OnnxRuntime(Runtime):
         del self._session
 
 
-def _in_words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """What ONNX Runtime complains of, in one line: where CUDA failed, CUDA's own words, and not the host's name."""
     if match := re.search(r"\w+ failure \d+: [^;\n]+", str(error)):
         return match[0].strip()

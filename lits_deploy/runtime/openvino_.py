@@ -63,7 +63,7 @@ def _parsed(core: Any, model: ModelFile) -> Any:
     # By its name: looking for the one that takes a path without `.onnx` loads them all, which takes 7 MiB and 20 ms.
     onnx = FrontEndManager().load_by_framework("onnx")
     graph = onnx.convert(onnx.load(source))
-    if not graph.outputs:  # which a search would have told of
+    if not graph.outputs:  # which a search would have reported
         raise RuntimeError("it holds no network")
     return graph
 

@@ -1,6 +1,6 @@
 """A classifier and a U-Net as one runtime: the U-Net runs only on slices where the classifier may see liver.
 
-What is told of a slice depends on that slice alone: whether the U-Net looks hangs on its own logits (`fusion`), and the
+The answer for a slice depends on that slice alone: whether the U-Net looks hangs on its own logits (`fusion`), and the
 rows where it does are gathered into batches of their own, whose answers no other row changes. Knows nothing about
 bundles: `backends` opens both networks.
 """

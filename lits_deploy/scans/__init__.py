@@ -164,4 +164,4 @@ READERS = {
     "dicom": "lits_deploy.scans.dicom",
     "nifti": "lits_deploy.scans.nifti",
 }
-"""Kind → module that reads it: workers are told its name with each file."""
+"""Kind → module that reads it: workers get its name with each file."""

@@ -4,7 +4,7 @@
     HU     of the values that a file in HU holds, before the window cuts them off; pictures have none
 
 One slice in four is looked at, on a grid of about 32×32 of its points: series are compared (`lits_deploy.drift`), and a
-series has many slices. Which ones is told by the checksum of their pixels, so a slice is looked at in every run or in
+series has many slices. Which ones follows from the checksum of their pixels, so a slice is looked at in every run or in
 none, whatever comes before it. Runs in the decode workers, and is as light; knows nothing about files.
 """
 

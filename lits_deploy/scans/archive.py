@@ -76,15 +76,15 @@ class Archive:
     def members(self) -> Iterator[ZipMember]:
         """All files in it but hidden ones; of several with one name the first, as a failure."""
         names = Counter(info.filename for info in self._infos)
-        told = set()
+        seen = set()
         for number, info in enumerate(self._infos):
             parts = PurePosixPath(info.filename).parts
             hidden = any((part.startswith(".") and part != "..") or part == _SKIPPED for part in parts)
-            if info.filename.endswith("/") or hidden or info.filename in told:
+            if info.filename.endswith("/") or hidden or info.filename in seen:
                 continue
             reason = _doubt(info)
             if names[info.filename] > 1:
-                told.add(info.filename)
+                seen.add(info.filename)
                 reason = f"{names[info.filename]} files of this name in the zip"
             yield ZipMember(number, label(info.filename), info.file_size, reason)
 

@@ -4,7 +4,7 @@ The order is the file system's: the ledger sorts by path, so that a folder of a 
 Hidden files and folders are skipped, and so is the output folder. Symbolic links that stay below the roots are
 followed, but every folder is walked once: under its real name if that lies below a root, else under its first link; so
 loops end. A link that leads out of the roots is a failed row, unless links are to be followed. Roots may be links.
-The kind is told by the suffix or, where that leaves it open, by the first bytes (`scans.kinds`). A zip is a folder,
+The kind follows from the suffix or, where that leaves it open, from the first bytes (`scans.kinds`). A zip is a folder,
 listed and never unpacked (`scans.archive`).
 Knows nothing about whether the files are whole.
 """
@@ -36,7 +36,7 @@ UNFINISHED = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", 
 @dataclass
 class Discovery:
     """Walks the roots when iterated; `others` counts the files that are not scans, by suffix where it is a common one
-    (`kinds.told`; `DICOMDIR` by name).
+    (`kinds.common_suffix`; `DICOMDIR` by name).
 
     roots: files and folders as the user named them; skip: folders never walked into (the output folder).
     only: names directly below the roots that are looked at, None: all. unfinished: ends of names, in lower case, of
@@ -221,7 +221,7 @@ class Discovery:
             yield ScanRecord(container, UNREADABLE, 0, f"the file cannot be read ({_why(error)})", unlisted=True)
         else:
             if not some:
-                self.others[kinds.told(suffix)] += 1
+                self.others[kinds.common_suffix(suffix)] += 1
 
     def _record(self, path: str, kind: str) -> ScanRecord:
         relative = self._relative(path)

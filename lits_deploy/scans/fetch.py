@@ -85,9 +85,9 @@ class Fetch:
             if version not in (None, reader.version):
                 raise SliceError("the file has changed since it was listed" if member is None else CHANGED)
             if member is None:
-                return reader.size, _told(_pieces(reader))
+                return reader.size, _checked(_pieces(reader))
             archive = self._archive(url, reader)
-            return archive.size(member), _told(archive.pieces(member))
+            return archive.size(member), _checked(archive.pieces(member))
         except (OSError, StorageError) as error:
             raise SliceError(why_not(error)) from error
 
@@ -133,7 +133,7 @@ def _pieces(reader: ObjectReader) -> Iterator[bytes]:
         yield piece
 
 
-def _told(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _checked(pieces: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from pieces
     except (OSError, StorageError) as error:

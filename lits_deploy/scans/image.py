@@ -51,7 +51,7 @@ def load_slice(source: Path | bytes, contract: InputContract) -> Slice:
 
 
 def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
-    """The one slice of a PNG or JPEG (`scans.Reader`); empty pictures and masks are withheld (`scans.gates`)."""
+    """The one slice of a PNG or JPEG (`scans.Reader`); empty pictures and masks are excluded (`scans.gates`)."""
     return Scan(series=None, window="unverified", frames=_frames(data, contract, headers_only))
 
 
@@ -158,7 +158,7 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def gated(pixels: Slice, index: int = 0) -> Frame:
-    """The frame of a picture uint8 [1, S, S] as the network takes it, withheld where it is no CT slice (`gates`)."""
+    """The frame of a picture uint8 [1, S, S] as the network takes it, excluded where it is no CT slice (`gates`)."""
     doubt = grey_doubt(pixels[0])
     return Frame(index=index, pixels=None if doubt else pixels, excluded=doubt)
 

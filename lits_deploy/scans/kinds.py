@@ -95,7 +95,7 @@ def suffix_of(name: str) -> str:
     return ".nii.gz" if suffix == ".gz" and stem.lower().endswith(".nii") else suffix
 
 
-def told(suffix: str) -> str:
+def common_suffix(suffix: str) -> str:
     """The suffix where it is that of a common type of file, else OTHER: what follows the last dot of a name may be a
     patient (`CT.DOE^JANE_1957-03-12`), bytes that are no text, or an escape sequence."""
     common = suffix in OTHER_SUFFIXES or suffix in UNREAD_SUFFIXES or suffix in _FURTHER_SUFFIXES

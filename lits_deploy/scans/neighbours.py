@@ -53,7 +53,7 @@ def in_file(frames: Iterable[Frame], headers: Iterable[Frame], channels: int) ->
 
     headers: of the same frames, which `series.arrange` puts in order, whatever theirs in the file. A frame comes when
     the last of its neighbours has; memory holds those that others wait for: of a file in order `channels`, no more.
-    Frames that are withheld stay as they are.
+    Frames that are excluded stay as they are.
     """
     facts = [SliceFacts(path="", index=frame.index, header=frame.header) for frame in headers]
     channels_of: dict[int, Sequence[int]] = {}

@@ -3,7 +3,7 @@
 nibabel reads the header (NIfTI-1 and -2, both byte orders). Voxels are taken here, slice by slice as they lie in the
 file, so that memory does not grow with the volume and a gzip bomb ends where the header's own size does; only a volume
 whose axial axis is not the slowest is inflated whole, up to MOST_WHOLE.
-A NIfTI header names no modality: what is no CT in HU (masks, label maps, MR) is told by `scans.gates`. Where it does
+A NIfTI header names no modality: what is no CT in HU (masks, label maps, MR) is found by `scans.gates`. Where it does
 not say how the voxels lie (no form code, or the unit matrix, as in LiTS volumes 28 to 47) the slices are excluded: an
 abdomen turned by 180° looks like one, and a network answers it all the same. `lits-deploy data prepare` tells by the
 pixels, with a liver mask. Where qform and sform both say it and disagree, the slices are excluded unless the user says

@@ -132,9 +132,9 @@ class ObjectDiscovery:
                 try:
                     yield from self._folder(folder, entries.result(), stack)
                 except (OSError, StorageError) as error:
-                    told = why(error)
+                    reason = why(error)
                     name = f"{self._relative(folder)}/"
-                    yield partial(self._not_listed, name, f"the folder cannot be listed ({told})", told)
+                    yield partial(self._not_listed, name, f"the folder cannot be listed ({reason})", reason)
 
     def _entries(self, folder: str) -> list[FolderEntry]:
         return list(self._store.entries(folder[1:]))
@@ -203,7 +203,7 @@ class ObjectDiscovery:
             yield ScanRecord(of.path, UNREADABLE, 0, why_not(error), unlisted=True)
         else:
             if not some:
-                self.others[kinds.told(kinds.suffix_of(of.path))] += 1
+                self.others[kinds.common_suffix(kinds.suffix_of(of.path))] += 1
             if not some and of.named:
                 yield ScanRecord(of.path, UNREADABLE, 0, why_none(of.path))
 

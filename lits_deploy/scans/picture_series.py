@@ -1,4 +1,4 @@
-"""Which pictures belong together, and in which order: told by their paths, since a picture has no header.
+"""Which pictures belong together, and in which order: parsed from their paths, since a picture has no header.
 
     volume-009_0002.jpg, volume-009_0004.jpg   one series of their folder, slices 2 and 4
     volume-009_0002 (1).jpg                    slice 2 once more, where volume-009_0002.jpg lies beside it

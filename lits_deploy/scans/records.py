@@ -58,7 +58,7 @@ def by_suffix(suffix: str, name: str) -> kinds.Content | None:
 
 def counted_as(content: kinds.Content, suffix: str) -> str:
     """Under which name a file that is no scan is counted."""
-    return "DICOMDIR" if content.kind == kinds.DICOMDIR else kinds.told(suffix)
+    return "DICOMDIR" if content.kind == kinds.DICOMDIR else kinds.common_suffix(suffix)
 
 
 def why_none(name: str) -> str:

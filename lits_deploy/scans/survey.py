@@ -39,7 +39,7 @@ class SeriesSurvey:
 
     @property
     def order(self) -> str:
-        """What told the order of its slices; of a picture all that is known is its name."""
+        """What gave the order of its slices; of a picture all that is known is its name."""
         if self.volume.by != "instance number":
             return self.volume.by
         return {"picture": "name", "nifti": "index"}.get(self.series.kind, self.volume.by)
@@ -47,7 +47,7 @@ class SeriesSurvey:
     def to_json(self, *, identify: bool = False) -> dict[str, Any]:
         """Plain values; nothing that names a patient, unless asked."""
         series, geometry, steps = self.series, self.volume.geometry, self.volume.steps
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "part": self.volume.name,
             "kind": series.kind,
             "modality": series.modality,
@@ -70,13 +70,13 @@ class SeriesSurvey:
             "failed": dict(self.failed.most_common()),
         }
         if identify:
-            told |= {"path": self.path, "identifiers": dict(series.identifiers)}
-        return told
+            document |= {"path": self.path, "identifiers": dict(series.identifiers)}
+        return document
 
 
 @dataclass
 class _Files:
-    """The files of one series UID (or folder): of each slice, or failed file, what is told, why not, and its header."""
+    """The files of one series UID (or folder): of each slice, or failed file, its facts, why not, and its header."""
 
     facts: list[SliceFacts] = field(default_factory=list)
     reasons: list[str | None] = field(default_factory=list)
@@ -97,7 +97,7 @@ class _Files:
 
 
 class Survey:
-    """Collects what is told of files, one after the other and in any order. others: files that are no scans."""
+    """Collects the headers of files, one after the other and in any order. others: files that are no scans."""
 
     def __init__(self) -> None:
         self._series: defaultdict[tuple[str, str], _Files] = defaultdict(_Files)
@@ -184,7 +184,7 @@ class Survey:
 
     def to_json(self, *, identify: bool = False) -> dict[str, Any]:
         """Plain values; nothing that names a patient or a file, unless asked."""
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "files": self.files,
             "slices": self.slices,
             "copies": self.copies,
@@ -203,5 +203,5 @@ class Survey:
             "others": dict(self.others.most_common()),
         }
         if identify:
-            told["failed_paths"] = {reason: sorted(paths) for reason, paths in sorted(self.failed_paths.items())}
-        return told
+            document["failed_paths"] = {reason: sorted(paths) for reason, paths in sorted(self.failed_paths.items())}
+        return document

@@ -144,7 +144,7 @@ def _segments(algorithm: Algorithm) -> list[Any]:
         ("Lesion", sct.MorphologicallyAbnormalStructure, sct.Lesion, [sct.Liver], "lesions of the liver", RED),
     )
     segments = []
-    for number, (label, category, what, regions, words, colour) in enumerate(described, start=1):
+    for number, (label, category, what, regions, description, colour) in enumerate(described, start=1):
         segment = SegmentDescription(
             segment_number=number,
             segment_label=label,
@@ -154,7 +154,7 @@ def _segments(algorithm: Algorithm) -> list[Any]:
             algorithm_identification=identification,
             anatomic_regions=regions,
         )
-        segment.SegmentDescription = words
+        segment.SegmentDescription = description
         segment.RecommendedDisplayCIELabValue = list(colour)
         segments.append(segment)
     return segments

@@ -81,7 +81,7 @@ def _header(kind: Any) -> Any:
 
 
 def _packed(header: Any, labels: Labels) -> bytes:
-    """The file's bytes, the same for the same labels: gzip is told neither name nor time."""
+    """The file's bytes, the same for the same labels: gzip gets neither name nor time."""
     header["vox_offset"] = len(header.binaryblock) + 4
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as stream:

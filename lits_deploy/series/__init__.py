@@ -44,7 +44,7 @@ class Arranged:
     slices: without copies, in order; coordinates: what orders each, None for one that lacks it. copies: copy →
     original, of these slices. failed: files without slices. patient: its id, or empty. variant: tells apart the
     geometries under one series UID. part, parts: the n-th volume of so many of one geometry; label: what tells it from
-    the others (`acquisition 1`). by: what told the order. doubts: for people, what cannot be told.
+    the others (`acquisition 1`). by: what gave the order. doubts: for people, what stays unknown.
     neighboured: a slice's neighbours are those before and after it; else it has none but itself.
     """
 
@@ -106,8 +106,8 @@ def arrange(facts: Sequence[SliceFacts], *, named: bool = True, by_folder: bool 
                 doubts.append("slices of one SOP instance UID differ")
             if order.astray:
                 doubts.append(f"{order.by} missing in {order.astray} of {len(order.indices)} slices")
-            told = order.by != "name" or (named and _numbered(facts, order.indices))
-            if not told and len(order.indices) > 1:
+            has_order = order.by != "name" or (named and _numbered(facts, order.indices))
+            if not has_order and len(order.indices) > 1:
                 doubts.append("nothing tells the order of its slices")
             found.append(
                 Arranged(
@@ -124,7 +124,7 @@ def arrange(facts: Sequence[SliceFacts], *, named: bool = True, by_folder: bool 
                     by=order.by,
                     steps=steps_of(positions),
                     doubts=tuple(doubts),
-                    neighboured=told and not part.doubtful,
+                    neighboured=has_order and not part.doubtful,
                 )
             )
     return found

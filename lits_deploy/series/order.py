@@ -38,7 +38,7 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Ordered:
-    """Slices (indices) from first to last. by: what told it; coordinates: of each, None where only names tell.
+    """Slices (indices) from first to last. by: what gave it; coordinates: of each, None where only names tell.
 
     astray: slices at the end that lack what orders the others.
     """

@@ -17,7 +17,7 @@ from lits_deploy.series.facts import CRITERIA, SliceFacts, SliceHeader, Value
 from lits_deploy.series.order import GAP, SAME_MM, ordered, repeats, steps_of
 
 _DAY = 86400.0
-_LEAST = 4  # slices of a phase that is told by nothing but its turns in space
+_LEAST = 4  # slices of a phase that is known by nothing but its turns in space
 
 
 @dataclass(frozen=True, kw_only=True)

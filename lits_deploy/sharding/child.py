@@ -16,10 +16,10 @@ from lits_deploy.machine import import_path
 _BOOT = """
 import json, os, sys
 stream = os.fdopen(os.dup(0), "rb")
-told = json.loads(stream.readline())
-sys.path[:] = told["import_path"]
+document = json.loads(stream.readline())
+sys.path[:] = document["import_path"]
 from {} import main
-main(told, stream)
+main(document, stream)
 """
 _STDERR_KEPT = 4096
 _END_S, _LEAVE_S = 5.0, 1.0

@@ -69,7 +69,7 @@ class Devices:
         self._wakeup.wake()
 
     def wait(self, seconds: float) -> list[Event]:
-        """What children have said since. Raises UserError where one cannot work at all, as what it was told is wrong
+        """What children have said since. Raises UserError where one cannot work at all, as what it was given is wrong
         for all of them."""
         with selectors.DefaultSelector() as waited:
             waited.register(self._wakeup, selectors.EVENT_READ)

@@ -47,8 +47,8 @@ class Said(NamedTuple):
 
 def key_of(record: JobRecord) -> str:
     """Of what headers say to this version, under these options and this salt."""
-    told = [__version__, record.mark, record.base, record.options["reading"]]
-    return sha256_bytes(canonical_json(told).encode())[:12]
+    parts = [__version__, record.mark, record.base, record.options["reading"]]
+    return sha256_bytes(canonical_json(parts).encode())[:12]
 
 
 def write(stream: IO[bytes], rows: list[Said]) -> None:

@@ -50,43 +50,43 @@ def read_headers(
     on_file: Callable[[int], None],
     keep: Callable[[list[Said]], None],
 ) -> None:
-    """Have `staging` told all that it has not been told yet.
+    """Have `staging` get the headers that it has not got yet.
 
     on_file: called with the number of files so far. keep: keeps what headers have said, for a planning that does not
     end. Raises KeyboardInterrupt when asked to stop.
     """
-    told = 0
+    count = 0
 
     def note(some: Iterable[PlannedFile]) -> Iterator[int]:
-        nonlocal told
+        nonlocal count
         some = iter(some)
         while lot := list(islice(some, _LOT)):
-            staging.tell(lot)
-            told += len(lot)
-            on_file(told)
+            staging.add_parsed(lot)
+            count += len(lot)
+            on_file(count)
             yield from (one.id for one in lot)
             if stop.requested:
                 raise KeyboardInterrupt
 
     while staging.settle():
         if recalled := staging.recalled():
-            told += recalled
+            count += recalled
             continue
         pictures = (DecodeJob.of(row, real_path) for row in staging.unread(pictures=True))
-        deque(note(_told(naming, job, None, [Frame(index=0)], None) for job in pictures), maxlen=0)
+        deque(note(_planned_file(naming, job, None, [Frame(index=0)], None) for job in pictures), maxlen=0)
         others = (DecodeJob.of(row, real_path, headers=True) for row in staging.unread(pictures=False))
         if (first := next(others, None)) is not None:
             with open_reader() as read:
                 answers = read(chain((first,), others))
                 _keep(
-                    note(_told(naming, end.job, end.series, frames, end.reason) for end, frames in answers),
+                    note(_planned_file(naming, end.job, end.series, frames, end.reason) for end, frames in answers),
                     staging,
                     keep,
                 )
 
 
 def _keep(ids: Iterator[int], staging: Staging, keep: Callable[[list[Said]], None]) -> None:
-    """Keep what has been told of these, piece by piece; of the last ones, too, whatever ends it."""
+    """Keep what the headers of these say, piece by piece; of the last ones, too, whatever ends it."""
     piece: list[int] = []
     try:
         for one in ids:
@@ -101,7 +101,7 @@ def _keep(ids: Iterator[int], staging: Staging, keep: Callable[[list[Said]], Non
         raise
 
 
-def _told(
+def _planned_file(
     naming: Naming, job: DecodeJob, series: SeriesHeader | None, frames: list[Frame], failure: str | None
 ) -> PlannedFile:
     header = naming.header(job, series)

@@ -45,8 +45,8 @@ FIXED = (
 
 def to_json(options: ClassifyOptions) -> dict[str, Any]:
     """What a job fixes, as plain values."""
-    told = {name: getattr(options, name) for name in FIXED}
-    return {**told, "reading": asdict(options.reading)}
+    fixed = {name: getattr(options, name) for name in FIXED}
+    return {**fixed, "reading": asdict(options.reading)}
 
 
 def options_of(record: JobRecord, own: ClassifyOptions) -> ClassifyOptions:
@@ -54,13 +54,13 @@ def options_of(record: JobRecord, own: ClassifyOptions) -> ClassifyOptions:
 
     Raises OutputError for options of a newer version.
     """
-    told = dict(record.options)
-    if unknown := sorted(set(told) ^ set(FIXED)):
+    fixed = dict(record.options)
+    if unknown := sorted(set(fixed) ^ set(FIXED)):
         raise OutputError(f"The job was planned by another lits-deploy ({unknown[0]}).", fix="use one version for all")
-    told["reading"] = Reading(**told["reading"])
-    if told["runtime"] == "auto":
-        told["runtime"] = own.runtime
-    return replace(own, **told)
+    fixed["reading"] = Reading(**fixed["reading"])
+    if fixed["runtime"] == "auto":
+        fixed["runtime"] = own.runtime
+    return replace(own, **fixed)
 
 
 def check_fixed(record: JobRecord, own: ClassifyOptions) -> None:

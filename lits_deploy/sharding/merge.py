@@ -34,7 +34,7 @@ from lits_deploy.pipeline.options import ClassifyOptions, Progress, RunSummary
 from lits_deploy.pipeline.record import RunEffort, StartTimes
 from lits_deploy.segmentation.run import MaskBook, SegmentSummary, check_masks
 from lits_deploy.sharding.job_folder import JobFolder
-from lits_deploy.sharding.merge_run import MergeRun, opened, told_of, warnings_of
+from lits_deploy.sharding.merge_run import MergeRun, merge_json, opened, warnings_of
 from lits_deploy.sharding.merged_pictures import page_of_shards
 from lits_deploy.sharding.plan_listing import PlannedListing
 from lits_deploy.sharding.published import PublishedShard, agree, damaged, let_go, manifest_of, read_all
@@ -146,7 +146,7 @@ def merge(
         # Results.
         missing = [entry for entry in record.live if entry.number not in shards]
         failures = job.failures(missing)
-        told = told_of(record, shards, wanted, [entry.number for entry in missing], agreement)
+        document = merge_json(record, shards, wanted, [entry.number for entry in missing], agreement)
         summary = conclude(
             run,
             intake,
@@ -157,7 +157,7 @@ def merge(
                 slices=merged.slices,
                 seconds=session.ended_files - session.begun_files,
                 warnings=list(warnings_of(agreement)),
-                more={"merged": told},
+                more={"merged": document},
             ),
             incomplete=asked.incomplete if missing else None,
         )

@@ -24,14 +24,14 @@ from lits_deploy.sharding.published import PublishedShard, ShardConsensus
 
 @dataclass(frozen=True, kw_only=True)
 class MergeRun(RunContext):
-    """A run whose answers come from shards. told: what those were computed with."""
+    """A run whose answers come from shards. runtime_info: what those were computed with."""
 
-    told: RuntimeInfo
+    runtime_info: RuntimeInfo
 
     @property
     def info(self) -> RuntimeInfo:
         """As the shards' ledgers have it."""
-        return self.told
+        return self.runtime_info
 
 
 def opened(
@@ -59,11 +59,11 @@ def opened(
         naming=Naming(names=names_of(options)),
         decoding=stack.enter_context(Decoding(settings, hooks.stop, start=False)),
         hooks=hooks,
-        told=agreement.info,
+        runtime_info=agreement.info,
     )
 
 
-def told_of(
+def merge_json(
     record: JobRecord,
     shards: Mapping[int, PublishedShard],
     wanted: Sequence[PublishedShard],
@@ -73,12 +73,12 @@ def told_of(
     """What run.json says of the shards. answered_on: each kind of machine once, with what it answered."""
     machines: dict[tuple[Any, ...], dict[str, Any]] = {}
     for one in shards.values():
-        info = one.told.info
+        info = one.record.info
         key = one.ran["machine"], info.name, info.version, info.device
         names = ("machine", "runtime", "version", "device")
         each = machines.setdefault(key, {**dict(zip(names, key, strict=True)), "shards": 0, "seconds": 0.0})
         each["shards"] += 1
-        each["seconds"] = round(each["seconds"] + one.told.seconds, 3)
+        each["seconds"] = round(each["seconds"] + one.record.seconds, 3)
     return {
         "job": record.id,
         "generation": record.generation,

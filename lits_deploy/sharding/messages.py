@@ -42,13 +42,13 @@ class Start:
         return {**own, "options": _plain(self.options), "record": record, "cores": list(self.cores)}
 
     @classmethod
-    def from_json(cls, told: Mapping[str, Any]) -> Start:
+    def from_json(cls, fields: Mapping[str, Any]) -> Start:
         """What `to_json` gave."""
-        given = {name: told[name] for name in _PLAIN}
+        given = {name: fields[name] for name in _PLAIN}
         record = (
-            None if told["record"] is None else JobRecord.from_bytes(json.dumps(told["record"]).encode(), "the job")
+            None if fields["record"] is None else JobRecord.from_bytes(json.dumps(fields["record"]).encode(), "the job")
         )
-        return cls(**given, options=_options(told["options"]), record=record, cores=tuple(told["cores"]))
+        return cls(**given, options=_options(fields["options"]), record=record, cores=tuple(fields["cores"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +62,13 @@ class ShardRequest:
 
 
 def _plain(options: ClassifyOptions) -> dict[str, Any]:
-    told = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
-    return {**told, "salt": {"key": options.salt.hex()} if isinstance(options.salt, bytes) else options.salt}
+    document = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    return {**document, "salt": {"key": options.salt.hex()} if isinstance(options.salt, bytes) else options.salt}
 
 
-def _options(told: Mapping[str, Any]) -> ClassifyOptions:
-    paths = {name: told[name] and Path(told[name]) for name in ("salt_file", "ledger", "engine_cache")}
-    lists = {name: tuple(told[name]) for name in ("formats", "ignore")}
-    salt = told["salt"]
+def _options(document: Mapping[str, Any]) -> ClassifyOptions:
+    paths = {name: document[name] and Path(document[name]) for name in ("salt_file", "ledger", "engine_cache")}
+    lists = {name: tuple(document[name]) for name in ("formats", "ignore")}
+    salt = document["salt"]
     key = bytes.fromhex(salt["key"]) if isinstance(salt, dict) else salt
-    return ClassifyOptions(**{**told, **paths, **lists, "salt": key, "reading": Reading(**told["reading"])})
+    return ClassifyOptions(**{**document, **paths, **lists, "salt": key, "reading": Reading(**document["reading"])})

@@ -172,9 +172,9 @@ def _planned(
                 numbered = [PlannedRow(number, *row[1:]) for row in rows]
                 added.append(_entry(numbered, writer.add(numbered)))
         if again or added:
-            told = [generation, [(there[number].number, there[number].digest) for number in again]]
-            told.append([(entry.number, entry.digest) for entry in added])
-            name = f"plan/{sha256_bytes(canonical_json(told).encode())[:16]}.parquet"
+            content = [generation, [(there[number].number, there[number].digest) for number in again]]
+            content.append([(entry.number, entry.digest) for entry in added])
+            name = f"plan/{sha256_bytes(canonical_json(content).encode())[:16]}.parquet"
             file.put(name)
             added = [replace(entry, plan=name) for entry in added]
             for number in again:

@@ -89,5 +89,5 @@ def check_same(before: JobRecord, now: JobRecord, where: str) -> None:
         if what == "options":
             what = next(name for name in sorted({*there, *here}) if there.get(name) != here.get(name))
             there, here = there.get(what), here.get(what)
-        told = f"{what} {short(there)} there, {short(here)} now"
-        raise OutputError(f"{where} holds another plan ({told}).", fix="--out elsewhere, or as it was planned")
+        difference = f"{what} {short(there)} there, {short(here)} now"
+        raise OutputError(f"{where} holds another plan ({difference}).", fix="--out elsewhere, or as it was planned")

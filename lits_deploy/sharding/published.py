@@ -34,7 +34,7 @@ IDENTITY = "identity"
 _FETCHERS = 8
 _NOTES = (IDENTITY, SHARD, RAN, PICTURES)
 _SHOWN = 8
-_WORDS = {"processor": "class of processor", "gpu": "GPU", "engine": "TensorRT engine", "device": "kind of device"}
+_LABELS = {"processor": "class of processor", "gpu": "GPU", "engine": "TensorRT engine", "device": "kind of device"}
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class PublishedShard:
     entry: ShardEntry
     path: Path
     identity: Mapping[str, Any]
-    told: ShardRecord
+    record: ShardRecord
     ran: Mapping[str, Any]
     pictures: str | None
 
     @cached_property
     def answered_by(self) -> dict[str, Any]:
         """What has to be equal."""
-        return {**self.identity, **self.told.hardware}
+        return {**self.identity, **self.record.hardware}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class ShardConsensus:
     @property
     def info(self) -> RuntimeInfo:
         """What answered; `mixed` where that differs."""
-        info, mixed = self.first.told.info, self.mixed
+        info, mixed = self.first.record.info, self.mixed
         return replace(
             info,
             name=MIXED if "runtime" in mixed else info.name,
@@ -110,7 +110,7 @@ def read(job: JobFolder, record: JobRecord, entry: ShardEntry, path: Path) -> Pu
     """A shard that is done. path: of its ledger here. Raises OutputError as `read_all`."""
     try:
         notes = notes_of(path, _NOTES)
-        identity, told = dict(json.loads(notes[IDENTITY])), ShardRecord.from_text(notes[SHARD])
+        identity, shard_record = dict(json.loads(notes[IDENTITY])), ShardRecord.from_text(notes[SHARD])
         ran = json.loads(notes[RAN])
         _ = identity["artifact"], ran["machine"], ran["first"], ran["last"]
     except OtherSchema as error:
@@ -119,18 +119,18 @@ def read(job: JobFolder, record: JobRecord, entry: ShardEntry, path: Path) -> Pu
         raise damaged(job, entry, str(error) if isinstance(error, LedgerDamage) else "without its notes") from error
     own = {"bundle": record.bundle, "contract": record.contract, "artifact": record.artifact or identity["artifact"]}
     differs = next((name for name, value in own.items() if identity.get(name) != value), None)
-    if differs is None and (told.job, told.digest) != (record.id, entry.digest):
+    if differs is None and (shard_record.job, shard_record.digest) != (record.id, entry.digest):
         differs = "plan"
     if differs is not None:
         raise OutputError(
             f"Shard {entry.number} in {job.location} was answered for another {differs}.",
             fix=f"remove {entry.ledger} from it, and do the shard again",
         )
-    return PublishedShard(entry, path, identity, told, ran, notes.get(PICTURES))
+    return PublishedShard(entry, path, identity, shard_record, ran, notes.get(PICTURES))
 
 
 def hardware_there(job: JobFolder, entry: ShardEntry) -> Mapping[str, str | None] | None:
-    """What a shard that is done and lies on this machine was answered on, so that more of it can be told alike; None
+    """What a shard that is done and lies on this machine was answered on, so that the rest can be answered alike; None
     where that is not known."""
     path = job.here(entry)
     try:
@@ -141,11 +141,11 @@ def hardware_there(job: JobFolder, entry: ShardEntry) -> Mapping[str, str | None
 
 def differs(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> str:
     """In what, in words."""
-    return _in_words(_differing(one, other))
+    return _labels(_differing(one, other))
 
 
 def has_failed(path: Path) -> bool:
-    """Whether a shard's ledger has files that failed; one that cannot be read has none that can be told."""
+    """Whether a shard's ledger has files that failed; one that cannot be read has none that are known."""
     with suppress(sqlite3.Error), closing(sqlite3.connect(check.at_rest(path), uri=True)) as db:
         return db.execute("SELECT 1 FROM file WHERE status = ? LIMIT 1", (FAILED,)).fetchone() is not None
     return False
@@ -207,10 +207,10 @@ def agree(found: Sequence[PublishedShard], where: str, *, allow_mixed: bool = Fa
     }
     if odd and not allow_mixed:
         numbers, (names, *_) = list(odd), list(odd.values())
-        told = ", ".join(map(str, numbers[:_SHOWN])) + (" …" if len(numbers) > _SHOWN else "")
+        shown = ", ".join(map(str, numbers[:_SHOWN])) + (" …" if len(numbers) > _SHOWN else "")
         raise OutputError(
-            f"{len(odd):,} of the {len(found):,} shards in {where} were answered on another {_in_words(names)} than the"
-            f" others ({told}).",
+            f"{len(odd):,} of the {len(found):,} shards in {where} were answered on another {_labels(names)} than the"
+            f" others ({shown}).",
             fix="remove their files from its folder shards and do them again like the others; or --allow-mixed",
         )
     return ShardConsensus(first=first, odd=odd)
@@ -220,5 +220,5 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, .
     return tuple(name for name in sorted({*one, *other}) if one.get(name) != other.get(name))
 
 
-def _in_words(names: Sequence[str]) -> str:
-    return ", ".join(_WORDS.get(name, name) for name in names)
+def _labels(names: Sequence[str]) -> str:
+    return ", ".join(_LABELS.get(name, name) for name in names)

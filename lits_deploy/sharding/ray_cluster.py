@@ -66,14 +66,14 @@ class RayCluster:
 
         command: starts the process that drives Ray, in place of ours.
         """
-        self._told = {"start": start.to_json(), "address": address, "cpu_workers": cpu_workers}
+        self._setup = {"start": start.to_json(), "address": address, "cpu_workers": cpu_workers}
         self._command = command
         self._busy: set[str] = set()
         self._wakeup = Wakeup()
         self._driver: Child | None = None
 
     def __enter__(self) -> RayCluster:
-        self._driver = Child(self._told, self._command or command("lits_deploy.sharding.ray_driver"))
+        self._driver = Child(self._setup, self._command or command("lits_deploy.sharding.ray_driver"))
         return self
 
     def __exit__(

@@ -61,7 +61,7 @@ class RayConnection:
         try:
             self._init(ray, address)
         except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError and more, in paragraphs
-            raise _in_words(error, address) from error
+            raise _user_error(error, address) from error
         finally:
             late.cancel()
         return ray
@@ -125,7 +125,7 @@ def _give_up(link: ParentLink, address: str | None) -> None:
     os._exit(exits.USER_ERROR)
 
 
-def _in_words(error: Exception, address: str | None) -> UserError:
+def _user_error(error: Exception, address: str | None) -> UserError:
     text = " ".join(f"{error} {error.__cause__ or ''}".split())
     where = "on this machine" if address in (None, "auto") else f"at {address}"
     if "authentication" in text.lower() or "RAY_AUTH" in text:

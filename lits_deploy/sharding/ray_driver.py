@@ -36,7 +36,7 @@ from lits_deploy.sharding.ray_cargo import publish, rows_of, shipped
 from lits_deploy.sharding.ray_node import NodeWorker
 from lits_deploy.sharding.ray_slots import Slot, most_common, slots_of
 
-WAIT_S, LOOK_EVERY_S, TELL_EVERY_S = 0.2, 5.0, 1.0
+WAIT_S, LOOK_EVERY_S, POLL_EVERY_S = 0.2, 5.0, 1.0
 """Of the loop; of looking for nodes that have come; of asking workers where they are."""
 
 ALONE_S = 60.0
@@ -69,13 +69,13 @@ class ClusterWorker:
 class Driver:
     """The loop between the parent's messages and Ray's answers."""
 
-    def __init__(self, link: ParentLink, ray: Any, told: Mapping[str, Any]) -> None:
+    def __init__(self, link: ParentLink, ray: Any, setup: Mapping[str, Any]) -> None:
         self._link, self._ray = link, ray
-        start = Start.from_json(told["start"])
+        start = Start.from_json(setup["start"])
         assert start.job is not None
         self._job = JobFolder(start.job, endpoint=start.endpoint)
         self._record = self._job.read()
-        self._cpu_workers = told["cpu_workers"]
+        self._cpu_workers = setup["cpu_workers"]
         self._seen: dict[str, dict[str, str]] = {}
         self._kind: str | None = None
         for slot in slots_of(ray.nodes(), self._cpu_workers):
@@ -101,7 +101,7 @@ class Driver:
         self._members: dict[str, ClusterWorker] = {}
         self._losses: Counter[str] = Counter()
         self._left_alone: set[str] = set()
-        self._looked = self._told = 0.0
+        self._looked = self._polled = 0.0
         self._alone_since = monotonic()
         self._last_word: dict[str, Any] | None = None
 
@@ -128,7 +128,7 @@ class Driver:
             return
         member = self._members.get(message["give"])
         if member is None:
-            return  # it was lost meanwhile, and the parent has been told
+            return  # it was lost meanwhile, and the parent knows
         entry = self._record.shard(message["shard"])
         member.shard = entry.number
         member.doing = member.actor.do.remote(entry.number, asdict(entry), rows_of(self._job, entry))
@@ -158,10 +158,10 @@ class Driver:
 
     def _about(self, slot: Slot) -> dict[str, str]:
         """As `ray_connect.look_at`; a node that has answered well is asked once."""
-        told = self._seen.get(slot.node)
-        if told is None or "broken" in told:
-            told = self._seen[slot.node] = ray_connect.look_at(self._ray, slot.node, slot.machine)
-        return told
+        answer = self._seen.get(slot.node)
+        if answer is None or "broken" in answer:
+            answer = self._seen[slot.node] = ray_connect.look_at(self._ray, slot.node, slot.machine)
+        return answer
 
     def _kind_of(self, slot: Slot) -> str:
         """What decides how a worker there rounds, as far as it is known before it has joined."""
@@ -169,8 +169,8 @@ class Driver:
 
     def _prepare(self, member: ClusterWorker) -> None:
         start = replace(self._start, options=member.slot.options(self._start.options))
-        told = start.to_json()
-        member.shard, member.doing = None, member.actor.prepare.remote(told, self._bundles)
+        document = start.to_json()
+        member.shard, member.doing = None, member.actor.prepare.remote(document, self._bundles)
 
     def _hear(self) -> None:
         """Wait a moment for actors, and pass on what they say."""
@@ -241,16 +241,16 @@ class Driver:
                     continue  # `do` will say more
                 if progress is not None:
                     self._link.send(worker=member.slot.name, progress=progress)
-        if monotonic() - self._told > TELL_EVERY_S:
-            self._told = monotonic()
+        if monotonic() - self._polled > POLL_EVERY_S:
+            self._polled = monotonic()
             for member in busy:
                 if member.asked is None:
                     member.asked = member.actor.progress.remote()
 
 
-def main(told: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
+def main(setup: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
     """Serve until the parent closes the pipe."""
-    live_with(told["parent"])
+    live_with(setup["parent"])
     os.umask(0o077)
     session = ray_connect.RayConnection()
     ended = threading.Event()
@@ -259,7 +259,7 @@ def main(told: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
     code: int = exits.DONE
     try:
         with private.private():
-            Driver(link, session.connect(told["address"], link), told).run()
+            Driver(link, session.connect(setup["address"], link), setup).run()
     except SystemExit as error:
         code = exits.USER_ERROR if error.code else exits.DONE
     except BaseException as error:

@@ -105,15 +105,15 @@ class JobRecord:
     def from_bytes(cls, data: bytes, where: str) -> JobRecord:
         """What `to_json` gave, as it was written. Raises OutputError for anything else; where: for its message."""
         try:
-            told = json.loads(data)
-            if isinstance(schema := told["schema"], int) and schema > SCHEMA:
+            document = json.loads(data)
+            if isinstance(schema := document["schema"], int) and schema > SCHEMA:
                 raise OutputError(f"{where} was planned by a newer lits-deploy (schema {schema}).", fix="update this")
-            if told.pop("seal") != _seal(told):
+            if document.pop("seal") != _seal(document):
                 raise ValueError("not as it was written")
-            del told["schema"]
-            shards = tuple(ShardEntry(**entry) for entry in told.pop("shards"))
-            told |= {name: tuple(told[name]) for name in ("roots", "names", "tops", "mounts")}
-            record = cls(**told, shards=shards)
+            del document["schema"]
+            shards = tuple(ShardEntry(**entry) for entry in document.pop("shards"))
+            document |= {name: tuple(document[name]) for name in ("roots", "names", "tops", "mounts")}
+            record = cls(**document, shards=shards)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise OutputError(f"The job.json of {where} is damaged.", fix="plan anew with --out elsewhere") from error
         if [entry.number for entry in record.shards] != list(range(len(record.shards))):

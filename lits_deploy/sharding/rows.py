@@ -60,7 +60,7 @@ class PlannedRow(NamedTuple):
 
 
 class RowsDigest:
-    """What a shard is told by: of its rows in their order, less number and ctime, which say nothing of content."""
+    """What a shard is known by: of its rows in their order, less number and ctime, which say nothing of content."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()

@@ -198,12 +198,12 @@ def work_off(
 ) -> Outcome:
     """Have shards done by a crew, which has been entered; returns when nobody is at one any more.
 
-    files, before: for progress, as in `Scheduler.progress`. stop: ends it in good order. on_joined: told of every
+    files, before: for progress, as in `Scheduler.progress`. stop: ends it in good order. on_joined: called for every
     worker before it gets a shard; one of which it says why not gets none, and what it raises ends the work.
     Raises UserError where the crew cannot work at all.
     """
     scheduler, notes, seen = Scheduler(shards), dict[str, None](), set[str]()
-    begun, told, stopping = 0.0, 0.0, False
+    begun, reported, stopping = 0.0, 0.0, False
 
     def take(event: Event) -> None:
         nonlocal begun
@@ -250,8 +250,8 @@ def work_off(
                 if not crew.expected:
                     break
             now = monotonic()
-            if on_progress is not None and begun and now - told >= defaults.PROGRESS_EVERY_S:
-                told = now
+            if on_progress is not None and begun and now - reported >= defaults.PROGRESS_EVERY_S:
+                reported = now
                 on_progress(scheduler.progress(files, before, now - begun))
     finally:
         stop.wakes(None)

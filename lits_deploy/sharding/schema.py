@@ -22,7 +22,7 @@ CREATE TABLE gone (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE dirty (shard INTEGER PRIMARY KEY);
 CREATE TABLE stale (series TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE header (id INTEGER PRIMARY KEY, token TEXT, study TEXT, patient TEXT, info TEXT);
-CREATE TABLE told (id INTEGER PRIMARY KEY, header INTEGER, slices INTEGER, facts TEXT);
+CREATE TABLE parsed (id INTEGER PRIMARY KEY, header INTEGER, slices INTEGER, facts TEXT);
 CREATE TABLE unread (id INTEGER PRIMARY KEY, picture INTEGER);
 CREATE TABLE ordered (first INTEGER, rank INTEGER, id INTEGER, series TEXT, slices INTEGER)
 """
@@ -49,7 +49,7 @@ WHERE shard IN (SELECT shard FROM dirty) AND series IS NOT NULL AND id NOT IN (S
 _LOOKED_AT_AGAIN = "known.again OR known.series IS NULL OR (found.kind = 'picture' AND instr(found.path, ')'))"
 UNREAD = f"""
 INSERT INTO unread SELECT found.id, found.kind = 'picture' FROM found LEFT JOIN known ON known.id = found.id
-WHERE found.reason IS NULL AND NOT EXISTS (SELECT 1 FROM told WHERE told.id = found.id) AND (known.id IS NULL
+WHERE found.reason IS NULL AND NOT EXISTS (SELECT 1 FROM parsed WHERE parsed.id = found.id) AND (known.id IS NULL
     OR {_LOOKED_AT_AGAIN}
     OR (known.shard IN (SELECT shard FROM dirty) AND known.series IN (SELECT series FROM stale)))
 """
@@ -61,28 +61,28 @@ _NOT_KEPT = """NOT EXISTS
     (SELECT 1 FROM known WHERE known.id = {0}.id AND known.shard NOT IN (SELECT shard FROM dirty))"""
 SETTLE = (
     # The series of a file is another one.
-    "INSERT OR IGNORE INTO dirty SELECT known.shard FROM told JOIN known USING (id)"
-    " LEFT JOIN header ON header.id = told.header WHERE header.token IS NOT known.series",
+    "INSERT OR IGNORE INTO dirty SELECT known.shard FROM parsed JOIN known USING (id)"
+    " LEFT JOIN header ON header.id = parsed.header WHERE header.token IS NOT known.series",
     # A series has a file that the shard has not.
-    "INSERT OR IGNORE INTO stale SELECT token FROM told JOIN header ON header.id = told.header"
-    " LEFT JOIN known ON known.id = told.id"
+    "INSERT OR IGNORE INTO stale SELECT token FROM parsed JOIN header ON header.id = parsed.header"
+    " LEFT JOIN known ON known.id = parsed.id"
     " WHERE known.id IS NULL OR known.shard IN (SELECT shard FROM dirty)",
-    "INSERT OR IGNORE INTO stale SELECT known.series FROM told JOIN known USING (id)"
-    " LEFT JOIN header ON header.id = told.header WHERE header.token IS NOT known.series AND known.series IS NOT NULL",
+    "INSERT OR IGNORE INTO stale SELECT known.series FROM parsed JOIN known USING (id) LEFT JOIN header"
+    " ON header.id = parsed.header WHERE header.token IS NOT known.series AND known.series IS NOT NULL",
     "INSERT OR IGNORE INTO dirty SELECT shard FROM known WHERE series IN (SELECT series FROM stale)",
 )
-TOLD = f"""
-SELECT token, study, patient, info, told.id, path, 0, facts, NULL, NULL, slices
-FROM told JOIN header ON header.id = told.header JOIN found ON found.id = told.id
-WHERE {_NOT_KEPT.format("told")} ORDER BY token, told.id
+PARSED = f"""
+SELECT token, study, patient, info, parsed.id, path, 0, facts, NULL, NULL, slices
+FROM parsed JOIN header ON header.id = parsed.header JOIN found ON found.id = parsed.id
+WHERE {_NOT_KEPT.format("parsed")} ORDER BY token, parsed.id
 """
 ALONE = f"""
-INSERT INTO ordered SELECT id, 0, id, NULL, slices FROM told WHERE header IS NULL AND {_NOT_KEPT.format("told")}
+INSERT INTO ordered SELECT id, 0, id, NULL, slices FROM parsed WHERE header IS NULL AND {_NOT_KEPT.format("parsed")}
 UNION ALL SELECT id, 0, id, NULL, 0 FROM found WHERE reason IS NOT NULL AND {_NOT_KEPT.format("found")}
 """
 CARRIED = """
 INSERT INTO ordered SELECT min(id) OVER (PARTITION BY series), rank, id, series, slices FROM known
-WHERE series IS NOT NULL AND shard IN (SELECT shard FROM dirty) AND id NOT IN (SELECT id FROM told)
+WHERE series IS NOT NULL AND shard IN (SELECT shard FROM dirty) AND id NOT IN (SELECT id FROM parsed)
 """
 ORDERED = f"""
 SELECT first, 0, series, rank, path, {FILE}, slices FROM ordered JOIN found USING (id) ORDER BY first, rank, id
@@ -111,4 +111,4 @@ RECALLED = f"""
 SELECT found.id, token, study, patient, info, slices, facts FROM unread JOIN found USING (id)
 CROSS JOIN earlier ON earlier.path = found.path WHERE {_AS_READ} AND NOT unread.picture
 """
-SAID = f"SELECT {_SAID} FROM told JOIN found USING (id) LEFT JOIN header ON header.id = told.header WHERE told.id = ?"
+SAID = f"SELECT {_SAID} FROM parsed JOIN found USING (id) LEFT JOIN header h ON h.id = parsed.header WHERE found.id = ?"

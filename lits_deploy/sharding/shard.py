@@ -187,17 +187,17 @@ class _Finish:
         )
 
 
-def _publish(folder: Path, told: ShardRecord, copy: Path, publish: Callable[[Path], None]) -> None:
+def _publish(folder: Path, record: ShardRecord, copy: Path, publish: Callable[[Path], None]) -> None:
     """Raises OutputError where there is no room for it, here or there: the same command publishes what is done."""
     copy.unlink(missing_ok=True)
     with Ledger(folder) as ledger:
-        ledger.note(SHARD, told.to_text())
+        ledger.note(SHARD, record.to_text())
         ledger.copy_to(copy)
     try:
         publish(copy)
     except OSError as error:
         raise OutputError(
-            f"Shard {told.number} is done but cannot be published ({error.strerror or error}).",
+            f"Shard {record.number} is done but cannot be published ({error.strerror or error}).",
             fix="make room or get rights there; the same command then publishes it, with nothing done again",
         ) from error
 

@@ -54,11 +54,11 @@ class ShardRecord:
     @classmethod
     def from_text(cls, text: str) -> ShardRecord:
         """What `to_text` gave, here or by a version that wrote the same schema. Raises OtherSchema, ValueError."""
-        told = json.loads(text)
-        if told.pop("schema") != SCHEMA:
+        document = json.loads(text)
+        if document.pop("schema") != SCHEMA:
             raise OtherSchema("its record is of another version of lits-deploy")
-        told["info"] = RuntimeInfo(**{**told["info"], "providers": tuple(told["info"]["providers"])})
-        return cls(**told)
+        document["info"] = RuntimeInfo(**{**document["info"], "providers": tuple(document["info"]["providers"])})
+        return cls(**document)
 
 
 def hardware_of(info: RuntimeInfo) -> dict[str, str | None]:

@@ -237,10 +237,10 @@ class _SpreadWork:
             there: dict[str, Any] = json.loads(notes_of(ledger, [IDENTITY])[IDENTITY])
         except (LedgerDamage, KeyError, ValueError):
             return  # the merge says more
-        told = {"runtime": info["name"], "precision": info["precision"]}
-        told |= {"device": str(info["device"]).partition(":")[0], "bundle": spread.bundle.sha256}
-        if differing := [key for key in sorted(told) if there.get(key) != told[key]]:
-            what = "; ".join(f"{key} {str(there.get(key))[:12]} there, {told[key][:12]} now" for key in differing)
+        here = {"runtime": info["name"], "precision": info["precision"]}
+        here |= {"device": str(info["device"]).partition(":")[0], "bundle": spread.bundle.sha256}
+        if differing := [key for key in sorted(here) if there.get(key) != here[key]]:
+            what = "; ".join(f"{key} {str(there.get(key))[:12]} there, {here[key][:12]} now" for key in differing)
             raise OutputError(f"{spread.out} holds another run ({what}).", fix="--out elsewhere, or --overwrite")
 
     def _withdraw_failed(self) -> None:

@@ -5,7 +5,7 @@
     old      rows of an earlier plan's shards; known: the found files that are as one of these says
     earlier  what headers said to a planning that did not end
     dirty    shards of the earlier plan that count no more; stale: series whose order is to be settled anew
-    header, told   what headers say of files
+    header, parsed   what headers say of files
     ordered  files by series and rank: what the cut goes through
 
 Everything large is sorted by SQLite, which spills to disk, and gone through once. The database is a temporary one of
@@ -108,7 +108,7 @@ class Staging:
         self._db.execute(schema.SERIES_WITH_LOSSES)
 
     def settle(self) -> int:
-        """Follow what has been told so far; how many files' headers are to be read now (`unread`)."""
+        """Follow the headers so far; how many files' headers are to be read now (`unread`)."""
         before = -1 if self._count("known") else self._db.total_changes  # nothing to follow in a first plan
         while before != (now := self._db.total_changes):
             before = now
@@ -132,7 +132,7 @@ class Staging:
         rows = self._db.execute(schema.RECALLED).fetchmany
         count = 0
         while some := rows(_PAGE):
-            self.tell(
+            self.add_parsed(
                 PlannedFile(row[0], None if row[1] is None else HeaderRow._make(row[1:5]), row[5], row[6])
                 for row in some
             )
@@ -140,13 +140,13 @@ class Staging:
         return count
 
     def said(self, ids: Iterable[int]) -> list[Said]:
-        """What has been told of some files, to be recalled later."""
+        """What headers of some files say, to be recalled later."""
         return [Said._make(self._db.execute(schema.SAID, (one,)).fetchone()) for one in ids]
 
-    def tell(self, told: Iterable[PlannedFile]) -> None:
+    def add_parsed(self, files: Iterable[PlannedFile]) -> None:
         """Note what headers say."""
-        rows = ((one.id, self._header(one.header), one.slices, one.facts) for one in told)
-        self._db.executemany("INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?)", list(rows))
+        rows = ((one.id, self._header(one.header), one.slices, one.facts) for one in files)
+        self._db.executemany("INSERT OR REPLACE INTO parsed VALUES (?, ?, ?, ?)", list(rows))
 
     def _header(self, header: HeaderRow | None) -> int | None:
         if header is None:
@@ -159,10 +159,10 @@ class Staging:
         return self._headers[header]
 
     def order(self) -> None:
-        """All is told: put the files that go into new shards in the order of their series."""
+        """All headers are read: put the files that go into new shards in the order of their series."""
         self._db.execute(schema.ALONE)
         self._db.execute(schema.CARRIED)
-        for rows, volumes in by_token(self._db.execute(schema.TOLD), named=True):
+        for rows, volumes in by_token(self._db.execute(schema.PARSED), named=True):
             first, rank = min(row[4] for row in rows), dict[int, int]()
             for volume in volumes:
                 for i in (*volume.slices, *volume.failed):
@@ -216,7 +216,7 @@ class Staging:
 
     def failed(self) -> int:
         """How many files' headers could not be read."""
-        return int(self._db.execute("SELECT count(*) FROM told WHERE facts IS NULL").fetchone()[0])
+        return int(self._db.execute("SELECT count(*) FROM parsed WHERE facts IS NULL").fetchone()[0])
 
     def dirty(self) -> set[int]:
         """The earlier plan's shards that count no more."""

@@ -52,7 +52,7 @@ from lits_deploy.sharding.rows import PlannedRow, read_group
 from lits_deploy.sharding.shard import ShardSummary, ShardWork, answer, check_bundle, run_shard
 from lits_deploy.sharding.shard_record import hardware_of
 
-_TELL_EVERY_S = 0.25
+_REPORT_EVERY_S = 0.25
 
 
 class Worker:
@@ -122,9 +122,9 @@ class _Notes(logging.Handler):
         self._link.send(note=record.getMessage())
 
 
-def main(told: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
-    """Serve until the parent closes the pipe. told: a Start; stream: of the messages that follow."""
-    start = Start.from_json(told)
+def main(document: Mapping[str, Any], stream: IO[bytes]) -> NoReturn:
+    """Serve until the parent closes the pipe. document: a Start; stream: of the messages that follow."""
+    start = Start.from_json(document)
     die_with_parent()
     live_with(start.parent)
     os.umask(0o077)
@@ -154,16 +154,16 @@ def _serve(link: ParentLink, start: Start) -> NoReturn:
 
 
 def _do(link: ParentLink, worker: Worker, asked: ShardRequest) -> None:
-    told, said = 0.0, list[str]()
+    sent, said = 0.0, list[str]()
 
-    def tell(progress: Progress) -> None:
-        nonlocal told
-        if monotonic() - told >= _TELL_EVERY_S:
-            told = monotonic()
+    def report(progress: Progress) -> None:
+        nonlocal sent
+        if monotonic() - sent >= _REPORT_EVERY_S:
+            sent = monotonic()
             link.send(progress=asdict(progress))
 
     try:
-        done = worker.do(asked, RunHooks(stop=link.stop, on_progress=tell), said.append)
+        done = worker.do(asked, RunHooks(stop=link.stop, on_progress=report), said.append)
     except KeyboardInterrupt:  # asked to stop before its first file
         link.send(stopped=True)
         return

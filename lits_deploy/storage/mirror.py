@@ -88,8 +88,8 @@ class Mirror:
     def _known(self) -> dict[str, str]:
         """Names and hashes of what was put there."""
         try:
-            told = json.loads(self._note.read_bytes())
+            note = json.loads(self._note.read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
-        files: dict[str, str] = told["files"] if told.get("location") == self._store.location else {}
+        files: dict[str, str] = note["files"] if note.get("location") == self._store.location else {}
         return files

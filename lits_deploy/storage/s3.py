@@ -179,9 +179,9 @@ class ObjectReader(io.RawIOBase):
     def __init__(self, handle: Any, ask: Callable[[str, Callable[[], Any]], Any]) -> None:
         self._handle, self._ask, self._at = handle, ask, 0
         self._end, self._end_from = b"", 0
-        told = {str(key).lower(): value for key, value in handle.metadata().items()}
+        metadata = {str(key).lower(): value for key, value in handle.metadata().items()}
         self.size: int = handle.size()
-        self.etag = (told.get("etag") or told.get("last-modified") or b"").decode().strip('"')
+        self.etag = (metadata.get("etag") or metadata.get("last-modified") or b"").decode().strip('"')
 
     @property
     def version(self) -> int:

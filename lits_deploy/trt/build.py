@@ -147,7 +147,7 @@ def _build(
                 raise EngineError("The build was cancelled.")
             if lack := _lack_of_memory(log):
                 raise DeviceOutOfMemory(f"{library} cannot build it: {lack}")
-            raise EngineError(_in_words(library, log.problem() or "no engine and no reason"), fix=_FIX)
+            raise EngineError(_message(library, log.problem() or "no engine and no reason"), fix=_FIX)
         filled = None if timings is None else config.get_timing_cache()
         blob = None if filled is None else filled.serialize()
         kept = b"" if blob is None else bytes(blob)
@@ -203,7 +203,7 @@ def _lack_of_memory(log: Log) -> str | None:
 _LACK = re.compile(r"out ?of ?memory|insufficient (?:memory|workspace)|could not be allocated", re.IGNORECASE)
 
 
-def _in_words(library: Library, problem: str) -> str:
+def _message(library: Library, problem: str) -> str:
     """One line of TensorRT's error: without source locations, the operation that it quotes kept."""
     text = re.sub(r"^IBuilder::\w+: ", "", problem)
     text = re.sub(r"Error Code \d+: ", "", text)

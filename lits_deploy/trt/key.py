@@ -119,7 +119,7 @@ class EngineKey:
 
     def differences(self, wanted: EngineKey) -> list[str]:
         """What differs, in words, most telling first: `driver 580.95.05 → 581.10`."""
-        words = {
+        titles = {
             "artifact_sha256": "the artifact's file",
             "bundle": "the bundle",
             "version": "TensorRT",
@@ -131,7 +131,7 @@ class EngineKey:
             "targets": "compute capabilities",
         }
         found = []
-        for name, word in words.items():
+        for name, word in titles.items():
             old, new = getattr(self, name), getattr(wanted, name)
             if old != new:
                 hashes = name in ("bundle", "artifact_sha256")

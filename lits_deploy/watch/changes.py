@@ -35,7 +35,7 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 class ChangeSource(Protocol):
     """A way to notice changes. Use as a context manager where it has one."""
 
-    words: str
+    method: str
     """For people: how it notices."""
 
     def wait(self, seconds: float) -> set[str] | None:
@@ -53,7 +53,7 @@ class Polling:
     def __init__(self, stop: Stop, every_s: float) -> None:
         self._stop, self._every_s = stop, every_s
         self._wakeup = Wakeup()
-        self.words = f"looking every {every_s:g} s"
+        self.method = f"looking every {every_s:g} s"
 
     def wait(self, seconds: float) -> set[str] | None:
         """Wait for the next look."""
@@ -76,7 +76,7 @@ class Notices:
     instead(error): what takes over when they end.
     """
 
-    words = "by the system's notices"
+    method = "by the system's notices"
 
     def __init__(self, folder: Path, stop: Stop, instead: Callable[[Exception], ChangeSource]) -> None:
         try:
@@ -127,7 +127,7 @@ class _Event:
 def changes_in(
     folder: Path, stop: Stop, *, quiet_s: float, poll: bool, warn: Callable[[str], None], within: Within = None
 ) -> ChangeSource:
-    """The way to notice changes that works in this folder; `warn` is told where notices do not.
+    """The way to notice changes that works in this folder; `warn` is called where notices do not.
 
     poll: look again and again in any case; so, too, where links lead elsewhere than `within`: watchfiles would follow
     them, and ask for notices of all that lies there. Raises MissingExtra where watchfiles is needed and not there.

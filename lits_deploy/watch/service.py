@@ -3,9 +3,9 @@
 Every run is `pipeline.run.run_folder` over the complete entries alone; the ledger keeps what it has of the others, so
 that earlier results stay while a study grows, and after it has been moved away. Killed and started again, the watch
 compares what is there with the states that the ledger notes as done. Only the first run, over nothing, raises: it finds
-bundle, device and output folder wanting. What goes wrong later is told, and tried again: a full disk or a lost device
-after a while, entries that break a run one by one, and a few times, until they change. Each such thing is told once,
-an entry's also over restarts. What is told names entries as tables name paths: printable, or by pseudonym.
+bundle, device and output folder wanting. What goes wrong later is noted, and tried again: a full disk or a lost device
+after a while, entries that break a run one by one, and a few times, until they change. Each is reported once,
+an entry's also over restarts. Reports name entries as tables name paths: printable, or by pseudonym.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ DONE = "watch"
 A state is a hash of the entry's name with all names, sizes and times in it, keyed with the salt: never of a name alone.
 """
 
-TOLD = "watch-told"
-"""Which states of entries broke a run, as DONE writes them, so that nobody is told twice."""
+REPORTED = "watch-told"
+"""Which states of entries broke a run, as DONE writes them, so that each is reported once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class WatchNotices:
     """What a watch tells: a study that is done, and anything else that a person should know, in one line.
 
     broke: an entry, by name or pseudonym, and why it broke its run. ready: the start has succeeded. idle: the watch is
-    alive and idle, told several times a minute; gets what finds the queue, which costs a look at every entry. run: a
+    alive and idle, called several times a minute; gets what finds the queue, which costs a look at every entry. run: a
     run over so many entries begins.
     """
 
@@ -111,7 +111,7 @@ def watch_folder(
     watch: WatchOptions = WatchOptions(),
     runtime: Runtime | None = None,
     hooks: RunHooks | None = None,
-    talk: WatchNotices = WatchNotices(),
+    notices: WatchNotices = WatchNotices(),
 ) -> RunSummary:
     """Classify every study of `inbox` once it is complete; the last run's summary.
 
@@ -124,7 +124,7 @@ def watch_folder(
     within = None if options.follow_links else real_names([inbox])
     with ExitStack() as stack:
         source = watch.changes or changes_in(
-            inbox.resolve(), hooks.stop, quiet_s=quiet_s, poll=watch.poll, warn=talk.note, within=within
+            inbox.resolve(), hooks.stop, quiet_s=quiet_s, poll=watch.poll, warn=notices.note, within=within
         )
         stack.callback(source.close)
         stack.enter_context(alone(options.ledger or out))
@@ -133,7 +133,7 @@ def watch_folder(
         runs = _Runs(bundle, inbox, out, options, network, hooks)
         runs.over({})
         entries = Inbox(inbox, quiet_s=quiet_s, is_done=runs.is_done, within=within)
-        _Watch(runs, entries, hooks.stop, talk, watch.clock).serve(source)
+        _Watch(runs, entries, hooks.stop, notices, watch.clock).serve(source)
     return runs.last
 
 
@@ -176,7 +176,7 @@ class _Runs:
         self._marks: set[str] = set()
         self._keys: dict[str, str] = {}  # of entries that this watch has seen done, in `_done`
         self._entries = Pseudonyms(salt=token_bytes(16))
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._names: Pseudonyms
         self.last: RunSummary
 
@@ -187,14 +187,14 @@ class _Runs:
         done before and their results stay, as where only ctimes have moved. Raises what `run_folder` raises.
         """
         lines: list[StudyLine] = []
-        told = all(name in self._keys or escape(name) in (self._done or {}) for name in states)
+        known = all(name in self._keys or escape(name) in (self._done or {}) for name in states)
 
         def finish(finished: RunContext) -> Sequence[Path]:
             ledger = finished.output.ledger
             if self._done is None:
                 self._done = self._remembered(ledger.noted(DONE))
                 self._marks = set(self._done.values())
-                self._told |= set(json.loads(ledger.noted(TOLD) or "[]"))
+                self._reported |= set(json.loads(ledger.noted(REPORTED) or "[]"))
             paths = () if self._hooks.finish is None else self._hooks.finish(finished)
             if not ledger.counts().pending:
                 lines.extend(study_lines(ledger, {escape(name): self.shown(name) for name in states}))
@@ -212,7 +212,7 @@ class _Runs:
         )
         self._options = replace(self._options, overwrite=False, ignore_none=False)
         changed = self.last.now or self.last.added or self.last.removed
-        return lines if changed or not told else []
+        return lines if changed or not known else []
 
     def is_done(self, name: str, state: str) -> bool:
         """Whether this state of an entry needs no run; one without any file never did."""
@@ -225,19 +225,19 @@ class _Runs:
         return self._entries.of("entry", name)
 
     def shown(self, name: str) -> str:
-        """What people are told of an entry: its name, printable, or its pseudonym where paths have one."""
+        """How people see an entry: its name, printable, or its pseudonym where paths have one."""
         return self.name(name) if self._options.pseudonymous else escape(name)
 
-    def tell_once(self, name: str, state: str) -> bool:
-        """Whether people have yet to be told that this state of an entry broke a run; they have been from now on."""
+    def report_once(self, name: str, state: str) -> bool:
+        """Whether nobody has reported that this state of an entry broke a run; it counts as reported from now on."""
         mark = self._mark(name, state)
-        if mark in self._told:
+        if mark in self._reported:
             return False
-        self._told.add(mark)
+        self._reported.add(mark)
         try:
             with OutputFolder(self._out, ledger_folder=self._options.ledger) as output:
-                output.ledger.note(TOLD, canonical_json(sorted(self._told)))
-        except Exception as error:  # it is told again after a restart then
+                output.ledger.note(REPORTED, canonical_json(sorted(self._reported)))
+        except Exception as error:  # it is reported again after a restart then
             if as_user_error(error) is None:
                 raise
         return True
@@ -265,8 +265,10 @@ class _Runs:
 class _Watch:
     """The loop: wait, look, run over what is complete."""
 
-    def __init__(self, runs: _Runs, inbox: Inbox, stop: Stop, talk: WatchNotices, clock: Callable[[], float]) -> None:
-        self._runs, self._inbox, self._stop, self._talk, self._clock = runs, inbox, stop, talk, clock
+    def __init__(
+        self, runs: _Runs, inbox: Inbox, stop: Stop, notices: WatchNotices, clock: Callable[[], float]
+    ) -> None:
+        self._runs, self._inbox, self._stop, self._notices, self._clock = runs, inbox, stop, notices, clock
         self._failures = 0
         self._not_before = 0.0
         self._said: dict[str, str] = {}
@@ -275,11 +277,11 @@ class _Watch:
         """Until asked to stop."""
         self._look(None)
         todo = self._inbox.to_do()
-        self._talk.note(f"Watching {changes.words}. Entries: {len(self._inbox)}, {todo} of them to do.")
-        self._talk.ready()
+        self._notices.note(f"Watching {changes.method}. Entries: {len(self._inbox)}, {todo} of them to do.")
+        self._notices.ready()
         rescan = self._clock() + RESCAN_S
         while not self._stop.requested:
-            self._talk.idle(self._queue)
+            self._notices.idle(self._queue)
             now = self._clock()
             names: set[str] | None = None  # a run takes long: what came meanwhile is looked for everywhere
             if not self._run(now):
@@ -298,7 +300,7 @@ class _Watch:
         if not names:
             return False
         states = self._inbox.states(names)
-        self._talk.run(len(names))
+        self._notices.run(len(names))
         try:
             lines = self._runs.over(states)
         except KeyboardInterrupt:
@@ -319,7 +321,7 @@ class _Watch:
             self._failures = 0
             self._said.pop("run", None)
             for line in lines:
-                self._talk.study(line)
+                self._notices.study(line)
         return True
 
     def _put_off(self, names: list[str], states: dict[str, str], why: str) -> None:
@@ -329,9 +331,9 @@ class _Watch:
         self._inbox.put_off(names, inf if alone and tries >= TRIES else self._clock() + _pause(tries))
         if not alone:
             self._say_once("broke", f"A run over {len(names):,} entries broke: {why} Each is tried alone.")
-        elif self._runs.tell_once(names[0], states[names[0]]):
+        elif self._runs.report_once(names[0], states[names[0]]):
             more = f"It is tried {TRIES} times, then set aside until it changes."
-            self._talk.broke(self._runs.shown(names[0]), f"{why} {more}")
+            self._notices.broke(self._runs.shown(names[0]), f"{why} {more}")
 
     def _queue(self) -> Queue:
         inbox = self._inbox
@@ -340,7 +342,7 @@ class _Watch:
     def _say_once(self, what: str, note: str) -> None:
         if self._said.get(what) != note:
             self._said[what] = note
-            self._talk.note(note)
+            self._notices.note(note)
 
     def _look(self, names: set[str] | None) -> None:
         try:

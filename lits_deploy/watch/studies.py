@@ -41,8 +41,8 @@ class StudyLine:
         elif self.copy_of is not None:
             parts.append(f"a copy of series {self.copy_of}, not ranked")
         news = self.failed - self.acknowledged
-        told = ((self.excluded, "excluded"), (news, "failed"), (self.acknowledged, "failed, acknowledged"))
-        parts += [f"{n:,} {what}" for n, what in told if n]
+        counts = ((self.excluded, "excluded"), (news, "failed"), (self.acknowledged, "failed, acknowledged"))
+        parts += [f"{n:,} {what}" for n, what in counts if n]
         study = f"study {self.study}, " if self.study else ""
         return f"{study}entry {self.entry}: {', '.join(parts)}"
 

@@ -67,8 +67,8 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> ld.Bundle:
 def table(bundle: ld.Bundle, scans: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     """slices.csv, as the command writes it."""
     out = tmp_path_factory.mktemp("command") / "out"
-    told = ["--out", out, "--runtime", "onnxruntime", "--device", "cpu", "--workers", "1"]
-    command = [sys.executable, "-m", "lits_deploy", "classify", bundle.folder, scans, *told]
+    options = ["--out", out, "--runtime", "onnxruntime", "--device", "cpu", "--workers", "1"]
+    command = [sys.executable, "-m", "lits_deploy", "classify", bundle.folder, scans, *options]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr  # one file is empty
     return rows(out)
@@ -89,11 +89,11 @@ def as_written(answers: Sequence[ld.SliceAnswer], *more: str) -> list[dict[str, 
     for one in answers:
         p = one.probabilities or (None, None, None)
         cells = {**vars(one), "p0": p[0], "p1": p[1], "p2": p[2], "p_lesion": one.lesion}
-        told = {name: cells[name] for name in (*COMPARED, *more)}
+        compared = {name: cells[name] for name in (*COMPARED, *more)}
         found.append(
             {
                 name: "" if cell is None else f"{cell:.6f}" if isinstance(cell, float) else str(cell)
-                for name, cell in told.items()
+                for name, cell in compared.items()
             }
         )
     return found
@@ -158,7 +158,7 @@ def test_a_series_is_named_as_a_text_a_file_or_several(clf: ld.Classifier, scans
     assert len(clf.predict_series(files[:3]).slices) == 3
 
 
-def test_several_series_and_none_are_told_in_a_line(clf: ld.Classifier, scans: Path, tmp_path: Path) -> None:
+def test_several_series_and_none_are_reported_in_a_line(clf: ld.Classifier, scans: Path, tmp_path: Path) -> None:
     with pytest.raises(ld.UserError, match=r"3 series lie .*one at a time.*classify_folder") as caught:
         clf.predict_series(scans)
     assert all(f"{name}/" in caught.value.message.partition("A file of each: ")[2] for name in ("dicom", "pictures"))
@@ -249,8 +249,8 @@ def segmented(tmp_path_factory: pytest.TempPathFactory, scans: Path) -> tuple[ld
     """A U-Net's bundle, and what `segment` writes with it."""
     folder = tmp_path_factory.mktemp("segmented")
     unet, out = make_tiny_unet(folder / "unet", size=SIZE), folder / "out"
-    told = ["--out", out, "--runtime", "onnxruntime", "--device", "cpu", "--workers", "1", "--format", "csv,jsonl"]
-    command = [sys.executable, "-m", "lits_deploy", "segment", unet.folder, scans, *told]
+    options = ["--out", out, "--runtime", "onnxruntime", "--device", "cpu", "--workers", "1", "--format", "csv,jsonl"]
+    command = [sys.executable, "-m", "lits_deploy", "segment", unet.folder, scans, *options]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True)
     assert done.returncode == 1, done.stderr  # one file is empty
     return unet, out
@@ -292,9 +292,9 @@ def json_rows(path: Path) -> list[dict[str, Any]]:
 def test_what_the_command_writes_the_function_writes(
     bundle: ld.Bundle, scans: Path, table: list[dict[str, str]], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[ld.Progress] = []
+    reports: list[ld.Progress] = []
     summary = ld.classify_folder(
-        str(bundle.folder), str(scans), str(tmp_path / "out"), options=CPU, on_progress=told.append
+        str(bundle.folder), str(scans), str(tmp_path / "out"), options=CPU, on_progress=reports.append
     )
     names = {"study", "series", "run_id"}  # of each folder's salt and of its listing
     assert [{k: v for k, v in row.items() if k not in names} for row in rows(tmp_path / "out")] == [
@@ -303,7 +303,7 @@ def test_what_the_command_writes_the_function_writes(
     assert (summary.failed, summary.slices) == (1, sum(row["p0"] != "" for row in table))
     assert (tmp_path / "out" / "report.html").exists()
     assert json.loads((tmp_path / "out" / "run.json").read_text())["run_id"] == summary.run_id
-    assert told[-1].done == told[-1].files
+    assert reports[-1].done == reports[-1].files
     again = ld.classify_folder(bundle, scans, tmp_path / "out", options=CPU)
     assert (again.resumed, again.now) == (True, 0)
     assert capfd.readouterr() == ("", "")

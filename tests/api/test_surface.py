@@ -121,7 +121,7 @@ def test_nan_and_infinite_hu_are_air_and_bone(bundle: ld.Bundle) -> None:
         assert clf.predict(hu) == clf.predict(tame)
 
 
-def test_what_cannot_be_opened_is_told_in_a_line(bundle: ld.Bundle, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_reported_in_a_line(bundle: ld.Bundle, tmp_path: Path) -> None:
     with pytest.raises(ld.BundleError, match="There is no"):
         ld.Classifier(tmp_path / "nothing")
     with pytest.raises(ld.BundleError, match="`segment` needs a U-Net"):
@@ -267,9 +267,9 @@ def test_a_project_outside_sees_types(tmp_path: Path) -> None:
     (tmp_path / "night.py").write_text(PROJECT)
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "--config-file=", "night.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    told = [line for line in done.stdout.splitlines() if line.startswith("night.py")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("night.py")]
     begun = 1 + PROJECT[: PROJECT.index("def wrong")].count("\n")
-    assert [line for line in told if ": error:" in line and int(line.split(":")[1]) < begun] == [], done.stdout
-    assert any('Revealed type is "lits_deploy.api.classifier.Classifier"' in line for line in told), done.stdout
-    codes = [line.rpartition("[")[2] for line in told if ": error:" in line]
+    assert [line for line in lines if ": error:" in line and int(line.split(":")[1]) < begun] == [], done.stdout
+    assert any('Revealed type is "lits_deploy.api.classifier.Classifier"' in line for line in lines), done.stdout
+    codes = [line.rpartition("[")[2] for line in lines if ": error:" in line]
     assert codes == ["arg-type]", "arg-type]", "call-arg]", "attr-defined]"], done.stdout

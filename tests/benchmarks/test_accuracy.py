@@ -53,7 +53,7 @@ def test_mismatch_by_tolerance(scored: Scored) -> None:
     assert scored.mismatch(chosen, Outputs()) is not None
 
 
-def test_a_unet_is_judged_by_its_sure_pixels() -> None:
+def test_a_unet_is_compared_by_its_sure_pixels() -> None:
     classes = np.zeros((2, 4, 4), np.uint8)
     sure = np.ones((2, 4, 4), np.bool_)
     sure[1, 0, 0] = False

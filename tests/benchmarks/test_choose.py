@@ -148,10 +148,10 @@ def test_what_tells_no_lesion_from_the_rest_is_never_recommended(lesions: list[i
     rest = [[500, 20, 0], [24, 300, 0]] if lesions[2] == 0 else [[420, 0, 100], [0, 224, 100]]
     found = decide([with_confusion("livers", 10, [*rest, lesions])], ChoiceLimits())
     assert found["chosen"] is None
-    (told,) = found["rows"]
-    assert told["accuracy"] > told["commonest"]
-    assert told["verdict"].startswith("lesions: sensitivity ")
-    assert told["verdict"].endswith(" are no better than guessing")
+    (row,) = found["rows"]
+    assert row["accuracy"] > row["commonest"]
+    assert row["verdict"].startswith("lesions: sensitivity ")
+    assert row["verdict"].endswith(" are no better than guessing")
 
 
 def test_a_specificity_below_its_limit_rules_out_and_speed_alone_says_so() -> None:
@@ -241,9 +241,9 @@ def test_figures_of_phantoms_that_were_named_are_marked(
         "disclaimer": "",
     }
     show(document, {})
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for figure in ("0.700 synthetic", "0.800 synthetic", "0.750 synthetic"):
-        assert figure in told
+        assert figure in output
 
 
 def test_a_unet_is_refused(tmp_path: Path) -> None:

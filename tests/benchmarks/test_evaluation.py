@@ -97,14 +97,14 @@ def test_slices_are_answered_as_classify_answers_them(
     evaluation: Evaluation, expected: tuple[np.ndarray, np.ndarray]
 ) -> None:
     _, logits = expected
-    judged = list(SliceDecider(temperature=2.0, abstain_below=0.42).answers(logits))
-    assert any(answer.unsure for answer in judged)
-    assert not all(answer.unsure for answer in judged)
-    for row, answer in zip(evaluation.slices, judged, strict=True):
+    decided = list(SliceDecider(temperature=2.0, abstain_below=0.42).answers(logits))
+    assert any(answer.unsure for answer in decided)
+    assert not all(answer.unsure for answer in decided)
+    for row, answer in zip(evaluation.slices, decided, strict=True):
         assert row["uncertain"] == answer.unsure
         assert [row["p0"], row["p1"], row["p2"]] == pytest.approx([answer.p0, answer.p1, answer.p2], abs=1e-5)
     abstention = evaluation.document["figures"]["abstention"]
-    assert abstention["abstained"] == sum(answer.unsure for answer in judged)
+    assert abstention["abstained"] == sum(answer.unsure for answer in decided)
 
 
 def test_patients_and_worst_slices(evaluation: Evaluation, expected: tuple[np.ndarray, np.ndarray]) -> None:

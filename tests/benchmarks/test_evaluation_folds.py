@@ -61,7 +61,7 @@ def test_figures_are_those_of_the_answers_fold_by_fold(home: Path, answers: OutO
     )
 
 
-def test_rules_are_judged_on_folds_that_did_not_set_them(home: Path, answers: OutOfFold) -> None:
+def test_rules_are_measured_on_folds_that_did_not_set_them(home: Path, answers: OutOfFold) -> None:
     document = evaluate_folds(home / "run", draws=50).document
     promises = {row["rule"]: row for row in document["figures"]["promises"]}
     assert [*promises] == [*RULES]

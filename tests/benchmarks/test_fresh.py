@@ -53,7 +53,7 @@ def test_a_folder_in_a_fresh_process(bundle: Bundle, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "scans").mkdir()
     for index in range(20):
-        picture = (grey_pixels(64) // 2 + index * 6).astype(np.uint8)  # not flat: that would be withheld
+        picture = (grey_pixels(64) // 2 + index * 6).astype(np.uint8)  # not flat: that would be excluded
         Image.fromarray(picture).save(tmp_path / "scans" / f"{index:02d}.png")
     (tmp_path / "scans" / "bad.png").write_bytes(b"not a picture")
     values = classify_fresh(spec_of(bundle, threads=1), [tmp_path / "scans"], tmp_path / "out")

@@ -168,7 +168,7 @@ def test_aims_and_overhead_are_medians_of_the_rounds() -> None:
     assert any("80.0 |" in line and "5.0 |" in line for line in text), "network and start of the wall"
 
 
-def test_an_original_that_does_not_fit_onto_the_device_is_told_as_any_lack_of_memory() -> None:
+def test_an_original_that_does_not_fit_onto_the_device_is_reported_as_any_lack_of_memory() -> None:
     torch = pytest.importorskip("torch")
     from benchmarks.torch_eager import TorchEager
 

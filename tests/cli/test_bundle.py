@@ -86,7 +86,7 @@ def said(*arguments: str, code: int = 0) -> str:
     return done.output
 
 
-def words(text: str) -> str:
+def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
@@ -94,7 +94,7 @@ def test_inspect_answers_what_a_stranger_would_ask(full: Bundle) -> None:
     text = said("inspect", "tiny")
     assert max(map(len, text.splitlines())) <= 80
     assert len(text.splitlines()) <= 41
-    page = words(text)
+    page = one_line(text)
     for answer in (
         "tiny: classifies slices, 9 parameters",
         "Not a medical device, not for clinical use.",
@@ -132,33 +132,33 @@ def test_a_wanted_accuracy_that_was_reached_and_one_that_is_not_recorded(full: B
     ):
         artifact = dataclasses.replace(full.artifact(), calibration={**CALIBRATION, "abstain": rule})
         with_manifest(full, artifacts=(artifact,))
-        assert says in words(said("inspect", "tiny"))
+        assert says in one_line(said("inspect", "tiny"))
 
 
 def test_what_it_will_miss_is_said_or_that_nobody_knows(full: Bundle) -> None:
-    assert "will miss not known: export it with labelled patients" in words(said("inspect", "tiny"))
-    told = {"operating_point": "sensitivity=0.9", "operating_points": POINTS, "promise": PROMISE}
-    with_manifest(full, artifacts=(dataclasses.replace(full.artifact(), **told),))
+    assert "will miss not known: export it with labelled patients" in one_line(said("inspect", "tiny"))
+    points = {"operating_point": "sensitivity=0.9", "operating_points": POINTS, "promise": PROMISE}
+    with_manifest(full, artifacts=(dataclasses.replace(full.artifact(), **points),))
     text = said("inspect", "tiny")
     assert max(map(len, text.splitlines())) <= 80
-    assert "Of 100 slices with a lesion it is expected to find 88 (78 to 98);" in words(text)
-    assert "each answered by a network that had not seen them. In 18 of 19 patients with a lesion" in words(text)
+    assert "Of 100 slices with a lesion it is expected to find 88 (78 to 98);" in one_line(text)
+    assert "each answered by a network that had not seen them. In 18 of 19 patients with a lesion" in one_line(text)
     assert (
         "rule: sensitivity=0.9, odds of 0.125 or more; `classify --operating-point` takes argmax, balanced, "
         "sensitivity=0.9, specificity=0.95"
-    ) in words(text)
+    ) in one_line(text)
 
 
 def test_a_split_by_slice_is_said_loudly_and_first(full: Bundle) -> None:
     with_manifest(full, training={**TRAINING, "dataset": {**DATASET, "split_by": "slice"}})
-    text = words(said("inspect", "tiny"))
+    text = one_line(said("inspect", "tiny"))
     assert "!! SPLIT BY SLICE !!" in text
     assert text.index("!! SPLIT BY SLICE !!") < text.index("accuracy 0.902")
 
 
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
     bundle = make_tiny_bundle(tmp_path / "bare", window_hu=None, crop=None, resize="never")
-    text = words(said("inspect", str(bundle.folder)))
+    text = one_line(said("inspect", str(bundle.folder)))
     for answer in (
         "window unknown",
         "other sizes are refused",
@@ -176,7 +176,7 @@ def test_figures_of_a_u_net(full: Bundle) -> None:
     test = {key: value for key, value in FIGURES.items() if key not in classified}
     test |= {"dice": [0.99, 0.9, None], "iou": [0.98, 0.8, 0.1], "pixel_error": 0.1}
     with_manifest(full, task="segment", metrics={"artifacts": {"fp32": {"test": test}}})
-    text = words(said("inspect", "tiny"))
+    text = one_line(said("inspect", "tiny"))
     assert "Dice: 0 0.990, 1 0.900, 2 not defined" in text
     assert "lits-deploy benchmark tiny" in text
 

@@ -119,5 +119,5 @@ def test_commands_ignore_litter_alike(
     assert code == 0, text
     # Long commands print it; of the others Python's logging does.
     notes = [record.getMessage() for record in caplog.records if record.name == "lits_deploy.manifest"]
-    told = " ".join(" ".join([text, *notes]).split())
-    assert re.search(r"\._model\.onnx.* is ignored", told)
+    joined = " ".join(" ".join([text, *notes]).split())
+    assert re.search(r"\._model\.onnx.* is ignored", joined)

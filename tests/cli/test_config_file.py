@@ -57,9 +57,9 @@ def test_a_variable_that_sets_nothing_is_refused(
     tmp_path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch, name: str, fix: str
 ) -> None:
     monkeypatch.setenv(name, "1")
-    words = ["data", "phantom", str(tmp_path / "out")] if "DATA" in name else ["scan", str(scans)]
+    arguments = ["data", "phantom", str(tmp_path / "out")] if "DATA" in name else ["scan", str(scans)]
     with pytest.raises(UserError, match=f"{name} sets no option. Fix: {fix}"):
-        run(words)
+        run(arguments)
     assert not (tmp_path / "out").exists()
 
 
@@ -71,8 +71,8 @@ def test_variables_of_other_commands_and_of_none_are_let_pass(scans: Path) -> No
 
 def test_command_line_before_environment_before_file(tmp_path: Path, scans: Path) -> None:
     asked = config(tmp_path, "[data.phantom]\npatients = 2\nlayout = 'nifti'\nseed = 1\n")
-    words = ["--config", asked, "data", "phantom", str(tmp_path / "out"), "--patients", "1"]
-    result = runner.invoke(app, words, env={"LITS_DEPLOY_DATA_PHANTOM_SEED": "5"})
+    arguments = ["--config", asked, "data", "phantom", str(tmp_path / "out"), "--patients", "1"]
+    result = runner.invoke(app, arguments, env={"LITS_DEPLOY_DATA_PHANTOM_SEED": "5"})
     assert result.exit_code == 0, result.output
     assert "1 patient" in result.output or "nifti" in result.output
     assert "seed 5" in result.output
@@ -91,9 +91,9 @@ def test_command_line_before_environment_before_file(tmp_path: Path, scans: Path
     ],
 )
 def test_what_is_not_known_is_refused(tmp_path: Path, scans: Path, text: str, says: str) -> None:
-    words = ["data", "phantom", str(tmp_path / "out")] if "data" in text else ["scan", str(scans)]
+    arguments = ["data", "phantom", str(tmp_path / "out")] if "data" in text else ["scan", str(scans)]
     with pytest.raises(UserError, match=re.escape(says)):
-        run(["--config", config(tmp_path, text), *words])
+        run(["--config", config(tmp_path, text), *arguments])
 
 
 def test_a_value_of_another_kind_is_one_line(tmp_path: Path, scans: Path) -> None:
@@ -113,10 +113,10 @@ def test_settings_of_other_commands_are_not_looked_at(tmp_path: Path, scans: Pat
 
 
 def test_completion_names_commands_and_options() -> None:
-    for words, index, answer in (("lits-deploy cla", 1, "classify"), ("lits-deploy classify --ba", 2, "--batch-size")):
+    for line, index, answer in (("lits-deploy cla", 1, "classify"), ("lits-deploy classify --ba", 2, "--batch-size")):
         done = subprocess.run(
             [sys.executable, "-m", "lits_deploy"],
-            env={"_LITS_DEPLOY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(index)},
+            env={"_LITS_DEPLOY_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(index)},
             capture_output=True,
             text=True,
         )

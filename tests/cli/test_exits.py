@@ -202,8 +202,8 @@ def test_codes_are_told_apart_and_stand_in_the_docs() -> None:
     crashes = {134, 139, 1 + 0x7F}  # abort, segmentation fault, not found
     assert not crashes & set(codes.values())
     (table,) = re.findall(r"## Exit codes\n(.*?)\n## ", (ROOT / "docs" / "edge.md").read_text(), re.DOTALL)
-    told = re.findall(r"\b\d+\b", " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")))
-    assert {int(code) for code in told} == {0, 1, 2, 3, 4, 70, 129, 130, 141, 143}
+    listed = re.findall(r"\b\d+\b", " ".join(line.split("|")[1] for line in table.splitlines() if line.startswith("|")))
+    assert {int(code) for code in listed} == {0, 1, 2, 3, 4, 70, 129, 130, 141, 143}
 
 
 @pytest.mark.parametrize("module", ["lits_deploy", "train", "benchmarks.peers"])

@@ -16,8 +16,8 @@ from tiny_bundle import make_tiny_bundle
 from train.data.layout import read_layout
 
 
-def said(*words: object) -> str:
-    result = CliRunner().invoke(app, [str(word) for word in words])
+def said(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in arguments])
     assert result.exit_code in (1, 2), result.output
     return str(result.exception) if isinstance(result.exception, UserError) else result.output
 
@@ -34,8 +34,8 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_typo_in_the_bundles_path_names_the_bundle_beside_it(bundle: Bundle, scans: Path) -> None:
     typo = bundle.folder.with_name("liver-bundel")
-    for words in (("classify", typo, scans), ("verify", typo), ("bundle", "inspect", typo)):
-        text = said(*words)
+    for arguments in (("classify", typo, scans), ("verify", typo), ("bundle", "inspect", typo)):
+        text = said(*arguments)
         assert f"There is no {typo}" in text
         assert f"is it {bundle.folder}?" in text
         assert "export" not in text
@@ -55,27 +55,27 @@ def test_swapped_arguments_are_recognised(bundle: Bundle, scans: Path, tmp_path:
 
 
 def test_the_path_that_was_typed_is_named_unless_paths_are_hidden(bundle: Bundle, tmp_path: Path) -> None:
-    words = ("classify", bundle.folder, tmp_path / "ERIKA", "--out", tmp_path / "out")
-    assert f"There is no {tmp_path / 'ERIKA'}." in said(*words)
-    assert "ERIKA" not in said(*words, "--pseudonymous")
+    arguments = ("classify", bundle.folder, tmp_path / "ERIKA", "--out", tmp_path / "out")
+    assert f"There is no {tmp_path / 'ERIKA'}." in said(*arguments)
+    assert "ERIKA" not in said(*arguments, "--pseudonymous")
     (tmp_path / "ERIKA").mkdir()
-    assert f"No scans in {tmp_path / 'ERIKA'}:" in said(*words)
-    assert "ERIKA" not in said(*words, "--pseudonymous")
+    assert f"No scans in {tmp_path / 'ERIKA'}:" in said(*arguments)
+    assert "ERIKA" not in said(*arguments, "--pseudonymous")
 
 
 def test_a_precision_that_is_not_there_is_what_is_wrong(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
-    words = ("classify", bundle.folder, scans, "--out", tmp_path / "out", "--precision")
-    assert "has no precision `int7`. Fix: use one of: fp32" in said(*words, "int7")
-    assert said(*words, "int7").endswith("fp32")
-    assert "or export the run again with --int8" in said(*words, "int8")
+    arguments = ("classify", bundle.folder, scans, "--out", tmp_path / "out", "--precision")
+    assert "has no precision `int7`. Fix: use one of: fp32" in said(*arguments, "int7")
+    assert said(*arguments, "int7").endswith("fp32")
+    assert "or export the run again with --int8" in said(*arguments, "int8")
 
 
 @pytest.mark.parametrize(
-    ("words", "meant"),
+    ("arguments", "meant"),
     [(("clasify",), "`classify`"), (("data", "prepair"), "`prepare`"), (("bundle", "inspct"), "`inspect`")],
 )
-def test_a_mistyped_command_gets_a_suggestion(words: tuple[str, ...], meant: str) -> None:
-    assert f"Did you mean {meant}?" in said(*words)
+def test_a_mistyped_command_gets_a_suggestion(arguments: tuple[str, ...], meant: str) -> None:
+    assert f"Did you mean {meant}?" in said(*arguments)
     assert "Did you mean" not in said("abacus")
 
 
@@ -100,10 +100,10 @@ def test_a_zipped_bundle_is_taken_where_a_folder_is(bundle: Bundle, scans: Path,
     packed = tmp_path / "liver.zip"
     runner = CliRunner()
     assert runner.invoke(app, ["bundle", "pack", str(bundle.folder), "--out", str(packed)]).exit_code == 0
-    for words in (
+    for arguments in (
         ("classify", packed, scans, "--out", tmp_path / "out", "--no-report"),
         ("verify", packed),
         ("bundle", "inspect", packed),
     ):
-        result = runner.invoke(app, [str(word) for word in words])
+        result = runner.invoke(app, [str(word) for word in arguments])
         assert result.exit_code == 0, result.output

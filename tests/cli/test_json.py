@@ -37,119 +37,115 @@ ON_CPU = "--runtime onnxruntime --device cpu"
 
 
 class Case(NamedTuple):
-    """words: the command line, in the folder of `home`. holds: of its document. needs: cases that come before."""
+    """line: the command line, in the folder of `home`. holds: of its document. needs: cases that come before."""
 
-    words: str
+    line: str
     holds: Callable[[Any], Any]
     code: int = 0
     needs: tuple[str, ...] = ()
 
 
-def _of_run(told: Any) -> bool:
+def _of_run(out: Any) -> bool:
     """Of classify, segment and merge: run.json, and where the files lie."""
-    record = json.loads(Path(told["out"], "run.json").read_text())
-    assert told["run"] == record
+    record = json.loads(Path(out["out"], "run.json").read_text())
+    assert out["run"] == record
     assert record["schema"] == SCHEMA
-    assert all(Path(path).exists() for path in told["files"])
-    return f"{told['out']}/run.json" in told["files"]
+    assert all(Path(path).exists() for path in out["files"])
+    return f"{out['out']}/run.json" in out["files"]
 
 
 CASES = {
-    "models": Case("models", lambda told: {one["name"] for one in told} >= {"alexnet", "unet"}),
+    "models": Case("models", lambda out: {one["name"] for one in out} >= {"alexnet", "unet"}),
     "data phantom": Case(
         "data phantom volumes --layout nifti --patients 1 --workers 1",
-        lambda told: told["out"] == "volumes" and len(told["patients"]) == 1,
+        lambda out: out["out"] == "volumes" and len(out["patients"]) == 1,
     ),
     "data prepare": Case(
         "data prepare raw prepared --layout lits --window -40 160 --workers 1",
-        lambda told: (told["prepared"], told["failed"]) == (3, [["2", "there is no segmentation-2.nii"]]),
+        lambda out: (out["prepared"], out["failed"]) == (3, [["2", "there is no segmentation-2.nii"]]),
         code=1,
     ),
-    "data check": Case(
-        "data check data --workers 1", lambda told: told["slices"] == 16 and told["errors"] == 1, code=1
-    ),
+    "data check": Case("data check data --workers 1", lambda out: out["slices"] == 16 and out["errors"] == 1, code=1),
     "train": Case(
         "train --data data --out run --model unet --width 2 --size 64 --epochs 1 --batch-size 4 --device cpu",
-        lambda told: told["run"] == "run" and len(told["figures"]["dice"]) == 3,
+        lambda out: out["run"] == "run" and len(out["figures"]["dice"]) == 3,
     ),
     "train folds": Case(
         "train --data data --out folded --folds 2 --model unet --width 2 --size 64 --epochs 1 --batch-size 4",
-        lambda told: [one["fold"] for one in told["folds"]] == [1, 2] and told["figures"]["slices"] == 12,
+        lambda out: [one["fold"] for one in out["folds"]] == [1, 2] and out["figures"]["slices"] == 12,
     ),
     "export": Case(
         "export run --fp16",
-        lambda told: told["path"] == "run-bundle" and told["bundle"] == Bundle.open(Path("run-bundle")).sha256,
+        lambda out: out["path"] == "run-bundle" and out["bundle"] == Bundle.open(Path("run-bundle")).sha256,
         needs=("train",),
     ),
     "reproduce table1": Case(
         "reproduce table1 --data data --out again",
-        lambda told: [one["id"] for one in told["results"]] == ["table1"] and Path(told["page"]).is_file(),
+        lambda out: [one["id"] for one in out["results"]] == ["table1"] and Path(out["page"]).is_file(),
     ),
-    "reproduce list": Case("reproduce list", lambda told: {"id", "summary", "trains"} == set(told[0])),
+    "reproduce list": Case("reproduce list", lambda out: {"id", "summary", "trains"} == set(out[0])),
     "reproduce report": Case(
-        "reproduce report again", lambda told: told["page"] == "again/report.html", needs=("reproduce table1",)
+        "reproduce report again", lambda out: out["page"] == "again/report.html", needs=("reproduce table1",)
     ),
-    "evaluate": Case("evaluate bundle --data data", lambda told: told["figures"]["accuracy"]["value"] is not None),
-    "bundle inspect": Case("bundle inspect bundle", lambda told: told["whole"] is True),
+    "evaluate": Case("evaluate bundle --data data", lambda out: out["figures"]["accuracy"]["value"] is not None),
+    "bundle inspect": Case("bundle inspect bundle", lambda out: out["whole"] is True),
     "bundle pair": Case(
         "bundle pair parts/classifier parts/unet --runs RUNS --out paired",
-        lambda told: told["path"] == "paired" and told["manifest"]["segmenter"] is not None,
+        lambda out: out["path"] == "paired" and out["manifest"]["segmenter"] is not None,
     ),
-    "bundle pack": Case(
-        "bundle pack bundle --out one.zip", lambda told: Path("one.zip").stat().st_size == told["bytes"]
-    ),
-    "bundle unpack": Case("bundle unpack packed.zip --out unpacked", lambda told: told["path"] == "unpacked"),
+    "bundle pack": Case("bundle pack bundle --out one.zip", lambda out: Path("one.zip").stat().st_size == out["bytes"]),
+    "bundle unpack": Case("bundle unpack packed.zip --out unpacked", lambda out: out["path"] == "unpacked"),
     "bundle upgrade": Case(
-        "bundle upgrade old --out new", lambda told: told["manifest"]["export"]["upgraded"][0]["from_schema"] == 1
+        "bundle upgrade old --out new", lambda out: out["manifest"]["export"]["upgraded"][0]["from_schema"] == 1
     ),
-    "verify": Case("verify bundle", lambda told: told["holds"] is True),
-    "scan": Case("scan scans", lambda told: told["slices"] == 6),
+    "verify": Case("verify bundle", lambda out: out["holds"] is True),
+    "scan": Case("scan scans", lambda out: out["slices"] == 6),
     "classify": Case(
         f"classify bundle scans --out classified {ON_CPU}",
-        lambda told: _of_run(told) and told["run"]["counts"]["slices"] == 6 and told["run"]["exit_code"] == 0,
+        lambda out: _of_run(out) and out["run"]["counts"]["slices"] == 6 and out["run"]["exit_code"] == 0,
     ),
     "classify, a file failed": Case(
         f"classify bundle broken --out failed {ON_CPU}",
-        lambda told: _of_run(told) and told["run"]["exit_code"] == 1 and told["run"]["counts"]["failed"] == 1,
+        lambda out: _of_run(out) and out["run"]["exit_code"] == 1 and out["run"]["counts"]["failed"] == 1,
         code=1,
     ),
     "classify, several": Case(
         "classify bundle scans --out spread --devices cpu:1 --runtime onnxruntime",
-        lambda told: _of_run(told) and told["spread"]["failed"] == {} and told["run"]["merged"]["missing"] == [],
+        lambda out: _of_run(out) and out["spread"]["failed"] == {} and out["run"]["merged"]["missing"] == [],
     ),
     "classify, a shard": Case(
         f"classify bundle --job job --shard 0 --salt-file salt {ON_CPU}",
-        lambda told: (told["state"], told["counts"]["slices"]) == ("published", 6),
+        lambda out: (out["state"], out["counts"]["slices"]) == ("published", 6),
         needs=("plan",),
     ),
     "segment": Case(
         f"segment unet series --out segmented --masks nifti {ON_CPU}",
-        lambda told: _of_run(told) and told["masks"]["files"] == {"nifti": 1} and told["masks"]["written"],
+        lambda out: _of_run(out) and out["masks"]["files"] == {"nifti": 1} and out["masks"]["written"],
     ),
     "plan": Case(
-        "plan bundle scans --out job --salt-file salt", lambda told: told["job"].endswith("job") and told["slices"] == 6
+        "plan bundle scans --out job --salt-file salt", lambda out: out["job"].endswith("job") and out["slices"] == 6
     ),
     "merge": Case(
         "merge job --out merged --salt-file salt",
-        lambda told: _of_run(told) and told["failures"] == {} and told["run"]["counts"]["slices"] == 6,
+        lambda out: _of_run(out) and out["failures"] == {} and out["run"]["counts"]["slices"] == 6,
         needs=("plan", "classify, a shard"),
     ),
-    "drift": Case("drift usual", lambda told: told["disclaimer"] == DISCLAIMER),
+    "drift": Case("drift usual", lambda out: out["disclaimer"] == DISCLAIMER),
     "report": Case(
         "report classified --format jsonl",
-        lambda told: "classified/report.html" in told["files"] and "classified/slices.jsonl" in told["files"],
+        lambda out: "classified/report.html" in out["files"] and "classified/slices.jsonl" in out["files"],
         needs=("classify",),
     ),
-    "doctor": Case("doctor", lambda told: "onnxruntime" in str(told["working"])),
+    "doctor": Case("doctor", lambda out: "onnxruntime" in str(out["working"])),
     "benchmark run": Case(
         "benchmark bundle --data data --batch-sizes 1 --scenario single-stream --quick",
-        lambda told: told["rows"][0]["error"] is None,
+        lambda out: out["rows"][0]["error"] is None,
     ),
-    "benchmark compare": Case("benchmark compare before.json before.json", lambda told: told["passed"] is True),
+    "benchmark compare": Case("benchmark compare before.json before.json", lambda out: out["passed"] is True),
     "benchmark page": Case(
-        "benchmark page benchmark-bundle", lambda told: told["page"] == "benchmarks.html", needs=("benchmark run",)
+        "benchmark page benchmark-bundle", lambda out: out["page"] == "benchmarks.html", needs=("benchmark run",)
     ),
-    "choose": Case("choose bundle --batch-sizes 1 --quick", lambda told: told["chosen"] == 0),
+    "choose": Case("choose bundle --batch-sizes 1 --quick", lambda out: out["chosen"] == 0),
 }
 
 FAIL = {
@@ -217,15 +213,15 @@ class Home:
             case = CASES[name]
             for need in case.needs:
                 self.say(need, capfd)
-            self._said[name] = self.run(f"{case.words} --json", capfd)
+            self._said[name] = self.run(f"{case.line} --json", capfd)
         return self._said[name]
 
     def run(self, text: str, capfd: pytest.CaptureFixture[str]) -> Said:
         parts = {"RUNS": self.parts.runs, "parts/classifier": [self.parts.classifier.folder]}
         parts["parts/unet"] = [self.parts.unet.folder]
-        words = [str(one) for word in text.split() for one in parts.get(word, [word])]
+        arguments = [str(one) for word in text.split() for one in parts.get(word, [word])]
         capfd.readouterr()
-        code = outcome(lambda: run(words))
+        code = outcome(lambda: run(arguments))
         return Said(code, *capfd.readouterr())
 
 
@@ -241,9 +237,9 @@ def there(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_command_has_it_and_a_case() -> None:
     every = all_commands()
-    has = {words for words, command in every.items() if any("--json" in one.opts for one in command.params)}
+    has = {names for names, command in every.items() if any("--json" in one.opts for one in command.params)}
     assert set(every) - has == WITHOUT
-    recipes = {words for words in has if words.startswith("reproduce ")} - set(CASES)
+    recipes = {names for names in has if names.startswith("reproduce ")} - set(CASES)
     assert {name.partition(",")[0] for name in CASES} - {"train folds"} == has - recipes
     assert set(FAIL) == (set(CASES) & has) - {"models", "reproduce list", "doctor", "verify"}
 
@@ -252,8 +248,8 @@ def test_every_command_has_it_and_a_case() -> None:
 def test_standard_output_is_one_document(name: str, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     said = home.say(name, capfd)
     assert said.code == CASES[name].code, said.err
-    told = json.loads(said.out)
-    assert CASES[name].holds(told), told
+    out = json.loads(said.out)
+    assert CASES[name].holds(out), out
     assert "Traceback" not in said.err
     assert "next:" not in said.err
 
@@ -279,10 +275,10 @@ def test_a_bundle_that_does_not_hold_is_a_document_and_3(home: Home, capfd: pyte
 
 def test_lines_of_a_command_leave_standard_error_to_a_log(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     """Without a log they are there; `--quiet` has errors alone."""
-    told = home.run("reproduce table1 --data data --out lines --json", capfd)
-    assert "table1: Slices of each split and class." in told.err
+    drawn = home.run("reproduce table1 --data data --out lines --json", capfd)
+    assert "table1: Slices of each split and class." in drawn.err
     logged = home.run("reproduce table1 --data data --out logged --log-format json --json", capfd)
     assert {"start", "end"} <= {json.loads(line)["event"] for line in logged.err.splitlines()}
     quiet = home.run("reproduce table1 --data data --out quiet --quiet --json", capfd)
     assert quiet.err == ""
-    assert all(json.loads(one.out)["results"][0]["id"] == "table1" for one in (told, logged, quiet))
+    assert all(json.loads(one.out)["results"][0]["id"] == "table1" for one in (drawn, logged, quiet))

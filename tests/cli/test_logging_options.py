@@ -29,7 +29,7 @@ from pictures import folder_of_slices
 from tiny_bundle import make_tiny_bundle
 
 LONG = 60.0  # seconds until a test gives up
-TOLD = ("--verbose", "--quiet", "--log-format", "--log-file", "--metrics")
+OPTIONS = ("--verbose", "--quiet", "--log-format", "--log-file", "--metrics")
 WITHOUT = {"models", "bundle", "bundle inspect", "doctor"}
 """Commands that take seconds, and say what they find."""
 
@@ -69,15 +69,15 @@ def test_every_long_command_has_them_in_a_group_of_its_help(command: str) -> Non
     usual, title, group = text.partition("\nLogs and metrics:\n")
     assert bool(title) == (command not in WITHOUT | {"data", "reproduce"})
     if title:
-        assert all(f" {option} " in group.replace(",", " ") for option in TOLD)
-        assert not [option for option in TOLD if f" {option} " in usual]
+        assert all(f" {option} " in group.replace(",", " ") for option in OPTIONS)
+        assert not [option for option in OPTIONS if f" {option} " in usual]
 
 
 def test_as_json_standard_error_is_events_alone_and_names_no_scan(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     (scans / "study-0" / "empty.png").write_bytes(b"")
     log, out = tmp_path / "log", tmp_path / "out"
-    words = ["classify", bundle.folder, scans, "--out", out, "--log-format", "json", "--log-file", log, "-v"]
-    done = run(*words, code=1)
+    options = ["classify", bundle.folder, scans, "--out", out, "--log-format", "json", "--log-file", log, "-v"]
+    done = run(*options, code=1)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert events == [json.loads(line) for line in log.read_text().splitlines()]
     names = [event["event"] for event in events]
@@ -95,8 +95,8 @@ def test_as_json_standard_error_is_events_alone_and_names_no_scan(bundle: Bundle
 
 def test_without_a_terminal_a_person_sees_heartbeats_and_nothing_more(bundle: Bundle, tmp_path: Path) -> None:
     scans = folder_of_slices(tmp_path / "Miller", 300, size=SIZE)
-    words = ["classify", bundle.folder, scans, "--out", tmp_path / "out", "--batch-size", 1]
-    done = run(*words, plant="import lits_deploy.events.session as events\nevents.EVERY_S = 0.1")
+    options = ["classify", bundle.folder, scans, "--out", tmp_path / "out", "--batch-size", 1]
+    done = run(*options, plant="import lits_deploy.events.session as events\nevents.EVERY_S = 0.1")
     beat = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ info classify heartbeat (?:\w+=\S+ )*seconds=[\d.e+]+")
     lines = done.stderr.splitlines()
     assert [line for line in lines if not beat.fullmatch(line)] == []
@@ -106,17 +106,17 @@ def test_without_a_terminal_a_person_sees_heartbeats_and_nothing_more(bundle: Bu
 
 def test_each_end_is_in_the_metrics_and_the_last_success_stays(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     path, out = tmp_path / "m.prom", tmp_path / "out"
-    words = ["classify", bundle.folder, scans, "--out", out, "--metrics", path]
-    assert run(*words).stderr == ""
+    options = ["classify", bundle.folder, scans, "--out", out, "--metrics", path]
+    assert run(*options).stderr == ""
     first = metrics_of(path)
     assert (first["last_exit_code"], first["running"], first["run_slices"]) == (exits.DONE, 0, 6)
 
     def ended(code: int, *arguments: object, plant: str = "") -> str:
-        said = run(*(arguments or words), code=code, plant=plant).stderr
-        told = metrics_of(path)
-        assert (told["last_exit_code"], told["running"]) == (code, 0)
-        assert told["last_success_timestamp_seconds"] == first["last_success_timestamp_seconds"]
-        assert told["last_end_timestamp_seconds"] > first["last_end_timestamp_seconds"]
+        said = run(*(arguments or options), code=code, plant=plant).stderr
+        values = metrics_of(path)
+        assert (values["last_exit_code"], values["running"]) == (code, 0)
+        assert values["last_success_timestamp_seconds"] == first["last_success_timestamp_seconds"]
+        assert values["last_end_timestamp_seconds"] > first["last_end_timestamp_seconds"]
         return said
 
     other = ["classify", bundle.folder, tmp_path / "none", "--out", out, "--metrics", path]
@@ -127,7 +127,7 @@ def test_each_end_is_in_the_metrics_and_the_last_success_stays(bundle: Bundle, s
     assert ended(130, plant=fault) == "stopped\n"
     log = tmp_path / "log"
     fault = "import lits_deploy.pipeline.run as module\nmodule.discover = lambda run: {}['Miller']"
-    said = ended(exits.BUG, *words, "--log-format", "json", "--log-file", log, plant=fault)
+    said = ended(exits.BUG, *options, "--log-format", "json", "--log-file", log, plant=fault)
     assert "Miller" not in said + log.read_text(), "a key error quotes the key"
     bug = next(event for event in map(json.loads, said.splitlines()) if event["event"] == "bug")
     assert any(line.startswith("run.py:") for line in bug["traceback"])
@@ -139,8 +139,8 @@ def test_signals_are_in_the_metrics_a_second_one_too_and_a_kill_shows(
 ) -> None:
     scans, out, path = folder_of_slices(tmp_path / "scans", 2000, size=SIZE), tmp_path / "out", tmp_path / "m.prom"
     log = tmp_path / "log"
-    words = ["classify", bundle.folder, scans, "--out", out, "--batch-size", 1, "--metrics", path, "--log-file", log]
-    command = [sys.executable, "-m", "lits_deploy", *map(str, words)]
+    options = ["classify", bundle.folder, scans, "--out", out, "--batch-size", 1, "--metrics", path, "--log-file", log]
+    command = [sys.executable, "-m", "lits_deploy", *map(str, options)]
 
     def started() -> subprocess.Popen[bytes]:
         before = answered(out)
@@ -155,9 +155,9 @@ def test_signals_are_in_the_metrics_a_second_one_too_and_a_kill_shows(
     for number in numbers:
         process.send_signal(number)
     assert process.wait(LONG) == code
-    told = metrics_of(path)
-    assert (told["running"], told["last_exit_code"]) == (0, code)
-    assert "last_success_timestamp_seconds" not in told
+    values = metrics_of(path)
+    assert (values["running"], values["last_exit_code"]) == (0, code)
+    assert "last_success_timestamp_seconds" not in values
     assert f" end exit_code={code} " in log.read_text()
 
     process = started()
@@ -171,11 +171,11 @@ def test_signals_are_in_the_metrics_a_second_one_too_and_a_kill_shows(
 def test_verbose_and_quiet_exclude_each_other_and_quiet_says_no_warning(
     bundle: Bundle, scans: Path, tmp_path: Path
 ) -> None:
-    words = ["classify", bundle.folder, scans, "--out", tmp_path / "out"]
-    assert "exclude each other. Fix: give one of them" in run(*words, "-v", "-q", code=2).stderr
+    options = ["classify", bundle.folder, scans, "--out", tmp_path / "out"]
+    assert "exclude each other. Fix: give one of them" in run(*options, "-v", "-q", code=2).stderr
     (tmp_path / "out").mkdir(mode=0o755)
-    assert run(*words, "-q").stderr == ""
-    assert "other users may list it" in run(*words).stderr
+    assert run(*options, "-q").stderr == ""
+    assert "other users may list it" in run(*options).stderr
 
 
 def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> None:
@@ -185,11 +185,11 @@ def test_no_log_lies_where_every_file_counts(bundle: Bundle, tmp_path: Path) -> 
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for option in ("--log-file", "--metrics"):
-        words = ["watch", bundle.folder, inbox, "--out", tmp_path / "out", option]
-        assert f"lies in the inbox. Fix: {option} elsewhere" in run(*words, inbox / "x", code=2).stderr
-        assert "lies in the bundle" in run(*words, bundle.folder / "x", code=2).stderr
-        words = ["classify", bundle.folder, tmp_path / "none", inbox, "--out", tmp_path / "out", option]
-        assert f"lies in the scans. Fix: {option} elsewhere" in run(*words, inbox / "x", code=2).stderr
+        options = ["watch", bundle.folder, inbox, "--out", tmp_path / "out", option]
+        assert f"lies in the inbox. Fix: {option} elsewhere" in run(*options, inbox / "x", code=2).stderr
+        assert "lies in the bundle" in run(*options, bundle.folder / "x", code=2).stderr
+        options = ["classify", bundle.folder, tmp_path / "none", inbox, "--out", tmp_path / "out", option]
+        assert f"lies in the scans. Fix: {option} elsewhere" in run(*options, inbox / "x", code=2).stderr
         assert not list(inbox.iterdir())
 
 
@@ -199,12 +199,12 @@ def test_no_log_names_what_an_error_names_to_a_person(
     bundle: Bundle, tmp_path: Path, name: str, identify: list[str]
 ) -> None:
     missing, log = tmp_path / name / "Miller 2.zip", tmp_path / "log"
-    words = ["classify", bundle.folder, missing, "--out", tmp_path / "out", *identify]
-    assert run(*words, code=2).stderr.startswith("error: There is no ")
-    said = run(*words, "--log-format", "text", "--log-file", log, code=2).stderr
-    for told in (said, log.read_text()):
-        assert " There is no {what}. Fix: check the path of the scans kind=UserError " in told
-        assert "ller" not in told
+    options = ["classify", bundle.folder, missing, "--out", tmp_path / "out", *identify]
+    assert run(*options, code=2).stderr.startswith("error: There is no ")
+    said = run(*options, "--log-format", "text", "--log-file", log, code=2).stderr
+    for text in (said, log.read_text()):
+        assert " There is no {what}. Fix: check the path of the scans kind=UserError " in text
+        assert "ller" not in text
     swapped = ["classify", tmp_path / name, bundle.folder, "--out", tmp_path / "out", *identify]
     said = run(*swapped, "--log-format", "json", code=2).stderr
     error = next(event for event in map(json.loads, said.splitlines()) if event["event"] == "error")
@@ -249,7 +249,7 @@ def test_a_bar_tells_heartbeats_how_far_it_is_drawn_or_not() -> None:
             drawn.add_task("engine fp16", total=1.0, phase="timing")
             session.beat()
         session.beat()
-    first, second, none, phase, last = (told for told in map(json.loads, lines) if told["event"] == "heartbeat")
+    first, second, none, phase, last = (record for record in map(json.loads, lines) if record["event"] == "heartbeat")
     assert (first["what"], first["done"], first["unit"]) == ("scan", 0, "files")
     assert (second["done"], second["total"]) == (3, 12)
     assert second["per_second"] > 0
@@ -280,8 +280,8 @@ def test_lines_for_the_user_go_to_standard_error_and_the_log(
         console.warn("two")
         console.complain("three")
     assert capsys.readouterr().err == "one\nwarning: two\nerror: three\n"
-    told = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
-    assert told[1:-1] == ["info plan note one", "warning plan two", "error plan three"]
+    lines = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
+    assert lines[1:-1] == ["info plan note one", "warning plan two", "error plan three"]
 
 
 def test_figures_that_are_not_known_are_left_out() -> None:

@@ -272,9 +272,9 @@ def test_results_that_cannot_be_uploaded_are_uploaded_by_the_same_command(
     assert "out/run.json" not in server.keys(bucket)  # what is there is no whole run's
     server.well()
     done = subprocess.run(command(*how, "--json"), capture_output=True, text=True, check=True)
-    told = json.loads(done.stdout)
-    assert told["run"]["counts"]["slices_now"] == 0
-    assert {f"s3://{bucket}/out/{name}" for name in ("slices.csv", "run.json")} <= set(told["files"])
+    document = json.loads(done.stdout)
+    assert document["run"]["counts"]["slices_now"] == 0
+    assert {f"s3://{bucket}/out/{name}" for name in ("slices.csv", "run.json")} <= set(document["files"])
     assert "uploaded" in done.stderr
     assert server.get(bucket, "out/slices.csv") == (tmp_path / "ledger" / "results" / "slices.csv").read_bytes()
 
@@ -291,7 +291,7 @@ def test_no_rights_to_write_are_known_before_any_work(
 
 
 @pytest.mark.parametrize(
-    ("scans", "told"),
+    ("scans", "text"),
     [
         ("s3://nobody-made-it/x", "There is no bucket s3://nobody-made-it"),
         ("s3://{bucket}/nothing", "There is no s3://"),
@@ -300,10 +300,10 @@ def test_no_rights_to_write_are_known_before_any_work(
     ],
 )
 def test_locations_that_cannot_be_read_are_one_line(
-    server: S3Server, bundle: Bundle, bucket: str, tmp_path: Path, scans: str, told: str
+    server: S3Server, bundle: Bundle, bucket: str, tmp_path: Path, scans: str, text: str
 ) -> None:
     out = "--out", tmp_path / "out"
-    assert told in line("classify", bundle.folder, scans.format(bucket=bucket), *out, "--endpoint", server.endpoint)
+    assert text in line("classify", bundle.folder, scans.format(bucket=bucket), *out, "--endpoint", server.endpoint)
     assert not (tmp_path / "out").exists()
 
 

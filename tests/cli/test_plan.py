@@ -63,20 +63,20 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _plan(*arguments: Any) -> dict[str, Any]:
     result = runner.invoke(app, ["plan", *map(str, arguments), "--json"])
     assert result.exit_code == 0, result.output + result.stderr
-    told: dict[str, Any] = json.loads(result.stdout)
-    return told
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
 
 
 def test_every_kind_of_file_is_planned_with_its_series(bundle: Path, scans: Path, tmp_path: Path) -> None:
-    told = _plan(bundle, scans, "--out", tmp_path / "job", "--salt-file", tmp_path / "salt", "--shard-slices", 4)
-    assert {name: told[name] for name in ("files", "series", "slices", "unread", "salt_file_made")} == {
+    document = _plan(bundle, scans, "--out", tmp_path / "job", "--salt-file", tmp_path / "salt", "--shard-slices", 4)
+    assert {name: document[name] for name in ("files", "series", "slices", "unread", "salt_file_made")} == {
         "files": 16,
         "series": 6,
         "slices": 22,
         "unread": 1,
         "salt_file_made": True,
     }
-    assert told["others"] == {".txt": 1}
+    assert document["others"] == {".txt": 1}
     shards = live_rows(tmp_path / "job")
     together = [{row.path for row in rows} for rows in shards.values()]
     assert any({"ct/2-0.dcm", "ct/2-1.dcm", "more.zip/deep/IM2"} <= paths for paths in together)
@@ -87,7 +87,7 @@ def test_every_kind_of_file_is_planned_with_its_series(bundle: Path, scans: Path
     assert [rows[f"ct/1-{number}.dcm"].order for number in range(3)] == [0, 1, 2]
     assert rows["out.dcm"].reason is not None
     again = _plan(bundle, scans, "--out", tmp_path / "job", "--salt-file", tmp_path / "salt")
-    assert (again["new"], again["superseded"], again["shards"]) == (0, [], told["shards"])
+    assert (again["new"], again["superseded"], again["shards"]) == (0, [], document["shards"])
 
 
 def test_it_says_what_came_of_it(bundle: Path, scans: Path, tmp_path: Path) -> None:

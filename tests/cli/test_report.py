@@ -67,11 +67,11 @@ def test_without_report_the_one_that_is_there_keeps_its_pictures_and_is_said_to_
     folder_of_slices(scans, 9, size=SIZE)
     more = run("classify", bundle.folder, scans, "--out", out, "--no-report")
     assert more.exit_code == 0
-    told = " ".join(more.output.split())
-    assert f"report.html shows an earlier state: --no-report does not update it. Fix: lits-deploy report {out}" in told
+    text = " ".join(more.output.split())
+    assert f"report.html shows an earlier state: --no-report does not update it. Fix: lits-deploy report {out}" in text
     assert (out / "report.html").read_bytes() == page
     assert run("classify", bundle.folder, scans, "--out", out, "--no-report", "--overwrite").exit_code == 0
-    assert not (out / "report.html").exists(), "dropped with the results that it told of, and not written again"
+    assert not (out / "report.html").exists(), "dropped with the results that it showed, and not written again"
 
 
 def test_a_watch_without_report_leaves_the_one_that_is_there_alone(

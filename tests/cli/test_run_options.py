@@ -45,7 +45,7 @@ OPTIONS: dict[str, tuple[str, Any]] = {
     "ledger": ("--ledger l", Path("l")),
     "engine_cache": ("--engine-cache c", Path("c")),
 }
-WORDS = {"classify": ["BUNDLE", "SCANS"], "segment": ["BUNDLE", "SCANS"], "watch": ["BUNDLE", "INBOX"]}
+ARGUMENTS = {"classify": ["BUNDLE", "SCANS"], "segment": ["BUNDLE", "SCANS"], "watch": ["BUNDLE", "INBOX"]}
 LACKS = {
     "segment": {"tune", "abstain", "operating_point"},
     "watch": {"tune", "recursive", "retry_failed", "allow_removed"},
@@ -56,7 +56,7 @@ class Caught(Exception):  # noqa: N818
     """The options of a run that does not take place."""
 
 
-@pytest.mark.parametrize("command", [*WORDS])
+@pytest.mark.parametrize("command", [*ARGUMENTS])
 def test_each_option_reaches_the_run(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     of_command = run_options.of_command
 
@@ -65,8 +65,8 @@ def test_each_option_reaches_the_run(command: str, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(run_options, "of_command", caught)
     assert set(OPTIONS) == {field.name for field in fields(ClassifyOptions)}
-    for name, (words, value) in OPTIONS.items():
-        result = CliRunner().invoke(app, [command, *WORDS[command], *words.split()])
+    for name, (arguments, value) in OPTIONS.items():
+        result = CliRunner().invoke(app, [command, *ARGUMENTS[command], *arguments.split()])
         if name in LACKS.get(command, ()):
             assert "No such option" in result.output
         else:

@@ -43,7 +43,7 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def told(*arguments: str) -> dict[str, Any]:
+def surveyed(*arguments: str) -> dict[str, Any]:
     result = CliRunner().invoke(app, ["scan", *arguments, "--json"])
     assert result.exit_code == 1, result.output  # broken.dcm
     found: dict[str, Any] = json.loads(result.stdout)
@@ -51,7 +51,7 @@ def told(*arguments: str) -> dict[str, Any]:
 
 
 def test_headers_tell_series_steps_and_what_would_be_skipped(scans: Path) -> None:
-    found = told(str(scans))
+    found = surveyed(str(scans))
     series = {one["series"]: one for study in found["studies"] for one in study["series"]}
     by_kind = {(one["kind"], one["slices"], one["step_mm"]): one for one in series.values()}
     ct_series = by_kind["dicom", 6, 5.0]
@@ -65,8 +65,8 @@ def test_headers_tell_series_steps_and_what_would_be_skipped(scans: Path) -> Non
     assert "not for clinical use" in found["disclaimer"]
 
 
-def test_with_pixels_masks_are_told_too(scans: Path) -> None:
-    assert told(str(scans), "--pixels")["skipped"] == {
+def test_with_pixels_masks_are_reported_too(scans: Path) -> None:
+    assert surveyed(str(scans), "--pixels")["skipped"] == {
         "only a few different values and no air: a mask or label map, not a CT slice": 3,
         "a localizer, not a slice": 1,
     }

@@ -114,9 +114,9 @@ def test_phases_that_nothing_tells_apart_are_doubtful(tmp_path: Path) -> None:
         groups[other].PlanePositionSequence = groups[one].PlanePositionSequence
     dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
     (tmp_path / "f.dcm").write_bytes(dicom_bytes(dataset))
-    told = only(tmp_path)
-    assert (told["slices"], told["repeated"]) == (4, 2)
-    assert told["doubts"] == ["slices lie at one position, and nothing tells them apart"]
+    series = only(tmp_path)
+    assert (series["slices"], series["repeated"]) == (4, 2)
+    assert series["doubts"] == ["slices lie at one position, and nothing tells them apart"]
     page = CliRunner().invoke(app, ["scan", str(tmp_path)]).output
     assert "1.1 is doubtful: slices lie at one position" in page
 

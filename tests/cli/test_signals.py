@@ -36,8 +36,8 @@ class Runs:
         self.wall_s = time.monotonic() - started
 
     def command(self, out: Path, *more: str) -> list[str]:
-        words = ["classify", str(self.bundle), str(self.scans), "--out", str(out), "--salt", "one", "--batch-size", "2"]
-        return [sys.executable, "-m", "lits_deploy", *words, *more]
+        args = ["classify", str(self.bundle), str(self.scans), "--out", str(out), "--salt", "one", "--batch-size", "2"]
+        return [sys.executable, "-m", "lits_deploy", *args, *more]
 
     def run(self, out: Path) -> int:
         return subprocess.run(self.command(out), capture_output=True).returncode
@@ -158,8 +158,8 @@ print("still here")
     ("command", "number"), [("verify", signal.SIGINT), ("benchmark", signal.SIGTERM), ("doctor", signal.SIGHUP)]
 )
 def test_other_commands_end_with_the_code_too(runs: Runs, tmp_path: Path, command: str, number: signal.Signals) -> None:
-    words = {"verify": [runs.bundle], "benchmark": [runs.bundle, "--out", tmp_path / "measured"], "doctor": []}[command]
-    arguments = [sys.executable, "-m", "lits_deploy", command, *map(str, words)]
+    more = {"verify": [runs.bundle], "benchmark": [runs.bundle, "--out", tmp_path / "measured"], "doctor": []}[command]
+    arguments = [sys.executable, "-m", "lits_deploy", command, *map(str, more)]
     assert signalled(arguments, runs.wall_s / 4, number, tmp_path) == 128 + number
 
 

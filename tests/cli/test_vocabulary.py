@@ -39,8 +39,8 @@ MEANINGS = {
 
 ALL = all_commands()
 OPTIONS = [
-    (words, option, one)
-    for words, command in ALL.items()
+    (name, option, one)
+    for name, command in ALL.items()
     for one in command.params
     if one.param_type_name == "option"
     for option in one.opts
@@ -64,43 +64,43 @@ def test_no_value_is_called_by_its_type() -> None:
 
 @pytest.mark.parametrize("option", MEANINGS)
 def test_an_option_means_the_same_in_every_command(option: str) -> None:
-    helps = {words: one.help for words, found, one in OPTIONS if found == option}
+    helps = {name: one.help for name, found, one in OPTIONS if found == option}
     assert helps
     wanted = MEANINGS[option].split("|")
-    assert [words for words, text in helps.items() if not any(one in text for one in wanted)] == []
+    assert [name for name, text in helps.items() if not any(one in text for one in wanted)] == []
 
 
 def test_a_bundle_is_an_argument_and_called_one() -> None:
     """Options that name a bundle say what for: `--segmenter`, `--reference`."""
     assert "--bundle" not in {option for _, option, _ in OPTIONS}
     named = {
-        words: one.metavar
-        for words, command in ALL.items()
+        name: one.metavar
+        for name, command in ALL.items()
         for one in command.params
         if one.param_type_name == "argument" and one.name in ("bundle", "bundles")
     }
     assert set(named.values()) == {"BUNDLE"}
     first = "bundle inspect, bundle pack, bundle upgrade, verify, classify, segment, plan, watch, benchmark run, choose"
     assert set(named) == {*first.split(", "), "merge"}
-    for words in first.split(", "):
-        assert ALL[words].params[0].metavar == "BUNDLE", words
+    for name in first.split(", "):
+        assert ALL[name].params[0].metavar == "BUNDLE", name
 
 
 def test_comma_lists_are_said_so() -> None:
-    for words, option, one in OPTIONS:
+    for name, option, one in OPTIONS:
         if option in ("--format", "--masks", "--batch-sizes", "--scenario"):
-            assert "joined by commas" in (one.help or ""), (words, option)
+            assert "joined by commas" in (one.help or ""), (name, option)
 
 
 def test_a_default_that_help_explains_is_called_one() -> None:
     """`[default: …]` behind the sentence, as Typer writes those that it knows."""
-    for words, option, one in OPTIONS:
+    for name, option, one in OPTIONS:
         _, bracket, rest = (one.help or "").partition(" [")
-        assert not bracket or rest.startswith(("default: ", "thesis: ")), (words, option)
+        assert not bracket or rest.startswith(("default: ", "thesis: ")), (name, option)
 
 
 def test_every_option_has_a_sentence() -> None:
-    assert [(words, option) for words, option, one in OPTIONS if not one.help] == []
+    assert [(name, option) for name, option, one in OPTIONS if not one.help] == []
 
 
 def test_watch_says_that_its_arguments_are_swapped(tmp_path: Path) -> None:
@@ -108,6 +108,6 @@ def test_watch_says_that_its_arguments_are_swapped(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     for name in ("manifest.json", "manifest.sha256"):
         (tmp_path / "bundle" / name).touch()
-    words = ["watch", str(tmp_path / "inbox"), str(tmp_path / "bundle"), "--out", str(tmp_path / "out")]
+    arguments = ["watch", str(tmp_path / "inbox"), str(tmp_path / "bundle"), "--out", str(tmp_path / "out")]
     with pytest.raises(Exception, match=r"BUNDLE and INBOX are swapped\. Fix: the bundle comes first, then INBOX"):
-        CliRunner().invoke(app, words, catch_exceptions=False)
+        CliRunner().invoke(app, arguments, catch_exceptions=False)

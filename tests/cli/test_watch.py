@@ -85,10 +85,10 @@ def test_systemd_hears_that_it_is_ready_and_alive_and_the_metrics_show_it_idle(t
     bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56).folder
     inbox, metrics = tmp_path / "inbox", tmp_path / "m.prom"
     folder_of_slices(inbox / "Miller", 4, size=SIZE)
-    words = ["watch", str(bundle), str(inbox), "--out", str(tmp_path / "out"), "--complete-after", "0.2"]
-    words += ["--workers", "1", "--log-format", "json", "--metrics", str(metrics)]
+    arguments = ["watch", str(bundle), str(inbox), "--out", str(tmp_path / "out"), "--complete-after", "0.2"]
+    arguments += ["--workers", "1", "--log-format", "json", "--metrics", str(metrics)]
     program = (
-        f"import sys\nsys.argv[1:] = {words!r}\nimport lits_deploy.events.session as events\nevents.EVERY_S = 0.2\n"
+        f"import sys\nsys.argv[1:] = {arguments!r}\nimport lits_deploy.events.session as events\nevents.EVERY_S = 0.2\n"
     )
     program += "from lits_deploy.__main__ import main\nmain()\n"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
@@ -104,12 +104,12 @@ def test_systemd_hears_that_it_is_ready_and_alive_and_the_metrics_show_it_idle(t
             text=True,
         )
         try:
-            told: list[str] = []
+            messages: list[str] = []
             idle = "STATUS=Watching: 1 entry, 0 to do"
-            while idle not in told or told[-1] != "WATCHDOG=1":
-                told += receiver.recv(4096).decode().split("\n")
-            assert told[0] == "READY=1"
-            assert "STATUS=Classifying 1 entry" in told
+            while idle not in messages or messages[-1] != "WATCHDOG=1":
+                messages += receiver.recv(4096).decode().split("\n")
+            assert messages[0] == "READY=1"
+            assert "STATUS=Classifying 1 entry" in messages
             until = time.monotonic() + LONG
             while 'state="to_do"} 0' not in metrics.read_text() and time.monotonic() < until:
                 time.sleep(0.05)
@@ -119,8 +119,8 @@ def test_systemd_hears_that_it_is_ready_and_alive_and_the_metrics_show_it_idle(t
             process.send_signal(signal.SIGTERM)
             lines, said = process.communicate(timeout=LONG)
             receiver.settimeout(0.5)
-            while "STOPPING=1" not in told:
-                told += receiver.recv(4096).decode().split("\n")
+            while "STOPPING=1" not in messages:
+                messages += receiver.recv(4096).decode().split("\n")
         finally:
             process.kill()
     assert process.returncode == 0, said

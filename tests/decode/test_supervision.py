@@ -130,7 +130,7 @@ def test_a_file_that_breaks_after_some_slices_is_one_failed_row(
     assert len(found) == 4 + 31
 
 
-def test_readers_that_misbehave_are_rows_without_their_words(bundle: Bundle, tmp_path: Path) -> None:
+def test_readers_that_misbehave_are_rows_without_their_message(bundle: Bundle, tmp_path: Path) -> None:
     scans = tricks(
         tmp_path / "scans", bug="bug", noise="noise", shape="wrong shape", nothing="nothing", long="x" * 2000
     )
@@ -160,7 +160,7 @@ def test_long_names_do_not_fill_the_pipes(bundle: Bundle, tmp_path: Path) -> Non
     assert (summary.slices, summary.failed) == (30, 1)
 
 
-def test_workers_that_cannot_start_are_told_with_their_words(
+def test_workers_that_cannot_start_are_reported_with_their_message(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "_BOOT", "raise SystemExit('no numpy here')")

@@ -1,4 +1,4 @@
-"""Series against a reference: as many false alarms as are said, shifts found and told in plain words, no guesses."""
+"""Series against a reference: as many false alarms as are said, shifts found and said in plain words, no guesses."""
 
 from __future__ import annotations
 
@@ -55,19 +55,19 @@ def test_a_shift_is_found_and_said(changes: dict[str, float], says: str) -> None
     reference = people()
     found = [against(reference, person(seed, changes=changes)) for seed in range(100, 110)]
     assert sum(one.marked for one in found) >= 9
-    told = [one.told for one in found if one.marked]
-    assert all(text.startswith("unlike the training series: ") and "\n" not in text for text in told)
-    assert sum(says in text for text in told) >= 8, told
+    sentences = [one.sentence for one in found if one.marked]
+    assert all(text.startswith("unlike the training series: ") and "\n" not in text for text in sentences)
+    assert sum(says in text for text in sentences) >= 8, sentences
 
 
 def test_a_sentence_has_figures_and_stops_at_three_deviations() -> None:
     usual = against(people(), person(500))
-    assert (usual.marked, usual.told) == (False, "like the training series")
+    assert (usual.marked, usual.sentence) == (False, "like the training series")
     found = against(people(), person(500, changes={"middle": 90, "low": 60, "high": 50, "noise": 400, "light": 500}))
     assert found.nearer == found.series == 21
-    assert found.told.count("; training ") == 3
+    assert found.sentence.count("; training ") == 3
     first = found.deviations[0]
-    assert f"{first.number.text(first.low)} to {first.number.text(first.high)})" in found.told
+    assert f"{first.number.text(first.low)} to {first.number.text(first.high)})" in found.sentence
 
 
 def test_what_is_missing_on_one_side_is_not_compared() -> None:
@@ -78,7 +78,7 @@ def test_what_is_missing_on_one_side_is_not_compared() -> None:
         assert not names & {"body", "hu_middle", "fat"}
     both = against(people(hu=True), person(70, hu=True, changes={"hu_middle": 60, "hu_high": 60, "hu_low": 60}))
     assert both.marked
-    assert "HU are higher" in both.told
+    assert "HU are higher" in both.sentence
 
 
 def test_a_number_that_few_of_the_reference_have_does_not_count() -> None:
@@ -87,7 +87,7 @@ def test_a_number_that_few_of_the_reference_have_does_not_count() -> None:
     found = against(reference_of(some), person(50, suspect=0.9))
     assert "suspect" not in {one.number.name for one in found.deviations}
     whole = reference_of([person(seed, suspect=0.1 + seed / 1000) for seed in range(21)])
-    assert against(whole, person(50, suspect=0.9)).told.startswith(
+    assert against(whole, person(50, suspect=0.9)).sentence.startswith(
         "unlike the training series: its mean lesion probability is higher (0.900; training 0.100 to 0.120)"
     )
 
@@ -111,16 +111,16 @@ def test_equal_numbers_do_not_make_every_difference_infinite() -> None:
 def test_where_nothing_can_be_said_the_reason_is(reference: DriftReference | None, own: Portrait, why: str) -> None:
     found = against(reference, own)
     assert not found.marked
-    assert found.told.startswith(f"not compared: {why}")
+    assert found.sentence.startswith(f"not compared: {why}")
 
 
-def test_words_are_told_beside_a_mark_and_make_none() -> None:
-    made = [Portrait(numbers=person(seed).numbers, words={"scanner": "GE"}) for seed in range(21)]
+def test_technique_is_said_with_a_mark_and_makes_none() -> None:
+    made = [Portrait(numbers=person(seed).numbers, technique={"scanner": "GE"}) for seed in range(21)]
     reference = reference_of(made)
-    usual = Portrait(numbers=person(500).numbers, words={"scanner": "Canon", "kernel": "sharp"})
+    usual = Portrait(numbers=person(500).numbers, technique={"scanner": "Canon", "kernel": "sharp"})
     assert not against(reference, usual).marked
-    noisy = Portrait(numbers=person(500, changes={"noise": 400}).numbers, words=usual.words)
-    assert against(reference, noisy).told.endswith("; its scanner is Canon, as in no training series")
+    noisy = Portrait(numbers=person(500, changes={"noise": 400}).numbers, technique=usual.technique)
+    assert against(reference, noisy).sentence.endswith("; its scanner is Canon, as in no training series")
 
 
 def test_every_series_is_measured_against_all_others() -> None:
@@ -173,13 +173,13 @@ class TestReference:
         assert DriftReference.from_json([change]) is None
         assert DriftReference.from_json(None) is None
 
-    def test_numbers_and_words_that_are_not_known_are_passed_over(self) -> None:
+    def test_numbers_and_technique_that_are_not_known_are_passed_over(self) -> None:
         record = people().to_json()
         record["numbers"]["beauty"], record["words"]["colour"] = [1.0] * 21, {"red": 1}
         read = DriftReference.from_json(record)
         assert read is not None
         assert "beauty" not in read.numbers
-        assert read.words == {}
+        assert read.technique == {}
 
     def test_of_many_an_even_selection_is_kept(self) -> None:
         many = reference_of([Portrait(numbers={"middle": float(n)}) for n in range(1000)])
@@ -210,13 +210,13 @@ class TestPortrait:
         arranged = {"by": "position", "in_mm": True, "step_mm": 3.0}
         answers = np.tile([0.2, 0.5, 0.3], (30, 1))
         made = portrait(info, arranged, looks(1, hu=True), answers, unsure=6)
-        assert made.words == {"scanner": "GE", "voltage": "120 kV"}
+        assert made.technique == {"scanner": "GE", "voltage": "120 kV"}
         assert made.numbers["field_mm"] == pytest.approx(409.6)
         assert made.numbers["body_mm"] == pytest.approx(2 * (0.45 * 409.6 * 320 / np.pi) ** 0.5, rel=0.2)
         assert (made.numbers["step_mm"], made.numbers["thickness_mm"]) == (3.0, 2.5)
         assert made.numbers["liver"] == 1.0
-        told = (made.numbers["unsure"], made.numbers["suspect"], made.numbers["surest"])
-        assert told == pytest.approx((0.2, 0.3, 0.5))
+        figures = (made.numbers["unsure"], made.numbers["suspect"], made.numbers["surest"])
+        assert figures == pytest.approx((0.2, 0.3, 0.5))
 
     @pytest.mark.parametrize("by", ["instance number", "name", None, "slice location"])
     def test_what_does_not_tell_head_from_feet_tells_no_rise(self, by: str | None) -> None:
@@ -227,7 +227,7 @@ class TestPortrait:
     def test_few_looks_tell_nothing(self) -> None:
         assert portrait({}, {}, looks(1, count=5), np.empty((0, 3)), 0).numbers == {}
 
-    def test_every_number_is_told_both_ways(self) -> None:
+    def test_every_number_is_worded_both_ways(self) -> None:
         for number in NUMBERS:
             assert number.said(True) != number.said(False)
             assert "{" not in number.said(True)

@@ -68,9 +68,9 @@ def test_a_phase_and_what_others_say_by_logging(kept: Recorder) -> None:
 @pytest.mark.parametrize("kind", ["text", "json"])
 def test_whatever_is_in_it_it_is_one_printable_line(kept: Recorder, kind: str) -> None:
     emit("warning", "two\nlines \x1b[31m\u202e", level=logging.WARNING, note='a\nb"c', million=2_500_000.0)
-    told = line(kind, kept.records[0])
-    assert told.isprintable()
+    text = line(kind, kept.records[0])
+    assert text.isprintable()
     if kind == "json":
-        assert json.loads(told)["message"] == "two\nlines \x1b[31m\u202e", "the exact value"
+        assert json.loads(text)["message"] == "two\nlines \x1b[31m\u202e", "the exact value"
     else:
-        assert 'note="a\\nb\\"c" million=2500000' in told
+        assert 'note="a\\nb\\"c" million=2500000' in text

@@ -81,17 +81,17 @@ def test_start_heartbeat_run_and_end(path: Path, at: Callable[..., None]) -> Non
     at(metrics, HEARTBEAT, 1060.5, phase="files", done=3, total=9, failed=1, per_second=4.5, unit="slices")
     found = samples(path)
     assert found["progress_per_second", 'command="classify",unit="slices"'] == 4.5
-    told = of(path)
-    assert [told[f"progress_{name}"] for name in ("done", "total", "failed")] == [3, 9, 1]
-    assert told["heartbeat_timestamp_seconds"] == 1060.5
+    values = of(path)
+    assert [values[f"progress_{name}"] for name in ("done", "total", "failed")] == [3, 9, 1]
+    assert values["heartbeat_timestamp_seconds"] == 1060.5
     at(metrics, HEARTBEAT, 1120.0, phase="tables")
     assert not {name for name, _ in samples(path) if name.startswith("progress")}, "they were of another phase"
     at(metrics, RUN, 1130.0, **A_RUN)
     at(metrics, END, 1140.0, exit_code=exits.SOME_FAILED)
-    found, told = samples(path), of(path)
-    assert (told["running"], told["last_exit_code"]) == (0, 1)
-    assert told["last_end_timestamp_seconds"] == told["last_success_timestamp_seconds"] == 1140
-    assert (told["run_slices"], told["run_slices_per_second"], told["run_seconds"]) == (5, 12.5, 2)
+    found, values = samples(path), of(path)
+    assert (values["running"], values["last_exit_code"]) == (0, 1)
+    assert values["last_end_timestamp_seconds"] == values["last_success_timestamp_seconds"] == 1140
+    assert (values["run_slices"], values["run_slices_per_second"], values["run_seconds"]) == (5, 12.5, 2)
     labels = {(name, labels.removeprefix('command="classify",')): value for (name, labels), value in found.items()}
     assert labels["slices", 'status="ok",class="no liver"'] == 3
     assert labels["slices", 'status="ok",class="a \\"class\\" \\\\ \\\\x0a"'] == 1
@@ -136,16 +136,16 @@ def test_the_last_success_outlives_a_failure_and_a_kill(path: Path, at: Callable
     at(first, END, 2.25, exit_code=exits.SOME_FAILED_UNATTENDED)
     failed = MetricsFile(path, "classify")
     at(failed, START, 3.0)
-    told = of(path)
-    assert (told["last_success_timestamp_seconds"], told["last_exit_code"], told["running"]) == (2.25, 4, 1)
-    assert "run_slices" not in told, "of the run before"
+    values = of(path)
+    assert (values["last_success_timestamp_seconds"], values["last_exit_code"], values["running"]) == (2.25, 4, 1)
+    assert "run_slices" not in values, "of the run before"
     at(failed, END, 4.0, exit_code=code)
-    told = of(path)
-    assert (told["last_success_timestamp_seconds"], told["last_exit_code"]) == (2.25, code)
-    assert told["last_end_timestamp_seconds"] == 4
+    values = of(path)
+    assert (values["last_success_timestamp_seconds"], values["last_exit_code"]) == (2.25, code)
+    assert values["last_end_timestamp_seconds"] == 4
     at(MetricsFile(path, "classify"), START, 5.0)  # and is killed
-    told = of(path)
-    assert (told["running"], told["last_success_timestamp_seconds"], told["last_exit_code"]) == (1, 2.25, code)
+    values = of(path)
+    assert (values["running"], values["last_success_timestamp_seconds"], values["last_exit_code"]) == (1, 2.25, code)
 
 
 def test_others_may_read_it_whatever_the_umask(path: Path, at: Callable[..., None]) -> None:
@@ -178,7 +178,7 @@ def test_a_file_of_others_is_not_overwritten(path: Path, text: str, says: str) -
     assert path.read_text() == text
 
 
-def test_where_it_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
+def test_where_it_cannot_be_written_is_reported_at_once(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("elsewhere")
     for name, says in (("none/m", "is no folder that this user may write to"), ("link", ""), (".", "")):
         with pytest.raises(OutputError, match=f"cannot be written: .*{says}"):
@@ -191,7 +191,7 @@ def test_a_damaged_number_is_not_taken_over(path: Path, at: Callable[..., None])
     assert "last_exit_code" not in of(path)
 
 
-def test_a_disk_that_fills_up_is_told_once_and_ends_nothing(
+def test_a_disk_that_fills_up_is_reported_once_and_ends_nothing(
     path: Path, at: Callable[..., None], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = MetricsFile(path, "classify")

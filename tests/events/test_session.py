@@ -79,9 +79,9 @@ def test_standard_error_is_for_a_person_unless_a_log_is_asked_for(
 ) -> None:
     shown = Shown(terminal=terminal, **asked)
     work(shown)
-    told = [line for line in shown.lines if line in ("warning: careful", "for you")]
-    assert told == plain
-    shown.lines = [line for line in shown.lines if line not in told]
+    notes = [line for line in shown.lines if line in ("warning: careful", "for you")]
+    assert notes == plain
+    shown.lines = [line for line in shown.lines if line not in notes]
     assert shown.events() == events
 
 
@@ -112,7 +112,7 @@ def test_a_heartbeat_says_how_far_it_is_by_the_bar_on_top() -> None:
         session.unfollow(read)
         session.unfollow(read)
         session.beat()
-    beats = [told for told in map(json.loads, shown.lines) if told["event"] == "heartbeat"]
+    beats = [each for each in map(json.loads, shown.lines) if each["event"] == "heartbeat"]
     known = {"what": "classify", "done": 3, "total": 9, "failed": 1, "per_second": 4.6, "unit": "slices", "left_s": 2.0}
     for beat in beats:
         for name in ("time", "level", "command", "event", "seconds"):
@@ -188,7 +188,7 @@ def test_in_another_program_it_tells_its_end_by_itself(error: BaseException | No
         ({}, "bug", "Traceback", False, []),
     ],
 )
-def test_why_it_ends_is_told_once(
+def test_why_it_ends_is_reported_once(
     asked: dict[str, Any], kind: Any, text: str, there: bool, lines: list[str] | None
 ) -> None:
     shown = Shown(**asked)
@@ -202,7 +202,7 @@ def test_why_it_ends_is_told_once(
         assert not any("Miller" in line for line in shown.lines)
 
 
-def test_a_person_at_a_terminal_is_told_the_names_as_well() -> None:
+def test_a_person_at_a_terminal_is_shown_the_names_as_well() -> None:
     shown = Shown(terminal=True, log_format="json")
     with shown.session:
         assert not endings.failed("error", "error: no", ValueError("Miller"))
@@ -216,7 +216,7 @@ def test_a_bug_says_where_it_was_and_not_what() -> None:
             raise ValueError("patient Miller")
         except ValueError as error:
             endings.failed("bug", "Traceback … Miller", error)
-    bug = next(told for told in map(json.loads, shown.lines) if told["event"] == "bug")
+    bug = next(each for each in map(json.loads, shown.lines) if each["event"] == "bug")
     assert bug["message"] == "ValueError"
     assert bug["traceback"][-1].startswith("test_session.py:")
     assert "Miller" not in "".join(shown.lines)
@@ -230,7 +230,7 @@ def test_an_end_at_once_prints_nothing_and_writes_the_rest(tmp_path: Path) -> No
         assert not shown.lines
         endings.witness(session)
         LOGGER.addHandler(session._shown)
-    ends = [told for told in map(json.loads, (tmp_path / "log").read_text().splitlines()) if told["event"] == "end"]
+    ends = [each for each in map(json.loads, (tmp_path / "log").read_text().splitlines()) if each["event"] == "end"]
     assert ends[0]["exit_code"] == 143
     assert "lits_deploy_running" in (tmp_path / "m").read_text()
 
@@ -269,7 +269,7 @@ def test_a_witness_that_fails_changes_no_end(monkeypatch: pytest.MonkeyPatch) ->
     assert not endings.failed("error", "x")
 
 
-def test_what_another_logger_was_told_is_not_told_twice(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_another_logger_was_given_is_not_logged_twice(caplog: pytest.LogCaptureFixture) -> None:
     shown = Shown()
     with shown.session:
         logging.getLogger("lits_deploy.bundle").warning("note: %s", "x")

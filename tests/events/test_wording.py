@@ -58,7 +58,7 @@ def of_the_system(name: str) -> None:
         raise OutputError(str(error), fix=f"chmod +r {name!r}") from error
 
 
-def told_again(name: str) -> None:
+def fix_again(name: str) -> None:
     try:
         of_a_helper(name)
     except UserError as error:
@@ -84,7 +84,7 @@ def of_a_key(name: str) -> None:
 DOORS: list[Callable[[str], object]] = [
     of_a_helper,
     of_the_system,
-    told_again,
+    fix_again,
     within_words,
     as_a_note,
     by_logging,
@@ -118,12 +118,12 @@ def lines_of(door: Callable[[str], object], name: str, **asked: Any) -> list[str
 @settings(max_examples=120, deadline=None)
 @given(door=st.sampled_from(DOORS), name=NAMES, kind=st.sampled_from(["text", "json"]))
 def test_no_line_of_a_log_has_any_of_what_was_named(door: Callable[[str], object], name: str, kind: str) -> None:
-    told = lines_of(door, name, log_format=kind, verbose=True)
-    assert len(told) in (2, 3), "start, what happened if anything, end"
-    assert PATIENT not in "".join(told).upper()
+    lines = lines_of(door, name, log_format=kind, verbose=True)
+    assert len(lines) in (2, 3), "start, what happened if anything, end"
+    assert PATIENT not in "".join(lines).upper()
 
 
-def test_a_person_is_told_the_name_and_a_log_the_words_of_the_source() -> None:
+def test_a_person_is_shown_the_name_and_a_log_the_text_of_the_source() -> None:
     error = None
     try:
         within_words(PATIENT)
@@ -146,9 +146,9 @@ def caught(raise_it: Callable[[], object]) -> BaseException:
     raise AssertionError
 
 
-def test_words_come_from_the_statement_that_raised_or_of_its_cause() -> None:
+def test_text_comes_from_the_statement_that_raised_or_of_its_cause() -> None:
     assert wording(caught(lambda: of_a_helper("x")), "") == "Fix: mv {path} elsewhere"
-    assert wording(caught(lambda: told_again("x")), "") == "Fix: mv {path} elsewhere"
+    assert wording(caught(lambda: fix_again("x")), "") == "Fix: mv {path} elsewhere"
     missing = caught(lambda: list_scans([nowhere("x")]))
     assert wording(missing, "") == "There is no {what}. Fix: check the path of the scans"
     assert raised_at(missing)[0].startswith("discover.py:")
@@ -157,7 +157,7 @@ def test_words_come_from_the_statement_that_raised_or_of_its_cause() -> None:
     assert wording(full, str(as_user_error(full))).startswith("The disk is full. Fix: ")
 
 
-def test_words_that_a_variable_or_a_caller_of_ours_brings_are_told(tmp_path: Path) -> None:
+def test_text_that_a_variable_or_a_caller_of_ours_brings_is_logged(tmp_path: Path) -> None:
     open_it = lambda path: wording(caught(lambda: Bundle.open(path)), "")  # noqa: E731
     assert open_it(tmp_path / PATIENT) == "There is no {folder}. Fix: check the path of the bundle"
     (tmp_path / f"{PATIENT}.zip").write_bytes(b"PK")
@@ -185,13 +185,13 @@ def test_words_that_a_variable_or_a_caller_of_ours_brings_are_told(tmp_path: Pat
         (nvidia.Trouble("x", f"ask {PATIENT}"), None),
     ],
 )
-def test_a_fix_that_another_module_of_ours_has_written_is_told(
+def test_a_fix_that_another_module_of_ours_has_written_is_logged(
     trouble: nvidia.Trouble, fix: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnxruntime_, "_foreseen", lambda _: trouble)
     error = caught(lambda: onnxruntime_._cuda_session(None, onnxruntime_._ONE_NODE, None, Device("cuda"), tf32=False))
-    told = "ONNX Runtime cannot use {device}: {found.found}." + (f" Fix: {fix}" if fix else "")
-    assert (str(error).partition("Fix: ")[2], wording(error, "")) == (trouble.fix, told)
+    text = "ONNX Runtime cannot use {device}: {found.found}." + (f" Fix: {fix}" if fix else "")
+    assert (str(error).partition("Fix: ")[2], wording(error, "")) == (trouble.fix, text)
 
 
 def test_what_is_missing_names_its_extra() -> None:
@@ -203,27 +203,27 @@ def test_what_is_missing_names_its_extra() -> None:
     assert wording(pickle.loads(pickle.dumps(error)), "") == wording(error, ""), "of a process that does the work"
 
 
-def test_of_a_store_its_failure_is_told() -> None:
+def test_of_a_store_its_failure_is_logged() -> None:
     def fails() -> None:
         raise StorageError(f"s3://{PATIENT}/x: {1}", fix="wait", why="the store is busy")
 
     assert wording(caught(fails), "") == "The store: the store is busy."
 
 
-def test_a_source_that_is_gone_or_of_another_version_gives_no_words(tmp_path: Path) -> None:
+def test_a_source_that_is_gone_or_of_another_version_gives_no_text(tmp_path: Path) -> None:
     code = "from lits_deploy.errors import UserError\ndef door(x):\n    raise UserError(f'no {x}')\n"
     for name, there in (("a.py", code), ("b.py", "def ("), ("c.py", "\n\nprint('no')\n"), ("d.py", None)):
         namespace = dict[str, Any]()
         exec(compile(code, str(tmp_path / name), "exec"), namespace)
         if there is not None:
             (tmp_path / name).write_text(there)
-        told = wording(caught(lambda door=namespace["door"]: door(PATIENT)), "")  # type: ignore[misc]
-        assert told == ("no {x}" if there == code else "")
+        text = wording(caught(lambda door=namespace["door"]: door(PATIENT)), "")  # type: ignore[misc]
+        assert text == ("no {x}" if there == code else "")
 
 
-OWN_WORDS = {
+OWN_TEXTS = {
     "lits_deploy/cli/console.py": {"text", "text.logged if isinstanc"},  # what they were given
-    "lits_deploy/events/session.py": {"words", "type(error).__name__"},
+    "lits_deploy/events/session.py": {"message", "type(error).__name__"},
     "lits_deploy/events/metrics.py": {"line"},  # the system's word for an errno
     "lits_deploy/cli/watch_messages.py": {"f'An entry broke its run"},  # places in the code
     "lits_deploy/cli/merge.py": {"warning", "f'Missing shards: {len(s"},  # their numbers
@@ -266,6 +266,6 @@ def is_plain(text: ast.expr) -> bool:
     )
 
 
-def test_what_is_told_in_a_log_is_our_own_words_and_numbers() -> None:
+def test_what_a_log_says_is_our_own_text_and_numbers() -> None:
     others = {(path, ast.unparse(text)[:24]) for path, text in texts_for_logs() if not is_plain(text)}
-    assert others == {(path, text) for path, texts in OWN_WORDS.items() for text in texts}
+    assert others == {(path, text) for path, texts in OWN_TEXTS.items() for text in texts}

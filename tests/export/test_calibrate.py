@@ -204,18 +204,18 @@ class TestOperatingPoints:
         plain = calibrate(held, PLAIN, answers)
         assert by_rule(figures, answers, plain) is figures
         sensitive = calibrate(held, PLAIN, answers, "sensitivity=0.95")
-        told = by_rule(figures, answers, sensitive)["validate"]
-        lesions = told["confusion"][2]
-        assert told["rule"] == "sensitivity=0.95"
+        decided = by_rule(figures, answers, sensitive)["validate"]
+        lesions = decided["confusion"][2]
+        assert decided["rule"] == "sensitivity=0.95"
         assert lesions[2] / sum(lesions) >= 0.95
-        assert told["confusion"] != figures["validate"]["confusion"]
-        assert {key: told[key] for key in ("slices", "lesion_auroc")} == {
+        assert decided["confusion"] != figures["validate"]["confusion"]
+        assert {key: decided[key] for key in ("slices", "lesion_auroc")} == {
             key: figures["validate"][key] for key in ("slices", "lesion_auroc")
         }
 
     @pytest.mark.parametrize("why", ["few", "none", "alike"])
-    def test_no_threshold_without_patients_to_judge_it_on(self, why: str, data: Path, tmp_path: Path) -> None:
-        """One patient cannot set a threshold and judge it; asked for, that ends the export, else it is said."""
+    def test_no_threshold_without_patients_to_measure_it_on(self, why: str, data: Path, tmp_path: Path) -> None:
+        """One patient cannot set a threshold and measure it; asked for, that ends the export, else it is said."""
         if why == "none":
             found = original(None)
         else:

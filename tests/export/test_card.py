@@ -28,9 +28,9 @@ def artifact(**changes: Any) -> Artifact:
     return Artifact(**{**values, **changes})
 
 
-def card(*artifacts: Artifact, **told: Any) -> str:
+def card(*artifacts: Artifact, **fields: Any) -> str:
     values: dict[str, Any] = {"model": {"name": "tiny"}, "task": "classify"}
-    manifest = Manifest(contract=InputContract(window_hu=None), artifacts=artifacts, files={}, **{**values, **told})
+    manifest = Manifest(contract=InputContract(window_hu=None), artifacts=artifacts, files={}, **{**values, **fields})
     return model_card(manifest)
 
 

@@ -171,11 +171,11 @@ def test_bundle_records_what_was_done(bundle: Bundle, run: Path) -> None:
 
 
 def test_the_bundle_knows_what_it_was_trained_on(bundle: Bundle, run: Path) -> None:
-    (told, own) = of_bundle(bundle), of_run(run)
-    assert told is not None
+    (exported, own) = of_bundle(bundle), of_run(run)
+    assert exported is not None
     assert own is not None
-    assert {split: told.keys(split) for split in SPLITS} == {split: own.keys(split) for split in SPLITS}
-    assert len(told.keys("train")) == 8
+    assert {split: exported.keys(split) for split in SPLITS} == {split: own.keys(split) for split in SPLITS}
+    assert len(exported.keys("train")) == 8
 
 
 def test_export_says_which_patients_of_validate_and_test_it_was_trained_on(run: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_export_says_which_patients_of_validate_and_test_it_was_trained_on(run: 
             shutil.copy(path, data / "test" / kind / path.name.replace("-001", "-666"))
     lines: list[str] = []
     bundle = export(
-        dataclasses.replace(from_run(run), data=data), tmp_path / "bundle", talk=ExportProgress(say=lines.append)
+        dataclasses.replace(from_run(run), data=data), tmp_path / "bundle", observer=ExportProgress(say=lines.append)
     )
     first, second = (line for line in lines if line.startswith("WARNING"))
     assert "trained on 1 of the 2 validate patients (555): nothing is fitted or measured on them" in first

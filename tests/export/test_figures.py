@@ -73,7 +73,7 @@ def evaluations(bundle: Bundle, data: Path) -> dict[str, Evaluation]:
     return {split: evaluate(subject, data, split=split, draws=10) for split in ("validate", "test")}
 
 
-def told(bundle: Bundle, split: str = "test") -> dict[str, Any]:
+def of_file(bundle: Bundle, split: str = "test") -> dict[str, Any]:
     found = figures_of(bundle.manifest.metrics, "fp32", split)
     assert found is not None
     return found
@@ -83,7 +83,7 @@ def told(bundle: Bundle, split: str = "test") -> dict[str, Any]:
 def test_the_manifest_has_what_evaluate_gives_to_the_last_bit(
     split: str, bundle: Bundle, evaluations: dict[str, Evaluation]
 ) -> None:
-    document, found = evaluations[split].document, told(bundle, split)
+    document, found = evaluations[split].document, of_file(bundle, split)
     figures = document["figures"]
     assert 0.4 < found["accuracy"] < 1, "a figure that says something"
     assert found["confusion"] == figures["confusion"]
@@ -224,7 +224,7 @@ def test_with_a_rule_in_force_all_of_them_are_by_that_rule(data: Path, bundle: B
     marking = export(
         train_tiny_network(data, steps=50), tmp_path / "bundle", slices=8, operating_point="specificity=0.7"
     )
-    found, plain = told(marking), told(bundle)
+    found, plain = of_file(marking), of_file(bundle)
     assert found["rule"] == "specificity=0.7"
     assert found["confusion"] != plain["confusion"]
     assert found["lesion_auroc"] == plain["lesion_auroc"]

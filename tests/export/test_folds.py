@@ -136,13 +136,13 @@ def test_the_best_is_measured_on_its_own_patients_and_no_other_has_any(bundles: 
     assert of_file["data"] == f"data, fold {number} of 2 (held out)"
     for kind in ("average", "all"):
         assert figures_of(bundles[kind].manifest.metrics, "fp32", "validate") is None
-    told = {kind: bundle.manifest.training["folds"] for kind, bundle in bundles.items()}
-    assert [(told[kind]["taken"], told[kind]["fold"]) for kind in KINDS] == [
+    folds = {kind: bundle.manifest.training["folds"] for kind, bundle in bundles.items()}
+    assert [(folds[kind]["taken"], folds[kind]["fold"]) for kind in KINDS] == [
         ("best", number),
         ("average", None),
         ("all", None),
     ]
-    assert told["best"]["held_out"] == median_fold(of_run(run))[1]
+    assert folds["best"]["held_out"] == median_fold(of_run(run))[1]
     assert "checkpoint_sha256" not in bundles["average"].manifest.training
 
 
@@ -248,12 +248,12 @@ def test_the_median_fold_is_taken_not_the_luckiest(tmp_path: Path) -> None:
 
 def test_what_is_missing_or_does_not_go_together(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
-    for words, says in (
+    for arguments, says in (
         (["--checkpoint", "best"], "were chosen on the patients"),
         (["--weights", "x.pt"], "are for runs, not for --weights"),
     ):
         with pytest.raises(UserError, match=says):
-            runner.invoke(app, ["export", str(copy), "--from", "best", *words], catch_exceptions=False)
+            runner.invoke(app, ["export", str(copy), "--from", "best", *arguments], catch_exceptions=False)
     with pytest.raises(UserError, match="not a folded run"):
         runner.invoke(app, ["export", str(copy / "fold-1"), "--from", "best"], catch_exceptions=False)
     shutil.rmtree(copy / FINAL)
@@ -378,8 +378,8 @@ def test_a_folded_classifier_with_all_precisions(tmp_path: Path) -> None:
     train_folds(
         TrainConfig(model="resnet18", data=data, epochs=1, batch_size=4, contract=contract), tmp_path / "run", 2
     )
-    words = ["export", str(tmp_path / "run"), "--from", "average", "--fp16", "--int8", "--allow-failing"]
-    result = runner.invoke(app, words, catch_exceptions=False)
+    arguments = ["export", str(tmp_path / "run"), "--from", "average", "--fp16", "--int8", "--allow-failing"]
+    result = runner.invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     bundle = Bundle.open(tmp_path / "run-average-bundle")
     assert {artifact.name for artifact in bundle.manifest.artifacts} == {"fp32", "fp16", "int8-cpu", "int8-trt"}

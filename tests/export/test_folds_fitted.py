@@ -88,8 +88,8 @@ def shown() -> dict[str, str]:
 def bundles(run: Path, shown: dict[str, str]) -> dict[str, Bundle]:
     made = {}
     for kind in KINDS:
-        words = ["export", str(run), "--from", kind, "--operating-point", RULE]
-        result = runner.invoke(app, words, catch_exceptions=False)
+        arguments = ["export", str(run), "--from", kind, "--operating-point", RULE]
+        result = runner.invoke(app, arguments, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         made[kind], shown[kind] = Bundle.open(run.with_name(f"run-{kind}-bundle")), " ".join(result.output.split())
     return made
@@ -136,7 +136,7 @@ def test_all_patients_set_the_numbers_each_answered_by_the_network_that_left_it_
     assert promises[0] == promises[1] == promises[2], "the procedure is one, whichever network goes into the file"
 
 
-def test_no_threshold_is_judged_on_patients_that_set_it(bundles: dict[str, Bundle], run: Path) -> None:
+def test_no_threshold_is_measured_on_patients_that_set_it(bundles: dict[str, Bundle], run: Path) -> None:
     """Done again without any of the code that nests: what a bundle promises are decisions on each fold's patients by
     numbers of the other folds."""
     answers = of_run(run)
@@ -310,9 +310,9 @@ def test_every_place_says_that_it_is_out_of_fold(bundles: dict[str, Bundle], sho
         for text in (shown[kind], card, inspected):
             assert ("moved to their average by its answers to 72 slices" in text) == (kind == "average")
         info = RuntimeInfo(name="onnxruntime", version="1", device="cpu", precision="fp32", providers=())
-        told = about(bundle, artifact, info, abstain_below=None)
-        assert told["calibrated_on"]["source"] == "out of fold"
-        assert told["decided"]["promised"] == sentence
+        document = about(bundle, artifact, info, abstain_below=None)
+        assert document["calibrated_on"]["source"] == "out of fold"
+        assert document["decided"]["promised"] == sentence
     best = " ".join((bundles["best"].folder / "README.md").read_text().split())
     assert "Its temperature and thresholds were set on them too, among the patients of all folds." in best
 

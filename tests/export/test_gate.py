@@ -23,7 +23,7 @@ from train.models.registry import build, network
 PICTURE = np.full((1, 32, 32), 90, np.uint8)
 
 
-def judged(name: str, target: int, patient: str = "000", mask: np.ndarray | None = None) -> GateSlice:
+def gate_slice(name: str, target: int, patient: str = "000", mask: np.ndarray | None = None) -> GateSlice:
     return GateSlice(name=name, patient=patient, target=target, picture=PICTURE, mask=mask)
 
 
@@ -36,7 +36,7 @@ def compare(
     targets: list[int], original: np.ndarray, artifact: np.ndarray, patients: str | None = None
 ) -> ArtifactComparison:
     found = ArtifactComparison("classify")
-    slices = [judged(f"s{i}", t, (patients or "a" * len(targets))[i]) for i, t in enumerate(targets)]
+    slices = [gate_slice(f"s{i}", t, (patients or "a" * len(targets))[i]) for i, t in enumerate(targets)]
     for start in range(0, len(slices), 2):  # in batches, as it comes
         part = slice(start, start + 2)
         found.add(slices[part], original[part], artifact[part])
@@ -78,9 +78,9 @@ def verdict_of(found: ArtifactComparison) -> GateVerdict:
 
 def test_of_several_slices_the_one_in_the_middle_is_shown(tmp_path: Path) -> None:
     picture = np.array([40, 200, 90], np.uint8)[:, None, None] * np.ones((3, 4, 4), np.uint8)
-    judged = GateSlice(name="a", patient="p", target=2, picture=picture, mask=None)
+    lesion = GateSlice(name="a", patient="p", target=2, picture=picture, mask=None)
     found = ArtifactComparison("classify")
-    found.add([judged], np.array([[0.1, 0.2, 0.7]]), np.array([[0.1, 0.7, 0.2]]))
+    found.add([lesion], np.array([[0.1, 0.2, 0.7]]), np.array([[0.1, 0.7, 0.2]]))
     _, sheet = write_report(tmp_path, [verdict_of(found)])
     with Image.open(sheet) as shown:
         assert np.asarray(shown)[HEAD : HEAD + TILE, 8 : 8 + TILE].tolist() == [[200] * TILE] * TILE
@@ -131,14 +131,14 @@ def test_what_is_not_a_number_never_passes() -> None:
     ]
 
 
-def test_dice_of_every_class_judges_a_unet() -> None:
+def test_dice_of_every_class_gates_a_unet() -> None:
     mask = np.zeros((8, 8), np.uint8)
     mask[:4], mask[0, :4] = 1, 2
     truth = np.moveaxis(np.where(np.eye(3, dtype=bool)[mask], 0.9, 0.05), -1, 0).astype(np.float32)[None]
     after = truth.copy()
     after[0, :, 0, :2] = np.array([0.05, 0.9, 0.05])[:, None]  # half of the lesion becomes liver
     found = ArtifactComparison("segment")
-    found.add([judged("s", 2, mask=mask)], truth, after)
+    found.add([gate_slice("s", 2, mask=mask)], truth, after)
     figures = found.figures()
     assert figures["original"]["dice"] == [1.0, 1.0, 1.0]
     assert figures["artifact"]["dice"][2] == pytest.approx(2 / 3)
@@ -182,7 +182,7 @@ def test_report_names_every_flip_and_shows_lost_lesions_first(tmp_path: Path) ->
     assert not sheet.exists(), "the picture of an earlier export would tell of other slices"
 
 
-def test_without_patients_phantoms_judge_and_the_record_says_so(tmp_path: Path) -> None:
+def test_without_patients_phantoms_are_used_and_the_record_says_so(tmp_path: Path) -> None:
     contract = InputContract(window_hu=None, crop=None)
     module = Deployed(build("unet", width=2), contract, "segment")
     original = Original(info=network("unet"), module=module, contract=contract, width=2, data=tmp_path / "gone")

@@ -44,15 +44,15 @@ def test_each_fold_is_decided_by_what_was_fitted_on_the_others(rule: str, eviden
         decider = SliceDecider(temperature=others.temperature, abstain_below=others.abstain.threshold, point=point)
         marked[own] = [answer.label == 2 for answer in decider.answers(evidence.logits[own])]
     fitted = fit(evidence.target, evidence.logits)
-    told = next(point for point in points_of(evidence, fitted) if point["rule"] == rule)
-    assert told["sensitivity"]["value"] == pytest.approx(marked[lesion].mean())
-    assert told["specificity"]["value"] == pytest.approx((~marked)[~lesion].mean())
-    assert told["threshold"] == fitted.thresholds[rule], "of all patients: the one that the bundle keeps"
+    row = next(point for point in points_of(evidence, fitted) if point["rule"] == rule)
+    assert row["sensitivity"]["value"] == pytest.approx(marked[lesion].mean())
+    assert row["specificity"]["value"] == pytest.approx((~marked)[~lesion].mean())
+    assert row["threshold"] == fitted.thresholds[rule], "of all patients: the one that the bundle keeps"
     own = fitted.marks(evidence.logits)[rule]
     assert (own != marked).any(), "what was fitted on all decides otherwise"
 
 
-def test_evidence_that_cannot_judge_says_why(evidence: Evidence) -> None:
+def test_evidence_that_does_not_suffice_says_why(evidence: Evidence) -> None:
     assert uncheckable(evidence) is None
     assert evidence.folds is not None
     alone = dataclasses.replace(evidence, target=np.where(evidence.folds == 1, evidence.target, evidence.target % 2))

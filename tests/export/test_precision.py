@@ -1,4 +1,4 @@
-"""--fp16 and --int8 on a tiny network: what the files hold, that they are judged, and that bad ones are caught."""
+"""--fp16 and --int8 on a tiny network: what the files hold, that they are gated, and that bad ones are caught."""
 
 from __future__ import annotations
 

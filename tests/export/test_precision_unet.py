@@ -1,4 +1,4 @@
-"""A narrow U-Net through --fp16 and --int8: judged pixel by pixel, its gate the Dice of each class."""
+"""A narrow U-Net through --fp16 and --int8: measured pixel by pixel, its gate the Dice of each class."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_both_runtimes_give_the_labels_of_the_original(bundle: Bundle, original:
             np.testing.assert_array_equal(opened.infer(slices).labels, expected)
 
 
-def test_all_three_files_are_judged_by_the_dice_of_each_class(
+def test_all_three_files_are_gated_by_the_dice_of_each_class(
     bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert {artifact.name for artifact in bundle.manifest.artifacts} == {"fp32", "fp16", "int8-cpu", "int8-trt"}, (

@@ -107,5 +107,5 @@ def test_patients_are_counted_by_their_own_lesions() -> None:
     of = np.array([0, 0, 1, 1, 2, 2, 3, 3])
     lesion = np.array([1, 0, 1, 0, 0, 0, 0, 0], bool)
     marked = np.array([1, 0, 0, 1, 1, 0, 0, 0], bool)
-    told = promises({"x": marked}, lesion, of)["x"]["patients"]
-    assert told == {"with_lesion": 2, "found": 1, "without": 2, "marked": 1}
+    patients = promises({"x": marked}, lesion, of)["x"]["patients"]
+    assert patients == {"with_lesion": 2, "found": 1, "without": 2, "marked": 1}

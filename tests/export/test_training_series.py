@@ -153,10 +153,10 @@ class TestInHu:
         declared = json.loads((made / "data/dataset.json").read_bytes())
         assert set(declared[KEY]) == {str(number) for number in range(10)}
         for number in range(10):
-            told = noted(declared, str(number))
-            assert set(told) == set(HU)
-            assert told["hu_middle"] == pytest.approx(40 + number, abs=6)
-            assert told["hu_noise"] / 10 == pytest.approx(12, rel=0.2)
+            figures = noted(declared, str(number))
+            assert set(figures) == set(HU)
+            assert figures["hu_middle"] == pytest.approx(40 + number, abs=6)
+            assert figures["hu_noise"] / 10 == pytest.approx(12, rel=0.2)
         assert noted(declared, "99") == {}
         assert noted({KEY: {"1": {"fat": "x", "body": 3, "beauty": 1}}}, "1") == {"body": 3.0}
         assert noted({KEY: []}, "1") == {}
@@ -170,12 +170,12 @@ class TestInHu:
         for name, number, shift, spacing in (("usual", 5, 0, 2.0), ("higher", 5, 60, 2.0), ("wider", 5, 0, 2.5)):
             _nifti(scans / f"{name}.nii", _body(number, shift), spacing)
         classify(bundle, scans, tmp_path / "out", formats=("csv",))
-        told = {row["most_suspicious_path"]: row["against_training"] for row in studies(tmp_path / "out")}
-        assert told["usual.nii"] == "like the training series"
-        assert told["higher.nii"].startswith("unlike the training series: ")
-        assert "HU are higher" in told["higher.nii"]
-        assert "field of view" not in told["higher.nii"]
-        assert "its field of view is larger (320 mm; training 256 to 256)" in told["wider.nii"]
+        sentences = {row["most_suspicious_path"]: row["against_training"] for row in studies(tmp_path / "out")}
+        assert sentences["usual.nii"] == "like the training series"
+        assert sentences["higher.nii"].startswith("unlike the training series: ")
+        assert "HU are higher" in sentences["higher.nii"]
+        assert "field of view" not in sentences["higher.nii"]
+        assert "its field of view is larger (320 mm; training 256 to 256)" in sentences["wider.nii"]
 
     def test_without_a_reference_that_is_said(self, tmp_path: Path) -> None:
         bundle = make_tiny_bundle(tmp_path / "bundle", size=64, crop=56, window_hu=WINDOW)

@@ -1,4 +1,4 @@
-"""`export --weights`: what people have is taken and told; what is no weights, or of another network, is one line."""
+"""`export --weights`: what people have is taken, and said; what is no weights, or of another network, is one line."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ HAVE: dict[str, tuple[Callable[[State], Any], str]] = {
 
 
 @pytest.mark.parametrize("kind", HAVE)
-def test_what_people_have_is_taken_and_told(kind: str, state: State, tmp_path: Path) -> None:
-    make, told = HAVE[kind]
+def test_what_people_have_is_taken_and_reported(kind: str, state: State, tmp_path: Path) -> None:
+    make, adapted = HAVE[kind]
     torch.save(make(state), tmp_path / "w.pt")
     original = open_weights(tmp_path / "w.pt", **UNET)
     assert same(original, state)
-    assert " | ".join(original.training.get("adapted", ())) == told
+    assert " | ".join(original.training.get("adapted", ())) == adapted
 
 
 def same(original: Original, state: State) -> bool:

@@ -37,8 +37,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def declared(run: Path) -> tuple[Bundle, str]:
-    words = ["export", str(run), "--window", "-160", "240", "--out", str(run.parent / "declared")]
-    result = CliRunner().invoke(app, words, catch_exceptions=False)
+    arguments = ["export", str(run), "--window", "-160", "240", "--out", str(run.parent / "declared")]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return Bundle.open(run.parent / "declared"), result.output
 
@@ -60,9 +60,9 @@ def test_benchmark_still_knows_the_run_it_came_from(declared: tuple[Bundle, str]
     assert open_reference(declared[0], run, 1).about["exported_from_it"]
 
 
-def export_refused(*words: str) -> UserError:
+def export_refused(*arguments: str) -> UserError:
     with pytest.raises(UserError) as caught:
-        CliRunner().invoke(app, ["export", *words], catch_exceptions=False)
+        CliRunner().invoke(app, ["export", *arguments], catch_exceptions=False)
     return caught.value
 
 

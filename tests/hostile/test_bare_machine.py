@@ -52,8 +52,8 @@ except RuntimeError:
 """
 
 
-def bare(folder: Path, *words: str) -> list[str]:
-    return [*NAMESPACES, "sh", "-c", BARE, "sh", str(folder), sys.executable, *words]
+def bare(folder: Path, *arguments: str) -> list[str]:
+    return [*NAMESPACES, "sh", "-c", BARE, "sh", str(folder), sys.executable, *arguments]
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +98,8 @@ def test_a_night_of_commands(world: Path) -> None:
 def test_watch(world: Path) -> None:
     inbox, out = world / "inbox", world / "watched"
     shutil.copytree(world / "scans", inbox / "study")
-    words = ["-m", "lits_deploy", "watch", "bundle", "inbox", "--out", "watched", "--complete-after", "0"]
-    process = subprocess.Popen(bare(world, *words), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    arguments = ["-m", "lits_deploy", "watch", "bundle", "inbox", "--out", "watched", "--complete-after", "0"]
+    process = subprocess.Popen(bare(world, *arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         until = time.monotonic() + LONG
         while rows(out) < 2 and process.poll() is None and time.monotonic() < until:

@@ -153,8 +153,8 @@ def test_a_scan_says_nothing_else(scans: Path) -> None:
 
 def test_a_hostile_bundle_is_inspected_and_verified(bundle: Path) -> None:
     assert rf"net {MARKUP}\x1b]0;owned\x07" in run("bundle", "inspect", bundle).stdout.replace("\n", " ")
-    told = json.loads(run("bundle", "inspect", bundle, "--json").stdout)
-    assert told["manifest"]["model"]["name"] == f"net {MARKUP}{ESCAPES}"  # JSON is exact
+    document = json.loads(run("bundle", "inspect", bundle, "--json").stdout)
+    assert document["manifest"]["model"]["name"] == f"net {MARKUP}{ESCAPES}"  # JSON is exact
     assert "verified" in run("verify", bundle).stdout
 
 
@@ -207,9 +207,9 @@ def test_a_watch_says_a_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert MARKUP in said
 
 
-@pytest.mark.parametrize("words", [[f"--{ESCAPES}"], [ESCAPES], ["scan"], ["scan", ".", "--workers", ESCAPES]])
-def test_what_a_usage_error_quotes_is_plain(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(words) == 2
+@pytest.mark.parametrize("arguments", [[f"--{ESCAPES}"], [ESCAPES], ["scan"], ["scan", ".", "--workers", ESCAPES]])
+def test_what_a_usage_error_quotes_is_plain(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(arguments) == 2
     said = capsys.readouterr()
     assert said.out == ""
     assert "Error: " in said.err

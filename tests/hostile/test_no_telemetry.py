@@ -49,7 +49,7 @@ class World:
     folder: Path
     library: Path
 
-    def run(self, *words: str) -> tuple[subprocess.CompletedProcess[str], str, list[str]]:
+    def run(self, *arguments: str) -> tuple[subprocess.CompletedProcess[str], str, list[str]]:
         """The command's end, what it tried to reach, and the files it left in an empty home folder."""
         home, log = self.folder / "home", self.folder / "network.log"
         shutil.rmtree(home, ignore_errors=True)
@@ -65,7 +65,7 @@ class World:
             "OMP_NUM_THREADS": "1",
         }
         done = subprocess.run(
-            [sys.executable, *words], cwd=self.folder, env=environment, capture_output=True, text=True
+            [sys.executable, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True
         )
         left = [path.relative_to(home).as_posix() for path in sorted(home.rglob("*")) if path.is_file()]
         return done, log.read_text() if log.exists() else "", left
@@ -87,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "text"),
     [
         ("import socket; socket.getaddrinfo('example.org', 443)", "getaddrinfo example.org"),
         ("import ctypes; exit(not ctypes.CDLL(None).gethostbyname(b'example.org'))", "gethostbyname example.org"),
@@ -99,10 +99,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         ("import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b'', ('192.0.2.1', 53))", "192.0.2.1"),
     ],
 )
-def test_the_library_sees_what_a_process_tries(world: World, code: str, told: str) -> None:
+def test_the_library_sees_what_a_process_tries(world: World, code: str, text: str) -> None:
     done, tried, _ = world.run("-c", code)
     assert done.returncode == 1
-    assert told in tried
+    assert text in tried
 
 
 def test_the_libraries_would_leave_ids_and_look_hosts_up(world: World) -> None:
@@ -114,7 +114,7 @@ def test_the_libraries_would_leave_ids_and_look_hosts_up(world: World) -> None:
     assert left
 
 
-@pytest.mark.parametrize("command", [pytest.param(words, id=name) for name, words in QUICK.items()])
+@pytest.mark.parametrize("command", [pytest.param(arguments, id=name) for name, arguments in QUICK.items()])
 def test_nothing_is_sent_and_no_id_is_left(world: World, command: str) -> None:
     done, tried, left = world.run("-m", "lits_deploy", *command.split())
     assert done.returncode == 0, done.stderr

@@ -41,8 +41,8 @@ def assert_private(out: Path, said: bytes, *, paths_anywhere: bool = False, path
     assert files
     for path in [*files, out.parent / "said"]:
         allowed = not paths_nowhere and (paths_anywhere or path.name.startswith(MAY_HOLD_PATHS))
-        words = SECRET if allowed else (*SECRET, NAMES)
-        assert found_in(path, words) == set(), path.relative_to(out.parent)
+        secrets = SECRET if allowed else (*SECRET, NAMES)
+        assert found_in(path, secrets) == set(), path.relative_to(out.parent)
 
 
 def test_planting_leaves_files_readable_and_is_found_where_it_is(scans: Path) -> None:
@@ -109,12 +109,12 @@ def test_errors_do_not_name_what_they_stumbled_over(bundle: Bundle, scans: Path,
 
 
 def test_logs_and_metrics_hold_nothing_of_a_patient(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
-    told = ["--verbose", "--log-format", "json", "--log-file", tmp_path / "log", "--metrics", tmp_path / "metrics"]
-    done = lits_deploy("classify", bundle.folder, scans, "--out", tmp_path / "out", *told, cwd=tmp_path)
+    logged = ["--verbose", "--log-format", "json", "--log-file", tmp_path / "log", "--metrics", tmp_path / "metrics"]
+    done = lits_deploy("classify", bundle.folder, scans, "--out", tmp_path / "out", *logged, cwd=tmp_path)
     assert done.returncode == 1
     (tmp_path / "said").write_bytes(done.stderr)
     missing = tmp_path / f"{BASE} not there" / NAMES
-    failed = lits_deploy("classify", bundle.folder, missing, "--out", tmp_path / "2", *told, cwd=tmp_path)
+    failed = lits_deploy("classify", bundle.folder, missing, "--out", tmp_path / "2", *logged, cwd=tmp_path)
     assert failed.returncode == 2
     (tmp_path / "failed").write_bytes(failed.stderr)
     assert b"There is no {what}." in failed.stderr

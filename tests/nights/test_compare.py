@@ -64,9 +64,9 @@ def test_what_differs_by_less_than_a_step_is_equal() -> None:
     assert found(many[0], many[2]) == {"step_mm"}
 
 
-def test_words_are_compared_each_against_all_others() -> None:
+def test_techniques_are_compared_each_against_all_others() -> None:
     def scanners(**counts: int) -> SeriesSample:
-        return SeriesSample(name="n", series=sum(counts.values()), numbers={}, words={"scanner": counts})
+        return SeriesSample(name="n", series=sum(counts.values()), numbers={}, technique={"scanner": counts})
 
     (one,) = compare([(scanners(GE=10), scanners(GE=2, Siemens=18))], false_share=0.05)
     assert {(f.word, f.own, f.other) for f in one.found} == {("GE", 1.0, 0.1), ("Siemens", 0.0, 0.9)}

@@ -62,7 +62,7 @@ def test_a_page_without_a_comparison_does_not_speak_of_shifts(tmp_path: Path) ->
     assert "gone unnoticed" not in page
 
 
-def test_a_shifted_night_ends_with_1_and_is_told_in_what(
+def test_a_shifted_night_ends_with_1_and_is_reported_in_what(
     outs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = drift(outs["usual"], outs["bright"], "--out", outs["bright"] / "other.html")
@@ -80,21 +80,21 @@ def test_a_shifted_night_ends_with_1_and_is_told_in_what(
 
 def test_json_holds_it_all(outs: dict[str, Path]) -> None:
     done = drift(outs["usual"], outs["later"], outs["bright"], "--json")
-    told: dict[str, Any] = json.loads(done.stdout)
+    document: dict[str, Any] = json.loads(done.stdout)
     assert done.exit_code == 1
-    assert [one["name"] for one in told["nights"]] == ["usual", "later", "bright"]
-    assert [(one["night"], one["with"]) for one in told["comparisons"]] == [
+    assert [one["name"] for one in document["nights"]] == ["usual", "later", "bright"]
+    assert [(one["night"], one["with"]) for one in document["comparisons"]] == [
         ("usual", "training"),
         ("later", "training"),
         ("bright", "training"),
         ("bright", "2 nights before"),
     ]
-    first = told["comparisons"][2]["findings"]
+    first = document["comparisons"][2]["findings"]
     (middle,) = (one for one in first if one["name"] == "middle")
     assert middle["found"]
     assert middle["own"] > middle["found_above"] > middle["range"][0]
     assert middle["series"] == [12, 21]
-    assert told["found"] == sum(f["found"] for one in told["comparisons"] for f in one["findings"])
+    assert document["found"] == sum(f["found"] for one in document["comparisons"] for f in one["findings"])
 
 
 def test_a_study_has_one_voice(tmp_path: Path) -> None:

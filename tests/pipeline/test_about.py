@@ -23,8 +23,8 @@ LATE = EARLY + timedelta(days=1)
 
 
 def noted(before: str | None, started: datetime, *, answers: bool = True) -> str:
-    told = ran(before, started, ["Smith"], ClassifyOptions(), answers=answers)
-    return json.dumps(told)
+    record = ran(before, started, ["Smith"], ClassifyOptions(), answers=answers)
+    return json.dumps(record)
 
 
 def test_the_first_and_the_last_start_that_answered_are_noted_and_no_other() -> None:
@@ -43,9 +43,9 @@ def test_names_of_folders_only_where_identifiers_are_asked_for(
     identify: bool, pseudonymous: bool, scans: list[str], machine: bool
 ) -> None:
     options = ClassifyOptions(identify=identify, pseudonymous=pseudonymous)
-    told = ran(None, EARLY, ["Smith"], options, answers=True)
-    assert told["scans"] == scans
-    assert (told["machine"] is not None) == machine
+    record = ran(None, EARLY, ["Smith"], options, answers=True)
+    assert record["scans"] == scans
+    assert (record["machine"] is not None) == machine
 
 
 def test_a_run_notes_it_and_the_page_drawn_again_is_the_same(tmp_path: Path) -> None:
@@ -77,20 +77,20 @@ def test_a_run_notes_it_and_the_page_drawn_again_is_the_same(tmp_path: Path) -> 
 def test_answers_from_elsewhere_have_the_first_and_last_start_of_all_and_each_machine_once() -> None:
     options = ClassifyOptions(identify=True)
 
-    def told(day: int, machine: str | None) -> dict[str, Any]:
+    def run(day: int, machine: str | None) -> dict[str, Any]:
         return {"first": f"2026-07-{day:02d} 06:00 UTC", "last": f"2026-07-{day + 1:02d} 06:00 UTC", "machine": machine}
 
-    both = ran_elsewhere(None, [told(14, "A, 2 cores"), told(12, "B, 1 core"), told(13, "A, 2 cores")], ["x"], options)
+    both = ran_elsewhere(None, [run(14, "A, 2 cores"), run(12, "B, 1 core"), run(13, "A, 2 cores")], ["x"], options)
     assert both == {
         "first": "2026-07-12 06:00 UTC",
         "last": "2026-07-15 06:00 UTC",
         "scans": ["x"],
         "machine": "A, 2 cores; B, 1 core",
     }
-    more = ran_elsewhere(json.dumps(both), [told(20, "B, 1 core")], ["x"], ClassifyOptions())
+    more = ran_elsewhere(json.dumps(both), [run(20, "B, 1 core")], ["x"], ClassifyOptions())
     assert more == {**both, "last": "2026-07-21 06:00 UTC", "scans": []}
     assert ran_elsewhere(json.dumps(both), [], ["x"], options) == both
-    hidden = ran_elsewhere(None, [told(14, None)], ["x"], ClassifyOptions(pseudonymous=True))
+    hidden = ran_elsewhere(None, [run(14, None)], ["x"], ClassifyOptions(pseudonymous=True))
     assert (hidden["machine"], hidden["scans"]) == (None, [])
-    many = ran_elsewhere(None, [told(n, f"box {n}") for n in range(1, 20)], [], options)["machine"]
+    many = ran_elsewhere(None, [run(n, f"box {n}") for n in range(1, 20)], [], options)["machine"]
     assert many.endswith(f"box {MACHINES_SHOWN}; others")

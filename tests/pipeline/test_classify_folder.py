@@ -343,7 +343,7 @@ def test_run_json_says_what_ran_and_how_long(bundle: Bundle, scans: Path, tmp_pa
     assert record["peak_memory_mib"] > 10
 
 
-def test_an_update_in_the_middle_of_a_run_leaves_what_was_answered_and_is_told(
+def test_an_update_in_the_middle_of_a_run_leaves_what_was_answered_and_is_reported(
     bundle: Bundle, scans: Path, tmp_path: Path
 ) -> None:
     class Updated(FakeRuntime):
@@ -355,9 +355,9 @@ def test_an_update_in_the_middle_of_a_run_leaves_what_was_answered_and_is_told(
     before = rows(out)
     save(scans / "new.png", grey_pixels(SIZE, 50))
     summary = classify(bundle, scans, out, network=Updated(shape=(1, SIZE, SIZE)))
-    told = json.loads(summary.run_json.read_text())["answered_with"]
-    assert [(each["versions"]["fake"], each["files"], each["slices"]) for each in told] == [("0", 21, 21), ("1", 1, 1)]
-    assert {"lits-deploy", "numpy", "pydicom", "python-gdcm"} <= set(told[0]["versions"])
+    noted = json.loads(summary.run_json.read_text())["answered_with"]
+    assert [(each["versions"]["fake"], each["files"], each["slices"]) for each in noted] == [("0", 21, 21), ("1", 1, 1)]
+    assert {"lits-deploy", "numpy", "pydicom", "python-gdcm"} <= set(noted[0]["versions"])
     after = {row["path"]: {**row, "run_id": ""} for row in rows(out)}  # of the list of files
     assert all(after[row["path"]] == {**row, "run_id": ""} for row in before)
     redraw(out)
@@ -448,7 +448,7 @@ class Engine(FakeRuntime):
         return replace(super().describe(), device="cuda:0", profile=self.profile)
 
 
-def test_an_engines_profile_is_of_the_runs_identity_and_small_batches_are_told(
+def test_an_engines_profile_is_of_the_runs_identity_and_small_batches_are_reported(
     bundle: Bundle, scans: Path, tmp_path: Path
 ) -> None:
     network = Engine(shape=(1, SIZE, SIZE), max_batch=2)

@@ -126,7 +126,7 @@ def test_odds_hold_where_probabilities_would_round() -> None:
     assert labels == [0, 2]
 
 
-def test_what_the_rule_finds_is_not_withheld_and_everything_else_abstains_as_before() -> None:
+def test_what_the_rule_finds_is_not_abstained_and_everything_else_abstains_as_before() -> None:
     logits = drawn(2)
     plain = list(SliceDecider(abstain_below=0.6).answers(logits))
     sensitive = list(
@@ -142,8 +142,8 @@ def test_what_the_rule_finds_is_not_withheld_and_everything_else_abstains_as_bef
 
 def test_another_rule_is_another_run_and_the_bundles_own_is_not(tmp_path: Path) -> None:
     folder, out = folder_of_slices(tmp_path / "scans", 9), tmp_path / "out"
-    told = {"operating_point": "sensitivity=0.9", "operating_points": POINTS, "promise": PROMISE}
-    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56, **told)
+    points = {"operating_point": "sensitivity=0.9", "operating_points": POINTS, "promise": PROMISE}
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56, **points)
 
     def run(out: Path, rule: str | None = None) -> list[dict[str, str]]:
         run_folder(bundle, [folder], out, options=ClassifyOptions(runtime="onnxruntime", operating_point=rule))
@@ -153,11 +153,11 @@ def test_another_rule_is_another_run_and_the_bundles_own_is_not(tmp_path: Path) 
     for row in own:
         p0, p1, p2 = (float(row[name]) for name in ("p0", "p1", "p2"))
         assert (row["label"] == "2") == (p2 / (p0 + p1) >= 0.125)
-    told = json.loads((out / "run.json").read_text())
-    assert told["identity"]["operating_point"] == "sensitivity=0.9"
-    assert told["decided"]["rule"] == "sensitivity=0.9"
-    assert told["decided"]["sensitivity"] == POINTS[2]["sensitivity"]
-    assert told["decided"]["promised"].startswith("Of 100 slices with a lesion it is expected to find 88 (78 to 98);")
+    record = json.loads((out / "run.json").read_text())
+    assert record["identity"]["operating_point"] == "sensitivity=0.9"
+    assert record["decided"]["rule"] == "sensitivity=0.9"
+    assert record["decided"]["sensitivity"] == POINTS[2]["sensitivity"]
+    assert record["decided"]["promised"].startswith("Of 100 slices with a lesion it is expected to find 88 (78 to 98);")
     assert run(out, "sensitivity=0.90") == own, "goes on: it is the same rule"
     for rule in ("argmax", "balanced"):
         with pytest.raises(
@@ -177,8 +177,8 @@ def test_another_rule_is_another_run_and_the_bundles_own_is_not(tmp_path: Path) 
     [("sensitivity=0.33", "no threshold for sensitivity=0.33"), ("youden", "`youden` is not an operating point")],
 )
 def test_a_rule_that_is_not_there_is_one_line_before_anything_starts(tmp_path: Path, rule: str, says: str) -> None:
-    told = {"operating_points": POINTS, "promise": PROMISE}
-    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56, **told)
+    points = {"operating_points": POINTS, "promise": PROMISE}
+    bundle = make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56, **points)
     with pytest.raises(UserError, match=says):
         run_folder(bundle, [tmp_path], tmp_path / "out", options=ClassifyOptions(operating_point=rule))
     assert not (tmp_path / "out").exists()

@@ -39,9 +39,9 @@ def test_a_pattern_is_kept_and_later_failures_are_news(bundle: Bundle, scans: Pa
     tricks(scans, new="no such thing")
     summary = classify(bundle, scans, out)
     assert (summary.failed, summary.news) == (5, 1)  # `*` matches `/`, too
-    told = json.loads((out / "run.json").read_text())
-    assert told["ignored"]["patterns"] == ["1234567/*", "bad.*"]
-    assert (told["counts"]["failed"], told["counts"]["acknowledged"]) == (5, 4)
+    record = json.loads((out / "run.json").read_text())
+    assert record["ignored"]["patterns"] == ["1234567/*", "bad.*"]
+    assert (record["counts"]["failed"], record["counts"]["acknowledged"]) == (5, 4)
     summary = classify(bundle, scans, out, ignore_none=True, ignore=("new.test", "nothing"))
     assert summary.news == 4
     assert summary.warnings == ("Number 2 of the patterns to ignore matches no failed file.",)

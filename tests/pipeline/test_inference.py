@@ -74,7 +74,7 @@ def test_every_lane_has_a_batch_at_once() -> None:
     assert thread.infer_s > 0
 
 
-def test_what_breaks_in_a_lane_is_told() -> None:
+def test_what_breaks_in_a_lane_is_reported() -> None:
     class Breaks(FakeRuntime):
         def _infer(self, batch: Any) -> Outputs:
             raise RuntimeError(threading.current_thread().name)

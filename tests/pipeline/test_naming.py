@@ -92,20 +92,20 @@ def test_what_is_written_of_a_slice_compares_as_before_and_says_no_uid_text_or_t
         clock=36930.25,
         labels={"kernel": "DOE", "acquisition": 2, "trigger time": 0.5},
     )
-    told = json.loads(NAMES.facts(job("a/1.dcm")[0], at))
-    assert (told["position"], told["number"], told["labels"]["acquisition"]) == (12.5, 3, 2)
-    assert told["labels"]["trigger time"] == 0.5
+    fields = json.loads(NAMES.facts(job("a/1.dcm")[0], at))
+    assert (fields["position"], fields["number"], fields["labels"]["acquisition"]) == (12.5, 3, 2)
+    assert fields["labels"]["trigger time"] == 0.5
     other = json.loads(NAMES.facts(job("a/1.dcm")[0], SliceHeader(instance="1.2.3.5")))
-    assert len({"1.2.3.4", "1.2.3.5", told["instance"], other["instance"]}) == 4
-    assert told["labels"]["kernel"] != "DOE"
+    assert len({"1.2.3.4", "1.2.3.5", fields["instance"], other["instance"]}) == 4
+    assert fields["labels"]["kernel"] != "DOE"
     later = json.loads(NAMES.facts(job("a/2.dcm")[0], replace(at, clock=36935.75)))
-    assert 0 <= told["clock"] < 86400
-    assert (later["clock"] - told["clock"]) % 86400 == pytest.approx(5.5)
-    assert told["clock"] != at.clock
-    assert later["instance"] == told["instance"]
+    assert 0 <= fields["clock"] < 86400
+    assert (later["clock"] - fields["clock"]) % 86400 == pytest.approx(5.5)
+    assert fields["clock"] != at.clock
+    assert later["instance"] == fields["instance"]
     elsewhere = Naming(names=Pseudonyms(salt=b"other")).facts(job("a/1.dcm")[0], at)
-    assert json.loads(elsewhere)["clock"] != told["clock"]
-    assert SliceHeader(**told).labels.keys() == at.labels.keys()
+    assert json.loads(elsewhere)["clock"] != fields["clock"]
+    assert SliceHeader(**fields).labels.keys() == at.labels.keys()
     dated = NAMES.facts(job("a/1.dcm")[0], SliceHeader(labels={"acquisition": 20240229}))
     assert "20240229" not in dated
 

@@ -204,8 +204,8 @@ class TestRun:
             rows = list(ledger.rows())
             summaries = by_number(ledger.rows_by_volume(), ledger.volumes())
         looked = [row.tumour for row in rows if row.tumour is not None]
-        told = text.split("<dt>U-Net</dt><dd>")[1:]
-        assert sum(int(one.split(" ")[2]) for one in told) == len(looked)
+        parts = text.split("<dt>U-Net</dt><dd>")[1:]
+        assert sum(int(one.split(" ")[2]) for one in parts) == len(looked)
         assert "Two networks" in text
         assert "suspicion, rank and the strip go by both" in text
         assert "tumour pixels of" in text

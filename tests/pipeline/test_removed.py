@@ -35,7 +35,7 @@ def state(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir() if not path.name.startswith(("ledger", "."))}
 
 
-def test_what_was_taken_away_is_counted_and_told(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
+def test_what_was_taken_away_is_counted_and_reported(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
     first = classify(bundle, scans, tmp_path / "out")
     assert (first.added, first.removed) == (7, 0)
     shutil.rmtree(scans / "a")  # a folder that is gone was taken away; one that is empty is suspect
@@ -43,8 +43,8 @@ def test_what_was_taken_away_is_counted_and_told(bundle: Bundle, scans: Path, tm
     tricks(scans / "c", new="grey 9")
     summary = classify(bundle, scans, tmp_path / "out")
     assert (summary.added, summary.removed, summary.files) == (1, 3, 5)
-    told = json.loads((tmp_path / "out/run.json").read_text())
-    assert (told["added"], told["removed"]) == (1, 3)
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert (record["added"], record["removed"]) == (1, 3)
 
 
 def empty_b(scans: Path, _: Any) -> None:

@@ -146,9 +146,9 @@ def test_phases_and_reconstructions_in_one_series_are_parts_of_their_own(
     apart = []
     for phase in range(2):
         bright = (3, 4, 5) if phase else ()
-        told = {"InstanceNumber": lambda _: None, element: PHASES[element](phase)}
-        series(tmp_path / f"{phase}", level=30 * phase, bright=bright, **told)
-        series(tmp_path / "both", level=30 * phase, bright=bright, name=f"{phase} {{}}".format, **told)
+        attributes = {"InstanceNumber": lambda _: None, element: PHASES[element](phase)}
+        series(tmp_path / f"{phase}", level=30 * phase, bright=bright, **attributes)
+        series(tmp_path / "both", level=30 * phase, bright=bright, name=f"{phase} {{}}".format, **attributes)
         apart += figures(bundle, tmp_path / f"{phase}", tmp_path / f"out{phase}")
     assert figures(bundle, tmp_path / "both", tmp_path / "out") == sorted(apart)
     parts = [row["part"] for row in studies(tmp_path / "out")]
@@ -166,7 +166,7 @@ def test_phases_that_nothing_tells_apart_are_a_doubt(bundle: Bundle, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("told", "by"),
+    ("header", "by"),
     [
         ({}, "position"),
         ({"ImagePositionPatient": lambda _: None, "SliceLocation": lambda n: 30 + 5 * n}, "slice location"),
@@ -175,15 +175,15 @@ def test_phases_that_nothing_tells_apart_are_a_doubt(bundle: Bundle, tmp_path: P
     ],
 )
 def test_order_by_position_location_number_or_name_gives_one_suspicion(
-    bundle: Bundle, tmp_path: Path, told: dict[str, Any], by: str
+    bundle: Bundle, tmp_path: Path, header: dict[str, Any], by: str
 ) -> None:
     plain = figures(bundle, series(tmp_path / "plain", count=12, bright=(9, 10, 11)), tmp_path / "out")
-    found = figures(bundle, series(tmp_path / "other", count=12, bright=(9, 10, 11), **told), tmp_path / "out other")
+    found = figures(bundle, series(tmp_path / "other", count=12, bright=(9, 10, 11), **header), tmp_path / "out other")
     assert [row[:6] for row in found] == [row[:6] for row in plain]
     assert [row["ordered_by"] for row in studies(tmp_path / "out other")] == [by]
 
 
-def test_gaps_are_told(bundle: Bundle, tmp_path: Path) -> None:
+def test_gaps_are_reported(bundle: Bundle, tmp_path: Path) -> None:
     scans = series(tmp_path / "scans")
     (scans / "IM6").unlink()
     classify(bundle, scans, tmp_path / "out")

@@ -31,7 +31,7 @@ found.sorted = key("suspicion").closest("th").getAttribute("aria-sort");
 key("suspicion").click(); found.falling = order();
 key("name").click(); found.byName = order(); key("name").click(); found.byNameDown = order();
 type($("#order"), "suspicion"); found.bySelect = order();
-type($("#find"), "STUDY-002 ct"); found.filtered = order(); found.told = $("#shown").textContent;
+type($("#find"), "STUDY-002 ct"); found.filtered = order(); found.count = $("#shown").textContent;
 type($("#find"), "nothing like it"); found.none = [order(), $("#none").hidden];
 type($("#find"), "");
 type($("#status"), "lesion"); found.lesion = order();
@@ -76,7 +76,7 @@ def test_it_sorts_filters_and_opens(visited: tuple[list[str], Any]) -> None:
     assert found["falling"] == "1,2,3,4"
     assert (found["byName"], found["byNameDown"]) == ("1,2,3,4", "4,3,2,1")
     assert found["bySelect"] == "1,2,3,4"
-    assert (found["filtered"], found["told"]) == ("3", "1 of 4 series")
+    assert (found["filtered"], found["count"]) == ("3", "1 of 4 series")
     assert found["none"] == ["", False]
     assert found["lesion"] == "1,2"
     assert (found["closed"], found["opened"]) == (0, 4)

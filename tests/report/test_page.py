@@ -31,21 +31,21 @@ class Parsed(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
+        self.parts: list[str] = []
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         if tag not in ("wbr", "bdi", "span"):
-            self.words.append(" ")
+            self.parts.append(" ")
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.parts.append(data)
 
     @property
     def text(self) -> str:
-        return "".join(self.words)
+        return "".join(self.parts)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_nothing_comes_from_outside_and_the_policy_allows_only_what_is_here(plai
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-def test_it_says_what_it_is_not_and_what_judged_the_slices(plain: str) -> None:
+def test_it_says_what_it_is_not_and_what_classified_the_slices(plain: str) -> None:
     text = " ".join(Parsed(plain).text.split())
     assert text.count(DISCLAIMER) == 2
     for said in (
@@ -122,7 +122,7 @@ def test_an_empty_strip_is_not_no_liver_and_a_short_one_ends_where_its_series_en
         assert "width:" not in rule, "it would hide the attribute"
 
 
-def test_two_starts_are_told_and_an_earlier_version_noted_none(tmp_path: Path) -> None:
+def test_two_starts_are_reported_and_an_earlier_version_noted_none(tmp_path: Path) -> None:
     with make_ledger(tmp_path, series=1) as ledger:
         ledger.note(RAN, json.dumps({**RAN_ONCE, "last": "2026-11-29 01:02 UTC", "scans": []}))
         text = " ".join(Parsed(page(view(ledger))).text.split())
@@ -297,8 +297,8 @@ class TestOperatingPoint:
 
     def test_a_promise_is_said_before_anything_else(self, tmp_path: Path, plain: str) -> None:
         sentence, patients = "Of 100 slices with a lesion it is expected to find 71.", "Of 19 patients 18."
-        told = {"rule": "balanced", "threshold": 0.125, "promised": sentence, "by_patient": patients}
-        text = self.page_of(tmp_path, **told)
+        decided = {"rule": "balanced", "threshold": 0.125, "promised": sentence, "by_patient": patients}
+        text = self.page_of(tmp_path, **decided)
         assert f"What it will miss. {sentence} {patients}" in text
         assert text.index("What it will miss") < text.index("Series by suspicion")
         assert "Called a lesion where its calibrated odds reach 0.125 (balanced)" in text

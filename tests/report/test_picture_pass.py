@@ -94,7 +94,7 @@ def test_the_most_suspicious_slices_are_pictured_as_the_network_saw_them(
     found = kept(tmp_path / "out")
     assert {"a_4.png", "b_4.png"} <= set(found)
     assert len([path for path in found if path[0] == "a"]) <= 6
-    assert not {"b_9.png", "b_10.png"} & set(found), "failed and withheld slices have no picture"
+    assert not {"b_9.png", "b_10.png"} & set(found), "failed and excluded slices have no picture"
     for path, picture in found.items():
         seen = load_slice(scans / path, bundle.manifest.contract)[0]
         shown = np.asarray(Image.open(io.BytesIO(picture.jpeg)))

@@ -74,9 +74,9 @@ def test_labels_are_outlined_on_their_edges() -> None:
 def test_thumbnails_are_small_grey_and_say_nothing_else() -> None:
     rng = np.random.default_rng(0)
     for side, kept in ((64, 64), (256, 256), (512, 256)):
-        jpeg, told = thumbnail(rng.integers(0, 256, (1, side, side)).astype(np.uint8))
+        jpeg, shown = thumbnail(rng.integers(0, 256, (1, side, side)).astype(np.uint8))
         with Image.open(io.BytesIO(jpeg)) as image:
-            assert (image.mode, image.size, told) == ("L", (kept, kept), kept)
+            assert (image.mode, image.size, shown) == ("L", (kept, kept), kept)
             assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
             assert not image.getexif()
     smooth = np.tile(np.arange(256, dtype=np.uint8), (256, 1))

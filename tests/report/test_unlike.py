@@ -23,7 +23,7 @@ def test_marked_series_have_a_badge_a_filter_and_a_sentence(out: Path) -> None:
     with Ledger(out) as ledger:
         shown = view(ledger)
         text = page(shown)
-        told = [
+        rows = [
             dict(zip(STUDY_COLUMNS, row, strict=True))
             for row in study_rows(ledger.rows_by_volume(), ledger.volumes(), shown.reference)
         ]
@@ -35,7 +35,7 @@ def test_marked_series_have_a_badge_a_filter_and_a_sentence(out: Path) -> None:
     assert f"{len(marked)} of 12 series are unlike the 21 training series" in text
     assert "about 1.1 would be marked by chance (1 in 11)" in text
     assert "its soft tissue is brighter (" in text
-    assert sum(row["against_training"].startswith("unlike the training series: ") for row in told) == len(marked)
+    assert sum(row["against_training"].startswith("unlike the training series: ") for row in rows) == len(marked)
 
 
 def test_without_a_reference_the_page_says_so_and_marks_none(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_what_is_packed_comes_back(count: int) -> None:
     assert is_look(list(said))
 
 
-def test_what_is_no_look_is_told() -> None:
+def test_what_is_no_look_is_reported() -> None:
     with pytest.raises(ValueError, match="3 bytes"):
         unpacked(b"abc")
     for nonsense in (None, 3, [1], [0.5] * len(GREY), [True] * len(GREY), [40_000] * len(GREY), "x" * len(GREY)):

@@ -1,4 +1,4 @@
-"""DICOM: the right slice the right way up in HU, everything else withheld or failed for a reason that names no one."""
+"""DICOM: the right slice the right way up in HU, everything else excluded or failed for a reason that names no one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def failure(data: bytes, contract: InputContract = CONTRACT) -> SliceError:
     return caught.value
 
 
-def test_a_slice_is_windowed_and_shrunk_and_its_header_told() -> None:
+def test_a_slice_is_windowed_and_shrunk_and_its_header_read() -> None:
     scan = read(ct(), CONTRACT)
     assert scan.window == "-160…240 HU"
     series = scan.series
@@ -125,7 +125,7 @@ def test_a_tilted_gantry_is_read_and_positions_run_along_the_normal() -> None:
         pytest.param({"RescaleType": "Z_EFF"}, "its values are not HU", id="another unit"),
     ],
 )
-def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict[str, Any], reason: str) -> None:
+def test_what_the_header_tells_to_be_no_axial_ct_slice_is_excluded(changes: dict[str, Any], reason: str) -> None:
     changes = dict(changes)
     if "RescaleSlope" in changes:
         dataset = ct_dataset()
@@ -150,7 +150,7 @@ def test_what_the_header_tells_to_be_no_axial_ct_slice_is_withheld(changes: dict
         pytest.param(np.where(body() > 0, 2000 + body(), -1000), "too little soft tissue", id="no tissue"),
     ],
 )
-def test_what_the_pixels_tell_to_be_no_body_in_hu_is_withheld(hu: np.ndarray[Any, Any], reason: str) -> None:
+def test_what_the_pixels_tell_to_be_no_body_in_hu_is_excluded(hu: np.ndarray[Any, Any], reason: str) -> None:
     data = ct(hu)
     assert reason in excluded(data)
     assert [frame.excluded for frame in read(data, CONTRACT, headers_only=True).frames] == [None]
@@ -161,7 +161,7 @@ def test_derived_by_lossy_compression_is_still_a_slice() -> None:
     assert one(ct(ImageType=None)).excluded is None
 
 
-def test_a_structured_report_needs_no_pixels_to_be_told() -> None:
+def test_a_structured_report_needs_no_pixels_to_be_recognised() -> None:
     report = ct_dataset(Modality="SR", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11")
     for keyword in ("Rows", "Columns", "PixelData", "BitsAllocated", "PixelSpacing", "ImageOrientationPatient"):
         delattr(report, keyword)
@@ -171,7 +171,7 @@ def test_a_structured_report_needs_no_pixels_to_be_told() -> None:
     assert [frame.excluded for frame in scan.frames] == ["modality SR: not an image"]
 
 
-def test_too_small_and_never_resized_are_withheld() -> None:
+def test_too_small_and_never_resized_are_excluded() -> None:
     assert "too small" in excluded(ct(), InputContract(window_hu=(-160.0, 240.0), size=512, crop=None))
     never = InputContract(window_hu=(-160.0, 240.0), size=64, crop=56, resize="never")
     assert excluded(ct(), never) == "128×128 pixels: the network takes 64×64 and no other"
@@ -320,7 +320,7 @@ def test_enhanced_ct_has_a_place_and_a_slope_for_every_frame() -> None:
     np.testing.assert_array_equal(compressed[2].pixels, frames[2].pixels)
 
 
-def test_a_frame_that_lies_otherwise_and_one_of_another_type_are_withheld_alone() -> None:
+def test_a_frame_that_lies_otherwise_and_one_of_another_type_are_excluded_alone() -> None:
     dataset = enhanced([body(level) for level in range(3)])
     groups = dataset.PerFrameFunctionalGroupsSequence
     coronal = Dataset()

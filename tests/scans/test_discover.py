@@ -323,7 +323,7 @@ def test_names_that_are_not_utf8_survive(tmp_path: Path) -> None:
     "name",
     ["CT.MUSTERMANN^ERIKA_1957-03-12", "image.0001", "a.\x1b[31m", "a.\u202etxt", os.fsdecode(b"a.\xff"), "DOE.JANE"],
 )
-def test_a_suffix_that_is_no_common_one_is_counted_and_not_told(tmp_path: Path, name: str) -> None:
+def test_a_suffix_that_is_no_common_one_is_counted_and_not_named(tmp_path: Path, name: str) -> None:
     touch(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
         out.writestr(name.encode(errors="replace").decode(), b"x")

@@ -1,4 +1,4 @@
-"""Gates: what is no slice of a body is named, and no phantom and no real slice is withheld."""
+"""Gates: what is no slice of a body is named, and no phantom and no real slice is excluded."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def mask(grey: int) -> np.ndarray[Any, Any]:
         pytest.param(np.full((64, 64), 90, np.uint8), "shades of grey", id="flat grey"),
     ],
 )
-def test_empty_pictures_and_masks_are_withheld(grey: np.ndarray[Any, Any], says: str) -> None:
+def test_empty_pictures_and_masks_are_excluded(grey: np.ndarray[Any, Any], says: str) -> None:
     assert says in (grey_doubt(grey) or "")
     (frame,) = (
         read(encoded(grey), CONTRACT).frames if len(grey) == 64 else read(encoded(grey[::2, ::2]), CONTRACT).frames
@@ -96,7 +96,7 @@ def test_a_mask_that_went_through_jpeg_is_still_a_mask() -> None:
     assert "shades of grey" in (frame.excluded or "")
 
 
-def test_a_slice_as_a_picture_is_judged_and_headers_decode_nothing() -> None:
+def test_a_slice_as_a_picture_passes_and_headers_decode_nothing() -> None:
     grey = np.rint(expected(body())).astype(np.uint8)
     (frame,) = read(encoded(grey), CONTRACT).frames
     assert frame.excluded is None
@@ -125,14 +125,14 @@ def test_geometry() -> None:
 
 
 @pytest.mark.slow
-def test_no_real_slice_is_withheld(shared_data: Path) -> None:
+def test_no_real_slice_is_excluded(shared_data: Path) -> None:
     paths = sorted((shared_data / "lits").rglob("images/*.jpg"))
     assert len(paths) == 4471
     contract = InputContract(window_hu=(-40.0, 160.0))
     assert [p.name for p in paths if next(read(p.read_bytes(), contract).frames).excluded] == []
 
 
-def test_no_real_mask_is_judged(shared_data: Path) -> None:
+def test_no_real_mask_passes(shared_data: Path) -> None:
     contract = InputContract(window_hu=None)
     masks = sorted((shared_data / "lits/test/masks").glob("*.png"))[::20]
     masks += sorted((shared_data / "scans/jpg_chaos_liver/masks").iterdir())
@@ -141,7 +141,7 @@ def test_no_real_mask_is_judged(shared_data: Path) -> None:
     assert all(next(read(p.read_bytes(), contract).frames).excluded for p in masks)
 
 
-def test_real_slices_of_other_sources_are_judged(shared_data: Path) -> None:
+def test_real_slices_of_other_sources_pass(shared_data: Path) -> None:
     contract = InputContract(window_hu=None)
     pictures = sorted((shared_data / "scans/jpg_chaos_liver/images").iterdir())
     pictures += sorted((shared_data / "scans/png_ircad_liver/images").iterdir())

@@ -35,7 +35,7 @@ def test_the_contract_wants_a_middle() -> None:
 
 
 def frames(*values: int | None, at: Sequence[float] | None = None) -> list[Frame]:
-    """Frames of these values, None: withheld; at: their positions, rising where nothing is said."""
+    """Frames of these values, None: excluded; at: their positions, rising where nothing is said."""
     return [
         Frame(
             index=index,
@@ -51,9 +51,9 @@ def channels_of(found: Iterable[Frame]) -> dict[int, list[int] | None]:
     return {frame.index: None if frame.pixels is None else frame.pixels[:, 0, 0].tolist() for frame in found}
 
 
-def with_neighbours(told: list[Frame], channels: int) -> dict[int, list[int] | None]:
-    headers = [replace(frame, pixels=None) for frame in told]
-    return channels_of(in_file(iter(told), headers, channels))
+def with_neighbours(read: list[Frame], channels: int) -> dict[int, list[int] | None]:
+    headers = [replace(frame, pixels=None) for frame in read]
+    return channels_of(in_file(iter(read), headers, channels))
 
 
 def test_frames_of_a_file_have_those_beside_them() -> None:
@@ -70,9 +70,9 @@ def test_frames_of_a_file_have_those_beside_them() -> None:
 
 
 def test_what_only_pixels_withhold_gives_way_to_the_next_towards_the_middle() -> None:
-    told = frames(1, 2, 3)
-    empty = [told[0], replace(told[1], pixels=None, excluded="no body"), told[2]]
-    headers = [replace(frame, pixels=None) for frame in told]
+    read = frames(1, 2, 3)
+    empty = [read[0], replace(read[1], pixels=None, excluded="no body"), read[2]]
+    headers = [replace(frame, pixels=None) for frame in read]
     assert channels_of(in_file(empty, headers, 3)) == {0: [1, 1, 1], 1: None, 2: [3, 3, 3]}
 
 
@@ -85,11 +85,11 @@ def test_frames_go_by_position_whatever_their_order_in_the_file(order: tuple[int
 
 
 def test_frames_of_two_phases_at_the_same_positions_are_not_mixed() -> None:
-    told = [
+    read = [
         replace(frame, header=replace(frame.header, labels={"temporal position": frame.index % 2}))
         for frame in frames(10, 20, 11, 21, 12, 22, at=(0, 0, 1, 1, 2, 2))
     ]
-    found = with_neighbours(told, 3)
+    found = with_neighbours(read, 3)
     assert [found[k] for k in (0, 2, 4)] == [[10, 10, 11], [10, 11, 12], [11, 12, 12]]
     assert [found[k] for k in (1, 3, 5)] == [[20, 20, 21], [20, 21, 22], [21, 22, 22]]
 

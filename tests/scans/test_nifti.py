@@ -1,4 +1,4 @@
-"""NIfTI: slices in order and upright from any affine, bounded by the header's own size, strangers withheld."""
+"""NIfTI: slices in order and upright from any affine, bounded by the header's own size, strangers excluded."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_not_a_number_and_infinity_are_air_and_bone() -> None:
     ("matrix", "code"),
     [pytest.param(np.eye(4), 1, id="unit matrix"), pytest.param(affine(), 0, id="no form")],
 )
-def test_slices_that_lie_nobody_knows_how_are_withheld(matrix: np.ndarray[Any, Any], code: int) -> None:
+def test_slices_that_lie_nobody_knows_how_are_excluded(matrix: np.ndarray[Any, Any], code: int) -> None:
     data = nifti(HU, matrix, code=code)
     assert reasons(data) == {"the header does not say how the slices lie"}
     scan = read(data, CONTRACT, headers_only=True)
@@ -139,7 +139,7 @@ def test_slices_that_lie_nobody_knows_how_are_withheld(matrix: np.ndarray[Any, A
     assert {frame.header.position for frame in scan.frames} == {None}
 
 
-def test_masks_and_magnetic_resonance_are_withheld() -> None:
+def test_masks_and_magnetic_resonance_are_excluded() -> None:
     assert reasons(nifti((HU > 0).astype(np.uint8))) == {
         "only a few different values and no air: a mask or label map, not a CT slice"
     }

@@ -104,13 +104,13 @@ def tilted(degrees: float) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize(
-    ("degrees", "words"), [(0.4, "axial"), (12, "axial, tilted 12°"), (20, "axial, tilted 20°"), (-20, None)]
+    ("degrees", "text"), [(0.4, "axial"), (12, "axial, tilted 12°"), (20, "axial, tilted 20°"), (-20, None)]
 )
-def test_a_tilted_gantry_is_axial(degrees: float, words: str | None) -> None:
+def test_a_tilted_gantry_is_axial(degrees: float, text: str | None) -> None:
     found = oriented(LEFT, tilted(degrees))
     assert found.axial
     assert found.reorientation == ""
-    assert found.text == (words or "axial, tilted 20°")
+    assert found.text == (text or "axial, tilted 20°")
     assert found.normal[2] > 0.9
 
 

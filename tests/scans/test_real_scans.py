@@ -43,16 +43,16 @@ def read(discovery: Discovery, found: ScanRecord, contract: InputContract = CONT
 def answers(folder: Path) -> list[tuple[str, Frame | str]]:
     """A slice, or why its file failed, for everything below a folder."""
     discovery = Discovery([folder])
-    told: list[tuple[str, Frame | str]] = []
+    answered: list[tuple[str, Frame | str]] = []
     for found in discovery:
         if found.reason:
-            told.append((found.path, found.reason))
+            answered.append((found.path, found.reason))
             continue
         try:
-            told += [(found.path, frame) for frame in read(discovery, found).frames]
+            answered += [(found.path, frame) for frame in read(discovery, found).frames]
         except SliceError as error:
-            told.append((found.path, str(error)))
-    return told
+            answered.append((found.path, str(error)))
+    return answered
 
 
 def grey(frame: Frame) -> np.ndarray[Any, Any]:
@@ -104,17 +104,17 @@ def test_one_volume_as_nifti_and_as_dicom_is_the_same(scans: Path) -> None:
             assert frame.header.position == pytest.approx(volume[index].header.position)
 
 
-def test_every_hostile_file_is_a_row_that_is_not_judged(scans: Path) -> None:
-    told = answers(scans / "hostile")
-    assert {path for path, _ in told} == {
+def test_every_hostile_file_is_a_row_that_is_not_classified(scans: Path) -> None:
+    answered = answers(scans / "hostile")
+    assert {path for path, _ in answered} == {
         path.relative_to(scans / "hostile").as_posix() for path in (scans / "hostile").rglob("*") if path.is_file()
     }
-    for path, answer in told:
+    for path, answer in answered:
         assert isinstance(answer, str) or (answer.pixels is None and answer.excluded), path
 
 
 @pytest.mark.parametrize(
-    ("folder", "judged"),
+    ("folder", "passing"),
     [
         ("dicom_3dircadb01_nomask", 12),
         ("dicom_dcmqi_ct3slice/ct-3slice", 3),
@@ -126,9 +126,9 @@ def test_every_hostile_file_is_a_row_that_is_not_judged(scans: Path) -> None:
         ("png_ircad_liver/images", 22),
     ],
 )
-def test_how_much_of_each_folder_is_judged(scans: Path, folder: str, judged: int) -> None:
-    told = answers(scans / folder)
-    assert sum(not isinstance(answer, str) and answer.pixels is not None for _, answer in told) == judged
+def test_how_much_of_each_folder_passes(scans: Path, folder: str, passing: int) -> None:
+    answered = answers(scans / folder)
+    assert sum(not isinstance(answer, str) and answer.pixels is not None for _, answer in answered) == passing
 
 
 def test_ct_with_a_header_stands_with_the_liver_on_the_pictures_left(scans: Path) -> None:

@@ -1,4 +1,4 @@
-"""Surveys: what `lits_deploy.series` arranges is counted and told, no patient named."""
+"""Surveys: what `lits_deploy.series` arranges is counted and shown, no patient named."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def only(survey: Survey) -> SeriesSurvey:
 def test_studies_and_series_have_numbers_in_the_order_of_their_paths() -> None:
     survey = surveyed()
     assert [[one.path for one in study] for study in survey.studies()] == [["a/1.dcm"], ["b/1.dcm", "c/1.dcm"]]
-    told = survey.to_json()
-    assert [[one["series"] for one in study["series"]] for study in told["studies"]] == [["1.1"], ["2.1", "2.2"]]
-    assert (told["files"], told["slices"], told["copies"]) == (5, 4, 0)
-    assert told["skipped"] == {"a localizer, not a slice": 1}
-    assert told["failed"] == {"the PNG is truncated": 1, "the pixel data are truncated": 1}
-    assert told["studies"][1]["series"][1]["failed"] == {"the pixel data are truncated": 1}
+    document = survey.to_json()
+    assert [[one["series"] for one in study["series"]] for study in document["studies"]] == [["1.1"], ["2.1", "2.2"]]
+    assert (document["files"], document["slices"], document["copies"]) == (5, 4, 0)
+    assert document["skipped"] == {"a localizer, not a slice": 1}
+    assert document["failed"] == {"the PNG is truncated": 1, "the pixel data are truncated": 1}
+    assert document["studies"][1]["series"][1]["failed"] == {"the pixel data are truncated": 1}
 
 
 def test_the_order_of_arrival_does_not_matter() -> None:

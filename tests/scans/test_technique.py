@@ -23,8 +23,8 @@ def technique(**values: Any) -> dict[str, str | float]:
 
 
 def test_it_is_told_by_its_attributes() -> None:
-    told = technique(Manufacturer="GE MEDICAL SYSTEMS", ConvolutionKernel="STANDARD", KVP="120", SliceThickness="2.5")
-    assert told == {"scanner": "GE", "kernel": "standard", "voltage": "120 kV", "thickness_mm": 2.5}
+    found = technique(Manufacturer="GE MEDICAL SYSTEMS", ConvolutionKernel="STANDARD", KVP="120", SliceThickness="2.5")
+    assert found == {"scanner": "GE", "kernel": "standard", "voltage": "120 kV", "thickness_mm": 2.5}
     assert technique(SliceThickness=None) == {}
 
 
@@ -43,9 +43,9 @@ def test_it_is_told_by_its_attributes() -> None:
     ],
 )
 def test_makes_are_of_the_list(maker: str, scanner: str) -> None:
-    told = technique(Manufacturer=maker)["scanner"]
-    assert told == scanner
-    assert told in (*SCANNERS, OTHER)
+    found = technique(Manufacturer=maker)["scanner"]
+    assert found == scanner
+    assert found in (*SCANNERS, OTHER)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_makes_are_of_the_list(maker: str, scanner: str) -> None:
         ("", OTHER),
     ],
 )
-def test_kernels_are_words(kernel: str, word: str) -> None:
+def test_kernels_have_names(kernel: str, word: str) -> None:
     assert sharpness(kernel) == word
     assert word in (*KERNELS, OTHER)
 

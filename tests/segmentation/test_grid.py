@@ -85,7 +85,7 @@ def test_one_slice_needs_a_thickness() -> None:
     assert grid_of([Plane(**{**vars(one), "thickness": None})]) == "one slice whose header does not say how thick it is"
 
 
-def test_directions_that_are_none_are_told() -> None:
+def test_directions_that_are_none_are_reported() -> None:
     (one,) = planes(Series(name="one", count=1))
     assert grid_of([Plane(**{**vars(one), "along_rows": (1, 0, 0)})]) == "the header does not say how the slices lie"
 

@@ -174,7 +174,7 @@ SECRET = (HEADER, DIGITS, BIRTHDAY, BASE)
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The planted scans, and a planted series that is judged."""
+    """The planted scans, and a planted series that is classified."""
     root = planted_scans(tmp_path_factory.mktemp("planted"))
     folder = root / f"{NAMES}_LARGE"
     folder.mkdir()
@@ -196,9 +196,9 @@ def test_nothing_of_a_patient_is_in_masks_and_tables(
         bundle, planted, out, "png", "nifti", pseudonymous=pseudonymous, formats=("csv", "parquet", "jsonl")
     )
     assert summary.slices == {"nifti": 6, "png": 9}
-    words = (*SECRET, NAMES) if pseudonymous else SECRET
+    secrets = (*SECRET, NAMES) if pseudonymous else SECRET
     for path in everything(out):
-        assert found_in(path, words) == set(), path.relative_to(out)
+        assert found_in(path, secrets) == set(), path.relative_to(out)
         assert not pseudonymous or NAMES not in str(path.relative_to(out))
 
 

@@ -1,4 +1,4 @@
-"""DICOM series as they come: incomplete, uneven, twice, withheld in parts, many frames in a file."""
+"""DICOM series as they come: incomplete, uneven, twice, excluded in parts, many frames in a file."""
 
 from __future__ import annotations
 

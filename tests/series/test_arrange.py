@@ -60,8 +60,8 @@ def test_without_a_position_slice_location_instance_number_and_names_tell_the_or
 ) -> None:
     facts = []
     for n in range(1, 13):
-        told = header | ({"location": 5.0 * n} if header.get("location") else {})
-        facts.append(one(n, path=f"IM{n}", **({"number": n} | told)))
+        fields = header | ({"location": 5.0 * n} if header.get("location") else {})
+        facts.append(one(n, path=f"IM{n}", **({"number": n} | fields)))
     (found,) = arrange(sorted(facts, key=lambda fact: fact.path))
     ordered = [found.slices.index(i) for i in found.slices]
     assert named(sorted(facts, key=lambda fact: fact.path), found) == [f"IM{n}" for n in range(1, 13)]
@@ -153,17 +153,17 @@ def test_one_instance_uid_with_other_pixels_is_a_doubt_and_no_copy() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", ["acquisition", "temporal position", "trigger time", "kernel", "image type", "dimension", "file"]
+    "label", ["acquisition", "temporal position", "trigger time", "kernel", "image type", "dimension", "file"]
 )
-def test_phases_at_the_same_positions_are_parts_each_with_its_own_neighbours(told: str) -> None:
+def test_phases_at_the_same_positions_are_parts_each_with_its_own_neighbours(label: str) -> None:
     facts = [
-        one(n, path=f"{n}-{phase}", instance=f"{n}.{phase}", labels={told: phase + 1}, number=10 * phase + n)
+        one(n, path=f"{n}-{phase}", instance=f"{n}.{phase}", labels={label: phase + 1}, number=10 * phase + n)
         for n in range(6)
         for phase in range(2)
     ]
     facts = [replace(fact, pixels=i) for i, fact in enumerate(facts)]
     found = arrange(facts)
-    assert [each.name for each in found] == [f"part 1 of 2: {told} 1", f"part 2 of 2: {told} 2"]
+    assert [each.name for each in found] == [f"part 1 of 2: {label} 1", f"part 2 of 2: {label} 2"]
     for phase, each in enumerate(found):
         assert named(facts, each) == [f"{n}-{phase}" for n in range(6)]
         others = each.neighbours(3)
@@ -222,9 +222,9 @@ def test_positions_that_begin_again_in_time_or_number_are_parts(by: str) -> None
     facts = []
     for n in range(6):
         for phase in range(2):
-            told: dict[str, Any] = {"number": None, "instance": f"{n}.{phase}"}
-            told[by] = (86390 + 8 * phase + n) % 86400 if by == "clock" else 9 * phase + n  # through midnight
-            facts.append(replace(one(n, path=f"{n}-{phase}", **told), pixels=9 * phase + n))
+            fields: dict[str, Any] = {"number": None, "instance": f"{n}.{phase}"}
+            fields[by] = (86390 + 8 * phase + n) % 86400 if by == "clock" else 9 * phase + n  # through midnight
+            facts.append(replace(one(n, path=f"{n}-{phase}", **fields), pixels=9 * phase + n))
     found = arrange(facts)
     assert [named(facts, each) for each in found] == [[f"{n}-{phase}" for n in range(6)] for phase in range(2)]
 
@@ -245,13 +245,13 @@ def test_what_nothing_tells_apart_is_doubtful_and_has_no_neighbours() -> None:
 def test_a_phase_of_a_smaller_extent_keeps_its_slices(by: str, down: bool) -> None:
     """The later phase begins below the earlier one: its first slices repeat no position."""
     short, long = list(range(4, 10)), list(range(14))[:: -1 if down else 1]
-    told = [(phase, n) for phase, extent in enumerate([short, long]) for n in extent]
+    slices = [(phase, n) for phase, extent in enumerate([short, long]) for n in extent]
     facts = [
         replace(
             one(n, path=f"{n}-{phase}", instance=f"{n}.{phase}", **({"number": None} | {by: number})),
             pixels=number,
         )
-        for number, (phase, n) in enumerate(told)
+        for number, (phase, n) in enumerate(slices)
     ]
     assert [named(facts, each) for each in arrange(facts)] == [
         [f"{n}-{phase}" for n in sorted(extent)] for phase, extent in enumerate([short, long])
@@ -265,9 +265,9 @@ def test_phases_a_little_apart_are_told_by_time_or_number(by: str, apart: float)
     facts = []
     for phase in range(2):
         for n in range(6):
-            told: dict[str, Any] = {"number": None, "instance": f"{n}.{phase}", "position": 5.0 * n + apart * phase}
-            told[by] = 9 * phase + n
-            facts.append(replace(one(n, path=f"{n}-{phase}", **told), pixels=9 * phase + n))
+            fields: dict[str, Any] = {"number": None, "instance": f"{n}.{phase}", "position": 5.0 * n + apart * phase}
+            fields[by] = 9 * phase + n
+            facts.append(replace(one(n, path=f"{n}-{phase}", **fields), pixels=9 * phase + n))
     assert [named(facts, each) for each in arrange(facts)] == [[f"{n}-{phase}" for n in range(6)] for phase in range(2)]
 
 
@@ -305,18 +305,18 @@ def test_one_position_imaged_again_and_again_is_one_doubtful_volume_and_not_many
 
 @pytest.mark.parametrize("labels", ["AAAABBAAAA", "AAABBBCCCA", "1113332224"])
 def test_a_block_of_slices_with_another_label_stays_in_the_gap_that_it_fills(labels: str) -> None:
-    told: list[dict[str, Any]] = [{"acquisition": int(x)} if x.isdigit() else {"kernel": x} for x in labels]
-    facts = [one(n, labels=label) for n, label in enumerate(told)]
+    labelled: list[dict[str, Any]] = [{"acquisition": int(x)} if x.isdigit() else {"kernel": x} for x in labels]
+    facts = [one(n, labels=label) for n, label in enumerate(labelled)]
     (found,) = arrange(facts)
     assert (found.steps.missing, len(found.slices)) == (0, 10)
 
 
 def test_parts_have_names_of_their_own() -> None:
-    told: list[Any] = [{"acquisition": 2}, {}]
+    labelled: list[Any] = [{"acquisition": 2}, {}]
     facts = [
         replace(one(n, path=f"{n}-{part}", instance=f"{n}.{part}", labels=labels), pixels=9 * part + n)
         for n in range(4)
-        for part, labels in enumerate(told)
+        for part, labels in enumerate(labelled)
     ]
     assert [each.label for each in arrange(facts)] == ["acquisition 2", "no acquisition"]
 
@@ -324,7 +324,7 @@ def test_parts_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("swapped", [False, True])
 def test_names_do_not_number_parts_nor_sort_slices_at_one_position(swapped: bool) -> None:
     """Paths may be hashes: two kernels, and two slices that nothing tells apart."""
-    for told in ({"kernel": True}, {}):
+    for kernels in ({"kernel": True}, {}):
         facts = [
             replace(
                 one(
@@ -332,15 +332,15 @@ def test_names_do_not_number_parts_nor_sort_slices_at_one_position(swapped: bool
                     path=f"{part ^ swapped}/{n}",
                     instance=f"{n}.{part}",
                     number=n,
-                    labels={"kernel": "ab"[part]} if told else {},
+                    labels={"kernel": "ab"[part]} if kernels else {},
                 ),
                 pixels=9 * part + n,
             )
             for n in range(4)
             for part in range(2)
         ]
-        wanted = [[0, 1, 2, 3], [9, 10, 11, 12]] if told else [[0, 9, 1, 10, 2, 11, 3, 12]]
-        assert _told(facts) == wanted
+        wanted = [[0, 1, 2, 3], [9, 10, 11, 12]] if kernels else [[0, 9, 1, 10, 2, 11, 3, 12]]
+        assert _volumes(facts) == wanted
 
 
 @pytest.mark.parametrize("label", ["acquisition", "none"])
@@ -360,7 +360,7 @@ def test_one_instance_uid_for_all_slices_makes_no_copies_before_pixels_are_known
     assert all(each.doubts == ("slices of one SOP instance UID differ",) for each in found)
 
 
-def test_the_original_is_one_that_was_judged() -> None:
+def test_the_original_is_one_that_was_not_excluded() -> None:
     facts = [one(0), replace(one(1), pixels=None), replace(one(1), path="a longer path/001.dcm", content="mended")]
     (found,) = arrange(facts)
     assert (found.slices, dict(found.copies)) == ((0, 2), {1: 2})
@@ -403,23 +403,23 @@ def test_shuffled_copied_and_renumbered_a_series_is_the_same(
         for n in range(count)
         for phase in range(phases)
     ]
-    wanted = _told(facts)
+    wanted = _volumes(facts)
     assert len(wanted) == phases
     changed = [
         *facts,
         *(replace(fact, path=f"copies/of/{fact.path}") for fact in rng.sample(facts, min(copied, len(facts)))),
     ]
     rng.shuffle(changed)
-    assert _told(changed) == wanted
+    assert _volumes(changed) == wanted
     renamed = [replace(fact, path=f"{rng.random()}.dcm") for fact in facts]
-    assert _told(renamed) == wanted
+    assert _volumes(renamed) == wanted
     if phases > 1:  # else numbers drawn by lot may, once in 10,000 times, look like two phases that take turns
         numbers = [rng.randrange(999) for _ in renamed]
         headers = [replace(fact.header or SliceHeader(), number=n) for fact, n in zip(renamed, numbers, strict=True)]
-        assert _told([replace(one, header=header) for one, header in zip(renamed, headers, strict=True)]) == wanted
+        assert _volumes([replace(one, header=header) for one, header in zip(renamed, headers, strict=True)]) == wanted
 
 
-def _told(facts: Sequence[SliceFacts]) -> list[list[int | None]]:
+def _volumes(facts: Sequence[SliceFacts]) -> list[list[int | None]]:
     return [[facts[i].pixels for i in found.slices] for found in arrange(facts)]
 
 

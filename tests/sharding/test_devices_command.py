@@ -102,10 +102,10 @@ def test_masks_are_those_of_one_machine(tmp_path: Path) -> None:
     bundle = make_tiny_unet(tmp_path / "unet", size=worlds.SIZE).folder
     for name, down in (("ct", (0, 1, 0)), ("ct2", (0, -1, 0)), ("ct3", (0, 1, 0))):
         worlds.Series(name=name, count=12, step=2.0, down=down).write(tmp_path / "scans")
-    words = [sys.executable, "-m", "lits_deploy", "segment", str(bundle), str(tmp_path / "scans"), "--salt", "one"]
-    words += ["--masks", "png,nifti", "--runtime", "onnxruntime"]
+    command = [sys.executable, "-m", "lits_deploy", "segment", str(bundle), str(tmp_path / "scans"), "--salt", "one"]
+    command += ["--masks", "png,nifti", "--runtime", "onnxruntime"]
     for name, more in (("whole", []), ("out", ["--devices", "cpu:2", "--shard-slices", "12"])):
-        done = subprocess.run([*words, "--out", str(tmp_path / name), *more], capture_output=True, text=True)
+        done = subprocess.run([*command, "--out", str(tmp_path / name), *more], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
     for name in ("slices.csv", "studies.csv", "volumes.csv", "masks.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

@@ -38,20 +38,20 @@ def test_rows_of_a_shard_are_those_that_were_written(job: JobFolder) -> None:
 
 
 def test_the_record_is_the_one_that_was_written(job: JobFolder) -> None:
-    told = record(shards=tuple(written(job, ROWS)), others={".txt": 3}, tops=("a", "b"), unlisted={"c": "why"}, own=1)
-    job.write(told)
-    assert job.read() == told
+    plan = record(shards=tuple(written(job, ROWS)), others={".txt": 3}, tops=("a", "b"), unlisted={"c": "why"}, own=1)
+    job.write(plan)
+    assert job.read() == plan
 
 
 def test_a_shard_is_done_when_its_ledger_is_there(job: JobFolder, tmp_path: Path) -> None:
     entries = written(job, ROWS)
-    told = record(shards=(*entries, replace(entries[0], number=2, superseded=True)))
-    assert job.missing(told) == entries
+    plan = record(shards=(*entries, replace(entries[0], number=2, superseded=True)))
+    assert job.missing(plan) == entries
     (tmp_path / "ledger").write_bytes(b"answers")
     job.publish(entries[1], tmp_path / "ledger")
     job.publish(entries[1], tmp_path / "ledger")
-    assert job.missing(told) == entries[:1]
-    assert job.published(told) == entries[1:]
+    assert job.missing(plan) == entries[:1]
+    assert job.published(plan) == entries[1:]
     assert [job.is_published(entry) for entry in entries] == [False, True]
     job.fetch(entries[1], tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == b"answers"
@@ -100,16 +100,16 @@ def test_what_is_no_plan_says_so(job: JobFolder, tmp_path: Path) -> None:
         job.read()
     job.write(record())
     path = tmp_path / "job" / "job.json"
-    told = json.loads(path.read_text())
+    document = json.loads(path.read_text())
     for text, says in (
         ("{", "damaged"),
         ("[]", "damaged"),
         ('{"schema": 1}', "damaged"),
-        (json.dumps({**told, "more": 1}), "damaged"),
-        (json.dumps({**told, "base": "/elsewhere"}), "damaged"),
-        (json.dumps({**told, "options": None}), "damaged"),
+        (json.dumps({**document, "more": 1}), "damaged"),
+        (json.dumps({**document, "base": "/elsewhere"}), "damaged"),
+        (json.dumps({**document, "options": None}), "damaged"),
         ("[" * 100_000, "damaged"),
-        (json.dumps({**told, "schema": 2}), "newer lits-deploy"),
+        (json.dumps({**document, "schema": 2}), "newer lits-deploy"),
     ):
         path.write_text(text)
         with pytest.raises(OutputError, match=says):
@@ -117,11 +117,11 @@ def test_what_is_no_plan_says_so(job: JobFolder, tmp_path: Path) -> None:
 
 
 def test_a_shard_that_is_not_says_so(job: JobFolder) -> None:
-    told = record(shards=tuple(written(job, ROWS)))
-    assert told.shard(1).number == 1
+    plan = record(shards=tuple(written(job, ROWS)))
+    assert plan.shard(1).number == 1
     for number in (-1, 2):
         with pytest.raises(OutputError, match=f"no shard {number}: they go from 0 to 1"):
-            told.shard(number)
+            plan.shard(number)
 
 
 def test_rows_that_are_not_the_planned_ones_are_refused(job: JobFolder, tmp_path: Path) -> None:

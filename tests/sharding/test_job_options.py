@@ -49,11 +49,11 @@ def test_a_job_fixes_what_changes_results() -> None:
 
 @pytest.mark.parametrize("change", [{"more": 1}, {"runtime": None}])
 def test_options_of_another_version_are_refused(change: dict[str, object]) -> None:
-    told = {**to_json(ClassifyOptions()), **change}
+    fields = {**to_json(ClassifyOptions()), **change}
     if change == {"runtime": None}:
-        del told["runtime"]
+        del fields["runtime"]
     with pytest.raises(OutputError, match="another lits-deploy"):
-        options_of(record(options=told), ClassifyOptions())
+        options_of(record(options=fields), ClassifyOptions())
 
 
 def test_the_salt_comes_from_options_or_environment() -> None:

@@ -57,11 +57,11 @@ def test_merged_shards_are_one_machines_bytes(
     assert not list((tmp_path / "scratch").iterdir())  # nothing of a shard stays behind
     summary = merged(job, out)
     assert_same(tmp_path / "one", out)
-    told = json.loads((out / "run.json").read_text())
+    record = json.loads((out / "run.json").read_text())
     alone = json.loads((tmp_path / "one" / "run.json").read_text())
     for name in ("run_id", "identity", "answered_with", "model"):
-        assert told[name] == alone[name], name
-    assert {**told["counts"], "slices_now": 0} == {**alone["counts"], "slices_now": 0}
+        assert record[name] == alone[name], name
+    assert {**record["counts"], "slices_now": 0} == {**alone["counts"], "slices_now": 0}
     assert (summary.merged, summary.missing, summary.run.now) == (shards, (), one.now)
 
     # An ordinary run goes on with it, and finds nothing to do.

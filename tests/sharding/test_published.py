@@ -91,9 +91,9 @@ def test_shards_answered_elsewhere_are_refused_or_marked(
     summary = merged(job, out, allow_mixed=True)
     assert (list(summary.odd), summary.missing) == ([3], (2,))
     assert any(line.startswith("Answers are mixed: 1 shards differ") for line in summary.run.warnings)
-    told = json.loads((out / "run.json").read_text())
-    assert told["merged"]["mixed"] == {"3": list(summary.odd[3])}
-    assert told["identity"]["mixed"] == sorted(summary.odd[3])
+    document = json.loads((out / "run.json").read_text())
+    assert document["merged"]["mixed"] == {"3": list(summary.odd[3])}
+    assert document["identity"]["mixed"] == sorted(summary.odd[3])
     with (out / "slices.csv").open(encoding="utf-8", newline="") as stream:
         row = next(csv.DictReader(stream))
     assert {name: row[name] for name in columns} == columns
@@ -106,9 +106,9 @@ def test_shards_answered_elsewhere_are_refused_or_marked(
 def test_library_versions_are_noted_and_not_refused(bundle: Bundle, job: Path, tmp_path: Path) -> None:
     do_shards(bundle, job, runtime=Elsewhere(version="7"), pictures=False)
     assert merged(job, tmp_path / "out").odd == {}
-    told = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert [(row["versions"]["fake"], row["files"]) for row in told["answered_with"]] == [("0", 8), ("7", 8)]
-    assert [(one["version"], one["shards"]) for one in told["merged"]["answered_on"]] == [("0", 2), ("7", 2)]
+    document = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert [(row["versions"]["fake"], row["files"]) for row in document["answered_with"]] == [("0", 8), ("7", 8)]
+    assert [(one["version"], one["shards"]) for one in document["merged"]["answered_on"]] == [("0", 2), ("7", 2)]
 
 
 def test_an_output_folder_of_another_run_is_refused(bundle: Bundle, job: Path, tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ FAKE = r"""
 import json, os, sys
 from pathlib import Path
 stream = os.fdopen(os.dup(0), "rb")
-told = json.loads(stream.readline())
-job = Path(told["start"]["job"])
+setup = json.loads(stream.readline())
+job = Path(setup["start"]["job"])
 def say(**message):
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
-(job / "told").write_text(json.dumps(told))
+(job / "setup").write_text(json.dumps(setup))
 if (job / "broken").exists():
     say(broken="The Ray cluster cannot be reached.", fix="look")
     sys.exit(2)
@@ -76,7 +76,7 @@ def run(job: Path, stop: Stop | None = None) -> Outcome:
 def test_shards_go_to_workers_and_the_driver_leaves_in_good_order(tmp_path: Path) -> None:
     outcome = run(tmp_path)
     assert (outcome.done, outcome.slices, outcome.notes) == (tuple(range(6)), 60, ("from a node",))
-    assert '"address": "head:10001", "cpu_workers": 2' in (tmp_path / "told").read_text()
+    assert '"address": "head:10001", "cpu_workers": 2' in (tmp_path / "setup").read_text()
     assert (tmp_path / "left").exists()
 
 

@@ -46,7 +46,7 @@ def test_where_nothing_listens_it_is_said_within_seconds() -> None:
     ],
 )
 def test_what_ray_raises_becomes_a_line_with_a_fix(raised: Exception, address: str | None, said: str) -> None:
-    error = ray_connect._in_words(raised, address)
+    error = ray_connect._user_error(raised, address)
     assert error.message.startswith(said)
     assert error.fix
     assert "\n" not in str(error)
@@ -55,7 +55,7 @@ def test_what_ray_raises_becomes_a_line_with_a_fix(raised: Exception, address: s
 def test_a_token_that_is_wanted_is_told_from_the_cause() -> None:
     raised = ConnectionError("Failed to connect to Ray cluster at 192.0.2.2:6388")
     raised.__cause__ = RuntimeError("Note: RAY_AUTH_MODE is currently 'disabled'")
-    assert "wants its token" in ray_connect._in_words(raised, "auto").message
+    assert "wants its token" in ray_connect._user_error(raised, "auto").message
 
 
 def test_a_cluster_is_reached_for_before_ray_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

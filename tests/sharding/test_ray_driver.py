@@ -69,8 +69,8 @@ class FakeActor:
             [{"broken": "No such bundle.", "fix": "look"}] if slot.machine in broken else [{"joined": {"name": "x"}}]
         )
 
-        def prepare(told: Any, bundles: Any) -> Callable[[], Any]:
-            self.prepared.append((told, bundles))
+        def prepare(document: Any, bundles: Any) -> Callable[[], Any]:
+            self.prepared.append((document, bundles))
             return lambda: answer
 
         def do(shard: int, entry: Any, rows: bytes) -> Callable[[], Any]:
@@ -155,9 +155,9 @@ def world(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Simp
     start = Start(bundle=str(bundle), job=job.location, options=ClassifyOptions(salt_file=salt, ledger=tmp_path))
 
     def drive() -> list[dict[str, Any]]:
-        told = {"start": start.to_json(), "cpu_workers": 0}
+        setup = {"start": start.to_json(), "cpu_workers": 0}
         with pytest.raises((Finished, SystemExit)):
-            Driver(world.parent, world.ray, told).run()
+            Driver(world.parent, world.ray, setup).run()
         return list(world.parent.sent)
 
     world.drive = drive
@@ -175,12 +175,12 @@ def test_shards_go_out_and_their_ledgers_are_published(world: SimpleNamespace) -
     assert len(world.ray.stored) == 1  # the bundle, once
 
 
-def test_what_a_worker_is_told_has_no_path_of_this_machine(world: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_start_of_a_worker_has_no_path_of_this_machine(world: SimpleNamespace, tmp_path: Path) -> None:
     world.drive()
-    told, bundles = world.actors[0].prepared[0]
-    assert told["options"]["salt"] == {"key": b"a secret".hex()}
-    assert (told["job"], told["options"]["salt_file"], told["options"]["ledger"]) == (None, None, None)
-    assert (told["goldens"], told["options"]["device"], told["record"]["shards"]) == (True, "cpu", ())
+    document, bundles = world.actors[0].prepared[0]
+    assert document["options"]["salt"] == {"key": b"a secret".hex()}
+    assert (document["job"], document["options"]["salt_file"], document["options"]["ledger"]) == (None, None, None)
+    assert (document["goldens"], document["options"]["device"], document["record"]["shards"]) == (True, "cpu", ())
     assert [name for name, _, _ in bundles] == ["bundle"]
 
 

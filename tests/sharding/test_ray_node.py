@@ -51,7 +51,7 @@ def test_a_refused_shard_has_no_ledger(actor: NodeWorker, tmp_path: Path) -> Non
     assert actor.do(7, {}, b"") == ([{"refused": "files have changed"}], None)
 
 
-def test_a_worker_that_dies_is_told_and_can_be_started_again(actor: NodeWorker, tmp_path: Path) -> None:
+def test_a_worker_that_dies_is_reported_and_can_be_started_again(actor: NodeWorker, tmp_path: Path) -> None:
     (tmp_path / "die-7").write_text("once\n")
     actor.prepare(start(tmp_path), [])
     assert actor.do(7, {}, b"") == ([{"left": "signal 9: about to die"}], None)

@@ -39,10 +39,10 @@ def test_where_there_are_gpus_they_do_it_alone() -> None:
 
 
 def test_the_model_of_a_gpu_is_what_ray_calls_it() -> None:
-    told = [node("a", gpus=1), node("b", gpus=1), node("c", gpus=1)]
-    told[0]["Resources"]["accelerator_type:L4"] = 1.0
-    told[1]["Labels"] = {"ray.io/accelerator-type": "H200"}
-    assert [slot.gpu for slot in slots_of(told)] == ["L4", "H200", None]
+    nodes = [node("a", gpus=1), node("b", gpus=1), node("c", gpus=1)]
+    nodes[0]["Resources"]["accelerator_type:L4"] = 1.0
+    nodes[1]["Labels"] = {"ray.io/accelerator-type": "H200"}
+    assert [slot.gpu for slot in slots_of(nodes)] == ["L4", "H200", None]
 
 
 def test_the_most_common_kind_of_hardware() -> None:

@@ -28,7 +28,7 @@ def test_a_gpu_is_told_by_its_model_and_an_engines_hash(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("key", "flags", "told"),
+    ("key", "flags", "shown"),
     [
         ("flags", "fpu sse4_2 avx2 fma avx512_vnni hypervisor", "avx2 avx512_vnni fma sse4_2"),
         ("Features", "fp asimd evtstrm asimddp", "asimd asimddp"),
@@ -36,15 +36,15 @@ def test_a_gpu_is_told_by_its_model_and_an_engines_hash(monkeypatch: pytest.Monk
     ],
 )
 def test_a_processor_is_told_by_what_runtimes_choose_by(
-    monkeypatch: pytest.MonkeyPatch, key: str, flags: str, told: str
+    monkeypatch: pytest.MonkeyPatch, key: str, flags: str, shown: str
 ) -> None:
     monkeypatch.setattr(machine, "proc_value", lambda _, asked: flags if asked == key else None)
     monkeypatch.setattr("platform.machine", lambda: "box")
-    assert machine.processor_class() == f"box {told}".strip()
+    assert machine.processor_class() == f"box {shown}".strip()
     assert hardware_of(RuntimeInfo(**{**vars(INFO), "device": "cpu"})) == {"processor": machine.processor_class()}
 
 
-def test_a_record_is_read_as_it_was_written_and_another_versions_is_told() -> None:
+def test_a_record_is_read_as_it_was_written_and_another_versions_is_reported() -> None:
     record = ShardRecord(
         job="j", number=3, digest="d", info=INFO, hardware={"gpu": "x", "engine": None}, finished=shard_record.now()
     )

@@ -247,7 +247,7 @@ def test_failed_files_are_tried_again_when_asked(bundle: Bundle, scans: Path, tm
     assert results(tmp_path / "out") == results(plain(bundle, scans, tmp_path / "plain"))
 
 
-def test_another_run_in_out_is_told_before_any_work(
+def test_another_run_in_out_is_reported_before_any_work(
     bundle: Bundle, scans: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     other = make_tiny_bundle(tmp_path_factory.mktemp("other") / "tiny", size=SIZE, crop=48)
@@ -260,7 +260,7 @@ def test_another_run_in_out_is_told_before_any_work(
     assert results(tmp_path / "out") == results(plain(bundle, scans, tmp_path / "plain"))
 
 
-def test_what_was_answered_on_other_hardware_is_told_before_any_work(
+def test_what_was_answered_on_other_hardware_is_reported_before_any_work(
     bundle: Bundle, scans: Path, tmp_path: Path
 ) -> None:
     stop, first = Stop(), Recorder()

@@ -54,7 +54,7 @@ def start(bundle: Bundle, **more: Any) -> Start:
     return Start(bundle=str(bundle.folder), options=options, **more)
 
 
-def test_what_it_is_told_survives_the_pipe(job: JobFolder, tmp_path: Path) -> None:
+def test_its_start_survives_the_pipe(job: JobFolder, tmp_path: Path) -> None:
     options = ClassifyOptions(
         salt=b"\xff\x00key",
         salt_file=None,
@@ -63,8 +63,8 @@ def test_what_it_is_told_survives_the_pipe(job: JobFolder, tmp_path: Path) -> No
         ignore=("*.tmp",),
         reading=Reading(any_body_part=True, trust="sform"),
     )
-    told = Start(bundle="/b", options=options, record=job.read(), cores=(0, 2), goldens=True, parent=7)
-    assert Start.from_json(json.loads(json.dumps(told.to_json()))) == told
+    begun = Start(bundle="/b", options=options, record=job.read(), cores=(0, 2), goldens=True, parent=7)
+    assert Start.from_json(json.loads(json.dumps(begun.to_json()))) == begun
 
 
 def test_a_shard_without_job_at_hand_gives_the_same_ledger(bundle: Bundle, job: JobFolder, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_network_that_misses_its_goldens_does_no_shard(
         pass
 
 
-def talk(child: Child, until: str) -> list[dict[str, Any]]:
+def received(child: Child, until: str) -> list[dict[str, Any]]:
     """What a child says up to the message of that key, or to its end."""
     messages: list[dict[str, Any]] = []
     begun = time.monotonic()
@@ -132,13 +132,13 @@ def talk(child: Child, until: str) -> list[dict[str, Any]]:
 def test_it_speaks_lines(bundle: Bundle, job: JobFolder, tmp_path: Path) -> None:
     child = Child(start(bundle, job=job.location).to_json(), command())
     try:
-        (joined,) = talk(child, "joined")
+        (joined,) = received(child, "joined")
         assert (joined["joined"]["device"], joined["joined"]["precision"]) == ("cpu", "fp32")
         child.send({"shard": 0})
-        assert talk(child, "published")[-1] == {"published": 3, "failed": 0, "warnings": []}
+        assert received(child, "published")[-1] == {"published": 3, "failed": 0, "warnings": []}
         (tmp_path / "scans" / "study-1").rename(tmp_path / "gone")
         child.send({"shard": 1})
-        (refused,) = [message for message in talk(child, "refused") if "refused" in message]
+        (refused,) = [message for message in received(child, "refused") if "refused" in message]
         assert "have changed or gone since they were planned" in refused["refused"]
         child.send({"stop": True})
         child.send({"shard": 1})
@@ -148,10 +148,10 @@ def test_it_speaks_lines(bundle: Bundle, job: JobFolder, tmp_path: Path) -> None
 
 
 def test_one_that_cannot_work_says_so_and_ends(bundle: Bundle, job: JobFolder, tmp_path: Path) -> None:
-    told = start(bundle, job=job.location).to_json()
-    child = Child({**told, "bundle": str(tmp_path / "nothing")}, command())
-    (broken,) = talk(child, "broken")
+    document = start(bundle, job=job.location).to_json()
+    child = Child({**document, "bundle": str(tmp_path / "nothing")}, command())
+    (broken,) = received(child, "broken")
     assert broken["broken"]
-    assert talk(child, "never") == []
+    assert received(child, "never") == []
     assert child.ended() == "exit code 2"
     child.close(kill=True)

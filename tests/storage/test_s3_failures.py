@@ -95,21 +95,21 @@ def test_ctrl_c_leaves_a_whole_object_or_none(server: S3Server, store: S3Store, 
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "told"),
+    ("status", "code", "text"),
     [
         (403, "AccessDenied", "access denied"),
         (403, "InvalidAccessKeyId", "the credentials are not accepted|access denied"),
         (503, "SlowDown", "the store failed"),
     ],
 )
-def test_refusals_are_one_line(server: S3Server, store: S3Store, status: int, code: str, told: str) -> None:
+def test_refusals_are_one_line(server: S3Server, store: S3Store, status: int, code: str, text: str) -> None:
     server.fault(match="(GET|HEAD|PUT|POST) .*", status=status, code=code)
     for ask in (
         lambda: store.read("name of a patient"),
         lambda: store.write("name of a patient", b""),
         lambda: list(store.entries("name of a patient")),
     ):
-        with pytest.raises(StorageError, match=told) as refused:
+        with pytest.raises(StorageError, match=text) as refused:
             ask()
         assert "patient" not in str(refused.value)
         assert SECRET not in str(refused.value)

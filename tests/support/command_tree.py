@@ -15,10 +15,10 @@ def all_commands() -> dict[str, Any]:
     return dict(_below(typer.main.get_command(app), ()))
 
 
-def _below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _below(command: Any, names: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     if not hasattr(command, "list_commands"):
-        yield " ".join(words), command
+        yield " ".join(names), command
         return
-    context = command.make_context(words[-1] if words else "lits-deploy", [], resilient_parsing=True)
+    context = command.make_context(names[-1] if names else "lits-deploy", [], resilient_parsing=True)
     for name in command.list_commands(context):
-        yield from _below(command.get_command(context, name), (*words, name))
+        yield from _below(command.get_command(context, name), (*names, name))

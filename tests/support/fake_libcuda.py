@@ -85,5 +85,5 @@ def put_in(monkeypatch: pytest.MonkeyPatch, library: FakeLibcuda | None, *, driv
 
 def forget() -> None:
     """All that this process has found out of its GPU."""
-    for kept in (nvidia._spoken, nvidia.memory_trouble, onnxruntime_._tried, trt_open._tried, backends._tell):
+    for kept in (nvidia._spoken, nvidia.memory_trouble, onnxruntime_._tried, trt_open._tried, backends._warn):
         kept.cache_clear()

@@ -15,17 +15,17 @@ SCRIPT = r"""
 import json, os, signal, sys
 from pathlib import Path
 stream = os.fdopen(os.dup(0), "rb")
-told = json.loads(stream.readline())
-job = Path(told["job"])
+start = json.loads(stream.readline())
+job = Path(start["job"])
 def say(**message):
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
-(job / f"pid-{os.getpid()}").write_text(json.dumps(told))
+(job / f"pid-{os.getpid()}").write_text(json.dumps(start))
 print("x" * 200_000, "a line on standard error", file=sys.stderr, flush=True)
 if (job / "broken").exists():
     say(broken="The bundle is damaged.", fix="copy it again")
     sys.exit(2)
-say(joined={"name": "fake", "device": told["options"]["device"]})
+say(joined={"name": "fake", "device": start["options"]["device"]})
 for line in stream:
     message = json.loads(line)
     if message.get("stop"):
@@ -45,7 +45,7 @@ for line in stream:
         say(stopped=True)
         continue
     with (job / "done").open("a") as done:
-        done.write(f"{shard} {told['options']['device']} {os.getpid()}\n")
+        done.write(f"{shard} {start['options']['device']} {os.getpid()}\n")
     if message.get("ledger"):
         Path(message["ledger"]).write_bytes((job / f"ledger-{shard}").read_bytes())
     say(note="a note")

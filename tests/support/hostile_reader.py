@@ -42,8 +42,8 @@ def _frames(data: bytes, contract: InputContract) -> Iterator[Frame]:
             index += 1
 
 
-def _do(words: list[str], contract: InputContract) -> Iterator[np.ndarray[Any, Any]]:
-    match words:
+def _do(steps: list[str], contract: InputContract) -> Iterator[np.ndarray[Any, Any]]:
+    match steps:
         case ["grey", value]:
             yield np.full(contract.shape, int(value), np.uint8)
         case ["slices", count]:

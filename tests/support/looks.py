@@ -42,9 +42,9 @@ def person(seed: int, *, hu: bool = False, changes: Mapping[str, float] | None =
     return Portrait(numbers=by_looks(looks(seed, hu=hu, changes=changes)) | numbers)
 
 
-def people(count: int = 21, *, hu: bool = False, first: int = 0, **told: str) -> DriftReference:
+def people(count: int = 21, *, hu: bool = False, first: int = 0, **fields: str) -> DriftReference:
     """What a bundle keeps of as many."""
-    return reference_of([person(seed, hu=hu) for seed in range(first, first + count)], data="made up", **told)  # type: ignore[arg-type]
+    return reference_of([person(seed, hu=hu) for seed in range(first, first + count)], data="made up", **fields)  # type: ignore[arg-type]
 
 
 def night(

@@ -136,8 +136,8 @@ def planted_scans(folder: Path) -> Path:
     return root
 
 
-def found_in(path: Path, words: Iterable[str]) -> set[str]:
-    """Which of the words stand in a file in any case: in its bytes, in what it holds compressed, in its name."""
+def found_in(path: Path, secrets: Iterable[str]) -> set[str]:
+    """Which of the secrets stand in a file in any case: in its bytes, in what it holds compressed, in its name."""
     texts = [path.read_bytes(), path.name.encode()]
     if path.suffix == ".parquet":
         texts.append(str(pyarrow.parquet.read_table(path).to_pylist()).encode())
@@ -153,7 +153,7 @@ def found_in(path: Path, words: Iterable[str]) -> set[str]:
             for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
                 texts.append(str(db.execute(f"SELECT * FROM {table}").fetchall()).encode())
         db.close()
-    wanted = {word: re.compile(re.escape(word.encode()), re.IGNORECASE) for word in words}
+    wanted = {word: re.compile(re.escape(word.encode()), re.IGNORECASE) for word in secrets}
     return {word for word, pattern in wanted.items() if any(pattern.search(text) for text in texts)}
 
 

@@ -20,13 +20,13 @@ import json, os, sys
 from ray._common.utils import get_default_ray_temp_dir
 from ray.cluster_utils import Cluster
 os.makedirs(get_default_ray_temp_dir(), exist_ok=True)  # the address is noted there, wherever the nodes' folder is
-told = json.loads(sys.argv[1])
-head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": told["folder"]}
-if told["client_port"]:
-    head |= {"ray_client_server_port": told["client_port"], "min_worker_port": 20000, "max_worker_port": 29999}
+setup = json.loads(sys.argv[1])
+head = {"num_cpus": 0, "include_dashboard": False, "temp_dir": setup["folder"]}
+if setup["client_port"]:
+    head |= {"ray_client_server_port": setup["client_port"], "min_worker_port": 20000, "max_worker_port": 29999}
 cluster = Cluster(initialize_head=True, head_node_args=head)
 pids = []
-for environment in told["nodes"]:
+for environment in setup["nodes"]:
     node = cluster.add_node(num_cpus=1, env_vars=environment)
     pids.append(node.all_processes["raylet"][0].process.pid)
 print(json.dumps([cluster.address, pids]), flush=True)
@@ -69,8 +69,8 @@ def ray_nodes(*environments: dict[str, str], client: bool = False) -> Iterator[R
         "RAY_AUTH_MODE": "disabled",
         "RAY_worker_niceness": "0",  # or what else runs here comes first
     }
-    told = {"folder": folder, "nodes": environments, "client_port": port}
-    command = [sys.executable, "-c", _SCRIPT, json.dumps(told)]
+    setup = {"folder": folder, "nodes": environments, "client_port": port}
+    command = [sys.executable, "-c", _SCRIPT, json.dumps(setup)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
     ) as cluster:

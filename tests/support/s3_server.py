@@ -91,8 +91,8 @@ class S3Server:
     ) -> None:
         """From now on a share of the requests whose `METHOD /path?query` matches wait, and fail where there is a
         status; at most so many times."""
-        told = {"share": share, "match": match, "status": status, "code": code, "seconds": seconds, "times": times}
-        self._send("POST", f"{_CONTROL}fault", json.dumps(told).encode())
+        fields = {"share": share, "match": match, "status": status, "code": code, "seconds": seconds, "times": times}
+        self._send("POST", f"{_CONTROL}fault", json.dumps(fields).encode())
 
     def well(self) -> None:
         """No more faults; requests are counted from 0."""
@@ -125,10 +125,10 @@ class _Faulty:
             return self._control(path.removeprefix(_CONTROL), environ, start)
         if "HTTP_X_TEST" in environ:
             return self._app(environ, start)
-        told = f"{method} {path}" + (f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else "")
+        request = f"{method} {path}" + (f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else "")
         with self._lock:
             self._seen[f"{method} {path}"] += 1
-            due = [fault for fault in self._faults if self._is_due(fault, told)]
+            due = [fault for fault in self._faults if self._is_due(fault, request)]
         time.sleep(sum(fault["seconds"] for fault in due))
         for fault in due:
             if fault["status"]:
@@ -137,8 +137,8 @@ class _Faulty:
                 return [f"<Error><Code>{fault['code']}</Code><Message>asked for by the test</Message></Error>".encode()]
         return self._app(environ, start)
 
-    def _is_due(self, fault: dict[str, Any], told: str) -> bool:
-        if not re.fullmatch(fault["match"], told) or fault["times"] == 0 or self._random.random() >= fault["share"]:
+    def _is_due(self, fault: dict[str, Any], request: str) -> bool:
+        if not re.fullmatch(fault["match"], request) or fault["times"] == 0 or self._random.random() >= fault["share"]:
             return False
         fault["times"] = None if fault["times"] is None else fault["times"] - 1
         return True
@@ -151,9 +151,9 @@ class _Faulty:
             elif what == "well":
                 self._faults.clear()
                 self._seen.clear()
-            told = json.dumps(self._seen).encode()
+            body = json.dumps(self._seen).encode()
         start("200 OK", [("Content-Type", "application/json")])
-        return iter([told])
+        return iter([body])
 
 
 def _serve() -> None:

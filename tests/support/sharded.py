@@ -54,7 +54,7 @@ def mixed_scans(folder: Path, size: int = 64) -> Path:
 
 def ct_slice(patient: int, uid: int, n: int, *, more: int = 0, **values: Any) -> bytes:
     """Slice n of a series; its uid decides names, its patient the pixels, which are brighter by `more` HU."""
-    told = {
+    attributes = {
         "PatientID": f"patient {patient}",
         "StudyInstanceUID": f"2.25.{patient}",
         "SeriesInstanceUID": f"2.25.{patient}0{uid}",
@@ -62,7 +62,7 @@ def ct_slice(patient: int, uid: int, n: int, *, more: int = 0, **values: Any) ->
         "InstanceNumber": n,
         "ImagePositionPatient": [-160, -160, 30 + 5 * n],
     }
-    return ct(body(10 * patient + n) + (150 if n in (2, 3) else 0) + more, **told, **values)
+    return ct(body(10 * patient + n) + (150 if n in (2, 3) else 0) + more, **attributes, **values)
 
 
 def plan(bundle: Bundle, scans: Path, job: Path | str, most: int, **options: Any) -> PlanSummary:

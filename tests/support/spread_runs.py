@@ -40,8 +40,8 @@ class Runs:
         self.run(self.whole)
 
     def command(self, out: Path, *more: str) -> list[str]:
-        words = ["classify", str(self.bundle), str(self.scans), "--out", str(out), "--salt", "one", "--batch-size", "2"]
-        return [sys.executable, "-m", "lits_deploy", *words, "--format", ",".join(KINDS), *more]
+        args = ["classify", str(self.bundle), str(self.scans), "--out", str(out), "--salt", "one", "--batch-size", "2"]
+        return [sys.executable, "-m", "lits_deploy", *args, "--format", ",".join(KINDS), *more]
 
     def on(self, out: Path, on: str, shard_slices: int = 30) -> list[str]:
         return self.command(out, "--on", on, "--shard-slices", str(shard_slices))

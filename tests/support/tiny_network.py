@@ -1,7 +1,7 @@
 """A classifier of a few thousand parameters that tells the tiny data's classes apart: trained in about a second.
 
 It has what the thesis's networks have (convolution, BatchNorm, ReLU, addition, pooling, a linear head), so that its
-graph can be halved, quantised and judged like theirs.
+graph can be halved, quantised and gated like theirs.
 """
 
 from __future__ import annotations

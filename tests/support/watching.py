@@ -21,7 +21,7 @@ class Script:
     A wait that is shorter than the next step's seconds takes that much off them.
     """
 
-    words = "by a script"
+    method = "by a script"
 
     def __init__(self, stop: Stop, *steps: tuple[float, Callable[[], Any]]) -> None:
         self.stop, self.steps, self.now = stop, list(steps), 1000.0
@@ -70,7 +70,7 @@ class Watched:
         def broke(entry: str, why: str) -> None:
             self.notes.append(f"Entry {entry} broke its run: {why}")
 
-        talk = arguments.pop("talk", None)
+        notices = arguments.pop("notices", None)
         options = arguments.pop("options", ClassifyOptions(salt=SALT, workers=1))
         runtime = arguments.pop("runtime", None) or FakeRuntime(shape=bundle.manifest.contract.shape)
         self.summary = watch_folder(
@@ -81,6 +81,6 @@ class Watched:
             watch=WatchOptions(changes=script, clock=script.clock, **fields_of(WatchOptions, arguments)),
             runtime=runtime,
             hooks=RunHooks(stop=stop, **fields_of(RunHooks, arguments)),
-            talk=WatchNotices(study=say, note=self.notes.append, broke=broke, **(talk or {})),
+            notices=WatchNotices(study=say, note=self.notes.append, broke=broke, **(notices or {})),
             **arguments,
         )

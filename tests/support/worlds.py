@@ -115,7 +115,7 @@ class Series:
     def file(self, number: int, **values: Any) -> bytes:
         """A slice as a DICOM file; instance numbers run against the slices' places."""
         across, down = self.axes
-        told = {
+        attributes = {
             "SOPInstanceUID": self.uid(number),
             "StudyInstanceUID": str(generate_uid(entropy_srcs=[self.name, "study"])),
             "SeriesInstanceUID": str(generate_uid(entropy_srcs=[self.name, "series"])),
@@ -141,7 +141,7 @@ class Series:
         }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about values that the standard would not have
-            return dicom_bytes(ct_dataset(self.hu(number), **told))
+            return dicom_bytes(ct_dataset(self.hu(number), **attributes))
 
     def write(self, folder: Path, *, without: Sequence[int] = ()) -> Path:
         """The series as files; names in no order that means anything."""

@@ -39,9 +39,9 @@ def test_a_training_is_asked_for_what_the_command_asks_for(
     with pytest.raises(Asked) as function:
         train.train(str(data), str(out), recipe="strong", device="cpu", **settings)
     assert capfd.readouterr() == ("", "")
-    told = ["--data", data, "--out", out, "--recipe", "strong", "--device", "cpu", "--epochs", 2, "--seed", 5]
+    options = ["--data", data, "--out", out, "--recipe", "strong", "--device", "cpu", "--epochs", 2, "--seed", 5]
     with pytest.raises(Asked) as command:
-        run(["train", *map(str, told), "--size", "128"])
+        run(["train", *map(str, options), "--size", "128"])
     assert function.value.asked == command.value.asked
 
 
@@ -67,9 +67,9 @@ def test_folds_are_asked_for_as_the_command_asks_for_them(no_run: None, tmp_path
     data, out = make_phantom_data(tmp_path / "data"), tmp_path / "run"
     with pytest.raises(Asked) as function:
         train.train(data, out, device="cpu", epochs=1, size=128, folds=2, final=True)
-    told = ["--data", data, "--out", out, "--device", "cpu", "--epochs", 1, "--size", 128, "--folds", 2, "--final"]
+    options = ["--data", data, "--out", out, "--device", "cpu", "--epochs", 1, "--size", 128, "--folds", 2, "--final"]
     with pytest.raises(Asked) as command:
-        run(["train", *map(str, told)])
+        run(["train", *map(str, options)])
     assert function.value.asked == command.value.asked
     assert function.value.asked[1:] == (out, 2, False, True)
     with pytest.raises(UserError, match=r"`final` goes with `folds`"):
@@ -80,9 +80,9 @@ def test_figures_of_folds_are_those_of_the_patients_held_out(tmp_path: Path, mon
     answers = make_folded_run(tmp_path / "run")
     monkeypatch.setattr("train.folds.run.train_folds", lambda *_, **__: None)  # trained already
     data = make_phantom_data(tmp_path / "data")
-    told = train.train(data, tmp_path / "run", device="cpu", size=128, folds=3)
-    assert repr(told) == repr({**figures_of(answers), "by_fold": by_fold(answers)})
-    assert (told["slices"], [fold["fold"] for fold in told["by_fold"]]) == (210, [1, 2, 3])
+    figures = train.train(data, tmp_path / "run", device="cpu", size=128, folds=3)
+    assert repr(figures) == repr({**figures_of(answers), "by_fold": by_fold(answers)})
+    assert (figures["slices"], [fold["fold"] for fold in figures["by_fold"]]) == (210, [1, 2, 3])
     with pytest.raises(OutputError, match="is a folded run"):
         train.train(data, tmp_path / "run", device="cpu", size=128)
 

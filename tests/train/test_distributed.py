@@ -22,10 +22,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def in_two_processes(data: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    words = ["--data", data, "--model", "unet", "--width", "4", "--out", out, "--amp", "off", "--device", "cpu", *more]
+    args = ["--data", data, "--model", "unet", "--width", "4", "--out", out, "--amp", "off", "--device", "cpu", *more]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "train"]
     return subprocess.run(
-        [sys.executable, *launch, *(str(word) for word in words)],
+        [sys.executable, *launch, *(str(word) for word in args)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,

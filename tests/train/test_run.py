@@ -254,7 +254,7 @@ def test_with_a_falling_rate_the_best_epoch_is_of_the_later_half(tmp_path: Path)
     assert rank(constant, 4, 0.7) < rank(constant, 2, 0.9)
 
 
-def test_slices_without_neighbours_are_told(tmp_path: Path) -> None:
+def test_slices_without_neighbours_are_reported(tmp_path: Path) -> None:
     data = make_tiny_data(tmp_path / "data", slices=2)
     for path in sorted(data.glob("train/*/volume-000_0001.png")):
         path.rename(path.with_name("volume-000_0001-copy-of-2.png"))

@@ -44,9 +44,9 @@ def unet(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return write_networks(tmp_path_factory.mktemp("unet"), "unet", width=4)
 
 
-def nodes_with(layers: list[Layer], *words: str) -> list[Layer]:
+def nodes_with(layers: list[Layer], *texts: str) -> list[Layer]:
     """Layers that hold a node of each kind."""
-    return [layer for layer in layers if all(any(word in node for node in layer.nodes) for word in words)]
+    return [layer for layer in layers if all(any(word in node for node in layer.nodes) for word in texts)]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -67,9 +67,9 @@ def test_an_engine_without_a_timing_cache_is_one_all_the_same(refusal: dict[str,
 
 
 def test_scratch_memory_follows_the_batch_where_tensorrt_can() -> None:
-    told: list[tuple[str, bool]] = []
-    built(playing("tensorrt", IBuilderConfig_set_preview_feature=lambda what, on: told.append((what.name, on))))
-    assert told == [("RUNTIME_ACTIVATION_RESIZE_10_10", True)]
+    features: list[tuple[str, bool]] = []
+    built(playing("tensorrt", IBuilderConfig_set_preview_feature=lambda what, on: features.append((what.name, on))))
+    assert features == [("RUNTIME_ACTIVATION_RESIZE_10_10", True)]
 
 
 @pytest.mark.parametrize("tf32", [False, True])
@@ -87,7 +87,7 @@ def test_a_compute_capability_that_is_not_taken_ends_the_build() -> None:
 
 
 @pytest.mark.parametrize("call", ["Builder_create_network", "Builder_create_builder_config"])
-def test_what_tensorrt_does_not_make_is_told_in_one_line(call: str) -> None:
+def test_what_tensorrt_does_not_make_is_reported_in_one_line(call: str) -> None:
     with pytest.raises(DeviceError, match=r"TensorRT \S+ makes no \w+\. Fix: "):
         built(playing("tensorrt", **{call: None}))
 

@@ -73,5 +73,5 @@ def test_nothing_listed_is_not_a_broken_promise() -> None:
         ({"fp16": 20, "int8": 1}, "int8", False),
     ],
 )
-def test_an_engine_that_computes_in_something_else_is_told(heavy: dict[str, int], precision: str, kept: bool) -> None:
+def test_an_engine_that_computes_in_something_else_is_named(heavy: dict[str, int], precision: str, kept: bool) -> None:
     assert keeps_promise(heavy, precision) is kept

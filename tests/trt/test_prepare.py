@@ -273,7 +273,7 @@ def test_a_unet_on_a_small_gpu_runs_at_batch_one_and_says_so(tmp_path: Path, mon
         assert (network.max_batch, network.describe().profile) == (4, "1/4/4")
 
 
-def test_what_does_not_fit_is_tried_smaller_and_its_profile_told(box: Bench) -> None:
+def test_what_does_not_fit_is_tried_smaller_and_its_profile_reported(box: Bench) -> None:
     box.use(max_batch=32)
     box.fits = 8
     with box.open(32) as network:
@@ -328,7 +328,7 @@ def test_the_runtimes_compiled_kernels_are_kept_for_this_gpu_and_driver(box: Ben
     assert "NVIDIA_RTX_A2000-580.95.05" in kept.name
 
 
-def test_an_engine_in_another_precision_than_its_name_is_told(box: Bench) -> None:
+def test_an_engine_in_another_precision_than_its_name_is_reported(box: Bench) -> None:
     box.types = "fp16"
     box.use()
     assert any("does not compute in fp32: of its heavy layers 1 in fp16 (build log)" in line for line in box.said)

@@ -63,12 +63,12 @@ def test_a_name_that_is_not_utf_8_ends_the_notices_not_the_watch(tmp_path: Path,
 def test_asked_to_poll_or_on_a_share_it_looks_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for quiet_s, seconds in ((1000, 15), (0, 1)):
         with noticing(tmp_path, poll=True, quiet_s=quiet_s) as (source, _):
-            assert source.words == f"looking every {seconds} s"
+            assert source.method == f"looking every {seconds} s"
     for kind in ("nfs4", "cifs", "fuse.sshfs"):
         monkeypatch.setattr(changes, "file_system", lambda _, kind=kind: kind)
         with noticing(tmp_path, quiet_s=10) as (source, said):
             assert isinstance(source, Polling)
-            assert (source.words, said) == ("looking every 5 s", [])
+            assert (source.method, said) == ("looking every 5 s", [])
 
 
 def test_polling_ends_when_asked_to_stop(tmp_path: Path) -> None:

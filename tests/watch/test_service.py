@@ -166,7 +166,7 @@ def test_stopped_in_the_middle_of_a_study_it_goes_on_there(bundle: Bundle, inbox
         runtime=Interrupting(shape=(1, SIZE, SIZE)),
         watch=service.WatchOptions(changes=script, clock=script.clock),
         hooks=RunHooks(stop=stop),
-        talk=service.WatchNotices(study=lines.append),
+        notices=service.WatchNotices(study=lines.append),
     )
     assert summary.stopped
     assert not lines
@@ -186,7 +186,7 @@ def test_a_half_done_study_that_is_gone_leaves(bundle: Bundle, inbox: Path, tmp_
     assert (watched.summary.missing, watched.summary.files) == (0, 2)
 
 
-def test_entries_without_scans_and_with_failures_are_told(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
+def test_entries_without_scans_and_with_failures_are_reported(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
     (inbox / "letters").mkdir()
     (inbox / "letters" / "report.txt").write_text("no scan")
     (inbox / "note.txt").write_text("no scan")
@@ -196,7 +196,7 @@ def test_entries_without_scans_and_with_failures_are_told(bundle: Bundle, inbox:
     assert {row["path"] for row in rows(tmp_path / "out")} == {"bad/bad.test", "bad/good.test"}
 
 
-def test_a_study_of_which_only_ctimes_moved_is_not_told_again_and_an_altered_one_is(
+def test_a_study_of_which_only_ctimes_moved_is_not_reported_again_and_an_altered_one_is(
     bundle: Bundle, inbox: Path, tmp_path: Path
 ) -> None:
     tricks(inbox / "a", one="grey 3", bad="fail")
@@ -261,17 +261,17 @@ def test_a_study_that_breaks_a_run_costs_no_other_and_is_set_aside(bundle: Bundl
     assert len(rows(tmp_path / "out")) == 8
 
 
-def test_a_study_that_broke_a_run_is_told_once_over_restarts_too(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
+def test_a_study_that_broke_a_run_is_named_once_over_restarts_too(bundle: Bundle, inbox: Path, tmp_path: Path) -> None:
     tricks(inbox / "evil", white="grey 255")
     steps = [(30.0, nothing), (20.0, nothing), (100.0, nothing), (1.0, nothing)]
     network = Picky(shape=(1, SIZE, SIZE))
-    told = []
+    notes = []
     for change in (nothing, nothing, lambda: tricks(inbox / "evil", white="grey 255", more="grey 3")):
         change()
         options = ClassifyOptions(salt=SALT, workers=1, batch_size=1)
         watched = Watched(bundle, inbox, tmp_path / "out", *steps, runtime=network, options=options)
-        told.append(sum("Entry evil broke its run" in note for note in watched.notes))
-    assert told == [1, 0, 1]  # the last one has changed
+        notes.append(sum("Entry evil broke its run" in note for note in watched.notes))
+    assert notes == [1, 0, 1]  # the last one has changed
 
 
 HOSTILE = (
@@ -383,7 +383,7 @@ def test_the_network_is_opened_once_and_again_after_a_failure(
         options=ClassifyOptions(salt=SALT, workers=1),
         watch=service.WatchOptions(changes=script, clock=script.clock),
         hooks=RunHooks(stop=stop),
-        talk=service.WatchNotices(study=lines.append),
+        notices=service.WatchNotices(study=lines.append),
     )
     assert len(opened) == 2
     assert closed == opened

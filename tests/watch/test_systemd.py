@@ -21,7 +21,7 @@ def listening(address: str) -> Iterator[socket.socket]:
         yield receiver
 
 
-def told(receiver: socket.socket) -> list[list[str]]:
+def messages(receiver: socket.socket) -> list[list[str]]:
     """The lines of every datagram that has come."""
     found = []
     while True:
@@ -47,24 +47,24 @@ def test_ready_idle_busy_and_the_end(tmp_path: Path, abstract: bool) -> None:
         systemd = Systemd(environment, clock)
         systemd.ready()
         systemd.idle("Watching: é")
-        assert told(receiver) == [["READY=1"], ["STATUS=Watching: é", "WATCHDOG=1"]]
+        assert messages(receiver) == [["READY=1"], ["STATUS=Watching: é", "WATCHDOG=1"]]
         systemd.idle("Watching: é")
         clock.now += 39.9
         systemd.idle("Watching: 2")
-        assert told(receiver) == [], "a third of the watchdog's time"
+        assert messages(receiver) == [], "a third of the watchdog's time"
         clock.now += 0.2
         systemd.idle("Watching: 2")
-        assert told(receiver) == [["STATUS=Watching: 2", "WATCHDOG=1"]]
+        assert messages(receiver) == [["STATUS=Watching: 2", "WATCHDOG=1"]]
         systemd.busy("Classifying")
-        assert told(receiver) == [["STATUS=Classifying", f"WATCHDOG_USEC={RUN_S * 1e6:.0f}", "WATCHDOG=1"]]
+        assert messages(receiver) == [["STATUS=Classifying", f"WATCHDOG_USEC={RUN_S * 1e6:.0f}", "WATCHDOG=1"]]
         systemd.busy("Classifying")
         clock.now += 41
         systemd.busy("Classifying")
-        assert told(receiver) == [["WATCHDOG=1"]]
+        assert messages(receiver) == [["WATCHDOG=1"]]
         systemd.idle("Watching: 2")
-        assert told(receiver) == [["STATUS=Watching: 2", "WATCHDOG_USEC=120000000", "WATCHDOG=1"]], "at once"
+        assert messages(receiver) == [["STATUS=Watching: 2", "WATCHDOG_USEC=120000000", "WATCHDOG=1"]], "at once"
         systemd.stopping()
-        assert told(receiver) == [["STOPPING=1"]]
+        assert messages(receiver) == [["STOPPING=1"]]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_without_a_watchdog_of_ours_there_is_a_status_alone(tmp_path: Path, watc
         clock.now += 3
         systemd.idle("one")
         systemd.busy("two")
-        assert told(receiver) == [["STATUS=one"], ["STATUS=two"]]
+        assert messages(receiver) == [["STATUS=one"], ["STATUS=two"]]
 
 
 def test_nobody_at_the_other_end_ends_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lits_deploy.errors import DataError
-from lits_deploy.scans.kinds import told
+from lits_deploy.scans.kinds import common_suffix
 from lits_deploy.scans.paths import escape
 from train.check.findings import Finding, Severity, name_of
 from train.data.layout import SPLITS, SUFFIXES, patient_and_scan, people_of, plain, read_declared, window_of
@@ -90,7 +90,7 @@ def _list_split(root: Path, split: str, people: dict[int, str], found: list[Find
 
     files = _files(folder / "images")
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    others = Counter(told(path.suffix.lower()) for path in files if path.suffix.lower() not in SUFFIXES)
+    others = Counter(common_suffix(path.suffix.lower()) for path in files if path.suffix.lower() not in SUFFIXES)
     if others:
         kinds = ", ".join(f"{kind or 'no suffix'} {count:,}" for kind, count in others.most_common(4))
         text = f"{sum(others.values()):,} files are not read by training ({kinds}): save slices as PNG"

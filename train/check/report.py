@@ -33,7 +33,7 @@ from train.data.layout import SPLITS
 
 @dataclass(frozen=True, kw_only=True)
 class SplitTable:
-    """One row of the table. per_class: slices of class 0, 1, 2; without_class: those whose class cannot be told."""
+    """One row of the table. per_class: slices of class 0, 1, 2; without_class: those whose class is unknown."""
 
     patients: list[str]
     per_class: tuple[int, int, int]

@@ -15,7 +15,7 @@ LOSS_EVERY = 0.5
 """Seconds between two looks at the loss: each waits for a GPU."""
 
 
-_TOLD = ("train_loss", "validate_loss", "validate_balanced_accuracy", "seconds", "slices_per_second")
+_LOGGED = ("train_loss", "validate_loss", "validate_balanced_accuracy", "seconds", "slices_per_second")
 """Of an epoch's row, what a log has."""
 
 
@@ -63,7 +63,7 @@ class Bars(Observer):
 
     def end_epoch(self, epoch: int, epochs: int, row: dict[str, Any]) -> None:
         """An epoch is done: its line."""
-        emit("epoch", epoch=epoch, epochs=epochs, **{name: value for name, value in row.items() if name in _TOLD})
+        emit("epoch", epoch=epoch, epochs=epochs, **{name: value for name, value in row.items() if name in _LOGGED})
         figures = "nobody is held out"
         if row["validate_accuracy"] is not None:
             figures = f"accuracy {row['validate_accuracy']:.3f}, balanced {row['validate_balanced_accuracy']:.3f}"

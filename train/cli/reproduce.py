@@ -166,9 +166,9 @@ def _print(result: dict[str, Any]) -> None:
 
 def _arguments(chosen: dict[str, Any]) -> list[str]:
     """The options that are not the defaults, as they would be typed, for the READMEs."""
-    words = []
+    arguments = []
     for name, value in chosen.items():
         if value != DEFAULTS.get(name):
             values = value if isinstance(value, tuple) else (value,)
-            words += [f"--{name.replace('_', '-')}", *(str(part) for part in values)]
-    return words
+            arguments += [f"--{name.replace('_', '-')}", *(str(part) for part in values)]
+    return arguments

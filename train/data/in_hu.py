@@ -52,5 +52,5 @@ def noted(declared: dict[str, Any], scan: str) -> dict[str, float]:
 
 def joined(scans: Iterable[tuple[str, dict[str, float]]]) -> dict[str, Any]:
     """For dataset.json, of scans by number; nothing where none has HU."""
-    told = {number: numbers for number, numbers in scans if numbers}
-    return {KEY: told} if told else {}
+    by_scan = {number: numbers for number, numbers in scans if numbers}
+    return {KEY: by_scan} if by_scan else {}

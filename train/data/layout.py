@@ -33,7 +33,7 @@ SPLITS = ("train", "validate", "test")
 WITHOUT_CLASS = {
     "train": "it cannot be learnt",
     "validate": "the best epoch, temperature and threshold are chosen without it",
-    "test": "no figure tells how well it is told",
+    "test": "no figure says how well it is recognised",
 }
 """What follows where a split has no slice of a class."""
 
@@ -46,7 +46,7 @@ class Sample:
     """One slice: its picture, its mask or its given class, its patient.
 
     scan: number of its volume without leading zeros, or what targets.csv or its name tell of it.
-    row, index: the pictures of its volume, in order, and its own index there; empty where no order can be told.
+    row, index: the pictures of its volume, in order, and its own index there; empty where no order is known.
     """
 
     image: Path

@@ -1,6 +1,6 @@
 """Label maps of slices, read from their PNGs, and the classes that follow from them. Imports no torch.
 
-A slice's class is told by its mask as it is stored (`class_of`), never by one that was resized: it does not depend on
+A slice's class follows from its mask as it is stored (`class_of`), never by one that was resized: it does not depend on
 the size that a network takes.
 """
 

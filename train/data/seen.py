@@ -1,4 +1,4 @@
-"""Which slices a network was trained on, told by their pixels: names of files, patients and folders say nothing.
+"""Which slices a network was trained on, by their pixels: names of files, patients and folders say nothing.
 
 Training notes eight bytes of a hash of every slice's decoded pixels, split by split, in RUN/seen.bin; `export` puts the
 file into the bundle. `evaluate`, `benchmark`, `export` and INT8 calibration all ask here whether a patient was trained

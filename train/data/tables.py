@@ -88,7 +88,7 @@ def _decoded(path: Path) -> tuple[str, bool]:
 
 
 def _separated(text: str) -> tuple[str, str]:
-    """The text, and what separates its cells: told by the first line."""
+    """The text, and what separates its cells, by the first line."""
     if declared := re.match(r"sep=([,;\t])\r?\n", text):  # of Excel; the empty line keeps the numbers of lines right
         return "\n" + text[declared.end() :], declared[1]
     first = next((line for line in text.split("\n") if line.strip()), "")

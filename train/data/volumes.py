@@ -46,11 +46,11 @@ def volumes(pictures: Sequence[Picture]) -> list[Arranged]:
     """The volumes of a split, their slices as indices into the pictures."""
     scans: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
     there = {escape(name) for name, _, _ in pictures}
-    told = [named(name, there) for name, _, _ in pictures]
+    parsed = [named(name, there) for name, _, _ in pictures]
     for i, (_, patient, scan) in enumerate(pictures):
-        scans[patient, scan, told[i][0]].append(i)
+        scans[patient, scan, parsed[i][0]].append(i)
     found = []
     for members in scans.values():
-        volume = arranged([pictures[i][0] for i in members], [told[i][1] for i in members])
+        volume = arranged([pictures[i][0] for i in members], [parsed[i][1] for i in members])
         found.append(replace(volume, slices=tuple(members[i] for i in volume.slices)))
     return found

@@ -1,11 +1,11 @@
-"""Plain folders of images and masks as a source: names, patients and splits told from paths and optional tables.
+"""Plain folders of images and masks as a source: names, patients and splits parsed from paths and optional tables.
 
     SRC/images/*.png|jpg   SRC/masks/<stem>.png             not split yet
     SRC/<split>/images/…   SRC/<split>/masks/…              already split: train, validate (valid, val), test
     patients.csv or targets.csv beside images/, or in SRC   columns file and patient, and scan if one likes
 
 The patient comes from the table, else from the name: volume-VVV_SSSS, volume-V_slice_S. A patient may have several
-scans: told by the table's scan, else by VVV, else by what stays of a name when its last number is taken out, as
+scans: by the table's scan, else by VVV, else by what stays of a name when its last number is taken out, as
 `classify` groups pictures; a name without a number is a scan of its own. Slices whose names are not of this form count
 from the first of their scan, by that number. Of equal files of one number the first counts; other slices of one number
 are refused, and so is a scan whose names tell no order. Patients with names that are no numbers get the numbers after
@@ -91,11 +91,11 @@ def _slices_of(
 def source_of(patient: str, scan: str, entries: list[tuple[SourcePicture, str | None]]) -> ScanSource:
     """A scan of pictures, in order; entries: of each what is wrong with it, too. The number −1: its name tells it."""
     there = {escape(picture.image.name) for picture, _ in entries}
-    told = [p.number if p.number >= 0 else named(p.image.name, there)[1] for p, _ in entries]
-    twice = {number for number, count in Counter(told).items() if count > 1}
-    hashes = {i: sha256_file(picture.image) for i, (picture, _) in enumerate(entries) if told[i] in twice}
-    volume = arranged([picture.image.name for picture, _ in entries], told, hashes)
-    pictures, numbers = [entries[i][0] for i in volume.slices], [told[i] for i in volume.slices]
+    numbered = [p.number if p.number >= 0 else named(p.image.name, there)[1] for p, _ in entries]
+    twice = {number for number, count in Counter(numbered).items() if count > 1}
+    hashes = {i: sha256_file(picture.image) for i, (picture, _) in enumerate(entries) if numbered[i] in twice}
+    volume = arranged([picture.image.name for picture, _ in entries], numbered, hashes)
+    pictures, numbers = [entries[i][0] for i in volume.slices], [numbered[i] for i in volume.slices]
     problems = [problem for i in volume.slices if (problem := entries[i][1]) is not None]
     problems += [
         f"{entries[i][0].image.name} is a copy with another mask"
@@ -104,8 +104,8 @@ def source_of(patient: str, scan: str, entries: list[tuple[SourcePicture, str | 
     ]
     if volume.doubts:
         again = next((number for number, after in pairwise(numbers) if number is not None and number == after), None)
-        untold = "nothing tells the order of its slices: number their names"
-        problems.append(untold if again is None else f"slice {again} stands there twice")
+        unordered = "nothing tells the order of its slices: number their names"
+        problems.append(unordered if again is None else f"slice {again} stands there twice")
     elif any(picture.number < 0 for picture in pictures):
         pairs = zip(pictures, numbers, strict=True)
         pictures = [replace(picture, number=(number or 0) - (numbers[0] or 0)) for picture, number in pairs]

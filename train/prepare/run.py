@@ -279,7 +279,7 @@ def _remarks(records: Sequence[Record], settings: PrepareSettings) -> Iterable[s
         yield f"volume{'s' if len(volumes) > 1 else ''} {listed(volumes)}: {note}"
     if settings.layout not in VOLUME_LAYOUTS:
         return
-    if told := [_title(r) for r in records if r["orientation"]["basis"] == "pixels"]:
-        yield f"volumes {listed(told)}: the header claims no orientation, the pixels told it"
+    if by_pixels := [_title(r) for r in records if r["orientation"]["basis"] == "pixels"]:
+        yield f"volumes {listed(by_pixels)}: the header claims no orientation, the pixels by_pixels it"
     if unknown := [_title(r) for r in records if r["spacing_mm"] is None]:
         yield f"volumes {listed(unknown)}: the spacing is unknown (the header claims 1×1×1 mm)"

@@ -6,7 +6,7 @@
     masks     images/ and masks/, there or in folders named for splits (see `folders`)
 
 Slice numbers come from file names, never from a table: the Kaggle copy's `instance_number` wraps at 256. Hidden files
-(`._liver_3.nii.gz` of macOS archives) and `__MACOSX` are skipped. Which scans are of one patient is told by a
+(`._liver_3.nii.gz` of macOS archives) and `__MACOSX` are skipped. Which scans are of one patient is given by a
 patients.csv in the folder (`file,patient`), else each volume is a patient. Opens no volume and no picture.
 """
 

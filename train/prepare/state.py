@@ -122,7 +122,7 @@ COLUMNS = {
     "slices.class": "largest label of the prepared mask",
     "slices.split": "of all slices, or one a slice",
     "orientation.basis": "what the display was derived from",
-    "orientation.pixels": "how the slices lie then, told from the pixels",
+    "orientation.pixels": "how the slices lie then, by the pixels",
     "orientation.turned": "how they lay if they were turned upright",
 }
 

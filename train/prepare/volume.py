@@ -44,7 +44,7 @@ class LabelledVolume:
         self._meaning = [(label, label) for label in range(3)]
         if meaning is not None:
             self._meaning = [(int(value), label) for value, label in meaning]
-        self._told = meaning is not None
+        self._declared = meaning is not None
         self.notes: list[str] = []
         self.not_finite = 0
         loaded, self._hu = _open(image, "the volume")
@@ -111,7 +111,7 @@ class LabelledVolume:
             unknown &= ~here
         if unknown.any():
             strange = (f"{value:g}" for value in np.unique(values[unknown])[:5])
-            raise SliceError(f"the segmentation holds {LabelsError(strange, known=self._told)}")
+            raise SliceError(f"the segmentation holds {LabelsError(strange, known=self._declared)}")
         return labels
 
 

@@ -58,11 +58,11 @@ def correlation(x: Sequence[float | None], y: Sequence[float | None]) -> float |
 
 
 def _columns(bench: Bench, runs: Sequence[FinishedRun], first: int, last: int) -> None:
-    told = [(str(epoch), *pair) for epoch, pair in enumerate(zip(*thesis_numbers.TABLE7, strict=True), start=1)]
+    printed = [(str(epoch), *pair) for epoch, pair in enumerate(zip(*thesis_numbers.TABLE7, strict=True), start=1)]
     found = [[run.percent("validate", "class_accuracy", k) for run in runs] for k in (1, 2)]
     epochs = range(first, last + 1)
     measured = [(str(epoch), *([curve[epoch - 1] for curve in curves] for curves in found)) for epoch in epochs]
-    pairs = zip_longest(told, measured)
+    pairs = zip_longest(printed, measured)
     rows = ((*(left or ("", None, None)), *(right or (None, None, None))) for left, right in pairs)
     columns = (
         RecipeColumn("column", "column"),
@@ -84,8 +84,8 @@ def _correlations(bench: Bench, runs: Sequence[FinishedRun], first: int, last: i
         both = [[run.curve("validate", "class_accuracy", k)[start:stop] for k in (1, 2)] for run in runs]
         return [correlation(*pair) for pair in both]
 
-    epochs, told = runs[0].epochs, correlation(*thesis_numbers.TABLE7)
-    part = f"8 of {FIRST} to {LAST}", told, f"{first} to {last}", measured(first - 1, last)
+    epochs, printed = runs[0].epochs, correlation(*thesis_numbers.TABLE7)
+    part = f"8 of {FIRST} to {LAST}", printed, f"{first} to {last}", measured(first - 1, last)
     rows = (
         ("all epochs", str(EPOCHS), thesis_numbers.TABLE7_CORRELATION, str(epochs), measured(0, epochs)),
         ("the columns of Table 7", *part),

@@ -124,13 +124,13 @@ def _conclusion(bench: Bench, rows: list[dict[str, Cell]]) -> str:
         return sum(values) / len(values)
 
     gap, alone = mean(rows[2]), mean(rows[5])
-    told = (
+    text = (
         f"On {bench.data.name}, test accuracy is {mean(rows[0]):.2f} % split by slice and {mean(rows[1]):.2f} % split "
         f"by patient: {gap:+.2f} points. On the same test slices, having trained on their neighbours is worth "
         f"{alone:+.2f} points. "
     )
     if not bench.scale.full:
-        return told + "At this scale that says nothing about the thesis's 98.35 %."
-    return told + (
+        return text + "At this scale that says nothing about the thesis's 98.35 %."
+    return text + (
         "If Clean_LiTS behaves alike, that much of the printed 98.35 % is owed to patients on both sides of the split."
     )

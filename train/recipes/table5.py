@@ -87,10 +87,10 @@ def _table6(name: str) -> str | None:
 
 
 def _verdict(name: str, found: int) -> str:
-    told = thesis_numbers.TABLE5_PARAMETERS.get(name), _table6(name)
-    if not any(told):
-        return "not printed"
-    return "yes" if all(as_printed(found, digits) for digits in told if digits) else "Table 5: yes; Table 6: misprint"
+    cells = thesis_numbers.TABLE5_PARAMETERS.get(name), _table6(name)
+    if not any(cells):
+        return "not cells"
+    return "yes" if all(as_printed(found, digits) for digits in cells if digits) else "Table 5: yes; Table 6: misprint"
 
 
 def _stages(bench: Bench, models: dict[str, nn.Module]) -> None:
@@ -98,8 +98,8 @@ def _stages(bench: Bench, models: dict[str, nn.Module]) -> None:
     for name, blocks in thesis_numbers.TABLE5_BLOCKS.items():
         model = models[name]
         assert isinstance(model, ResNet)
-        told = zip(thesis_numbers.TABLE5_SIZES, (("7×7, 64, stride 2", 1), *blocks), strict=True)
-        rows += [(name, *row) for row in zip(thesis_numbers.STAGES, told, _measured(model), strict=True)]
+        printed = zip(thesis_numbers.TABLE5_SIZES, (("7×7, 64, stride 2", 1), *blocks), strict=True)
+        rows += [(name, *row) for row in zip(thesis_numbers.STAGES, printed, _measured(model), strict=True)]
 
     def side(stage: Stage) -> str:
         return f"{stage[0]}×{stage[0]}"

@@ -91,7 +91,7 @@ def _budget(bench: Bench) -> str:
             f"{thesis_numbers.NAMES[name]} {'/'.join(str(v100_epochs(name, limit)) for limit in limits)}"
             for name in NETWORKS
         )
-        told = f"Time by --budget v100: epochs that a V100 starts within 10/15/20 minutes: {counts}."
-        return told if bench.scale.full else f"{told} Scaled, as the epochs column says."
+        text = f"Time by --budget v100: epochs that a V100 starts within 10/15/20 minutes: {counts}."
+        return text if bench.scale.full else f"{text} Scaled, as the epochs column says."
     scaled = "" if bench.scale.full else f", each × {bench.scale.minutes:.3g} by the scale"
     return f"Time by --budget minutes: minutes of training on this machine{scaled}."

@@ -16,7 +16,7 @@ from train.recipes.lab.tables import Cell, RecipeColumn
 FIGURES = (("dice", 0), ("iou", 0), ("dice", 1), ("iou", 1), ("dice", 2), ("iou", 2))
 """In the order of Table 9."""
 
-WORDS = {"dice": "Dice", "iou": "IoU"}
+TITLES = {"dice": "Dice", "iou": "IoU"}
 REGIONS = ("background", "liver", "tumour")
 
 
@@ -40,13 +40,13 @@ def table9(bench: Bench) -> None:
     _table(bench, runs)
     side_by_side(bench, [_compared(runs)])
     panels = []
-    for figure, title in WORDS.items():
+    for figure, title in TITLES.items():
         lines = []
         for k, region in enumerate(REGIONS):
             measured = [run.percent("validate", figure, k) for run in runs]
             lines.append(Line(label=region, curves=measured, colour=CLASS_COLOURS[k]))
-            told = [row[FIGURES.index((figure, k))] for row in thesis_numbers.TABLE9]
-            lines.append(Line(label=f"{region}, printed", curves=[told], colour=CLASS_COLOURS[k], dashed=True))
+            printed = [row[FIGURES.index((figure, k))] for row in thesis_numbers.TABLE9]
+            lines.append(Line(label=f"{region}, printed", curves=[printed], colour=CLASS_COLOURS[k], dashed=True))
         panels.append(Panel(lines=lines, title=f"{title} on validate, {bench.mark}", ylabel=f"{title} (%)", first=0))
     bench.curves("fig24", "Figure 24: validation Dice and IoU of the U-Net (dashed: printed in Table 9)", *panels)
     tumours = [sample for sample in bench.data.layout.splits["test"] if bench.data.classes[sample.image] == 2]
@@ -57,7 +57,7 @@ def table9(bench: Bench) -> None:
 
 
 def _compared(runs: list[FinishedRun]) -> ComparedNetwork:
-    figures = [Figure(title=f"{WORDS[name]} {REGIONS[k]} (%)", name=name, index=k) for name, k in FIGURES]
+    figures = [Figure(title=f"{TITLES[name]} {REGIONS[k]} (%)", name=name, index=k) for name, k in FIGURES]
     last = {figure.title: value for figure, value in zip(figures, thesis_numbers.TABLE9[-1], strict=True)}
     given = {"epochs": len(thesis_numbers.TABLE9)}
     return ComparedNetwork(label="U-Net", runs=runs, figures=figures, split="validate", printed=last, given=given)
@@ -76,19 +76,19 @@ def _table(bench: Bench, runs: list[FinishedRun]) -> None:
         rows[epoch]["seconds"] = [run.row("seconds")[epoch] for run in runs]
     columns = [RecipeColumn("epoch", "epoch")]
     for figure, k in FIGURES:
-        columns.append(RecipeColumn(f"{figure}{k}_printed", f"{WORDS[figure]} {k}, printed"))
-        columns.append(RecipeColumn(f"{figure}{k}", f"{WORDS[figure]} {k}, measured"))
+        columns.append(RecipeColumn(f"{figure}{k}_printed", f"{TITLES[figure]} {k}, printed"))
+        columns.append(RecipeColumn(f"{figure}{k}", f"{TITLES[figure]} {k}, measured"))
     columns.append(RecipeColumn("seconds_printed", "seconds, printed (V100, about)", digits=0))
     columns.append(RecipeColumn("seconds", "seconds, measured", digits=1))
     test = runs[0].last("test")
-    told = ", ".join(
+    dice = ", ".join(
         f"{region} {'not there' if value is None else f'{100 * value:.2f}'}"
         for region, value in zip(REGIONS, test["dice"], strict=True)
     )
     notes = (
         "Targets: 0 background, 1 liver, 2 tumour. Epochs are counted from 0, as printed. — is a class in neither "
         "target nor answer, or an epoch that the scale leaves out.",
-        f"On test after the last epoch, which the thesis does not print (seed 0): Dice {told}.",
+        f"On test after the last epoch, which the thesis does not print (seed 0): Dice {dice}.",
     )
     bench.table("table9", "Table 9: U-Net on validate, %", columns, rows, *notes)
 

@@ -64,8 +64,8 @@ def compare(
     end = typer.Exit(exits.DONE if found.passed else exits.SOME_FAILED)
     if as_json:
         changes = [{**asdict(change), "regression": change.regression} for change in found.changes]
-        told = {name: getattr(found, name) for name in ("passed", "test_sets")}
-        print_json({**told, "changes": changes, "gone": found.gone, "new": found.new, "notes": found.notes})
+        verdict = {name: getattr(found, name) for name in ("passed", "test_sets")}
+        print_json({**verdict, "changes": changes, "gone": found.gone, "new": found.new, "notes": found.notes})
         raise end
     shown = [c for c in found.changes if everything or c.regression or abs(c.worse) > c.limit / 2]
     shown.sort(key=lambda change: -change.worse / max(change.limit, 1e-9))

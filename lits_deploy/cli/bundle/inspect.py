@@ -146,7 +146,7 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
         ("test", ""),
         ("validate", held_out if procedure else ", which chose the weights"),
     ):
-        found = {a.name: told for a in artifacts if (told := figures_of(metrics, a.name, split))}
+        found = {a.name: figures for a in artifacts if (figures := figures_of(metrics, a.name, split))}
         if not found and split == "validate" and taught_by_all(training):
             lines.append(f"{whose}on patients of train and validate: none, all of them taught it")
             continue
@@ -157,11 +157,11 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
                 else f"on the {split} split{note}: not measured on this file"
             )
             continue
-        told = next(iter(found.values()))
-        if told["synthetic"] and CAVEAT not in lines:
+        figures = next(iter(found.values()))
+        if figures["synthetic"] and CAVEAT not in lines:
             lines.insert(0, CAVEAT)
-        lines.append(f"{whose}on {measured_on(told)}{note}")
-        lines += [f"  {name} ({told['runtime']}): {figures_line(told)}" for name, told in found.items()]
+        lines.append(f"{whose}on {measured_on(figures)}{note}")
+        lines += [f"  {name} ({figures['runtime']}): {figures_line(figures)}" for name, figures in found.items()]
         measured = True
     split_by = dataset.get("split_by", "unknown")
     if not measured:
@@ -169,8 +169,8 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
         if test := _dict(before.get("test")):
             mark = ", SYNTHETIC" if is_synthetic(dataset) else ""
             names = [key for key in ("accuracy", "balanced_accuracy") if key in test]
-            figures = ", ".join(f"{key} {_number(test[key])}" for key in names)
-            lines.append(f"in training, before export{mark}: {figures or 'see manifest.json'}")
+            shown = ", ".join(f"{key} {_number(test[key])}" for key in names)
+            lines.append(f"in training, before export{mark}: {shown or 'see manifest.json'}")
     lines += _procedure(metrics, artifacts[0].operating_point)
     if split_by == "patient":
         return [*lines, "split by patient: no patient is in two of train, validate and test"]
@@ -259,13 +259,13 @@ def _trained(training: dict[str, Any]) -> list[str]:
         "augment": "augmentation",
         "seed": "seed",
     }
-    told = [f"{title} {settings[key]}" for key, title in titles.items() if key in settings]
-    told.insert(0, f"{epochs} ({training.get('checkpoint', 'unknown')} checkpoint)")
+    parts = [f"{title} {settings[key]}" for key, title in titles.items() if key in settings]
+    parts.insert(0, f"{epochs} ({training.get('checkpoint', 'unknown')} checkpoint)")
     made = made_of(training)
     return [
         *([made] if made else []),
         f"on {train} of {dataset.get('name', 'unknown')} (source: {dataset.get('source') or 'not declared'})",
-        ", ".join(told),
+        ", ".join(parts),
         _versions(_dict(training.get("made_with"))),
         promise(DriftReference.from_json(training.get(REFERENCE))),
     ]
@@ -318,23 +318,23 @@ def _answered(rule: dict[str, Any]) -> str:
 
 def _versions(made_with: dict[str, Any]) -> str:
     """Versions and revision of whatever is recorded, the date first where there is one."""
-    told = [str(made_with["date"])] if made_with.get("date") else []
+    parts = [str(made_with["date"])] if made_with.get("date") else []
     for key, value in made_with.items():
         if key == "git":
-            told.append(f"revision {str(value)[:12]}" if value else "no revision (installed wheel)")
+            parts.append(f"revision {str(value)[:12]}" if value else "no revision (installed wheel)")
         elif key not in ("date", "machine", "upgraded"):
-            told.append(f"{key.replace('_', '-')} {value}")
-    return ", ".join(told) or "with what is not recorded"
+            parts.append(f"{key.replace('_', '-')} {value}")
+    return ", ".join(parts) or "with what is not recorded"
 
 
 def _schema(bundle: Bundle) -> list[str]:
     """Where a bundle is of an older schema, or was once; nothing for others."""
     from lits_deploy.manifest_history import SCHEMA, UPGRADED
 
-    told = bundle.manifest.export.get(UPGRADED)
+    upgrades = bundle.manifest.export.get(UPGRADED)
     lines = [
         f"upgraded from schema {one.get('from_schema', '?')} (bundle {str(one.get('manifest_sha256'))[:12]})"
-        for one in (told if isinstance(told, list) else [])
+        for one in (upgrades if isinstance(upgrades, list) else [])
         if isinstance(one, dict)
     ]
     if bundle.schema != SCHEMA:

@@ -167,10 +167,10 @@ def _file_doubt(dataset: Dataset) -> str | None:
 
 def _type_doubt(image_type: list[str]) -> str | None:
     """Why an image of this ImageType or FrameType is no slice as scanned; stays silent where it is missing."""
-    words = {word.upper() for word in image_type}
-    if words & _LOCALIZERS:
+    values = {word.upper() for word in image_type}
+    if values & _LOCALIZERS:
         return "a localizer, not a slice"
-    if words & _SCREENS:
+    if values & _SCREENS:
         return "a screenshot or dose report, not a CT slice"
     kinds = [word.upper() for word in image_type[:3]] + [""] * (3 - len(image_type))
     if kinds[1] == "SECONDARY" or (kinds[0] == "DERIVED" and kinds[2] not in _PLAIN):

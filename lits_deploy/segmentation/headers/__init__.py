@@ -1,7 +1,7 @@
 """Readers that decode workers use to read a file's header once more, for what a mask needs and no table may hold.
 
 They satisfy `scans.Reader` and hand everything over in `SeriesHeader.identifiers`, which the pipeline writes nowhere:
-under `HEADER` what the parent's side of each format understands, in base64. Their slices are told without pixels.
+under `HEADER` what the parent's side of each format understands, in base64. Their slices have no pixels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ READERS: Mapping[str, str] = {
 """Kind of file (`scans.READERS`) → module that reads its header."""
 
 
-def told(kind: str, rows: int, columns: int, header: bytes) -> Scan:
+def header_scan(kind: str, rows: int, columns: int, header: bytes) -> Scan:
     """A file's header as such a reader gives it."""
     identifiers = {HEADER: b64encode(header).decode("ascii")}
     series = SeriesHeader(kind=kind, geometry=Geometry(rows=rows, columns=columns), identifiers=identifiers)

@@ -14,7 +14,7 @@ from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Reading, Scan
 from lits_deploy.scans.dicom import MAX_BYTES as MAX_BYTES
 from lits_deploy.scans.dicom.header import FRAME_GROUPS, SHARED_GROUPS, integer, items, parse, quiet
-from lits_deploy.segmentation.headers import told
+from lits_deploy.segmentation.headers import header_scan
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -73,7 +73,7 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
             raise
         except Exception as error:  # a value that pydicom read and cannot write
             raise SliceError("its header holds values that cannot be written again") from error
-    return told("dicom", integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0, buffer.getvalue())
+    return header_scan("dicom", integer(dataset, "Rows") or 0, integer(dataset, "Columns") or 0, buffer.getvalue())
 
 
 def _kept(dataset: Dataset, keywords: tuple[str, ...]) -> Dataset:

@@ -10,7 +10,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.scans import READING, Reading, Scan
 from lits_deploy.scans.nifti import MAX_BYTES as MAX_BYTES
 from lits_deploy.scans.nifti import volume_of
-from lits_deploy.segmentation.headers import told
+from lits_deploy.segmentation.headers import header_scan
 
 
 def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
@@ -18,4 +18,4 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
     packed = data.startswith(b"\x1f\x8b")
     stream: BinaryIO = gzip.GzipFile(fileobj=io.BytesIO(data)) if packed else io.BytesIO(data)  # type: ignore[assignment]
     volume, block = volume_of(stream, reading)
-    return told("nifti", *volume.matrix, block)
+    return header_scan("nifti", *volume.matrix, block)

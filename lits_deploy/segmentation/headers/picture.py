@@ -11,7 +11,7 @@ from lits_deploy.contract import InputContract
 from lits_deploy.errors import SliceError
 from lits_deploy.scans import READING, Reading, Scan
 from lits_deploy.scans.image import MAX_BYTES as MAX_BYTES
-from lits_deploy.segmentation.headers import told
+from lits_deploy.segmentation.headers import header_scan
 
 
 def read(data: bytes, contract: InputContract, *, headers_only: bool = False, reading: Reading = READING) -> Scan:
@@ -25,4 +25,4 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
             raise
         except Exception as error:  # Pillow raises nearly anything on hostile bytes
             raise SliceError("the picture's header is damaged") from error
-    return told("picture", rows, columns, b"")
+    return header_scan("picture", rows, columns, b"")

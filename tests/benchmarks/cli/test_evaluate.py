@@ -77,8 +77,8 @@ def test_a_broken_file_is_counted_and_exits_1(home: Path, tmp_path: Path) -> Non
 
 def test_json_is_the_document(home: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ["evaluate", str(home / "bundle"), "--data", str(home / "data"), "--out", str(out), "--json"]
-    result = runner.invoke(app, words, catch_exceptions=False)
+    arguments = ["evaluate", str(home / "bundle"), "--data", str(home / "data"), "--out", str(out), "--json"]
+    result = runner.invoke(app, arguments, catch_exceptions=False)
     assert json.loads(result.output)["figures"] == json.loads((out / "evaluation.json").read_text())["figures"]
 
 

@@ -58,9 +58,9 @@ def test_resume_without_out_takes_the_newest_run(home: Path, monkeypatch: pytest
 
 
 def test_a_strong_run_exports_like_any_other(home: Path) -> None:
-    words = ["train", "--data", str(home / "data"), "--out", str(home / "strong"), "--recipe", "strong", "--model"]
-    words += ["resnet18", "--epochs", "1", "--batch-size", "4"]
-    result = runner.invoke(app, words, catch_exceptions=False)
+    arguments = ["train", "--data", str(home / "data"), "--out", str(home / "strong"), "--recipe", "strong", "--model"]
+    arguments += ["resnet18", "--epochs", "1", "--batch-size", "4"]
+    result = runner.invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     settings = json.loads((home / "strong" / "config.json").read_text())
     assert settings["recipe"] == "strong"
@@ -117,16 +117,16 @@ def test_mistakes_name_the_fix(
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("arguments", "says"),
     [
         (["--model", "alexnet", "--size", "128"], "alexnet takes slices of 256 pixels only. Fix: --size 256"),
         (["--size", "100"], "100 pixels cannot be halved five times. Fix: --size 96"),
         (["--size", "288", "--resize", "never"], "--resize never allows no slices of 288 pixels. Fix: --resize box"),
     ],
 )
-def test_sides_that_a_network_cannot_take(home: Path, words: list[str], says: str) -> None:
+def test_sides_that_a_network_cannot_take(home: Path, arguments: list[str], says: str) -> None:
     with pytest.raises(UserError) as error:
-        runner.invoke(app, ["train", "--data", str(home / "data"), *words], catch_exceptions=False)
+        runner.invoke(app, ["train", "--data", str(home / "data"), *arguments], catch_exceptions=False)
     assert str(error.value) == says
 
 

@@ -29,8 +29,8 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
 @pytest.fixture(scope="module")
 def pair(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, str]:
     out = tmp_path_factory.mktemp("made") / "pair"
-    words = [parts.classifier.folder, parts.unet.folder, "--runs", *parts.runs, "--out", out]
-    said = CliRunner().invoke(app, ["bundle", "pair", *map(str, words), "--operating-point", "specificity=0.95"])
+    arguments = [parts.classifier.folder, parts.unet.folder, "--runs", *parts.runs, "--out", out]
+    said = CliRunner().invoke(app, ["bundle", "pair", *map(str, arguments), "--operating-point", "specificity=0.95"])
     assert said.exit_code == 0, (said.output, said.exception)
     return Bundle.open(out), said.output
 

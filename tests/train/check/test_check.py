@@ -89,11 +89,11 @@ def test_processes_do_not_change_the_report(data: Path) -> None:
 
 def test_json_is_plain_and_complete(data: Path) -> None:
     image(data).write_bytes(b"broken")
-    told = json.loads(json.dumps(check(data).to_json(), allow_nan=False))
-    assert (told["errors"], told["warnings"], told["slices"]) == (1, 0, 3 * SLICES)
-    assert told["splits"]["train"]["slices_per_class"] == list(check(data).splits["train"].per_class)
-    assert set(told["findings"][0]) == {"severity", "kind", "location", "message"}
-    assert "not for clinical use" in told["disclaimer"]
+    document = json.loads(json.dumps(check(data).to_json(), allow_nan=False))
+    assert (document["errors"], document["warnings"], document["slices"]) == (1, 0, 3 * SLICES)
+    assert document["splits"]["train"]["slices_per_class"] == list(check(data).splits["train"].per_class)
+    assert set(document["findings"][0]) == {"severity", "kind", "location", "message"}
+    assert "not for clinical use" in document["disclaimer"]
 
 
 @pytest.mark.slow

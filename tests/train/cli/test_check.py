@@ -48,9 +48,9 @@ def test_json_is_one_object_and_warnings_exit_0(data: Path, tmp_path: Path) -> N
     (data / "dataset.json").unlink()
     result = run(data, "--json", "--montage", tmp_path / "sheet.png")
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    assert told["findings"][0]["kind"] == "window-unknown"
-    assert told["slices"] == 36
+    document = json.loads(result.stdout)
+    assert document["findings"][0]["kind"] == "window-unknown"
+    assert document["slices"] == 36
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 

@@ -31,7 +31,7 @@ def test_it_prints_the_table_the_failures_and_the_next_command(raw: Path, tmp_pa
     for text in (
         "2 liver with lesion",
         "window -40…160 HU, split by patient",
-        "orientation told by the pixels: unsure: 3",
+        "orientation by the pixels: unsure: 3",
         "failed (1)",
         "there is no segmentation-2.nii",
         f"lits-deploy data check {out}",

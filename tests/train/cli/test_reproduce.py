@@ -29,19 +29,19 @@ def reproduce(*arguments: object) -> str:
 
 
 def test_help_and_list_name_every_recipe() -> None:
-    told, listed = " ".join(reproduce("--help").split()), " ".join(reproduce("list").split())
+    usage, listed = " ".join(reproduce("--help").split()), " ".join(reproduce("list").split())
     for recipe in RECIPES.values():
-        assert f"{recipe.id} {recipe.summary}" in told
+        assert f"{recipe.id} {recipe.summary}" in usage
         assert f"{recipe.id} {recipe.summary}" in listed
-    assert "not for clinical use" in told
-    assert all(word in told for word in ("all Every one", "report Gather"))
+    assert "not for clinical use" in usage
+    assert all(word in usage for word in ("all Every one", "report Gather"))
 
 
 def test_table5_needs_no_data_and_is_printed(tmp_path: Path) -> None:
-    told = reproduce("table5", "--data", tmp_path / "none", "--out", tmp_path / "out")
-    assert "11.1766" in told
-    assert "Table 5: yes; Table 6: misprint" in told
-    assert told.splitlines()[-1] == "Not a medical device, not for clinical use."
+    output = reproduce("table5", "--data", tmp_path / "none", "--out", tmp_path / "out")
+    assert "11.1766" in output
+    assert "Table 5: yes; Table 6: misprint" in output
+    assert output.splitlines()[-1] == "Not a medical device, not for clinical use."
     assert (tmp_path / "out" / "report.html").is_file()
 
 
@@ -49,17 +49,17 @@ def test_a_recipe_that_trains_and_the_report(data: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr(trainings, "train", FakeTraining())
     out = tmp_path / "out"
     options = ["--data", data, "--out", out, "--scale", "tiny", "--device", "cpu", "--weight-decay", "0.5"]
-    told = reproduce("fig18", *options)
-    assert "alexnet-lr1e-5-seed0" in told
-    assert "SCALED DOWN (--scale tiny)" in told
+    output = reproduce("fig18", *options)
+    assert "alexnet-lr1e-5-seed0" in output
+    assert "SCALED DOWN (--scale tiny)" in output
     readme = (out / "fig18" / "README.md").read_text()
     assert (
         f"`lits-deploy reproduce fig18 --data {data} --out {out} --scale tiny --device cpu --weight-decay 0.5`"
         in readme
     )
     (out / "report.html").unlink()
-    told = reproduce("report", out)
-    assert str(out / "report.html") in told
+    output = reproduce("report", out)
+    assert str(out / "report.html") in output
     assert 'id="fig18"' in (out / "report.html").read_text()
 
 

@@ -120,10 +120,10 @@ def test_epochs_of_which_nothing_was_noted_are_said(run: Path, data: Path, tmp_p
 
 
 def test_the_file_is_read_back_and_nothing_else_is(tmp_path: Path) -> None:
-    told = SeenSlices(
+    slices = SeenSlices(
         splits={"train": np.array([3, 2**64 - 1], np.uint64), "test": np.array([], np.uint64)}, whole=False
     )
-    data = told.to_bytes()
+    data = slices.to_bytes()
     back = SeenSlices.from_bytes(data)
     assert back.keys("train") == {3, 2**64 - 1}
     assert list(back.splits) == ["train", "test"]
@@ -188,9 +188,9 @@ def test_a_patient_counts_whichever_of_its_slices_was_trained_on(
 
 def test_names_decide_only_where_nothing_was_noted(run: Path, data: Path) -> None:
     dataset = {"name": "data", "patients": {"train": ["002"], "validate": []}}
-    told = Past.of(None, {"dataset": dataset})
-    assert told.by_name("train", data, ["002", "003"]) == ["002"]
-    assert told.by_name("train", data.parent, ["002"]) == []
+    past = Past.of(None, {"dataset": dataset})
+    assert past.by_name("train", data, ["002", "003"]) == ["002"]
+    assert past.by_name("train", data.parent, ["002"]) == []
     assert Past.of(seen.of_run(run), {"dataset": dataset}).by_name("train", data, ["002"]) == []
     both = Past.of(None, {"dataset": {"name": "b"}, "earlier_datasets": [dataset]})
     assert both.by_name("train", data, ["002"]) == ["002"]
@@ -213,11 +213,11 @@ def test_copies_of_training_slices_in_validate_are_said(data: Path, tmp_path: Pa
     shutil.copytree(data, leaky)
     for kind in ("images", "masks"):
         shutil.copy(leaky / "train" / kind / "volume-000_0001.png", leaky / "validate" / kind / "volume-800_0000.png")
-    told: list[str] = []
+    lines: list[str] = []
 
     class Listener(Observer):
         def say(self, line: str) -> None:
-            told.append(line)
+            lines.append(line)
 
     train(config(leaky, 1), tmp_path / "run", observer=Listener())
-    assert any("1 slices of validate and test are trained on too" in line for line in told)
+    assert any("1 slices of validate and test are trained on too" in line for line in lines)

@@ -24,13 +24,13 @@ WRITTEN = {
     "Excel, CSV UTF-8": ("\ufeff" + PLAIN.replace("\n", "\r\n")).encode(),
     "Excel where the comma is the decimal sign": PLAIN.replace(",", ";").replace("\n", "\r\n").encode("cp1252"),
     "Excel, Unicode text": PLAIN.replace(",", "\t").encode("utf-16"),
-    "Excel, with the separator told": ("sep=;\r\n" + PLAIN.replace(",", ";").replace("\n", "\r\n")).encode("cp1252"),
+    "Excel, with a sep line": ("sep=;\r\n" + PLAIN.replace(",", ";").replace("\n", "\r\n")).encode("cp1252"),
     "pasted, tabs": PLAIN.replace(",", "\t").encode(),
     "quoted, empty lines, spaces, capitals, another order": (
         'Target ; PATIENT;"File"\n' + "".join(f'{i % 3} ; Zoë ;"images\\{n}"\n;;\n' for i, n in enumerate(NAMES)) + "\n"
     ).encode(),
 }
-WINDOWS = ("Excel where the comma is the decimal sign", "Excel, with the separator told")
+WINDOWS = ("Excel where the comma is the decimal sign", "Excel, with a sep line")
 """Those whose encoding can only be guessed."""
 
 

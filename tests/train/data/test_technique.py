@@ -11,22 +11,22 @@ import pytest
 from train.data.technique import KEY, joined, noted, of_volume
 
 HEADER = {"Manufacturer": "SIEMENS", "ConvolutionKernel": ["Br40d", "2"], "KVP": 120, "SliceThickness": 2.5}
-WORDS = {"scanner": "Siemens", "kernel": "standard", "voltage": "120 kV", "thickness_mm": 2.5}
+TECHNIQUE = {"scanner": "Siemens", "kernel": "standard", "voltage": "120 kV", "thickness_mm": 2.5}
 
 
 @pytest.mark.parametrize("name", ["volume-3.nii", "volume-3.nii.gz"])
-def test_what_dcm2niix_writes_of_a_volume_reaches_a_bundle_as_words(name: str, tmp_path: Path) -> None:
+def test_what_dcm2niix_writes_of_a_volume_reaches_a_bundle_by_name(name: str, tmp_path: Path) -> None:
     (tmp_path / "volume-3.json").write_text(json.dumps({**HEADER, "PatientName": "MILLER^GERTRUDE"}))
     found = of_volume(tmp_path / name)
     assert found == {"Manufacturer": "Siemens", "ConvolutionKernel": "standard", "KVP": 120.0, "SliceThickness": 2.5}
     declared = json.loads(json.dumps(joined([("3", found), ("4", {})])))
-    assert noted(declared, "3") == WORDS
+    assert noted(declared, "3") == TECHNIQUE
     assert noted(declared, "4") == {}
     assert joined([("4", {})]) == {}
 
 
 @pytest.mark.parametrize("kernel", ["soft", "standard", "sharp", "other"])
-def test_its_own_words_stay_what_they_are(kernel: str) -> None:
+def test_its_own_names_stay_what_they_are(kernel: str) -> None:
     assert noted({KEY: {"1": {"ConvolutionKernel": kernel}}}, "1") == {"kernel": kernel}
 
 

@@ -99,11 +99,11 @@ def test_a_folder_gives_training_evaluate_and_classify_the_same_channels(tmp_pat
     contract: Any = InputContract(window_hu=None, size=SIZE, crop=56, channels=3)
     samples = in_order(read_layout(folder.parent, ("test",)).splits["test"])
     trained, _, _ = SliceDataset(samples, contract, masks=False)[torch.arange(len(samples))]
-    judged = [picture for one in samples if (picture := read_answer(one, contract, Identity())[1]) is not None]
+    evaluated = [picture for one in samples if (picture := read_answer(one, contract, Identity())[1]) is not None]
     network, bundle = Noting(), make_tiny_bundle(tmp_path / "bundle", size=SIZE, crop=56, channels=3)
     run_folder(bundle, [folder / "images"], tmp_path / "out", options=ClassifyOptions(salt=SALT), runtime=network)
-    assert len(judged) == len(samples) == len(stems)
-    assert {one.numpy().tobytes() for one in trained} == {one.tobytes() for one in judged} == network.seen
+    assert len(evaluated) == len(samples) == len(stems)
+    assert {one.numpy().tobytes() for one in trained} == {one.tobytes() for one in evaluated} == network.seen
     assert len(network.seen) == len(stems)
 
 

@@ -128,9 +128,9 @@ def test_without_folds_a_note_says_that_patients_are_few(fake: FakeFolds, data: 
 
 
 def test_one_fold_holds_nobody_out(data: Path, tmp_path: Path) -> None:
-    words = ["reproduce", "split", "--data", str(data), "--out", str(tmp_path / "out"), "--folds", "1"]
+    arguments = ["reproduce", "split", "--data", str(data), "--out", str(tmp_path / "out"), "--folds", "1"]
     with pytest.raises(UserError, match="holds nobody out"):
-        CliRunner().invoke(app, words, catch_exceptions=False)
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
     shown = " ".join(CliRunner().invoke(app, ["reproduce", "table9", "--help"]).output.split())
     assert re.search(r"--folds N .*out of fold and by slice side by side", shown)
 

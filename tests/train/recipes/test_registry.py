@@ -33,9 +33,9 @@ def test_ids_are_those_of_the_thesis() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_says_what_the_thesis_did_and_what_we_chose(name: str) -> None:
-    told = account(RECIPES[name])
-    assert list(told) == list(PARTS)
-    assert all(len(text) > 20 and text[0].isupper() for text in told.values())
+    parts = account(RECIPES[name])
+    assert list(parts) == list(PARTS)
+    assert all(len(text) > 20 and text[0].isupper() for text in parts.values())
     assert RECIPES[name].function.__name__ == name.replace("-", "_")
 
 

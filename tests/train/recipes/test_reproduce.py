@@ -107,8 +107,8 @@ def test_a_recipe_writes_its_tables_figures_runs_and_readme(everything: Any, nam
     for text in (readme, *((folder / f"{table}.md").read_text() for table in tables)):
         assert "SCALED DOWN (--scale tiny)" in text
         assert "split by patient" in text
-    for words in ("- seeds: 0", "- devices: cpu", "- epochs: ", "- slices used: train 9, ", "- patients: train 1"):
-        assert words in readme
+    for line in ("- seeds: 0", "- devices: cpu", "- epochs: ", "- slices used: train 9, ", "- patients: train 1"):
+        assert line in readme
     with (folder / "epochs.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["run"] for row in rows} == set(links)

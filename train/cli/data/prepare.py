@@ -112,7 +112,7 @@ def _print(summary: PreparedData, out: Path) -> None:
     if summary.kept:
         console.print(f"{summary.kept} volumes were done before")
     ways = "; ".join(f"{name}: {len(found)}" for name, found in summary.orientation.items())
-    console.print(f"orientation told by the pixels: {ways}")
+    console.print(f"orientation by the pixels: {ways}")
     for way, found in summary.reoriented.items():
         console.print(f"turned upright, were {way}: {listed(found)}")
     for note in summary.notes[:_SHOWN]:

@@ -18,7 +18,7 @@ import torch
 from lits_deploy import DISCLAIMER
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DataError
-from lits_deploy.files import write_text, write_words
+from lits_deploy.files import write_printable, write_text
 from lits_deploy.synthetic import MARK
 from train.choices import Budget
 from train.config import TrainConfig, Weights
@@ -215,7 +215,7 @@ class Bench:
         table = RecipeTable(name=name, title=title, columns=tuple(columns), rows=found, notes=notes, split_by=split_by)
         self.tables.append(table)
         text = f"{table.markdown()}\n{self.footnote}\n"
-        write_words(self.folder / f"{table.name}.md", text)
+        write_printable(self.folder / f"{table.name}.md", text)
         write_text(self.folder / f"{table.name}.csv", table.csv())
 
     @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import Any
 
 from lits_deploy import __version__
 from lits_deploy.errors import OutputError, UserError
-from lits_deploy.files import write_json, write_text, write_words
+from lits_deploy.files import write_json, write_printable, write_text
 from lits_deploy.locks import open_lock
 from train.recipes.lab.bench import Bench, BenchSettings
 from train.recipes.lab.dataset import DataSet
@@ -74,7 +74,7 @@ def _make(recipe: Recipe, source: DataSet, settings: BenchSettings, watch: Obser
     if bench.runs:
         link_runs(bench)
         write_text(bench.folder / "epochs.csv", epochs_csv(list(bench.runs.values())))
-    write_words(bench.folder / "README.md", readme(result, bench.tables))
+    write_printable(bench.folder / "README.md", readme(result, bench.tables))
     write_json(bench.folder / RESULT, result)
     return result
 

@@ -23,13 +23,13 @@ def account(recipe: Recipe) -> dict[str, str]:
     for paragraph in re.split(r"\n\s*\n", text):
         head, colon, rest = paragraph.partition(":")
         if colon and head in PARTS:
-            words = " ".join(rest.split())
-            found[head] = words[:1].upper() + words[1:]
+            said = " ".join(rest.split())
+            found[head] = said[:1].upper() + said[1:]
     return found
 
 
 def document(bench: Bench, command: str, seconds: float) -> dict[str, Any]:
-    """Everything to be told about a recipe that ran through."""
+    """Everything to be said about a recipe that ran through."""
     data = {**bench.data.layout.describe(), "identity": bench.data.identity} if bench.recipe.reads else None
     return {
         "id": bench.recipe.id,

@@ -59,9 +59,9 @@ class WantedRun:
         named = {key: value for key, value in c.to_json().items() if key not in FREE}
         kind = torch.device(c.device).type
         key = sha256_bytes(canonical_json([named, self.view, kind]).encode())[:8]
-        words = [c.model, "kaiming" if c.init == "kaiming" else "", f"lr{c.lr:.0e}".replace("e-0", "e-")]
-        words += ["nodecay" if c.weight_decay == 0 else "", f"seed{c.seed}", key]
-        return "-".join(word for word in words if word)
+        parts = [c.model, "kaiming" if c.init == "kaiming" else "", f"lr{c.lr:.0e}".replace("e-0", "e-")]
+        parts += ["nodecay" if c.weight_decay == 0 else "", f"seed{c.seed}", key]
+        return "-".join(word for word in parts if word)
 
     def enough(self, rows: Sequence[Figures]) -> bool:
         """Whether so many epochs are all that is asked for."""

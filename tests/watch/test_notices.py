@@ -58,22 +58,22 @@ def test_the_service_says_when_it_is_ready_idle_and_at_work(bundle: Bundle, tmp_
     def progress(progress: Progress) -> None:
         calls.append((progress.done, progress.files))
 
-    talk = {
+    notices = {
         "ready": lambda: calls.append("ready"),
         "idle": lambda find: calls.append(find()),
         "run": lambda entries: calls.append(entries),
     }
     steps = [(1.0, lambda: put(inbox, "Miller")), (40.0, nothing), (1.0, nothing)]
-    watched = Watched(bundle, inbox, tmp_path / "out", *steps, talk=talk, on_progress=progress)
+    watched = Watched(bundle, inbox, tmp_path / "out", *steps, notices=notices, on_progress=progress)
     assert len(watched.lines) == 1
-    told = list(dict.fromkeys(calls))
-    assert told[0] == "ready"
-    assert told[1:4] == [
+    seen = list(dict.fromkeys(calls))
+    assert seen[0] == "ready"
+    assert seen[1:4] == [
         Queue(all=0, to_do=0, set_aside=0, failures=0),
         Queue(all=1, to_do=1, set_aside=0, failures=0),
         1,
     ]
-    assert [one for one in told[4:] if one != (0, 1)] == [(1, 1), Queue(all=1, to_do=0, set_aside=0, failures=0)]
+    assert [one for one in seen[4:] if one != (0, 1)] == [(1, 1), Queue(all=1, to_do=0, set_aside=0, failures=0)]
 
 
 def test_a_failed_run_and_an_entry_that_is_set_aside_are_counted(
@@ -95,7 +95,7 @@ def test_a_failed_run_and_an_entry_that_is_set_aside_are_counted(
 
     monkeypatch.setattr(service, "run_folder", breaks)
     steps = [(2000.0, nothing) for _ in range(12)]
-    watched = Watched(bundle, inbox, tmp_path / "out", *steps, talk={"idle": lambda find: queues.append(find())})
+    watched = Watched(bundle, inbox, tmp_path / "out", *steps, notices={"idle": lambda find: queues.append(find())})
     assert max(queue.failures for queue in queues) >= 1
     assert queues[-1] == Queue(all=1, to_do=1, set_aside=1, failures=queues[-1].failures)
     assert [note for note in watched.notes if note.startswith("Entry Miller broke its run: ValueError at ")]
@@ -106,28 +106,28 @@ def test_events_of_a_watch_have_no_entry_and_heartbeats_its_queue(
 ) -> None:
     lines, signs, now = list[str](), Signs(), [0.0]
     watching = Watching(signs, clock=lambda: now[0])
-    talk = watching.talk()
+    notices = watching.notices()
     idle = Queue(all=2, to_do=1, set_aside=0, failures=3)
     asked = ReportingOptions(log_format="json", verbose=True, metrics=tmp_path / "m")
     with CommandSession("watch", asked, show=lines.append) as session:
         session.follow(watching.figures)
         session.beat()
         watching.on_progress(Progress(files=0, done=0, failed=0, slices=0, seconds=0.0))
-        talk.ready()
-        talk.idle(lambda: idle)
-        talk.idle(lambda: 1 / 0)  # type: ignore[arg-type,return-value] # not counted again within seconds
+        notices.ready()
+        notices.idle(lambda: idle)
+        notices.idle(lambda: 1 / 0)  # type: ignore[arg-type,return-value] # not counted again within seconds
         session.beat()
-        talk.run(1)
+        notices.run(1)
         watching.on_progress(Progress(files=4, done=1, failed=1, slices=6, seconds=2.0, note="short"))
         session.beat()
-        talk.study(StudyLine(entry="Miller", study="0a1b", slices=3, rank=1, ranked=2, suspicion=0.5))
-        talk.broke("Smith", "ValueError at x.py:1, which is a bug.")
+        notices.study(StudyLine(entry="Miller", study="0a1b", slices=3, rank=1, ranked=2, suspicion=0.5))
+        notices.broke("Smith", "ValueError at x.py:1, which is a bug.")
         now[0] += 1
-        talk.idle(lambda: Queue(all=2, to_do=0, set_aside=0, failures=0))
+        notices.idle(lambda: Queue(all=2, to_do=0, set_aside=0, failures=0))
         now[0] += 4.9
-        talk.idle(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
+        notices.idle(lambda: 1 / 0)  # type: ignore[arg-type,return-value]
         now[0] += 0.2
-        talk.idle(lambda: idle)
+        notices.idle(lambda: idle)
         session.beat()
     assert "Miller" in capsys.readouterr().out
     events = [json.loads(line) for line in lines]
@@ -162,6 +162,6 @@ def test_events_of_a_watch_have_no_entry_and_heartbeats_its_queue(
 def test_a_broken_entry_is_named_to_the_person_who_watches(caplog: pytest.LogCaptureFixture) -> None:
     lines: list[str] = []
     with CommandSession("watch", ReportingOptions(), show=lines.append):
-        Watching(Signs()).talk().broke("Miller", "why.")
+        Watching(Signs()).notices().broke("Miller", "why.")
         logging.getLogger("lits_deploy").debug("more")
     assert lines == ["Entry Miller broke its run: why."]
