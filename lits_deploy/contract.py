@@ -123,5 +123,5 @@ def window_to_uint8(hu: npt.NDArray[Any], window_hu: tuple[float, float]) -> npt
 
 
 def in_hu(window: tuple[float, float]) -> str:
-    """A window as text: `-160…240 HU`."""
-    return f"{window[0]:g}…{window[1]:g} HU"
+    """A window as text that no spreadsheet takes for a formula: `[-160, 240] HU`."""
+    return f"[{window[0]:g}, {window[1]:g}] HU"

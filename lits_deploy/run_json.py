@@ -5,8 +5,9 @@
     1   counts `unsure` and `excluded`, `withheld_reasons`
     2   the same as `abstained`, `excluded`, `excluded_reasons`; `tables_schema`: the schema of the tables' columns, of
         which 1 had no `part`, `copy_of` and doubts, and said `abstain` for abstained and excluded slices, 2 no
-        `against_training`, and 3 `place` for `mask_index`
-    3   `ended`, `exit_code`; `counts.files_added` and `files_removed` as `added` and `removed`, beside `counts`
+        `against_training`, and 3 `place` for `mask_index`, and a `window` as `-160…240 HU`, not `[-160, 240] HU`
+    3   `ended`, `exit_code`; `counts.files_added` and `files_removed` as `added` and `removed`, beside `counts`,
+        of which `abstained`, `excluded` and `classes` take copies once; how many these are: `copies`
 
 A field that is added needs no new schema: who does not know it passes it over, for
 run.json is a record and nothing is computed from it. A field that is renamed, goes, or takes another meaning does, and

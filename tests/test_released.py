@@ -91,6 +91,8 @@ class TestBundles:
         run_folder(Bundle.open(folder), [scans], tmp_path / "out", options=options)
         # The network of all is that of 2; a JPEG's grey values differ from decoder to decoder.
         then, now = rows(RELEASED / "out-3"), rows(tmp_path / "out")
+        for row in then:
+            row["window"] = row["window"].replace("-40…160 HU", "[-40, 160] HU")  # as tables have had it since schema 4
         columns = ("path", "label", "reason", "window", "z_mm", "bundle", "contract")[
             : 7 if folder.name[-1] == "2" else 1
         ]

@@ -22,6 +22,8 @@ def print_summary(summary: RunSummary, *, done: str | None = None) -> None:
         rows.append(("abstained (unsure)", f"{summary.abstained:,}"))
     if summary.excluded:
         rows.append(("excluded", f"{summary.excluded:,}"))
+    if summary.copies:
+        rows.append(("copies, not counted", f"{summary.copies:,}"))
     table(("class", "slices"), rows, right=("slices",))
     for what, unit, count, reasons in (
         ("excluded", "slices", summary.excluded, summary.excluded_reasons),

@@ -48,7 +48,7 @@ METRICS = {
     "progress_failed": "Failed so far.",
     "progress_per_second": "Rate of the phase under way.",
     "files": "Files of the run, by state: done, missing (not reached), added and removed since the run before.",
-    "slices": "Slices of the run by status and class: ok, abstained, excluded.",
+    "slices": "Slices of the run by status and class: ok, abstained, excluded. Copies count once.",
     "failed_rows": "Failed files and slices, by whether --ignore acknowledges them.",
     "run_slices": "Slices that this start answered.",
     "run_slices_per_second": "Of these, from the first file to the last row.",

@@ -174,6 +174,8 @@ FROM queue JOIN file ON file.id = queue.file JOIN found USING (path)
 WHERE file.status = 0 AND queue.number > ? ORDER BY queue.number LIMIT ?
 """
 
+ONCE = """FROM slice JOIN file ON file.id = slice.file
+WHERE file.status = 1 AND (slice.file, slice.idx) NOT IN (SELECT file, idx FROM ranked WHERE original IS NOT NULL)"""
 DOUBTFUL = """
 SELECT found.path, found.source, found.container, found.member, file.sha256
 FROM found JOIN file USING (path) JOIN ctime ON ctime.file = file.id

@@ -329,12 +329,9 @@ class Ledger(LedgerFile):
             )
 
     def labels(self) -> dict[int, int]:
-        """Classified slices per label, of files that are done."""
-        query = (
-            "SELECT label, count(*) FROM slice JOIN file ON file.id = slice.file"
-            " WHERE label IS NOT NULL AND file.status = 1 GROUP BY label"
-        )
-        return dict(self._db.execute(query))
+        """Classified slices per label, of files that are done; here and below, copies count once."""
+        self.rank()
+        return dict(self._db.execute(f"SELECT label, count(*) {schema.ONCE} AND label IS NOT NULL GROUP BY label"))
 
     def abstained(self) -> int:
         """Slices without a class because the network was unsure, of files that are done."""
@@ -345,10 +342,22 @@ class Ledger(LedgerFile):
         return self._slices(EXCLUDED)
 
     def _slices(self, status: int) -> int:
-        query = (
-            "SELECT count(*) FROM slice JOIN file ON file.id = slice.file WHERE slice.status = ? AND file.status = 1"
-        )
+        self.rank()
+        query = f"SELECT count(*) {schema.ONCE} AND slice.status = ?"
         return int(self._db.execute(query, (status,)).fetchone()[0])
+
+    def answered(self) -> int:
+        """Slices that the network answered, copies too, of files that are done."""
+        query = (
+            "SELECT count(*) FROM slice JOIN file ON file.id = slice.file"
+            " WHERE file.status = 1 AND slice.status IN (?, ?)"
+        )
+        return int(self._db.execute(query, (OK, ABSTAINED)).fetchone()[0])
+
+    def copies(self) -> int:
+        """Slices that show what another one of their series shows."""
+        self.rank()
+        return int(self._db.execute("SELECT count(*) FROM ranked WHERE original IS NOT NULL").fetchone()[0])
 
     def failed(self) -> int:
         """Failed rows: files, and slices of files that are done."""
@@ -375,10 +384,8 @@ class Ledger(LedgerFile):
 
     def excluded_reasons(self) -> dict[str, int]:
         """Slices that were kept from the network, per reason, the most frequent first."""
-        return self._most_frequent(
-            "SELECT slice.reason FROM slice JOIN file ON file.id = slice.file"
-            f" WHERE slice.status = {EXCLUDED} AND file.status = 1",
-        )
+        self.rank()
+        return self._most_frequent(f"SELECT slice.reason {schema.ONCE} AND slice.status = {EXCLUDED}")
 
     def _most_frequent(self, reasons: str) -> dict[str, int]:
         query = f"SELECT reason, count(*) AS n FROM ({reasons}) GROUP BY reason ORDER BY n DESC, reason LIMIT 50"

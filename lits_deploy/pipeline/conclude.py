@@ -113,15 +113,16 @@ def _summary(
     incomplete: int | None,
 ) -> RunSummary:
     ledger, counts = run.ledger, run.ledger.counts()
-    labels, abstained = ledger.labels(), ledger.abstained()
+    labels = ledger.labels()
     failed, acknowledged = ledger.failed(), ledger.acknowledged()
     code = exits.of_failures(failed - acknowledged) if incomplete is None else incomplete
     return RunSummary(
         files=counts.all - counts.pending,
         failed=failed,
         acknowledged=acknowledged,
-        slices=sum(labels.values()) + abstained,
-        abstained=abstained,
+        slices=ledger.answered(),
+        copies=ledger.copies(),
+        abstained=ledger.abstained(),
         excluded=ledger.excluded(),
         now=spent.slices,
         missing=counts.pending,

@@ -145,8 +145,9 @@ class RunSummary:
     """How a run ended.
 
     files, failed: in the tables; acknowledged: of the failed ones (`--ignore`);
-    slices: rows with an answer of the network, `abstained` of them without a class;
-    excluded: slices that an input gate kept from it; now: slices answered by this start of the run.
+    slices: rows with an answer of the network, copies too; now: answered by this start of the run.
+    abstained: slices without a class; excluded: slices that an input gate kept from the network.
+    copies: rows that show what another one of their series shows; of all but `slices`, `now` and `failed` left out.
     classes: slices per class name; reasons, excluded_reasons: failed and excluded rows per reason, the most frequent.
     others: files that are not scans, by suffix. tables: result files. stopped: the run was asked to stop before its
     end; missing: files it has not reached. added, removed: files that the run before had not, and those that are gone.
@@ -158,6 +159,7 @@ class RunSummary:
     failed: int
     acknowledged: int
     slices: int
+    copies: int
     abstained: int
     excluded: int
     now: int

@@ -133,6 +133,7 @@ def counts_of(summary: RunSummary) -> dict[str, Any]:
         "files": summary.files,
         "files_not_reached": summary.missing,
         "slices": summary.slices,
+        "copies": summary.copies,
         "abstained": summary.abstained,
         "excluded": summary.excluded,
         "slices_now": summary.now,

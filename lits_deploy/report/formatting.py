@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lits_deploy.contract import in_hu
 from lits_deploy.drift.compare import rate
 from lits_deploy.measured import figures_line, lesions_line, measured_on
 from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD
@@ -251,11 +252,12 @@ def facts(view: ReportView) -> list[tuple[str, str]]:
         (
             "Input contract",
             f"{contract['size']}×{contract['size']}, window "
-            + (f"{signed(window[0], 0)}…{signed(window[1], 0)} HU" if window else "not declared")
+            + (in_hu(window) if window else "not declared")
             + (f", centre {contract['crop']} seen" if contract["crop"] else "")
             + f"; {contract['orientation']}; {contract['sha256'][:12]}",
         ),
     ]
+    rule, threshold = _decided(view).get("rule", ARGMAX), _decided(view).get("threshold")
     if about["task"] == "classify":
         fitted, below = about["calibrated_on"], about["abstain_below"]
         how = (
@@ -265,12 +267,9 @@ def facts(view: ReportView) -> list[tuple[str, str]]:
             if fitted
             else "not fitted"
         )
-        if (threshold := _decided(view).get("threshold")) is not None:
-            rule, whose = (
-                _decided(view)["rule"],
-                "the odds by both networks" if "pair" in about else "its calibrated odds",
-            )
-            found.append(("Called a lesion", f"where {whose} reach {threshold:.3g} ({rule})"))
+        whose = "the odds by both networks" if "pair" in about else "its calibrated odds"
+        where = "no other class is likelier" if threshold is None else f"{whose} reach {threshold:.3g}"
+        found.append(("Called a lesion", f"where {where} ({rule})"))
         unless = "" if threshold is None else " and it is not called a lesion"
         found += [
             ("Temperature", f"{about['temperature']:.3f} ({how})"),
@@ -283,7 +282,6 @@ def facts(view: ReportView) -> list[tuple[str, str]]:
     test = _test(view)
     figures = "not measured on this file" if test is None else f"{measured_on(test)}: {figures_line(test)}"
     found.append(("Test figures", figures if test is None else f"{figures} ({test['runtime']})"))
-    rule = _decided(view).get("rule", ARGMAX)
     if procedure := about.get("procedure"):  # earlier versions noted none
         found.append(
             ("Way of training", f"{procedure_on(procedure)}: {procedure_line(procedure, rule)}; of no single file")

@@ -120,11 +120,11 @@ class ReportView:
     """All that the page shows.
 
     series: the most suspicious first, at most MOST_SERIES; hidden: how many more there are; no_images: files that are
-    none of them (`NO_IMAGES`). reasons: by kind, the most
-    frequent first; other_reasons: rows of reasons that are not shown, by kind. labels: slices per class. compared:
-    series that are `unlike` or `like` those of the reference, and why others were not compared. overlay: the
-    note of what is drawn over pictures (`report.picture_pass`), or None where none were made. ran: when, where and on
-    which scans (`pipeline.about.ran`), or None where nobody noted it.
+    none of them (`NO_IMAGES`). reasons: by kind, the most frequent first; other_reasons: rows of reasons that are not
+    shown, by kind. labels: slices per class. None of these counts the `copies`. compared: series that are
+    `unlike` or `like` those of the reference, and why others were not compared. overlay: the note of what is drawn over
+    pictures (`report.picture_pass`), or None where none were made. ran: when, where and on which scans
+    (`pipeline.about.ran`), or None where nobody noted it.
     """
 
     classes: tuple[str, ...]
@@ -137,6 +137,7 @@ class ReportView:
     compared: Counter[str]
     reference: DriftReference | None
     slices: int
+    copies: int
     no_images: int
     studies: int
     series: tuple[SeriesView, ...]
@@ -171,9 +172,10 @@ def view(ledger: Ledger) -> ReportView:
     troubles = _Troubles()
     volumes, pictures, reference = ledger.volumes(), _Pictures(ledger.pictures()), noted_reference(ledger)
     found: dict[int, SeriesView] = {}
-    slices, no_images, labels = 0, 0, Counter[int]()
+    slices, copies, no_images, labels = 0, 0, 0, Counter[int]()
     for summary, rows in by_volume(ledger.rows_by_volume(), volumes):
         troubles.add(rows)
+        copies += summary.copies
         if rows and all(map(_no_image, rows)):
             no_images += len(rows)
             continue
@@ -198,6 +200,7 @@ def view(ledger: Ledger) -> ReportView:
         ),
         reference=reference,
         slices=slices,
+        copies=copies,
         no_images=no_images,
         studies=len({series.summary.study for series in order}),
         series=tuple(order[:MOST_SERIES]),

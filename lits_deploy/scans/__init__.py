@@ -95,8 +95,8 @@ class Scan:
     """A file that a reader has understood as far as its header.
 
     series: None for pictures, whose series follows from their paths. window: what results say of the intensity window:
-    `unverified` where a file carries no HU, else `LOW…HIGH HU`. frames: its slices in rising index, decoded as they are
-    asked for; may raise SliceError (the file has then failed as a whole).
+    `unverified` where a file carries no HU, else `[LOW, HIGH] HU`. frames: its slices in rising index, decoded as
+    they are asked for; may raise SliceError (the file has then failed as a whole).
     """
 
     series: SeriesHeader | None
@@ -118,7 +118,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.trust not in (None, "sform", "qform"):
-            raise UserError(f"`{self.trust}` is no orientation of a NIfTI file.", fix="--trust sform, or --trust qform")
+            raise UserError(f"`{self.trust}` is no orientation of a NIfTI file.", fix="sform or qform")
 
     def to_json(self) -> dict[str, Any]:
         """The fields that differ from their default."""

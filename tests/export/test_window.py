@@ -49,11 +49,11 @@ def test_the_window_of_a_run_is_declared_at_export_and_said_everywhere(declared:
     problems, checks = verify(bundle.folder)
     assert not problems
     assert all(check.passed for check in checks)
-    assert "window -160…240 HU: declared at export, not recorded by the training" in output
+    assert "window [-160, 240] HU: declared at export, not recorded by the training" in output
     card = (bundle.folder / "README.md").read_text()
-    assert "window -160…240 HU (declared at export; the training did not record it)." in card
+    assert "window [-160, 240] HU (declared at export; the training did not record it)." in card
     page = CliRunner().invoke(app, ["bundle", "inspect", str(bundle.folder)]).output
-    assert "window -160…240 HU (declared at export)" in page
+    assert "window [-160, 240] HU (declared at export)" in page
 
 
 def test_benchmark_still_knows_the_run_it_came_from(declared: tuple[Bundle, str], run: Path) -> None:
@@ -69,17 +69,17 @@ def export_refused(*arguments: str) -> UserError:
 def test_another_window_than_the_recorded_one_is_refused(tmp_path: Path) -> None:
     run = untrained(tmp_path, (-40.0, 160.0))
     error = export_refused(str(run), "--window", "-160", "240")
-    assert str(error) == "The run recorded the window -40…160 HU, not -160…240 HU. Fix: leave --window out"
+    assert str(error) == "The run recorded the window [-40, 160] HU, not [-160, 240] HU. Fix: leave --window out"
     assert not (tmp_path / "run-bundle").exists()
 
 
 def test_data_that_declares_another_window_is_refused(run: Path, tmp_path: Path) -> None:
     other = make_tiny_data(tmp_path / "other", slices=1, window=[-40, 160])
     error = export_refused(str(run), "--data", str(other), "--window", "-160", "240")
-    assert "other declares the window -40…160 HU, not -160…240 HU" in str(error)
+    assert "other declares the window [-40, 160] HU, not [-160, 240] HU" in str(error)
     recorded = untrained(tmp_path / "recorded", (-160.0, 240.0))
     error = export_refused(str(recorded), "--data", str(other))
-    assert "other declares the window -40…160 HU, not -160…240 HU" in str(error)
+    assert "other declares the window [-40, 160] HU, not [-160, 240] HU" in str(error)
 
 
 @pytest.mark.parametrize("window", [("240", "-160"), ("5", "5"), ("-inf", "inf"), ("0", "nan")])

@@ -15,6 +15,7 @@ import pytest
 
 from folder_runs import classify, rows
 from lits_deploy.bundle import Bundle
+from lits_deploy.run_json import read_run_json
 from scan_files import WINDOW, body, ct
 from tiny_bundle import make_tiny_bundle
 
@@ -118,6 +119,8 @@ def test_copies_count_once_and_say_of_what(bundle: Bundle, tmp_path: Path, copy:
     assert len(table) == 2 * COUNT
     assert [row["copy_of"] for row in table if row["copy_of"]] == sorted(f"IM{n}" for n in range(1, COUNT + 1))
     assert [row["copies"] for row in studies(tmp_path / "twice")] == [str(COUNT)]
+    alone, both = (read_run_json(tmp_path / out / "run.json")["counts"] for out in ("once", "twice"))
+    assert (both["classes"], both["copies"], both["slices"]) == (alone["classes"], COUNT, 2 * COUNT)
 
 
 def test_a_series_that_is_wholly_a_copy_is_named_and_not_ranked(bundle: Bundle, tmp_path: Path) -> None:

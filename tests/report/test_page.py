@@ -102,7 +102,7 @@ def test_it_says_what_it_is_not_and_what_classified_the_slices(plain: str) -> No
         "0.950, lesion-slice AUROC not defined (onnxruntime 1)",
         "Network tiny, 9 parameters",
         "Runtime fake 0 on cpu (fake)",
-        "window −40…160 HU, centre 224 seen",
+        "window [-40, 160] HU, centre 224 seen",
         "Temperature 1.500 (fitted on 10 slices of 2 patients)",
         "Abstains where no class reaches 0.500",
         "the highest mean of the calibrated lesion probability over 3 neighbouring slices",
@@ -283,6 +283,7 @@ def test_copies_count_once_in_the_tiles(tmp_path: Path) -> None:
         ledger.record([copy], [FileRow(number, OK, None, "ab" * 32, "w", header)])
         assert [row.copy_of for row in ledger.rows() if row.copy_of] == ["again.dcm"]
         assert view(ledger).labels == once
+        assert "(and 1 copy, not counted)" in page(view(ledger))
 
 
 class TestOperatingPoint:
@@ -307,5 +308,7 @@ class TestOperatingPoint:
         assert "What it will miss" not in plain
 
     def test_without_a_promise_the_page_is_as_it_was(self, tmp_path: Path, plain: str) -> None:
-        assert self.page_of(tmp_path) == " ".join(Parsed(plain).text.split())
+        text = self.page_of(tmp_path)
+        assert text == " ".join(Parsed(plain).text.split())
+        assert "Called a lesion where no other class is likelier (argmax)" in text
         assert "Measured on 100 slices" in plain

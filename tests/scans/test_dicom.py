@@ -55,7 +55,7 @@ def failure(data: bytes, contract: InputContract = CONTRACT) -> SliceError:
 
 def test_a_slice_is_windowed_and_shrunk_and_its_header_read() -> None:
     scan = read(ct(), CONTRACT)
-    assert scan.window == "-160…240 HU"
+    assert scan.window == "[-160, 240] HU"
     series = scan.series
     assert series is not None
     assert (series.kind, series.modality, series.orientation) == ("dicom", "CT", "axial")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lits_deploy.contract import InputContract, window_to_uint8
 from lits_deploy.scans.hounsfield import Rescale, finish, window_text, windowed
+from lits_deploy.spreadsheet import harmless
 from scan_files import CONTRACT, body
 
 WINDOW = (-40.0, 160.0)
@@ -50,7 +51,8 @@ def test_margins_are_air_through_any_window() -> None:
 
 
 def test_words_for_the_window() -> None:
-    assert window_text(InputContract(window_hu=(-40.0, 160.5))) == "-40…160.5 HU"
+    text = window_text(InputContract(window_hu=(-40.0, 160.5)))
+    assert text == harmless(text) == "[-40, 160.5] HU"  # no apostrophe in a CSV
     assert window_text(InputContract(window_hu=None)) == "unknown"
 
 

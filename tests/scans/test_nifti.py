@@ -45,7 +45,7 @@ def reasons(data: bytes) -> set[str | None]:
 
 def test_slices_come_in_order_with_their_positions() -> None:
     scan = read(nifti(HU), CONTRACT)
-    assert scan.window == "-160…240 HU"
+    assert scan.window == "[-160, 240] HU"
     series = scan.series
     assert series is not None
     assert (series.kind, series.modality, series.geometry.rows, series.geometry.columns) == ("nifti", None, SIDE, SIDE)
