@@ -30,7 +30,7 @@ COMMANDS = {
         "Look into a bundle, pair two, pack, unpack or upgrade one (inspect, pair, pack …).",
     ),
     "verify": ("lits_deploy.cli.verify", "Check a bundle's hashes and goldens on this machine."),
-    "scan": ("lits_deploy.cli.scan", "List the series in folders of scans, and what would be skipped; needs no model."),
+    "scan": ("lits_deploy.cli.scan", "List series in folders of scans, and what would be excluded; needs no model."),
     "classify": ("lits_deploy.cli.classify", "Classify folders of CT slices with a bundle."),
     "segment": ("lits_deploy.cli.segment", "Segment liver and lesions with a U-Net's bundle: masks and volumes."),
     "plan": ("lits_deploy.cli.plan", "Split scans into shards for several devices or machines."),

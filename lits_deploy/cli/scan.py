@@ -31,7 +31,7 @@ def scan(
     memory_limit_mib: int = typer.Option(1024, "--memory-limit", help="MiB that reading one file may take."),
     endpoint: str | None = locations.ENDPOINT,
 ) -> None:
-    """List studies and series, their orientation, and what would be skipped and why.
+    """List studies and series, their orientation, and what would be excluded and why.
 
     Reads headers in separate processes, as `classify` does. It needs no model and writes nothing. Studies and series
     are numbered in the order of their paths.
@@ -57,30 +57,30 @@ def scan(
 
 
 def print_survey(survey: Survey, *, identify: bool, pixels: bool) -> None:
-    """A table of series, then why slices would be skipped and why files failed."""
+    """A table of series, then why slices would be excluded and why files failed."""
     from lits_deploy.cli.console import console, print_others, reasons_table, table
 
-    header = ("series", "kind", "orientation", "matrix", "pixel mm", "slices", "step mm", "skipped", "notes")
+    header = ("series", "kind", "orientation", "matrix", "pixel mm", "slices", "step mm", "excluded", "notes")
     numbered = [(f"{n}.{m}", one) for n, study in enumerate(survey.studies(), 1) for m, one in enumerate(study, 1)]
     rows = [(number, *_row(one)) for number, one in numbered]
     if rows:
-        table(header, rows, right=("slices", "step mm", "skipped"))
+        table(header, rows, right=("slices", "step mm", "excluded"))
     for number, one in numbered:
         if one.volume.doubts:
             console.print(f"{number} is doubtful: {'; '.join(one.volume.doubts)}")
     if identify:
         _print_names(survey, numbered)
-    for title, unit, reasons in (("skipped", "slices", survey.skipped), ("failed", "files", survey.failed)):
+    for title, unit, reasons in (("excluded", "slices", survey.excluded), ("failed", "files", survey.failed)):
         if reasons:
             by_count = dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
             reasons_table(f"{title} ({sum(reasons.values()):,})", unit, by_count)
     console.print("")
-    skipped, failed = sum(survey.skipped.values()), sum(survey.failed.values())
+    excluded, failed = sum(survey.excluded.values()), sum(survey.failed.values())
     slices, copies = survey.slices, survey.copies
     besides = f" and {_copies(copies)}" if copies else ""
     console.print(
-        f"{survey.files:,} files, {slices:,} slices{besides}: {slices - skipped:,} for the network,"
-        f" {skipped:,} skipped; {failed:,} files failed",
+        f"{survey.files:,} files, {slices:,} slices{besides}: {slices - excluded:,} for the network,"
+        f" {excluded:,} excluded; {failed:,} files failed",
     )
     print_others(dict(survey.others.most_common()))
     if not pixels:
@@ -113,7 +113,7 @@ def _row(one: SeriesSurvey) -> tuple[str, ...]:
         "×".join(f"{side:.3g}" for side in sides),
         f"{len(volume.slices):,}",
         "" if steps.step_mm is None else f"{steps.step_mm:g}",
-        f"{sum(one.skipped.values()):,}" if one.skipped else "",
+        f"{sum(one.excluded.values()):,}" if one.excluded else "",
         ", ".join(note for note in notes if note),
     )
 

@@ -1,4 +1,4 @@
-"""What lies in a folder of scans: studies, series, how their slices follow each other, and what would be skipped.
+"""What lies in a folder of scans: studies, series, how their slices follow each other, and what would be excluded.
 
 Records of what headers tell: who reads them brings them here (`pipeline.survey`), and `lits_deploy.series` decides what
 belongs together and in which order.
@@ -17,7 +17,7 @@ from lits_deploy.series import Arranged, SliceFacts, SliceHeader, arrange
 
 
 class SurveyedSlice(NamedTuple):
-    """A slice of a file: its place there, where it lies, why it is skipped (None: it is not), and its checksum."""
+    """A slice of a file: its place there, where it lies, why it is excluded (None: it is not), and its checksum."""
 
     idx: int
     header: SliceHeader
@@ -27,14 +27,14 @@ class SurveyedSlice(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesSurvey:
-    """A series, or one volume of it where there are several. series: what its first file says, at `path`; skipped,
+    """A series, or one volume of it where there are several. series: what its first file says, at `path`; excluded,
     failed: reason → how many slices (copies not counted), and files."""
 
     series: SeriesHeader
     path: str
     volume: Arranged
     files: int
-    skipped: Counter[str]
+    excluded: Counter[str]
     failed: Counter[str]
 
     @property
@@ -66,7 +66,7 @@ class SeriesSurvey:
             "repeated": steps.repeated,
             "irregular": steps.irregular,
             "doubts": list(self.volume.doubts),
-            "skipped": dict(self.skipped.most_common()),
+            "excluded": dict(self.excluded.most_common()),
             "failed": dict(self.failed.most_common()),
         }
         if identify:
@@ -91,7 +91,7 @@ class _Files:
                 path=self.facts[first].path,
                 volume=volume,
                 files=len({self.facts[i].path for i in members}),
-                skipped=Counter(reason for i in volume.slices if (reason := self.reasons[i]) is not None),
+                excluded=Counter(reason for i in volume.slices if (reason := self.reasons[i]) is not None),
                 failed=Counter(self.reasons[i] or "" for i in volume.failed),
             )
 
@@ -178,9 +178,9 @@ class Survey:
         return sum(len(one.volume.copies) for one in self._all())
 
     @property
-    def skipped(self) -> Counter[str]:
+    def excluded(self) -> Counter[str]:
         """Reason → slices, in all series."""
-        return sum((one.skipped for one in self._all()), Counter())
+        return sum((one.excluded for one in self._all()), Counter())
 
     def to_json(self, *, identify: bool = False) -> dict[str, Any]:
         """Plain values; nothing that names a patient or a file, unless asked."""
@@ -198,7 +198,7 @@ class Survey:
                 }
                 for number, study in enumerate(self.studies(), start=1)
             ],
-            "skipped": dict(sorted(self.skipped.items(), key=lambda item: (-item[1], item[0]))),
+            "excluded": dict(sorted(self.excluded.items(), key=lambda item: (-item[1], item[0]))),
             "failed": dict(sorted(self.failed.items(), key=lambda item: (-item[1], item[0]))),
             "others": dict(self.others.most_common()),
         }

@@ -59,14 +59,14 @@ def test_headers_tell_series_steps_and_what_would_be_skipped(scans: Path) -> Non
     assert (ct_series["orientation"], ct_series["spacing_mm"]) == ("axial", [2.5, 2.5])
     assert ct_series["failed"] == {"the pixel data are truncated": 1}
     assert by_kind["dicom", 2, 5.0]["files"] == 1  # the zip's
-    assert found["skipped"] == {"a localizer, not a slice": 1}
+    assert found["excluded"] == {"a localizer, not a slice": 1}
     assert found["failed"] == {"the pixel data are truncated": 1}
     assert (found["files"], found["slices"], found["others"]) == (11, 15, {".txt": 1})
     assert "not for clinical use" in found["disclaimer"]
 
 
 def test_with_pixels_masks_are_reported_too(scans: Path) -> None:
-    assert surveyed(str(scans), "--pixels")["skipped"] == {
+    assert surveyed(str(scans), "--pixels")["excluded"] == {
         "only a few different values and no air: a mask or label map, not a CT slice": 3,
         "a localizer, not a slice": 1,
     }
@@ -111,16 +111,16 @@ def test_headers_in_doubt_are_decided_by_the_user(tmp_path: Path) -> None:
     image.set_qform(image.affine @ np.diag([-1.0, 1, 1, 1]), code=1)
     (tmp_path / "two.nii").write_bytes(bytes(image.to_bytes()))
 
-    def skipped(*options: str) -> list[str]:
+    def excluded(*options: str) -> list[str]:
         result = CliRunner().invoke(app, ["scan", str(tmp_path), "--json", *options])
         assert result.exit_code == 0, result.output
-        return sorted(json.loads(result.stdout)["skipped"])
+        return sorted(json.loads(result.stdout)["excluded"])
 
-    head, two = skipped()
+    head, two = excluded()
     assert head == "another part of the body: head (--any-body-part takes it)"
     assert two.startswith("qform and sform are mirror images")
-    assert skipped("--any-body-part") == [two]
-    assert skipped("--trust", "sform") == [head]
-    assert skipped("--trust", "qform", "--any-body-part") == []
+    assert excluded("--any-body-part") == [two]
+    assert excluded("--trust", "sform") == [head]
+    assert excluded("--trust", "qform", "--any-body-part") == []
     wrong = CliRunner().invoke(app, ["scan", str(tmp_path), "--trust", "both"])
     assert isinstance(wrong.exception, UserError)

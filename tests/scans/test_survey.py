@@ -55,7 +55,7 @@ def test_studies_and_series_have_numbers_in_the_order_of_their_paths() -> None:
     document = survey.to_json()
     assert [[one["series"] for one in study["series"]] for study in document["studies"]] == [["1.1"], ["2.1", "2.2"]]
     assert (document["files"], document["slices"], document["copies"]) == (5, 4, 0)
-    assert document["skipped"] == {"a localizer, not a slice": 1}
+    assert document["excluded"] == {"a localizer, not a slice": 1}
     assert document["failed"] == {"the PNG is truncated": 1, "the pixel data are truncated": 1}
     assert document["studies"][1]["series"][1]["failed"] == {"the pixel data are truncated": 1}
 
@@ -105,7 +105,7 @@ def test_copies_count_once_and_so_do_their_reasons() -> None:
     survey = surveyed(files)
     one = only(survey)
     assert (one.files, survey.files, survey.slices, survey.copies) == (6, 6, 3, 3)
-    assert survey.skipped == {"why": 1}
+    assert survey.excluded == {"why": 1}
     assert one.to_json()["copies"] == 3
 
 
