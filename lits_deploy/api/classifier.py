@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lits_deploy.api.answers import SeriesAnswer, SliceAnswer
 from lits_deploy.api.open_network import OpenedBundle, pixels_of
+from lits_deploy.api.parameters import parameters_named
 from lits_deploy.api.paths import AnyPath, Scans, roots_of
 from lits_deploy.api.series import SeriesRows, of_one_call
 from lits_deploy.bundle import Bundle
@@ -79,6 +80,7 @@ class Classifier(OpenedBundle):
             shown.close()
         super().close()
 
+    @parameters_named()
     def predict(self, slices: npt.ArrayLike) -> list[SliceAnswer]:
         """What the network says of slices in memory, one answer each, in their order.
 
@@ -99,6 +101,7 @@ class Classifier(OpenedBundle):
             for frame in looked.frames
         ]
 
+    @parameters_named()
     def predict_series(self, path: Scans) -> SeriesAnswer:
         """What the network says of one series: a file, a folder or a zip (or several) of DICOM, NIfTI or pictures.
 

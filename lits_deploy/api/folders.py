@@ -11,6 +11,7 @@ from dataclasses import replace
 from os import fspath
 from typing import TYPE_CHECKING
 
+from lits_deploy.api.parameters import parameters_named
 from lits_deploy.api.paths import AnyPath, Scans, bundle_of, options_of, results_in, roots_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.fetched_bundle import local_bundle
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # a night's run has no room for readers and masks that it doe
     from lits_deploy.segmentation.run import SegmentSummary
 
 
+@parameters_named()
 def classify_folder(
     bundle: Bundle | AnyPath,
     scans: Scans,
@@ -69,6 +71,7 @@ def classify_folder(
     return replace(summary, warnings=(*summary.warnings, *said))
 
 
+@parameters_named()
 def segment_folder(
     bundle: Bundle | AnyPath,
     scans: Scans,
@@ -100,8 +103,9 @@ def segment_folder(
     return summary
 
 
+@parameters_named()
 def scan(scans: Scans, *, pixels: bool = False, options: ClassifyOptions | None = None) -> Survey:
-    """What lies in scans, and what would be skipped and why, as `lits-deploy scan` finds it; no model is needed.
+    """What lies in scans, and what would be excluded and why, as `lits-deploy scan` finds it; no model is needed.
 
     pixels: decode the slices, too: finds empty ones and masks. options: those about finding and reading files count.
     `to_json()` of the survey names no patient. Raises UserError where there are no scans.

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from lits_deploy.api.parameters import parameters_named
 from lits_deploy.api.paths import AnyPath, bundle_of, options_of
 from lits_deploy.bundle import Bundle
 from lits_deploy.contract import Task
@@ -42,6 +43,7 @@ class OpenedBundle:
 
     task: ClassVar[Task]
 
+    @parameters_named()
     def __init__(
         self, bundle: Bundle | AnyPath, *, device: str = "auto", options: ClassifyOptions | None = None
     ) -> None:

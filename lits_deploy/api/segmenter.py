@@ -14,6 +14,7 @@ from PIL import Image
 
 from lits_deploy.api.answers import MaskAnswer, MaskSeries
 from lits_deploy.api.open_network import OpenedBundle
+from lits_deploy.api.parameters import parameters_named
 from lits_deploy.api.paths import Scans, roots_of
 from lits_deploy.api.series import SeriesRows, of_one_call, without_names
 from lits_deploy.contract import Task
@@ -31,6 +32,7 @@ class Segmenter(OpenedBundle):
 
     task: ClassVar[Task] = "segment"
 
+    @parameters_named()
     def predict(self, slices: npt.ArrayLike) -> list[MaskAnswer]:
         """The mask of each slice, in their order. slices, and what is raised: as for `Classifier.predict`."""
         looked = self._looked_at(slices)
@@ -48,6 +50,7 @@ class Segmenter(OpenedBundle):
                 )
         return answers
 
+    @parameters_named()
     def predict_series(self, path: Scans) -> MaskSeries:
         """The masks of one series: a file, a folder or a zip (or several) of DICOM, NIfTI or pictures.
 

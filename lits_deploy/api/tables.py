@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
+from lits_deploy.api.parameters import parameters_named
 from lits_deploy.api.paths import AnyPath
 from lits_deploy.errors import MissingExtra, OutputError, UserError
 from lits_deploy.pipeline.output import RUN_JSON
@@ -28,6 +29,7 @@ _BEST = ("parquet", "jsonl", "csv")  # the first of them that a run wrote is rea
 _TABLES = {one.name: one for one in (*ALL, PAIR_SLICES)}  # a pair's slices have the columns of all
 
 
+@parameters_named()
 def read_results(out: AnyPath, table: TableName = "slices") -> pyarrow.Table:
     """A table of the results in `out`, a folder or s3://…: rows and columns as written, null where a cell is empty.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import typer
@@ -11,7 +12,7 @@ from lits_deploy.cli import jobs, locations, logging_options, patients, run_opti
 from lits_deploy.cli.lazy import exit_codes
 
 if TYPE_CHECKING:  # the command's help needs no pipeline
-    from lits_deploy.pipeline.options import ClassifyOptions
+    from lits_deploy.pipeline.options import ClassifyOptions, RunSummary
 
 
 @exit_codes("0 done", "1 some files failed")
@@ -63,7 +64,7 @@ def classify(
             spread.do_spread(over, what, named=out, as_json=as_json)
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "classify", stop)
-            summary = classify_folder(
+            summary: RunSummary = inspect.unwrap(classify_folder)(  # its errors name options
                 opened,
                 roots,
                 folder,

@@ -19,6 +19,8 @@ from lits_deploy.scans.roots import list_scans
 from lits_deploy.storage import PathOrUrl
 from lits_deploy.tables import check_formats
 
+PATHS = ("salt_file", "ledger", "engine_cache")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifyOptions:
@@ -41,7 +43,7 @@ class ClassifyOptions:
     time_limit_s, memory_limit_mib: what decoding one file may take; the memory on a CPU bounds the network, too
     (`runtime.memory`). retry_failed: try failed files again that have not
     changed. reading: what is decided of headers that leave room for doubt; part of the run's identity, too.
-    overwrite: drop the results of another run from the output folder.
+    overwrite: drop the results of another run from the output folder. PATHS may be given as str.
     """
 
     runtime: str = "auto"
@@ -74,18 +76,21 @@ class ClassifyOptions:
     engine_cache: Path | None = None
 
     def __post_init__(self) -> None:
+        for name in PATHS:
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path))
         check_formats(self.formats)
         for name, value in (("batch size", self.batch_size), ("number of workers", self.workers)):
             if value is not None and value < 1:
                 raise UserError(f"A {name} of {value} does not work.", fix="use 1 or more")
         if self.artifact is not None and self.precision is not None:
-            raise UserError("--artifact and --precision name the same thing.", fix="give one of them")
+            raise UserError("An artifact and a precision name the same thing.", fix="give one of them")
         if self.salt is not None and self.salt_file is not None:
-            raise UserError("--salt and --salt-file name the same thing.", fix="give one of them; --salt-file hides it")
+            raise UserError("A salt and a salt file name the same thing.", fix="give one of them; a file hides it")
         if self.threads < 0:
             raise UserError(f"{self.threads} threads do not work.", fix="use 0 (every core) or more")
         if self.time_limit_s <= 0 or self.memory_limit_mib < 1:
-            raise UserError("A file needs time and memory to be decoded.", fix="raise --time-limit, --memory-limit")
+            raise UserError("A file needs time and memory to be decoded.", fix="raise the limit of time, or of memory")
 
     def listing(
         self, roots: Sequence[PathOrUrl], out: PathOrUrl | None = None, *, only: Collection[str] | None = None

@@ -67,8 +67,7 @@ def _plain(options: ClassifyOptions) -> dict[str, Any]:
 
 
 def _options(document: Mapping[str, Any]) -> ClassifyOptions:
-    paths = {name: document[name] and Path(document[name]) for name in ("salt_file", "ledger", "engine_cache")}
     lists = {name: tuple(document[name]) for name in ("formats", "ignore")}
     salt = document["salt"]
     key = bytes.fromhex(salt["key"]) if isinstance(salt, dict) else salt
-    return ClassifyOptions(**{**document, **paths, **lists, "salt": key, "reading": Reading(**document["reading"])})
+    return ClassifyOptions(**{**document, **lists, "salt": key, "reading": Reading(**document["reading"])})

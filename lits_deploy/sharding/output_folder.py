@@ -19,7 +19,7 @@ from lits_deploy import private
 from lits_deploy.errors import OutputError
 from lits_deploy.ledger import FILE_NAME
 from lits_deploy.locks import take_lock
-from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.pipeline.options import PATHS, ClassifyOptions
 from lits_deploy.pipeline.output import LOCK
 from lits_deploy.pseudonyms import SALT_FILE, salt_of
 
@@ -32,8 +32,7 @@ def with_salt_there(options: ClassifyOptions, folder: Path) -> ClassifyOptions:
     if options.salt is None and options.salt_file is None:
         salt_of(folder, None)
         options = replace(options, salt_file=folder / SALT_FILE)
-    paths = ("salt_file", "ledger", "engine_cache")
-    named: dict[str, Any] = {name: path.absolute() for name in paths if (path := getattr(options, name)) is not None}
+    named: dict[str, Any] = {name: path.absolute() for name in PATHS if (path := getattr(options, name)) is not None}
     return replace(options, **named)
 
 

@@ -84,7 +84,7 @@ def test_not_recursive(bundle: Bundle, scans: Path, tmp_path: Path) -> None:
         (["--artifact", "int3"], "choose one of: fp32"),
         (["--runtime", "abacus"], "use one of: auto, onnxruntime"),
         (["--format", "xls"], "use csv, parquet, jsonl"),
-        (["--time-limit", "0"], "raise --time-limit"),
+        (["--time-limit", "0"], "raise the limit of time"),
         (["--batch-size", "0"], "--batch-size"),
     ],
 )
