@@ -13,7 +13,7 @@ from lits_deploy.contract import in_hu
 from lits_deploy.drift.compare import promise
 from lits_deploy.drift.reference import REFERENCE, DriftReference
 from lits_deploy.measured import CLASSIFIER, figures_of, lesions_line, measured_on, number
-from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, OperatingPoint, by_patient, point_of, promised
+from lits_deploy.operating_point import ARGMAX, OUT_OF_FOLD, OperatingPoint, by_patient, odds_text, point_of, promised
 from lits_deploy.procedure import (
     agreement_line,
     agreement_of,
@@ -171,7 +171,7 @@ def _rule(artifact: Artifact) -> list[str]:
         return []
     odds = "odds of a lesion by both networks" if artifact.fusion else "calibrated odds of a lesion, p2 / (p0 + p1),"
     return [
-        f"A slice gets class 2 where the {odds} reach {point.threshold:.3g} "
+        f"A slice gets class 2 where the {odds} reach {odds_text(point.threshold, artifact)} "
         f"({point.rule}); else 0 or 1, whichever is more probable."
     ]
 
@@ -216,7 +216,7 @@ def _calibration(artifacts: tuple[Artifact, ...]) -> list[str]:
             f"| {rule['coverage']:.1%} | {rule['accuracy']:.1%} "
             f"| {rule['wanted']:.1%}, {'reached' if rule['reached'] else '**not reached**'} |"
         )
-    head = "artifact | temperature | log loss | calibration error (ECE) | abstains below | answered | right of those"
+    head = "artifact | temperature | log loss | calibration error (ECE) | abstains below | classified | right of those"
     folded = record.get("source") == OUT_OF_FOLD
     lines += [
         f"Fitted on {record['slices']} slices of {len(record['patients'])} patients ({record['data']}, split by "
@@ -248,10 +248,10 @@ def _misses(artifacts: tuple[Artifact, ...], metrics: dict[str, Any], training: 
         assert each.sensitivity is not None
         assert each.specificity is not None
         assert each.patients is not None
-        odds = (next(one for one in a.operating_points if one["rule"] == each.rule)["threshold"] for a in artifacts)
+        odds = [(a, point_of(a, each.rule).threshold) for a in artifacts]
         rows.append(
             f"| {each.rule}{' (in force)' if each.rule == point.rule else ''} "
-            f"| {', '.join('none' if value is None else f'{value:.3g}' for value in odds)} "
+            f"| {', '.join('none' if value is None else odds_text(value, a) for a, value in odds)} "
             f"| {each.sensitivity.per_hundred()} | {each.specificity.rest.per_hundred()} "
             f"| {each.patients.found} of {each.patients.with_lesion} "
             f"| {each.patients.marked} of {each.patients.without} |"

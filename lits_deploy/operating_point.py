@@ -154,6 +154,15 @@ def point_of(artifact: HasPoints, asked: str | None = None) -> OperatingPoint:
     raise BundleError(f"{artifact.name} has no threshold for {rule}.", fix=f"one of {', '.join(known)}")
 
 
+def odds_text(threshold: float, artifact: HasPoints) -> str:
+    """A threshold of the artifact with three digits, or as many as tell it from its other ones."""
+    all_of_them = {one["threshold"] for one in artifact.operating_points} - {None}
+    for digits in range(3, 18):
+        if len({f"{value:.{digits}g}" for value in all_of_them}) == len(all_of_them):
+            break
+    return f"{threshold:.{digits}g}"
+
+
 def promised(point: OperatingPoint, record: Mapping[str, Any]) -> str | None:
     """What the rule will miss on new patients, in one plain sentence, and what that rests on in another.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.errors import BundleError, UserError
-from lits_deploy.operating_point import OperatingPoint, Share, by_patient, parse_rule, point_of, promised
+from lits_deploy.operating_point import OperatingPoint, Share, by_patient, odds_text, parse_rule, point_of, promised
 from lits_deploy.synthetic import CAVEAT
 from tiny_bundle import make_tiny_bundle
 from tiny_points import POINTS, PROMISE
@@ -44,6 +44,13 @@ def test_the_rule_in_force_or_another_that_the_file_has(tmp_path: Path) -> None:
     assert point_of(artifact, "balanced").identity() == {"operating_point": "balanced"}
     with pytest.raises(BundleError, match=r"no threshold for sensitivity=0\.7\. Fix: one of argmax, balanced, sens"):
         point_of(artifact, "sensitivity=0.7")
+
+
+def test_thresholds_that_differ_are_not_told_alike(tmp_path: Path) -> None:
+    points = tuple({**one, "threshold": odds} for one, odds in zip(POINTS, (None, 0.50004, 0.50011), strict=False))
+    artifact = make_tiny_bundle(tmp_path / "bundle", size=64, crop=56, operating_points=points).artifact()
+    assert [odds_text(odds, artifact) for odds in (0.50004, 0.50011)] == ["0.5", "0.5001"]
+    assert odds_text(0.125, make_tiny_bundle(tmp_path / "one", size=64, crop=56).artifact()) == "0.125"
 
 
 def test_the_sentence_says_what_it_will_miss_and_on_whom_that_rests() -> None:

@@ -192,8 +192,8 @@ def _classifier(figures: dict[str, Any]) -> Cells:
         error = number(errors["expected_calibration_error"])
         rows.append([f"calibration error (ECE){at}", error, DASH, ""])
     if abstention["below"] is not None:
-        rows.append(_row("answered above the abstain threshold", abstention["coverage"], ""))
-        rows.append(_row("accuracy of those answered", abstention["accuracy_answered"], ""))
+        rows.append(_row("classified: above the abstain threshold", abstention["coverage"], ""))
+        rows.append(_row("accuracy of those classified", abstention["accuracy_answered"], ""))
     return rows
 
 

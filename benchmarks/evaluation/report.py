@@ -109,16 +109,16 @@ def _confidence(calibration: dict[str, Any], abstention: dict[str, Any]) -> dict
         f"{formatting.percent(abstention['accuracy_all'])}."
     )
     if abstention["below"] is None:
-        text += " It brings no abstain threshold: every slice gets an answer."
-        return _card(title, "slices answered", abstention["coverage"], text)
+        text += " It brings no abstain threshold: every slice gets a class."
+        return _card(title, "slices classified", abstention["coverage"], text)
     text += (
-        f" Abstaining below {abstention['below']:.3f} it answers "
+        f" Abstaining below {abstention['below']:.3f} it classifies "
         f"{formatting.percent(abstention['coverage']['value'])} of the slices, "
         f"{formatting.percent(abstention['accuracy_answered']['value'])} of them right."
     )
     if abstention["accuracy_abstained"] is not None:
         text += f" Of those it left out it would have had {formatting.percent(abstention['accuracy_abstained'])} right."
-    return _card(title, "accuracy of answered", abstention["accuracy_answered"], text)
+    return _card(title, "accuracy of those classified", abstention["accuracy_answered"], text)
 
 
 def _of_unet(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -202,7 +202,7 @@ def _misses(artifacts: tuple[Artifact, ...], metrics: dict[str, Any]) -> list[st
     """What the first file is expected to miss on new patients, by its own rule, what it missed on its test split, and
     which rules there are besides."""
     from lits_deploy.measured import figures_of, lesions_line
-    from lits_deploy.operating_point import ARGMAX, by_patient, point_of, promised
+    from lits_deploy.operating_point import ARGMAX, by_patient, odds_text, point_of, promised
 
     artifact = artifacts[0]
     point, test = point_of(artifact), figures_of(metrics, artifacts[0].name, "test")
@@ -213,7 +213,7 @@ def _misses(artifacts: tuple[Artifact, ...], metrics: dict[str, Any]) -> list[st
         return ["not known: export it with labelled patients that it was not trained on", *filter(None, [measured])]
     lines = [sentence, *filter(None, [by_patient(point), measured])]
     rules = [record["rule"] for record in artifact.operating_points]
-    threshold = "" if point.threshold is None else f", odds of {point.threshold:.3g} or more"
+    threshold = "" if point.threshold is None else f", odds of {odds_text(point.threshold, artifact)} or more"
     return [*lines, f"rule: {point.rule}{threshold}; `classify --operating-point` takes {', '.join(rules)}"]
 
 
@@ -296,7 +296,7 @@ def _artifact(artifact: Artifact, training: dict[str, Any]) -> list[str]:
         f"  calibrated{how} on {_count(record.get('slices'), 'slice')} of {record.get('data', 'unknown')}{synthetic}: "
         f"temperature {artifact.temperature:.3f}, "
         f"calibration error {_number(before.get('ece'))} → {_number(after.get('ece'))}, "
-        f"{_rule(artifact)}; {_answered(rule)}"
+        f"{_rule(artifact)}; {_classified(rule)}"
     )
     moved = moved_line(record)
     return [head, compared, calibrated, *([f"  these numbers: {moved}"] if moved else [])]
@@ -306,12 +306,12 @@ def _rule(artifact: Artifact) -> str:
     return "never abstains" if artifact.abstain_below is None else f"abstains below {artifact.abstain_below:.3f}"
 
 
-def _answered(rule: dict[str, Any]) -> str:
-    """What the threshold, or answering everything, gives on the slices it was fitted on, and whether that is enough."""
+def _classified(rule: dict[str, Any]) -> str:
+    """What the threshold, or classifying all, gives on the slices it was fitted on, and whether that is enough."""
     wanted, reached = _percent(rule.get("wanted")), rule.get("reached")
     enough = {True: "reached", False: "NOT REACHED"}.get(reached) if isinstance(reached, bool) else "not recorded"
     return (
-        f"answered {_percent(rule.get('coverage'))} of them, right of those {_percent(rule.get('accuracy'))} "
+        f"classified {_percent(rule.get('coverage'))} of them, right of those {_percent(rule.get('accuracy'))} "
         f"(wanted {wanted}: {enough})"
     )
 
