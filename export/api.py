@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from export.choices import Checkpoint, Flips, Networks
 from lits_deploy.bundle import Bundle
 from lits_deploy.cli.extras import needs
-from lits_deploy.errors import UserError
 from lits_deploy.operating_point import ARGMAX, parse_rule
 
 if TYPE_CHECKING:
@@ -43,16 +42,9 @@ def export(
     """
     rule = parse_rule(operating_point)
     with needs("export"):
-        from export.open_run import original_of
+        from export.open_run import as_asked, original_of
         from export.run import export as made
-        from train.data.layout import read_layout
     there = None if data is None else Path(data)
-    if there is not None:  # asked for by name: never phantoms in its place
-        read_layout(there, ("validate",))
     original = original_of(Path(run), networks=networks, checkpoint=checkpoint, data=there)
-    if rule != ARGMAX and original.info.task != "classify":
-        raise UserError("An operating point is for classifiers.", fix="leave it out")
-    original = original.with_window(window).with_flips(flips)
-    if original.has_cam if cam is None else cam:
-        original = original.with_cam()
+    original = as_asked(original.with_window(window), rule=rule, flips=flips, cam=cam)
     return made(original, Path(out), overwrite=overwrite, wanted=wanted, operating_point=rule, observer=observer)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.choices import Checkpoint, Networks
+from export.choices import Checkpoint, Flips, Networks
 from export.source import Original, from_run
 from export.source_of_folds import from_folds
 from lits_deploy.errors import UserError
+from lits_deploy.operating_point import ARGMAX
 from train import runs_folder
 
 
@@ -29,3 +30,14 @@ def original_of(
     if networks is not None:
         raise UserError(f"{run} is not a folded run, which --from is for.", fix="leave --from out")
     return from_run(run, choice=checkpoint or "best").with_data(data)
+
+
+def as_asked(original: Original, *, rule: str, flips: Flips, cam: bool | None) -> Original:
+    """The original with what an export was asked for. cam: None where the network has one, True or False.
+
+    Raises UserError for a rule that only classifiers have, or a map that the network has not.
+    """
+    if rule != ARGMAX and original.info.task != "classify":
+        raise UserError("An operating point is for classifiers.", fix="leave it out")
+    original = original.with_flips(flips)
+    return original.with_cam() if (original.has_cam if cam is None else cam) else original

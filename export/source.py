@@ -21,7 +21,7 @@ from lits_deploy.contract import InputContract, in_hu
 from lits_deploy.errors import ContractError, DataError, UserError
 from lits_deploy.files import sha256_file
 from train.config import TrainConfig
-from train.data.layout import declared_window
+from train.data.layout import declared_window, read_layout
 from train.data.seen import Past, SeenSlices, of_run
 from train.models.registry import Network, build, network
 from train.preprocess import Preprocess
@@ -146,9 +146,13 @@ class Original:
         return None if declared is None else f"window {in_hu(window)}: {declared}, not recorded by the training"
 
     def with_data(self, data: Path | None) -> Original:
-        """The same, with parity slices of this data set, None: as it is. ContractError where its window is another."""
+        """The same, with parity slices of this data set, None: as it is.
+
+        DataError where it has no validate split, ContractError where its window is another.
+        """
         if data is None:
             return self
+        read_layout(data, ("validate",))  # asked for by name: never phantoms in its place
         original = dataclasses.replace(self, data=data)
         original.check_data(original.contract.window_hu)
         return original

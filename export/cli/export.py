@@ -151,7 +151,7 @@ def export(
     with needs("export"):
         from export.cli.artifacts import show_artifacts
         from export.gate import override
-        from export.open_run import original_of
+        from export.open_run import as_asked, original_of
         from export.precision.add import WantedPrecisions
         from export.precision.calibration_set import parse
         from export.progress import ExportProgress
@@ -161,10 +161,6 @@ def export(
     from lits_deploy.procedure import made_of
     from train import runs_folder
 
-    if data is not None:  # asked for by name: never phantoms in its place
-        from train.data.layout import read_layout
-
-        read_layout(data, ("validate",))
     if weights is None:
         source = run or runs_folder.newest("best.safetensors", "out_of_fold.npz")
         if source is None:
@@ -183,11 +179,7 @@ def export(
         if (weights.parent / "config.json").is_file() and "settings" in original.training:
             console.print(f"note: `lits-deploy export {weights.parent}` also records the data and figures of that run")
         target = out or weights.with_name(f"{weights.stem}-bundle")
-    if rule != ARGMAX and original.info.task != "classify":
-        raise UserError("--operating-point is for classifiers.", fix="leave it out")
-    original = original.with_flips(flips)
-    if original.has_cam if cam is None else cam:
-        original = original.with_cam()
+    original = as_asked(original, rule=rule, flips=flips, cam=cam)
     if line := original.window_remark():
         console.print(line)
     if line := made_of(original.training):
