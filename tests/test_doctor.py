@@ -245,7 +245,7 @@ class TestTensorRt:
         monkeypatch.setattr(trt.flavours, "installed", lambda _: False)
         cases = [(None, False), (0, False), (0, True)]
         rows = {case: row for case in cases for row in self._row(*case, monkeypatch)}
-        assert {row.state for row in rows.values()} == {"missing"}
+        assert [row.state for row in rows.values()] == ["not needed", "missing", "missing"]
         assert rows[None, False].fix is None
         assert rows[0, False].fix == "pip install 'lits-deploy[trt]'"
         assert rows[0, True].fix is None
@@ -485,6 +485,9 @@ class TestLibraries:
         assert libraries.look("openvino", {"openvino": "2024.6"}).state == "ok"
         missing = libraries.look("watch", {"watchfiles": "0.24"})
         assert (missing.state, missing.fix) == ("missing", "pip install 'lits-deploy[watch]'")
+        monkeypatch.setattr(libraries, "gpu_here", lambda: False)
+        unused = libraries.look("trt", {"tensorrt": "10.3"})
+        assert (unused.state, unused.found, unused.fix) == ("not needed", "of use with an NVIDIA GPU", None)
 
     def test_every_extra_of_the_project_is_a_row(self) -> None:
         names = {row.name for row in libraries.checks()}

@@ -23,7 +23,7 @@ _TITLES = {
     "folders": "Folders",
     "libraries": "Libraries, by extra",
 }
-_STATE_WIDTH, _NAME_WIDTH, _WIDTH = 7, 19, 100
+_STATE_WIDTH, _NAME_WIDTH, _WIDTH = 10, 19, 100
 
 
 @exit_codes("0 a runtime works", "1 none does")

@@ -15,8 +15,10 @@ from typing import Any, Literal
 
 from lits_deploy.nvidia import gpu_here, is_jetson
 
-State = Literal["ok", "warning", "missing", "broken"]
+State = Literal["ok", "warning", "missing", "not needed", "broken"]
 Section = Literal["runtimes", "gpu", "machine", "folders", "libraries"]
+
+OF_GPU = "of use with an NVIDIA GPU"
 
 JETSON_INDEX = "https://pypi.jetson-ai-lab.io/jp6/cu126"
 """NVIDIA's wheels for JetPack 6: PyPI has no onnxruntime-gpu for Python 3.10 on 64-bit ARM (November 2025)."""
@@ -27,7 +29,8 @@ class Check:
     """One thing that was looked at.
 
     state: ok; warning: works, but slower or less safely than it could; missing: not installed or not there, which is
-    no fault by itself; broken: there, and does not work. found: what was seen, one line. fix: what to type, or None.
+    no fault by itself; not needed: nor of any use on this machine; broken: there, and does not work.
+    found: what was seen, one line. fix: what to type, or None.
     works: a runtime that gave the right answer. details: the same as numbers and names, for JSON. section: its job's.
     """
 

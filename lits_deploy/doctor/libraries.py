@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from importlib import metadata
 
-from lits_deploy.doctor.check import Check, State, install_command, version_of
-from lits_deploy.nvidia import gpu_here
+from lits_deploy.doctor.check import OF_GPU, Check, State, install_command, version_of
+from lits_deploy.nvidia import gpu_here, is_jetson
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(\[(?P<extras>[^\]]*)\])?\s*(?P<versions>[^;]*)(;(?P<marker>.*))?")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
@@ -67,7 +67,9 @@ def look(extra: str, libraries: dict[str, str]) -> Check:
     elif missing and extra == "cpu" and version_of("onnxruntime-gpu"):
         state, fix, found = "ok", None, f"{found}; onnxruntime-gpu is here in its place"
     elif missing and extra in ("gpu", "trt", "trt-rtx") and not gpu_here():
-        fix, found = None, f"{found}; of no use without an NVIDIA GPU"
+        state, fix, found = "not needed", None, OF_GPU
+    elif missing and extra == "jetson" and not is_jetson():
+        state, fix, found = "not needed", None, "of use on a Jetson"
     return Check(name, state, found, fix, details={"versions": there})
 
 

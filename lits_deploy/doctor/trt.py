@@ -11,7 +11,7 @@ import time
 from functools import partial
 
 from lits_deploy.doctor import network
-from lits_deploy.doctor.check import Check, first_line, install_command, version_of
+from lits_deploy.doctor.check import OF_GPU, Check, first_line, install_command, version_of
 from lits_deploy.doctor.runtimes import check_outputs
 from lits_deploy.errors import MissingExtra
 from lits_deploy.nvidia import is_jetson
@@ -47,7 +47,7 @@ def try_flavour(flavour: str, device: int | None) -> list[Check]:
         if is_jetson():
             return [Check(name, "missing", "not installed" + ("" if kind.name == "rtx" else "; it is part of JetPack"))]
         if device is None:
-            return [Check(name, "missing", "not installed; of use with an NVIDIA GPU")]
+            return [Check(name, "not needed", OF_GPU)]
         return [Check(name, "missing", "not installed", install_command(kind.extra))]
     try:
         library = flavours.load(flavour)

@@ -38,8 +38,8 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> list[Check]:
 def test_page_with_states_and_fixes(rows: list[Check]) -> None:
     done = runner.invoke(app, ["doctor", "--out", "results"])
     assert done.exit_code == 0
-    assert "  ok      onnxruntime on cpu " in done.output
-    assert "  missing openvino on cpu " in done.output
+    assert "  ok         onnxruntime on cpu " in done.output
+    assert "  missing    openvino on cpu " in done.output
     assert "fix: pip install 'lits-deploy[openvino]'" in done.output
     assert "results" in done.output
     assert done.output.rstrip().endswith("Works: onnxruntime on cpu (0 broken, 0 warnings, 1 missing).")
