@@ -1,4 +1,4 @@
-"""The notebook of first steps: stored without results, and every cell of it works."""
+"""The notebook of first steps: stored without results, every cell works; so do the first lines of docs/python.md."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from pictures import folder_of_slices
+from tiny_bundle import make_tiny_bundle
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "first-steps.ipynb"
 
@@ -41,3 +44,18 @@ def test_every_cell_works(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for expected in ("suspicion", "liver with lesion", "slices.csv", "Fix: is it first-steps/bundle?"):
         assert expected in done.stdout
+
+
+def test_first_lines_of_who_has_a_bundle_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_tiny_bundle(tmp_path / "bundle", size=64, crop=56)
+    folder_of_slices(tmp_path / "scans", 3, size=64)
+    monkeypatch.chdir(tmp_path)
+    section = (NOTEBOOK.parent / "python.md").read_text(encoding="utf-8").partition("## You have a bundle")[2]
+    lines = [line[4:] for line in section.partition("\n## ")[0].splitlines() if line.startswith("    ")]
+    exec("\n".join(lines), {})
+    said = capsys.readouterr().out
+    assert "classify ('no liver', 'liver', 'liver with lesion')" in said
+    assert "'rank': 1" in said
+    assert (tmp_path / "results" / "report.html").exists()
