@@ -24,12 +24,12 @@ def test_every_option_that_a_call_has_is_told_as_its_parameter(command: str) -> 
     for one in (one for one in all_commands()[command].params if one.param_type_name == "option"):
         for option, given in [*((name, True) for name in one.opts), *((name, False) for name in one.secondary_opts)]:
             parameter = f"{one.name}={given}" if one.is_flag and one.name != "group_readable" else one.name
-            told = f"another `{parameter}`" if one.name in ours and option.startswith("--") else f"another {option}"
-            assert with_parameters(f"another {option}") == told.replace("--endpoint", "`AWS_ENDPOINT_URL_S3`")
+            expected = f"another `{parameter}`" if one.name in ours and option.startswith("--") else f"another {option}"
+            assert with_parameters(f"another {option}") == expected.replace("--endpoint", "`AWS_ENDPOINT_URL_S3`")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (
             "--out elsewhere, or --overwrite: all is done again",
@@ -43,8 +43,8 @@ def test_every_option_that_a_call_has_is_told_as_its_parameter(command: str) -> 
         ("docker run --gpus all", "docker run --gpus all"),
     ],
 )
-def test_fixes_read_as_calls(text: str, told: str) -> None:
-    assert with_parameters(text) == told
+def test_fixes_read_as_calls(text: str, expected: str) -> None:
+    assert with_parameters(text) == expected
 
 
 def test_errors_of_the_api_name_no_option_and_paths_may_be_texts(tmp_path: Path) -> None:
