@@ -16,10 +16,11 @@ import numpy as np
 
 from benchmarks.fresh import ROOT
 from benchmarks.gpu_rows import Contestant, GpuSubject, Row, check_network, line_of
+from benchmarks.growth.synthetic_scans import manifest_of
 from benchmarks.latency import MeasuringEffort, SliceFeed
 from benchmarks.percentiles import needed_samples
 from lits_deploy import nvidia
-from lits_deploy.bundle import Artifact, Bundle, Manifest
+from lits_deploy.bundle import Bundle
 from lits_deploy.contract import InputContract
 from lits_deploy.errors import DeviceError, UserError
 from lits_deploy.pipeline.defaults import GPU_BATCH
@@ -339,18 +340,7 @@ def _folder(given: Given, subject: GpuSubject, contestant: Contestant) -> dict[s
 def _run(given: Given, scans: Path, network: Runtime) -> tuple[dict[str, Any], dict[str, Any]]:
     """`run_folder` into a new folder: rate while files were read, and run.json's timings."""
     contract = InputContract(window_hu=None, crop=network_named(CLASSIFIER).crop)
-    # A bundle in name only: the network is open already.
-    artifact = Artifact(
-        name="fp32",
-        file="none.onnx",
-        sha256="0" * 64,
-        bytes=0,
-        precision="fp32",
-        opset=20,
-        outputs=("logits",),
-        tolerance=0.0,
-    )
-    manifest = Manifest(task="classify", model={"name": CLASSIFIER}, contract=contract, artifacts=(artifact,), files={})
+    manifest = manifest_of(contract, CLASSIFIER)  # a bundle in name only: the network is open already
     out = given.work / f"out-{os.getpid()}-{perf_counter()}"
     options = ClassifyOptions(abstain=False, operating_point="argmax", batch_size=given.sizes.batch)
     bundle = Bundle(given.work / "no-bundle", manifest, "0" * 64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from typing import Any
 from benchmarks.page import page
 from benchmarks.report import all_rows, machine_line, markdown_table, notes, tables, value_of
 from benchmarks.same_slices import KEY
+from lits_deploy import spreadsheet
 from lits_deploy.errors import DataError, OutputError
 from lits_deploy.files import write_json, write_printable, write_text
-from lits_deploy.spreadsheet import CsvWriter
 
 
 def check_out(out: Path, marker: str, what: str) -> None:
@@ -36,11 +35,7 @@ def csv_of(
     columns: Sequence[str], rows: Iterable[dict[str, Any]], cell: Callable[[Any], Any] = lambda value: value
 ) -> str:
     """A table's text, head and all; an empty cell is not known. cell: how a value is written."""
-    text = io.StringIO()
-    writer = CsvWriter(text)
-    writer.writerow(columns)
-    writer.writerows([cell(row.get(name)) for name in columns] for row in rows)
-    return text.getvalue()
+    return spreadsheet.csv_text([columns, *([cell(row.get(name)) for name in columns] for row in rows)])
 
 
 JSON, CSV, MARKDOWN = "benchmark.json", "benchmark.csv", "benchmark.md"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from export.promise import Bools, nested, promises
 from export.thresholds import threshold_of
 from lits_deploy.fusion import lesion_log_odds
 from lits_deploy.operating_point import ARGMAX, BALANCED, OperatingPoint
-from lits_deploy.pipeline.decide import Decided, PairDecided, SliceDecider, softmax
+from lits_deploy.pipeline.decide import SliceDecider, softmax
 
 RULES = (
     ARGMAX,
@@ -42,12 +43,8 @@ class FittedPoints:
 
     def marks(self, logits: Logits) -> dict[str, Bools]:
         """Which slices each rule gives class 2, bool [N] by rule."""
-
-        def decide(point: OperatingPoint) -> Decided:
-            decider = SliceDecider(temperature=self.temperature, abstain_below=self.abstain.threshold, point=point)
-            return decider.decide(logits)
-
-        return marked(self.thresholds, decide)
+        decider = partial(SliceDecider, temperature=self.temperature, abstain_below=self.abstain.threshold)
+        return marked(self.thresholds, decider, logits)
 
 
 def fit(target: npt.NDArray[np.int64], logits: Logits, rules: Sequence[str] = RULES) -> FittedPoints:
@@ -79,13 +76,11 @@ def thresholds_of(rules: Sequence[str], lesion: Bools, log_odds: npt.NDArray[np.
     return {rule: None if rule == ARGMAX else float(np.exp(threshold_of(rule, lesion, log_odds))) for rule in rules}
 
 
-def marked(
-    thresholds: Mapping[str, float | None], decide: Callable[[OperatingPoint], Decided | PairDecided]
-) -> dict[str, Bools]:
-    """Which slices each rule gives class 2, bool [N] by rule. decide: all N slices by a rule."""
+def marked(thresholds: Mapping[str, float | None], decider: Callable[..., Any], *answers: Any) -> dict[str, Bools]:
+    """Which slices each rule gives class 2, bool [N] by rule. decider: makes one of a point; answers: what it reads."""
     found = {}
     for rule, threshold in thresholds.items():
-        decided = decide(OperatingPoint(rule=rule, threshold=threshold))
+        decided = decider(point=OperatingPoint(rule=rule, threshold=threshold)).decide(*answers)
         found[rule] = (decided.labels == 2) & ~decided.unsure
     return found
 

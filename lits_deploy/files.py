@@ -9,7 +9,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +82,11 @@ def canonical_json(value: Any) -> str:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, mark: str | None = None) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends without an error.
 
-    The data is flushed to disk before the rename, so after a power cut the file is the old one or the new one.
+    mark: in its name, in place of this process's number. The data is flushed to disk before the rename, so after a
+    power cut the file is the old one or the new one.
     Within `private.private` the temporary file is there already, made for its owner alone: open it, do not replace it.
     """
     access = private.current()
@@ -93,7 +94,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     else:
         private.make_folder(path.parent, access)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{mark or os.getpid()}.tmp")
     try:
         if access is not None:
             temporary.unlink(missing_ok=True)  # of a killed process with our number
@@ -105,8 +106,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         temporary.replace(path)
     finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -6,8 +6,12 @@ import errno
 import fcntl
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from lits_deploy import private
+from lits_deploy.errors import OutputError
 
 
 def open_lock(path: Path) -> int:
@@ -48,3 +52,27 @@ def take_lock(path: Path) -> int | None:
             os.close(descriptor)
             raise
         os.close(descriptor)  # its last holder took the file away between open and lock
+
+
+@contextmanager
+def folder_held(folder: Path, name: str, busy: OutputError) -> Iterator[None]:
+    """Hold a lock file in a folder; a folder that had to be made and holds nothing else in the end is taken away again.
+
+    Raises `busy` while another process has it, OutputError where the folder cannot be written.
+    """
+    made = not folder.exists()
+    try:
+        private.make_folder(folder)
+        descriptor = take_lock(folder / name)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
+    if descriptor is None:
+        raise busy
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if made and [path.name for path in folder.iterdir()] == [name]:
+                (folder / name).unlink()
+                folder.rmdir()
+        os.close(descriptor)

@@ -379,7 +379,7 @@ def test_excluded_slices_are_counted_apart_from_abstained_ones(tmp_path: Path) -
         unsure = SliceRow(number, 0, ABSTAINED, "unsure", None, 0.4, 0.3, 0.3)
         held = [SliceRow(number, index, EXCLUDED, "no body", None, None, None, None) for index in (1, 2)]
         ledger.record([unsure, *held], [FileRow(number, OK, None, "ab", "w")])
-        assert (ledger.abstained(), ledger.excluded(), ledger.failed()) == (1, 2, 0)
+        assert (ledger.slices(ABSTAINED), ledger.slices(EXCLUDED), ledger.failed()) == (1, 2, 0)
         assert ledger.excluded_reasons() == {"no body": 2}
 
 

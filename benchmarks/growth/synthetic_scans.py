@@ -33,6 +33,11 @@ def bundle() -> Bundle:
 
 def manifest() -> str:
     """The text of its manifest."""
+    return canonical_json(manifest_of(InputContract(window_hu=(-160.0, 240.0))).to_json())
+
+
+def manifest_of(contract: InputContract, name: str = "none") -> Manifest:
+    """Of a classifier that is no file. name: of its network."""
     artifact = Artifact(
         name="fp32",
         file="model.onnx",
@@ -43,9 +48,7 @@ def manifest() -> str:
         outputs=("logits", "probabilities"),
         tolerance=1e-5,
     )
-    contract = InputContract(window_hu=(-160.0, 240.0))
-    document = Manifest(task="classify", model={"name": "none"}, contract=contract, artifacts=(artifact,), files={})
-    return canonical_json(document.to_json())
+    return Manifest(task="classify", model={"name": name}, contract=contract, artifacts=(artifact,), files={})
 
 
 @dataclass

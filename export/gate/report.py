@@ -5,7 +5,6 @@ They hold patients' pixels, so they lie beside the bundle and never in it.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from export.gate.comparison import Flip, GateVerdict
 from lits_deploy import DISCLAIMER
 from lits_deploy.files import atomic_path, write_text
 from lits_deploy.printable import printable
-from lits_deploy.spreadsheet import CsvWriter
+from lits_deploy.spreadsheet import csv_text
 
 COLUMNS = 6
 MOST = 60
@@ -51,19 +50,15 @@ def _ordered(flips: Sequence[Flip]) -> list[Flip]:
 
 
 def _table(flips: Sequence[tuple[str, Flip]]) -> str:
-    stream = io.StringIO()
-    writer = CsvWriter(stream)
-    writer.writerow(
-        ["slice", "patient", "runtime", "target", "original", "artifact", "lesion_lost"]
-        + [f"p{label}_{which}" for which in ("original", "artifact") for label in range(3)]
-    )
-    for runtime, flip in flips:
-        writer.writerow(
-            [flip.slice.name, flip.slice.patient, runtime, flip.slice.target]
-            + [flip.original, flip.artifact, int(flip.lesion_lost)]
-            + [f"{p:.6f}" for p in (*flip.p_original, *flip.p_artifact)]
-        )
-    return stream.getvalue()
+    head = ["slice", "patient", "runtime", "target", "original", "artifact", "lesion_lost"]
+    rows = [
+        [flip.slice.name, flip.slice.patient, runtime, flip.slice.target]
+        + [flip.original, flip.artifact, int(flip.lesion_lost)]
+        + [f"{p:.6f}" for p in (*flip.p_original, *flip.p_artifact)]
+        for runtime, flip in flips
+    ]
+    head += [f"p{label}_{which}" for which in ("original", "artifact") for label in range(3)]
+    return csv_text([head, *rows])
 
 
 def _sheet(artifact: str, flips: Sequence[tuple[str, Flip]]) -> Image.Image:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,7 @@ from export.pair.evidence import PairEvidence
 from export.promise import Bools
 from export.thresholds import threshold_of
 from lits_deploy.fusion import TUMOUR, UNSEEN, Fusion, lesion_log_odds, no_liver_log_odds
-from lits_deploy.operating_point import OperatingPoint
-from lits_deploy.pipeline.decide import PairDecided, PairDecider, both_probabilities
+from lits_deploy.pipeline.decide import PairDecider, both_probabilities
 
 MOST_LOST = 0.01
 """Of the slices with a lesion, the share that the U-Net need not see."""
@@ -52,13 +52,8 @@ class FittedPair:
 
     def marks(self, logits: Logits, counts: Whole) -> dict[str, Bools]:
         """Which slices each rule gives class 2, bool [N] by rule. counts: [N, 2], of every slice."""
-        seen = as_seen(self.fusion, logits, counts)
-
-        def decide(point: OperatingPoint) -> PairDecided:
-            decider = PairDecider(fusion=self.fusion, abstain_below=self.abstain.threshold, point=point)
-            return decider.decide(logits, seen)
-
-        return marked(self.thresholds, decide)
+        decider = partial(PairDecider, fusion=self.fusion, abstain_below=self.abstain.threshold)
+        return marked(self.thresholds, decider, logits, as_seen(self.fusion, logits, counts))
 
 
 def as_seen(fusion: Fusion, logits: Logits, counts: Whole) -> Whole:
@@ -78,12 +73,12 @@ def fit(target: Whole, logits: Logits, counts: Whole, rules: Sequence[str] = RUL
     )
 
 
-def fit_fusion(target: Whole, logits: Logits, counts: Whole, *, segmenter: str = "fp32") -> Fusion:
+def fit_fusion(target: Whole, logits: Logits, counts: Whole) -> Fusion:
     """Temperature, bound and lesion rule."""
     temperature = fit_temperature(target, logits)
     bound = -threshold_of(f"sensitivity={1 - MOST_LOST}", target == 2, -no_liver_log_odds(logits, temperature))
     looking = Fusion(
-        segmenter=segmenter,
+        segmenter="fp32",
         temperature=temperature,
         no_liver_below=float(np.exp(max(bound, 0.0))),
         intercept=0.0,

@@ -29,7 +29,7 @@ _ROOT = FeatureScale(lambda values: np.sqrt(np.maximum(values, 0)), lambda scale
 _ANGLE = FeatureScale(lambda values: np.arctanh(np.clip(values, -0.98, 0.98)), np.tanh)  # Fisher's z
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Number:
     """One of them.
 
@@ -68,10 +68,6 @@ class Number:
         return self.clause.format(self.more if higher else self.less)
 
 
-def _one(name: str, what: str, clause: str, less: str, more: str, **how: Any) -> Number:
-    return Number(name=name, what=what, clause=clause, less=less, more=more, **how)
-
-
 _PER_MILLE: dict[str, Any] = {"unit": "%", "shown": 0.1, "lowest": 0.0, "highest": 1000.0}
 _GREY: dict[str, Any] = {"unit": "grey levels", "lowest": 0.0, "highest": 255.0}
 _TENTHS: dict[str, Any] = {"shown": 0.1, "digits": 1, "lowest": 0.0, "scale": _logarithm(10), "step": 0.02}
@@ -81,68 +77,47 @@ _SIDE: dict[str, Any] = {"digits": 1, "step": 2.0, **_PER_MILLE}
 _MM: dict[str, Any] = {"unit": "mm", "scale": _logarithm(0), "step": 0.02}
 _RISE: dict[str, Any] = {"digits": 2, "lowest": -1.0, "highest": 1.0, "scale": _ANGLE, "step": 0.05}
 _PROBABILITY: dict[str, Any] = {"lowest": 0.0, "highest": 1.0, "answers": True}
+_MEAN: dict[str, Any] = {"digits": 3, "scale": _ROOT, "step": 0.01, **_PROBABILITY}
+_SURE: dict[str, Any] = {"digits": 3, "step": 0.005, **_PROBABILITY}
 _SLICES: dict[str, Any] = {"unit": "%", "shown": 100.0, "scale": _ROOT, "step": 0.02, **_PROBABILITY}
 
 AS_SEEN = (
-    _one("tissue", "share of tissue", "the body fills {} of the picture", "less", "more", **_PART),
-    _one(
+    Number("tissue", "share of tissue", "the body fills {} of the picture", "less", "more", **_PART),
+    Number(
         "light", "share of bone and contrast medium", "{} of it is as bright as bone", "less", "more", digits=1, **_PART
     ),
-    _one("low", "dark soft tissue", "its dark soft tissue is {}", "darker", "brighter", **_GREY),
-    _one("middle", "soft tissue", "its soft tissue is {}", "darker", "brighter", **_GREY),
-    _one("high", "bright soft tissue", "its bright soft tissue is {}", "darker", "brighter", **_GREY),
-    _one("noise", "noise", "it has {} noise", "less", "more", unit="grey levels", **_TENTHS),
-    _one("height", "height of the body", "the body is {}", "flatter", "taller", **_SIDE),
-    _one("width", "width of the body", "the body is {}", "narrower", "wider", **_SIDE),
-    _one("hollow", "air and fat in the left half", "its left half holds {} air and fat", "less", "more", **_SHARE),
-    _one(
-        "rise",
-        "rise of air and fat",
-        "along it, air and fat {}",
-        "shrink (does it run head first?)",
-        "grow more",
+    Number("low", "dark soft tissue", "its dark soft tissue is {}", "darker", "brighter", **_GREY),
+    Number("middle", "soft tissue", "its soft tissue is {}", "darker", "brighter", **_GREY),
+    Number("high", "bright soft tissue", "its bright soft tissue is {}", "darker", "brighter", **_GREY),
+    Number("noise", "noise", "it has {} noise", "less", "more", unit="grey levels", **_TENTHS),
+    Number("height", "height of the body", "the body is {}", "flatter", "taller", **_SIDE),
+    Number("width", "width of the body", "the body is {}", "narrower", "wider", **_SIDE),
+    Number("hollow", "air and fat in the left half", "its left half holds {} air and fat", "less", "more", **_SHARE),
+    Number(
+        *("rise", "rise of air and fat", "along it, air and fat {}", "shrink (does it run head first?)", "grow more"),
         **_RISE,
     ),
-    _one("climb", "rise of brightness", "along it, its brightness {}", "falls", "grows more", **_RISE),
+    Number("climb", "rise of brightness", "along it, its brightness {}", "falls", "grows more", **_RISE),
 )
 IN_HU = (
-    _one("body", "share of body", "the body fills {} of the field of view", "less", "more", **_PART),
-    _one("hu_low", "low HU of the body", "its low HU are {}", "lower", "higher", unit="HU"),
-    _one("hu_middle", "median HU of the body", "its HU are {}", "lower", "higher", unit="HU"),
-    _one("hu_high", "high HU of the body", "its high HU are {}", "lower", "higher", unit="HU"),
-    _one("hu_noise", "noise in HU", "it has {} noise in HU", "less", "more", unit="HU", **_TENTHS),
-    _one("fat", "share of fat", "it shows {} fat", "less", "more", **_SHARE),
+    Number("body", "share of body", "the body fills {} of the field of view", "less", "more", **_PART),
+    Number("hu_low", "low HU of the body", "its low HU are {}", "lower", "higher", unit="HU"),
+    Number("hu_middle", "median HU of the body", "its HU are {}", "lower", "higher", unit="HU"),
+    Number("hu_high", "high HU of the body", "its high HU are {}", "lower", "higher", unit="HU"),
+    Number("hu_noise", "noise in HU", "it has {} noise in HU", "less", "more", unit="HU", **_TENTHS),
+    Number("fat", "share of fat", "it shows {} fat", "less", "more", **_SHARE),
 )
 BY_HEADER = (
-    _one("field_mm", "field of view", "its field of view is {}", "smaller", "larger", **_MM),
-    _one("body_mm", "size of the body", "the body is {}", "smaller", "larger", **_MM),
-    _one("step_mm", "distance of slices", "its slices lie {}", "closer together", "farther apart", digits=2, **_MM),
-    _one("thickness_mm", "thickness of slices", "its slices are {}", "thinner", "thicker", digits=2, **_MM),
+    Number("field_mm", "field of view", "its field of view is {}", "smaller", "larger", **_MM),
+    Number("body_mm", "size of the body", "the body is {}", "smaller", "larger", **_MM),
+    Number("step_mm", "distance of slices", "its slices lie {}", "closer together", "farther apart", digits=2, **_MM),
+    Number("thickness_mm", "thickness of slices", "its slices are {}", "thinner", "thicker", digits=2, **_MM),
 )
 ANSWERED = (
-    _one("liver", "share of slices with liver", "{} of its slices show liver", "fewer", "more", **_SLICES),
-    _one("unsure", "share of abstentions", "{} of its slices get no class", "fewer", "more", **_SLICES),
-    _one(
-        "suspect",
-        "mean lesion probability",
-        "its mean lesion probability is {}",
-        "lower",
-        "higher",
-        digits=3,
-        scale=_ROOT,
-        step=0.01,
-        **_PROBABILITY,
-    ),
-    _one(
-        "surest",
-        "mean of the highest probabilities",
-        "the network is {} of it",
-        "less sure",
-        "surer",
-        digits=3,
-        step=0.005,
-        **_PROBABILITY,
-    ),
+    Number("liver", "share of slices with liver", "{} of its slices show liver", "fewer", "more", **_SLICES),
+    Number("unsure", "share of abstentions", "{} of its slices get no class", "fewer", "more", **_SLICES),
+    Number(*("suspect", "mean lesion probability", "its mean lesion probability is {}", "lower", "higher"), **_MEAN),
+    Number(*("surest", "mean of the highest probabilities", "the network is {} of it", "less sure", "surer"), **_SURE),
 )
 NUMBERS = (*AS_SEEN, *IN_HU, *BY_HEADER, *ANSWERED)
 """All of them, in reading order."""

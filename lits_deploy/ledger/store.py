@@ -333,15 +333,8 @@ class Ledger(LedgerFile):
         self.rank()
         return dict(self._db.execute(f"SELECT label, count(*) {schema.ONCE} AND label IS NOT NULL GROUP BY label"))
 
-    def abstained(self) -> int:
-        """Slices without a class because the network was unsure, of files that are done."""
-        return self._slices(ABSTAINED)
-
-    def excluded(self) -> int:
-        """Slices that an input gate or their header kept from the network, of files that are done."""
-        return self._slices(EXCLUDED)
-
-    def _slices(self, status: int) -> int:
+    def slices(self, status: int) -> int:
+        """Slices of a status (ABSTAINED, EXCLUDED), of files that are done."""
         self.rank()
         query = f"SELECT count(*) {schema.ONCE} AND slice.status = ?"
         return int(self._db.execute(query, (status,)).fetchone()[0])

@@ -8,7 +8,6 @@ import os
 from lits_deploy.errors import SliceError
 from lits_deploy.ledger import Ledger
 from lits_deploy.ledger.altered import DoubtfulFile
-from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.naming import Naming
 from lits_deploy.pipeline.stop import Stop
 from lits_deploy.scans.archive import close_last, last_opened
@@ -17,11 +16,6 @@ from lits_deploy.scans.listing import Listing
 
 _LOT = 1000  # files noted in the ledger at once
 _BLOCK = 1 << 20
-
-
-def find_altered(run: RunContext) -> None:
-    """Have a run's ledger know which of its files were altered; see `note_altered`."""
-    note_altered(run.ledger, run.listing, run.naming, run.stop)
 
 
 def note_altered(ledger: Ledger, listing: Listing, naming: Naming, stop: Stop) -> None:

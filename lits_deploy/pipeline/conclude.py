@@ -9,6 +9,7 @@ from typing import Any
 
 from lits_deploy import exits
 from lits_deploy.events.emit import RUN, emit, phase
+from lits_deploy.ledger import ABSTAINED, EXCLUDED
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import Intake
@@ -122,8 +123,8 @@ def _summary(
         acknowledged=acknowledged,
         slices=ledger.answered(),
         copies=ledger.copies(),
-        abstained=ledger.abstained(),
-        excluded=ledger.excluded(),
+        abstained=ledger.slices(ABSTAINED),
+        excluded=ledger.slices(EXCLUDED),
         now=spent.slices,
         missing=counts.pending,
         added=intake.added,

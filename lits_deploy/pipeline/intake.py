@@ -6,7 +6,7 @@ files on, in one transaction (`Ledger.adopt`). For networks of several channels 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from lits_deploy.decode.job import DecodeJob
 from lits_deploy.ledger import NAMES
 from lits_deploy.pipeline import defaults
-from lits_deploy.pipeline.altered import find_altered
+from lits_deploy.pipeline.altered import note_altered
 from lits_deploy.pipeline.context import RunContext
 from lits_deploy.pipeline.neighbours import Neighbours
 from lits_deploy.pipeline.removed import check_removed, note_seen
@@ -48,12 +48,10 @@ def discover(run: RunContext) -> None:
         raise no_scans(listing)
 
 
-def take_on(
-    run: RunContext, identity: dict[str, Any], *, compare: Callable[[RunContext], None] = find_altered
-) -> Intake:
+def take_on(run: RunContext, identity: dict[str, Any], *, read: bool = True) -> Intake:
     """Make the staged files those of the run with this identity.
 
-    compare: has the ledger know which of its doubtful files have changed (`ledger.altered`).
+    read: files of which only the ctime has moved are compared by their bytes; else they count as altered.
     Raises OutputError where the folder holds another run, or results would leave because their scans seem to be gone;
     LedgerError for a damaged ledger; KeyboardInterrupt when asked to stop.
     """
@@ -62,7 +60,10 @@ def take_on(
     resumed = run.output.check(identity, base, names.mark)
     if only is None and not run.options.allow_removed:
         check_removed(ledger, listing)
-    compare(run)
+    if read:
+        note_altered(ledger, listing, run.naming, run.stop)
+    else:
+        ledger.altered.put(file.path for file in ledger.altered.doubtful())
     added, before = ledger.new(), ledger.counts().all
     ledger.note(NAMES, names.mark)  # before the identity, or a run that is killed between them is taken for another
     counts = ledger.adopt(

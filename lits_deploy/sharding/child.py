@@ -52,11 +52,6 @@ class Child:
         self._line = self._said = b""
         self.send({**start, "import_path": import_path(), "parent": os.getpid()})
 
-    @property
-    def pid(self) -> int:
-        """Its number."""
-        return self._process.pid
-
     def send(self, message: Mapping[str, Any]) -> None:
         """One message; lost if the process is dead, which its pipe will tell."""
         with suppress(BrokenPipeError):

@@ -6,28 +6,17 @@ Where a cut falls depends on the series before it and on nothing else: not on ho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol, TypeVar
+
+from lits_deploy.sharding.rows import PlannedRow
 
 
-class Sized(Protocol):
-    """A file of a series."""
-
-    @property
-    def slices(self) -> int:
-        """How many slices are in it, as far as is known."""
-        ...
-
-
-Row = TypeVar("Row", bound=Sized)
-
-
-def cut(series: Iterable[Sequence[Row]], most: int) -> Iterator[list[Row]]:
+def cut(series: Iterable[Sequence[PlannedRow]], most: int) -> Iterator[list[PlannedRow]]:
     """The files of each shard, in the order in which they come.
 
     A shard is filled while a further whole series fits into `most` slices; a longer series is a shard of its own. A
     file without slices counts as one: it takes work, too.
     """
-    shard: list[Row] = []
+    shard: list[PlannedRow] = []
     weight = 0
     for one in series:
         more = sum(max(1, row.slices) for row in one)

@@ -25,7 +25,7 @@ from lits_deploy.ledger import RAN
 from lits_deploy.ledger.absorb import LedgerDamage, Taken
 from lits_deploy.pipeline.about import ran_elsewhere
 from lits_deploy.pipeline.conclude import conclude
-from lits_deploy.pipeline.context import RunContext, RunHooks
+from lits_deploy.pipeline.context import RunHooks
 from lits_deploy.pipeline.identity import note_run, provenance_of
 from lits_deploy.pipeline.ignored import Ignored
 from lits_deploy.pipeline.intake import discover, take_on
@@ -37,7 +37,7 @@ from lits_deploy.sharding.job_folder import JobFolder
 from lits_deploy.sharding.merge_run import MergeRun, merge_json, opened, warnings_of
 from lits_deploy.sharding.merged_pictures import page_of_shards
 from lits_deploy.sharding.plan_listing import PlannedListing
-from lits_deploy.sharding.published import PublishedShard, agree, damaged, let_go, manifest_of, read_all
+from lits_deploy.sharding.published import PublishedShard, agree, damaged, manifest_of, read_all
 from lits_deploy.sharding.shard import check_bundle, settled
 
 
@@ -127,7 +127,7 @@ def merge(
         phase("discover")
         discover(run)
         session.discovered = monotonic()
-        intake = take_on(run, agreement.identity, compare=_take_as_altered)
+        intake = take_on(run, agreement.identity, read=False)  # shards were answered after a ctime moved
         ignored = Ignored.of(run.ledger, options)
         provenance = provenance_of(run, agreement.mixed)
         wanted = _wanted(run, shards)
@@ -172,12 +172,6 @@ def merge(
     )
 
 
-def _take_as_altered(run: RunContext) -> None:
-    """Files of which only the ctime has moved: their shards were answered after that, so nothing is read here."""
-    altered = run.ledger.altered
-    altered.put(file.path for file in altered.doubtful())
-
-
 def _wanted(run: MergeRun, shards: Mapping[int, PublishedShard]) -> list[PublishedShard]:
     """The shards that have answers for files to do; all where answers depend on other files, which may have changed."""
     wanted = {*shards} if run.contract.channels > 1 else run.ledger.absorb.to_do().keys()
@@ -195,7 +189,8 @@ def _absorbed(run: MergeRun, job: JobFolder, shards: Sequence[PublishedShard]) -
             taken = run.ledger.absorb.take(one.path, neighbours=run.contract.channels > 1)
         except LedgerDamage as error:
             raise damaged(job, one.entry, str(error)) from error
-        let_go(job, one)
+        if job.here(one.entry) is None:  # a copy that was fetched
+            one.path.unlink(missing_ok=True)
         files, failed, slices = files + taken.files, failed + taken.failed, slices + taken.slices
         if run.hooks.on_progress is not None:
             done = before.ok + before.failed + files

@@ -172,12 +172,6 @@ def at_hand(job: JobFolder, entry: ShardEntry, folder: Path) -> Path:
     return path
 
 
-def let_go(job: JobFolder, published: PublishedShard) -> None:
-    """Its answers are taken: a copy of its ledger that was fetched is not needed any more."""
-    if job.here(published.entry) is None:
-        published.path.unlink(missing_ok=True)
-
-
 def manifest_of(published: PublishedShard, record: JobRecord, where: str) -> Bundle:
     """The job's bundle, of which the manifest alone is known. Raises OutputError, BundleError for a damaged ledger."""
     try:

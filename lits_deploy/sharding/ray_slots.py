@@ -7,46 +7,33 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from lits_deploy.pipeline.options import ClassifyOptions
+from lits_deploy.sharding.targets import Room
 
 _MOST_CPUS = 8
 """CPUs that are set aside for the decoders of a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slot:
-    """Room for one worker. node: its id; machine: its name for people, which tells nodes of one host apart.
+class Slot(Room):
+    """Room on a node. node: its id; machine: its name for people, which tells nodes of one host apart.
 
-    cpus, gpus: that Ray sets aside. threads: of the network on a CPU; workers: decode processes, None for the default.
-    gpu: its model, as Ray names it.
+    cpus, gpus: that Ray sets aside. gpu: its model, as Ray names it.
     """
 
     node: str
     machine: str
-    device: str
     number: int
     cpus: int
     gpus: int = 0
-    threads: int = 0
-    workers: int | None = None
     gpu: str | None = None
 
     @property
     def name(self) -> str:
         """Of the worker."""
         return f"{self.machine} {self.device.partition(':')[0]}:{self.number}"
-
-    def options(self, options: ClassifyOptions) -> ClassifyOptions:
-        """The options of the worker there; threads and decode processes that the user asked for stay."""
-        return replace(
-            options,
-            device=self.device,
-            threads=options.threads or self.threads,
-            workers=options.workers or self.workers,
-        )
 
 
 def slots_of(nodes: Iterable[Mapping[str, Any]], cpu_workers: int = 0) -> list[Slot]:
@@ -71,37 +58,18 @@ def _on_gpus(node: Mapping[str, Any]) -> list[Slot]:
     share = min(_MOST_CPUS, _count(node, "CPU") // gpus) if gpus else 0
     workers = max(1, share - 1) if 0 < share <= 4 else None
     # Ray shows each worker its own GPU, and that one alone.
-    return [
-        Slot(
-            node=node["NodeID"],
-            machine=_machine(node),
-            device="cuda:0",
-            number=number,
-            cpus=share,
-            gpus=1,
-            workers=workers,
-            gpu=_model(node),
-        )
-        for number in range(gpus)
-    ]
+    return _on(node, gpus, device="cuda:0", cpus=share, gpus=1, workers=workers, gpu=_model(node))
 
 
 def _on_cpus(node: Mapping[str, Any], workers: int) -> list[Slot]:
     count = min(workers, _count(node, "CPU"))  # none on a node that has no CPU to give, as many heads have not
     share = _count(node, "CPU") // count if count else 0
     decoders = max(1, min(4, share - 1)) if count > 1 else None
-    return [
-        Slot(
-            node=node["NodeID"],
-            machine=_machine(node),
-            device="cpu",
-            number=number,
-            cpus=share,
-            threads=share,
-            workers=decoders,
-        )
-        for number in range(count)
-    ]
+    return _on(node, count, device="cpu", cpus=share, threads=share, workers=decoders)
+
+
+def _on(node: Mapping[str, Any], count: int, **each: Any) -> list[Slot]:
+    return [Slot(node=node["NodeID"], machine=_machine(node), number=number, **each) for number in range(count)]
 
 
 def _count(node: Mapping[str, Any], kind: str) -> int:

@@ -66,21 +66,11 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpreadSummary:
-    """How it ended. merged: OUT as it is now; failed: why, by number of the shard; left: shards that were not reached.
-
-    slices: answered now, in `seconds` of all workers together; workers: how many there were. notes: what the user
-    should know.
-    """
+class SpreadSummary(Outcome):
+    """How it ended. merged: OUT as it is now; notes: what the user should know, of plan and merge, too."""
 
     merged: MergeSummary
     plan: PlanSummary
-    failed: dict[int, str]
-    left: tuple[int, ...]
-    slices: int
-    seconds: float
-    workers: int
-    notes: tuple[str, ...]
 
 
 def spread_run(
@@ -152,16 +142,9 @@ class _SpreadWork:
             hooks=RunHooks(on_progress=on_merge),
             say=lambda line: notes.update({line: None}),
         )
-        return SpreadSummary(
-            merged=merged,
-            plan=plan,
-            failed=last.failed,
-            left=last.left,
-            slices=sum(one.slices for one in outcomes),
-            seconds=sum(one.seconds for one in outcomes),
-            workers=max(one.workers for one in outcomes),
-            notes=tuple(notes),
-        )
+        whole: dict[str, Any] = {name: sum(getattr(one, name) for one in outcomes) for name in ("slices", "seconds")}
+        whole |= {"workers": max(one.workers for one in outcomes), "notes": tuple(notes)}
+        return SpreadSummary(**{**vars(last), **whole}, merged=merged, plan=plan)
 
     def _plan(self, on_plan: Callable[[str, int], None]) -> PlanSummary:
         spread, options = self._spread, self._spread.options

@@ -31,12 +31,11 @@ _TOPOLOGY = Path("/sys/devices/system/cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Target:
-    """Where one worker computes. name: of the worker; device: as `--device` takes it; cores: of its own, empty: all."""
+class Room:
+    """For one worker. device: as `--device` takes it; threads: of the network on a CPU; workers: decode processes, None
+    for the default."""
 
-    name: str
     device: str
-    cores: tuple[int, ...] = ()
     threads: int = 0
     workers: int | None = None
 
@@ -49,6 +48,14 @@ class Target:
             workers=options.workers or self.workers,
             tune=False,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target(Room):
+    """Where a worker of this machine computes. name: of the worker; cores: of its own, empty: all."""
+
+    name: str
+    cores: tuple[int, ...] = ()
 
 
 def targets(text: str, *, runtime: str = "auto") -> list[Target]:

@@ -9,9 +9,9 @@ Credentials are found as the AWS libraries find them (environment, profile, role
 from __future__ import annotations
 
 from lits_deploy.storage.base import FolderEntry, Stat, Store
-from lits_deploy.storage.location import SCHEME, PathOrUrl, is_remote, location_of, path_or_url
+from lits_deploy.storage.location import SCHEME, PathOrUrl, location_of, path_or_url
 
-__all__ = ["SCHEME", "FolderEntry", "PathOrUrl", "Stat", "Store", "is_remote", "location_of", "path_or_url", "store_at"]
+__all__ = ["SCHEME", "FolderEntry", "PathOrUrl", "Stat", "Store", "location_of", "path_or_url", "store_at"]
 
 
 def store_at(location: str, endpoint: str | None = None) -> Store:

@@ -63,8 +63,3 @@ def path_or_url(text: str) -> PathOrUrl:
     """What a user's text names. Raises as `location_of`."""
     where = location_of(text)
     return where.path if where.path is not None else str(where)
-
-
-def is_remote(text: str) -> bool:
-    """Whether a text names objects rather than files of this machine. Raises as `location_of`."""
-    return location_of(text).path is None

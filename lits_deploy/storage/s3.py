@@ -50,7 +50,6 @@ class S3Store(Store):
         self._reached = False
 
     def read(self, name: str) -> bytes:
-        """See Store."""
         with self.reader(name) as source:
             return source.readall()
 
@@ -64,18 +63,15 @@ class S3Store(Store):
         return ObjectReader(self._asked("cannot be read", lambda: self._reads.open_input_file(path)), self._asked)
 
     def write(self, name: str, data: bytes) -> None:
-        """See Store."""
         self._upload(name, data)
 
     def put(self, name: str, path: Path) -> None:
-        """See Store."""
         with path.open("rb") as source:
             empty = not os.fstat(source.fileno()).st_size
             data = b"" if empty else mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ)
         self._upload(name, data)  # the map ends with its last user, who may be the thread that Ctrl-C leaves at work
 
     def get(self, name: str, path: Path) -> None:
-        """See Store."""
         with self.reader(name) as source, new_file(path) as target:
             at = 0
             while at < source.size:
@@ -84,13 +80,11 @@ class S3Store(Store):
                 at += len(block)
 
     def remove(self, name: str) -> None:
-        """See Store."""
         path = self._key(name)
         with suppress(FileNotFoundError):
             self._asked("cannot be written", lambda: self._s3.delete_file(path), attempts=2)
 
     def stat(self, name: str) -> Stat | None:
-        """See Store."""
         try:
             with self.reader(name) as source:
                 return Stat(source.size, source.etag, source.version)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from lits_deploy import private
 from lits_deploy.errors import OutputError, UserError
-from lits_deploy.locks import take_lock
+from lits_deploy.locks import folder_held
 from lits_deploy.pipeline.options import ClassifyOptions
 
 LOCK = ".lits-deploy.watch.lock"
@@ -28,27 +25,7 @@ def check_folders(inbox: Path, out: Path, options: ClassifyOptions, quiet_s: flo
             raise OutputError(f"{folder} lies in the inbox and would be taken for a study.", fix="--out elsewhere")
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Refuse a second watch on an output folder; between runs, other commands may use the folder.
-
-    A folder that had to be made and holds nothing else in the end is taken away again.
-    """
-    made = not folder.exists()
-    try:
-        private.make_folder(folder)
-        descriptor = take_lock(folder / LOCK)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
-    if descriptor is None:
-        raise OutputError(f"Another watch writes to {folder}.", fix="end it, or --out elsewhere")
-    try:
-        yield
-        made = False
-    finally:
-        if made:
-            with suppress(OSError):
-                if [path.name for path in folder.iterdir()] == [LOCK]:
-                    (folder / LOCK).unlink()
-                    folder.rmdir()
-        os.close(descriptor)
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Refuse a second watch on an output folder; between runs, other commands may use the folder."""
+    busy = OutputError(f"Another watch writes to {folder}.", fix="end it, or --out elsewhere")
+    return folder_held(folder, LOCK, busy)

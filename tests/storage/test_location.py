@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from lits_deploy.errors import UserError
-from lits_deploy.storage import is_remote, location_of
+from lits_deploy.storage import location_of
 
 
 def test_paths_and_file_urls_are_of_this_machine() -> None:
     assert location_of("scans/a").path == Path("scans/a")
     assert location_of("file:///data/my%20scans").path == Path("/data/my scans")
     assert location_of("a:b/c").path == Path("a:b/c")
-    assert not is_remote("/data")
+    assert location_of("/data").path == Path("/data")
 
 
 def test_buckets_and_keys() -> None:

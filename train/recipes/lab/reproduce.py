@@ -8,19 +8,16 @@ Interrupted at any moment, the same call goes on: finished runs are not repeated
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lits_deploy import __version__
 from lits_deploy.errors import OutputError, UserError
 from lits_deploy.files import write_json, write_printable, write_text
-from lits_deploy.locks import open_lock
+from lits_deploy.locks import folder_held
 from train.recipes.lab.bench import Bench, BenchSettings
 from train.recipes.lab.dataset import DataSet
 from train.recipes.lab.page import read_result, readme, write_page
@@ -42,7 +39,8 @@ def reproduce(
     """
     out = settings.out
     _open(out)
-    with _alone(out):
+    busy = OutputError(f"Another `lits-deploy reproduce` is at work in {out}.", fix="wait for it")
+    with folder_held(out, LOCK, busy):  # two would train one run into one folder
         source = DataSet(data, out / "data")
         for recipe in recipes:
             _refuse_other(recipe, source, settings)
@@ -101,20 +99,3 @@ def _refuse_other(recipe: Recipe, source: DataSet, settings: BenchSettings) -> N
         raise OutputError(f"{where} holds the result on other data.", fix="give another --out, or remove it")
     if recipe.trains and before["scale"] != settings.scale.name:
         raise OutputError(f"{where} holds the result of --scale {before['scale']}.", fix="give another --out")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Two processes would train one run into one folder; the lock ends with its process, however that ends."""
-    try:
-        handle = open_lock(out / LOCK)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written ({error.strerror}).", fix="--out elsewhere") from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"Another `lits-deploy reproduce` is at work in {out}.", fix="wait for it") from error
-        yield
-    finally:
-        os.close(handle)
