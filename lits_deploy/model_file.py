@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
-from types import TracebackType
 
 from lits_deploy.errors import BundleError
 from lits_deploy.files import regular_blocks
@@ -81,5 +80,5 @@ class ModelFile:
     def __enter__(self) -> ModelFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

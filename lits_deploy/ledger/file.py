@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import quote
 
 from lits_deploy import private
@@ -115,9 +114,7 @@ class LedgerFile:
             raise self._damaged(found)
         self._checked = True
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Close. What SQLite says of a damaged file becomes a LedgerError."""
         damaged = check.is_damage(self._db, error)
         if damaged or isinstance(error, LedgerError):

@@ -15,7 +15,6 @@ import os
 import shutil
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from lits_deploy import private
@@ -100,12 +99,10 @@ class OutputFolder:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *ended: Any) -> None:
         self._private.close()
         try:
-            self.ledger.__exit__(kind, error, trace)
+            self.ledger.__exit__(*ended)
         finally:
             self._leave()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import selectors
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 from lits_deploy.decode.wakeup import Wakeup
@@ -36,9 +35,7 @@ class Devices:
             self.again(name)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for child in self._children.values():
             child.close(kill=kind is not None or self._stopping)
         self._wakeup.close()

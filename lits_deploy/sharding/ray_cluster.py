@@ -10,7 +10,6 @@ import importlib.util
 import re
 import selectors
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any
 
 from lits_deploy.decode.wakeup import Wakeup
@@ -76,9 +75,7 @@ class RayCluster:
         self._driver = Child(self._setup, self._command or command("lits_deploy.sharding.ray_driver"))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._driver is not None:
             self._driver.close(kill=False, leave_s=END_S)
         self._wakeup.close()

@@ -17,7 +17,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
-from types import TracebackType
 from typing import Any, NamedTuple
 
 from lits_deploy.errors import OutputError
@@ -69,9 +68,7 @@ class Staging:
     def __enter__(self) -> Staging:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._db.close()
         if isinstance(error, sqlite3.OperationalError) and ("full" in str(error) or "I/O" in str(error)):
             raise OutputError(
