@@ -44,14 +44,7 @@ def _all(records: Records, key: str) -> Iterator[Any]:
 
 def _speeds(records: Records) -> Lines:
     head = (
-        "network",
-        "batch",
-        "runtime",
-        "precision",
-        "p50 ms",
-        "slices/s",
-        "× eager FP32",
-        "max |Δp|",
+        *("network", "batch", "runtime", "precision", "p50 ms", "slices/s", "× eager FP32", "max |Δp|"),
         "labels equal",
     )
     lines: Lines = [head]

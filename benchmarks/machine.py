@@ -16,15 +16,8 @@ from lits_deploy.machine import cores, proc_value, processor
 from lits_deploy.revision import git_revision
 
 LIBRARIES = (
-    "numpy",
-    "pillow",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "tensorrt",
-    "tensorrt-rtx-cu13-bindings",
-    "cuda-bindings",
-    "torch",
+    *("numpy", "pillow", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx-cu13-bindings"),
+    *("cuda-bindings", "torch"),
 )
 
 IDLE_LOAD = 0.3

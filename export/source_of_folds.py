@@ -52,12 +52,7 @@ def from_folds(run: Path, taken: Networks, data: Path | None = None) -> Original
         data=at,
         training={**original.training, "run": "/".join(filter(None, (run.resolve().name, folder))), "folds": known},
         folded=Folded(
-            run=run,
-            taken=taken,
-            folds=answers.folds,
-            fold=fold,
-            layout=dealt(record, at, fold),
-            answers=answers,
+            run=run, taken=taken, folds=answers.folds, fold=fold, layout=dealt(record, at, fold), answers=answers
         ),
         out_of_fold=of_folds(answers) if answers.task == "classify" else None,
     )

@@ -39,23 +39,8 @@ SCHEMA = 4
 
 PROVENANCE = ("run_id", "bundle", "model", "artifact", "precision", "runtime", "contract")
 COLUMNS = (
-    "path",
-    "index",
-    "status",
-    "reason",
-    "label",
-    "class_name",
-    "p0",
-    "p1",
-    "p2",
-    "window",
-    "sha256",
-    "study",
-    "series",
-    "part",
-    "slice",
-    "z_mm",
-    "copy_of",
+    *("path", "index", "status", "reason", "label", "class_name", "p0", "p1", "p2", "window", "sha256"),
+    *("study", "series", "part", "slice", "z_mm", "copy_of"),
     *PROVENANCE,
 )
 SLICES = ResultTable(
@@ -77,20 +62,8 @@ STUDIES = ResultTable(
 VOLUMES = ResultTable(
     name="volumes",
     columns=(
-        "study",
-        "series",
-        "part",
-        "kind",
-        "orientation",
-        "slices",
-        "segmented",
-        "row_mm",
-        "column_mm",
-        "slice_mm",
-        "liver_ml",
-        "tumour_ml",
-        "reason",
-        "identifiers",
+        *("study", "series", "part", "kind", "orientation", "slices", "segmented", "row_mm", "column_mm", "slice_mm"),
+        *("liver_ml", "tumour_ml", "reason", "identifiers"),
         *PROVENANCE,
     ),
     integers={"slices": 32, "segmented": 32},

@@ -202,11 +202,7 @@ def export(
             phase(name)
             bar.reset(task, description=name, total=total)
 
-        observer = ExportProgress(
-            say=console.print,
-            phase=begin,
-            progress=lambda n: bar.update(task, advance=n),
-        )
+        observer = ExportProgress(say=console.print, phase=begin, progress=lambda n: bar.update(task, advance=n))
         bundle = export_run(
             original, target, overwrite=overwrite, slices=slices, wanted=wanted, operating_point=rule, observer=observer
         )

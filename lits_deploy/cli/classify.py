@@ -65,14 +65,7 @@ def classify(
         with progress_bar() as bar, stop_on_signals() as stop:
             show = run_options.progress_shown(bar, "classify", stop)
             summary: RunSummary = inspect.unwrap(classify_folder)(  # its errors name options
-                opened,
-                roots,
-                folder,
-                options=options,
-                report=report,
-                segmenter=unet,
-                on_progress=show,
-                stop=stop,
+                opened, roots, folder, options=options, report=report, segmenter=unet, on_progress=show, stop=stop
             )
         for warning in summary.warnings:
             warn(warning)

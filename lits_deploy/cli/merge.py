@@ -23,18 +23,8 @@ _SHOWN = 10
 @patients.guarded
 @run_options.with_run(
     *("runtime", "device", "precision", "artifact", "batch_size", "workers", "threads", "tune", "engine_cache"),
-    *(
-        "recursive",
-        "follow_links",
-        "retry_failed",
-        "abstain",
-        "operating_point",
-        "identify",
-        "pseudonymous",
-        "any_body_part",
-        "trust",
-    ),
-    *("time_limit_s", "memory_limit_mib"),
+    *("recursive", "follow_links", "retry_failed", "abstain", "operating_point", "identify", "pseudonymous"),
+    *("any_body_part", "trust", "time_limit_s", "memory_limit_mib"),
     salt_file=typer.Option(
         None,
         help="The salt that JOB was planned with. [default: $LITS_DEPLOY_SALT_FILE, or the text in $LITS_DEPLOY_SALT]",

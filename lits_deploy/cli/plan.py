@@ -67,12 +67,7 @@ def plan(
     asked = PlanRequest(bundle=opened, listing=listing, roots=roots, options=options, shard_slices=shard_slices)
     made = make_salt_file(options, job)
     with bar("plan", "files") as show, stop_on_signals() as stop:
-        summary = plan_scans(
-            asked,
-            job,
-            on_progress=lambda _, files: show(files),
-            stop=stop,
-        )
+        summary = plan_scans(asked, job, on_progress=lambda _, files: show(files), stop=stop)
     for warning in summary.warnings:
         warn(warning)
     if as_json:

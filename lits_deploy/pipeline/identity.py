@@ -55,11 +55,7 @@ def note_run(run: RunContext, provenance: dict[str, str], ran: dict[str, Any], *
             **({"pair": True} if run.artifact.fusion else {}),
         },
         ABOUT: about(
-            run.bundle,
-            run.artifact,
-            run.info,
-            abstain_below=abstain_below,
-            operating_point=run.options.operating_point,
+            run.bundle, run.artifact, run.info, abstain_below=abstain_below, operating_point=run.options.operating_point
         ),
         RAN: ran,
     }

@@ -23,16 +23,7 @@ from lits_deploy.results import SCHEMA as TABLES_SCHEMA
 from lits_deploy.run_json import SCHEMA
 from lits_deploy.runtime import RuntimeInfo
 
-_LIBRARIES = (
-    "numpy",
-    "pillow",
-    "pydicom",
-    "python-gdcm",
-    "pylibjpeg",
-    "pylibjpeg-openjpeg",
-    "nibabel",
-    "pyarrow",
-)
+_LIBRARIES = ("numpy", "pillow", "pydicom", "python-gdcm", "pylibjpeg", "pylibjpeg-openjpeg", "nibabel", "pyarrow")
 
 
 @dataclass

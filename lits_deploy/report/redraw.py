@@ -37,11 +37,6 @@ def redraw(
         run = json.loads(noted)
         kinds = tuple(dict.fromkeys([*formats, *output.tables_there()])) or ("csv",)
         tables = write_tables(
-            out,
-            kinds,
-            output.ledger,
-            classes=run["classes"],
-            provenance=run["provenance"],
-            pair=run.get("pair", False),
+            out, kinds, output.ledger, classes=run["classes"], provenance=run["provenance"], pair=run.get("pair", False)
         )
         return (*tables, write_page(output.ledger, out / REPORT))

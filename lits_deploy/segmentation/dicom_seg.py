@@ -26,13 +26,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 _NEEDED = (
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "Rows",
-    "Columns",
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+    *("Rows", "Columns"),
 )
 _MAY_BE_EMPTY = ("PatientName", "PatientID", "StudyID", "AccessionNumber")
 _UID_SPACE = uuid.UUID("0b7c8f5e-5d0c-5c0a-8a53-2f1e6a9f4d10")

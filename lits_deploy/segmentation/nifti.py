@@ -19,20 +19,8 @@ from lits_deploy.scans.nifti import volume_of
 from lits_deploy.segmentation.grid import VolumeGrid, to_ras
 
 _GEOMETRY = (
-    "dim",
-    "pixdim",
-    "xyzt_units",
-    "qform_code",
-    "sform_code",
-    "quatern_b",
-    "quatern_c",
-    "quatern_d",
-    "qoffset_x",
-    "qoffset_y",
-    "qoffset_z",
-    "srow_x",
-    "srow_y",
-    "srow_z",
+    *("dim", "pixdim", "xyzt_units", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
 )
 _LABELS = 1002  # NIFTI_INTENT_LABEL
 

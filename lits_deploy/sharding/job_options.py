@@ -27,18 +27,8 @@ from lits_deploy.sharding.record import JobRecord
 SALT_FILE_VARIABLE, SALT_VARIABLE = "LITS_DEPLOY_SALT_FILE", "LITS_DEPLOY_SALT"
 
 FIXED = (
-    "runtime",
-    "artifact",
-    "precision",
-    "recursive",
-    "abstain",
-    "operating_point",
-    "identify",
-    "pseudonymous",
-    "follow_links",
-    "time_limit_s",
-    "memory_limit_mib",
-    "reading",
+    *("runtime", "artifact", "precision", "recursive", "abstain", "operating_point", "identify", "pseudonymous"),
+    *("follow_links", "time_limit_s", "memory_limit_mib", "reading"),
 )
 """Fields of `ClassifyOptions` that a job fixes; a runtime of `auto` is left to whoever does a shard."""
 

@@ -179,13 +179,7 @@ def _planned(
             added = [replace(entry, plan=name) for entry in added]
             for number in again:
                 there[number] = replace(there[number], plan=name)
-    return replace(
-        new,
-        id=before.id,
-        generation=generation,
-        shard_slices=most,
-        shards=(*there, *added),
-    )
+    return replace(new, id=before.id, generation=generation, shard_slices=most, shards=(*there, *added))
 
 
 def _list(staging: Staging, listing: Listing, stop: Stop, on_progress: Say) -> None:

@@ -103,11 +103,7 @@ class Worker:
         assert asked.ledger is not None
         rows, target = Path(asked.rows), Path(asked.ledger)
         return answer(
-            self._record,
-            ShardEntry(**asked.entry),
-            lambda: _rows(rows),
-            lambda ledger: _copy(ledger, target),
-            work,
+            self._record, ShardEntry(**asked.entry), lambda: _rows(rows), lambda ledger: _copy(ledger, target), work
         )
 
 

@@ -142,10 +142,7 @@ def _measured(metrics: dict[str, Any], artifacts: tuple[Artifact, ...], training
     whose = "this file, " if procedure else ""
     fitted = any(a.calibration.get("fitted") for a in artifacts)
     held_out = ", not trained on" + (", but used to set its thresholds" if fitted else "")
-    for split, note in (
-        ("test", ""),
-        ("validate", held_out if procedure else ", which chose the weights"),
-    ):
+    for split, note in (("test", ""), ("validate", held_out if procedure else ", which chose the weights")):
         found = {a.name: figures for a in artifacts if (figures := figures_of(metrics, a.name, split))}
         if not found and split == "validate" and taught_by_all(training):
             lines.append(f"{whose}on patients of train and validate: none, all of them taught it")
