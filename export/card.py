@@ -89,7 +89,10 @@ def _gates(artifacts: tuple[Artifact, ...], calibration_set: dict[str, Any], lef
     for name, gate, where in gated:
         for target, figures in gate["runtimes"].items():
             verdict = "passed" if figures["passed"] and gate["passed"] else f"**failed**, {where}"
-            changes = " | ".join(_change(figures, key) for key in ("accuracy", "balanced_accuracy", "lesion_auroc"))
+            changes = " | ".join(
+                f"{number(figures['original'].get(key))} → {number(figures['artifact'].get(key))}"
+                for key in ("accuracy", "balanced_accuracy", "lesion_auroc")
+            )
             rows.append(
                 f"| {name} | {target}, {gate['origin']} | {figures['slices']} | {figures['flipped']} | "
                 f"{figures['lesions_lost']} / {figures['lesions_found']} of {figures['lesion_slices']} | {changes} "
@@ -183,11 +186,6 @@ def _flips(flips: Flips) -> list[str]:
         f"Each slice is answered together with its mirror images (test-time flips: {flips}), at {views(flips)} "
         "passes of the network."
     ]
-
-
-def _change(figures: dict[str, Any], key: str) -> str:
-    """How a figure changed from the original to the artifact: `0.850 → 0.849`."""
-    return f"{number(figures['original'].get(key))} → {number(figures['artifact'].get(key))}"
 
 
 def delta(value: float | None) -> str:

@@ -73,7 +73,7 @@ def moved_to(artifact: Artifact, source: str, before: Logits, after: Logits) -> 
     )
     sure = theirs.max(axis=2).ravel(), softmax(after, temperature).max(axis=1)
     points = [
-        point if point["threshold"] is None else {**point, "threshold": _moved_odds(point["threshold"], *odds)}
+        {**point, "threshold": point["threshold"] and float(np.exp(moved(float(np.log(point["threshold"])), *odds)))}
         for point in artifact.operating_points
     ]
     below = None if artifact.abstain_below is None else moved(artifact.abstain_below, *sure)
@@ -87,10 +87,6 @@ def moved(threshold: float, before: npt.NDArray[Any], after: npt.NDArray[Any]) -
     inside = float(np.clip(threshold, old[0], old[-1]))
     rank = np.interp(inside, old, _ranks(len(old)))
     return float(np.interp(rank, _ranks(len(new)), new)) + threshold - inside
-
-
-def _moved_odds(threshold: float, before: npt.NDArray[Any], after: npt.NDArray[Any]) -> float:
-    return float(np.exp(moved(float(np.log(threshold)), before, after)))
 
 
 def _ranks(count: int) -> npt.NDArray[np.float64]:

@@ -85,7 +85,9 @@ def _folder(store: S3Store) -> Path:
         write_bytes(temporary / MANIFEST_HASH, recorded)
         for name, most in _files(manifest).items():
             try:
-                _get(store, name, temporary / name, most)
+                with store.reader(name) as there:
+                    _check_size(store, name, there.size, most)
+                store.get(name, temporary / name)
             except FileNotFoundError as error:
                 raise BundleError(f"{name} is missing from {store.location}.", fix="upload the bundle again") from error
         _check(Bundle.open(temporary), store)
@@ -108,12 +110,6 @@ def _bytes(store: S3Store, name: str, most: int) -> bytes:
     with store.reader(name) as there:
         _check_size(store, name, there.size, most)
         return there.readall()
-
-
-def _get(store: S3Store, name: str, to: Path, most: int) -> None:
-    with store.reader(name) as there:
-        _check_size(store, name, there.size, most)
-    store.get(name, to)
 
 
 def _check_size(store: S3Store, name: str, size: int, most: int) -> None:

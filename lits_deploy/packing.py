@@ -40,7 +40,8 @@ def pack(folder: Path, out: Path | None = None, *, overwrite: bool = False) -> P
             + (f" And {len(problems) - 1} more." if len(problems) > 1 else ""),
             fix=f"`lits-deploy bundle inspect {folder}` lists all; take foreign files out, or copy the bundle again",
         )
-    top = _folder_name(folder.resolve().name)
+    # A name that every system can hold and `unpack` takes.
+    top = re.sub(r"[^\w.+ -]", "-", folder.resolve().name).rstrip(". ").lstrip(". -") or "bundle"
     target = Path(f"{top}.zip") if out is None else out
     if bundle.folder.resolve() in target.resolve().parents:
         raise OutputError(f"{target} would lie inside the bundle.", fix=f"--out ../{target.name}")
@@ -147,8 +148,3 @@ def replace_bundle(target: Path, folder: Path) -> None:
         old.replace(target)
         raise
     shutil.rmtree(old)
-
-
-def _folder_name(name: str) -> str:
-    """A name for the folder inside that every system can hold and `unpack` takes."""
-    return re.sub(r"[^\w.+ -]", "-", name).rstrip(". ").lstrip(". -") or "bundle"

@@ -59,7 +59,8 @@ class EpochMeter:
         if distributed.processes() == 1:
             return
         sums = torch.stack([self.loss, self.counted]).cpu()
-        parts = distributed.gathered((self.slices, sums, self.matrix.cpu(), _on_host(self._lesion)))
+        lesion = [(a.cpu(), b.cpu()) for a, b in self._lesion]
+        parts = distributed.gathered((self.slices, sums, self.matrix.cpu(), lesion))
         self.slices = sum(slices for slices, _, _, _ in parts)
         self.loss, self.counted = torch.stack([sums for _, sums, _, _ in parts]).sum(dim=0)
         self.matrix = sum((matrix for _, _, matrix, _ in parts), torch.zeros_like(self.matrix, device="cpu"))
@@ -102,10 +103,6 @@ def counts(values: Tensor, kinds: int) -> Tensor:
 def compared(values: Tensor, kinds: int) -> Tensor:
     """`counts` by comparisons, which stay on the device."""
     return (values == torch.arange(kinds, device=values.device)[:, None]).sum(dim=1)
-
-
-def _on_host(pairs: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    return [(a.cpu(), b.cpu()) for a, b in pairs]
 
 
 def quality(result: dict[str, Any]) -> float:

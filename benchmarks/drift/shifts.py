@@ -90,10 +90,6 @@ def _voxels(mm: float) -> Plant:
     return plant
 
 
-def _head_first(scan: ShiftedScan, rng: np.random.Generator) -> ShiftedScan:
-    return replace(scan, slices=scan.slices[::-1], hu=scan.hu[::-1])
-
-
 def _less_contrast(kept: float) -> Plant:
     """What lies between 40 and 155 HU comes nearer to 40: of the contrast medium a share is left."""
 
@@ -138,7 +134,7 @@ SHIFTS: dict[str, Plant] = {
     "noise of 10 HU": _noise(10.0),
     "voxels of 2.5 mm": _voxels(2.5),
     "voxels of 1.8 mm": _voxels(1.8),
-    "head first": _head_first,
+    "head first": lambda scan, rng: replace(scan, slices=scan.slices[::-1], hu=scan.hu[::-1]),
     "another phase (0.4 of the contrast)": _less_contrast(0.4),
     "another phase (0.7 of the contrast)": _less_contrast(0.7),
     "head in place of trunk": _head,

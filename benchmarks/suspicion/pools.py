@@ -32,19 +32,9 @@ def highest(count: int) -> Pool:
     return lambda odds, _: float(np.sort(probability(odds))[-count:].mean())
 
 
-def any_slice(odds: Floats, liver: Bools) -> float:
-    """−ln of the probability that no slice shows one, were slices independent."""
-    return float(np.logaddexp(0.0, odds).sum())
-
-
 def mean_log_odds(odds: Floats, liver: Bools) -> float:
     """The highest mean of log odds over three neighbours: a slice that denies it weighs more than in probabilities."""
     return suspicion(odds.tolist()) or 0.0
-
-
-def above_its_own(odds: Floats, liver: Bools) -> float:
-    """The same above the median of the series' slices with liver."""
-    return mean_log_odds(odds, liver) - (float(np.median(odds[liver])) if liver.any() else 0.0)
 
 
 POOLS: dict[str, Pool] = {
@@ -54,9 +44,12 @@ POOLS: dict[str, Pool] = {
     "mean of 9 neighbours": neighbours(9),
     "mean of the 3 highest": highest(3),
     "mean of the 9 highest": highest(9),
-    "at least one slice": any_slice,
+    # −ln of the probability that no slice shows one, were slices independent
+    "at least one slice": lambda odds, _: float(np.logaddexp(0.0, odds).sum()),
     "mean log odds of 3 neighbours": mean_log_odds,
-    "the same above its own median": above_its_own,
+    "the same above its own median": lambda odds, liver: (
+        mean_log_odds(odds, liver) - (float(np.median(odds[liver])) if liver.any() else 0.0)
+    ),
 }
 
 

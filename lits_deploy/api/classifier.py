@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lits_deploy.api.answers import SeriesAnswer, SliceAnswer
-from lits_deploy.api.open_network import OpenedBundle, pixels_of
+from lits_deploy.api.open_network import OpenedBundle
 from lits_deploy.api.parameters import parameters_named
 from lits_deploy.api.paths import AnyPath, Scans, roots_of
 from lits_deploy.api.series import SeriesRows, of_one_call
@@ -95,7 +95,7 @@ class Classifier(OpenedBundle):
         if outputs:
             together = [np.concatenate(one) for one in zip(*outputs, strict=True)]
             answers = dict(zip(looked.outputs, self._decider.answers(*together), strict=True))
-        cams = self._maps(pixels_of(looked.frames))
+        cams = self._maps({frame.index: frame.pixels for frame in looked.frames if frame.pixels is not None})
         return [
             self._of_array(frame.index, answers.get(frame.index), frame.excluded, looked.window, cams.get(frame.index))
             for frame in looked.frames

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from lits_deploy.pipeline.inference import Output, Portions
 from lits_deploy.pipeline.network import open_artifact, outputs_of, suitable
 from lits_deploy.pipeline.options import ClassifyOptions
 from lits_deploy.runtime import Runtime, RuntimeInfo
-from lits_deploy.scans import Frame, Slice
+from lits_deploy.scans import Frame
 from lits_deploy.scans.arrays import scan_of
 
 Opened = TypeVar("Opened", bound="OpenedBundle")
@@ -84,7 +83,7 @@ class OpenedBundle:
     def __enter__(self: Opened) -> Opened:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _looked_at(self, array: npt.ArrayLike) -> Looked:
@@ -104,11 +103,6 @@ class OpenedBundle:
         outputs = _by_slice(self._portions, batches(), network.lanes)
         frames.sort(key=lambda frame: frame.index)
         return Looked(scan.window, frames, dict(zip(shown, outputs, strict=True)))
-
-
-def pixels_of(frames: list[Frame]) -> dict[int, Slice]:
-    """The slices that the network was shown, by index."""
-    return {frame.index: frame.pixels for frame in frames if frame.pixels is not None}
 
 
 def _by_slice(

@@ -32,12 +32,7 @@ class Watching:
     def notices(self) -> WatchNotices:
         """What the watch is to call."""
         return WatchNotices(
-            study=self._study,
-            note=note,
-            broke=self._broke,
-            ready=self._systemd.ready,
-            idle=self._idle,
-            run=self._run,
+            study=self._study, note=note, broke=self._broke, ready=self._systemd.ready, idle=self._idle, run=self._run
         )
 
     def figures(self) -> ProgressFigures:
@@ -64,7 +59,8 @@ class Watching:
         emit(STUDY, level=logging.INFO, **fields)
 
     def _broke(self, entry: str, why: str) -> None:
-        emit("entry_broke", f"An entry broke its run: {why}", level=logging.WARNING, plain=_broke_line(entry, why))
+        plain = f"Entry {entry} broke its run: {why}"
+        emit("entry_broke", f"An entry broke its run: {why}", level=logging.WARNING, plain=plain)
 
     def _idle(self, find: Callable[[], Queue]) -> None:
         ran, self._progress = self._entries, None
@@ -93,7 +89,3 @@ class Watching:
 
 def _entries(count: int) -> str:
     return f"{count:,} entr{'y' if count == 1 else 'ies'}"
-
-
-def _broke_line(entry: str, why: str) -> str:
-    return f"Entry {entry} broke its run: {why}"

@@ -72,7 +72,7 @@ def rows(findings: Sequence[FeatureFinding]) -> list[tuple[str, ...]]:
             value(one, one.own),
             value(one, one.other),
             DASH if one.word is not None else f"{value(one, one.low)} to {value(one, one.high)}",
-            p_value(one.adjusted),
+            "< 0.0001" if one.adjusted < 0.0001 else f"{one.adjusted:.2g}",
             smallest(one),
         )
         for one in findings
@@ -89,11 +89,6 @@ def title(one: FeatureFinding) -> str:
 def value(one: FeatureFinding, number: float) -> str:
     """A value without its unit."""
     return f"{100 * number:.0f}" if one.number is None else one.number.text(number)
-
-
-def p_value(p: float) -> str:
-    """Two digits that count."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
 def smallest(one: FeatureFinding) -> str:

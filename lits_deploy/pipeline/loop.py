@@ -50,7 +50,8 @@ class Loop:
                 if isinstance(event, Ended):
                     self._ended(event)
                 elif isinstance(event, Again):
-                    self._void(event.job)
+                    self._drop(event.job)
+                    self._forget.append(event.job.file)  # what the ledger has of it goes with the next commit
                 elif event is not None:
                     network.submit(event)
                 else:
@@ -110,11 +111,6 @@ class Loop:
         if self._run.keeper is not None:
             self._run.keeper.done(job.file)
         self._files.append(FileRow(job.file, OK, None, sha256, end.window, header))
-
-    def _void(self, job: DecodeJob) -> None:
-        """What there is of a file counts no more; what the ledger has of it goes with the next commit."""
-        self._drop(job)
-        self._forget.append(job.file)
 
     def _drop(self, job: DecodeJob) -> None:
         self._slices = [row for row in self._slices if row.file != job.file]

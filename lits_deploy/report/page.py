@@ -43,7 +43,7 @@ def page(shown: ReportView) -> str:
         strip=strip,
         script=script,
         policy=_policy(style(folder), script),
-        jpeg=_data_url,
+        jpeg=lambda jpeg: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}",
         neighbours=NEIGHBOURS,
         pictured=SERIES,
         pictures_each=SLICES,
@@ -62,7 +62,3 @@ def _policy(sheet: str, script: str) -> str:
         f"default-src 'none'; img-src data:; style-src 'sha256-{digest(sheet)}'; "
         f"script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'"
     )
-
-
-def _data_url(jpeg: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"

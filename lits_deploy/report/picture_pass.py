@@ -176,7 +176,9 @@ def _looked_at(
     except LitsError as error:
         none = "The report's pictures have no contours: "
         say(Quoting(f"{none}{error}", logged=f"{none}{wording(error, '')}"))
-        return {}, Overlay(kind="none", why=_without_paths(error))
+        # No word of the error: that of a bundle or runtime may quote the folder it lies in.
+        why = f"the network that draws them could not be used ({type(error).__name__}; the command said more)"
+        return {}, Overlay(kind="none", why=why)
     return contours, overlay
 
 
@@ -195,8 +197,3 @@ def _central(pixels: Slice, channels: int) -> Slice:
     """The middle slices of uint8 [C, S, S]: what a network of fewer channels would be given of the same series."""
     first = (len(pixels) - channels) // 2
     return pixels[first : first + channels]
-
-
-def _without_paths(error: LitsError) -> str:
-    """What may stand on a page: an error of a bundle or runtime may quote the folder it lies in."""
-    return f"the network that draws them could not be used ({type(error).__name__}; the command said more)"

@@ -6,7 +6,7 @@ demographics, nor a frame of reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lits_deploy.series.facts import Geometry, SliceFacts
@@ -32,16 +32,13 @@ class Group:
 def groups(facts: Sequence[SliceFacts], members: Sequence[int]) -> list[Group]:
     """The groups of the members, which are of one series UID; each has its own in the order of `members`."""
     patients = sorted({one.patient for one in facts if one.patient})
+    nameless = [""] if not patients or not all(one.patient for one in facts) else []
     found = []
-    for patient in patients if len(patients) == 1 else [*patients, *([""] if _nameless(facts) or not patients else [])]:
+    for patient in patients if len(patients) == 1 else [*patients, *nameless]:
         # An anonymiser may have left the id out of some files: with one patient around they are theirs.
         own = [i for i in members if facts[i].patient == patient or len(patients) <= 1]
         found += _by_geometry(facts, own, patient, len(patients))
     return found
-
-
-def _nameless(facts: Iterable[SliceFacts]) -> int:
-    return sum(not one.patient for one in facts)
 
 
 def _by_geometry(facts: Sequence[SliceFacts], own: Sequence[int], patient: str, patients: int) -> list[Group]:

@@ -40,7 +40,8 @@ def parts(facts: Sequence[SliceFacts], members: Sequence[int]) -> list[Part]:
     found = [Part(members=tuple(whole))]
     for criterion in CRITERIA:
         found = [finer for part in found for finer in _by_label(facts, part, criterion, at)]
-    for by, key in (("acquisition time", _clocks(facts, whole)), ("instance number", _numbers(facts, whole))):
+    numbers = _known(facts, whole, lambda header: header.number)
+    for by, key in (("acquisition time", _clocks(facts, whole)), ("instance number", numbers)):
         found = [finer for part in found for finer in _by_echo(part, by, key, at)]
     found = [
         Part(members=part.members, label=part.label, doubtful=repeats(at[i] for i in part.members) > 0)
@@ -192,10 +193,6 @@ def _said(criterion: str, value: Value | None, number: int) -> str:
 
 def _join(*labels: str) -> str:
     return ", ".join(label for label in labels if label)
-
-
-def _numbers(facts: Sequence[SliceFacts], members: Iterable[int]) -> dict[int, float]:
-    return _known(facts, members, lambda header: header.number)
 
 
 def _clocks(facts: Sequence[SliceFacts], members: Iterable[int]) -> dict[int, float]:

@@ -52,7 +52,8 @@ class Inbox:
         if names is None:
             names = {*self._entries, *(path.name for path in self.folder.iterdir())}
         for name in names:
-            state = None if _is_passed_over(name) else state_of(self.folder / name, self._within)
+            passed_over = name.startswith(".") or name.lower().endswith(UNFINISHED)
+            state = None if passed_over else state_of(self.folder / name, self._within)
             if state is None:
                 self._entries.pop(name, None)
             elif name not in self._entries or self._entries[name].state != state:
@@ -114,7 +115,8 @@ def state_of(path: Path, within: Within = None) -> str | None:
     these count as what they are. What cannot be listed counts as it is: as something unreadable.
     """
     try:
-        status = path.lstat() if _leads_out(path, within) else path.stat()
+        out = within is not None and path.is_symlink() and not is_within(os.path.realpath(path), within)
+        status = path.stat(follow_symlinks=not out)
     except OSError:
         return None if not path.is_symlink() else EMPTY
     if not stat.S_ISDIR(status.st_mode):
@@ -133,10 +135,6 @@ def state_of(path: Path, within: Within = None) -> str | None:
         except OSError as error:
             files.append((folder[prefix:], -1, error.errno or 0, 0))
     return _digest(files)
-
-
-def _leads_out(path: Path, within: Within) -> bool:
-    return within is not None and path.is_symlink() and not is_within(os.path.realpath(path), within)
 
 
 def _file(entry: os.DirEntry[bytes], prefix: int, within: Within) -> _File:
@@ -158,7 +156,3 @@ def _digest(files: list[_File]) -> str:
     for name, size, mtime_ns, ctime_ns in sorted(files):
         digest.update(b"%d %d %d %d %s" % (len(name), size, mtime_ns, ctime_ns, name))
     return digest.hexdigest()
-
-
-def _is_passed_over(name: str) -> bool:
-    return name.startswith(".") or name.lower().endswith(UNFINISHED)

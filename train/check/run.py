@@ -56,7 +56,7 @@ def check_data(
         *check_order(root, facts, by_slice=listing.by_slice),
         *_empty_patients(facts),
         *_absent_classes(facts),
-        *_loose_lesions(root, facts),
+        *(one for _, stack in stacks([f for f in facts if f.entry.mask is not None]) for one in _loose_in(root, stack)),
         *doubts,
     ]
     return CheckReport(
@@ -170,13 +170,9 @@ def _absent_classes(facts: Facts) -> Iterator[Finding]:
                 yield Finding("warning", "class-absent", split, f"{what}; move or add patients who have it")
 
 
-def _loose_lesions(root: Path, facts: Facts) -> Iterator[Finding]:
-    """Lesions that hang on no liver, neither in their slice nor in the next; one finding a scan and split."""
-    for _, stack in stacks([fact for fact in facts if fact.entry.mask is not None]):
-        yield from _loose_in(root, stack)
-
-
 def _loose_in(root: Path, stack: Facts) -> Iterator[Finding]:
+    """Lesions of a scan that hang on no liver, neither in their slice nor in the next; one finding."""
+
     @cache
     def load(position: int) -> Labels | None:
         """The labels there, None where they are broken: that was found before."""

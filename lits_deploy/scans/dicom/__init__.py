@@ -33,17 +33,13 @@ def read(data: bytes, contract: InputContract, *, headers_only: bool = False, re
     """Understand a DICOM file (`scans.Reader`)."""
     header = parse(data)
     parsed = interpret(header, contract, reading)
-    frames = _without_pixels(parsed)
+    numbered = enumerate(parsed.frames)
+    frames: Iterator[Frame] = (Frame(index=n, excluded=one.doubt, header=one.header) for n, one in numbered)
     if not headers_only and any(frame.doubt is None for frame in parsed.frames):
         if header.pixels is None:
             raise SliceError("a CT image without pixel data: the file is truncated", series=parsed.series)
         frames = _decoded(parsed, header.pixels, header.syntax, contract)
     return Scan(series=parsed.series, window=window_text(contract), frames=frames)
-
-
-def _without_pixels(parsed: ParsedHeader) -> Iterator[Frame]:
-    for index, frame in enumerate(parsed.frames):
-        yield Frame(index=index, excluded=frame.doubt, header=frame.header)
 
 
 def _decoded(parsed: ParsedHeader, pixels: Pixels, syntax: str, contract: InputContract) -> Iterator[Frame]:
