@@ -223,6 +223,8 @@ def open_weights(
     set to take parity slices from. Raises DataError where the file cannot be used or contradicts what is declared,
     UserError where the model is not known.
     """
+    if data is not None:
+        read_layout(data, ("validate",))  # before anything that takes time
     found = read_weights(path)
     if found.record is None:
         if model is None:
