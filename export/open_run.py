@@ -10,6 +10,7 @@ from export.source_of_folds import from_folds
 from lits_deploy.errors import UserError
 from lits_deploy.operating_point import ARGMAX
 from train import runs_folder
+from train.data.layout import read_layout
 
 
 def original_of(
@@ -20,6 +21,8 @@ def original_of(
 
     Raises DataError where there is nothing to export, UserError for a choice that the run does not have.
     """
+    if data is not None:
+        read_layout(data, ("validate",))  # asked for by name: never phantoms in its place
     if runs_folder.is_folded(run):
         if checkpoint == "best":
             raise UserError(

@@ -146,13 +146,9 @@ class Original:
         return None if declared is None else f"window {in_hu(window)}: {declared}, not recorded by the training"
 
     def with_data(self, data: Path | None) -> Original:
-        """The same, with parity slices of this data set, None: as it is.
-
-        DataError where it has no validate split, ContractError where its window is another.
-        """
+        """The same, with parity slices of this data set, None: as it is. ContractError where its window is another."""
         if data is None:
             return self
-        read_layout(data, ("validate",))  # asked for by name: never phantoms in its place
         original = dataclasses.replace(self, data=data)
         original.check_data(original.contract.window_hu)
         return original
@@ -224,7 +220,7 @@ def open_weights(
     UserError where the model is not known.
     """
     if data is not None:
-        read_layout(data, ("validate",))  # before anything that takes time
+        read_layout(data, ("validate",))  # asked for by name: never phantoms in its place
     found = read_weights(path)
     if found.record is None:
         if model is None:
