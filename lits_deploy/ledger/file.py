@@ -17,9 +17,6 @@ FILE_NAME = "ledger.sqlite"
 _LEAST_ROOM = 1 << 20
 """Bytes: an empty ledger with its log and index takes 150 kB, and SQLite wants more at once."""
 
-_CACHE_KIB = 32 << 10
-"""Of pages, and of the pieces of a sort: 16 × 16 of them take two passes, so 8 GB; of SQLite's 2 MB, half a GB."""
-
 _OPEN = "open"  # noted while a process is at it
 
 
@@ -58,8 +55,6 @@ class LedgerFile:
         if mode != "wal":
             raise sqlite3.OperationalError(f"its journal mode is {mode}, not WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        for database in ("main", "temp"):
-            self._db.execute(f"PRAGMA {database}.cache_size = -{_CACHE_KIB}")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and self._db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             raise self._damaged("it has tables and no schema")

@@ -36,8 +36,7 @@ class Ranks:
     def settle(self, *, named: bool) -> None:
         """Arrange all slices of files that are done. named: paths are names, not hashes of them."""
         with self._transaction():
-            self._db.execute("DELETE FROM volume")
-            self._db.execute("DELETE FROM ranked")
+            self._run(schema.EMPTY_RANKS)
             shared = {study for (study,) in self._db.execute(schema.SHARED_STUDIES)}
             count = 0
             for rows, arranged in by_token(self._db.execute(schema.FACTS), named=named):
@@ -48,8 +47,13 @@ class Ranks:
                     self._db.execute("INSERT INTO volume VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", volume)
                     self._db.executemany("INSERT INTO ranked VALUES (?, ?, ?, ?, ?, ?, ?)", _ranked(rows, each, count))
                     count += 1
+            self._run(schema.RANK_INDICES)
             for number in range(count):
                 self._mark_copy(number)
+
+    def _run(self, script: str) -> None:
+        for statement in script.split(";\n"):
+            self._db.execute(statement)
 
     def _mark_copy(self, volume: int) -> None:
         """A volume of which another one shows every answered slice is wholly a copy: a folder or series sent twice."""
