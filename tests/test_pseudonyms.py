@@ -101,7 +101,7 @@ def test_a_salt_file_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_salt_in_words_and_in_a_file_is_one_too_many(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--salt and --salt-file"):
+    with pytest.raises(UserError, match="A salt and a salt file name the same thing"):
         ClassifyOptions(salt="a", salt_file=tmp_path / "salt")
 
 

@@ -28,7 +28,7 @@ def test_the_originals_are_whole(bundle: Bundle, tmp_path: Path) -> None:
         (tmp_path / "scans" / name).write_bytes(data)
     summary = classify(bundle, tmp_path / "scans", tmp_path / "out")
     assert {row["path"]: row["reason"] for row in rows(tmp_path / "out") if row["status"] == "failed"} == {}
-    assert summary.slices + summary.excluded == 7 + 4 + 4 + (1 + 1 + 4)
+    assert summary.slices + summary.excluded + summary.copies == 7 + 4 + 4 + (1 + 1 + 4)
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ def test_it_speaks_lines(bundle: Bundle, job: JobFolder, tmp_path: Path) -> None
         child.send({"shard": 1})
     finally:
         child.close(kill=False)
-    assert not Path(f"/proc/{child.pid}").exists()
+    assert not Path(f"/proc/{child._process.pid}").exists()
 
 
 def test_one_that_cannot_work_says_so_and_ends(bundle: Bundle, job: JobFolder, tmp_path: Path) -> None:
